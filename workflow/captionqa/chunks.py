@@ -1,0 +1,214 @@
+"""Chunks: which items there are, which chunk each belongs to, and what the chunks are called.
+
+An item's place follows from a hash of its name alone: adding an item moves no other. The driver scans the data set,
+writes one list of items per chunk and names each by a digest of the list, so a changed, added or removed file
+changes the names of just the chunks that hold it.
+"""
+
+import hashlib
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from captionqa.errors import InputError
+from captionqa.files import atomic_writer, json_line, read_json, write_json
+from captionqa.images import SNIFF_BYTES, has_image_suffix, looks_like_image
+from captionqa.layout import CHUNK_NAME, ITEMS_NAME, Layout
+from captionqa.questions import read_questions
+
+HASH_BITS = 32
+#: With `chunks: auto`: as few as keep a chunk at or below this, in powers of two so that few are renamed by growth.
+ITEMS_PER_CHUNK = 2000
+MIN_CHUNKS, MAX_CHUNKS = 4, 1024
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The chunks of one half: `chunks` are (index, digest, number of items), only those that have items."""
+
+    n: int
+    items: int
+    skipped_files: int
+    chunks: tuple[tuple[int, str, int], ...]
+
+    def item_lists(self, layout: Layout, half: str) -> list[str]:
+        return [
+            layout.items(half, ITEMS_NAME.format(chunk=self._name(index), n=self.n, digest=digest))
+            for index, digest, _ in self.chunks
+        ]
+
+    def results(self, work: str, fingerprint: str) -> list[str]:
+        """The paths of the chunk results for settings of this fingerprint, below a work folder."""
+        return [
+            f"{work}/chunks/"
+            + CHUNK_NAME.format(chunk=self._name(index), n=self.n, fingerprint=fingerprint, digest=digest)
+            for index, digest, _ in self.chunks
+        ]
+
+    def items_without(self, work: str, fingerprint: str) -> int:
+        """How many items are in chunks that have no result yet."""
+        paths = self.results(work, fingerprint)
+        return sum(count for (_, _, count), path in zip(self.chunks, paths, strict=True) if not os.path.exists(path))
+
+    def _name(self, index: int) -> str:
+        return f"{index:0{len(str(self.n - 1))}d}"
+
+
+def place(name: str) -> int:
+    """An item's place in the hash range [0, 2**32), by its name alone."""
+    return int.from_bytes(hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=HASH_BITS // 8).digest())
+
+
+def question_place(images: list[str]) -> int:
+    """Questions on the same images share a place, so that they meet the same cache in the server."""
+    return place(json.dumps(images))
+
+
+def plan_captions(dataset: Path, chunks: int | str, layout: Layout) -> Plan:
+    """Scan a folder of images, write the item lists, and return the plan.
+
+    Raises InputError where the folder is missing or has no images.
+    """
+    if not dataset.is_dir():
+        raise InputError(
+            f"captions.dataset_path: there is no folder {dataset}; set it to your images in the configuration."
+        )
+    scan = _ImageScan(dataset, Path(layout.plans) / "sniffed.json")
+    items = [(place(item["id"]), item) for item in scan.items()]
+    if not items:
+        raise InputError(
+            f"captions.dataset_path: {dataset} holds no image ({scan.skipped} other files were skipped); images are "
+            "files with an image suffix or image content."
+        )
+    return _write_plan("captions", items, chunks, layout, scan.skipped)
+
+
+def plan_questions(question_path: Path, dataset: Path, chunks: int | str, layout: Layout) -> Plan:
+    """Read the questions, note the state of their images, write the item lists, and return the plan.
+
+    Raises InputError as `read_questions` does, and where the folder of images is missing.
+    """
+    rows = read_questions(question_path)
+    if not dataset.is_dir():
+        raise InputError(f"qa.dataset_path: there is no folder {dataset}; the questions' image paths are relative to it.")
+    stamps: dict[str, list[int] | None] = {}
+    for row in rows:
+        for name in row["images"]:
+            if name not in stamps:
+                stamps[name] = _stamp(dataset / name)
+        row["stamps"] = [stamps[name] for name in row["images"]]
+    items = [(question_place(row["images"]), row) for row in rows]
+    return _write_plan("qa", items, chunks, layout, 0)
+
+
+def load_plan(layout: Layout, half: str) -> Plan:
+    """The plan as the driver last wrote it; for jobs, which must not scan the data set again."""
+    stored = read_json(_plan_path(layout, half))
+    if stored is None:
+        raise InputError(f"{_plan_path(layout, half)} is missing; start the workflow again to write it.")
+    return Plan(stored["n"], stored["items"], stored["skipped_files"], tuple(map(tuple, stored["chunks"])))
+
+
+class _ImageScan:
+    """A walk over a folder: image items in no particular order, other files counted.
+
+    A file without an image suffix is looked into once; the verdict is kept with its size and time of change.
+    """
+
+    def __init__(self, dataset: Path, verdicts: Path):
+        self.skipped = 0
+        self._dataset = str(dataset)
+        self._path = verdicts
+        self._known: dict[str, Any] = read_json(verdicts) or {}
+        self._seen: dict[str, Any] = {}
+
+    def items(self) -> Iterator[dict[str, Any]]:
+        folders, visited = [self._dataset], set()
+        while folders:
+            folder = folders.pop()
+            real = os.path.realpath(folder)
+            if real in visited:  # a link back up the tree
+                continue
+            visited.add(real)
+            try:
+                entries = list(os.scandir(folder))
+            except OSError as error:
+                raise InputError(f"captions.dataset_path: the folder {folder} cannot be read: {error.strerror}.") from error
+            for entry in entries:
+                if entry.is_dir():
+                    folders.append(entry.path)
+                elif (stamp := _stamp(entry.path)) is None and not has_image_suffix(entry.name):
+                    self.skipped += 1
+                elif has_image_suffix(entry.name) or self._content_is_image(entry.path, stamp):
+                    yield {"id": os.path.relpath(entry.path, self._dataset), "stamps": [stamp]}
+                else:
+                    self.skipped += 1
+        if self._seen != self._known:
+            write_json(self._path, self._seen)
+
+    def _content_is_image(self, path: str, stamp: list[int]) -> bool:
+        known = self._known.get(path)
+        if known is None or known["stamp"] != stamp:
+            try:
+                with open(path, "rb") as file:
+                    known = {"stamp": stamp, "image": looks_like_image(file.read(SNIFF_BYTES))}
+            except OSError:
+                return False
+        self._seen[path] = known
+        return known["image"]
+
+
+def _stamp(path: str | os.PathLike) -> list[int] | None:
+    """Size in bytes and time of change in ns: what tells an edited file without reading it. None if missing."""
+    try:
+        stat = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def _count(chunks: int | str, items: int) -> int:
+    if chunks != "auto":
+        return chunks
+    n = MIN_CHUNKS
+    while n < MAX_CHUNKS and items > n * ITEMS_PER_CHUNK:
+        n *= 2
+    return n
+
+
+def _write_plan(
+    half: str, items: list[tuple[int, dict[str, Any]]], chunks: int | str, layout: Layout, skipped: int
+) -> Plan:
+    n = _count(chunks, len(items))
+    members: dict[int, list[tuple[int, str, str]]] = defaultdict(list)
+    for where, item in items:
+        members[where * n >> HASH_BITS].append((where, item["id"], json_line(item)))
+    digests = []
+    for index in sorted(members):
+        members[index].sort()
+        digests.append((index, _digest(line for _, _, line in members[index]), len(members[index])))
+    plan = Plan(n, len(items), skipped, tuple(digests))
+    for (index, _, _), path in zip(plan.chunks, plan.item_lists(layout, half), strict=True):
+        if not os.path.exists(path):
+            with atomic_writer(path) as file:
+                file.writelines(line for _, _, line in members[index])
+    stored = {"n": n, "items": plan.items, "skipped_files": skipped, "chunks": plan.chunks}
+    if read_json(_plan_path(layout, half)) != json.loads(json.dumps(stored)):
+        write_json(_plan_path(layout, half), stored)
+    return plan
+
+
+def _plan_path(layout: Layout, half: str) -> Path:
+    return Path(layout.plans) / half / "plan.json"
+
+
+def _digest(lines: Iterable[str]) -> str:
+    digest = hashlib.blake2b(digest_size=6)
+    for line in lines:
+        digest.update(line.encode("utf-8", "surrogateescape"))
+        digest.update(b"\n")
+    return digest.hexdigest()

@@ -1,0 +1,267 @@
+"""The client: one chat completion from whichever server is healthy, retried where that can help."""
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+
+import requests
+import tenacity
+from requests.adapters import HTTPAdapter
+
+from captionqa import endpoint
+from captionqa.endpoint import Endpoint, State
+from captionqa.errors import ItemFailure, Reason, RunStoppedError, ServerDeadError
+from captionqa.lease import LeaseWatch
+
+MAX_BACKOFF_S = 60.0
+MAX_RETRY_AFTER_S = 600.0
+REFRESH_S = 1.0
+CONNECT_TIMEOUT_S = 10.0
+EMPTY_OUTPUT_TRIES = 2
+TRANSIENT_STATUS = frozenset({408, 429})
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The model's own words, why it stopped, and the tokens read and written."""
+
+    text: str
+    finish_reason: str | None
+    prompt_tokens: int
+    completion_tokens: int
+
+    @property
+    def truncated(self) -> bool:
+        return self.finish_reason == "length"
+
+
+class _Transient(Exception):
+    """An attempt failed in a way that another may not."""
+
+    def __init__(self, reason: Reason, detail: str, retry_after_s: float = 0.0):
+        super().__init__(detail)
+        self.reason = reason
+        self.retry_after_s = retry_after_s
+
+
+class _Unreachable(Exception):
+    """No connection was made: the request never reached a server, so the item is not to blame."""
+
+
+class Pool:
+    """The servers of a run: picks the least loaded healthy one, and waits while there is none.
+
+    Shared by all threads of a chunk. Raises RunStoppedError when the driver is gone, ServerDeadError when every server
+    is dead or none was reached for `wait_s` seconds.
+    """
+
+    def __init__(self, folder: Path, lease: LeaseWatch, wait_s: float):
+        self._folder = folder
+        self._lease = lease
+        self._wait_s = wait_s
+        self._lock = threading.Lock()
+        self._in_flight: Counter[int] = Counter()
+        self._endpoints: list[Endpoint] = []
+        self._refreshed = float("-inf")
+        self._last_reached = time.monotonic()
+        self.stopped = threading.Event()
+
+    def acquire(self) -> Endpoint:
+        """A healthy server; give it back with `release`."""
+        while True:
+            with self._lock:
+                self._refresh()
+                ready = [entry for entry in self._endpoints if entry.state is State.READY]
+                if ready:
+                    chosen = min(ready, key=lambda entry: self._in_flight[entry.replica])
+                    self._in_flight[chosen.replica] += 1
+                    return chosen
+            self.pause(REFRESH_S)
+
+    def release(self, server: Endpoint, reached: bool) -> None:
+        with self._lock:
+            self._in_flight[server.replica] -= 1
+            if reached:
+                self._last_reached = time.monotonic()
+
+    def replaced(self, server: Endpoint) -> bool:
+        """Whether a server is no longer the one it was when it was acquired."""
+        with self._lock:
+            self._refreshed = float("-inf")
+            self._refresh()
+            return not any(
+                entry.replica == server.replica
+                and entry.generation == server.generation
+                and entry.state is State.READY
+                for entry in self._endpoints
+            )
+
+    def pause(self, seconds: float) -> None:
+        """Sleep, unless the chunk is being stopped or there is nothing left to wait for."""
+        if self.stopped.wait(seconds):
+            raise RunStoppedError("the chunk is stopping.")
+        with self._lock:
+            self._refresh()
+            if time.monotonic() - self._last_reached > self._wait_s:
+                raise ServerDeadError(f"no server was reached for {self._wait_s:.0f} s (client.server_wait_s).")
+
+    def _refresh(self) -> None:
+        if time.monotonic() - self._refreshed < REFRESH_S:
+            return
+        self._refreshed = time.monotonic()
+        self._lease.check()
+        self._endpoints = endpoint.read_all(self._folder) or self._endpoints
+        if self._endpoints and all(entry.state is State.DEAD for entry in self._endpoints):
+            raise ServerDeadError(f"the server is gone for good: {endpoint.reasons(self._endpoints)}.")
+
+
+class Client:
+    """Asks for chat completions; safe to share between threads."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        settings: Mapping[str, Any],
+        key: str | None,
+        sampling: Mapping[str, Any],
+        trust_env: bool = False,
+    ):
+        """`settings` is the `client` part of the configuration.
+
+        `trust_env` obeys the environment's proxies, which are on the way to an outside server, not to a compute node.
+        """
+        self._pool = pool
+        self._timeout_s = (CONNECT_TIMEOUT_S, settings["request_timeout_s"])
+        self._max_attempts = settings["max_attempts"]
+        self._sampling = {name: value for name, value in sampling.items() if value is not None}
+        self._session = requests.Session()
+        self._session.trust_env = trust_env
+        self._session.mount("http://", HTTPAdapter(pool_maxsize=settings["concurrency"]))
+        self._session.mount("https://", HTTPAdapter(pool_maxsize=settings["concurrency"]))
+        if key:
+            self._session.headers["Authorization"] = f"Bearer {key}"
+        self._wait = tenacity.wait_exponential_jitter(settings["backoff_s"], MAX_BACKOFF_S, jitter=settings["backoff_s"])
+
+    def ask(self, messages: list[dict[str, Any]], max_tokens: int) -> Answer:
+        """The model's answer to a conversation.
+
+        Raises:
+            ItemFailure: request_rejected, server_error, timeout or empty_output, once retrying has not helped.
+            ServerDeadError, RunStoppedError: nothing will be answered any more.
+        """
+        body = {"messages": messages, "max_tokens": max_tokens, **self._sampling}
+        empty = 0
+
+        def attempt() -> Answer:
+            nonlocal empty
+            answer = self._attempt(body)
+            if not answer.text.strip():
+                empty += 1
+                if empty >= EMPTY_OUTPUT_TRIES:
+                    raise ItemFailure(
+                        Reason.EMPTY_OUTPUT, f"no text came back, {empty} times (finish_reason {answer.finish_reason})"
+                    )
+                raise _Transient(Reason.EMPTY_OUTPUT, "no text came back")
+            return answer
+
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(_Transient),
+            stop=tenacity.stop_after_attempt(self._max_attempts),
+            wait=self._wait_for,
+            sleep=self._pool.pause,
+            reraise=True,
+        )
+        try:
+            return retrying(attempt)
+        except _Transient as error:
+            raise ItemFailure(error.reason, f"{error} ({self._max_attempts} attempts)") from error
+
+    def _wait_for(self, state: tenacity.RetryCallState) -> float:
+        return max(self._wait(state), state.outcome.exception().retry_after_s)
+
+    def _attempt(self, body: dict[str, Any]) -> Answer:
+        """One request that reached a server; waiting for one does not count as an attempt."""
+        while True:
+            server = self._pool.acquire()
+            reached = True
+            try:
+                return self._post(server, body)
+            except _Unreachable:
+                reached = False
+            except _Transient:
+                if not self._pool.replaced(server):
+                    raise
+            finally:
+                self._pool.release(server, reached)
+            self._pool.pause(REFRESH_S)
+
+    def _post(self, server: Endpoint, body: dict[str, Any]) -> Answer:
+        try:
+            response = self._session.post(
+                f"{server.url}/v1/chat/completions", json={"model": server.model, **body}, timeout=self._timeout_s
+            )
+        except (requests.exceptions.ConnectTimeout, requests.exceptions.ProxyError) as error:
+            raise _Unreachable from error
+        except requests.exceptions.Timeout as error:
+            raise _Transient(Reason.TIMEOUT, f"no answer within {self._timeout_s[1]:.0f} s") from error
+        except requests.exceptions.ConnectionError as error:
+            if "NewConnectionError" in repr(error):
+                raise _Unreachable from error
+            raise _Transient(Reason.SERVER_ERROR, "the connection broke before the answer was whole") from error
+        except requests.exceptions.RequestException as error:
+            raise _Transient(Reason.SERVER_ERROR, f"the answer was cut: {type(error).__name__}") from error
+        return _read(response)
+
+
+def _read(response: requests.Response) -> Answer:
+    status = response.status_code
+    if status in TRANSIENT_STATUS or status >= 500:
+        reason = Reason.TIMEOUT if status == 408 else Reason.SERVER_ERROR
+        raise _Transient(reason, f"HTTP {status}: {_excerpt(response)}", _retry_after_s(response))
+    if status != 200:
+        raise ItemFailure(Reason.REQUEST_REJECTED, f"HTTP {status}: {_excerpt(response)}")
+    try:
+        value = json.loads(response.content)
+        choice = value["choices"][0]
+        text = choice["message"]["content"] or ""
+        usage = value.get("usage") or {}
+        if not isinstance(text, str):
+            raise TypeError("content is no text")
+        return Answer(
+            text,
+            choice.get("finish_reason"),
+            int(usage.get("prompt_tokens") or 0),
+            int(usage.get("completion_tokens") or 0),
+        )
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise _Transient(Reason.SERVER_ERROR, f"the answer is no chat completion: {_excerpt(response)}") from error
+
+
+def _excerpt(response: requests.Response) -> str:
+    """The server's own message, short; never the request, which holds the image."""
+    try:
+        message = response.json()
+        message = message.get("error", message)
+        text = message.get("message", message) if isinstance(message, dict) else message
+    except (ValueError, AttributeError):
+        text = response.text
+    return " ".join(str(text).split())[:300]
+
+
+def _retry_after_s(response: requests.Response) -> float:
+    """Seconds that a Retry-After header asks for, given as seconds or as a date."""
+    value = response.headers.get("Retry-After", "")
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - time.time()
+        except (TypeError, ValueError):
+            return 0.0
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)

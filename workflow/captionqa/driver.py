@@ -1,0 +1,126 @@
+"""What the driver does around the jobs: hold the lease, stop at once when told to, show progress, sum up at the end."""
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from captionqa.config import halves, model_name
+from captionqa.errors import CaptionqaError
+from captionqa.files import read_json
+from captionqa.layout import Layout
+from captionqa.lease import LeaseKeeper, holder
+from captionqa.progress import duration, progress_line, totals
+from captionqa.server import Server
+
+PROGRESS_INTERVAL_S = 10.0
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class Driver:
+    """One run of the workflow: `begin` before its jobs, `end` after them."""
+
+    def __init__(self, config: Mapping[str, Any], layout: Layout):
+        self._config = config
+        self._layout = layout
+        self._lease = LeaseKeeper(layout.server)
+        self._server = Server(config, model_name(config), layout)
+        self._started = time.monotonic()
+        self._over = threading.Event()
+        self._shown = ""
+
+    def begin(self, items_to_do: int) -> None:
+        """Take the lease and start showing progress over `items_to_do` items of chunks that will run.
+
+        Raises CaptionqaError where another driver works on the same output folder.
+        """
+        other = holder(self._layout.server)
+        if other is not None and (other["host"], other["pid"]) != (socket.gethostname(), os.getpid()):
+            raise CaptionqaError(
+                f"another run works on {self._layout.output_dir} (process {other['pid']} on {other['host']}); wait for "
+                "it, stop it, or set another output_dir."
+            )
+        for folder in (self._layout.progress, self._layout.errors):
+            for file in folder.glob("*.json"):
+                file.unlink()
+        self._lease.start()
+        for number in STOP_SIGNALS:
+            self._chain(number)
+        threading.Thread(target=self._show_progress, args=(items_to_do,), daemon=True, name="progress").start()
+
+    def end(self) -> None:
+        """Stop the server, and release the lease so that nothing outlives the run."""
+        self._over.set()
+        self._lease.release()
+        self._server.stop()
+
+    def _chain(self, number: int) -> None:
+        """On a stop signal release the lease first: jobs see it and end, instead of being waited for."""
+        before = signal.getsignal(number)
+
+        def handle(received: int, frame: object) -> None:
+            self._lease.release()
+            if number == signal.SIGHUP:
+                os.kill(os.getpid(), signal.SIGTERM)
+            elif callable(before):
+                before(received, frame)
+
+        if not (number == signal.SIGHUP and before == signal.SIG_IGN):  # nohup
+            signal.signal(number, handle)
+
+    def _show_progress(self, total: int) -> None:
+        first: float | None = None
+        while not self._over.wait(PROGRESS_INTERVAL_S):
+            sums = totals(self._layout.progress)
+            if sums["done"]:
+                first = first or time.monotonic() - PROGRESS_INTERVAL_S
+                line = progress_line(sums["done"], total, sums["reused"], sums["failed"], time.monotonic() - first)
+                if sums["done"] < total:
+                    say(line)
+
+
+def say(text: str) -> None:
+    print(f"captionqa: {text}", file=sys.stderr, flush=True)
+
+
+def summary(config: Mapping[str, Any], layout: Layout, seconds: float) -> str:
+    """What a finished run has made, for a person."""
+    rows = [f"done in {duration(seconds)}"]
+    captions = config.get("captions")
+    if captions is not None:
+        for style in captions["prompt_styles"]:
+            path = layout.captions(style.lower())
+            counts = _counts(layout.captions(style.lower(), "_provenance"))
+            rows.append(f"  {counts['answered']:>7,} captions {style:<8} {path}")
+            rows += _failures(counts, layout.captions(style.lower(), "_failures"))
+    if config.get("qa") is not None:
+        metrics = read_json(layout.qa("metrics"))
+        low, high = metrics["overall_accuracy_interval_95"]
+        rows.append(f"  {metrics['answered_questions']:>7,} answers           {layout.qa('results')}")
+        rows.append(
+            f"          accuracy {metrics['overall_accuracy']:.1%} ({metrics['correct_answers']} of "
+            f"{metrics['total_questions']}; 95 % interval {low:.1%} to {high:.1%})  {layout.qa('metrics')}"
+        )
+        rows += _failures(_counts(layout.qa("provenance")), layout.qa("failures"))
+    return "\n".join(rows)
+
+
+def errors(layout: Layout) -> list[str]:
+    """What the failed jobs of this run had to say."""
+    return [stored["error"] for file in sorted(layout.errors.glob("*.json")) if (stored := read_json(file))]
+
+
+def _counts(path: str) -> dict[str, Any]:
+    return read_json(path)["counts"]
+
+
+def _failures(counts: Mapping[str, Any], path: str) -> Sequence[str]:
+    if not counts["failed"]:
+        return []
+    reasons = ", ".join(f"{count} {reason}" for reason, count in counts["failures_by_reason"].items())
+    return [f"  {counts['failed']:>7,} failed: {reasons}  {path}"]

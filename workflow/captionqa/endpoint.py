@@ -1,0 +1,87 @@
+"""The endpoint file: how a server's supervisor tells clients where the server is and how it fares.
+
+One file for each replica, replaced atomically. A server is only ever replaced by a new generation in the same file,
+and `dead` is the one terminal state.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from captionqa.files import read_json, write_json
+
+KEY_FILE = "api_key"
+
+
+class State(StrEnum):
+    STARTING = "starting"
+    READY = "ready"
+    REPLACING = "replacing"
+    DEAD = "dead"
+
+
+@dataclass
+class Endpoint:
+    """What is known of one server. `url` is the base without /v1; `settings` is the digest of its settings."""
+
+    replica: int
+    request_id: str
+    settings: str
+    model: str
+    state: State = State.STARTING
+    generation: int = 1
+    url: str | None = None
+    reason: str | None = None
+    host: str | None = None
+    pid: int | None = None
+    job: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    argv: list[str] = field(default_factory=list)
+
+    def publish(self, folder: Path) -> None:
+        write_json(path(folder, self.replica), asdict(self))
+
+
+def path(folder: Path, replica: int) -> Path:
+    return folder / f"endpoint-{replica}.json"
+
+
+def read(folder: Path, replica: int) -> Endpoint | None:
+    stored = read_json(path(folder, replica))
+    return None if stored is None else Endpoint(**{**stored, "state": State(stored["state"])})
+
+
+def read_all(folder: Path) -> list[Endpoint]:
+    """The endpoints of all replicas, in their order."""
+    replicas = sorted(int(file.stem.rpartition("-")[2]) for file in folder.glob("endpoint-*.json"))
+    return [endpoint for replica in replicas if (endpoint := read(folder, replica)) is not None]
+
+
+def remove_all(folder: Path) -> None:
+    for file in folder.glob("endpoint-*.json"):
+        file.unlink(missing_ok=True)
+
+
+def read_key(folder: Path) -> str | None:
+    """The API key of the run, or None where the server has none."""
+    stored = read_json(folder / KEY_FILE)
+    return stored["key"] if stored else None
+
+
+def write_key(folder: Path, key: str | None) -> None:
+    """Keep the key in a file that only its owner can read."""
+    write_json(folder / KEY_FILE, {"key": key}, mode=0o600)
+
+
+def reasons(endpoints: Iterable[Endpoint]) -> str:
+    """Why servers are gone, for an error message."""
+    found = [f"server {endpoint.replica}: {endpoint.reason}" for endpoint in endpoints if endpoint.reason]
+    return "; ".join(found) or "no reason was given"
+
+
+def summary(endpoint: Endpoint) -> dict[str, Any]:
+    """What provenance keeps of a server."""
+    kept = asdict(endpoint)
+    return {key: kept[key] for key in ("url", "model", "host", "job", "generation", "versions", "argv")}

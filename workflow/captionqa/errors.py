@@ -1,0 +1,61 @@
+"""Every error that captionqa raises on purpose; each message is one sentence a user can act on."""
+
+from enum import StrEnum
+
+
+class CaptionqaError(Exception):
+    """Base of all; the message says what is wrong, where, and what to do next."""
+
+
+class ConfigError(CaptionqaError):
+    """The configuration cannot be used."""
+
+
+class InputError(CaptionqaError):
+    """The images or the questions cannot be used."""
+
+
+class ServerError(CaptionqaError):
+    """The model server cannot be used."""
+
+
+class ServerStartError(ServerError):
+    """The server did not become healthy."""
+
+
+class ServerDeadError(ServerError):
+    """The server is gone for good, or was not to be reached for too long."""
+
+
+class RunStoppedError(CaptionqaError):
+    """The driver stopped the run, or is gone."""
+
+
+class ResultError(CaptionqaError):
+    """Stored results do not fit together or do not fit the configuration."""
+
+
+class TooManyFailuresError(CaptionqaError):
+    """More items failed than `client.max_failed_fraction` allows."""
+
+
+class Reason(StrEnum):
+    """Why an item has no result."""
+
+    MISSING_IMAGE = "missing_image"
+    UNREADABLE_IMAGE = "unreadable_image"
+    IMAGE_TOO_LARGE = "image_too_large"
+    PATH_OUTSIDE_DATASET = "path_outside_dataset"
+    REQUEST_REJECTED = "request_rejected"
+    SERVER_ERROR = "server_error"
+    TIMEOUT = "timeout"
+    EMPTY_OUTPUT = "empty_output"
+
+
+class ItemFailure(CaptionqaError):
+    """One item has no result; the chunk goes on without it."""
+
+    def __init__(self, reason: Reason, detail: str):
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail

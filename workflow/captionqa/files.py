@@ -1,0 +1,71 @@
+"""Files that are either whole or absent: atomic writes, JSON, and JSON lines with a torn end."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+
+@contextmanager
+def atomic_writer(path: str | os.PathLike, mode: int = 0o644) -> Iterator[TextIO]:
+    """Open a text file that takes its name only when the block ends without an error.
+
+    The data reaches the disk before the name does, so a full disk or a crash leaves the old file as it was. A lone
+    surrogate (a file name that is not UTF-8) is written as JSON's own escape for it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
+    try:
+        with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+            yield file
+            file.flush()
+            os.fsync(descriptor)
+        os.chmod(temporary, mode)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: str | os.PathLike, value: Any, mode: int = 0o644) -> None:
+    with atomic_writer(path, mode) as file:
+        json.dump(value, file, ensure_ascii=False, indent=2)
+        file.write("\n")
+
+
+def write_json_object(path: str | os.PathLike, pairs: Iterator[tuple[str, Any]]) -> int:
+    """Write a JSON object pair by pair, so that its size does not matter; returns how many pairs there were."""
+    count = 0
+    with atomic_writer(path) as file:
+        file.write("{")
+        for count, (key, value) in enumerate(pairs, start=1):
+            body = json.dumps(value, ensure_ascii=False, indent=2).replace("\n", "\n  ")
+            file.write(f"{',' if count > 1 else ''}\n  {json.dumps(key, ensure_ascii=False)}: {body}")
+        file.write("\n}\n" if count else "}\n")
+    return count
+
+
+def read_json(path: str | os.PathLike) -> Any | None:
+    """The file's value; None where the file is missing or is not JSON (being written by an older system)."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        return None
+
+
+def json_line(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":")) + "\n"
+
+
+def read_json_lines(path: str | os.PathLike) -> Iterator[Any]:
+    """The values of a file of JSON lines; a line that is not whole (a writer was killed) is passed over."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        for line in file:
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError:
+                continue

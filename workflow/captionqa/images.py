@@ -1,0 +1,158 @@
+"""Image files: what counts as one, and the bytes that are sent to the model for it."""
+
+import base64
+import io
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from captionqa.errors import ItemFailure, Reason
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"})
+#: Formats that the server decodes just as well, by Pillow's name; anything else is sent as PNG.
+MIME_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
+EXIF_ORIENTATION = 0x0112
+JPEG_QUALITY = 95
+SNIFF_BYTES = 16
+
+
+def has_image_suffix(name: str) -> bool:
+    dot = name.rfind(".")
+    return dot >= 0 and name[dot:].lower() in SUFFIXES
+
+
+def looks_like_image(head: bytes) -> bool:
+    """Whether a file's first bytes are those of JPEG, PNG, GIF, BMP, TIFF or WebP."""
+    return (
+        head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*"))
+        or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+        or (head[:2] == b"BM" and head[6:10] == b"\0\0\0\0")
+    )
+
+
+def locate(dataset: Path, name: str, allowed_roots: Sequence[Path]) -> Path:
+    """The real path of an image, links followed.
+
+    `dataset` and `allowed_roots` are resolved folders. Raises ItemFailure: path_outside_dataset where the path leads
+    out of all of them, missing_image where no file is there.
+    """
+    try:
+        real = (dataset / name).resolve()
+        if not any(real.is_relative_to(root) for root in (dataset, *allowed_roots)):
+            raise ItemFailure(
+                Reason.PATH_OUTSIDE_DATASET,
+                f"{name!r} leads to {real}, outside {dataset}; add its folder to client.images.allowed_roots if meant",
+            )
+        if not real.is_file():
+            raise ItemFailure(Reason.MISSING_IMAGE, f"no file {name!r} in {dataset}")
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ItemFailure(Reason.MISSING_IMAGE, f"{name!r} is not a usable path: {error}") from error
+    return real
+
+
+def read_bytes(path: Path) -> bytes:
+    """The file's bytes; raises ItemFailure where it cannot be read or is empty."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise ItemFailure(Reason.MISSING_IMAGE, f"{path} vanished") from error
+    except OSError as error:
+        raise ItemFailure(Reason.UNREADABLE_IMAGE, f"{path}: {error.strerror}") from error
+    if not data:
+        raise ItemFailure(Reason.UNREADABLE_IMAGE, f"{path} is empty")
+    return data
+
+
+def data_url(data: bytes, limits: Mapping[str, Any], budget_px: int | None) -> str:
+    """An image file's bytes as a data URL that any server decodes to the picture a person sees.
+
+    Bytes that are right as they are pass through untouched. EXIF orientation is applied; CMYK, palette, 16-bit and
+    alpha become plain 8-bit RGB (alpha on white); of animations the first frame is taken; an image of more than
+    `budget_px` pixels is shrunk onto the model's grid (`limits["pixel_grid_px"]`).
+
+    Raises:
+        ItemFailure: unreadable_image, or image_too_large above `limits["max_source_pixels"]`.
+    """
+    from PIL import Image  # takes 0.1 s to import; only chunk jobs need it
+
+    Image.MAX_IMAGE_PIXELS = None  # the limit is the user's own, checked below before anything is decoded
+    try:
+        with warnings.catch_warnings(), Image.open(io.BytesIO(data)) as image:
+            warnings.simplefilter("ignore")  # odd metadata is no reason to lose a readable picture
+            pixels = image.width * image.height
+            if pixels > limits["max_source_pixels"]:
+                raise ItemFailure(
+                    Reason.IMAGE_TOO_LARGE,
+                    f"{image.width} x {image.height} pixels; client.images.max_source_pixels is "
+                    f"{limits['max_source_pixels']}",
+                )
+            shrink = budget_px is not None and pixels > budget_px
+            if _plain(image) and not shrink:
+                image.load()
+                return _url(MIME_TYPES[image.format], data)
+            return _encode(image, limits["pixel_grid_px"], budget_px if shrink else None)
+    except ItemFailure:
+        raise
+    except Exception as error:  # Pillow's plugins raise nearly anything on damaged files
+        raise ItemFailure(Reason.UNREADABLE_IMAGE, f"{type(error).__name__}: {error}") from error
+
+
+def grid_size(width: int, height: int, grid_px: int, budget_px: int) -> tuple[int, int]:
+    """The size in pixels that an image is shrunk to: multiples of the grid, at most `budget_px` in all.
+
+    The rule is `smart_resize` of Qwen2-VL's image processor in transformers, so that the server has nothing to resize.
+    """
+    scale = math.sqrt(width * height / budget_px)
+
+    def fit(side: int) -> int:
+        return max(grid_px, math.floor(side / scale / grid_px) * grid_px)
+
+    return fit(width), fit(height)
+
+
+def _plain(image) -> bool:
+    return (
+        image.format in MIME_TYPES
+        and image.mode in ("RGB", "L")
+        and not getattr(image, "is_animated", False)
+        and "transparency" not in image.info
+        and image.getexif().get(EXIF_ORIENTATION, 1) == 1
+    )
+
+
+def _encode(image, grid_px: int, budget_px: int | None) -> str:
+    from PIL import Image, ImageOps
+
+    lossy = image.format == "JPEG"
+    if lossy and budget_px is not None:
+        # lets libjpeg decode at a fraction of the size, which is much of the work for large photographs
+        image.draft("RGB", grid_size(*image.size, grid_px, budget_px))
+    image = _to_rgb(ImageOps.exif_transpose(image))
+    if budget_px is not None and image.width * image.height > budget_px:
+        image = image.resize(grid_size(*image.size, grid_px, budget_px), Image.Resampling.BICUBIC)
+    buffer = io.BytesIO()
+    if lossy:
+        image.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    else:
+        image.save(buffer, "PNG", compress_level=1)
+    return _url(MIME_TYPES["JPEG" if lossy else "PNG"], buffer.getvalue())
+
+
+def _to_rgb(image):
+    from PIL import Image
+
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        low, high = image.getextrema()
+        top = 65535 if image.mode != "F" and 0 <= low and 255 < high <= 65535 else max(high, 1)
+        return image.convert("F").point(lambda value: value * (255 / top)).convert("L").convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _url(mime_type: str, data: bytes) -> str:
+    return f"data:{mime_type};base64,{base64.b64encode(data).decode('ascii')}"

@@ -1,0 +1,231 @@
+"""Asking for a chunk: what the journal knows is taken from there, the rest is asked, every answer is journaled at once."""
+
+import hashlib
+import logging
+import queue
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from captionqa import endpoint
+from captionqa.chunks import place, question_place
+from captionqa.client import Answer, Client, Pool
+from captionqa.errors import ItemFailure, Reason
+from captionqa.files import atomic_writer, json_line, read_json_lines
+from captionqa.images import data_url, locate, read_bytes
+from captionqa.journal import Segment, segment
+from captionqa.lease import LeaseWatch
+from captionqa.progress import Progress
+from captionqa.prompts import chat_messages
+from captionqa.settings import fingerprint, image_budget_px
+
+BEAT_S = 0.5
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ChunkJob:
+    """What a chunk needs: its items, where answers go, and the settings that decide them."""
+
+    name: str
+    items: Path
+    result: Path
+    journal: Path
+    progress: Path
+    server: Path
+    dataset: Path
+    settings: Mapping[str, Any]
+    client: Mapping[str, Any]
+    lease_timeout_s: float
+    trust_env: bool
+
+
+class _OpenSegment:
+    """A journal segment that closes itself when the last of its items is done."""
+
+    def __init__(self, journal: Segment, items: int):
+        self.journal = journal
+        self._left = items
+
+    def item_done(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self.journal.close()
+
+
+class ChunkRun:
+    """One run over a chunk; `run` writes the chunk's result when every item has an answer or a named failure."""
+
+    def __init__(self, job: ChunkJob):
+        self._job = job
+        self._fingerprint = fingerprint(job.settings)
+        self._dataset = job.dataset.resolve()
+        self._roots = [Path(root).resolve() for root in job.client["images"]["allowed_roots"]]
+        self._lease = LeaseWatch(job.server, job.lease_timeout_s)
+        self._pool = Pool(job.server, LeaseWatch(job.server, job.lease_timeout_s), job.client["server_wait_s"])
+        self._client = Client(
+            self._pool, job.client, endpoint.read_key(job.server), job.settings["sampling"], job.trust_env
+        )
+        self._work: queue.Queue[tuple[_OpenSegment, dict[str, Any]]] = queue.Queue(job.client["concurrency"])
+        self._lock = threading.Lock()
+        self._lines: list[dict[str, Any]] = []
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        """Raises ServerDeadError, RunStoppedError or OSError; what was answered until then is in the journal."""
+        items = list(read_json_lines(self._job.items))
+        self._progress = Progress(self._job.progress, len(items))
+        started = time.time()
+        for number in range(self._job.client["concurrency"]):
+            threading.Thread(target=self._ask_from_queue, daemon=True, name=f"ask-{number}").start()
+        try:
+            for index, members in groupby(items, key=lambda item: segment(_place(item))):
+                self._feed(index, list(members))
+            while self._progress.done < len(items):
+                self._beat()
+                time.sleep(BEAT_S / 5)
+            self._check_error()
+        finally:
+            self._pool.stopped.set()  # the threads are daemons: none of them holds up the end of the process
+            self._progress.beat(last=True)
+        self._write_result(started)
+
+    def _feed(self, index: int, items: list[dict[str, Any]]) -> None:
+        """Lock a segment and hand its items to the threads."""
+        journal = Segment(self._job.journal, index, self._fingerprint, wait=self._wait_for_segment)
+        opened = _OpenSegment(journal, len(items))
+        for item in items:
+            while True:
+                self._beat()
+                try:
+                    self._work.put((opened, item), timeout=BEAT_S)
+                    break
+                except queue.Full:
+                    continue
+
+    def _wait_for_segment(self) -> None:
+        self._beat()
+        time.sleep(BEAT_S)
+
+    def _beat(self) -> None:
+        self._check_error()
+        self._lease.check()
+        self._progress.beat()
+
+    def _check_error(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _ask_from_queue(self) -> None:
+        while not self._pool.stopped.is_set():
+            opened, item = self._work.get()
+            try:
+                line, counter = self._one(opened.journal, item)
+            except ItemFailure as failure:
+                line, counter = {"id": item["id"], "failure": failure.reason, "detail": failure.detail}, "failed"
+                log.warning("%s: %s", item["id"], failure)
+            except BaseException as error:
+                with self._lock:
+                    self._error = self._error or error
+                return
+            if "question" in item:
+                line["row"] = {key: value for key, value in item.items() if key != "stamps"}
+            with self._lock:
+                self._lines.append(line)
+                setattr(self._progress, counter, getattr(self._progress, counter) + 1)
+                opened.item_done()
+
+    def _one(self, journal: Segment, item: dict[str, Any]) -> tuple[dict[str, Any], str]:
+        """The result line of one item and the counter that it goes to; raises ItemFailure."""
+        images = [item["id"]] if "images" not in item else item["images"]
+        text = item.get("question", self._job.settings.get("prompt"))
+        paths = [locate(self._dataset, name, self._roots) for name in images]
+        files = [_File(name, path, stamp) for name, path, stamp in zip(images, paths, item["stamps"], strict=True)]
+        known = journal.answers.get(item["id"])
+        if known is not None and known["prompt"] == _digest(text.encode()) and _same_files(known["files"], files):
+            return {"id": item["id"], "answer": known["answer"]}, "reused"
+        budget_px = image_budget_px(self._job.settings, len(files))
+        urls = []
+        for file in files:
+            try:
+                urls.append(data_url(file.read(), self._job.settings["images"], budget_px))
+            except ItemFailure as failure:
+                raise ItemFailure(failure.reason, f"{file.name}: {failure.detail}") from failure
+        try:
+            messages = chat_messages(text, urls)
+        except ValueError as error:
+            raise ItemFailure(Reason.MISSING_IMAGE, str(error)) from error
+        answer = _plain(self._client.ask(messages, self._job.settings["max_tokens"]))
+        line = {"id": item["id"], "prompt": _digest(text.encode()), "files": [file.mark() for file in files]}
+        with self._lock:
+            journal.append({**line, "time": round(time.time(), 3), "answer": answer})
+        return {"id": item["id"], "answer": answer}, "answered"
+
+    def _write_result(self, started: float) -> None:
+        self._lines.sort(key=lambda line: line["id"])
+        header = {
+            "chunk": self._job.name,
+            "fingerprint": self._fingerprint,
+            "settings": self._job.settings,
+            "items": len(self._lines),
+            "asked": self._progress.answered,
+            "known": self._progress.reused,
+            "failed": self._progress.failed,
+            "started": started,
+            "finished": time.time(),
+            "servers": [endpoint.summary(entry) for entry in endpoint.read_all(self._job.server)],
+        }
+        with atomic_writer(self._job.result) as file:
+            file.write(json_line(header))
+            file.writelines(map(json_line, self._lines))
+
+
+class _File:
+    """An image file of an item, hashed when it is read."""
+
+    def __init__(self, name: str, path: Path, stamp: list[int] | None):
+        self.name = name
+        self.stamp = stamp
+        self._path = path
+        self._digest: str | None = None
+
+    def read(self) -> bytes:
+        data = read_bytes(self._path)
+        self._digest = _digest(data)
+        return data
+
+    def mark(self) -> list[Any]:
+        """Name, stamp and content digest, as the journal keeps them."""
+        return [self.name, self.stamp, self._digest]
+
+    def same_as(self, mark: list[Any]) -> bool:
+        name, stamp, digest = mark
+        unchanged = self.stamp is not None and self.stamp == stamp
+        return self.name == name and (unchanged or _digest(read_bytes(self._path)) == digest)
+
+
+def _same_files(marks: list[list[Any]], files: Iterable[_File]) -> bool:
+    files = list(files)
+    return len(marks) == len(files) and all(file.same_as(mark) for file, mark in zip(files, marks, strict=True))
+
+
+def _place(item: Mapping[str, Any]) -> int:
+    return question_place(item["images"]) if "images" in item else place(item["id"])
+
+
+def _plain(answer: Answer) -> dict[str, Any]:
+    return {
+        "text": answer.text,
+        "finish_reason": answer.finish_reason,
+        "prompt_tokens": answer.prompt_tokens,
+        "completion_tokens": answer.completion_tokens,
+    }
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=12).hexdigest()

@@ -1,0 +1,42 @@
+"""A job's log, and what becomes of its errors: one sentence on the terminal, the rest in the log."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from captionqa.errors import CaptionqaError, RunStoppedError
+from captionqa.files import write_json
+from captionqa.layout import Layout
+
+FORMAT = "%(asctime)s %(levelname)s %(message)s"
+
+
+@contextmanager
+def job_log(path: str, name: str, layout: Layout, echo: bool = False) -> Iterator[None]:
+    """Send log records to a file, to the terminal too with `echo`; end the process with one sentence on an error.
+
+    The sentence is also kept in the run's errors folder, from where the driver repeats it at the very end.
+    """
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    handlers: list[logging.Handler] = [logging.FileHandler(path, mode="w", encoding="utf-8")]
+    if echo:
+        terminal = logging.StreamHandler(sys.stderr)
+        terminal.setFormatter(logging.Formatter("captionqa: %(message)s"))
+        handlers.append(terminal)
+    logging.basicConfig(level=logging.INFO, format=FORMAT, handlers=handlers)
+    try:
+        yield
+    except RunStoppedError as error:
+        logging.getLogger(__name__).warning("%s", error)
+        sys.exit(1)
+    except Exception as error:
+        known = isinstance(error, CaptionqaError)
+        text = str(error) if known else f"{type(error).__name__}: {error}"
+        logging.getLogger(__name__).error("%s", text, exc_info=not known)
+        sentence = f"{name} failed: {text}\n  log: {path}\n  server's log: {layout.server_log()}"
+        write_json(layout.errors / f"{name.replace(' ', '_').replace('/', '_')}.json", {"error": sentence})
+        if not echo:
+            print(f"captionqa: {sentence}", file=sys.stderr, flush=True)
+        sys.exit(1)

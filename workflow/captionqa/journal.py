@@ -1,0 +1,81 @@
+"""The journal: every answer as it comes, in append-only files that outlive failed jobs.
+
+The range of all places is cut into a fixed number of segments, one file each, whatever the number of chunks: a chunk
+opens the segments that its items fall into, so changing the number of chunks loses nothing. A segment has one writer
+at a time: it is locked (the kernel lets go when the writer dies) from the first of its items to the last.
+"""
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from captionqa.chunks import HASH_BITS
+from captionqa.files import json_line, read_json_lines
+
+SEGMENT_BITS = 10
+
+
+def segment(place: int) -> int:
+    """The segment that a place falls into."""
+    return place >> (HASH_BITS - SEGMENT_BITS)
+
+
+def segment_path(folder: Path, index: int) -> Path:
+    return folder / f"{index:04d}.jsonl"
+
+
+class Segment:
+    """One locked segment: what it holds for a fingerprint, and a place to append to.
+
+    `wait` is called between tries while another writer holds the lock; it may raise to give up.
+    """
+
+    def __init__(self, folder: Path, index: int, fingerprint: str, wait: Callable[[], None]):
+        self._path = segment_path(folder, index)
+        self._fingerprint = fingerprint
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = open(self._path, "ab+")
+        try:
+            self._lock(wait)
+            self._mend_torn_end()
+            self.answers: dict[str, dict[str, Any]] = {
+                line["id"]: line for line in read_lines(self._path) if line["fingerprint"] == fingerprint
+            }
+        except BaseException:
+            self._file.close()
+            raise
+
+    def append(self, line: Mapping[str, Any]) -> None:
+        """Add one answer; it is in the kernel's hands when this returns, so killing the process loses nothing."""
+        data = json_line({"fingerprint": self._fingerprint, **line}).encode()
+        self._file.write(data)
+        self._file.flush()
+
+    def close(self) -> None:
+        """Let go of the lock."""
+        self._file.close()
+
+    def _lock(self, wait: Callable[[], None]) -> None:
+        while True:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                wait()
+
+    def _mend_torn_end(self) -> None:
+        """End a line that a killed writer left open, so that the next one is not glued to it."""
+        if self._file.seek(0, os.SEEK_END):
+            self._file.seek(-1, os.SEEK_END)
+            if self._file.read(1) != b"\n":
+                self._file.write(b"\n")
+                self._file.flush()
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The whole lines of one segment, oldest first."""
+    for line in read_json_lines(path):
+        if isinstance(line, dict) and "id" in line and "fingerprint" in line:
+            yield line

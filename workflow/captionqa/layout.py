@@ -1,0 +1,78 @@
+"""Where every file of a run is: the final files, the work folder and the logs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+#: The two halves of a run; a configuration may leave one out.
+HALVES = ("captions", "qa")
+CHUNK_NAME = "{chunk}-of-{n}.{fingerprint}.{digest}.jsonl"
+ITEMS_NAME = "{chunk}-of-{n}.{digest}.jsonl"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths below one output folder for one model; both may hold wildcards such as `{model}`."""
+
+    output_dir: str
+    model: str = "{model}"
+
+    @property
+    def work(self) -> str:
+        return f"{self.output_dir}/work/{self.model}"
+
+    @property
+    def server(self) -> Path:
+        """Folder of the server's life: lease, key, request, endpoints, markers."""
+        return Path(self.work) / "server"
+
+    @property
+    def sentinel(self) -> str:
+        return f"{self.server}/ready.json"
+
+    def live(self, half: str = "{half}") -> str:
+        return f"{self.server}/live/{half}"
+
+    def released(self, half: str = "{half}") -> str:
+        return f"{self.server}/released/{half}.json"
+
+    @property
+    def plans(self) -> str:
+        """Folder of the item lists, which do not depend on the model."""
+        return f"{self.output_dir}/work/items"
+
+    def items(self, half: str, name: str = ITEMS_NAME) -> str:
+        return f"{self.plans}/{half}/{name}"
+
+    def captions_work(self, style: str = "{style}") -> str:
+        return f"{self.work}/captions/{style}"
+
+    @property
+    def qa_work(self) -> str:
+        return f"{self.work}/qa"
+
+    def captions(self, style: str = "{style}", suffix: str = "") -> str:
+        return f"{self.output_dir}/captions/{self.model}/{self.model}_{style}{suffix}.json"
+
+    def qa(self, kind: str) -> str:
+        return f"{self.output_dir}/qa/{self.model}/{self.model}_qa_{kind}.json"
+
+    @property
+    def checked(self) -> str:
+        """Marker: no final file has more failures than allowed."""
+        return f"{self.work}/failures_checked"
+
+    @property
+    def logs(self) -> str:
+        return f"{self.output_dir}/logs/{self.model}"
+
+    def server_log(self, replica: int = 0) -> str:
+        return f"{self.logs}/server-{replica}.log"
+
+    @property
+    def errors(self) -> Path:
+        """Folder of what failed jobs of the run had to say."""
+        return Path(self.work) / "errors"
+
+    @property
+    def progress(self) -> Path:
+        return Path(self.work) / "progress"

@@ -1,0 +1,115 @@
+"""The lease: a counter that moves while the driver lives, and what its readers conclude when it stops.
+
+A counter inside a file, not a time stamp of one: network file systems cache those, and clocks differ. Readers measure
+with their own clock how long the counter has stood still.
+"""
+
+import os
+import socket
+import threading
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from captionqa.errors import RunStoppedError
+from captionqa.files import read_json, write_json
+
+FILE_NAME = "lease.json"
+BEAT_S = 2.0
+#: A dry run or a second driver cannot wait to see a counter move; a lease of another host counts as live this long.
+FOREIGN_LEASE_S = 600.0
+
+
+class LeaseKeeper:
+    """The driver's side: rewrites the counter from a thread until released."""
+
+    def __init__(self, folder: Path):
+        self._path = folder / FILE_NAME
+        self.run_id = uuid.uuid4().hex[:12]
+        self._counter = 0
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True, name="lease")
+
+    def start(self) -> None:
+        self._write("held")
+        self._thread.start()
+
+    def release(self) -> None:
+        """Say that the run is over: servers and clients end at once instead of after the lease time."""
+        if not self._over.is_set():
+            self._over.set()
+            if self._thread.ident not in (None, threading.get_ident()):
+                self._thread.join(timeout=BEAT_S)
+            self._write("released")
+
+    def _beat(self) -> None:
+        while not self._over.wait(BEAT_S):
+            try:
+                self._write("held")
+            except OSError:
+                continue  # a full or flickering disk: the next beat tries again, readers have patience
+
+    def _write(self, state: str) -> None:
+        self._counter += 1
+        write_json(
+            self._path,
+            {
+                "run_id": self.run_id,
+                "state": state,
+                "counter": self._counter,
+                "host": socket.gethostname(),
+                "pid": os.getpid(),
+                "process_started": psutil.Process().create_time(),
+                "written": time.time(),
+            },
+        )
+
+
+class LeaseWatch:
+    """The other side: knows when the driver released the lease or stopped renewing it."""
+
+    def __init__(self, folder: Path, timeout_s: float):
+        self._path = folder / FILE_NAME
+        self._timeout_s = timeout_s
+        self._seen: tuple | None = None
+        self._since = time.monotonic()
+
+    def over(self) -> str | None:
+        """Why the run is over, or None while it goes on."""
+        lease = read_json(self._path)
+        if lease is not None:
+            if lease["state"] == "released":
+                return "the driver stopped the run"
+            seen = (lease["run_id"], lease["counter"])
+            if seen != self._seen:
+                self._seen, self._since = seen, time.monotonic()
+        if time.monotonic() - self._since > self._timeout_s:
+            return f"the driver has given no sign of life for {self._timeout_s:.0f} s"
+        return None
+
+    def check(self) -> None:
+        """Raise RunStoppedError when the run is over."""
+        if reason := self.over():
+            raise RunStoppedError(f"{reason}; finished answers are kept, run the same command again to go on.")
+
+
+def holder(folder: Path) -> dict[str, Any] | None:
+    """The lease of a driver that lives, as far as can be told at once; None where there is none."""
+    lease = read_json(folder / FILE_NAME)
+    if lease is None or lease["state"] == "released":
+        return None
+    if lease["host"] != socket.gethostname():
+        return lease if time.time() - lease["written"] < FOREIGN_LEASE_S else None
+    return lease if same_process(lease["pid"], lease["process_started"]) else None
+
+
+def same_process(pid: int, started: float) -> bool:
+    """Whether the process that had this PID and start time (seconds since the epoch) still lives."""
+    try:
+        process = psutil.Process(pid)
+        return abs(process.create_time() - started) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False

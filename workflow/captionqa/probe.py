@@ -1,0 +1,96 @@
+"""Looking at a server from outside: is it healthy, does it serve the model, do its tokens advance."""
+
+from dataclasses import dataclass
+
+import requests
+
+from captionqa.errors import ServerError
+
+TIMEOUT_S = 10.0
+#: The first generation compiles and allocates; a large model can take minutes for it.
+FIRST_ANSWER_TIMEOUT_S = 300.0
+
+
+@dataclass(frozen=True)
+class Load:
+    """Requests running, and all tokens that the server has read and written so far."""
+
+    running: float
+    tokens: float
+
+
+class Probe:
+    """Asks one server; `url` is the base without /v1. Every method raises ServerError where the server fails it.
+
+    `trust_env` obeys the environment's proxies, which are on the way to an outside server, not to a compute node.
+    """
+
+    def __init__(self, url: str, key: str | None, trust_env: bool = False):
+        self._url = url
+        self._session = requests.Session()
+        self._session.trust_env = trust_env
+        if key:
+            self._session.headers["Authorization"] = f"Bearer {key}"
+
+    def health(self) -> None:
+        self._get("/health")
+
+    def serves(self, model: str) -> None:
+        """Check that the server lists the model by this name."""
+        try:
+            listed = [entry["id"] for entry in self._get("/v1/models").json()["data"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ServerError(f"{self._url}/v1/models is not a list of models; is an OpenAI-compatible server there?") from error
+        if model not in listed:
+            raise ServerError(
+                f"{self._url} serves {', '.join(map(repr, listed))}, not {model!r}; set served_model_name to match."
+            )
+
+    def answers(self, model: str) -> None:
+        """Check that one token comes back for a chat message."""
+        body = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
+        response = self._request("POST", "/v1/chat/completions", FIRST_ANSWER_TIMEOUT_S, json=body)
+        if "choices" not in response.text:
+            raise ServerError(f"{self._url} answered a chat message with {response.text[:200]!r}")
+
+    def version(self) -> str | None:
+        try:
+            return str(self._get("/version").json()["version"])
+        except (ServerError, ValueError, KeyError):
+            return None
+
+    def load(self) -> Load | None:
+        """The server's load, or None where it publishes no metrics of vLLM's."""
+        try:
+            text = self._get("/metrics").text
+        except ServerError:
+            return None
+        running = _metric(text, "vllm:num_requests_running")
+        written = _metric(text, "vllm:generation_tokens_total")
+        if running is None or written is None:
+            return None
+        return Load(running, written + (_metric(text, "vllm:prompt_tokens_total") or 0.0))
+
+    def _get(self, path: str) -> requests.Response:
+        return self._request("GET", path, TIMEOUT_S)
+
+    def _request(self, method: str, path: str, timeout_s: float, **kwargs) -> requests.Response:
+        try:
+            response = self._session.request(method, self._url + path, timeout=timeout_s, **kwargs)
+        except requests.RequestException as error:
+            raise ServerError(f"{self._url}{path} cannot be reached: {type(error).__name__}") from error
+        if response.status_code in (401, 403):
+            raise ServerError(f"{self._url}{path} refused the API key (HTTP {response.status_code}); see api_key_env.")
+        if not response.ok:
+            raise ServerError(f"{self._url}{path} answered HTTP {response.status_code}: {response.text[:200]}")
+        return response
+
+
+def _metric(text: str, name: str) -> float | None:
+    """The sum of a metric over its labels in Prometheus' text format."""
+    values = [
+        float(line.rpartition(" ")[2])
+        for line in text.splitlines()
+        if line.startswith((f"{name}{{", f"{name} "))
+    ]
+    return sum(values) if values else None

@@ -1,0 +1,196 @@
+"""The server's life as the driver sees it: start or adopt, wait until healthy, stop."""
+
+import hashlib
+import json
+import logging
+import os
+import secrets
+import shutil
+import socket
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from captionqa import command, endpoint
+from captionqa.config import served_name
+from captionqa.endpoint import Endpoint, State
+from captionqa.errors import ServerError, ServerStartError
+from captionqa.files import read_json, write_json
+from captionqa.launch import Launcher, LocalLauncher, wait_until_gone
+from captionqa.layout import Layout
+from captionqa.lease import LeaseWatch, holder
+from captionqa.probe import Probe
+from captionqa.supervisor import REQUEST_FILE
+
+HANDLES_FILE = "handles.json"
+POLL_S = 0.25
+STILL_WAITING_S = 30.0
+#: Settings of the driver's own waiting: changing one does not make a running server another.
+DRIVER_ONLY = ("start_timeout_s",)
+
+log = logging.getLogger(__name__)
+
+
+class Server:
+    """The servers of one model in one output folder."""
+
+    def __init__(self, config: Mapping[str, Any], model: str, layout: Layout, launcher: Launcher | None = None):
+        self._settings = config["models"][model]
+        self._served_name = served_name(config, model)
+        self._layout = layout
+        self._folder = layout.server
+        self._launcher = launcher or LocalLauncher()
+        self._server = self._settings["server"]
+        self._logs = [Path(layout.server_log(replica)) for replica in range(self._server["replicas"])]
+
+    def start(self) -> list[Endpoint]:
+        """Make sure that a healthy server is there, and return the endpoints that are ready.
+
+        Raises:
+            ServerStartError: names the reason, the end of the server's log and where that log is.
+            RunStoppedError: the driver gave up meanwhile.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if self._settings["url"]:
+            return [self._use_existing()]
+        if adopted := self._adopt():
+            log.info("a server of an earlier run is healthy and fits: it is taken over")
+            return adopted
+        self.stop()
+        command.resolve(self._server["command"])
+        self._check_model_path()
+        endpoint.remove_all(self._folder)
+        endpoint.write_key(self._folder, secrets.token_urlsafe(32))
+        request_id = uuid.uuid4().hex
+        write_json(
+            self._folder / REQUEST_FILE,
+            {
+                "request_id": request_id,
+                "settings": self._digest(),
+                "server": self._server,
+                "model_path": self._settings["path"],
+                "served_name": self._served_name,
+                "logs": [str(path) for path in self._logs],
+            },
+        )
+        handles: list[dict[str, Any]] = []
+        try:
+            for replica, path in enumerate(self._logs):
+                _keep_old_log(path)
+                handles.append(self._launcher.start(self._folder, replica, path))
+                write_json(self._folder / HANDLES_FILE, handles)
+            return self._wait(handles, request_id)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End the servers and wait until they are gone; nothing happens where there are none."""
+        handles = self.request_stop()
+        if not wait_until_gone(self._launcher, handles):
+            raise ServerError(f"a server did not end when told to; see {self._logs[0]} and {handles}.")
+        (self._folder / HANDLES_FILE).unlink(missing_ok=True)
+
+    def request_stop(self) -> list[dict[str, Any]]:
+        """Tell the servers to end, without waiting; returns their handles."""
+        handles = read_json(self._folder / HANDLES_FILE) or []
+        for handle in handles:
+            self._launcher.stop(handle)
+        return handles
+
+    def _use_existing(self) -> Endpoint:
+        variable = self._settings["api_key_env"]
+        key = os.environ.get(variable) if variable else None
+        if variable and not key:
+            raise ServerStartError(f"api_key_env names {variable}, which is not set; export it and start again.")
+        url = self._settings["url"].rstrip("/").removesuffix("/v1")
+        probe = Probe(url, key, trust_env=True)
+        try:
+            probe.serves(self._served_name)
+        except ServerError as error:
+            raise ServerStartError(f"the server of models.*.url cannot be used: {error}") from error
+        endpoint.remove_all(self._folder)
+        endpoint.write_key(self._folder, key)
+        ready = Endpoint(
+            replica=0,
+            request_id=uuid.uuid4().hex,
+            settings=self._digest(),
+            model=self._served_name,
+            state=State.READY,
+            url=url,
+            host=socket.gethostname(),
+            versions={"vllm": probe.version() or "unknown"},
+        )
+        ready.publish(self._folder)
+        return ready
+
+    def _adopt(self) -> list[Endpoint]:
+        """Endpoints of a running server that serves just what is wanted, or none."""
+        handles = read_json(self._folder / HANDLES_FILE) or []
+        found = endpoint.read_all(self._folder)
+        if len(handles) != len(self._logs) or not all(map(self._launcher.alive, handles)):
+            return []
+        if not all(entry.state is State.READY and entry.settings == self._digest() for entry in found):
+            return []
+        key = endpoint.read_key(self._folder)
+        try:
+            for entry in found:
+                Probe(entry.url, key).serves(self._served_name)
+        except ServerError:
+            return []
+        return found
+
+    def _wait(self, handles: list[dict[str, Any]], request_id: str) -> list[Endpoint]:
+        """Wait until the first server is healthy; the others may follow while clients work."""
+        deadline = time.monotonic() + self._server["start_timeout_s"]
+        lease = LeaseWatch(self._folder, self._server["lease_timeout_s"])
+        told = started = time.monotonic()
+        while time.monotonic() < deadline:
+            lease.check()
+            found = [entry for entry in endpoint.read_all(self._folder) if entry.request_id == request_id]
+            if ready := [entry for entry in found if entry.state is State.READY]:
+                log.info("the server is healthy after %.0f s at %s", time.monotonic() - started, ready[0].url)
+                return ready
+            dead = [entry for entry in found if entry.state is State.DEAD]
+            if len(dead) == len(handles):
+                raise self._start_error(endpoint.reasons(dead))
+            if not any(map(self._launcher.alive, handles)):
+                raise self._start_error("its supervisor ended without a word")
+            if time.monotonic() - told >= STILL_WAITING_S:
+                told = time.monotonic()
+                log.info("waiting for the server, %.0f s so far; its log is %s", told - started, self._logs[0])
+            time.sleep(POLL_S)
+        raise self._start_error(f"it was not healthy after {self._server['start_timeout_s']:.0f} s (server.start_timeout_s)")
+
+    def _start_error(self, reason: str) -> ServerStartError:
+        end = command.tail(self._logs[0])
+        hint = command.advice(end, self._settings["path"])
+        return ServerStartError(
+            f"the server did not start: {reason}. {hint}\n--- the end of {self._logs[0]}:\n{end}\n---".replace(". \n", ".\n")
+        )
+
+    def _check_model_path(self) -> None:
+        """A path that can only be a local folder has to be one; `name/name` may be a hub id."""
+        path = self._settings["path"]
+        if not Path(path).is_dir() and (path.count("/") > 1 or path.startswith((".", "/", "~"))):
+            raise ServerStartError(f"models.*.path: there is no folder {path}; give a local folder or a hub id.")
+
+    def _digest(self) -> str:
+        """Of all that makes a running server fit or not."""
+        server = {key: value for key, value in self._server.items() if key not in DRIVER_ONLY}
+        described = json.dumps([self._settings["path"], self._served_name, server], sort_keys=True)
+        return hashlib.sha256(described.encode()).hexdigest()[:12]
+
+
+def drop_stale_live_markers(layout: Layout) -> None:
+    """Forget that a server is up when the driver that said so is gone, so that the next start is planned."""
+    if holder(layout.server) is None:
+        shutil.rmtree(Path(layout.live("_")).parent, ignore_errors=True)
+
+
+def _keep_old_log(path: Path) -> None:
+    """The last run's server log stays beside the new one."""
+    if path.exists():
+        path.replace(path.with_suffix(".previous.log"))

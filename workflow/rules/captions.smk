@@ -1,0 +1,39 @@
+# Captions: one job per prompt style and chunk of images, then one file per style.
+
+
+rule caption_chunk:
+    input:
+        server=ancient(LAYOUT.sentinel),
+        # the list's digest is in the name of the result: a changed list has another
+        item_list=ancient(LAYOUT.items("captions")),
+    output:
+        f"{LAYOUT.captions_work()}/chunks/{CHUNK_NAME}",
+    params:
+        half="captions",
+        style=lambda wildcards: STYLES[wildcards.style],
+    log:
+        f"{LAYOUT.logs}/captions/{{style}}.{CHUNK_NAME.removesuffix('.jsonl')}.log",
+    conda:
+        "../../environment.yml"
+    script:
+        "../scripts/ask_chunk.py"
+
+
+rule merge_captions:
+    input:
+        chunks=caption_chunks,
+        released=LAYOUT.released("captions"),
+        code=workflow.source_path("../captionqa/merge.py"),
+    output:
+        captions=LAYOUT.captions(),
+        failures=LAYOUT.captions(suffix="_failures"),
+        provenance=LAYOUT.captions(suffix="_provenance"),
+    params:
+        style=lambda wildcards: STYLES[wildcards.style],
+        dataset_path=config["captions"]["dataset_path"],
+    log:
+        f"{LAYOUT.logs}/merge_captions_{{style}}.log",
+    conda:
+        "../../environment.yml"
+    script:
+        "../scripts/merge_captions.py"

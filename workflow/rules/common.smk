@@ -1,0 +1,123 @@
+# What all rules share: the checked configuration, the paths, the plan of chunks, and the driver's hooks.
+import sys
+import time
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+sys.path.insert(0, str(Path(workflow.current_basedir.get_path_or_uri(secret_free=False)).parent))
+
+from captionqa.config import check, halves, model_name
+from captionqa.errors import CaptionqaError
+from captionqa.layout import CHUNK_NAME, Layout
+from captionqa.settings import caption_settings, fingerprint, qa_settings
+
+try:
+    check(config, yaml.safe_load(Path(workflow.source_path("../schemas/config.schema.yaml")).read_text()))
+except CaptionqaError as error:
+    sys.exit(f"captionqa: {error}")
+
+HALVES = halves(config)
+MODEL = model_name(config)
+LAYOUT = Layout(config["output_dir"])
+STYLES = {style.lower(): style for style in (config["captions"]["prompt_styles"] if "captions" in HALVES else [])}
+RUN_LAYOUT = Layout(config["output_dir"], MODEL)
+
+if workflow.is_main_process:
+    from captionqa.server import drop_stale_live_markers
+
+    drop_stale_live_markers(RUN_LAYOUT)
+
+
+wildcard_constraints:
+    model=MODEL.replace(".", r"\."),
+    half="|".join(HALVES),
+    style="|".join(STYLES) or "none",
+    chunk=r"\d+",
+    n=r"\d+",
+    fingerprint="[0-9a-f]{12}",
+    digest="[0-9a-f]{12}",
+
+
+@cache
+def plan(half):
+    """The chunks of one half: scanned by the driver, read back by jobs."""
+    from captionqa import chunks
+
+    try:
+        if not workflow.is_main_process:
+            return chunks.load_plan(RUN_LAYOUT, half)
+        section = config[half]
+        dataset = Path(section["dataset_path"])
+        if half == "captions":
+            return chunks.plan_captions(dataset, section["chunks"], RUN_LAYOUT)
+        return chunks.plan_questions(Path(section["question_path"]), dataset, section["chunks"], RUN_LAYOUT)
+    except CaptionqaError as error:
+        sys.exit(f"captionqa: {error}")
+
+
+def works(half):
+    """(work folder, fingerprint) of each final file of a half."""
+    if half == "qa":
+        return [(RUN_LAYOUT.qa_work, fingerprint(qa_settings(config, MODEL)))]
+    return [
+        (RUN_LAYOUT.captions_work(lower), fingerprint(caption_settings(config, MODEL, style)))
+        for lower, style in STYLES.items()
+    ]
+
+
+def caption_chunks(wildcards):
+    settings = caption_settings(config, MODEL, STYLES[wildcards.style])
+    return plan("captions").results(RUN_LAYOUT.captions_work(wildcards.style), fingerprint(settings))
+
+
+def answer_chunks(wildcards):
+    return plan("qa").results(RUN_LAYOUT.qa_work, fingerprint(qa_settings(config, MODEL)))
+
+
+def half_chunks(wildcards):
+    return [path for work in works(wildcards.half) for path in plan(wildcards.half).results(*work)]
+
+
+def final_files(suffixes=None):
+    """The final files; with suffixes (of captions, of qa) the companions of these names."""
+    captions, qa = suffixes or ("", "results")
+    files = [LAYOUT.captions(style, captions) for style in STYLES]
+    files += [LAYOUT.qa(qa)] if "qa" in HALVES else []
+    files += [LAYOUT.qa("metrics")] if "qa" in HALVES and suffixes is None else []
+    return expand(files, model=MODEL)
+
+
+def begin_run():
+    from captionqa.driver import Driver
+
+    global DRIVER, STARTED
+    STARTED, DRIVER = time.monotonic(), Driver(config, RUN_LAYOUT)
+    todo = sum(plan(half).items_without(*work) for half in HALVES for work in works(half))
+    try:
+        DRIVER.begin(todo)
+    except CaptionqaError as error:
+        sys.exit(f"captionqa: {error}")
+
+
+def end_run():
+    from captionqa.driver import say
+
+    try:
+        DRIVER.end()
+    except CaptionqaError as error:
+        say(error)
+
+
+def print_summary():
+    from captionqa.driver import say, summary
+
+    say(summary(config, RUN_LAYOUT, time.monotonic() - STARTED))
+
+
+def print_errors():
+    from captionqa.driver import errors, say
+
+    for text in errors(RUN_LAYOUT):
+        say(text)

@@ -1,0 +1,40 @@
+# Questions: one job per chunk of questions, then grading once the server is no longer needed.
+
+
+rule answer_chunk:
+    input:
+        server=ancient(LAYOUT.sentinel),
+        # the list's digest is in the name of the result: a changed list has another
+        item_list=ancient(LAYOUT.items("qa")),
+    output:
+        f"{LAYOUT.qa_work}/chunks/{CHUNK_NAME}",
+    params:
+        half="qa",
+    log:
+        f"{LAYOUT.logs}/qa/{CHUNK_NAME.removesuffix('.jsonl')}.log",
+    conda:
+        "../../environment.yml"
+    script:
+        "../scripts/ask_chunk.py"
+
+
+rule merge_qa:
+    input:
+        chunks=answer_chunks,
+        released=LAYOUT.released("qa"),
+        # tracked, since a change in how answers are graded has to change the results
+        code=[workflow.source_path(f"../captionqa/{module}.py") for module in ("merge", "grading", "metrics", "questions")],
+    output:
+        results=LAYOUT.qa("results"),
+        metrics=LAYOUT.qa("metrics"),
+        failures=LAYOUT.qa("failures"),
+        provenance=LAYOUT.qa("provenance"),
+    params:
+        question_path=config["qa"]["question_path"],
+        dataset_path=config["qa"]["dataset_path"],
+    log:
+        f"{LAYOUT.logs}/merge_qa.log",
+    conda:
+        "../../environment.yml"
+    script:
+        "../scripts/merge_qa.py"

@@ -1,0 +1,21 @@
+# After the merges: is what has been made good enough.
+
+
+localrules:
+    check_failures,
+
+
+rule check_failures:
+    input:
+        failures=final_files(("_failures", "failures")),
+        provenance=final_files(("_provenance", "provenance")),
+    output:
+        LAYOUT.checked,
+    params:
+        max_failed_fraction=config["client"]["max_failed_fraction"],
+    log:
+        f"{LAYOUT.logs}/check_failures.log",
+    conda:
+        "../../environment.yml"
+    script:
+        "../scripts/check_failures.py"

@@ -1,0 +1,37 @@
+# The server's life. Server settings are read by the script, never passed as params: a changed one must not start a
+# server for nothing. For the same reason no rule here has inputs above the sentinel.
+
+
+localrules:
+    start_server,
+    release,
+
+
+rule start_server:
+    output:
+        # update: a plain output would be deleted when a start fails, and every finished chunk would run again
+        sentinel=update(LAYOUT.sentinel),
+        # temp: gone once its half is done, so a half with chunks to run always starts a server
+        live=temp(expand(LAYOUT.live(), half=HALVES, allow_missing=True)),
+    log:
+        f"{LAYOUT.logs}/start_server.log",
+    conda:
+        "../../environment.yml"
+    script:
+        "../scripts/start_server.py"
+
+
+rule release:
+    input:
+        live=LAYOUT.live(),
+        chunks=half_chunks,
+    output:
+        LAYOUT.released(),
+    params:
+        halves=HALVES,
+    log:
+        f"{LAYOUT.logs}/release_{{half}}.log",
+    conda:
+        "../../environment.yml"
+    script:
+        "../scripts/release.py"

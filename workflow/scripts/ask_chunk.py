@@ -1,0 +1,32 @@
+"""Ask the server for one chunk of captions or of answers."""
+
+from pathlib import Path
+
+from captionqa.inference import ChunkJob, ChunkRun
+from captionqa.joblog import job_log
+from captionqa.layout import Layout
+from captionqa.settings import caption_settings, qa_settings
+
+config, wildcards, half = snakemake.config, snakemake.wildcards, snakemake.params.half
+layout = Layout(config["output_dir"], wildcards.model)
+style = snakemake.params.get("style")
+name = f"{half} {style or ''} chunk {wildcards.chunk}-of-{wildcards.n}".replace("  ", " ")
+
+with job_log(snakemake.log[0], name, layout):
+    model = config["models"][wildcards.model]
+    work = Path(layout.captions_work(style.lower()) if style else layout.qa_work)
+    ChunkRun(
+        ChunkJob(
+            name=f"{wildcards.chunk}-of-{wildcards.n}",
+            items=Path(snakemake.input.item_list),
+            result=Path(snakemake.output[0]),
+            journal=work / "journal",
+            progress=layout.progress / f"{name.replace(' ', '_')}.json",
+            server=layout.server,
+            dataset=Path(config[half]["dataset_path"]),
+            settings=caption_settings(config, wildcards.model, style) if style else qa_settings(config, wildcards.model),
+            client=config["client"],
+            lease_timeout_s=model["server"]["lease_timeout_s"],
+            trust_env=model["url"] is not None,
+        )
+    ).run()

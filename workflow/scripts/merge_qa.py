@@ -1,0 +1,21 @@
+"""Grade the answers of all chunks and write the QA results, the metrics and their companions."""
+
+from captionqa.joblog import job_log
+from captionqa.layout import Layout
+from captionqa.merge import merge_qa
+from captionqa.settings import qa_settings
+
+config, model = snakemake.config, snakemake.wildcards.model
+layout = Layout(config["output_dir"], model)
+
+with job_log(snakemake.log[0], "merge_qa", layout):
+    merge_qa(
+        snakemake.input.chunks,
+        qa_settings(config, model),
+        question_path=snakemake.params.question_path,
+        dataset_path=snakemake.params.dataset_path,
+        results_path=snakemake.output.results,
+        metrics_path=snakemake.output.metrics,
+        failures_path=snakemake.output.failures,
+        provenance_path=snakemake.output.provenance,
+    )
