@@ -71,7 +71,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def fail(self, fault):
         if isinstance(fault, dict):
-            return self.reply(fault["status"], fault.get("body", {"error": {"message": "injected"}}), fault.get("headers"))
+            return self.reply(
+                fault["status"], fault.get("body", {"error": {"message": "injected"}}), fault.get("headers")
+            )
         if fault == "die":
             os._exit(3)
         if fault == "hang":

@@ -1,6 +1,6 @@
 """Draw the demo's images and write its questions: nothing of it was seen in training.
 
-    .venv/bin/python resources/demo/make_dataset.py resources/demo
+.venv/bin/python resources/demo/make_dataset.py resources/demo
 """
 
 import argparse

@@ -92,9 +92,7 @@ def _lines(options: Sequence[str]) -> str:
     return "\n".join(f"{letter}. {option}" for letter, option in zip("ABC", options, strict=False))
 
 
-def question(
-    rng: random.Random, category: str, new_scene: Callable[[random.Random], Scene] = random_scene
-) -> Question:
+def question(rng: random.Random, category: str, new_scene: Callable[[random.Random], Scene] = random_scene) -> Question:
     """A random question of a category with the scenes that it is about, which come from `new_scene`.
 
     The options of colours are in random order and the model boxes the colour itself: looking a letter up in a list
@@ -108,7 +106,7 @@ def question(
     if category in ("shape color", "background color"):
         scene = new_scene(rng)
         thing, color = ("shape", scene.color) if category == "shape color" else ("background", scene.background)
-        options = rng.sample([other for other in COLORS if other != color], 2) + [color]
+        options = [*rng.sample([other for other in COLORS if other != color], 2), color]
         rng.shuffle(options)
         text = f"What color is the {thing}?\n{_lines(options)}"
         answer = f"\\boxed{{{'ABC'[options.index(color)]}}}"

@@ -99,39 +99,39 @@ def build_processor(tokenizer) -> Qwen3VLProcessor:
 
 def build_model(tokenizer) -> Qwen3VLForConditionalGeneration:
     ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL_TOKENS}
-    text_config = dict(
-        vocab_size=len(tokenizer),
-        hidden_size=WIDTH,
-        intermediate_size=3 * WIDTH,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        head_dim=32,
-        max_position_embeddings=8192,
-        rope_parameters={
+    text_config = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": WIDTH,
+        "intermediate_size": 3 * WIDTH,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+        "head_dim": 32,
+        "max_position_embeddings": 8192,
+        "rope_parameters": {
             "rope_type": "default",
             "rope_theta": 10000.0,
             "mrope_section": [6, 5, 5],
             "mrope_interleaved": True,
         },
-        tie_word_embeddings=True,
-        eos_token_id=ids["<|im_end|>"],
-        bos_token_id=ids["<|endoftext|>"],
-        pad_token_id=ids["<|endoftext|>"],
-    )
-    vision_config = dict(
-        depth=3,
-        hidden_size=WIDTH,
-        intermediate_size=2 * WIDTH,
-        num_heads=4,
-        patch_size=8,
-        spatial_merge_size=2,
-        temporal_patch_size=2,
-        out_hidden_size=WIDTH,
-        num_position_embeddings=256,
-        deepstack_visual_indexes=[0, 1],
-        in_channels=3,
-    )
+        "tie_word_embeddings": True,
+        "eos_token_id": ids["<|im_end|>"],
+        "bos_token_id": ids["<|endoftext|>"],
+        "pad_token_id": ids["<|endoftext|>"],
+    }
+    vision_config = {
+        "depth": 3,
+        "hidden_size": WIDTH,
+        "intermediate_size": 2 * WIDTH,
+        "num_heads": 4,
+        "patch_size": 8,
+        "spatial_merge_size": 2,
+        "temporal_patch_size": 2,
+        "out_hidden_size": WIDTH,
+        "num_position_embeddings": 256,
+        "deepstack_visual_indexes": [0, 1],
+        "in_channels": 3,
+    }
     return Qwen3VLForConditionalGeneration(
         Qwen3VLConfig(
             text_config=text_config,
@@ -171,14 +171,14 @@ def text_batch(rng, size: int, processor, questions: bool) -> dict[str, torch.Te
         input_ids[row, :end] = torch.tensor(prompt + reply)
         attention_mask[row, :end] = 1
         labels[row, len(prompt) : end] = torch.tensor(reply)
-    return dict(
-        input_ids=input_ids,
-        attention_mask=attention_mask,
-        labels=labels,
-        pixel_values=pixels["pixel_values"],
-        image_grid_thw=pixels["image_grid_thw"],
-        mm_token_type_ids=(input_ids == image_token).long(),
-    )
+    return {
+        "input_ids": input_ids,
+        "attention_mask": attention_mask,
+        "labels": labels,
+        "pixel_values": pixels["pixel_values"],
+        "image_grid_thw": pixels["image_grid_thw"],
+        "mm_token_type_ids": (input_ids == image_token).long(),
+    }
 
 
 def cosine(step: int, steps: int, warmup: int = 50) -> float:

@@ -94,7 +94,9 @@ def plan_questions(question_path: Path, dataset: Path, chunks: int | str, layout
     """
     rows = read_questions(question_path)
     if not dataset.is_dir():
-        raise InputError(f"qa.dataset_path: there is no folder {dataset}; the questions' image paths are relative to it.")
+        raise InputError(
+            f"qa.dataset_path: there is no folder {dataset}; the questions' image paths are relative to it."
+        )
     stamps: dict[str, list[int] | None] = {}
     for row in rows:
         for name in row["images"]:
@@ -137,7 +139,9 @@ class _ImageScan:
             try:
                 entries = list(os.scandir(folder))
             except OSError as error:
-                raise InputError(f"captions.dataset_path: the folder {folder} cannot be read: {error.strerror}.") from error
+                raise InputError(
+                    f"captions.dataset_path: the folder {folder} cannot be read: {error.strerror}."
+                ) from error
             for entry in entries:
                 if entry.is_dir():
                     folders.append(entry.path)

@@ -96,9 +96,7 @@ class Pool:
             self._refreshed = float("-inf")
             self._refresh()
             return not any(
-                entry.replica == server.replica
-                and entry.generation == server.generation
-                and entry.state is State.READY
+                entry.replica == server.replica and entry.generation == server.generation and entry.state is State.READY
                 for entry in self._endpoints
             )
 
@@ -146,7 +144,9 @@ class Client:
         self._session.mount("https://", HTTPAdapter(pool_maxsize=settings["concurrency"]))
         if key:
             self._session.headers["Authorization"] = f"Bearer {key}"
-        self._wait = tenacity.wait_exponential_jitter(settings["backoff_s"], MAX_BACKOFF_S, jitter=settings["backoff_s"])
+        self._wait = tenacity.wait_exponential_jitter(
+            settings["backoff_s"], MAX_BACKOFF_S, jitter=settings["backoff_s"]
+        )
 
     def ask(self, messages: list[dict[str, Any]], max_tokens: int) -> Answer:
         """The model's answer to a conversation.

@@ -85,6 +85,7 @@ def arguments(settings: Mapping[str, Any], model_path: str, served_name: str, ho
         # sampling is the client's business: the model's own generation config would add its own on top
         "--generation-config",
         "vllm",
+        "--disable-uvicorn-access-log",
         "--middleware",
         f"{KeyGuard.__module__}.{KeyGuard.__qualname__}",
     ]

@@ -71,9 +71,7 @@ def _sentence(error: jsonschema.ValidationError) -> str:
     if error.validator == "additionalProperties":
         known = error.schema.get("properties", {})
         unknown = next(key for key in error.instance if key not in known)
-        return (
-            f"{place}: unknown key {unknown!r}{_nearest(unknown, known)}; known here are {', '.join(sorted(known))}."
-        )
+        return f"{place}: unknown key {unknown!r}{_nearest(unknown, known)}; known here are {', '.join(sorted(known))}."
     if error.validator == "required":
         missing = next(key for key in error.validator_value if key not in error.instance)
         return f"{place}: the key {missing!r} is missing; see config/config.yaml for what it means."

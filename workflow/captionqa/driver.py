@@ -2,19 +2,16 @@
 
 import os
 import signal
-import socket
 import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from captionqa.config import halves, model_name
-from captionqa.errors import CaptionqaError
+from captionqa.config import model_name
 from captionqa.files import read_json
 from captionqa.layout import Layout
-from captionqa.lease import LeaseKeeper, holder
+from captionqa.lease import LeaseKeeper
 from captionqa.progress import duration, progress_line, totals
 from captionqa.server import Server
 
@@ -37,18 +34,12 @@ class Driver:
     def begin(self, items_to_do: int) -> None:
         """Take the lease and start showing progress over `items_to_do` items of chunks that will run.
 
-        Raises CaptionqaError where another driver works on the same output folder.
+        Raises LeaseTakenError where another driver works on the same output folder.
         """
-        other = holder(self._layout.server)
-        if other is not None and (other["host"], other["pid"]) != (socket.gethostname(), os.getpid()):
-            raise CaptionqaError(
-                f"another run works on {self._layout.output_dir} (process {other['pid']} on {other['host']}); wait for "
-                "it, stop it, or set another output_dir."
-            )
+        self._lease.start()
         for folder in (self._layout.progress, self._layout.errors):
             for file in folder.glob("*.json"):
                 file.unlink()
-        self._lease.start()
         for number in STOP_SIGNALS:
             self._chain(number)
         threading.Thread(target=self._show_progress, args=(items_to_do,), daemon=True, name="progress").start()

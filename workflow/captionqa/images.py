@@ -145,7 +145,7 @@ def _to_rgb(image):
 
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         low, high = image.getextrema()
-        top = 65535 if image.mode != "F" and 0 <= low and 255 < high <= 65535 else max(high, 1)
+        top = 65535 if image.mode != "F" and low >= 0 and 255 < high <= 65535 else max(high, 1)
         return image.convert("F").point(lambda value: value * (255 / top)).convert("L").convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")

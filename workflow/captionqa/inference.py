@@ -1,4 +1,4 @@
-"""Asking for a chunk: what the journal knows is taken from there, the rest is asked, every answer is journaled at once."""
+"""Asking for a chunk: what the journal knows comes from there, the rest is asked, each answer is journaled at once."""
 
 import hashlib
 import logging

@@ -36,7 +36,7 @@ class Segment:
         self._path = segment_path(folder, index)
         self._fingerprint = fingerprint
         folder.mkdir(parents=True, exist_ok=True)
-        self._file = open(self._path, "ab+")
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
             self._lock(wait)
             self._mend_torn_end()
@@ -44,18 +44,16 @@ class Segment:
                 line["id"]: line for line in read_lines(self._path) if line["fingerprint"] == fingerprint
             }
         except BaseException:
-            self._file.close()
+            os.close(self._file)
             raise
 
     def append(self, line: Mapping[str, Any]) -> None:
         """Add one answer; it is in the kernel's hands when this returns, so killing the process loses nothing."""
-        data = json_line({"fingerprint": self._fingerprint, **line}).encode()
-        self._file.write(data)
-        self._file.flush()
+        self._write(json_line({"fingerprint": self._fingerprint, **line}).encode())
 
     def close(self) -> None:
         """Let go of the lock."""
-        self._file.close()
+        os.close(self._file)
 
     def _lock(self, wait: Callable[[], None]) -> None:
         while True:
@@ -67,11 +65,13 @@ class Segment:
 
     def _mend_torn_end(self) -> None:
         """End a line that a killed writer left open, so that the next one is not glued to it."""
-        if self._file.seek(0, os.SEEK_END):
-            self._file.seek(-1, os.SEEK_END)
-            if self._file.read(1) != b"\n":
-                self._file.write(b"\n")
-                self._file.flush()
+        size = os.fstat(self._file).st_size
+        if size and os.pread(self._file, 1, size - 1) != b"\n":
+            self._write(b"\n")
+
+    def _write(self, data: bytes) -> None:
+        while data:
+            data = data[os.write(self._file, data) :]
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:

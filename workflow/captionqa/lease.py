@@ -4,6 +4,7 @@ A counter inside a file, not a time stamp of one: network file systems cache tho
 with their own clock how long the counter has stood still.
 """
 
+import fcntl
 import os
 import socket
 import threading
@@ -14,13 +15,23 @@ from typing import Any
 
 import psutil
 
-from captionqa.errors import RunStoppedError
+from captionqa.errors import CaptionqaError, RunStoppedError
 from captionqa.files import read_json, write_json
 
 FILE_NAME = "lease.json"
 BEAT_S = 2.0
 #: A dry run or a second driver cannot wait to see a counter move; a lease of another host counts as live this long.
 FOREIGN_LEASE_S = 600.0
+
+
+class LeaseTakenError(CaptionqaError):
+    """Another driver works on the same output folder."""
+
+    def __init__(self, lease: dict[str, Any] | None):
+        who = f"process {lease['pid']} on {lease['host']}" if lease else "another process"
+        super().__init__(
+            f"another run works on this output folder ({who}); wait for it, stop it, or set another output_dir."
+        )
 
 
 class LeaseKeeper:
@@ -34,6 +45,16 @@ class LeaseKeeper:
         self._thread = threading.Thread(target=self._beat, daemon=True, name="lease")
 
     def start(self) -> None:
+        """Take the lease; raises LeaseTakenError where another living driver has it."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            free = holder(self._path.parent) is None
+        except BlockingIOError:
+            free = False
+        if not free:
+            raise LeaseTakenError(read_json(self._path))
         self._write("held")
         self._thread.start()
 

@@ -1,6 +1,7 @@
 """Merging: the chunk results of a final file, checked against the configuration, into that file and its companions."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -135,9 +136,11 @@ def _read(chunks: Sequence[str], settings: Mapping[str, Any]) -> tuple[list[dict
             )
         headers.append(header)
     lines.sort(key=lambda line: line["id"])
-    for line, following in zip(lines, lines[1:], strict=False):
+    for line, following in pairwise(lines):
         if line["id"] == following["id"]:
-            raise ResultError(f"the item {line['id']!r} is in two chunk results; delete the chunks folder and run again.")
+            raise ResultError(
+                f"the item {line['id']!r} is in two chunk results; delete the chunks folder and run again."
+            )
     return headers, lines
 
 

@@ -23,7 +23,10 @@ class Tally:
 
     def __init__(self) -> None:
         self._total: Counter[str] = Counter()
-        self._groups: dict[str, dict[str, Counter[str]]] = {"category": defaultdict(Counter), "source": defaultdict(Counter)}
+        self._groups: dict[str, dict[str, Counter[str]]] = {
+            "category": defaultdict(Counter),
+            "source": defaultdict(Counter),
+        }
         self._rules: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
 

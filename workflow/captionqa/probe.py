@@ -40,7 +40,9 @@ class Probe:
         try:
             listed = [entry["id"] for entry in self._get("/v1/models").json()["data"]]
         except (ValueError, KeyError, TypeError) as error:
-            raise ServerError(f"{self._url}/v1/models is not a list of models; is an OpenAI-compatible server there?") from error
+            raise ServerError(
+                f"{self._url}/v1/models is not a list of models; is an OpenAI-compatible server there?"
+            ) from error
         if model not in listed:
             raise ServerError(
                 f"{self._url} serves {', '.join(map(repr, listed))}, not {model!r}; set served_model_name to match."
@@ -89,8 +91,6 @@ class Probe:
 def _metric(text: str, name: str) -> float | None:
     """The sum of a metric over its labels in Prometheus' text format."""
     values = [
-        float(line.rpartition(" ")[2])
-        for line in text.splitlines()
-        if line.startswith((f"{name}{{", f"{name} "))
+        float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith((f"{name}{{", f"{name} "))
     ]
     return sum(values) if values else None

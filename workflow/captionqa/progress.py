@@ -31,7 +31,9 @@ class Progress:
         now = self._clock()
         if last or now - self._written >= FILE_INTERVAL_S:
             self._written = now
-            write_json(self._path, {"total": self.total, "done": self.done, "failed": self.failed, "reused": self.reused})
+            write_json(
+                self._path, {"total": self.total, "done": self.done, "failed": self.failed, "reused": self.reused}
+            )
         if last or now - self._logged >= LOG_INTERVAL_S:
             self._logged = now
             log.info("%s", self.line())

@@ -6,9 +6,7 @@ from typing import Any
 STYLES = {
     "SIMPLE": "Describe this image in detail.",
     "SHORT": "Write a very short caption for the given image.",
-    "LONG": (
-        "Write a very long and detailed caption describing the given image as comprehensively as possible."
-    ),
+    "LONG": ("Write a very long and detailed caption describing the given image as comprehensively as possible."),
 }
 IMAGE_MARK = "<image>"
 

@@ -162,13 +162,17 @@ class Server:
                 told = time.monotonic()
                 log.info("waiting for the server, %.0f s so far; its log is %s", told - started, self._logs[0])
             time.sleep(POLL_S)
-        raise self._start_error(f"it was not healthy after {self._server['start_timeout_s']:.0f} s (server.start_timeout_s)")
+        raise self._start_error(
+            f"it was not healthy after {self._server['start_timeout_s']:.0f} s (server.start_timeout_s)"
+        )
 
     def _start_error(self, reason: str) -> ServerStartError:
         end = command.tail(self._logs[0])
         hint = command.advice(end, self._settings["path"])
         return ServerStartError(
-            f"the server did not start: {reason}. {hint}\n--- the end of {self._logs[0]}:\n{end}\n---".replace(". \n", ".\n")
+            f"the server did not start: {reason}. {hint}\n--- the end of {self._logs[0]}:\n{end}\n---".replace(
+                ". \n", ".\n"
+            )
         )
 
     def _check_model_path(self) -> None:

@@ -149,7 +149,9 @@ class Supervisor:
             if load is None or last is None or load.running == 0 or load.tokens != last.tokens:
                 tokens.good()
             elif tokens.lost():
-                return Outcome(f"{load.running:.0f} requests ran for {tokens.limit_s:.0f} s without a token", final=False)
+                return Outcome(
+                    f"{load.running:.0f} requests ran for {tokens.limit_s:.0f} s without a token", final=False
+                )
             last = load
 
     def _pause(self, seconds: float) -> Outcome | None:

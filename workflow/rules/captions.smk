@@ -8,13 +8,13 @@ rule caption_chunk:
         item_list=ancient(LAYOUT.items("captions")),
     output:
         f"{LAYOUT.captions_work()}/chunks/{CHUNK_NAME}",
-    params:
-        half="captions",
-        style=lambda wildcards: STYLES[wildcards.style],
     log:
         f"{LAYOUT.logs}/captions/{{style}}.{CHUNK_NAME.removesuffix('.jsonl')}.log",
     conda:
         "../../environment.yml"
+    params:
+        half="captions",
+        style=lambda wildcards: STYLES[wildcards.style],
     script:
         "../scripts/ask_chunk.py"
 
@@ -28,12 +28,12 @@ rule merge_captions:
         captions=LAYOUT.captions(),
         failures=LAYOUT.captions(suffix="_failures"),
         provenance=LAYOUT.captions(suffix="_provenance"),
-    params:
-        style=lambda wildcards: STYLES[wildcards.style],
-        dataset_path=config["captions"]["dataset_path"],
     log:
         f"{LAYOUT.logs}/merge_captions_{{style}}.log",
     conda:
         "../../environment.yml"
+    params:
+        style=lambda wildcards: STYLES[wildcards.style],
+        dataset_path=config["captions"]["dataset_path"],
     script:
         "../scripts/merge_captions.py"

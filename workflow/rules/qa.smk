@@ -8,12 +8,12 @@ rule answer_chunk:
         item_list=ancient(LAYOUT.items("qa")),
     output:
         f"{LAYOUT.qa_work}/chunks/{CHUNK_NAME}",
-    params:
-        half="qa",
     log:
         f"{LAYOUT.logs}/qa/{CHUNK_NAME.removesuffix('.jsonl')}.log",
     conda:
         "../../environment.yml"
+    params:
+        half="qa",
     script:
         "../scripts/ask_chunk.py"
 
@@ -23,18 +23,21 @@ rule merge_qa:
         chunks=answer_chunks,
         released=LAYOUT.released("qa"),
         # tracked, since a change in how answers are graded has to change the results
-        code=[workflow.source_path(f"../captionqa/{module}.py") for module in ("merge", "grading", "metrics", "questions")],
+        code=[
+            workflow.source_path(f"../captionqa/{module}.py")
+            for module in ("merge", "grading", "metrics", "questions")
+        ],
     output:
         results=LAYOUT.qa("results"),
         metrics=LAYOUT.qa("metrics"),
         failures=LAYOUT.qa("failures"),
         provenance=LAYOUT.qa("provenance"),
-    params:
-        question_path=config["qa"]["question_path"],
-        dataset_path=config["qa"]["dataset_path"],
     log:
         f"{LAYOUT.logs}/merge_qa.log",
     conda:
         "../../environment.yml"
+    params:
+        question_path=config["qa"]["question_path"],
+        dataset_path=config["qa"]["dataset_path"],
     script:
         "../scripts/merge_qa.py"

@@ -11,11 +11,11 @@ rule check_failures:
         provenance=final_files(("_provenance", "provenance")),
     output:
         LAYOUT.checked,
-    params:
-        max_failed_fraction=config["client"]["max_failed_fraction"],
     log:
         f"{LAYOUT.logs}/check_failures.log",
     conda:
         "../../environment.yml"
+    params:
+        max_failed_fraction=config["client"]["max_failed_fraction"],
     script:
         "../scripts/check_failures.py"

@@ -27,11 +27,11 @@ rule release:
         chunks=half_chunks,
     output:
         LAYOUT.released(),
-    params:
-        halves=HALVES,
     log:
         f"{LAYOUT.logs}/release_{{half}}.log",
     conda:
         "../../environment.yml"
+    params:
+        halves=HALVES,
     script:
         "../scripts/release.py"

@@ -24,7 +24,9 @@ with job_log(snakemake.log[0], name, layout):
             progress=layout.progress / f"{name.replace(' ', '_')}.json",
             server=layout.server,
             dataset=Path(config[half]["dataset_path"]),
-            settings=caption_settings(config, wildcards.model, style) if style else qa_settings(config, wildcards.model),
+            settings=caption_settings(config, wildcards.model, style)
+            if style
+            else qa_settings(config, wildcards.model),
             client=config["client"],
             lease_timeout_s=model["server"]["lease_timeout_s"],
             trust_env=model["url"] is not None,

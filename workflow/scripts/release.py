@@ -1,7 +1,5 @@
 """Say that one half needs the server no more; the last half to say so stops it."""
 
-from pathlib import Path
-
 from captionqa.files import read_json, write_json
 from captionqa.joblog import job_log
 from captionqa.layout import Layout

