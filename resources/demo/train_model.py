@@ -4,7 +4,7 @@
 
 Takes about 25 minutes on two cores. The order matters: trained all at once, colours are learned and shapes are
 not. So the vision tower learns first, alone, to tell shapes and colours apart; then the whole model learns
-captions; then questions are mixed in. Seeded: the same machine and versions give the same model.
+captions; then questions are mixed in. Seeded.
 """
 
 import argparse

@@ -24,6 +24,7 @@ from captionqa.journal import read_lines
 from captionqa.layout import HALVES, Layout
 from captionqa.lease import holder
 from captionqa.merge import read_chunk
+from captionqa.settings import caption_settings, fingerprint, qa_settings
 
 TRUNCATED = "truncated"
 SCHEMA = WORKFLOW / "schemas" / "config.schema.yaml"
@@ -32,8 +33,8 @@ SCHEMA = WORKFLOW / "schemas" / "config.schema.yaml"
 def retry_failed(config: Mapping[str, Any], half: str | None, style: str | None, reason: str | None) -> int:
     """Remove the chunk results with failures, and their final files; returns how many items will be asked again."""
     items = 0
-    for work, finals in _targets(config, half, style):
-        for path in sorted((work / "chunks").glob("*.jsonl")):
+    for work, fingerprint_now, finals in _targets(config, half, style):
+        for path in sorted((work / "chunks").glob(f"*.{fingerprint_now}.*.jsonl")):
             _, lines = read_chunk(path)
             failed = sum(line.get("failure") == reason if reason else "failure" in line for line in lines)
             if failed:
@@ -51,7 +52,7 @@ def forget(config: Mapping[str, Any], half: str | None, style: str | None, reaso
     if reason not in (None, TRUNCATED):
         return retry_failed(config, half, style, reason)
     items = 0
-    for work, finals in _targets(config, half, style):
+    for work, _, finals in _targets(config, half, style):
         dropped = sum(_drop_lines(path, reason) for path in (work / "journal").glob("*.jsonl"))
         if dropped or reason is None:
             shutil.rmtree(work / "chunks", ignore_errors=True)
@@ -80,22 +81,24 @@ def load_config(path: Path) -> dict[str, Any]:
     return check(config, yaml.safe_load(SCHEMA.read_text(encoding="utf-8")))
 
 
-def _targets(config: Mapping[str, Any], half: str | None, style: str | None) -> list[tuple[Path, list[Path]]]:
-    """(work folder, final files) of what is meant."""
-    layout = Layout(config["output_dir"], model_name(config))
+def _targets(config: Mapping[str, Any], half: str | None, style: str | None) -> list[tuple[Path, str, list[Path]]]:
+    """(work folder, fingerprint of the present settings, final files) of what is meant."""
+    model = model_name(config)
+    layout = Layout(config["output_dir"], model)
     if holder(layout.server) is not None:
         raise ConfigError(f"a run works on {config['output_dir']} now; wait for it or stop it first.")
     targets = []
     if "captions" in halves(config) and half in (None, "captions"):
-        styles = {name.lower() for name in config["captions"]["prompt_styles"]}
+        styles = {name.lower(): name for name in config["captions"]["prompt_styles"]}
         if style is not None and style.lower() not in styles:
             raise ConfigError(f"{style!r} is none of the configured styles: {', '.join(sorted(styles))}.")
         for lower in sorted({style.lower()} if style else styles):
             finals = [layout.captions(lower, suffix) for suffix in ("", "_failures", "_provenance")]
-            targets.append((Path(layout.captions_work(lower)), list(map(Path, finals))))
+            now = fingerprint(caption_settings(config, model, styles[lower]))
+            targets.append((Path(layout.captions_work(lower)), now, list(map(Path, finals))))
     if "qa" in halves(config) and half in (None, "qa") and style is None:
         finals = [layout.qa(kind) for kind in ("results", "metrics", "failures", "provenance")]
-        targets.append((Path(layout.qa_work), list(map(Path, finals))))
+        targets.append((Path(layout.qa_work), fingerprint(qa_settings(config, model)), list(map(Path, finals))))
     return targets
 
 

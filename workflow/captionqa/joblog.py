@@ -35,7 +35,9 @@ def job_log(path: str, name: str, layout: Layout, echo: bool = False) -> Iterato
         known = isinstance(error, CaptionqaError)
         text = str(error) if known else f"{type(error).__name__}: {error}"
         logging.getLogger(__name__).error("%s", text, exc_info=not known)
-        sentence = f"{name} failed: {text}\n  log: {path}\n  server's log: {layout.server_log()}"
+        sentence = f"{name} failed: {text.splitlines()[0]}\n  log: {path}"
+        if Path(layout.server_log()).exists():
+            sentence += f"\n  server's log: {layout.server_log()}"
         write_json(layout.errors / f"{name.replace(' ', '_').replace('/', '_')}.json", {"error": sentence})
         if not echo:
             print(f"captionqa: {sentence}", file=sys.stderr, flush=True)

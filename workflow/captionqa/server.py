@@ -16,7 +16,7 @@ from typing import Any
 from captionqa import command, endpoint
 from captionqa.config import served_name
 from captionqa.endpoint import Endpoint, State
-from captionqa.errors import ServerError, ServerStartError
+from captionqa.errors import ConfigError, ServerError, ServerStartError
 from captionqa.files import read_json, write_json
 from captionqa.launch import Launcher, LocalLauncher, wait_until_gone
 from captionqa.layout import Layout
@@ -60,7 +60,6 @@ class Server:
             return adopted
         self.stop()
         command.resolve(self._server["command"])
-        self._check_model_path()
         endpoint.remove_all(self._folder)
         endpoint.write_key(self._folder, secrets.token_urlsafe(32))
         request_id = uuid.uuid4().hex
@@ -175,17 +174,19 @@ class Server:
             )
         )
 
-    def _check_model_path(self) -> None:
-        """A path that can only be a local folder has to be one; `name/name` may be a hub id."""
-        path = self._settings["path"]
-        if not Path(path).is_dir() and (path.count("/") > 1 or path.startswith((".", "/", "~"))):
-            raise ServerStartError(f"models.*.path: there is no folder {path}; give a local folder or a hub id.")
-
     def _digest(self) -> str:
         """Of all that makes a running server fit or not."""
         server = {key: value for key, value in self._server.items() if key not in DRIVER_ONLY}
         described = json.dumps([self._settings["path"], self._served_name, server], sort_keys=True)
         return hashlib.sha256(described.encode()).hexdigest()[:12]
+
+
+def check_model_path(config: Mapping[str, Any], model: str) -> None:
+    """Raise ConfigError for a path that can only be a local folder and is none; `name/name` may be a hub id."""
+    path = config["models"][model]["path"]
+    local = path.count("/") > 1 or path.startswith((".", "/", "~"))
+    if local and config["models"][model]["url"] is None and not Path(path).is_dir():
+        raise ConfigError(f"models.{model}.path: there is no folder {path}; give a local folder or a hub id.")
 
 
 def drop_stale_live_markers(layout: Layout) -> None:

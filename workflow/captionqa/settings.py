@@ -22,7 +22,7 @@ def qa_settings(config: Mapping[str, Any], model: str) -> dict[str, Any]:
 
 def fingerprint(settings: Mapping[str, Any]) -> str:
     """Twelve hexadecimal digits that change whenever a setting does."""
-    canonical = json.dumps(settings, sort_keys=True, ensure_ascii=False)
+    canonical = json.dumps(_plain_numbers(settings), sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
@@ -54,3 +54,10 @@ def _settings(config: Mapping[str, Any], model: str, max_tokens: int) -> dict[st
         "images": {key: images[key] for key in ("max_pixels", "pixel_grid_px", "max_source_pixels")},
         "max_model_len": server["server"]["max_model_len"] if fitted else None,
     }
+
+
+def _plain_numbers(value: Any) -> Any:
+    """The same with 0.0 as 0: how a number is written decides nothing."""
+    if isinstance(value, Mapping):
+        return {key: _plain_numbers(item) for key, item in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -25,7 +25,7 @@ STYLES = {style.lower(): style for style in (config["captions"]["prompt_styles"]
 RUN_LAYOUT = Layout(config["output_dir"], MODEL)
 
 if workflow.is_main_process:
-    from captionqa.server import drop_stale_live_markers
+    from captionqa.server import check_model_path, drop_stale_live_markers
 
     drop_stale_live_markers(RUN_LAYOUT)
 
@@ -48,6 +48,7 @@ def plan(half):
     try:
         if not workflow.is_main_process:
             return chunks.load_plan(RUN_LAYOUT, half)
+        check_model_path(config, MODEL)
         section = config[half]
         dataset = Path(section["dataset_path"])
         if half == "captions":

@@ -31,7 +31,5 @@ rule release:
         f"{LAYOUT.logs}/release_{{half}}.log",
     conda:
         "../../environment.yml"
-    params:
-        halves=HALVES,
     script:
         "../scripts/release.py"

@@ -1,5 +1,6 @@
 """Say that one half needs the server no more; the last half to say so stops it."""
 
+from captionqa.config import halves
 from captionqa.files import read_json, write_json
 from captionqa.joblog import job_log
 from captionqa.layout import Layout
@@ -11,6 +12,6 @@ layout = Layout(config["output_dir"], model)
 with job_log(snakemake.log[0], f"release {snakemake.wildcards.half}", layout):
     sentinel = read_json(layout.sentinel)
     write_json(snakemake.output[0], {"servers": sentinel})
-    released = [read_json(layout.released(half)) for half in snakemake.params.halves]
+    released = [read_json(layout.released(half)) for half in halves(config)]
     if all(marker and marker["servers"] == sentinel for marker in released):
         Server(config, model, layout).request_stop()

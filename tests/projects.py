@@ -1,0 +1,107 @@
+"""A user's folder with a configuration and data, and the real workflow run on it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import yaml
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+MODEL = "stand-in"
+STYLES = ("simple", "short")
+
+
+class Project:
+    """A user's folder: configuration, data, and the workflow run on them."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.model = MODEL
+        self.out = folder / "out"
+        self.config = yaml.safe_load((folder / "my.yaml").read_text()) if (folder / "my.yaml").exists() else {}
+
+    def save(self) -> None:
+        (self.folder / "my.yaml").write_text(yaml.safe_dump(self.config))
+
+    def faults(self, **faults) -> None:
+        (self.folder / "faults.json").write_text(json.dumps(faults))
+
+    def command(self, *arguments: str) -> list[str]:
+        snakemake = [sys.executable, "-m", "snakemake", "--directory", str(self.folder)]
+        return [*snakemake, "--profile", "profiles/local", "--configfile", str(self.folder / "my.yaml"), *arguments]
+
+    def run(self, *arguments: str, check: bool = True) -> str:
+        """Run the workflow to its end and return what it printed."""
+        self.save()
+        done = subprocess.run(self.command(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=900)
+        text = done.stdout + done.stderr
+        assert not check or done.returncode == 0, text
+        assert check or done.returncode != 0, text
+        return text
+
+    def start(self, *arguments: str) -> subprocess.Popen:
+        self.save()
+        log = open(self.folder / "run.log", "wb")  # noqa: SIM115 - the process keeps it
+        return subprocess.Popen(self.command(*arguments), cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
+
+    def plan(self, *arguments: str) -> dict[str, int]:
+        """What a dry run says would run: {rule: jobs}."""
+        text = self.run("-n", *arguments)
+        if "Nothing to be done" in text:
+            return {}
+        rows = text.split("Job stats:")[1].split("total")[0].splitlines()[3:]
+        return {name: int(count) for name, count in (row.split() for row in rows if row.strip())}
+
+    def requests(self) -> list[dict]:
+        path = self.folder / "requests.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def forget_requests(self) -> None:
+        (self.folder / "requests.jsonl").unlink(missing_ok=True)
+
+    def captions(self, style: str = "simple", suffix: str = "") -> dict:
+        return json.loads((self.out / "captions" / self.model / f"{self.model}_{style}{suffix}.json").read_text())
+
+    def qa(self, kind: str) -> dict:
+        return json.loads((self.out / "qa" / self.model / f"{self.model}_qa_{kind}.json").read_text())
+
+    def chunks(self, style: str) -> list[Path]:
+        return sorted((self.out / "work" / self.model / "captions" / style / "chunks").glob("*.jsonl"))
+
+    def processes(self) -> list[psutil.Process]:
+        """Every process that belongs to this project: driver, jobs, supervisor, server."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.status() != psutil.STATUS_ZOMBIE and self._mine(process):
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+    def _mine(self, process: psutil.Process) -> bool:
+        if process.pid == os.getpid():
+            return False
+        return str(self.folder) in " ".join(process.cmdline()) or process.cwd() == str(self.folder)
+
+    def wait_for(self, condition: Callable[[], object], seconds: float = 60) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"waited {seconds} s in vain; {(self.folder / 'run.log').read_text()}"
+            time.sleep(0.1)
+
+    def end(self) -> None:
+        for process in self.processes():
+            process.send_signal(signal.SIGKILL)
+
+
+def draw_image(path: Path, number: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (40, 40), (number * 17 % 256, number * 5 % 256, 90)).save(path)

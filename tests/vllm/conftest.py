@@ -1,0 +1,75 @@
+"""The demo as a user runs it, and one real vLLM that the other tests share."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from captionqa import endpoint
+from captionqa.config import check
+from captionqa.layout import Layout
+from captionqa.lease import LeaseKeeper
+from captionqa.server import Server
+from projects import ROOT, Project
+
+DEMO = ROOT / "resources" / "demo"
+DEMO_MODEL = "demo-shapes-2M"
+
+
+@pytest.fixture(scope="session")
+def demo_config():
+    """config/demo.yaml with paths that hold anywhere."""
+    config = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text())
+    for section, key in (("captions", "dataset_path"), ("qa", "dataset_path"), ("qa", "question_path")):
+        config[section][key] = str(ROOT / config[section][key])
+    model = config["models"][DEMO_MODEL]
+    model["path"] = str(ROOT / model["path"])
+    assert (ROOT / ".venv-vllm" / "bin" / "python").exists(), "run `make setup` first: these tests need a real vLLM"
+    return config
+
+
+@pytest.fixture(scope="session")
+def demo(demo_config, tmp_path_factory):
+    """The demo, run once from the server's start to the metrics."""
+    project = Project(tmp_path_factory.mktemp("demo"))
+    project.model = DEMO_MODEL
+    project.config = {**demo_config, "output_dir": "out"}
+    project.printed = project.run()
+    return project
+
+
+@pytest.fixture(scope="session")
+def live_server(demo_config, tmp_path_factory):
+    """A vLLM that serves the demo model under our supervisor: (url, key)."""
+    schema = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
+    folder = tmp_path_factory.mktemp("live")
+    config = check({**demo_config, "output_dir": str(folder)}, schema)
+    layout = Layout(str(folder), DEMO_MODEL)
+    lease, server = LeaseKeeper(layout.server), Server(config, DEMO_MODEL, layout)
+    lease.start()
+    try:
+        (ready,) = server.start()
+        yield ready.url, endpoint.read_key(layout.server)
+    finally:
+        lease.release()
+        server.stop()
+
+
+@pytest.fixture
+def photographs(demo_config, live_server, tmp_path, monkeypatch):
+    """A project on the sample photographs that scikit-image ships, with the shared server as an existing one."""
+    import skimage
+
+    url, key = live_server
+    monkeypatch.setenv("SHARED_KEY", key)
+    project = Project(tmp_path)
+    project.model = DEMO_MODEL
+    source = Path(skimage.__file__).parent / "data"
+    shutil.copytree(source, tmp_path / "photographs", ignore=shutil.ignore_patterns("*.py*", "__pycache__"))
+    model = demo_config["models"][DEMO_MODEL] | {"url": url, "api_key_env": "SHARED_KEY"}
+    project.config = {
+        "output_dir": "out",
+        "models": {DEMO_MODEL: model},
+        "captions": {"dataset_path": "photographs", "prompt_styles": ["SIMPLE"], "max_tokens": 32, "chunks": 4},
+    }
+    return project

@@ -1,0 +1,73 @@
+"""A small project folder with images, questions and a stand-in server."""
+
+import shutil
+import sys
+
+import pandas as pd
+import pytest
+from projects import MODEL, ROOT, Project, draw_image
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A project that has not been run yet."""
+    project = Project(tmp_path / "project")
+    for number in range(10):
+        draw_image(project.folder / "images" / ("a" if number % 2 else "b") / f"{number}.png", number)
+    (project.folder / "images" / "notes.txt").write_text("not an image")
+    pd.DataFrame(
+        {
+            "qid": [f"q{number}" for number in range(6)],
+            "question": ["What is it?\nA. this\nB. that"] * 6,
+            "answer": ["\\boxed{A}", "\\boxed{B}"] * 3,
+            "image": [
+                ["a/1.png"],
+                ["a/3.png"],
+                ["a/5.png", "b/4.png"],
+                ["b/0.png"],
+                ["b/2.png", "a/1.png"],
+                ["a/7.png"],
+            ],
+        }
+    ).to_parquet(project.folder / "questions.parquet")
+    project.config = {
+        "output_dir": "out",
+        "models": {
+            MODEL: {
+                "path": ".",
+                "served_model_name": MODEL,
+                "server": {
+                    "command": [sys.executable, str(ROOT / "tests" / "stand_in_server.py")],
+                    "env": {
+                        "STAND_IN_REQUESTS": str(project.folder / "requests.jsonl"),
+                        "STAND_IN_FAULTS": str(project.folder / "faults.json"),
+                    },
+                    "health_interval_s": 0.5,
+                    "lease_timeout_s": 8,
+                    "max_restarts": 1,
+                },
+            }
+        },
+        "captions": {"dataset_path": "images", "prompt_styles": ["SIMPLE", "SHORT"], "chunks": 2},
+        "qa": {"question_path": "questions.parquet", "dataset_path": "images", "chunks": 2},
+        "client": {"concurrency": 4, "backoff_s": 0.1, "max_attempts": 3},
+    }
+    yield project
+    project.end()
+
+
+@pytest.fixture(scope="session")
+def _completed_once(tmp_path_factory):
+    return tmp_path_factory.mktemp("completed") / "project"
+
+
+@pytest.fixture
+def completed(project, _completed_once):
+    """A project whose run is complete; it ran once in the session and is copied, times and all."""
+    if not _completed_once.exists():
+        project.first_run = project.run()
+        shutil.copytree(project.folder, _completed_once)
+        return project
+    shutil.rmtree(project.folder)
+    shutil.copytree(_completed_once, project.folder)
+    return project

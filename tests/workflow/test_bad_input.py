@@ -1,0 +1,73 @@
+"""Bad input gets one clear sentence before any server starts."""
+
+import pandas as pd
+import pytest
+from projects import MODEL
+
+pytestmark = pytest.mark.slow
+
+
+def drop_column(project):
+    path = project.folder / "questions.parquet"
+    pd.read_parquet(path).drop(columns=["answer"]).to_parquet(path)
+
+
+def repeat_a_question(project):
+    path = project.folder / "questions.parquet"
+    frame = pd.read_parquet(path)
+    pd.concat([frame, frame.tail(1)]).to_parquet(path)
+
+
+def empty_the_folder(project):
+    for path in (project.folder / "images").rglob("*.png"):
+        path.unlink()
+
+
+def set_key(*keys, value):
+    def change(project):
+        place = project.config
+        for key in keys[:-1]:
+            place = place[key]
+        place[keys[-1]] = value
+
+    return change
+
+
+CASES = {
+    "unknown key": (
+        set_key("captions", "promt_styles", value=["SIMPLE"]),
+        "captionqa: captions: unknown key 'promt_styles' (did you mean 'prompt_styles'?)",
+    ),
+    "unknown style": (
+        set_key("captions", "prompt_styles", value=["SIMPEL"]),
+        "captionqa: captions.prompt_styles: 'SIMPEL' is no prompt style (did you mean 'SIMPLE'?)",
+    ),
+    "wrong type": (
+        set_key("qa", "max_tokens", value="many"),
+        "captionqa: qa.max_tokens: 'many' is not of type integer.",
+    ),
+    "missing images": (
+        set_key("captions", "dataset_path", value="nowhere"),
+        "captionqa: captions.dataset_path: there is no folder nowhere",
+    ),
+    "empty folder": (empty_the_folder, "captionqa: captions.dataset_path: images holds no image (1 other files"),
+    "missing questions": (
+        set_key("qa", "question_path", value="nowhere.parquet"),
+        "captionqa: qa.question_path: there is no file nowhere.parquet",
+    ),
+    "missing column": (drop_column, "captionqa: questions.parquet has no column answer"),
+    "duplicate qid": (repeat_a_question, "captionqa: questions.parquet: the qid 'q5' is there twice"),
+    "missing model": (
+        set_key("models", MODEL, "path", value="./no-model"),
+        "captionqa: models.stand-in.path: there is no folder ./no-model",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "sentence"), CASES.values(), ids=CASES.keys())
+def test_bad_input_is_one_sentence_and_starts_nothing(project, change, sentence):
+    change(project)
+    text = project.run(check=False)
+    assert next(line for line in text.splitlines() if line.startswith("captionqa:")).startswith(sentence)
+    assert "Traceback" not in text
+    assert not (project.out / "work" / MODEL / "server" / "request.json").exists()

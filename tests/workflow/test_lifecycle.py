@@ -1,0 +1,204 @@
+"""The server's life around a run: failures, signals, killed drivers; nothing is left behind and nothing is lost."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+from projects import MODEL, ROOT
+
+pytestmark = pytest.mark.slow
+
+
+def journaled(project) -> int:
+    journals = project.out.glob("work/stand-in/**/journal/*.jsonl")
+    return sum(path.read_bytes().count(b"\n") for path in journals)
+
+
+def requested_once(project) -> bool:
+    seen = [(request["text"], *request["images"]) for request in project.requests()]
+    return len(seen) == len(set(seen))
+
+
+@pytest.mark.parametrize("arguments", [(), ("--keep-going",)], ids=["stop at once", "keep going"])
+def test_a_chunk_that_fails_ends_the_run_names_the_logs_and_leaves_no_server(project, arguments):
+    project.faults(fault="die", only="<image>Write a very short caption for the given image.")
+    project.config["models"][MODEL]["server"]["max_restarts"] = 0
+    text = project.run(*arguments, check=False)
+    assert "captionqa: captions SHORT chunk" in text
+    assert "the server is gone for good" in text
+    assert "log: out/logs/stand-in/captions/short." in text
+    assert "server's log: out/logs/stand-in/server-0.log" in text
+    assert not project.processes()
+
+    answered = len(list(project.out.glob("work/stand-in/*/**/chunks/*.jsonl")))
+    project.faults()
+    plan = project.plan()
+    assert plan["start_server"] == 1
+    assert plan.get("caption_chunk", 0) + plan.get("answer_chunk", 0) == 6 - answered
+    project.run()
+    assert len(project.captions("short")) == 10
+    assert not project.processes()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_a_stopped_driver_leaves_no_process_and_the_next_run_asks_only_for_the_rest(project, number):
+    project.faults(delay_s=0.7)
+    driver = project.start()
+    project.wait_for(lambda: journaled(project) > 2)
+    if number == signal.SIGINT:
+        os.killpg(driver.pid, number)  # as a terminal does
+    else:
+        driver.send_signal(number)
+    assert driver.wait(60) != 0
+    project.wait_for(lambda: not project.processes())
+    kept = journaled(project)
+    project.faults()
+    project.forget_requests()
+    project.run()
+    assert len(project.requests()) == 26 - kept
+    assert requested_once(project)
+    assert not project.processes()
+
+
+def test_a_run_right_after_a_killed_driver_takes_its_server_over(project):
+    project.config["models"][MODEL]["server"]["lease_timeout_s"] = 60
+    project.faults(delay_s=0.7)
+    driver = project.start()
+    project.wait_for(lambda: journaled(project) > 2)
+    server = json.loads((project.out / "work" / MODEL / "server" / "ready.json").read_text())
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    project.faults()
+    text = project.run()
+    assert "taken over" in text
+    assert json.loads((project.out / "work" / MODEL / "server" / "ready.json").read_text()) == server
+    assert requested_once(project)
+    assert not project.processes()
+
+
+def test_a_second_driver_on_the_same_output_is_refused(project):
+    project.faults(delay_s=3)
+    driver = project.start()
+    project.wait_for(lambda: len(project.requests()) > 2)
+    text = project.run(check=False)
+    assert f"another run works on this output folder (process {driver.pid} on {socket.gethostname()})" in text
+    driver.send_signal(signal.SIGTERM)
+    driver.wait(60)
+
+
+def test_a_server_that_crashes_is_replaced_and_no_item_fails(project):
+    project.faults(fault="die", times=1, only="<image>Write a very short caption for the given image.")
+    project.config["models"][MODEL]["server"]["max_restarts"] = 30
+    project.config["client"]["concurrency"] = 1
+    project.run("--cores", "1")
+    assert len(project.captions("short")) == 10
+    assert project.captions("short", "_failures") == {}
+    generations = {server["generation"] for server in project.captions("short", "_provenance")["servers"]}
+    assert max(generations) > 1
+
+
+def test_a_port_in_use_is_not_an_error(project):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        project.config["models"][MODEL]["server"]["port"] = port
+        project.run()
+    assert project.qa("metrics")["server_url"] != f"http://127.0.0.1:{port}"
+
+
+def test_replicas_share_the_work(project):
+    project.config["models"][MODEL]["server"]["replicas"] = 2
+    project.faults(delay_s=0.3)
+    project.run()
+    urls = {server["url"] for server in project.qa("provenance")["servers"]}
+    assert len(urls) == 2
+    assert len(project.captions()) == 10
+    assert not project.processes()
+
+
+def test_a_server_that_cannot_start_fails_at_once_with_the_end_of_its_log(project):
+    project.config["models"][MODEL]["server"]["env"]["STAND_IN_FAIL_START"] = "no such thing as a free lunch"
+    text = project.run(check=False)
+    assert "start_server failed: the server did not start: server 0: its process ended with exit code 1" in text
+    assert "no such thing as a free lunch" in text
+    assert project.requests() == []
+    assert not project.processes()
+
+
+def test_a_server_that_serves_another_model_is_not_trusted(project):
+    project.config["models"][MODEL]["server"]["extra_args"] = ["--served-model-name", "another"]
+    project.config["models"][MODEL]["server"]["start_timeout_s"] = 4
+    text = project.run(check=False)
+    assert "serves 'another', not 'stand-in'" in text
+    assert project.requests() == []
+
+
+@pytest.fixture
+def existing_server(project, monkeypatch):
+    """A server that somebody else started, with a key."""
+    monkeypatch.setenv("OUR_KEY", "open sesame")
+    environment = {
+        **os.environ,
+        "VLLM_API_KEY": "open sesame",
+        "STAND_IN_REQUESTS": str(project.folder / "requests.jsonl"),
+    }
+    command = [sys.executable, str(ROOT / "tests" / "stand_in_server.py"), "--served-model-name", MODEL]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT)
+    port = server.stdout.readline().split()[-1].rstrip(")")
+    yield f"http://127.0.0.1:{port}/v1"
+    server.kill()
+    server.wait()
+
+
+def test_an_existing_server_is_used_and_neither_started_nor_stopped(project, existing_server):
+    project.config["models"][MODEL] |= {"url": existing_server, "api_key_env": "OUR_KEY"}
+    project.run()
+    assert len(project.captions()) == 10
+    assert not (project.out / "logs" / MODEL / "server-0.log").exists()
+    completed_requests = len(project.requests())
+    project.config["captions"]["max_tokens"] = 5
+    project.run()
+    assert len(project.requests()) == completed_requests + 20
+
+
+def test_an_existing_server_with_another_key_is_a_clear_error(project, existing_server):
+    project.config["models"][MODEL] |= {"url": existing_server}
+    text = project.run(check=False)
+    assert "refused the API key (HTTP 401); see api_key_env" in text
+
+
+def test_too_many_failures_fail_the_run_after_all_files_are_written(project):
+    needle = "<image>Write a very short caption for the given image."
+    project.faults(fault={"status": 400}, only=needle)
+    text = project.run(check=False)
+    assert "10 of 10 items failed (10 request_rejected)" in text
+    assert "out/captions/stand-in/stand-in_short_failures.json" in text
+    assert project.captions("short") == {}
+    assert len(project.captions("simple")) == 10
+    assert project.qa("metrics")["total_questions"] == 6
+
+    project.faults()
+    project.forget_requests()
+    assert project.plan() == {"check_failures": 1, "default": 1}
+    forget = [sys.executable, "-m", "captionqa.forget", "retry-failed", "--configfile", str(project.folder / "my.yaml")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow")}
+    said = subprocess.run(forget, cwd=project.folder, env=environment, capture_output=True, text=True, check=True)
+    assert "10 failed items" in said.stdout
+    project.run()
+    assert len(project.requests()) == 10
+    assert len(project.captions("short")) == 10
+
+
+def test_no_secret_is_in_any_file_but_the_key_file(project):
+    project.run()
+    key_file = project.out / "work" / MODEL / "server" / "api_key"
+    key = json.loads(key_file.read_text())["key"]
+    assert key_file.stat().st_mode & 0o077 == 0
+    files = [path for path in project.folder.rglob("*") if path.is_file() and path != key_file]
+    assert len(files) > 20
+    assert not [path for path in files if key.encode() in path.read_bytes()]

@@ -1,0 +1,141 @@
+"""What a rerun runs: exactly what is missing or changed, and no request for an answer that is known."""
+
+import pytest
+from projects import MODEL, STYLES, draw_image
+
+pytestmark = pytest.mark.slow
+
+#: What comes after any chunk that runs.
+CLOSING = {"release": 2, "merge_captions": 2, "merge_qa": 1, "check_failures": 1, "default": 1}
+
+
+def test_a_complete_run_has_nothing_to_do_and_needs_no_server(completed):
+    assert completed.plan() == {}
+    assert "Nothing to be done" in completed.run()
+    assert not completed.processes()
+
+
+def test_every_item_is_in_the_results_or_the_failures(completed):
+    (completed.folder / "images" / "broken.jpg").write_bytes(b"no image at all")
+    completed.config["client"]["max_failed_fraction"] = 0.2
+    completed.run()
+    for style in STYLES:
+        captions, failures = completed.captions(style), completed.captions(style, "_failures")
+        assert list(captions) == sorted(captions)
+        assert set(captions) == {f"{'a' if n % 2 else 'b'}/{n}.png" for n in range(10)}
+        assert {name: failure["reason"] for name, failure in failures.items()} == {"broken.jpg": "unreadable_image"}
+    results, metrics = completed.qa("results"), completed.qa("metrics")
+    assert set(results) == {f"q{number}" for number in range(6)}
+    assert metrics["total_questions"] == 6
+    assert metrics["correct_answers"] == sum(record["is_correct"] for record in results.values()) == 3
+    assert metrics["overall_accuracy"] == 0.5
+    assert metrics["category_metrics"]["uncategorized"]["total"] == 6
+
+
+def test_a_lost_chunk_and_final_file_come_back_without_a_request(completed):
+    captions = completed.captions()
+    completed.chunks("simple")[0].unlink()
+    (completed.out / "captions" / MODEL / f"{MODEL}_simple.json").unlink()
+    completed.forget_requests()
+    assert completed.plan() == {"start_server": 1, "caption_chunk": 1, **CLOSING}
+    completed.run()
+    assert completed.requests() == []
+    assert completed.captions() == captions
+
+
+def test_a_lost_final_file_is_merged_again_without_a_server(completed):
+    captions = completed.captions()
+    (completed.out / "captions" / MODEL / f"{MODEL}_simple.json").unlink()
+    assert completed.plan() == {"merge_captions": 1, "check_failures": 1, "default": 1}
+    completed.run()
+    assert completed.captions() == captions
+
+
+def test_changed_max_tokens_asks_for_all_captions_and_no_question(completed):
+    completed.config["captions"]["max_tokens"] = 99
+    completed.forget_requests()
+    assert completed.plan() == {"start_server": 1, "caption_chunk": 4, **CLOSING}
+    completed.run()
+    assert len(completed.requests()) == 20
+    assert {request["max_tokens"] for request in completed.requests()} == {99}
+
+
+def test_changed_max_tokens_and_server_setting_together_ask_for_all(completed):
+    completed.config["captions"]["max_tokens"] = 99
+    completed.config["qa"]["max_tokens"] = 98
+    completed.config["models"][MODEL]["server"]["extra_args"] = ["--some-option"]
+    completed.forget_requests()
+    assert completed.plan() == {"start_server": 1, "caption_chunk": 4, "answer_chunk": 2, **CLOSING}
+    completed.run()
+    assert len(completed.requests()) == 26
+
+
+def test_a_changed_server_setting_alone_runs_nothing(completed):
+    completed.config["models"][MODEL]["server"]["extra_args"] = ["--some-option"]
+    assert completed.plan() == {}
+
+
+def test_a_changed_prompt_asks_for_its_style_alone(completed):
+    completed.config["captions"]["prompts"] = {"SHORT": "Say it in three words."}
+    completed.forget_requests()
+    assert completed.plan() == {"start_server": 1, "caption_chunk": 2, **CLOSING}
+    completed.run()
+    assert [request["text"] for request in completed.requests()] == ["<image>Say it in three words."] * 10
+
+
+def test_three_new_images_ask_for_three_captions_a_style(completed):
+    for number in range(3):
+        draw_image(completed.folder / "images" / "new" / f"{number}.png", 40 + number)
+    completed.forget_requests()
+    plan = completed.plan()
+    assert plan["start_server"] == 1
+    assert 2 <= plan["caption_chunk"] <= 4
+    completed.run()
+    assert len(completed.requests()) == 3 * len(STYLES)
+    assert len(completed.captions()) == 13
+
+
+def test_an_edited_image_is_asked_again_and_a_removed_one_leaves_the_captions(completed):
+    draw_image(completed.folder / "images" / "a" / "1.png", 77)
+    (completed.folder / "images" / "b" / "6.png").unlink()
+    before = completed.captions()
+    completed.forget_requests()
+    completed.run()
+    after = completed.captions()
+    assert after["a/1.png"] != before["a/1.png"]
+    assert set(before) - set(after) == {"b/6.png"}
+    assert len(completed.requests()) == len(STYLES) + 2  # and the two questions on the edited image
+
+
+def test_a_touched_image_is_recognized_by_its_content(completed):
+    (completed.folder / "images" / "a" / "1.png").touch()
+    completed.forget_requests()
+    completed.run()
+    assert completed.requests() == []
+
+
+def test_another_number_of_chunks_asks_for_nothing(completed):
+    completed.config["captions"]["chunks"] = 5
+    completed.config["qa"]["chunks"] = 3
+    before = completed.captions(), completed.qa("results")
+    completed.forget_requests()
+    completed.run()
+    assert completed.requests() == []
+    assert (completed.captions(), completed.qa("results")) == before
+
+
+def test_a_half_that_is_left_out_is_left_alone(completed):
+    del completed.config["qa"]
+    assert "start_server" not in completed.plan()
+    completed.config["captions"]["prompt_styles"] = ["LONG"]
+    completed.forget_requests()
+    completed.run()
+    assert len(completed.requests()) == 10
+
+
+def test_a_users_own_style_is_asked_with_its_own_words(completed):
+    completed.config["captions"] |= {"prompts": {"POEM": "Write a poem."}, "prompt_styles": ["SIMPLE", "POEM"]}
+    completed.forget_requests()
+    completed.run()
+    assert {request["text"] for request in completed.requests()} == {"<image>Write a poem."}
+    assert len(completed.captions("poem")) == 10

