@@ -10,7 +10,7 @@ ARGS ?=
 VLLM ?= $(shell if command -v sbatch >/dev/null || command -v nvidia-smi >/dev/null; then echo gpu; else echo cpu; fi)
 
 UV_VERSION := 0.13.9
-UV := UV_PYTHON_DOWNLOADS=never .venv/bin/uv
+UV := UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=true .venv/bin/uv
 SNAKEMAKE := .venv/bin/snakemake
 DRIVER := .venv/.installed
 SERVER := $(if $(filter none,$(VLLM)),,.venv-vllm/.installed-$(VLLM))
