@@ -3,8 +3,11 @@
 It takes vLLM's arguments and key, and answers with a digest of what it was sent, so that every request has one right
 answer. Faults are injected through a JSON file named by STAND_IN_FAULTS, read at each request:
 
-    {"delay_s": 0.1, "status": {"needle": 500}, "retry_after": "1", "reject_images": [...], ...}
+    {"delay_s": 0.1}                                       wait before each answer
+    {"fault": "half", "only": "text", "times": 2}          spoil the first two answers to each request of this text
+    {"fault": "die", "once": true}                         spoil one answer, whichever comes first
 
+Faults: die, hang, close, half, html, empty, null, no choices, length, or {"status", "headers", "body"}.
 Each request is appended to the file named by STAND_IN_REQUESTS as {"text", "images" (digests), "max_tokens", "time"}.
 """
 
@@ -65,6 +68,8 @@ class Handler(BaseHTTPRequestHandler):
         time.sleep(faults.get("delay_s", 0))
         fault = faults.get("fault")
         if fault and seen <= faults.get("times", 10**9) and faults.get("only", text) in (text, *images):
+            if faults.get("once"):
+                Path(os.environ["STAND_IN_FAULTS"]).unlink()
             return self.fail(fault)
         answer = hashlib.sha256(json.dumps([text, images]).encode()).hexdigest()[:8]
         self.reply(200, completion(f"{answer} {' '.join(images)}. The answer is A."))
