@@ -129,13 +129,12 @@ class _ImageScan:
         self._seen: dict[str, Any] = {}
 
     def items(self) -> Iterator[dict[str, Any]]:
-        folders, visited = [self._dataset], set()
+        folders: list[tuple[str, frozenset[str]]] = [(self._dataset, frozenset())]
         while folders:
-            folder = folders.pop()
+            folder, above = folders.pop()
             real = os.path.realpath(folder)
-            if real in visited:  # a link back up the tree
+            if real in above:  # a link back up the tree
                 continue
-            visited.add(real)
             try:
                 entries = list(os.scandir(folder))
             except OSError as error:
@@ -143,8 +142,8 @@ class _ImageScan:
                     f"captions.dataset_path: the folder {folder} cannot be read: {error.strerror}."
                 ) from error
             for entry in entries:
-                if entry.is_dir():
-                    folders.append(entry.path)
+                if _is_folder(entry):
+                    folders.append((entry.path, above | {real}))
                 elif (stamp := _stamp(entry.path)) is None and not has_image_suffix(entry.name):
                     self.skipped += 1
                 elif has_image_suffix(entry.name) or self._content_is_image(entry.path, stamp):
@@ -164,6 +163,13 @@ class _ImageScan:
                 return False
         self._seen[path] = known
         return known["image"]
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _stamp(path: str | os.PathLike) -> list[int] | None:

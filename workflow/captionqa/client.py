@@ -24,6 +24,7 @@ MAX_RETRY_AFTER_S = 600.0
 REFRESH_S = 1.0
 CONNECT_TIMEOUT_S = 10.0
 EMPTY_OUTPUT_TRIES = 2
+NEVER_CONNECTED = ("NewConnectionError", "NameResolutionError")
 TRANSIENT_STATUS = frozenset({408, 429})
 
 
@@ -69,7 +70,8 @@ class Pool:
         self._in_flight: Counter[int] = Counter()
         self._endpoints: list[Endpoint] = []
         self._refreshed = float("-inf")
-        self._last_reached = time.monotonic()
+        self._unreached_since: float | None = None
+        self._avoided: dict[int, float] = {}
         self.stopped = threading.Event()
 
     def acquire(self) -> Endpoint:
@@ -77,18 +79,23 @@ class Pool:
         while True:
             with self._lock:
                 self._refresh()
+                now = time.monotonic()
                 ready = [entry for entry in self._endpoints if entry.state is State.READY]
+                ready = [entry for entry in ready if self._avoided.get(entry.replica, 0) <= now]
                 if ready:
                     chosen = min(ready, key=lambda entry: self._in_flight[entry.replica])
                     self._in_flight[chosen.replica] += 1
                     return chosen
+                self._check_patience(now)
             self.pause(REFRESH_S)
 
     def release(self, server: Endpoint, reached: bool) -> None:
         with self._lock:
             self._in_flight[server.replica] -= 1
             if reached:
-                self._last_reached = time.monotonic()
+                self._unreached_since = None
+            else:
+                self._avoided[server.replica] = time.monotonic() + REFRESH_S
 
     def replaced(self, server: Endpoint) -> bool:
         """Whether a server is no longer the one it was when it was acquired."""
@@ -101,13 +108,18 @@ class Pool:
             )
 
     def pause(self, seconds: float) -> None:
-        """Sleep, unless the chunk is being stopped or there is nothing left to wait for."""
+        """Sleep, unless the chunk is being stopped or every server is dead."""
         if self.stopped.wait(seconds):
             raise RunStoppedError("the chunk is stopping.")
         with self._lock:
             self._refresh()
-            if time.monotonic() - self._last_reached > self._wait_s:
-                raise ServerDeadError(f"no server was reached for {self._wait_s:.0f} s (client.server_wait_s).")
+
+    def _check_patience(self, now: float) -> None:
+        """Raise ServerDeadError when no server was there for the whole waiting time."""
+        if self._unreached_since is None:
+            self._unreached_since = now
+        elif now - self._unreached_since > self._wait_s:
+            raise ServerDeadError(f"no server was reached for {self._wait_s:.0f} s (client.server_wait_s).")
 
     def _refresh(self) -> None:
         if time.monotonic() - self._refreshed < REFRESH_S:
@@ -199,7 +211,6 @@ class Client:
                     raise
             finally:
                 self._pool.release(server, reached)
-            self._pool.pause(REFRESH_S)
 
     def _post(self, server: Endpoint, body: dict[str, Any]) -> Answer:
         try:
@@ -211,7 +222,7 @@ class Client:
         except requests.exceptions.Timeout as error:
             raise _Transient(Reason.TIMEOUT, f"no answer within {self._timeout_s[1]:.0f} s") from error
         except requests.exceptions.ConnectionError as error:
-            if "NewConnectionError" in repr(error):
+            if any(sign in repr(error) for sign in NEVER_CONNECTED):
                 raise _Unreachable from error
             raise _Transient(Reason.SERVER_ERROR, "the connection broke before the answer was whole") from error
         except requests.exceptions.RequestException as error:

@@ -22,9 +22,9 @@ _FETCH_FIRST = (
 )
 #: What to tell the user when the end of a server's log matches; the first match wins.
 _ADVICE = (
-    (r"gated|401 Client Error|403 Client Error|Access to model .* is restricted", _FETCH_FIRST),
+    (r"gated repo|401 Client Error|403 Client Error|Access to model .* is restricted", _FETCH_FIRST),
     (
-        r"huggingface\.co|LocalEntryNotFoundError|OfflineModeIsEnabled|couldn't connect to|is not a valid model "
+        r"LocalEntryNotFoundError|OfflineModeIsEnabled|couldn't connect to|is not a valid model "
         r"identifier|not a local folder|NameResolutionError|Repository Not Found",
         _FETCH_FIRST,
     ),
@@ -96,14 +96,9 @@ def arguments(settings: Mapping[str, Any], model_path: str, served_name: str, ho
 
 def environment(settings: Mapping[str, Any], key: str) -> dict[str, str]:
     """The server's environment variables; the key travels here and never in argv."""
-    inherited = os.environ.get("PYTHONPATH")
-    return {
-        **os.environ,
-        "PYTHONUNBUFFERED": "1",
-        **settings["env"],
-        "PYTHONPATH": os.pathsep.join([str(WORKFLOW), *([inherited] if inherited else [])]),
-        KEY_VARIABLE: key,
-    }
+    wanted = {**os.environ, "PYTHONUNBUFFERED": "1", **settings["env"]}
+    modules = [str(WORKFLOW), *filter(None, [wanted.get("PYTHONPATH")])]
+    return {**wanted, "PYTHONPATH": os.pathsep.join(modules), KEY_VARIABLE: key}
 
 
 def tail(log: Path) -> str:

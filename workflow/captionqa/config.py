@@ -99,7 +99,9 @@ def _nearest(word: str, known: Iterable[str]) -> str:
 def _refuse_same_names(styles: list[str]) -> None:
     seen: dict[str, str] = {}
     for style in styles:
-        if (other := seen.setdefault(style.lower(), style)) is not style:
+        other = seen.get(style.lower())
+        seen[style.lower()] = style
+        if other is not None:
             raise ConfigError(
                 f"captions.prompt_styles: {other!r} and {style!r} would write the same file; name each style once."
             )

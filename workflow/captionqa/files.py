@@ -53,7 +53,7 @@ def read_json(path: str | os.PathLike) -> Any | None:
     """The file's value; None where the file is missing or is not JSON (being written by an older system)."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
 
 

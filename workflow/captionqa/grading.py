@@ -11,10 +11,13 @@ from functools import lru_cache
 
 from captionqa.questions import LETTERS
 
+THINK_BEGIN = "<think>"
 THINK_END = "</think>"
+#: A free-form message of so few words is the answer itself.
+BARE_ANSWER_WORDS = 3
 _CUE = re.compile(r"\banswer(?:\s+is|\s*:)[\s:*_]*", re.IGNORECASE)
 _LETTER = re.compile(r"[(\[*_\s]*([A-J])[)\]*_]*(?=$|[\s.,:;!)])")
-_EITHER = re.compile(r"\s*[,/]?\s*(?:or|and|/)\s*[(\[*_]*[A-J]\b", re.IGNORECASE)
+_ANOTHER = re.compile(r"(?:\s*[,/(&]\s*|\s+(?=or|and))(?:(?:or|and)\s+)?[(\[*_]*([A-J])(?![\w'])")
 _ONLY_LETTER = re.compile(r"[\s(\[*_\"'`]*([A-Ja-j])[\s)\]*_.\"'`]*")
 _TEXT_COMMAND = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mathit)\s*\{([^{}]*)\}")
 _REFUSAL = re.compile(
@@ -59,6 +62,8 @@ def grade(model_output: str, answer: str, choices: Sequence[str]) -> Grade:
     value = said if said is None else last_box(said)
     if value is None and said is not None and (cues := list(_CUE.finditer(said))):
         value = said[cues[-1].end() :].strip().split("\n")[0].rstrip(".")
+    if value is None and said is not None and not refused and len(said.split()) <= BARE_ANSWER_WORDS:
+        value = said.strip().rstrip(".") or None
     if value is None:
         return Grade(None, False, "none", False, refused)
     wanted = last_box(answer)
@@ -67,9 +72,8 @@ def grade(model_output: str, answer: str, choices: Sequence[str]) -> Grade:
 
 def final_part(model_output: str) -> str | None:
     """What follows the model's reasoning; None where the reasoning was never closed."""
-    if THINK_END in model_output:
-        return model_output.rpartition(THINK_END)[2]
-    return None if "<think>" in model_output else model_output
+    said = model_output.rpartition(THINK_END)[2]
+    return None if THINK_BEGIN in said else said
 
 
 def last_box(text: str) -> str | None:
@@ -100,6 +104,8 @@ def _extract(model_output: str, choices: Sequence[str]) -> tuple[str | None, str
     if match := _ONLY_LETTER.fullmatch(said):
         letter = match[1].upper()
         return (letter, "letter") if letter in LETTERS[: len(choices)] else (None, "none")
+    if _REFUSAL.search(said):
+        return None, "none"
     named = [index for index, choice in enumerate(choices) if _mentions(said, choice)]
     return (LETTERS[named[0]], "option text") if len(named) == 1 else (None, "none")
 
@@ -122,15 +128,19 @@ def _committed(text: str, choices: Sequence[str]) -> str | None:
 
 def _after_cue(rest: str, choices: Sequence[str]) -> str | None:
     line = rest.split("\n")[0]
+    if letter := _committed(line, choices):
+        return letter
     match = _LETTER.match(line)
-    if match and not _EITHER.match(line, match.end()):
-        return match[1] if match[1] in LETTERS[: len(choices)] else None
-    return None if match else _committed(line, choices)
+    if match is None:
+        return None
+    possible = LETTERS[: len(choices)]
+    another = _ANOTHER.match(line, match.end())
+    return match[1] if match[1] in possible and not (another and another[1] in possible) else None
 
 
 def _mentions(text: str, choice: str) -> bool:
     wanted = choice.strip().rstrip(".")
-    return bool(wanted) and re.search(rf"(?<!\w){re.escape(wanted)}(?!\w)", text, re.IGNORECASE) is not None
+    return bool(wanted) and re.search(rf"(?<!\w)(?<!\d\.){re.escape(wanted)}(?!\w)", text, re.IGNORECASE) is not None
 
 
 def _normal(text: str) -> str:

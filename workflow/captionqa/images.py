@@ -14,8 +14,10 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif",
 #: Formats that the server decodes just as well, by Pillow's name; anything else is sent as PNG.
 MIME_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 EXIF_ORIENTATION = 0x0112
+SIDEWAYS = (5, 6, 7, 8)
 JPEG_QUALITY = 95
 SNIFF_BYTES = 16
+TIFF_MAGIC = (b"II*\0", b"MM\0*")
 
 
 def has_image_suffix(name: str) -> bool:
@@ -26,7 +28,7 @@ def has_image_suffix(name: str) -> bool:
 def looks_like_image(head: bytes) -> bool:
     """Whether a file's first bytes are those of JPEG, PNG, GIF, BMP, TIFF or WebP."""
     return (
-        head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*"))
+        head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", *TIFF_MAGIC))
         or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
         or (head[:2] == b"BM" and head[6:10] == b"\0\0\0\0")
     )
@@ -79,16 +81,10 @@ def data_url(data: bytes, limits: Mapping[str, Any], budget_px: int | None) -> s
 
     Image.MAX_IMAGE_PIXELS = None  # the limit is the user's own, checked below before anything is decoded
     try:
-        with warnings.catch_warnings(), Image.open(io.BytesIO(data)) as image:
+        with warnings.catch_warnings(), _open(data, limits) as image:
             warnings.simplefilter("ignore")  # odd metadata is no reason to lose a readable picture
-            pixels = image.width * image.height
-            if pixels > limits["max_source_pixels"]:
-                raise ItemFailure(
-                    Reason.IMAGE_TOO_LARGE,
-                    f"{image.width} x {image.height} pixels; client.images.max_source_pixels is "
-                    f"{limits['max_source_pixels']}",
-                )
-            shrink = budget_px is not None and pixels > budget_px
+            _check_size(image.width, image.height, limits)
+            shrink = budget_px is not None and image.width * image.height > budget_px
             if _plain(image) and not shrink:
                 image.load()
                 return _url(MIME_TYPES[image.format], data)
@@ -106,10 +102,42 @@ def grid_size(width: int, height: int, grid_px: int, budget_px: int) -> tuple[in
     """
     scale = math.sqrt(width * height / budget_px)
 
-    def fit(side: int) -> int:
-        return max(grid_px, math.floor(side / scale / grid_px) * grid_px)
+    def fit(side: float) -> int:
+        return max(grid_px, math.floor(side / grid_px) * grid_px)
 
-    return fit(width), fit(height)
+    fitted = fit(width / scale), fit(height / scale)
+    # a thin strip cannot be narrower than the grid, so its length has to give way
+    return min(fitted[0], fit(budget_px / fitted[1])), min(fitted[1], fit(budget_px / fitted[0]))
+
+
+def _check_size(width: int, height: int, limits: Mapping[str, Any]) -> None:
+    if width * height > limits["max_source_pixels"]:
+        raise ItemFailure(
+            Reason.IMAGE_TOO_LARGE,
+            f"{width} x {height} pixels; client.images.max_source_pixels is {limits['max_source_pixels']}",
+        )
+
+
+def _open(data: bytes, limits: Mapping[str, Any]):
+    """Pillow's image of a file; TIFFs of kinds that Pillow does not know (planes, doubles) come through tifffile."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        return Image.open(io.BytesIO(data))
+    except UnidentifiedImageError:
+        if not data.startswith(TIFF_MAGIC):
+            raise
+    import numpy as np
+    import tifffile
+
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page = file.pages[0]
+        _check_size(page.imagewidth, page.imagelength, limits)
+        pixels = page.asarray().astype(float)
+    if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and pixels.ndim == 3:
+        pixels = np.moveaxis(pixels, 0, -1)
+    top = np.iinfo(page.dtype).max if page.dtype.kind == "u" else max(1.0, pixels.max(initial=0.0))
+    return Image.fromarray((pixels.clip(0, top) * (255 / top)).astype(np.uint8))
 
 
 def _plain(image) -> bool:
@@ -126,12 +154,15 @@ def _encode(image, grid_px: int, budget_px: int | None) -> str:
     from PIL import Image, ImageOps
 
     lossy = image.format == "JPEG"
-    if lossy and budget_px is not None:
+    size = None if budget_px is None else grid_size(*image.size, grid_px, budget_px)
+    if lossy and size is not None:
         # lets libjpeg decode at a fraction of the size, which is much of the work for large photographs
-        image.draft("RGB", grid_size(*image.size, grid_px, budget_px))
+        image.draft("RGB", size)
+    if size is not None and image.getexif().get(EXIF_ORIENTATION, 1) in SIDEWAYS:
+        size = size[::-1]
     image = _to_rgb(ImageOps.exif_transpose(image))
-    if budget_px is not None and image.width * image.height > budget_px:
-        image = image.resize(grid_size(*image.size, grid_px, budget_px), Image.Resampling.BICUBIC)
+    if size is not None:
+        image = image.resize(size, Image.Resampling.BICUBIC)
     buffer = io.BytesIO()
     if lossy:
         image.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
@@ -144,8 +175,9 @@ def _to_rgb(image):
     from PIL import Image
 
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        low, high = image.getextrema()
-        top = 65535 if image.mode != "F" and low >= 0 and 255 < high <= 65535 else max(high, 1)
+        # I and F files do not say what white is: 1.0, 8 bits or 16 bits, whichever their values fit into
+        high = 65535 if image.mode.startswith("I;16") else image.getextrema()[1]
+        top = next((white for white in (1.0, 255, 65535) if high <= white), high)
         return image.convert("F").point(lambda value: value * (255 / top)).convert("L").convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")

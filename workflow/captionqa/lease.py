@@ -41,6 +41,7 @@ class LeaseKeeper:
         self._path = folder / FILE_NAME
         self.run_id = uuid.uuid4().hex[:12]
         self._counter = 0
+        self._held = False
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True, name="lease")
 
@@ -56,14 +57,14 @@ class LeaseKeeper:
         if not free:
             raise LeaseTakenError(read_json(self._path))
         self._write("held")
+        self._held = True
         self._thread.start()
 
     def release(self) -> None:
         """Say that the run is over: servers and clients end at once instead of after the lease time."""
-        if not self._over.is_set():
+        if self._held and not self._over.is_set():
             self._over.set()
-            if self._thread.ident not in (None, threading.get_ident()):
-                self._thread.join(timeout=BEAT_S)
+            self._thread.join(timeout=BEAT_S)
             self._write("released")
 
     def _beat(self) -> None:

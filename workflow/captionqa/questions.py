@@ -12,6 +12,10 @@ UNCATEGORIZED = "uncategorized"
 UNKNOWN_SOURCE = "unknown"
 LETTERS = "ABCDEFGHIJ"
 _INLINE = re.compile(r"(?:(?<=\s)|^)\(([A-Ja-j])\)\s*")
+#: What follows the last choice and is no part of it: an empty line, or a line that tells how to answer.
+_AFTER_CHOICES = re.compile(
+    r"\n\s*\n|\n\s*(?:answer|please|choose|select|respond|reply|give|note|hint)\b", re.IGNORECASE
+)
 _LINE = re.compile(r"^[ \t]*(?:\(([A-Ja-j])\)|([A-Ja-j])[.):])[ \t]+(?=\S)", re.MULTILINE)
 
 
@@ -75,7 +79,8 @@ def _run(question: str, found: Sequence[re.Match]) -> list[str]:
         run.append(match)
     if len(run) < 2:
         return []
-    ends = [match.start() for match in run[1:]] + [len(question)]
+    after = _AFTER_CHOICES.search(question, run[-1].end())
+    ends = [match.start() for match in run[1:]] + [after.start() if after else len(question)]
     return [question[match.end() : end].strip() for match, end in zip(run, ends, strict=True)]
 
 
@@ -92,7 +97,7 @@ def _row(raw: dict[str, Any], where: str) -> dict[str, Any]:
             raise InputError(f"{where} (qid {qid}): the column {column!r} is empty.")
     images = raw["image"]
     images = [images] if isinstance(images, str) else images
-    if images is None or not all(isinstance(name, str) and name for name in images):
+    if not isinstance(images, list) or not all(isinstance(name, str) and name for name in images):
         raise InputError(f"{where} (qid {qid}): image must be a path or a list of paths, not {raw['image']!r}.")
     return {
         "id": str(qid),

@@ -27,6 +27,8 @@ from captionqa.supervisor import REQUEST_FILE
 HANDLES_FILE = "handles.json"
 POLL_S = 0.25
 STILL_WAITING_S = 30.0
+#: The supervisor keeps the same deadline and knows more about why; it gets this long to say so.
+LAST_WORD_S = 15.0
 #: Settings of the driver's own waiting: changing one does not make a running server another.
 DRIVER_ONLY = ("start_timeout_s",)
 
@@ -54,6 +56,7 @@ class Server:
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         if self._settings["url"]:
+            self.stop()
             return [self._use_existing()]
         if adopted := self._adopt():
             log.info("a server of an earlier run is healthy and fits: it is taken over")
@@ -143,7 +146,7 @@ class Server:
 
     def _wait(self, handles: list[dict[str, Any]], request_id: str) -> list[Endpoint]:
         """Wait until the first server is healthy; the others may follow while clients work."""
-        deadline = time.monotonic() + self._server["start_timeout_s"]
+        deadline = time.monotonic() + self._server["start_timeout_s"] + LAST_WORD_S
         lease = LeaseWatch(self._folder, self._server["lease_timeout_s"])
         told = started = time.monotonic()
         while time.monotonic() < deadline:

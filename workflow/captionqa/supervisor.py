@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -120,13 +121,13 @@ class Supervisor:
         while time.monotonic() < deadline:
             if outcome := self._pause(POLL_S):
                 return outcome
-            try:
-                probe.health()
-                probe.serves(self._model)
-                probe.answers(self._model)
+            asked = _Aside(lambda: (probe.health(), probe.serves(self._model), probe.answers(self._model)))
+            while not asked.over and time.monotonic() < deadline:
+                if outcome := self._pause(POLL_S):
+                    return outcome
+            if asked.over and asked.error is None:
                 return None
-            except ServerError as error:
-                complaint = str(error)
+            complaint = str(asked.error or "its first answer has not come yet")
         return Outcome(
             f"it was not healthy after {self._settings['start_timeout_s']:.0f} s (server.start_timeout_s): {complaint}",
             final=True,
@@ -187,6 +188,23 @@ class Supervisor:
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
         with open(self._log, "a", encoding="utf-8") as log:
             log.write(f"{stamp} captionqa supervisor {self._endpoint.replica}: {text}\n")
+
+
+class _Aside:
+    """A call in a thread of its own, so that a server that does not answer cannot hold up the watch."""
+
+    def __init__(self, call: Callable[[], object]):
+        self.over = False
+        self.error: Exception | None = None
+        self._call = call
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            self._call()
+        except Exception as error:
+            self.error = error
+        self.over = True
 
 
 class Patience:
