@@ -55,6 +55,8 @@ class Driver:
         before = signal.getsignal(number)
 
         def handle(received: int, frame: object) -> None:
+            if not self._over.is_set():
+                say("stopping the jobs and the server; what is answered is kept")
             self._lease.release()
             if number == signal.SIGHUP:
                 os.kill(os.getpid(), signal.SIGTERM)

@@ -28,8 +28,8 @@ def job_log(path: str, name: str, layout: Layout, echo: bool = False) -> Iterato
     logging.basicConfig(level=logging.INFO, format=FORMAT, handlers=handlers)
     try:
         yield
-    except RunStoppedError as error:
-        logging.getLogger(__name__).warning("%s", error)
+    except (RunStoppedError, KeyboardInterrupt) as error:
+        logging.getLogger(__name__).warning("stopped: %s", error or "interrupted")
         sys.exit(1)
     except Exception as error:
         known = isinstance(error, CaptionqaError)

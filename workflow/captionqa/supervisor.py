@@ -32,6 +32,7 @@ from captionqa.probe import Load, Probe
 REQUEST_FILE = "request.json"
 POLL_S = 0.5
 STOP_TIMEOUT_S = 20.0
+LOADING_STOP_TIMEOUT_S = 3.0
 PORT_TRIES = 5
 PR_SET_PDEATHSIG = 1
 
@@ -57,6 +58,7 @@ class Supervisor:
         self._lease = LeaseWatch(folder, self._settings["lease_timeout_s"])
         self._child: subprocess.Popen | None = None
         self._stop_reason: str | None = None
+        self._answered = False
         self._endpoint = Endpoint(
             replica=replica,
             request_id=request["request_id"],
@@ -108,6 +110,7 @@ class Supervisor:
         self._endpoint.url = f"http://{url_host(self._settings['host'])}:{port}"
         probe = Probe(self._endpoint.url, self._key)
         outcome = self._wait_until_healthy(probe)
+        self._answered = outcome is None
         if outcome is None:
             self._endpoint.state, self._endpoint.reason = State.READY, None
             self._endpoint.versions = {"vllm": probe.version() or "unknown"}
@@ -182,7 +185,8 @@ class Supervisor:
         self._say(f"stopping: {outcome.reason}")
         self._endpoint.publish(self._folder)
         if self._child is not None:
-            stop_group(self._child)
+            # one that has never answered has nothing to finish, and vLLM hears no SIGTERM while it loads
+            stop_group(self._child, STOP_TIMEOUT_S if self._answered else LOADING_STOP_TIMEOUT_S)
 
     def _say(self, text: str) -> None:
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
@@ -262,9 +266,9 @@ def start_child(argv: list[str], environment: dict[str, str], log: Path) -> subp
         )
 
 
-def stop_group(child: subprocess.Popen) -> None:
-    """End a child's whole process group: politely, then not."""
-    for number, patience_s in ((signal.SIGTERM, STOP_TIMEOUT_S), (signal.SIGKILL, STOP_TIMEOUT_S)):
+def stop_group(child: subprocess.Popen, polite_s: float = STOP_TIMEOUT_S) -> None:
+    """End a child's whole process group: politely for so many seconds, then not."""
+    for number, patience_s in ((signal.SIGTERM, polite_s), (signal.SIGKILL, STOP_TIMEOUT_S)):
         try:
             os.killpg(child.pid, number)
         except ProcessLookupError:
