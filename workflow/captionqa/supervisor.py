@@ -121,6 +121,7 @@ class Supervisor:
 
     def _wait_until_healthy(self, probe: Probe) -> Outcome | None:
         deadline = time.monotonic() + self._settings["start_timeout_s"]
+        complaint = "its first answer has not come"
         while time.monotonic() < deadline:
             if outcome := self._pause(POLL_S):
                 return outcome
@@ -130,7 +131,8 @@ class Supervisor:
                     return outcome
             if asked.over and asked.error is None:
                 return None
-            complaint = str(asked.error or "its first answer has not come yet")
+            if asked.over:
+                complaint = str(asked.error)
         return Outcome(
             f"it was not healthy after {self._settings['start_timeout_s']:.0f} s (server.start_timeout_s): {complaint}",
             final=True,
