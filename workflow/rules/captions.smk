@@ -27,7 +27,9 @@ rule merge_captions:
     output:
         captions=LAYOUT.captions(),
         failures=LAYOUT.captions(suffix="_failures"),
-        provenance=LAYOUT.captions(suffix="_provenance"),
+        provenance=report(
+            LAYOUT.captions(suffix="_provenance"), caption="../report/provenance.rst", category="Captions"
+        ),
     log:
         f"{LAYOUT.logs}/merge_captions_{{style}}.log",
     conda:

@@ -29,9 +29,9 @@ rule merge_qa:
         ],
     output:
         results=LAYOUT.qa("results"),
-        metrics=LAYOUT.qa("metrics"),
+        metrics=report(LAYOUT.qa("metrics"), caption="../report/metrics.rst", category="Questions"),
         failures=LAYOUT.qa("failures"),
-        provenance=LAYOUT.qa("provenance"),
+        provenance=report(LAYOUT.qa("provenance"), caption="../report/provenance.rst", category="Questions"),
     log:
         f"{LAYOUT.logs}/merge_qa.log",
     conda:
