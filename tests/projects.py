@@ -35,7 +35,7 @@ class Project:
 
     def command(self, *arguments: str) -> list[str]:
         snakemake = [sys.executable, "-m", "snakemake", "--directory", str(self.folder)]
-        return [*snakemake, "--profile", "profiles/local", "--configfile", str(self.folder / "my.yaml"), *arguments]
+        return [*snakemake, "--configfile", str(self.folder / "my.yaml"), "--profile", "profiles/local", *arguments]
 
     def run(self, *arguments: str, check: bool = True) -> str:
         """Run the workflow to its end and return what it printed."""
@@ -50,6 +50,14 @@ class Project:
         self.save()
         log = open(self.folder / "run.log", "wb")  # noqa: SIM115 - the process keeps it
         return subprocess.Popen(self.command(*arguments), cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
+
+    def forget(self, *arguments: str) -> str:
+        """Run captionqa.forget on this project and return what it printed."""
+        self.save()
+        command = [sys.executable, "-m", "captionqa.forget", *arguments, "--configfile", str(self.folder / "my.yaml")]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow")}
+        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=True)
+        return done.stdout
 
     def plan(self, *arguments: str) -> dict[str, int]:
         """What a dry run says would run: {rule: jobs}."""

@@ -141,6 +141,7 @@ def main():
     args, _ = parser.parse_known_args()
     if os.environ.get("STAND_IN_FAIL_START"):
         sys.exit(os.environ["STAND_IN_FAIL_START"])
+    time.sleep(float(os.environ.get("STAND_IN_LOADING_S", 0)))
     server = Server((args.host, args.port), Handler)
     server.model, server.seen = args.served_model_name, {}
     print(f"listening on {server.server_address}", flush=True)

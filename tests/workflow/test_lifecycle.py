@@ -1,5 +1,6 @@
 """The server's life around a run: failures, signals, killed drivers; nothing is left behind and nothing is lost."""
 
+import hashlib
 import json
 import os
 import signal
@@ -8,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from projects import MODEL, ROOT
+from projects import MODEL, ROOT, draw_image
 
 pytestmark = pytest.mark.slow
 
@@ -182,10 +183,7 @@ def test_too_many_failures_fail_the_run_after_all_files_are_written(project):
     project.faults()
     project.forget_requests()
     assert project.plan() == {"check_failures": 1, "default": 1}
-    forget = [sys.executable, "-m", "captionqa.forget", "retry-failed", "--configfile", str(project.folder / "my.yaml")]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow")}
-    said = subprocess.run(forget, cwd=project.folder, env=environment, capture_output=True, text=True, check=True)
-    assert "10 failed items" in said.stdout
+    assert "10 failed items" in project.forget("retry-failed")
     project.run()
     assert len(project.requests()) == 10
     assert len(project.captions("short")) == 10
@@ -199,3 +197,83 @@ def test_no_secret_is_in_any_file_but_the_key_file(project):
     files = [path for path in project.folder.rglob("*") if path.is_file() and path != key_file]
     assert len(files) > 20
     assert not [path for path in files if key.encode() in path.read_bytes()]
+
+
+def test_a_poison_image_fails_alone_and_the_rest_goes_on(project):
+    poison = project.folder / "images" / "poison.png"
+    draw_image(poison, 99)
+    digest = hashlib.sha256(poison.read_bytes()).hexdigest()[:12]
+    project.faults(fault="die", only=digest)
+    project.config["models"][MODEL]["server"]["max_restarts"] = 20
+    project.config["client"] |= {"max_failed_fraction": 0.5, "concurrency": 1}
+    del project.config["qa"]
+    project.config["captions"]["prompt_styles"] = ["SIMPLE"]
+    project.run()
+    failures = project.captions("simple", "_failures")
+    assert failures["poison.png"]["detail"].startswith("the server crashed 2 times")
+    assert len(project.captions()) + len(failures) == 11
+    assert len(failures) <= 2  # at most one innocent item of the other chunk was under way both times
+
+
+def test_a_half_that_was_released_before_a_kill_does_not_release_the_next_run(project):
+    project.config["models"][MODEL]["server"]["lease_timeout_s"] = 60
+    project.faults(delay_s=1)
+    project.config["client"]["concurrency"] = 1
+    driver = project.start("--cores", "8")
+    released = project.out / "work" / MODEL / "server" / "released"
+    project.wait_for(lambda: list(released.glob("*.json")))
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    project.config["captions"]["max_tokens"] = 77
+    project.config["qa"]["max_tokens"] = 77
+    assert "taken over" in project.run("--cores", "8")
+    assert len(project.captions()) == 10
+    assert project.qa("metrics")["answered_questions"] == 6
+
+
+def test_a_driver_killed_while_the_server_loads_does_not_spoil_the_next_run(project):
+    environment = project.config["models"][MODEL]["server"]["env"]
+    environment["STAND_IN_LOADING_S"] = "5"
+    driver = project.start()
+    project.wait_for(lambda: (project.out / "logs" / MODEL / "server-0.log").exists())
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    project.run()
+    assert len(project.captions()) == 10
+    project.wait_for(lambda: not project.processes())
+
+
+def test_without_a_chunk_to_run_no_server_is_started(completed):
+    completed.config["captions"]["prompt_styles"] = ["SIMPLE"]
+    started = (completed.out / "logs" / MODEL / "server-0.log").stat().st_mtime_ns
+    completed.run()
+    assert (completed.out / "logs" / MODEL / "server-0.log").stat().st_mtime_ns == started
+    assert not (completed.out / "logs" / MODEL / "server-0.previous.log").exists()
+
+
+def test_one_final_file_can_be_asked_for_alone(project):
+    text = project.run(f"out/captions/{MODEL}/{MODEL}_simple.json")
+    assert "10 captions SIMPLE" in text
+    assert "SHORT" not in text.split("captionqa: done")[1]
+    assert len(project.requests()) == 10
+
+
+def test_only_failures_that_still_stand_are_retried(project):
+    broken = project.folder / "images" / "broken.png"
+    broken.write_bytes(b"no image at all")
+    project.config["client"]["max_failed_fraction"] = 0.5
+    project.run()
+    draw_image(broken, 55)
+    project.run()
+    assert "0 failed items" in project.forget("retry-failed")
+    assert project.plan() == {}
+
+
+def test_forgetting_a_style_asks_for_it_alone(completed):
+    assert "10 items were forgotten" in completed.forget("forget", "--style", "short")
+    completed.forget_requests()
+    completed.run()
+    assert {request["text"] for request in completed.requests()} == {
+        "<image>Write a very short caption for the given image."
+    }
+    assert len(completed.requests()) == 10

@@ -9,16 +9,18 @@ import hashlib
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from captionqa.config import halves
 from captionqa.errors import InputError
 from captionqa.files import atomic_writer, json_line, read_json, write_json
 from captionqa.images import SNIFF_BYTES, has_image_suffix, looks_like_image
 from captionqa.layout import CHUNK_NAME, ITEMS_NAME, Layout
 from captionqa.questions import read_questions
+from captionqa.settings import caption_settings, fingerprint, qa_settings
 
 HASH_BITS = 32
 #: With `chunks: auto`: as few as keep a chunk at or below this, in powers of two so that few are renamed by growth.
@@ -113,6 +115,25 @@ def load_plan(layout: Layout, half: str) -> Plan:
     if stored is None:
         raise InputError(f"{_plan_path(layout, half)} is missing; start the workflow again to write it.")
     return Plan(stored["n"], stored["items"], stored["skipped_files"], tuple(map(tuple, stored["chunks"])))
+
+
+def items_to_do(config: Mapping[str, Any], layout: Layout) -> int:
+    """How many items of the plan are in chunks without a result, over all final files."""
+    return sum(
+        load_plan(layout, half).items_without(work, settings_now)
+        for half in halves(config)
+        for work, settings_now in works(config, layout, half)
+    )
+
+
+def works(config: Mapping[str, Any], layout: Layout, half: str) -> list[tuple[str, str]]:
+    """(work folder, fingerprint of the settings) of each final file of a half."""
+    if half == "qa":
+        return [(layout.qa_work, fingerprint(qa_settings(config, layout.model)))]
+    return [
+        (layout.captions_work(style.lower()), fingerprint(caption_settings(config, layout.model, style)))
+        for style in config["captions"]["prompt_styles"]
+    ]
 
 
 class _ImageScan:

@@ -5,6 +5,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -24,22 +25,22 @@ MAX_RETRY_AFTER_S = 600.0
 REFRESH_S = 1.0
 CONNECT_TIMEOUT_S = 10.0
 EMPTY_OUTPUT_TRIES = 2
+CRASHES_OF_A_POISON_ITEM = 2
+NOTICE_CRASH_S, NOTICE_CRASH_TRIES = 0.5, 4
 NEVER_CONNECTED = ("NewConnectionError", "NameResolutionError")
+NOT_FINISHED = ("abort", "error")
 TRANSIENT_STATUS = frozenset({408, 429})
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The model's own words, why it stopped, and the tokens read and written."""
+    """The model's own words, why it stopped, the tokens read and written, and the server they came from."""
 
     text: str
     finish_reason: str | None
     prompt_tokens: int
     completion_tokens: int
-
-    @property
-    def truncated(self) -> bool:
-        return self.finish_reason == "length"
+    server: dict[str, Any]
 
 
 class _Transient(Exception):
@@ -49,6 +50,14 @@ class _Transient(Exception):
         super().__init__(detail)
         self.reason = reason
         self.retry_after_s = retry_after_s
+
+
+class _Broken(_Transient):
+    """The connection broke while the server worked on the request: it may have crashed on it."""
+
+
+class _Crashed(Exception):
+    """The server was replaced while the request was under way."""
 
 
 class _Unreachable(Exception):
@@ -149,6 +158,8 @@ class Client:
         self._pool = pool
         self._timeout_s = (CONNECT_TIMEOUT_S, settings["request_timeout_s"])
         self._max_attempts = settings["max_attempts"]
+        # what was under way at a crash is asked one at a time, so that the guilty item takes few others with it
+        self._one_suspect = threading.Lock()
         self._sampling = {name: value for name, value in sampling.items() if value is not None}
         self._session = requests.Session()
         self._session.trust_env = trust_env
@@ -168,11 +179,20 @@ class Client:
             ServerDeadError, RunStoppedError: nothing will be answered any more.
         """
         body = {"messages": messages, "max_tokens": max_tokens, **self._sampling}
-        empty = 0
+        empty = crashes = 0
 
         def attempt() -> Answer:
-            nonlocal empty
-            answer = self._attempt(body)
+            nonlocal empty, crashes
+            try:
+                with self._one_suspect if crashes else nullcontext():
+                    answer = self._attempt(body)
+            except _Crashed as error:
+                crashes += 1
+                if crashes >= CRASHES_OF_A_POISON_ITEM:
+                    raise ItemFailure(
+                        Reason.SERVER_ERROR, f"the server crashed {crashes} times while it was asked"
+                    ) from error
+                return attempt()
             if not answer.text.strip():
                 empty += 1
                 if empty >= EMPTY_OUTPUT_TRIES:
@@ -206,11 +226,23 @@ class Client:
                 return self._post(server, body)
             except _Unreachable:
                 reached = False
+            except _Broken as error:
+                if self._crashed(server):
+                    raise _Crashed from error
+                raise
             except _Transient:
                 if not self._pool.replaced(server):
                     raise
             finally:
                 self._pool.release(server, reached)
+
+    def _crashed(self, server: Endpoint) -> bool:
+        """Whether a broken connection was the server's end; its supervisor takes a moment to say so."""
+        for _ in range(NOTICE_CRASH_TRIES):
+            if self._pool.replaced(server):
+                return True
+            self._pool.pause(NOTICE_CRASH_S)
+        return False
 
     def _post(self, server: Endpoint, body: dict[str, Any]) -> Answer:
         try:
@@ -224,13 +256,13 @@ class Client:
         except requests.exceptions.ConnectionError as error:
             if any(sign in repr(error) for sign in NEVER_CONNECTED):
                 raise _Unreachable from error
-            raise _Transient(Reason.SERVER_ERROR, "the connection broke before the answer was whole") from error
+            raise _Broken(Reason.SERVER_ERROR, "the connection broke before the answer was whole") from error
         except requests.exceptions.RequestException as error:
             raise _Transient(Reason.SERVER_ERROR, f"the answer was cut: {type(error).__name__}") from error
-        return _read(response)
+        return _read(response, server)
 
 
-def _read(response: requests.Response) -> Answer:
+def _read(response: requests.Response, server: Endpoint) -> Answer:
     status = response.status_code
     if status in TRANSIENT_STATUS or status >= 500:
         reason = Reason.TIMEOUT if status == 408 else Reason.SERVER_ERROR
@@ -241,6 +273,8 @@ def _read(response: requests.Response) -> Answer:
         value = json.loads(response.content)
         choice = value["choices"][0]
         text = choice["message"]["content"] or ""
+        if choice.get("finish_reason") in NOT_FINISHED:
+            raise _Transient(Reason.SERVER_ERROR, f"the server gave up half way ({choice['finish_reason']})")
         usage = value.get("usage") or {}
         if not isinstance(text, str):
             raise TypeError("content is no text")
@@ -249,6 +283,7 @@ def _read(response: requests.Response) -> Answer:
             choice.get("finish_reason"),
             int(usage.get("prompt_tokens") or 0),
             int(usage.get("completion_tokens") or 0),
+            {"url": server.url, "generation": server.generation, **server.versions},
         )
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise _Transient(Reason.SERVER_ERROR, f"the answer is no chat completion: {_excerpt(response)}") from error

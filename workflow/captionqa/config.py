@@ -1,6 +1,7 @@
 """The configuration: defaults and rules from the schema, and one clear sentence for what is wrong."""
 
 import difflib
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ def check(config: dict[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
     error = jsonschema.exceptions.best_match(_with_defaults(schema).iter_errors(config))
     if error is not None:
         raise ConfigError(_sentence(error))
+    _tidy_paths(config)
     if not halves(config):
         raise ConfigError("the configuration asks for nothing: give captions, qa or both; see config/config.yaml.")
     captions = config.get("captions")
@@ -49,6 +51,15 @@ def served_name(config: Mapping[str, Any], model: str) -> str:
 def halves(config: Mapping[str, Any]) -> list[str]:
     """Which of `captions` and `qa` the configuration asks for."""
     return [half for half in ("captions", "qa") if config.get(half) is not None]
+
+
+def _tidy_paths(config: dict[str, Any]) -> None:
+    """Expand ~, and give the output folder its plainest name, since Snakemake compares paths as text."""
+    config["output_dir"] = os.path.normpath(os.path.expanduser(config["output_dir"]))
+    for section in filter(None, (config.get("captions"), config.get("qa"), *config["models"].values())):
+        for key in ("dataset_path", "question_path", "path"):
+            if key in section:
+                section[key] = os.path.expanduser(section[key])
 
 
 def _with_defaults(schema: Mapping[str, Any]) -> jsonschema.protocols.Validator:

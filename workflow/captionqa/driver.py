@@ -89,10 +89,12 @@ def summary(config: Mapping[str, Any], layout: Layout, seconds: float) -> str:
         for style in captions["prompt_styles"]:
             path = layout.captions(style.lower())
             counts = _counts(layout.captions(style.lower(), "_provenance"))
+            if counts is None:  # only some of the final files were asked for
+                continue
             rows.append(f"  {counts['answered']:>7,} captions {style:<8} {path}")
             rows += _failures(counts, layout.captions(style.lower(), "_failures"))
-    if config.get("qa") is not None:
-        metrics = read_json(layout.qa("metrics"))
+    metrics = read_json(layout.qa("metrics")) if config.get("qa") is not None else None
+    if metrics is not None:
         low, high = metrics["overall_accuracy_interval_95"]
         rows.append(f"  {metrics['answered_questions']:>7,} answers           {layout.qa('results')}")
         rows.append(
@@ -108,8 +110,9 @@ def errors(layout: Layout) -> list[str]:
     return [stored["error"] for file in sorted(layout.errors.glob("*.json")) if (stored := read_json(file))]
 
 
-def _counts(path: str) -> dict[str, Any]:
-    return read_json(path)["counts"]
+def _counts(path: str) -> dict[str, Any] | None:
+    stored = read_json(path)
+    return stored and stored["counts"]
 
 
 def _failures(counts: Mapping[str, Any], path: str) -> Sequence[str]:

@@ -11,11 +11,13 @@ import argparse
 import shutil
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from captionqa.chunks import load_plan, works
 from captionqa.command import WORKFLOW
 from captionqa.config import check, halves, model_name
 from captionqa.errors import CaptionqaError, ConfigError, Reason
@@ -24,22 +26,24 @@ from captionqa.journal import read_lines
 from captionqa.layout import HALVES, Layout
 from captionqa.lease import holder
 from captionqa.merge import read_chunk
-from captionqa.settings import caption_settings, fingerprint, qa_settings
 
 TRUNCATED = "truncated"
+CAPTION_FILES = ("", "_failures", "_provenance")
+QA_FILES = ("results", "metrics", "failures", "provenance")
 SCHEMA = WORKFLOW / "schemas" / "config.schema.yaml"
 
 
 def retry_failed(config: Mapping[str, Any], half: str | None, style: str | None, reason: str | None) -> int:
     """Remove the chunk results with failures, and their final files; returns how many items will be asked again."""
     items = 0
-    for work, fingerprint_now, finals in _targets(config, half, style):
-        for path in sorted((work / "chunks").glob(f"*.{fingerprint_now}.*.jsonl")):
+    for target in _targets(config, half, style):
+        plan = load_plan(target.layout, target.half)
+        for path in filter(Path.exists, map(Path, plan.results(str(target.work), target.fingerprint))):
             _, lines = read_chunk(path)
             failed = sum(line.get("failure") == reason if reason else "failure" in line for line in lines)
             if failed:
                 path.unlink()
-                _remove(finals)
+                _remove(target.finals)
             items += failed
     return items
 
@@ -52,22 +56,23 @@ def forget(config: Mapping[str, Any], half: str | None, style: str | None, reaso
     if reason not in (None, TRUNCATED):
         return retry_failed(config, half, style, reason)
     items = 0
-    for work, _, finals in _targets(config, half, style):
-        dropped = sum(_drop_lines(path, reason) for path in (work / "journal").glob("*.jsonl"))
+    for target in _targets(config, half, style):
+        journal = (target.work / "journal").glob("*.jsonl")
+        dropped = sum(_drop_lines(path, target.fingerprint, reason) for path in journal)
         if dropped or reason is None:
-            shutil.rmtree(work / "chunks", ignore_errors=True)
-            _remove(finals)
+            shutil.rmtree(target.work / "chunks", ignore_errors=True)
+            _remove(target.finals)
         items += dropped
     return items
 
 
-def _drop_lines(path: Path, reason: str | None) -> int:
-    """Rewrite a journal segment without its (truncated) answers; returns how many went."""
+def _drop_lines(path: Path, settings_now: str, reason: str | None) -> int:
+    """Rewrite a journal segment without its (truncated) answers; returns how many of the present settings went."""
     lines = list(read_lines(path))
-    kept = [line for line in lines if reason == TRUNCATED and line["answer"]["finish_reason"] != "length"]
+    gone = [line for line in lines if reason is None or line["answer"]["finish_reason"] == "length"]
     with atomic_writer(path) as file:
-        file.writelines(map(json_line, kept))
-    return len(lines) - len(kept)
+        file.writelines(json_line(line) for line in lines if line not in gone)
+    return len({line["id"] for line in gone if line["fingerprint"] == settings_now})
 
 
 def load_config(path: Path) -> dict[str, Any]:
@@ -81,25 +86,35 @@ def load_config(path: Path) -> dict[str, Any]:
     return check(config, yaml.safe_load(SCHEMA.read_text(encoding="utf-8")))
 
 
-def _targets(config: Mapping[str, Any], half: str | None, style: str | None) -> list[tuple[Path, str, list[Path]]]:
-    """(work folder, fingerprint of the present settings, final files) of what is meant."""
-    model = model_name(config)
-    layout = Layout(config["output_dir"], model)
+@dataclass(frozen=True)
+class _Target:
+    """One final file with its companions, the work folder behind it, and the fingerprint of its present settings."""
+
+    layout: Layout
+    half: str
+    work: Path
+    fingerprint: str
+    finals: list[Path]
+
+
+def _targets(config: Mapping[str, Any], half: str | None, style: str | None) -> list[_Target]:
+    """What is meant by the half and the style; by neither: everything that is configured."""
+    layout = Layout(config["output_dir"], model_name(config))
     if holder(layout.server) is not None:
         raise ConfigError(f"a run works on {config['output_dir']} now; wait for it or stop it first.")
-    targets = []
-    if "captions" in halves(config) and half in (None, "captions"):
-        styles = {name.lower(): name for name in config["captions"]["prompt_styles"]}
-        if style is not None and style.lower() not in styles:
-            raise ConfigError(f"{style!r} is none of the configured styles: {', '.join(sorted(styles))}.")
-        for lower in sorted({style.lower()} if style else styles):
-            finals = [layout.captions(lower, suffix) for suffix in ("", "_failures", "_provenance")]
-            now = fingerprint(caption_settings(config, model, styles[lower]))
-            targets.append((Path(layout.captions_work(lower)), now, list(map(Path, finals))))
-    if "qa" in halves(config) and half in (None, "qa") and style is None:
-        finals = [layout.qa(kind) for kind in ("results", "metrics", "failures", "provenance")]
-        targets.append((Path(layout.qa_work), fingerprint(qa_settings(config, model)), list(map(Path, finals))))
-    return targets
+    styles = [name.lower() for name in config["captions"]["prompt_styles"]] if "captions" in halves(config) else []
+    if style is not None and style.lower() not in styles:
+        raise ConfigError(f"{style!r} is none of the configured styles: {', '.join(sorted(styles)) or 'none'}.")
+    finals = {layout.captions_work(name): [layout.captions(name, end) for end in CAPTION_FILES] for name in styles}
+    finals[layout.qa_work] = [layout.qa(kind) for kind in QA_FILES]
+    wanted = None if style is None else layout.captions_work(style.lower())
+    return [
+        _Target(layout, name, Path(work), settings_now, list(map(Path, finals[work])))
+        for name in halves(config)
+        if half in (None, name)
+        for work, settings_now in works(config, layout, name)
+        if wanted in (None, work)
+    ]
 
 
 def _remove(paths: list[Path]) -> None:

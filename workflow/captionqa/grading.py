@@ -16,8 +16,13 @@ THINK_END = "</think>"
 #: A free-form message of so few words is the answer itself.
 BARE_ANSWER_WORDS = 3
 _CUE = re.compile(r"\banswer(?:\s+is|\s*:)[\s:*_]*", re.IGNORECASE)
-_LETTER = re.compile(r"[(\[*_\s]*([A-J])[)\]*_]*(?=$|[\s.,:;!)])")
-_ANOTHER = re.compile(r"(?:\s*[,/(&]\s*|\s+(?=or|and))(?:(?:or|and)\s+)?[(\[*_]*([A-J])(?![\w'])")
+#: A and I are words too: before another word they count only where it gives a reason or another letter.
+_LETTER = re.compile(
+    r"[(\[*_\s]*([A-J])(?:[)\]*_]+|(?=$|[.,:;!)])|(?<![AI])(?=\s)|(?=\s+(?:because|since|as|for|or|and|which|\(|$)))"
+)
+_ANOTHER = re.compile(
+    r"(?:\s*[,/(&]\s*|\s+(?=or|and))(?:(?:or|and)\s+)?(?:(?:possibly|maybe|perhaps|probably)\s+)?[(\[*_]*([A-J])(?![\w'])"
+)
 _ONLY_LETTER = re.compile(r"[\s(\[*_\"'`]*([A-Ja-j])[\s)\]*_.\"'`]*")
 _TEXT_COMMAND = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mathit)\s*\{([^{}]*)\}")
 _REFUSAL = re.compile(
@@ -53,12 +58,12 @@ def ground_truth_letter(answer: str, choices: Sequence[str]) -> str | None:
 
 def grade(model_output: str, answer: str, choices: Sequence[str]) -> Grade:
     """Grade an output against the ground truth; free-form ground truth is compared by math-verify."""
-    refused = bool(_REFUSAL.search(model_output))
+    said = final_part(model_output)
+    refused = said is not None and bool(_REFUSAL.search(said))
     truth = ground_truth_letter(answer, choices)
     if truth is not None:
         letter, rule = _extract(model_output, choices)
         return Grade(letter, letter == truth, rule, letter is not None, refused)
-    said = final_part(model_output)
     value = said if said is None else last_box(said)
     if value is None and said is not None and (cues := list(_CUE.finditer(said))):
         value = said[cues[-1].end() :].strip().split("\n")[0].rstrip(".")

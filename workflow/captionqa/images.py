@@ -14,6 +14,7 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif",
 #: Formats that the server decodes just as well, by Pillow's name; anything else is sent as PNG.
 MIME_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 EXIF_ORIENTATION = 0x0112
+TIFF_BITS_PER_SAMPLE = 0x0102
 SIDEWAYS = (5, 6, 7, 8)
 JPEG_QUALITY = 95
 SNIFF_BYTES = 16
@@ -45,7 +46,8 @@ def locate(dataset: Path, name: str, allowed_roots: Sequence[Path]) -> Path:
         if not any(real.is_relative_to(root) for root in (dataset, *allowed_roots)):
             raise ItemFailure(
                 Reason.PATH_OUTSIDE_DATASET,
-                f"{name!r} leads to {real}, outside {dataset}; add its folder to client.images.allowed_roots if meant",
+                f"{name!r} leads to {real}, outside {dataset}; if that is meant, add its folder to "
+                "client.images.allowed_roots and `make retry-failed`",
             )
         if not real.is_file():
             raise ItemFailure(Reason.MISSING_IMAGE, f"no file {name!r} in {dataset}")
@@ -77,7 +79,7 @@ def data_url(data: bytes, limits: Mapping[str, Any], budget_px: int | None) -> s
     Raises:
         ItemFailure: unreadable_image, or image_too_large above `limits["max_source_pixels"]`.
     """
-    from PIL import Image  # takes 0.1 s to import; only chunk jobs need it
+    from PIL import Image, UnidentifiedImageError  # takes 0.1 s to import; only chunk jobs need it
 
     Image.MAX_IMAGE_PIXELS = None  # the limit is the user's own, checked below before anything is decoded
     try:
@@ -91,6 +93,8 @@ def data_url(data: bytes, limits: Mapping[str, Any], budget_px: int | None) -> s
             return _encode(image, limits["pixel_grid_px"], budget_px if shrink else None)
     except ItemFailure:
         raise
+    except UnidentifiedImageError as error:
+        raise ItemFailure(Reason.UNREADABLE_IMAGE, "its content is no image that can be decoded") from error
     except Exception as error:  # Pillow's plugins raise nearly anything on damaged files
         raise ItemFailure(Reason.UNREADABLE_IMAGE, f"{type(error).__name__}: {error}") from error
 
@@ -119,25 +123,52 @@ def _check_size(width: int, height: int, limits: Mapping[str, Any]) -> None:
 
 
 def _open(data: bytes, limits: Mapping[str, Any]):
-    """Pillow's image of a file; TIFFs of kinds that Pillow does not know (planes, doubles) come through tifffile."""
+    """Pillow's image of a file; a TIFF of more than 8 bits comes through tifffile, where it can read it.
+
+    Pillow knows no doubles, and mistakes 16-bit planes and 16-bit pictures whose zero is white.
+    """
     from PIL import Image, UnidentifiedImageError
 
+    is_tiff, image = data.startswith(TIFF_MAGIC), None
     try:
-        return Image.open(io.BytesIO(data))
+        image = Image.open(io.BytesIO(data))
+        if not is_tiff or max(image.tag_v2.get(TIFF_BITS_PER_SAMPLE, (1,))) <= 8:
+            return image
     except UnidentifiedImageError:
-        if not data.startswith(TIFF_MAGIC):
+        if not is_tiff:
             raise
+    try:
+        return _open_deep_tiff(data, limits)
+    except ValueError:  # a compression that tifffile needs more packages for
+        if image is None:
+            raise
+        return image
+
+
+def _open_deep_tiff(data: bytes, limits: Mapping[str, Any]):
     import numpy as np
     import tifffile
+    from PIL import Image
 
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page = file.pages[0]
         _check_size(page.imagewidth, page.imagelength, limits)
         pixels = page.asarray().astype(float)
+        orientation = page.tags.valueof(EXIF_ORIENTATION, default=1)
     if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and pixels.ndim == 3:
         pixels = np.moveaxis(pixels, 0, -1)
-    top = np.iinfo(page.dtype).max if page.dtype.kind == "u" else max(1.0, pixels.max(initial=0.0))
-    return Image.fromarray((pixels.clip(0, top) * (255 / top)).astype(np.uint8))
+    top = np.iinfo(page.dtype).max if page.dtype.kind == "u" else _white(pixels.max(initial=0.0))
+    pixels = (pixels.clip(0, top) * (255 / top)).astype(np.uint8)
+    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+        pixels = 255 - pixels
+    image = Image.fromarray(pixels)
+    image.getexif()[EXIF_ORIENTATION] = int(orientation)
+    return image
+
+
+def _white(high: float) -> float:
+    """What white is in files that do not say: 1.0, 8 bits or 16 bits, whichever their highest value fits into."""
+    return next((white for white in (1.0, 255.0, 65535.0) if high <= white), high)
 
 
 def _plain(image) -> bool:
@@ -175,9 +206,7 @@ def _to_rgb(image):
     from PIL import Image
 
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        # I and F files do not say what white is: 1.0, 8 bits or 16 bits, whichever their values fit into
-        high = 65535 if image.mode.startswith("I;16") else image.getextrema()[1]
-        top = next((white for white in (1.0, 255, 65535) if high <= white), high)
+        top = 65535 if image.mode.startswith("I;16") else _white(image.getextrema()[1])
         return image.convert("F").point(lambda value: value * (255 / top)).convert("L").convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")

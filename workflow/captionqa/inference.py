@@ -224,6 +224,7 @@ def _plain(answer: Answer) -> dict[str, Any]:
         "finish_reason": answer.finish_reason,
         "prompt_tokens": answer.prompt_tokens,
         "completion_tokens": answer.completion_tokens,
+        "server": answer.server,
     }
 
 

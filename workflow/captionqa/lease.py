@@ -91,11 +91,17 @@ class LeaseKeeper:
 
 
 class LeaseWatch:
-    """The other side: knows when the driver released the lease or stopped renewing it."""
+    """The other side: knows when the driver released the lease or stopped renewing it.
 
-    def __init__(self, folder: Path, timeout_s: float):
+    A server may pass from a lost driver to the next one (`any_run`). A job may not: when another driver takes the
+    lease, the job's own run is over.
+    """
+
+    def __init__(self, folder: Path, timeout_s: float, any_run: bool = False):
         self._path = folder / FILE_NAME
         self._timeout_s = timeout_s
+        self._any_run = any_run
+        self._run_id: str | None = None
         self._seen: tuple | None = None
         self._since = time.monotonic()
 
@@ -105,6 +111,9 @@ class LeaseWatch:
         if lease is not None:
             if lease["state"] == "released":
                 return "the driver stopped the run"
+            self._run_id = self._run_id or lease["run_id"]
+            if lease["run_id"] != self._run_id and not self._any_run:
+                return "another run has taken over"
             seen = (lease["run_id"], lease["counter"])
             if seen != self._seen:
                 self._seen, self._since = seen, time.monotonic()

@@ -63,7 +63,7 @@ def merge_qa(
         **tally.metrics(),
         "question_path": question_path,
         "dataset_path": dataset_path,
-        "server_url": next((server["url"] for header in headers for server in header["servers"]), None),
+        "server_url": next((line["answer"]["server"]["url"] for line in lines if "answer" in line), None),
     }
     write_json(metrics_path, metrics)
     _write_companions(headers, lines, settings, dataset_path, failures_path, provenance_path)

@@ -41,6 +41,7 @@ def provenance(
         "chunks": len(headers),
         "started": _iso(min(header["started"] for header in headers)),
         "finished": _iso(max(header["finished"] for header in headers)),
+        "answered_by": _distinct(answer["server"] for answer in answers),
         "servers": _distinct(server for header in headers for server in header["servers"]),
         "captionqa": {"version": __version__, **_git_state()},
         "packages": {name: _version(name) for name in PACKAGES},

@@ -85,22 +85,26 @@ class Server:
                 write_json(self._folder / HANDLES_FILE, handles)
             return self._wait(handles, request_id)
         except BaseException:
-            self.stop()
+            self._end(handles)
             raise
 
     def stop(self) -> None:
         """End the servers and wait until they are gone; nothing happens where there are none."""
-        handles = self.request_stop()
-        if not wait_until_gone(self._launcher, handles):
-            raise ServerError(f"a server did not end when told to; see {self._logs[0]} and {handles}.")
-        (self._folder / HANDLES_FILE).unlink(missing_ok=True)
+        self._end(read_json(self._folder / HANDLES_FILE) or [])
 
-    def request_stop(self) -> list[dict[str, Any]]:
-        """Tell the servers to end, without waiting; returns their handles."""
-        handles = read_json(self._folder / HANDLES_FILE) or []
+    def request_stop(self) -> None:
+        """Tell the servers to end, without waiting."""
+        for handle in read_json(self._folder / HANDLES_FILE) or []:
+            self._launcher.stop(handle)
+
+    def _end(self, handles: list[dict[str, Any]]) -> None:
+        """End just these servers: the file may meanwhile hold those of another run."""
         for handle in handles:
             self._launcher.stop(handle)
-        return handles
+        if not wait_until_gone(self._launcher, handles):
+            raise ServerError(f"a server did not end when told to; see {self._logs[0]} and {handles}.")
+        if read_json(self._folder / HANDLES_FILE) == handles:
+            (self._folder / HANDLES_FILE).unlink()
 
     def _use_existing(self) -> Endpoint:
         variable = self._settings["api_key_env"]

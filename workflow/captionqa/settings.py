@@ -49,6 +49,8 @@ def _settings(config: Mapping[str, Any], model: str, max_tokens: int) -> dict[st
     return {
         "model": model,
         "model_path": server["path"],
+        # an existing server may serve several models, and then this name alone picks one
+        **({"served_name": server["served_model_name"]} if server["url"] and server["served_model_name"] else {}),
         "max_tokens": max_tokens,
         "sampling": config["client"]["sampling"],
         "images": {key: images[key] for key in ("max_pixels", "pixel_grid_px", "max_source_pixels")},

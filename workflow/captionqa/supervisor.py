@@ -55,7 +55,7 @@ class Supervisor:
         self._model = request["served_name"]
         self._log = Path(request["logs"][replica])
         self._key = endpoint.read_key(folder)
-        self._lease = LeaseWatch(folder, self._settings["lease_timeout_s"])
+        self._lease = LeaseWatch(folder, self._settings["lease_timeout_s"], any_run=True)
         self._child: subprocess.Popen | None = None
         self._stop_reason: str | None = None
         self._answered = False
@@ -184,11 +184,13 @@ class Supervisor:
         elif self._endpoint.state is State.READY:
             self._endpoint.state = State.REPLACING
             self._endpoint.generation += 1
-        self._say(f"stopping: {outcome.reason}")
-        self._endpoint.publish(self._folder)
-        if self._child is not None:
-            # one that has never answered has nothing to finish, and vLLM hears no SIGTERM while it loads
-            stop_group(self._child, STOP_TIMEOUT_S if self._answered else LOADING_STOP_TIMEOUT_S)
+        try:
+            self._say(f"stopping: {outcome.reason}")
+            self._endpoint.publish(self._folder)
+        finally:  # a full disk must not keep the server alive
+            if self._child is not None:
+                # one that has never answered has nothing to finish, and vLLM hears no SIGTERM while it loads
+                stop_group(self._child, STOP_TIMEOUT_S if self._answered else LOADING_STOP_TIMEOUT_S)
 
     def _say(self, text: str) -> None:
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")

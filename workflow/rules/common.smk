@@ -58,16 +58,6 @@ def plan(half):
         sys.exit(f"captionqa: {error}")
 
 
-def works(half):
-    """(work folder, fingerprint) of each final file of a half."""
-    if half == "qa":
-        return [(RUN_LAYOUT.qa_work, fingerprint(qa_settings(config, MODEL)))]
-    return [
-        (RUN_LAYOUT.captions_work(lower), fingerprint(caption_settings(config, MODEL, style)))
-        for lower, style in STYLES.items()
-    ]
-
-
 def caption_chunks(wildcards):
     settings = caption_settings(config, MODEL, STYLES[wildcards.style])
     return plan("captions").results(RUN_LAYOUT.captions_work(wildcards.style), fingerprint(settings))
@@ -78,7 +68,10 @@ def answer_chunks(wildcards):
 
 
 def half_chunks(wildcards):
-    return [path for work in works(wildcards.half) for path in plan(wildcards.half).results(*work)]
+    from captionqa.chunks import works
+
+    half = wildcards.half
+    return [path for work in works(config, RUN_LAYOUT, half) for path in plan(half).results(*work)]
 
 
 def final_files(suffixes=None):
@@ -91,13 +84,13 @@ def final_files(suffixes=None):
 
 
 def begin_run():
+    from captionqa.chunks import items_to_do
     from captionqa.driver import Driver
 
     global DRIVER, STARTED
     STARTED, DRIVER = time.monotonic(), Driver(config, RUN_LAYOUT)
-    todo = sum(plan(half).items_without(*work) for half in HALVES for work in works(half))
     try:
-        DRIVER.begin(todo)
+        DRIVER.begin(items_to_do(config, RUN_LAYOUT))
     except CaptionqaError as error:
         sys.exit(f"captionqa: {error}")
 

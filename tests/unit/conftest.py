@@ -1,0 +1,316 @@
+"""Fixtures of the unit tests: configurations, pictures, real servers with faults, leases and processes."""
+
+import copy
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import captionqa
+import hypothesis
+import psutil
+import pytest
+import stand_in_server
+import yaml
+from captionqa.config import check
+from captionqa.endpoint import Endpoint, State
+from captionqa.lease import LeaseKeeper
+from PIL import Image
+
+WORKFLOW = Path(captionqa.__file__).resolve().parents[1]
+STAND_IN = Path(stand_in_server.__file__).resolve()
+PATIENCE_S = 30.0
+
+hypothesis.settings.register_profile(
+    "captionqa",
+    deadline=None,
+    max_examples=40,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture],
+)
+hypothesis.settings.load_profile("captionqa")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def byte_code_cache(tmp_path_factory):
+    """Spare the many short processes of the tests compiling the same modules again and again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.mktemp("byte-code")))
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def no_proxies(monkeypatch):
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture(scope="session")
+def workflow_folder():
+    return WORKFLOW
+
+
+@pytest.fixture(scope="session")
+def stand_in_path():
+    return STAND_IN
+
+
+@pytest.fixture(scope="session")
+def schema():
+    return yaml.safe_load((WORKFLOW / "schemas" / "config.schema.yaml").read_text(encoding="utf-8"))
+
+
+def _merge(base, changes):
+    for key, value in changes.items():
+        if isinstance(value, dict) and isinstance(base.get(key), dict):
+            _merge(base[key], value)
+        else:
+            base[key] = copy.deepcopy(value)
+    return base
+
+
+@pytest.fixture
+def raw_config(tmp_path):
+    """An unchecked configuration of both halves with the changes merged in."""
+
+    def make(changes=None):
+        base = {
+            "output_dir": str(tmp_path / "output"),
+            "models": {"tiny": {"path": "org/tiny"}},
+            "captions": {"dataset_path": str(tmp_path / "images")},
+            "qa": {"question_path": str(tmp_path / "questions.parquet"), "dataset_path": str(tmp_path / "images")},
+            "client": {
+                "concurrency": 4,
+                "request_timeout_s": 20,
+                "max_attempts": 3,
+                "backoff_s": 0.01,
+                "server_wait_s": 30,
+            },
+        }
+        return _merge(base, changes or {})
+
+    return make
+
+
+@pytest.fixture
+def make_config(raw_config, schema):
+    """A checked configuration with the changes merged in."""
+    return lambda changes=None: check(raw_config(changes), schema)
+
+
+@pytest.fixture(scope="session")
+def encode():
+    """The bytes of a Pillow image in a format."""
+
+    def to_bytes(image, kind="PNG", **options):
+        buffer = io.BytesIO()
+        image.save(buffer, kind, **options)
+        return buffer.getvalue()
+
+    return to_bytes
+
+
+@pytest.fixture
+def images(tmp_path, encode):
+    """A folder and a way to put pictures, all different, into it."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+
+    class Images:
+        path = folder
+        count = 0
+
+        def add(self, *names):
+            for name in names:
+                self.count += 1
+                target = folder / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(encode(Image.new("RGB", (8, 8), (self.count % 256, self.count // 256, 7))))
+            return folder
+
+    return Images()
+
+
+class StandIn:
+    """A running stand-in server, what it was asked, and its faults."""
+
+    def __init__(self, url, folder):
+        self.url = url
+        self._faults = folder / "faults.json"
+        self._requests = folder / "requests.jsonl"
+
+    def fail(self, fault, **options):
+        self.set(fault=fault, **options)
+
+    def set(self, **faults):
+        self._faults.write_text(json.dumps(faults))
+
+    def heal(self):
+        self._faults.unlink(missing_ok=True)
+
+    @property
+    def asked(self):
+        if not self._requests.exists():
+            return []
+        return [json.loads(line) for line in self._requests.read_text().splitlines()]
+
+
+class QuickStandIn(stand_in_server.Handler):
+    """Small answers leave at once instead of waiting for an acknowledgement."""
+
+    disable_nagle_algorithm = True
+
+
+@pytest.fixture
+def stand_in(tmp_path, monkeypatch):
+    """The stand-in server, listening on a free port from a thread of this process."""
+    folder = tmp_path / "stand-in"
+    folder.mkdir()
+    running = StandIn("", folder)
+    monkeypatch.setenv("STAND_IN_FAULTS", str(running._faults))
+    monkeypatch.setenv("STAND_IN_REQUESTS", str(running._requests))
+    monkeypatch.delenv("VLLM_API_KEY", raising=False)
+    server = stand_in_server.Server(("127.0.0.1", 0), QuickStandIn)
+    server.model, server.seen = "tiny", {}
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    running.url = f"http://127.0.0.1:{server.server_address[1]}"
+    yield running
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def scripted():
+    """A real HTTP server whose answers the test gives one by one; the last one is repeated.
+
+    An answer is (status, headers, body), or a function of the handler and the request that does what it likes. What
+    was asked is in `requests` as (headers, body).
+    """
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            with server.guard:
+                server.requests.append((dict(self.headers), body))
+                answer = server.answers.pop(0) if len(server.answers) > 1 else server.answers[0]
+            if callable(answer):
+                return answer(self, body)
+            status, headers, data = answer
+            data = data if isinstance(data, bytes) else json.dumps(data).encode()
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(data)), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *args):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    server.guard, server.requests, server.answers = threading.Lock(), [], []
+    server.url = f"http://127.0.0.1:{server.server_address[1]}"
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def server_folder(tmp_path):
+    folder = tmp_path / "server"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def publish(server_folder):
+    """Write the endpoint file of a replica."""
+
+    def write(url, replica=0, state=State.READY, **fields):
+        entry = Endpoint(
+            replica=replica, request_id="request", settings="settings", model="tiny", state=state, url=url, **fields
+        )
+        entry.publish(server_folder)
+        return entry
+
+    return write
+
+
+@pytest.fixture
+def keeper(server_folder):
+    """A living driver's lease in the server's folder."""
+    lease = LeaseKeeper(server_folder)
+    lease.start()
+    yield lease
+    lease.release()
+
+
+@pytest.fixture
+def refused_url():
+    """The address of a port on which nothing listens, and nothing will while the test runs."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{holder.getsockname()[1]}"
+
+
+@pytest.fixture(scope="session")
+def eventually():
+    """Wait until a condition gives something true, and return that."""
+
+    def wait(condition, what="the condition"):
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            if value := condition():
+                return value
+            time.sleep(0.02)
+        raise AssertionError(f"{what} did not come true")
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def gone():
+    """Whether a process has ended, buried or not."""
+
+    def ended(process):
+        try:
+            return process.status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
+
+    return ended
+
+
+@pytest.fixture
+def start_python():
+    """Start Python processes that see the package; each is ended with the test."""
+    started = []
+
+    def start(code, *arguments, **environment):
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(WORKFLOW), str(STAND_IN.parent)]), **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()

@@ -1,0 +1,522 @@
+"""The client: retried where that can help and nowhere else, and nothing but the model's own words is an answer."""
+
+import itertools
+import json
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime, formatdate
+
+import pytest
+from captionqa import client as client_module
+from captionqa.client import Client, Pool
+from captionqa.endpoint import State
+from captionqa.errors import ItemFailure, Reason, RunStoppedError, ServerDeadError
+from captionqa.lease import LeaseWatch
+from captionqa.prompts import chat_messages
+
+MESSAGES = chat_messages("What is this?", ["data:image/png;base64,AAAA"])
+
+
+def completion(content, **changes):
+    choice = {"message": {"role": "assistant", "content": content}, "finish_reason": "stop"}
+    return {"choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 2}} | changes
+
+
+GOOD = (200, {}, completion("A cat."))
+
+
+@pytest.fixture(autouse=True)
+def quick_looks(monkeypatch):
+    """Look at the endpoint files more often, so that waiting for a change of them is short."""
+    monkeypatch.setattr(client_module, "REFRESH_S", 0.02)
+    monkeypatch.setattr(client_module, "NOTICE_CRASH_S", 0.02)
+
+
+@pytest.fixture
+def make_client(make_config, server_folder):
+    """A client of the servers published in the folder; settings of `client` may be changed."""
+
+    def make(key=None, sampling=None, trust_env=False, **changes):
+        settings = make_config({"client": changes})["client"]
+        pool = Pool(server_folder, LeaseWatch(server_folder, 600), settings["server_wait_s"])
+        made = Client(pool, settings, key, settings["sampling"] if sampling is None else sampling, trust_env)
+        made.pool = pool
+        return made
+
+    return make
+
+
+@pytest.fixture
+def ask(make_client):
+    return lambda **changes: make_client(**changes).ask(MESSAGES, 9)
+
+
+def failure(call, **changes):
+    with pytest.raises(ItemFailure) as error:
+        call(**changes)
+    return error.value
+
+
+@pytest.fixture
+def in_background():
+    """Run something in a thread; the result is had from `outcome()`, which waits."""
+
+    def start(call):
+        box = {}
+
+        def run():
+            try:
+                box["value"] = call()
+            except Exception as error:
+                box["value"] = error
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+
+        def outcome():
+            thread.join(60)
+            return box["value"]
+
+        outcome.over = lambda: not thread.is_alive()
+        return outcome
+
+    return start
+
+
+def close(handler, body=None):
+    handler.close_connection = True
+    handler.connection.close()
+
+
+def answer_well(handler):
+    body = json.dumps(GOOD[2]).encode()
+    handler.send_response(200)
+    handler.send_header("Content-Length", str(len(body)))
+    handler.end_headers()
+    handler.wfile.write(body)
+
+
+def half(handler, body=None):
+    handler.send_response(200)
+    handler.send_header("Content-Length", "1000")
+    handler.end_headers()
+    handler.wfile.write(b'{"choices": [{"message": {"content": "half of an ans')
+    handler.close_connection = True
+
+
+def test_an_answer_has_the_models_words_the_counts_and_the_server(publish, stand_in, ask):
+    publish(stand_in.url, generation=3, versions={"vllm": "1.2"})
+    answer = ask()
+    assert answer.text.endswith("The answer is A.")
+    assert (answer.finish_reason, answer.prompt_tokens, answer.completion_tokens) == ("stop", 10, 5)
+    assert answer.server == {"url": stand_in.url, "generation": 3, "vllm": "1.2"}
+
+
+def test_an_answer_cut_by_its_length_is_kept_as_such(publish, stand_in, ask):
+    publish(stand_in.url)
+    stand_in.fail("length")
+    answer = ask()
+    assert (answer.text, answer.finish_reason) == ("cut short", "length")
+
+
+@pytest.mark.parametrize("finish_reason", ["abort", "error"])
+def test_half_an_answer_of_a_server_that_gave_up_is_no_answer(publish, scripted, ask, finish_reason):
+    publish(scripted.url)
+    half_way = {"message": {"role": "assistant", "content": "The answer is"}, "finish_reason": finish_reason}
+    scripted.answers = [(200, {}, {"choices": [half_way]}), GOOD]
+    assert ask().text == "A cat."
+    scripted.answers = [(200, {}, {"choices": [half_way]})]
+    assert failure(ask).reason is Reason.SERVER_ERROR
+
+
+def test_a_request_carries_model_messages_length_sampling_and_key(publish, scripted, make_client):
+    publish(scripted.url)
+    scripted.answers = [GOOD]
+    sampling = {"temperature": 0.5, "top_k": 3, "seed": None}
+    assert make_client(key="secret", sampling=sampling).ask(MESSAGES, 9).text == "A cat."
+    headers, body = scripted.requests[0]
+    assert body == {"model": "tiny", "messages": MESSAGES, "max_tokens": 9, "temperature": 0.5, "top_k": 3}
+    assert headers["Authorization"] == "Bearer secret"
+
+
+def test_without_a_key_none_is_sent(publish, scripted, ask):
+    publish(scripted.url)
+    scripted.answers = [GOOD]
+    ask()
+    assert "Authorization" not in scripted.requests[0][0]
+
+
+TRANSIENT = [
+    *({"status": status} for status in (408, 429, 500, 502, 503, 504, 599)),
+    *("half", "html", "close", "no choices", "empty", "null"),
+]
+
+
+@pytest.mark.parametrize("fault", TRANSIENT, ids=str)
+def test_what_may_pass_is_asked_again(publish, stand_in, ask, fault):
+    publish(stand_in.url)
+    stand_in.fail(fault, times=1)
+    assert ask().text.endswith("The answer is A.")
+    assert len(stand_in.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ({"status": 500}, Reason.SERVER_ERROR),
+        ({"status": 429}, Reason.SERVER_ERROR),
+        ({"status": 408}, Reason.TIMEOUT),
+        ("half", Reason.SERVER_ERROR),
+        ("html", Reason.SERVER_ERROR),
+        ("close", Reason.SERVER_ERROR),
+        ("no choices", Reason.SERVER_ERROR),
+    ],
+    ids=str,
+)
+def test_what_does_not_pass_is_a_failure_after_max_attempts(publish, stand_in, ask, fault, reason):
+    publish(stand_in.url)
+    stand_in.fail(fault)
+    error = failure(ask, max_attempts=3)
+    assert error.reason is reason
+    assert "3 attempts" in error.detail
+    assert len(stand_in.asked) == 3
+
+
+def test_no_answer_in_time_is_a_timeout_after_max_attempts(publish, stand_in, ask, eventually):
+    publish(stand_in.url)
+    stand_in.fail("hang")
+    assert failure(ask, max_attempts=2, request_timeout_s=0.2).reason is Reason.TIMEOUT
+    eventually(lambda: len(stand_in.asked) == 2, "two requests")
+
+
+def test_a_timeout_is_asked_again(publish, stand_in, ask):
+    publish(stand_in.url)
+    stand_in.fail("hang", times=1)
+    assert ask(request_timeout_s=0.5).text.endswith("The answer is A.")
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 415, 422])
+def test_a_rejected_request_is_not_asked_again(publish, stand_in, ask, status):
+    publish(stand_in.url)
+    stand_in.fail({"status": status, "body": {"error": {"message": "the image is broken"}}})
+    error = failure(ask, max_attempts=5)
+    assert error.reason is Reason.REQUEST_REJECTED
+    assert f"HTTP {status}: the image is broken" in error.detail
+    assert len(stand_in.asked) == 1
+
+
+@pytest.mark.parametrize("fault", ["empty", "null"])
+def test_an_empty_output_is_asked_again_once_only(publish, stand_in, ask, fault):
+    publish(stand_in.url)
+    stand_in.fail(fault)
+    assert failure(ask, max_attempts=5).reason is Reason.EMPTY_OUTPUT
+    assert len(stand_in.asked) == 2
+
+
+def test_white_space_is_an_empty_output(publish, scripted, ask):
+    publish(scripted.url)
+    scripted.answers = [(200, {}, completion(" \n\t"))]
+    assert failure(ask).reason is Reason.EMPTY_OUTPUT
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"message": "CUDA error", "code": 500}},
+        {"object": "error", "message": "the engine died"},
+        {"choices": []},
+        {"choices": [{"message": {}}]},
+        {"choices": [{"text": "no chat"}]},
+        {"choices": [{"message": {"content": ["a", "list"]}}]},
+        {"choices": [{"message": {"content": 7}}]},
+        {"choices": None},
+        ["The answer is A."],
+        "The answer is A.",
+        None,
+        b"<html><body>The answer is A.</body></html>",
+        b"The answer is A.",
+        b"",
+        b"\xff\xfe",
+    ],
+    ids=str,
+)
+def test_an_error_text_never_becomes_an_answer(publish, scripted, ask, body):
+    publish(scripted.url)
+    scripted.answers = [(200, {}, body)]
+    error = failure(ask, max_attempts=2)
+    assert error.reason is Reason.SERVER_ERROR
+    assert len(scripted.requests) == 2
+
+
+def test_the_detail_of_a_failure_does_not_hold_the_image(publish, scripted, ask):
+    publish(scripted.url)
+    scripted.answers = [(400, {}, {"error": {"message": "x" * 100_000}})]
+    assert len(failure(ask).detail) < 1000
+
+
+def test_retry_after_in_seconds_is_obeyed(publish, scripted, ask):
+    publish(scripted.url)
+    scripted.answers = [(429, {"Retry-After": "1"}, b""), GOOD]
+    began = time.monotonic()
+    assert ask().text == "A cat."
+    assert time.monotonic() - began >= 1
+
+
+def test_retry_after_as_a_date_is_obeyed(publish, scripted, ask):
+    publish(scripted.url)
+    until = (datetime.now(UTC) + timedelta(seconds=1.5)).replace(microsecond=0)
+    scripted.answers = [(503, {"Retry-After": format_datetime(until, usegmt=True)}, b""), GOOD]
+    assert ask().text == "A cat."
+    assert datetime.now(UTC) >= until
+
+
+@pytest.mark.parametrize("value", ["soon", "", "-5", "nan", formatdate(0, usegmt=True)])
+def test_a_retry_after_without_sense_is_no_obstacle(publish, scripted, ask, value):
+    publish(scripted.url)
+    scripted.answers = [(429, {"Retry-After": value}, b""), GOOD]
+    assert ask().text == "A cat."
+
+
+def test_a_long_retry_after_is_not_taken_for_a_dead_server(publish, scripted, ask):
+    publish(scripted.url)
+    scripted.answers = [(429, {"Retry-After": "0.4"}, b""), GOOD]
+    assert ask(server_wait_s=0.2).text == "A cat."
+
+
+def test_waits_between_attempts_grow(publish, stand_in, ask):
+    publish(stand_in.url)
+    stand_in.fail({"status": 500})
+    failure(ask, max_attempts=4, backoff_s=0.05)
+    times = [request["time"] for request in stand_in.asked]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+    assert [gap >= least for gap, least in zip(gaps, (0.05, 0.1, 0.2), strict=True)] == [True] * 3
+
+
+def test_clients_that_failed_together_do_not_come_back_together(publish, stand_in, make_client, in_background):
+    publish(stand_in.url)
+    stand_in.fail({"status": 500}, times=1)
+    made = make_client(backoff_s=0.2)
+    texts = [f"question {number}" for number in range(10)]
+    for outcome in [in_background(lambda text=text: made.ask(chat_messages(text, []), 9)) for text in texts]:
+        outcome()
+    first = {request["text"]: request["time"] for request in reversed(stand_in.asked)}
+    second = {request["text"]: request["time"] for request in stand_in.asked}
+    waits = [second[text] - first[text] for text in texts]
+    assert max(waits) - min(waits) > 0.04
+
+
+def test_waiting_for_a_replaced_server_does_not_spend_attempts(publish, stand_in, make_client, in_background):
+    publish(None, state=State.REPLACING, generation=2)
+    outcome = in_background(lambda: make_client(max_attempts=1).ask(MESSAGES, 9))
+    time.sleep(0.2)
+    assert not outcome.over()
+    publish(stand_in.url, generation=2)
+    assert outcome().text.endswith("The answer is A.")
+    assert len(stand_in.asked) == 1
+
+
+def test_a_server_that_is_not_up_yet_is_waited_for(publish, stand_in, make_client, in_background):
+    outcome = in_background(lambda: make_client(max_attempts=1).ask(MESSAGES, 9))
+    time.sleep(0.1)
+    publish(None, state=State.STARTING)
+    time.sleep(0.1)
+    publish(stand_in.url)
+    assert outcome().text.endswith("The answer is A.")
+
+
+def test_a_refused_connection_does_not_spend_attempts(publish, stand_in, refused_url, make_client, in_background):
+    publish(refused_url)
+    outcome = in_background(lambda: make_client(max_attempts=1).ask(MESSAGES, 9))
+    time.sleep(0.2)
+    assert not outcome.over()
+    publish(stand_in.url, generation=2)
+    assert outcome().text.endswith("The answer is A.")
+
+
+@pytest.mark.parametrize("how", [close, half])
+def test_a_request_that_breaks_as_its_server_is_replaced_does_not_spend_attempts(publish, scripted, stand_in, ask, how):
+    def die(handler, body):
+        publish(stand_in.url, generation=2)
+        how(handler)
+
+    publish(scripted.url, generation=1)
+    scripted.answers = [die]
+    assert ask(max_attempts=1).text.endswith("The answer is A.")
+
+
+def test_a_request_on_which_every_server_crashes_is_a_failure(publish, scripted, ask):
+    def crash(handler, body):
+        publish(scripted.url, generation=1 + len(scripted.requests))
+        close(handler)
+
+    publish(scripted.url, generation=1)
+    scripted.answers = [crash]
+    error = failure(ask, max_attempts=5)
+    assert error.reason is Reason.SERVER_ERROR
+    assert "crashed 2 times" in error.detail
+    assert len(scripted.requests) == 2
+
+
+def test_an_item_that_crashes_the_server_takes_no_other_with_it(publish, scripted, make_client, in_background):
+    under_way, generations = threading.Barrier(4), [1]
+
+    def crash(handler):
+        generations.append(len(generations) + 1)
+        publish(scripted.url, generation=generations[-1])
+        close(handler)
+
+    def serve(handler, body):
+        before = len(generations)
+        if before == 1:
+            under_way.wait(20)
+            return crash(handler)
+        if "poison" in str(body):
+            return crash(handler)
+        time.sleep(0.1)
+        return answer_well(handler) if len(generations) == before else close(handler)
+
+    publish(scripted.url)
+    scripted.answers = [serve]
+    made = make_client()
+    texts = ["poison", "one", "two", "three"]
+    outcomes = [in_background(lambda text=text: made.ask(chat_messages(text, []), 9)) for text in texts]
+    poison, *others = [outcome() for outcome in outcomes]
+    assert poison.reason is Reason.SERVER_ERROR
+    assert [other.text for other in others] == ["A cat."] * 3
+
+
+def test_a_request_that_breaks_on_a_server_that_stays_does_spend_attempts(publish, scripted, ask):
+    publish(scripted.url)
+    scripted.answers = [close, close, GOOD]
+    assert failure(ask, max_attempts=2).reason is Reason.SERVER_ERROR
+    assert len(scripted.requests) == 2
+
+
+def test_a_dead_server_is_an_error_that_says_why(publish, ask):
+    publish(None, state=State.DEAD, reason="its process ended with signal SIGKILL")
+    with pytest.raises(ServerDeadError, match="ended with signal SIGKILL"):
+        ask()
+
+
+def test_who_waits_for_a_server_learns_of_its_death(publish, make_client, in_background):
+    publish(None, state=State.REPLACING)
+    outcome = in_background(lambda: make_client().ask(MESSAGES, 9))
+    time.sleep(0.1)
+    publish(None, state=State.DEAD, reason="it was restarted 3 times before")
+    assert isinstance(outcome(), ServerDeadError)
+
+
+def test_a_request_that_breaks_as_its_server_dies_blames_the_server(publish, scripted, ask):
+    def die(handler, body):
+        publish(None, state=State.DEAD, reason="gone")
+        close(handler)
+
+    publish(scripted.url)
+    scripted.answers = [die]
+    with pytest.raises(ServerDeadError):
+        ask(max_attempts=1)
+
+
+def test_a_server_that_is_never_reached_is_an_error_after_a_while(publish, refused_url, ask):
+    publish(refused_url)
+    with pytest.raises(ServerDeadError, match="server_wait_s"):
+        ask(server_wait_s=0.3, max_attempts=1)
+
+
+def test_a_server_whose_name_is_unknown_is_an_error_after_a_while(publish, ask):
+    publish("http://stand-in.invalid:8000")
+    with pytest.raises(ServerDeadError, match="server_wait_s"):
+        ask(server_wait_s=0.3, max_attempts=1)
+
+
+def test_no_server_at_all_is_an_error_after_a_while(ask):
+    with pytest.raises(ServerDeadError, match="server_wait_s"):
+        ask(server_wait_s=0.3)
+
+
+def test_a_released_lease_stops_who_waits_for_a_server(publish, keeper, make_client, in_background):
+    publish(None, state=State.REPLACING)
+    outcome = in_background(lambda: make_client().ask(MESSAGES, 9))
+    time.sleep(0.1)
+    keeper.release()
+    assert isinstance(outcome(), RunStoppedError)
+
+
+def test_a_released_lease_stops_who_waits_for_another_attempt(publish, stand_in, keeper, make_client, in_background):
+    publish(stand_in.url)
+    stand_in.fail({"status": 500})
+    outcome = in_background(lambda: make_client(max_attempts=1000).ask(MESSAGES, 9))
+    time.sleep(0.1)
+    keeper.release()
+    assert isinstance(outcome(), RunStoppedError)
+
+
+def test_a_stopped_chunk_wakes_who_waits(publish, make_client, in_background):
+    publish(None, state=State.REPLACING)
+    made = make_client()
+    outcome = in_background(lambda: made.ask(MESSAGES, 9))
+    made.pool.stopped.set()
+    assert isinstance(outcome(), RunStoppedError)
+
+
+def test_the_least_loaded_server_is_taken(publish, make_client):
+    for replica in (0, 1, 2):
+        publish(f"http://node:{replica}", replica=replica)
+    pool = make_client().pool
+    taken = [pool.acquire() for _ in range(6)]
+    assert sorted(server.replica for server in taken) == [0, 0, 1, 1, 2, 2]
+    for server in taken:
+        if server.replica == 1:
+            pool.release(server, reached=True)
+    assert [pool.acquire().replica for _ in range(2)] == [1, 1]
+
+
+def test_only_healthy_servers_are_taken(publish, make_client):
+    publish(None, replica=0, state=State.DEAD)
+    publish(None, replica=1, state=State.REPLACING)
+    publish("http://node:2", replica=2)
+    publish(None, replica=3, state=State.STARTING)
+    pool = make_client().pool
+    assert {pool.acquire().replica for _ in range(4)} == {2}
+
+
+@pytest.mark.parametrize("gone", [0, 1])
+def test_clients_move_on_when_one_of_several_servers_cannot_be_reached(publish, stand_in, refused_url, ask, gone):
+    publish(refused_url, replica=gone)
+    publish(stand_in.url, replica=1 - gone)
+    assert ask(server_wait_s=1, max_attempts=1).text.endswith("The answer is A.")
+
+
+def test_clients_move_on_when_one_of_several_servers_dies(publish, scripted, stand_in, ask):
+    def die(handler, body):
+        publish(None, replica=0, state=State.DEAD, reason="gone")
+        close(handler)
+
+    publish(scripted.url, replica=0)
+    publish(stand_in.url, replica=1)
+    scripted.answers = [die]
+    assert ask(max_attempts=1).text.endswith("The answer is A.")
+
+
+@pytest.mark.parametrize("trust_env", [False, True])
+def test_a_proxy_is_used_for_outside_servers_only(publish, stand_in, refused_url, monkeypatch, make_client, trust_env):
+    publish(stand_in.url)
+    monkeypatch.setenv("http_proxy", refused_url)
+    asking = make_client(trust_env=trust_env, server_wait_s=0.3)
+    if trust_env:
+        with pytest.raises(ServerDeadError):
+            asking.ask(MESSAGES, 9)
+    else:
+        assert asking.ask(MESSAGES, 9).text.endswith("The answer is A.")
+
+
+def test_many_threads_get_their_own_answers(publish, stand_in, make_client, in_background):
+    publish(stand_in.url)
+    stand_in.fail({"status": 503}, times=1)
+    made = make_client(concurrency=16)
+    texts = [f"question {number}" for number in range(48)]
+    outcomes = [in_background(lambda text=text: made.ask(chat_messages(text, []), 9).text) for text in texts]
+    answers = [outcome() for outcome in outcomes]
+    assert all(isinstance(answer, str) for answer in answers)
+    assert len(set(answers)) == 48

@@ -1,0 +1,178 @@
+"""The configuration: defaults from the schema, and errors that name the key and what to do."""
+
+import copy
+
+import pytest
+import yaml
+from captionqa.config import check, halves, model_name, served_name
+from captionqa.errors import ConfigError
+
+
+def test_defaults_are_filled_in_at_every_depth(schema):
+    config = check({"models": {"tiny": {"path": "org/tiny"}}, "captions": {"dataset_path": "images"}}, schema)
+    assert config["output_dir"] == "output"
+    assert config["captions"]["prompt_styles"] == ["SIMPLE"]
+    assert config["captions"]["max_tokens"] == 256
+    model = config["models"]["tiny"]
+    assert model["url"] is None
+    assert model["server"]["port"] == 0
+    assert model["server"]["lease_timeout_s"] == 120
+    assert config["client"]["max_failed_fraction"] == 0.05
+    assert config["client"]["images"]["max_pixels"] == "auto"
+    assert config["client"]["images"]["pixel_grid_px"] == 32
+    assert config["client"]["sampling"]["temperature"] == 0
+
+
+def test_qa_has_its_own_default_of_tokens(make_config):
+    assert make_config()["qa"]["max_tokens"] == 128
+
+
+def test_given_values_win_over_defaults(make_config):
+    changes = {"captions": {"max_tokens": 5}, "models": {"tiny": {"server": {"port": 8000}}}}
+    config = make_config(changes)
+    assert config["captions"]["max_tokens"] == 5
+    assert config["models"]["tiny"]["server"]["port"] == 8000
+
+
+def test_defaults_of_one_configuration_do_not_leak_into_another(make_config):
+    first = make_config()
+    first["captions"]["prompt_styles"].append("SHORT")
+    first["client"]["images"]["allowed_roots"].append("elsewhere")
+    first["models"]["tiny"]["server"]["extra_args"].append("--flag")
+    second = make_config()
+    assert second["captions"]["prompt_styles"] == ["SIMPLE"]
+    assert second["client"]["images"]["allowed_roots"] == []
+    assert second["models"]["tiny"]["server"]["extra_args"] == []
+
+
+def test_checking_a_checked_configuration_changes_nothing(make_config, schema):
+    config = make_config()
+    assert check(copy.deepcopy(config), schema) == config
+
+
+@pytest.mark.parametrize(
+    ("changes", "nearest"),
+    [
+        ({"caption": {}}, "captions"),
+        ({"outputdir": "x"}, "output_dir"),
+        ({"models": {"tiny": {"pathe": "x"}}}, "path"),
+        ({"models": {"tiny": {"server": {"tensor_paralel_size": 2}}}}, "tensor_parallel_size"),
+        ({"captions": {"prompt_style": ["SIMPLE"]}}, "prompt_styles"),
+        ({"qa": {"questions_path": "x"}}, "question_path"),
+        ({"client": {"concurency": 4}}, "concurrency"),
+        ({"client": {"images": {"max_pixel": 4}}}, "max_pixels"),
+        ({"client": {"sampling": {"Temprature": 1}}}, "temperature"),
+    ],
+)
+def test_an_unknown_key_is_an_error_that_names_the_nearest(make_config, changes, nearest):
+    with pytest.raises(ConfigError, match=f"unknown key .*did you mean '{nearest}'"):
+        make_config(changes)
+
+
+def test_an_unknown_key_like_no_other_is_answered_with_the_known_ones(make_config):
+    with pytest.raises(ConfigError) as error:
+        make_config({"client": {"zzz": 1}})
+    assert "client: unknown key 'zzz'" in str(error.value)
+    assert "did you mean" not in str(error.value)
+    assert "request_timeout_s" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "key"), [("captions", "dataset_path"), ("qa", "question_path"), ("qa", "dataset_path")]
+)
+def test_a_missing_key_is_named_with_its_place(raw_config, schema, section, key):
+    config = raw_config()
+    del config[section][key]
+    with pytest.raises(ConfigError, match=f"{section}: the key '{key}' is missing"):
+        check(config, schema)
+
+
+def test_a_model_without_a_path_is_named(raw_config, schema):
+    config = raw_config()
+    del config["models"]["tiny"]["path"]
+    with pytest.raises(ConfigError, match=r"models\.tiny: the key 'path' is missing"):
+        check(config, schema)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"captions": {"max_tokens": "many"}}, r"captions\.max_tokens: 'many' is not of type integer"),
+        ({"captions": {"max_tokens": 0}}, r"captions\.max_tokens"),
+        ({"captions": {"chunks": 0}}, r"captions\.chunks: .*'auto' or a whole number from 1 to 1024"),
+        ({"captions": {"chunks": "some"}}, r"captions\.chunks: .*'auto'"),
+        ({"qa": {"chunks": 1025}}, r"qa\.chunks: .*1024"),
+        ({"client": {"images": {"max_pixels": "all"}}}, r"client\.images\.max_pixels: .*'auto', null"),
+        ({"client": {"max_failed_fraction": 1.5}}, r"client\.max_failed_fraction"),
+        ({"client": {"request_timeout_s": 0}}, r"client\.request_timeout_s"),
+        ({"models": {"tiny": {"url": "localhost:8000"}}}, r"models\.tiny\.url: .*http"),
+        ({"models": {"tiny": {"server": {"dtype": "int4"}}}}, r"models\.tiny\.server\.dtype"),
+        ({"models": {"tiny": {"server": {"env": {"THREADS": 4}}}}}, r"server\.env\.THREADS: 4 is not of type string"),
+        ({"models": {"tiny": {"server": {"lease_timeout_s": 1}}}}, r"server\.lease_timeout_s"),
+        ({"models": {"a/b": {"path": "x"}}}, "models"),
+        ({"models": {"other": {"path": "x"}}}, "models: name exactly one model"),
+        ({"captions": {"prompt_styles": []}}, r"captions\.prompt_styles"),
+        ({"captions": {"prompts": {"../up": "text"}}}, r"captions\.prompts"),
+        ({"captions": "images"}, "captions: 'images' is not of type object"),
+    ],
+)
+def test_a_wrong_value_is_an_error_that_names_its_place(make_config, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        make_config(changes)
+
+
+def test_a_model_name_that_is_a_path_is_refused_in_plain_words(raw_config, schema):
+    config = raw_config()
+    config["models"] = {"Qwen/Qwen3-VL": {"path": "Qwen/Qwen3-VL"}}
+    with pytest.raises(ConfigError, match="letters, digits, dots, dashes and underscores only"):
+        check(config, schema)
+
+
+def test_an_empty_configuration_says_what_is_missing(schema):
+    with pytest.raises(ConfigError, match="the key 'models' is missing"):
+        check({}, schema)
+
+
+@pytest.mark.parametrize("half", ["captions", "qa"])
+@pytest.mark.parametrize("how", ["left out", "null"])
+def test_leaving_out_a_half_leaves_the_other(raw_config, schema, half, how):
+    config = raw_config()
+    config.update({half: None}) if how == "null" else config.pop(half)
+    assert halves(check(config, schema)) == [{"captions": "qa", "qa": "captions"}[half]]
+
+
+def test_asking_for_nothing_is_an_error(raw_config, schema):
+    config = raw_config()
+    del config["captions"], config["qa"]
+    with pytest.raises(ConfigError, match="asks for nothing"):
+        check(config, schema)
+
+
+def test_an_unknown_prompt_style_is_an_error_that_names_the_nearest(make_config):
+    with pytest.raises(ConfigError, match=r"'SIMPEL' is no prompt style .*did you mean 'SIMPLE'"):
+        make_config({"captions": {"prompt_styles": ["SIMPEL"]}})
+
+
+def test_a_style_of_the_users_own_is_known(make_config):
+    captions = {"prompt_styles": ["POEM", "LONG"], "prompts": {"POEM": "Write a poem."}}
+    assert make_config({"captions": captions})["captions"]["prompt_styles"] == ["POEM", "LONG"]
+
+
+@pytest.mark.parametrize("styles", [["SHORT", "short"], ["SHORT", "SHORT"]])
+def test_two_styles_that_would_write_one_file_are_refused(make_config, styles):
+    with pytest.raises(ConfigError):
+        make_config({"captions": {"prompt_styles": styles, "prompts": {"short": "Briefly."}}})
+
+
+@pytest.mark.parametrize(("given", "served"), [(None, "org/tiny"), ("nick", "nick")])
+def test_the_server_answers_to_the_path_unless_named(make_config, given, served):
+    config = make_config({"models": {"tiny": {"served_model_name": given}}})
+    assert model_name(config) == "tiny"
+    assert served_name(config, "tiny") == served
+
+
+def test_the_shipped_configurations_are_valid(workflow_folder, schema):
+    shipped = sorted((workflow_folder.parent / "config").glob("*.yaml"))
+    assert shipped
+    for path in shipped:
+        check(yaml.safe_load(path.read_text(encoding="utf-8")), schema)

@@ -1,0 +1,95 @@
+"""Files are whole or absent, whatever happens to the writer; what was torn is passed over by readers."""
+
+import contextlib
+import json
+import signal
+import stat
+
+import pytest
+from captionqa.files import atomic_writer, json_line, read_json, read_json_lines, write_json, write_json_object
+from hypothesis import given
+from hypothesis import strategies as st
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def test_an_error_while_writing_leaves_the_old_file_and_no_other(tmp_path):
+    path = tmp_path / "final.json"
+    path.write_text("old")
+    with contextlib.suppress(RuntimeError), atomic_writer(path) as file:
+        file.write("half of the new")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_has_its_name_only_once_it_is_whole(tmp_path):
+    path = tmp_path / "new" / "final.json"
+    with atomic_writer(path) as file:
+        file.write("text")
+        file.flush()
+        assert not path.exists()
+    assert path.read_text() == "text"
+
+
+def test_kill_9_in_the_middle_of_a_write_leaves_the_old_file(tmp_path, start_python):
+    path = tmp_path / "final.json"
+    path.write_text("old")
+    code = (
+        "import sys, time\n"
+        "from captionqa.files import atomic_writer\n"
+        "with atomic_writer(sys.argv[1]) as file:\n"
+        "    file.write('new' * 100_000)\n"
+        "    file.flush()\n"
+        "    print('written', flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    writer = start_python(code, path)
+    assert writer.stdout.readline() == "written\n"
+    writer.send_signal(signal.SIGKILL)
+    writer.wait()
+    assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o644])
+def test_a_file_gets_the_permissions_asked_for(tmp_path, mode):
+    write_json(tmp_path / "file.json", {}, mode)
+    assert stat.S_IMODE((tmp_path / "file.json").stat().st_mode) == mode
+
+
+@given(pairs=st.dictionaries(st.text(), VALUES, max_size=4))
+def test_an_object_written_pair_by_pair_is_the_same_object(tmp_path, pairs):
+    path = tmp_path / "object.json"
+    assert write_json_object(path, iter(pairs.items())) == len(pairs)
+    assert json.loads(path.read_text(encoding="utf-8")) == pairs
+
+
+def test_a_file_name_that_is_not_utf_8_survives_in_json(tmp_path):
+    name = b"caf\xe9.jpg".decode("utf-8", "surrogateescape")
+    write_json_object(tmp_path / "captions.json", iter([(name, "a café")]))
+    assert read_json(tmp_path / "captions.json") == {name: "a café"}
+
+
+@pytest.mark.parametrize("content", [None, b"", b'{"half": ', b"\xff\xfe\x00 no text", b'{"torn": "caf\xc3'])
+def test_a_file_that_is_missing_or_no_json_reads_as_none(tmp_path, content):
+    path = tmp_path / "value.json"
+    if content is not None:
+        path.write_bytes(content)
+    assert read_json(path) is None
+
+
+@given(value=VALUES)
+def test_a_json_line_is_one_line(value):
+    line = json_line({"text": value})
+    assert line.splitlines(keepends=True) == [line]
+    assert json.loads(line) == {"text": value}
+
+
+def test_lines_that_are_not_whole_are_passed_over(tmp_path):
+    path = tmp_path / "lines.jsonl"
+    path.write_bytes(b'{"n":1}\n{"n":2,"text":"to\n\x00\x00\xff\n{"n":3}\n{"n":4')
+    assert list(read_json_lines(path)) == [{"n": 1}, {"n": 3}]

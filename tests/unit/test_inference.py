@@ -1,0 +1,471 @@
+"""Asking for a chunk: every item ends as an answer or a named failure, and nothing known is asked again."""
+
+import base64
+import dataclasses
+import io
+import json
+import os
+import pickle
+import signal
+import threading
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from captionqa import client as client_module
+from captionqa import endpoint
+from captionqa import inference as inference_module
+from captionqa.chunks import plan_captions, plan_questions
+from captionqa.endpoint import State
+from captionqa.errors import RunStoppedError, ServerDeadError
+from captionqa.files import read_json, read_json_lines
+from captionqa.inference import ChunkJob, ChunkRun
+from captionqa.layout import Layout
+from captionqa.settings import caption_settings, fingerprint, qa_settings
+from PIL import Image
+
+NAMES = [f"image{number}.png" for number in range(12)]
+MANY = [f"image{number}.png" for number in range(40)]
+RUN = """
+import pickle, sys
+from captionqa.inference import ChunkRun
+with open(sys.argv[1], "rb") as file:
+    job = pickle.load(file)
+ChunkRun(job).run()
+"""
+
+
+@pytest.fixture(autouse=True)
+def quick_looks(monkeypatch):
+    monkeypatch.setattr(client_module, "REFRESH_S", 0.02)
+    monkeypatch.setattr(client_module, "NOTICE_CRASH_S", 0.02)
+    monkeypatch.setattr(inference_module, "BEAT_S", 0.02)
+
+
+@dataclasses.dataclass
+class Result:
+    """A chunk result: its header, and its lines by item."""
+
+    header: dict
+    lines: dict
+
+    @property
+    def answers(self):
+        return {name: line["answer"]["text"] for name, line in self.lines.items() if "answer" in line}
+
+    @property
+    def failures(self):
+        return {name: line["failure"] for name, line in self.lines.items() if "failure" in line}
+
+
+@pytest.fixture
+def jobs(tmp_path, images, make_config, server_folder):
+    """The chunk jobs of one half as the driver would plan them now."""
+
+    def make(half="captions", chunks=1, changes=None):
+        config = make_config(changes)
+        layout = Layout(config["output_dir"], "tiny")
+        if half == "captions":
+            plan = plan_captions(images.path, chunks, layout)
+            work, settings = Path(layout.captions_work("simple")), caption_settings(config, "tiny", "SIMPLE")
+        else:
+            plan = plan_questions(Path(config["qa"]["question_path"]), images.path, chunks, layout)
+            work, settings = Path(layout.qa_work), qa_settings(config, "tiny")
+        results = plan.results(str(work), fingerprint(settings))
+        return [
+            ChunkJob(
+                name=f"{index}-of-{chunks}",
+                items=Path(items),
+                result=Path(result),
+                journal=work / "journal",
+                progress=tmp_path / "progress" / f"{index}.json",
+                server=server_folder,
+                dataset=images.path,
+                settings=settings,
+                client=config["client"],
+                lease_timeout_s=600,
+                trust_env=False,
+            )
+            for (index, _, _), items, result in zip(plan.chunks, plan.item_lists(layout, half), results, strict=True)
+        ]
+
+    return make
+
+
+@pytest.fixture
+def run(jobs):
+    """Run all chunks one after another and give back their results taken together."""
+
+    def through(half="captions", chunks=1, changes=None):
+        header, lines = None, {}
+        for job in jobs(half, chunks, changes):
+            job.result.unlink(missing_ok=True)
+            ChunkRun(job).run()
+            header, *found = read_json_lines(job.result)
+            assert header["items"] == len(found)
+            lines |= {line["id"]: line for line in found}
+        return Result(header, lines)
+
+    return through
+
+
+@pytest.fixture
+def server(publish, stand_in):
+    publish(stand_in.url)
+    return stand_in
+
+
+@pytest.fixture
+def ask_questions(make_config):
+    """Write the parquet of questions; each is (qid, question, images)."""
+
+    def write(*rows):
+        frame = pd.DataFrame(rows, columns=["qid", "question", "image"])
+        frame.assign(answer="A").to_parquet(make_config()["qa"]["question_path"])
+
+    return write
+
+
+@pytest.fixture
+def chunk_process(jobs, start_python, tmp_path):
+    """Run the one chunk of captions in a process of its own."""
+
+    def start(changes=None):
+        (tmp_path / "job.pickle").write_bytes(pickle.dumps(jobs(changes=changes)[0]))
+        return start_python(RUN, tmp_path / "job.pickle")
+
+    return start
+
+
+def journal_ids(folder):
+    return [line["id"] for path in sorted(folder.glob("*.jsonl")) for line in read_json_lines(path)]
+
+
+def test_every_image_gets_the_answer_to_its_own_bytes(images, server, run):
+    images.add(*NAMES)
+    result = run()
+    assert set(result.answers) == set(NAMES)
+    assert len(set(result.answers.values())) == len(NAMES)
+    assert {request["text"] for request in server.asked} == {"<image>Describe this image in detail."}
+    assert {request["max_tokens"] for request in server.asked} == {256}
+    sent = [request["images"] for request in server.asked]
+    assert all(sum(digests[0] in text for text in result.answers.values()) == 1 for digests in sent)
+
+
+def test_a_result_says_how_it_was_made(images, server, run, jobs, tmp_path):
+    images.add(*NAMES)
+    (images.path / "broken.png").write_text("no image")
+    header = run().header
+    assert (header["items"], header["asked"], header["known"], header["failed"]) == (13, 12, 0, 1)
+    assert header["settings"] == jobs()[0].settings
+    assert header["fingerprint"] == fingerprint(jobs()[0].settings)
+    assert header["servers"][0]["url"] == server.url
+    assert read_json(tmp_path / "progress" / "0.json") == {"total": 13, "done": 13, "failed": 1, "reused": 0}
+
+
+def test_a_rerun_asks_for_nothing_that_is_known(images, server, run):
+    images.add(*NAMES)
+    first = run()
+    again = run()
+    assert len(server.asked) == len(NAMES)
+    assert again.answers == first.answers
+    assert again.header["known"] == len(NAMES)
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 7), (7, 1), (4, 64)])
+def test_a_changed_number_of_chunks_asks_for_none(images, server, run, before, after):
+    images.add(*NAMES)
+    first = run(chunks=before)
+    assert run(chunks=after).answers == first.answers
+    assert len(server.asked) == len(NAMES)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"captions": {"prompts": {"SIMPLE": "What is this?"}}},
+        {"captions": {"max_tokens": 5}},
+        {"client": {"sampling": {"temperature": 1}}},
+        {"client": {"images": {"max_pixels": 1024}}},
+        {"models": {"tiny": {"path": "org/other"}}},
+    ],
+    ids=str,
+)
+def test_changed_settings_ask_for_all_and_old_ones_for_none(images, server, run, changes):
+    images.add(*NAMES)
+    first = run()
+    run(changes=changes)
+    assert len(server.asked) == 2 * len(NAMES)
+    assert run().answers == first.answers
+    assert len(server.asked) == 2 * len(NAMES)
+
+
+def test_only_added_and_edited_images_are_asked_for(images, server, run):
+    images.add(*NAMES)
+    first = run()
+    images.add("new.png", NAMES[3])
+    again = run()
+    assert len(server.asked) == len(NAMES) + 2
+    assert again.answers[NAMES[3]] != first.answers[NAMES[3]]
+    assert {name: again.answers[name] for name in NAMES if name != NAMES[3]} == {
+        name: first.answers[name] for name in NAMES if name != NAMES[3]
+    }
+
+
+def test_an_image_that_was_only_touched_or_copied_anew_is_not_asked_for(images, server, run):
+    images.add(*NAMES)
+    first = run()
+    os.utime(images.path / NAMES[0], ns=(1, 1))
+    assert run().answers == first.answers
+    assert len(server.asked) == len(NAMES)
+
+
+def test_an_unchanged_image_is_not_read_to_resume(images, server, run):
+    images.add(*NAMES)
+    first = run()
+    path = images.path / NAMES[0]
+    stat = path.stat()
+    path.write_bytes(b"x" * stat.st_size)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert run().answers == first.answers
+
+
+def test_a_bad_item_never_stops_a_chunk(images, server, run, tmp_path, make_config):
+    images.add(*NAMES, "large.png")
+    (tmp_path / "outside.png").write_bytes((images.path / NAMES[0]).read_bytes())
+    (images.path / "outside.png").symlink_to(tmp_path / "outside.png")
+    (images.path / "missing.png").symlink_to("nowhere.png")
+    (images.path / "empty.png").touch()
+    (images.path / "text.png").write_text("no image")
+    Image.new("RGB", (40, 40)).save(images.path / "large.png")
+    result = run(changes={"client": {"images": {"max_source_pixels": 1000}}})
+    assert result.failures == {
+        "outside.png": "path_outside_dataset",
+        "missing.png": "missing_image",
+        "empty.png": "unreadable_image",
+        "text.png": "unreadable_image",
+        "large.png": "image_too_large",
+    }
+    assert set(result.answers) == set(NAMES)
+
+
+def test_links_into_allowed_roots_are_answered(images, server, run, tmp_path):
+    images.add("a.png")
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (images.path / "a.png").rename(cache / "blob")
+    (images.path / "a.png").symlink_to(cache / "blob")
+    assert run().failures == {"a.png": "path_outside_dataset"}
+    assert set(run(changes={"client": {"images": {"allowed_roots": [str(cache)]}}}).answers) == {"a.png"}
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ({"status": 400, "body": {"error": {"message": "The answer is A."}}}, "request_rejected"),
+        ({"status": 500, "body": {"error": {"message": "The answer is A."}}}, "server_error"),
+        ("html", "server_error"),
+        ("half", "server_error"),
+        ("close", "server_error"),
+        ("no choices", "server_error"),
+        ("empty", "empty_output"),
+    ],
+    ids=str,
+)
+def test_an_error_text_is_no_answer_and_is_not_journaled(images, server, run, jobs, fault, reason):
+    images.add(*NAMES[:3])
+    server.fail(fault)
+    result = run()
+    assert result.answers == {}
+    assert set(result.failures.values()) == {reason}
+    assert journal_ids(jobs()[0].journal) == []
+
+
+def test_failures_are_asked_for_again_and_answers_are_not(images, server, run):
+    images.add(*NAMES)
+    first = run()
+    images.add("late.png")
+    server.fail({"status": 400}, only=server.asked[0]["text"])
+    assert run().failures == {"late.png": "request_rejected"}
+    server.heal()
+    again = run()
+    assert again.failures == {}
+    assert set(again.answers) == {*first.answers, "late.png"}
+    assert len(server.asked) == len(NAMES) + 2
+
+
+def test_one_rejected_image_fails_alone(images, server, run):
+    images.add(*NAMES)
+    run()
+    rejected = server.asked[0]["images"][0]
+    server.fail({"status": 400}, only=rejected)
+    result = run(changes={"captions": {"max_tokens": 5}})
+    assert len(result.failures) == 1
+    assert len(result.answers) == len(NAMES) - 1
+    assert all(rejected not in text for text in result.answers.values())
+
+
+def test_an_answer_cut_by_its_length_is_an_answer(images, server, run):
+    images.add("a.png")
+    server.fail("length")
+    answer = run().lines["a.png"]["answer"]
+    assert (answer["text"], answer["finish_reason"]) == ("cut short", "length")
+    assert (answer["prompt_tokens"], answer["completion_tokens"]) == (10, 5)
+
+
+def test_a_dead_server_fails_the_chunk_and_keeps_what_was_answered(images, server, jobs, run, publish, eventually):
+    images.add(*MANY)
+    server.set(delay_s=0.1)
+    job = jobs(changes={"client": {"concurrency": 1}})[0]
+
+    def die():
+        eventually(lambda: len(journal_ids(job.journal)) >= 3, "three answers")
+        publish(None, state=State.DEAD, reason="it crashed")
+        server.fail("close")
+
+    threading.Thread(target=die).start()
+    with pytest.raises(ServerDeadError, match="it crashed"):
+        ChunkRun(job).run()
+    assert not job.result.exists()
+    assert 3 <= len(journal_ids(job.journal)) < len(MANY)
+
+
+def test_a_released_lease_stops_the_chunk_and_keeps_what_was_answered(images, server, jobs, keeper, eventually):
+    images.add(*MANY)
+    server.set(delay_s=0.1)
+    job = jobs(changes={"client": {"concurrency": 1}})[0]
+
+    def stop():
+        eventually(lambda: journal_ids(job.journal), "an answer")
+        keeper.release()
+
+    threading.Thread(target=stop).start()
+    with pytest.raises(RunStoppedError):
+        ChunkRun(job).run()
+    assert not job.result.exists()
+    assert 1 <= len(journal_ids(job.journal)) < len(MANY)
+
+
+def test_kill_9_loses_no_answer_and_the_rerun_asks_only_for_the_rest(
+    images, server, chunk_process, jobs, run, eventually
+):
+    images.add(*MANY)
+    server.set(delay_s=0.1)
+    process = chunk_process({"client": {"concurrency": 2}})
+    eventually(lambda: len(journal_ids(jobs()[0].journal)) >= 4, "four answers")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kept = len(journal_ids(jobs()[0].journal))
+    server.heal()
+    before = len(server.asked)
+    assert set(run().answers) == set(MANY)
+    assert len(server.asked) - before == len(MANY) - kept
+    assert 4 <= kept < len(MANY)
+
+
+def test_two_runs_over_the_same_items_ask_for_each_once(images, server, jobs, chunk_process, run):
+    images.add(*NAMES)
+    server.set(delay_s=0.05)
+    other = chunk_process()
+    results = run(chunks=5)
+    assert other.wait() == 0, other.stderr.read()
+    assert set(results.answers) == set(NAMES)
+    assert sorted(journal_ids(jobs()[0].journal)) == sorted(NAMES)
+    assert len(server.asked) == len(NAMES)
+
+
+def test_a_key_of_the_run_is_used(images, server, run, monkeypatch, server_folder):
+    images.add("a.png")
+    monkeypatch.setenv("VLLM_API_KEY", "secret")
+    assert run().failures == {"a.png": "request_rejected"}
+    endpoint.write_key(server_folder, "secret")
+    assert set(run().answers) == {"a.png"}
+
+
+def test_a_file_name_that_is_not_utf_8_is_answered(images, server, run):
+    images.add("a.png")
+    name = b"caf\xe9.png".decode("utf-8", "surrogateescape")
+    (images.path / "a.png").rename(images.path / name)
+    assert set(run().answers) == {name}
+    assert run().header["known"] == 1
+
+
+def test_large_images_are_sent_within_their_limit(images, scripted, publish, run, encode):
+    publish(scripted.url)
+    scripted.answers = [(200, {}, {"choices": [{"message": {"content": "A square."}}]})]
+    for side in (64, 640):
+        (images.path / f"{side}.png").write_bytes(encode(Image.new("RGB", (side, side))))
+    result = run(changes={"client": {"images": {"max_pixels": 128 * 128}}})
+    assert set(result.answers) == {"64.png", "640.png"}
+    urls = [body["messages"][0]["content"][0]["image_url"]["url"] for _, body in scripted.requests]
+    sent = [Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) for url in urls]
+    assert sorted(image.size for image in sent) == [(64, 64), (128, 128)]
+
+
+def test_a_question_is_asked_with_its_images_in_order(images, server, run, ask_questions):
+    images.add("a.png", "b.png")
+    ask_questions(
+        ("q1", "Is <image> like <image>?", ["a.png", "b.png"]),
+        ("q2", "Is <image> like <image>?", ["b.png", "a.png"]),
+    )
+    result = run("qa")
+    first, second = server.asked
+    assert first["text"] == second["text"] == "Is <image> like <image>?"
+    assert first["images"] == second["images"][::-1]
+    assert len(set(first["images"])) == 2
+    assert {request["max_tokens"] for request in server.asked} == {128}
+    assert set(result.answers) == {"q1", "q2"}
+
+
+def test_lines_of_questions_carry_what_grading_needs(images, server, run, ask_questions):
+    images.add("a.png")
+    ask_questions(("q1", "What?\nA. x\nB. y", ["a.png"]), ("q2", "What?", ["none.png"]))
+    result = run("qa")
+    assert result.failures == {"q2": "missing_image"}
+    assert result.lines["q1"]["row"] == {
+        "id": "q1",
+        "question": "What?\nA. x\nB. y",
+        "answer": "A",
+        "images": ["a.png"],
+        "category": "uncategorized",
+        "source": "unknown",
+    }
+    assert result.lines["q2"]["row"]["id"] == "q2"
+
+
+def test_more_marks_than_images_is_a_missing_image(images, server, run, ask_questions):
+    images.add("a.png")
+    ask_questions(("q1", "Is <image> like <image>?", ["a.png"]))
+    assert run("qa").failures == {"q1": "missing_image"}
+    assert server.asked == []
+
+
+def test_only_reworded_questions_are_asked_again(images, server, run, ask_questions):
+    images.add("a.png", "b.png")
+    ask_questions(("q1", "What?", ["a.png"]), ("q2", "What?", ["b.png"]), ("q3", "Where?", ["a.png"]))
+    run("qa")
+    ask_questions(("q1", "What is it?", ["a.png"]), ("q2", "What?", ["b.png"]), ("q3", "Where?", ["a.png"]))
+    again = run("qa")
+    assert (again.header["asked"], again.header["known"]) == (1, 2)
+    assert server.asked[-1]["text"] == "<image>What is it?"
+
+
+def test_a_questions_other_images_are_asked_about_again(images, server, run, ask_questions):
+    images.add("a.png", "b.png")
+    ask_questions(("q1", "What?", ["a.png"]))
+    first = run("qa")
+    ask_questions(("q1", "What?", ["b.png"]))
+    assert run("qa").answers != first.answers
+    assert len(server.asked) == 2
+
+
+def test_journal_lines_name_the_settings_and_the_files(images, server, run, jobs):
+    images.add("a.png")
+    run()
+    (line,) = (line for path in jobs()[0].journal.glob("*.jsonl") for line in read_json_lines(path))
+    stat = (images.path / "a.png").stat()
+    assert line["fingerprint"] == fingerprint(jobs()[0].settings)
+    name, stamp, digest = line["files"][0]
+    assert (name, stamp) == ("a.png", [stat.st_size, stat.st_mtime_ns])
+    assert len(digest) == 24
+    assert json.dumps(line).count("base64") == 0

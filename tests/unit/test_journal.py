@@ -1,0 +1,202 @@
+"""The journal: no answer is lost to a killed writer, a torn end harms nothing, and a segment has one writer."""
+
+import json
+import signal
+import threading
+
+import pytest
+from captionqa.chunks import place
+from captionqa.journal import Segment, read_lines, segment, segment_path
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+class GaveUpError(Exception):
+    pass
+
+
+def give_up():
+    raise GaveUpError
+
+
+@pytest.fixture
+def open_segment(tmp_path):
+    """Open segments of one journal, and close them; what a test leaves open is closed with it."""
+    opened = []
+
+    def open_one(fingerprint="f1", index=0, wait=give_up):
+        opened.append(Segment(tmp_path / "journal", index, fingerprint, wait))
+        return opened[-1]
+
+    def close(one):
+        opened.remove(one)
+        one.close()
+
+    open_one.path = segment_path(tmp_path / "journal", 0)
+    open_one.close = close
+    yield open_one
+    for one in opened:
+        one.close()
+
+
+def test_answers_are_there_when_the_segment_is_opened_again(open_segment):
+    first = open_segment()
+    first.append({"id": "a", "answer": "one"})
+    first.append({"id": "b", "answer": "two\nlines, ä"})
+    open_segment.close(first)
+    answers = open_segment().answers
+    assert {name: line["answer"] for name, line in answers.items()} == {"a": "one", "b": "two\nlines, ä"}
+
+
+def test_an_answer_is_on_its_way_to_disk_when_append_returns(open_segment):
+    open_segment().append({"id": "a", "answer": "one"})
+    assert [line["id"] for line in read_lines(open_segment.path)] == ["a"]
+
+
+def test_only_answers_of_the_same_settings_count(open_segment):
+    first = open_segment("f1")
+    first.append({"id": "a", "answer": "one"})
+    open_segment.close(first)
+    other = open_segment("f2")
+    assert other.answers == {}
+    other.append({"id": "a", "answer": "two"})
+    open_segment.close(other)
+    assert open_segment("f1").answers["a"]["answer"] == "one"
+
+
+def test_the_newest_answer_of_an_item_counts(open_segment):
+    first = open_segment()
+    first.append({"id": "a", "answer": "old"})
+    first.append({"id": "a", "answer": "new"})
+    open_segment.close(first)
+    assert open_segment().answers["a"]["answer"] == "new"
+
+
+@pytest.mark.parametrize("torn", [b'{"fingerprint":"f1","id":"b","ans', b"{", b'{"id":"caf\xc3', b"\0\0\0"])
+def test_a_torn_last_line_is_dropped_and_the_next_append_is_whole(open_segment, torn):
+    first = open_segment()
+    first.append({"id": "a", "answer": "one"})
+    open_segment.close(first)
+    with open(open_segment.path, "ab") as file:
+        file.write(torn)
+    second = open_segment()
+    assert set(second.answers) == {"a"}
+    second.append({"id": "c", "answer": "three"})
+    open_segment.close(second)
+    assert set(open_segment().answers) == {"a", "c"}
+
+
+@given(data=st.data())
+def test_a_journal_cut_anywhere_keeps_every_whole_line(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("journal")
+    first = Segment(folder, 0, "f1", give_up)
+    for number in range(4):
+        first.append({"id": str(number), "answer": "ä\n" * number})
+    first.close()
+    path = segment_path(folder, 0)
+    whole = path.read_bytes()
+    cut = data.draw(st.integers(0, len(whole)))
+    path.write_bytes(whole[:cut])
+    second = Segment(folder, 0, "f1", give_up)
+    complete = whole[:cut].count(b"\n")
+    assert set(second.answers) - {str(complete)} == {str(number) for number in range(complete)}
+    second.append({"id": "new", "answer": "whole"})
+    second.close()
+    third = Segment(folder, 0, "f1", give_up)
+    third.close()
+    assert third.answers["new"]["answer"] == "whole"
+
+
+@pytest.mark.parametrize("line", ["[]", "7", '{"id":"b"}', '{"fingerprint":"f1"}', "null", "text"])
+def test_a_line_that_is_no_answer_is_passed_over(open_segment, line):
+    open_segment.close(open_segment())
+    open_segment.path.write_text(line + "\n")
+    assert open_segment().answers == {}
+
+
+def test_kill_9_in_the_middle_of_a_write_loses_nothing_acknowledged(open_segment, start_python):
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from captionqa.journal import Segment\n"
+        "segment = Segment(Path(sys.argv[1]), 0, 'f1', None)\n"
+        "for number in range(10**9):\n"
+        "    segment.append({'id': str(number), 'answer': 'x' * 300_000})\n"
+        "    print(number, flush=True)\n"
+    )
+    writer = start_python(code, open_segment.path.parent)
+    for _ in range(20):
+        writer.stdout.readline()
+    writer.send_signal(signal.SIGKILL)
+    acknowledged = 20 + len(writer.communicate()[0].splitlines())
+    again = open_segment()
+    assert {str(number) for number in range(acknowledged)} <= set(again.answers)
+    assert {len(line["answer"]) for line in again.answers.values()} == {300_000}
+    again.append({"id": "after", "answer": "whole"})
+    open_segment.close(again)
+    assert open_segment().answers["after"]["answer"] == "whole"
+
+
+def test_a_segment_has_one_writer_at_a_time(open_segment):
+    first = open_segment()
+    with pytest.raises(GaveUpError):
+        open_segment("f2")
+    open_segment.close(first)
+    open_segment("f2")
+
+
+def test_other_segments_are_free(open_segment):
+    open_segment(index=0)
+    open_segment(index=1)
+
+
+def test_who_waits_for_a_segment_sees_what_the_other_wrote(open_segment):
+    first = open_segment()
+    waited = threading.Event()
+    found = {}
+    second = threading.Thread(target=lambda: found.update(open_segment(wait=lambda: waited.wait(0.01)).answers))
+    second.start()
+    first.append({"id": "a", "answer": "one"})
+    open_segment.close(first)
+    second.join()
+    assert set(found) == {"a"}
+
+
+def test_the_lock_of_a_killed_writer_is_free(open_segment, start_python):
+    code = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from captionqa.journal import Segment\n"
+        "segment = Segment(Path(sys.argv[1]), 0, 'f1', None)\n"
+        "print('locked', flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    writer = start_python(code, open_segment.path.parent)
+    assert writer.stdout.readline() == "locked\n"
+    with pytest.raises(GaveUpError):
+        open_segment()
+    writer.send_signal(signal.SIGKILL)
+    writer.wait()
+    open_segment()
+
+
+def test_a_writer_that_gave_up_holds_no_lock(open_segment):
+    first = open_segment()
+    with pytest.raises(GaveUpError):
+        open_segment()
+    open_segment.close(first)
+    open_segment().append({"id": "a", "answer": "one"})
+
+
+@given(st.text())
+def test_an_items_segment_follows_from_its_place_alone(name):
+    where = place(name)
+    assert segment(where) == where * 1024 // 2**32
+    for chunks in (1, 3, 1000):
+        inside = {segment(edge) for edge in (where * chunks // 2**32 * 2**32 // chunks, where)}
+        assert max(inside) == segment(where)
+
+
+def test_a_line_holds_the_fingerprint_of_its_settings(open_segment):
+    open_segment("f7").append({"id": "a", "answer": "one"})
+    assert json.loads(open_segment.path.read_text()) == {"fingerprint": "f7", "id": "a", "answer": "one"}

@@ -1,0 +1,200 @@
+"""The lease: one driver at a time, seen as gone when it says so or stops moving, by the reader's own clock."""
+
+import signal
+import socket
+import time
+
+import psutil
+import pytest
+from captionqa import lease
+from captionqa.errors import RunStoppedError
+from captionqa.files import read_json, write_json
+from captionqa.lease import LeaseKeeper, LeaseTakenError, LeaseWatch, holder, same_process
+
+KEEP = (
+    "import sys, time\n"
+    "from pathlib import Path\n"
+    "from captionqa.lease import LeaseKeeper\n"
+    "LeaseKeeper(Path(sys.argv[1])).start()\n"
+    "print('held', flush=True)\n"
+    "time.sleep(600)\n"
+)
+
+
+@pytest.fixture
+def path(server_folder):
+    return server_folder / lease.FILE_NAME
+
+
+@pytest.fixture
+def other_driver(server_folder, start_python):
+    """Another driver, a process of its own, that holds the lease."""
+    process = start_python(KEEP, server_folder)
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+@pytest.fixture
+def write_lease(path):
+    """Write a lease as a driver that is not there would have."""
+
+    def write(**changes):
+        known = {
+            "run_id": "run",
+            "state": "held",
+            "counter": 1,
+            "host": socket.gethostname(),
+            "pid": 1,
+            "process_started": psutil.Process(1).create_time(),
+            "written": time.time(),
+        }
+        write_json(path, known | changes)
+
+    return write
+
+
+def test_the_counter_moves_while_the_driver_lives(server_folder, path, monkeypatch, eventually):
+    monkeypatch.setattr(lease, "BEAT_S", 0.02)
+    keeper = LeaseKeeper(server_folder)
+    keeper.start()
+    first = read_json(path)
+    assert first["state"] == "held"
+    eventually(lambda: read_json(path)["counter"] > first["counter"] + 2, "a moving counter")
+    keeper.release()
+    assert read_json(path)["state"] == "released"
+    assert read_json(path)["run_id"] == keeper.run_id
+
+
+def test_a_released_lease_stays_released(server_folder, path, monkeypatch):
+    monkeypatch.setattr(lease, "BEAT_S", 0.01)
+    keeper = LeaseKeeper(server_folder)
+    keeper.start()
+    keeper.release()
+    keeper.release()
+    last = read_json(path)
+    time.sleep(0.1)
+    assert read_json(path) == last
+
+
+def test_a_second_driver_is_refused_by_name(server_folder, other_driver):
+    with pytest.raises(LeaseTakenError, match=f"process {other_driver.pid} on {socket.gethostname()}"):
+        LeaseKeeper(server_folder).start()
+
+
+def test_a_second_driver_of_the_same_process_is_refused(server_folder, keeper):
+    with pytest.raises(LeaseTakenError):
+        LeaseKeeper(server_folder).start()
+
+
+def test_a_refused_driver_does_not_end_the_others_run(server_folder, keeper):
+    refused = LeaseKeeper(server_folder)
+    with pytest.raises(LeaseTakenError):
+        refused.start()
+    refused.release()
+    assert holder(server_folder)["run_id"] == keeper.run_id
+    assert LeaseWatch(server_folder, 60).over() is None
+
+
+def test_the_lease_of_a_killed_driver_is_free(server_folder, other_driver):
+    assert holder(server_folder)["pid"] == other_driver.pid
+    other_driver.send_signal(signal.SIGKILL)
+    other_driver.wait()
+    assert holder(server_folder) is None
+    mine = LeaseKeeper(server_folder)
+    mine.start()
+    mine.release()
+
+
+def test_a_killed_driver_that_nobody_has_buried_is_dead(server_folder, other_driver, eventually):
+    other_driver.send_signal(signal.SIGKILL)
+    eventually(lambda: psutil.Process(other_driver.pid).status() == psutil.STATUS_ZOMBIE)
+    assert holder(server_folder) is None
+
+
+def test_the_lease_of_a_released_run_is_free(server_folder, keeper):
+    assert holder(server_folder)["run_id"] == keeper.run_id
+    keeper.release()
+    assert holder(server_folder) is None
+
+
+def test_no_lease_has_no_holder(server_folder):
+    assert holder(server_folder) is None
+
+
+def test_a_process_that_got_the_drivers_pid_later_is_not_the_driver(server_folder, write_lease):
+    write_lease(process_started=psutil.Process(1).create_time() - 1000)
+    assert holder(server_folder) is None
+
+
+def test_a_lease_of_another_host_counts_for_a_while(server_folder, write_lease):
+    write_lease(host="elsewhere")
+    assert holder(server_folder)["host"] == "elsewhere"
+    write_lease(host="elsewhere", written=time.time() - 100_000)
+    assert holder(server_folder) is None
+
+
+def test_a_release_is_seen_at_once(server_folder, keeper):
+    watch = LeaseWatch(server_folder, 1000)
+    watch.check()
+    keeper.release()
+    with pytest.raises(RunStoppedError, match="the driver stopped the run; finished answers are kept"):
+        watch.check()
+
+
+def test_a_counter_that_stands_still_ends_the_run(server_folder, write_lease, eventually):
+    write_lease()
+    watch = LeaseWatch(server_folder, 0.2)
+    assert watch.over() is None
+    assert "no sign of life" in eventually(watch.over, "the end of the lease")
+
+
+def test_a_counter_that_moves_keeps_the_run_whatever_the_clocks_say(server_folder, write_lease):
+    watch = LeaseWatch(server_folder, 0.2)
+    for counter in range(6):
+        write_lease(counter=counter, written=0.0)
+        assert watch.over() is None
+        time.sleep(0.08)
+
+
+def test_a_file_that_is_touched_but_does_not_move_ends_the_run(server_folder, write_lease, path, eventually):
+    write_lease()
+    watch = LeaseWatch(server_folder, 0.2)
+
+    def touched():
+        path.touch()
+        return watch.over()
+
+    assert eventually(touched, "the end of the lease")
+
+
+def test_a_server_passes_from_a_lost_driver_to_the_next(server_folder, write_lease):
+    watch = LeaseWatch(server_folder, 0.2, any_run=True)
+    write_lease(run_id="first", counter=5)
+    assert watch.over() is None
+    time.sleep(0.15)
+    write_lease(run_id="second", counter=5)
+    assert watch.over() is None
+    time.sleep(0.15)
+    write_lease(run_id="second", counter=6)
+    assert watch.over() is None
+
+
+def test_a_job_does_not_pass_to_another_driver(server_folder, write_lease):
+    watch = LeaseWatch(server_folder, 1000)
+    write_lease(run_id="first")
+    assert watch.over() is None
+    write_lease(run_id="second")
+    with pytest.raises(RunStoppedError, match="another run has taken over"):
+        watch.check()
+
+
+def test_without_a_lease_the_run_ends_after_the_same_time(server_folder, eventually):
+    assert LeaseWatch(server_folder, 1000).over() is None
+    assert eventually(LeaseWatch(server_folder, 0.1).over, "the end of the lease")
+
+
+def test_a_process_is_the_same_by_pid_and_start():
+    me = psutil.Process()
+    assert same_process(me.pid, me.create_time())
+    assert not same_process(me.pid, me.create_time() - 60)
+    assert not same_process(2**22 + 1, me.create_time())

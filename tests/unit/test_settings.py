@@ -1,0 +1,121 @@
+"""The fingerprint changes with what decides an answer and with nothing else; images are fitted to the context."""
+
+import pytest
+from captionqa.settings import caption_settings, fingerprint, image_budget_px, qa_settings
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+@pytest.fixture
+def prints(make_config):
+    """The fingerprints of SIMPLE captions and of the questions under changes of the configuration."""
+
+    def of(changes=None):
+        config = make_config(changes)
+        model = next(iter(config["models"]))
+        return fingerprint(caption_settings(config, model, "SIMPLE")), fingerprint(qa_settings(config, model))
+
+    return of
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"models": {"tiny": {"path": "org/other"}}},
+        {"models": {"tiny": {"server": {"max_model_len": 4096}}}},
+        {"client": {"images": {"max_pixels": 100_000}}},
+        {"client": {"images": {"max_pixels": None}}},
+        {"client": {"images": {"pixel_grid_px": 28}}},
+        {"client": {"images": {"max_source_pixels": 1_000_000}}},
+        *({"client": {"sampling": {key: 0.5}}} for key in ("temperature", "top_p", "min_p", "repetition_penalty")),
+        *({"client": {"sampling": {key: 1}}} for key in ("top_k", "presence_penalty", "frequency_penalty", "seed")),
+    ],
+    ids=str,
+)
+def test_what_decides_an_answer_changes_the_fingerprint(prints, changes):
+    before, after = prints(), prints(changes)
+    assert before[0] != after[0]
+    assert before[1] != after[1]
+
+
+def test_the_prompt_and_the_length_change_their_own_half_alone(prints):
+    before = prints()
+    prompt = prints({"captions": {"prompts": {"SIMPLE": "Say what you see."}}})
+    assert prompt[0] != before[0]
+    assert prompt[1] == before[1]
+    length = prints({"qa": {"max_tokens": 5}})
+    assert length[0] == before[0]
+    assert length[1] != before[1]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"output_dir": "elsewhere"},
+        {"captions": {"chunks": 7, "dataset_path": "elsewhere"}},
+        {"captions": {"prompt_styles": ["SIMPLE", "LONG"]}},
+        {"qa": {"chunks": 7}},
+        {"client": {"concurrency": 99, "max_attempts": 9, "max_failed_fraction": 1, "server_wait_s": 5}},
+        {"client": {"images": {"allowed_roots": ["elsewhere"]}}},
+        {"models": {"tiny": {"server": {"port": 8000, "tensor_parallel_size": 2, "start_timeout_s": 5}}}},
+        {"models": {"tiny": {"served_model_name": "nick"}}},
+    ],
+    ids=str,
+)
+def test_what_decides_no_answer_leaves_the_fingerprint(prints, changes):
+    assert prints(changes) == prints()
+
+
+def test_the_context_length_matters_only_where_images_are_fitted_to_it(prints):
+    fixed = {"client": {"images": {"max_pixels": 100_000}}}
+    longer = {**fixed, "models": {"tiny": {"server": {"max_model_len": 4096}}}}
+    assert prints(fixed) == prints(longer)
+
+
+def test_the_name_on_an_existing_server_decides_since_it_alone_picks_the_model(prints):
+    elsewhere = {"url": "http://elsewhere:8000"}
+    named = prints({"models": {"tiny": {**elsewhere, "served_model_name": "nick"}}})
+    assert prints({"models": {"tiny": elsewhere}}) != named
+    assert prints({"models": {"tiny": {"url": "http://moved:8000", "served_model_name": "nick"}}}) == named
+
+
+@pytest.mark.parametrize(("key", "value"), [("temperature", 0.0), ("top_p", 1.0), ("presence_penalty", -0.0)])
+def test_how_a_number_is_written_leaves_the_fingerprint(prints, key, value):
+    assert prints({"client": {"sampling": {key: value}}}) == prints()
+
+
+def test_leaving_a_value_to_the_server_changes_the_fingerprint(prints):
+    assert prints({"client": {"sampling": {"temperature": None}}}) != prints()
+
+
+def test_a_fingerprint_is_twelve_hexadecimal_digits_whatever_the_order():
+    first, second = fingerprint({"a": 1, "b": {"c": 2, "d": 3}}), fingerprint({"b": {"d": 3, "c": 2}, "a": 1})
+    assert first == second
+    assert len(first) == 12
+    assert set(first) <= set("0123456789abcdef")
+
+
+def test_a_photograph_of_12_megapixels_does_not_fit_by_default(make_config):
+    budget = image_budget_px(qa_settings(make_config(), "tiny"), 1)
+    assert 1_000_000 < budget < 12_000_000
+
+
+@given(context=st.integers(64, 262_144), words=st.integers(1, 4096), images=st.integers(1, 40), grid=st.integers(1, 64))
+def test_all_images_of_an_item_fit_the_context_together(make_config, context, words, images, grid):
+    settings = {"images": {"max_pixels": "auto", "pixel_grid_px": grid}, "max_model_len": context, "max_tokens": words}
+    budget = image_budget_px(settings, images)
+    assert budget >= grid**2
+    if images <= (context - words) // 2:
+        assert images * budget / grid**2 + words < context
+
+
+@pytest.mark.parametrize(("wanted", "budget"), [(None, None), (65_536, 65_536)])
+def test_a_limit_of_the_users_own_does_not_depend_on_the_number_of_images(make_config, wanted, budget):
+    settings = qa_settings(make_config({"client": {"images": {"max_pixels": wanted}}}), "tiny")
+    assert image_budget_px(settings, 1) == budget
+    assert image_budget_px(settings, 9) == budget
+
+
+def test_without_a_known_context_length_images_are_not_limited(make_config):
+    config = make_config({"models": {"tiny": {"server": {"max_model_len": None}}}})
+    assert image_budget_px(qa_settings(config, "tiny"), 1) is None
