@@ -118,10 +118,11 @@ def load_plan(layout: Layout, half: str) -> Plan:
 
 
 def items_to_do(config: Mapping[str, Any], layout: Layout) -> int:
-    """How many items of the plan are in chunks without a result, over all final files."""
+    """How many items are in chunks without a result, over the final files of all halves that were ever planned."""
     return sum(
         load_plan(layout, half).items_without(work, settings_now)
         for half in halves(config)
+        if _plan_path(layout, half).exists()
         for work, settings_now in works(config, layout, half)
     )
 
