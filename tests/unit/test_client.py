@@ -9,10 +9,12 @@ from email.utils import format_datetime, formatdate
 
 import pytest
 from captionqa import client as client_module
-from captionqa.client import Client, Pool
+from captionqa import pool as pool_module
+from captionqa.client import Client
 from captionqa.endpoint import State
 from captionqa.errors import ItemFailure, Reason, RunStoppedError, ServerDeadError
 from captionqa.lease import LeaseWatch
+from captionqa.pool import Pool
 from captionqa.prompts import chat_messages
 
 MESSAGES = chat_messages("What is this?", ["data:image/png;base64,AAAA"])
@@ -29,7 +31,7 @@ GOOD = (200, {}, completion("A cat."))
 @pytest.fixture(autouse=True)
 def quick_looks(monkeypatch):
     """Look at the endpoint files more often, so that waiting for a change of them is short."""
-    monkeypatch.setattr(client_module, "REFRESH_S", 0.02)
+    monkeypatch.setattr(pool_module, "REFRESH_S", 0.02)
     monkeypatch.setattr(client_module, "NOTICE_CRASH_S", 0.02)
 
 

@@ -15,6 +15,7 @@ import pytest
 from captionqa import client as client_module
 from captionqa import endpoint
 from captionqa import inference as inference_module
+from captionqa import pool as pool_module
 from captionqa.chunks import plan_captions, plan_questions
 from captionqa.endpoint import State
 from captionqa.errors import RunStoppedError, ServerDeadError
@@ -37,7 +38,7 @@ ChunkRun(job).run()
 
 @pytest.fixture(autouse=True)
 def quick_looks(monkeypatch):
-    monkeypatch.setattr(client_module, "REFRESH_S", 0.02)
+    monkeypatch.setattr(pool_module, "REFRESH_S", 0.02)
     monkeypatch.setattr(client_module, "NOTICE_CRASH_S", 0.02)
     monkeypatch.setattr(inference_module, "BEAT_S", 0.02)
 

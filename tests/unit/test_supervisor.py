@@ -12,11 +12,12 @@ import psutil
 import pytest
 import requests
 from captionqa import endpoint, supervisor
+from captionqa.child import exit_text, free_port, start_child, stop_group, url_host
 from captionqa.endpoint import State
 from captionqa.errors import ServerError
 from captionqa.files import write_json
 from captionqa.lease import LeaseKeeper
-from captionqa.supervisor import Patience, exit_text, free_port, start_child, stop_group, url_host
+from captionqa.supervisor import Patience
 
 KEY = "the-run's-key"
 SICK_SERVER = Path(__file__).with_name("sick_server.py")

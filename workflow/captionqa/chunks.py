@@ -177,6 +177,8 @@ class _ImageScan:
 
     def _content_is_image(self, path: str, stamp: list[int]) -> bool:
         known = self._known.get(path)
+        if not os.path.isfile(path):  # opening a pipe would wait for ever
+            return False
         if known is None or known["stamp"] != stamp:
             try:
                 with open(path, "rb") as file:

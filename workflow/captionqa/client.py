@@ -3,26 +3,22 @@
 import json
 import threading
 import time
-from collections import Counter
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import Any
 
 import requests
 import tenacity
 from requests.adapters import HTTPAdapter
 
-from captionqa import endpoint
-from captionqa.endpoint import Endpoint, State
-from captionqa.errors import ItemFailure, Reason, RunStoppedError, ServerDeadError
-from captionqa.lease import LeaseWatch
+from captionqa.endpoint import Endpoint
+from captionqa.errors import ItemFailure, Reason
+from captionqa.pool import Pool
 
 MAX_BACKOFF_S = 60.0
 MAX_RETRY_AFTER_S = 600.0
-REFRESH_S = 1.0
 CONNECT_TIMEOUT_S = 10.0
 EMPTY_OUTPUT_TRIES = 2
 CRASHES_OF_A_POISON_ITEM = 2
@@ -64,82 +60,6 @@ class _Unreachable(Exception):
     """No connection was made: the request never reached a server, so the item is not to blame."""
 
 
-class Pool:
-    """The servers of a run: picks the least loaded healthy one, and waits while there is none.
-
-    Shared by all threads of a chunk. Raises RunStoppedError when the driver is gone, ServerDeadError when every server
-    is dead or none was reached for `wait_s` seconds.
-    """
-
-    def __init__(self, folder: Path, lease: LeaseWatch, wait_s: float):
-        self._folder = folder
-        self._lease = lease
-        self._wait_s = wait_s
-        self._lock = threading.Lock()
-        self._in_flight: Counter[int] = Counter()
-        self._endpoints: list[Endpoint] = []
-        self._refreshed = float("-inf")
-        self._unreached_since: float | None = None
-        self._avoided: dict[int, float] = {}
-        self.stopped = threading.Event()
-
-    def acquire(self) -> Endpoint:
-        """A healthy server; give it back with `release`."""
-        while True:
-            with self._lock:
-                self._refresh()
-                now = time.monotonic()
-                ready = [entry for entry in self._endpoints if entry.state is State.READY]
-                ready = [entry for entry in ready if self._avoided.get(entry.replica, 0) <= now]
-                if ready:
-                    chosen = min(ready, key=lambda entry: self._in_flight[entry.replica])
-                    self._in_flight[chosen.replica] += 1
-                    return chosen
-                self._check_patience(now)
-            self.pause(REFRESH_S)
-
-    def release(self, server: Endpoint, reached: bool) -> None:
-        with self._lock:
-            self._in_flight[server.replica] -= 1
-            if reached:
-                self._unreached_since = None
-            else:
-                self._avoided[server.replica] = time.monotonic() + REFRESH_S
-
-    def replaced(self, server: Endpoint) -> bool:
-        """Whether a server is no longer the one it was when it was acquired."""
-        with self._lock:
-            self._refreshed = float("-inf")
-            self._refresh()
-            return not any(
-                entry.replica == server.replica and entry.generation == server.generation and entry.state is State.READY
-                for entry in self._endpoints
-            )
-
-    def pause(self, seconds: float) -> None:
-        """Sleep, unless the chunk is being stopped or every server is dead."""
-        if self.stopped.wait(seconds):
-            raise RunStoppedError("the chunk is stopping.")
-        with self._lock:
-            self._refresh()
-
-    def _check_patience(self, now: float) -> None:
-        """Raise ServerDeadError when no server was there for the whole waiting time."""
-        if self._unreached_since is None:
-            self._unreached_since = now
-        elif now - self._unreached_since > self._wait_s:
-            raise ServerDeadError(f"no server was reached for {self._wait_s:.0f} s (client.server_wait_s).")
-
-    def _refresh(self) -> None:
-        if time.monotonic() - self._refreshed < REFRESH_S:
-            return
-        self._refreshed = time.monotonic()
-        self._lease.check()
-        self._endpoints = endpoint.read_all(self._folder) or self._endpoints
-        if self._endpoints and all(entry.state is State.DEAD for entry in self._endpoints):
-            raise ServerDeadError(f"the server is gone for good: {endpoint.reasons(self._endpoints)}.")
-
-
 class Client:
     """Asks for chat completions; safe to share between threads."""
 
@@ -168,7 +88,7 @@ class Client:
         if key:
             self._session.headers["Authorization"] = f"Bearer {key}"
         self._wait = tenacity.wait_exponential_jitter(
-            settings["backoff_s"], MAX_BACKOFF_S, jitter=settings["backoff_s"]
+            multiplier=settings["backoff_s"], max=MAX_BACKOFF_S, jitter=settings["backoff_s"]
         )
 
     def ask(self, messages: list[dict[str, Any]], max_tokens: int) -> Answer:

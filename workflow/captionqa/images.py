@@ -12,7 +12,9 @@ from captionqa.errors import ItemFailure, Reason
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"})
 #: Formats that the server decodes just as well, by Pillow's name; anything else is sent as PNG.
-MIME_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
+MIME_TYPES = {"JPEG": "image/jpeg", "MPO": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
+#: MPO is what many phones write: a JPEG with a second picture behind it, which decoders of JPEG pass over.
+JPEG_FORMATS = ("JPEG", "MPO")
 EXIF_ORIENTATION = 0x0112
 TIFF_BITS_PER_SAMPLE = 0x0102
 SIDEWAYS = (5, 6, 7, 8)
@@ -175,7 +177,7 @@ def _plain(image) -> bool:
     return (
         image.format in MIME_TYPES
         and image.mode in ("RGB", "L")
-        and not getattr(image, "is_animated", False)
+        and (image.format in JPEG_FORMATS or not getattr(image, "is_animated", False))
         and "transparency" not in image.info
         and image.getexif().get(EXIF_ORIENTATION, 1) == 1
     )
@@ -184,7 +186,7 @@ def _plain(image) -> bool:
 def _encode(image, grid_px: int, budget_px: int | None) -> str:
     from PIL import Image, ImageOps
 
-    lossy = image.format == "JPEG"
+    lossy = image.format in JPEG_FORMATS
     size = None if budget_px is None else grid_size(*image.size, grid_px, budget_px)
     if lossy and size is not None:
         # lets libjpeg decode at a fraction of the size, which is much of the work for large photographs

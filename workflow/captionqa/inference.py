@@ -13,12 +13,13 @@ from typing import Any
 
 from captionqa import endpoint
 from captionqa.chunks import place, question_place
-from captionqa.client import Answer, Client, Pool
+from captionqa.client import Answer, Client
 from captionqa.errors import ItemFailure, Reason
 from captionqa.files import atomic_writer, json_line, read_json_lines
 from captionqa.images import data_url, locate, read_bytes
 from captionqa.journal import Segment, segment
 from captionqa.lease import LeaseWatch
+from captionqa.pool import Pool
 from captionqa.progress import Progress
 from captionqa.prompts import chat_messages
 from captionqa.settings import fingerprint, image_budget_px
