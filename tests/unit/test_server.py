@@ -18,6 +18,8 @@ from captionqa.layout import Layout
 from captionqa.lease import LeaseKeeper
 from captionqa.server import Server, check_model_path, drop_stale_live_markers
 
+pytestmark = pytest.mark.slow
+
 FAIL = "import sys; print('loading'); sys.exit('torch.OutOfMemoryError: CUDA out of memory')"
 
 

@@ -83,6 +83,7 @@ class Server:
                 _keep_old_log(path)
                 handles.append(self._launcher.start(self._folder, replica, path))
                 write_json(self._folder / HANDLES_FILE, handles)
+            log.info("the server is starting, which can take minutes; its log is %s", self._logs[0])
             return self._wait(handles, request_id)
         except BaseException:
             self._end(handles)
