@@ -277,3 +277,14 @@ def test_forgetting_a_style_asks_for_it_alone(completed):
         "<image>Write a very short caption for the given image."
     }
     assert len(completed.requests()) == 10
+
+
+def test_a_chunk_that_is_run_again_by_force_has_a_server(completed):
+    (completed.folder / "images" / "broken.png").write_bytes(b"no image at all")
+    completed.config["client"]["max_failed_fraction"] = 0.5
+    completed.run()
+    completed.forget_requests()
+    text = completed.run("--forcerun", "caption_chunk")
+    assert "the server is healthy" in text
+    assert completed.requests() == []
+    assert len(completed.captions()) == 10

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from captionqa.config import model_name
-from captionqa.files import read_json
+from captionqa.files import read_json, write_json
 from captionqa.layout import Layout
 from captionqa.lease import LeaseKeeper
 from captionqa.progress import duration, progress_line, totals
@@ -31,8 +31,8 @@ class Driver:
         self._over = threading.Event()
         self._shown = ""
 
-    def begin(self, items_to_do: int) -> None:
-        """Take the lease and start showing progress over `items_to_do` items of chunks that will run.
+    def begin(self, items_to_do: int, server_needed: bool) -> None:
+        """Take the lease, say whether a server will be needed, and start showing progress over `items_to_do` items.
 
         Raises LeaseTakenError where another driver works on the same output folder.
         """
@@ -40,6 +40,7 @@ class Driver:
         for folder in (self._layout.progress, self._layout.errors):
             for file in folder.glob("*.json"):
                 file.unlink()
+        write_json(self._layout.server_needed, {"needed": server_needed})
         for number in STOP_SIGNALS:
             self._chain(number)
         threading.Thread(target=self._show_progress, args=(items_to_do,), daemon=True, name="progress").start()

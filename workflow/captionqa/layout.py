@@ -29,6 +29,11 @@ class Layout:
     def sentinel(self) -> str:
         return f"{self.server}/ready.json"
 
+    @property
+    def server_needed(self) -> str:
+        """What the driver knows before its first job: whether any chunk is going to run."""
+        return f"{self.server}/needed.json"
+
     def live(self, half: str = "{half}") -> str:
         return f"{self.server}/live/{half}"
 

@@ -89,8 +89,9 @@ def begin_run():
 
     global DRIVER, STARTED
     STARTED, DRIVER = time.monotonic(), Driver(config, RUN_LAYOUT)
+    chunk_runs = any(job.rule.name in ("caption_chunk", "answer_chunk") for job in workflow.dag.needrun_jobs())
     try:
-        DRIVER.begin(items_to_do(config, RUN_LAYOUT))
+        DRIVER.begin(items_to_do(config, RUN_LAYOUT), server_needed=chunk_runs)
     except CaptionqaError as error:
         sys.exit(f"captionqa: {error}")
 
