@@ -121,10 +121,14 @@ def items_to_do(config: Mapping[str, Any], layout: Layout) -> int:
     """How many items are in chunks without a result, over the final files of all halves that were ever planned."""
     return sum(
         load_plan(layout, half).items_without(work, settings_now)
-        for half in halves(config)
-        if _plan_path(layout, half).exists()
+        for half in planned_halves(config, layout)
         for work, settings_now in works(config, layout, half)
     )
+
+
+def planned_halves(config: Mapping[str, Any], layout: Layout) -> list[str]:
+    """The configured halves that have a plan; one that no target asked for may have none."""
+    return [half for half in halves(config) if _plan_path(layout, half).exists()]
 
 
 def works(config: Mapping[str, Any], layout: Layout, half: str) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from captionqa.chunks import items_to_do, load_plan, planned_halves
 from captionqa.config import model_name
 from captionqa.files import read_json, write_json
 from captionqa.layout import Layout
@@ -80,6 +81,16 @@ class Driver:
 
 def say(text: str) -> None:
     print(f"captionqa: {text}", file=sys.stderr, flush=True)
+
+
+def plan_line(config: Mapping[str, Any], layout: Layout) -> str:
+    """What the plan found in the data, and how much of it is still to be asked."""
+    found = []
+    for half in planned_halves(config, layout):
+        plan = load_plan(layout, half)
+        text = f"{plan.items:,} {'images' if half == 'captions' else 'questions'} in {len(plan.chunks)} chunks"
+        found.append(text + (f" ({plan.skipped_files:,} other files skipped)" if plan.skipped_files else ""))
+    return f"{', '.join(found)}; {items_to_do(config, layout):,} items are in chunks without a result"
 
 
 def summary(config: Mapping[str, Any], layout: Layout, seconds: float) -> str:

@@ -85,7 +85,7 @@ def final_files(suffixes=None):
 
 def begin_run():
     from captionqa.chunks import items_to_do
-    from captionqa.driver import Driver
+    from captionqa.driver import Driver, plan_line, say
 
     global DRIVER, STARTED
     STARTED, DRIVER = time.monotonic(), Driver(config, RUN_LAYOUT)
@@ -94,6 +94,8 @@ def begin_run():
         DRIVER.begin(items_to_do(config, RUN_LAYOUT), server_needed=chunk_runs)
     except CaptionqaError as error:
         sys.exit(f"captionqa: {error}")
+    if plan.cache_info().currsize:
+        say(plan_line(config, RUN_LAYOUT))
 
 
 def end_run():
