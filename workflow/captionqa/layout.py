@@ -5,6 +5,7 @@ from pathlib import Path
 
 #: The two halves of a run; a configuration may leave one out.
 HALVES = ("captions", "qa")
+WORK = "work"
 CHUNK_NAME = "{chunk}-of-{n}.{fingerprint}.{digest}.jsonl"
 ITEMS_NAME = "{chunk}-of-{n}.{digest}.jsonl"
 
@@ -18,7 +19,7 @@ class Layout:
 
     @property
     def work(self) -> str:
-        return f"{self.output_dir}/work/{self.model}"
+        return f"{self.output_dir}/{WORK}/{self.model}"
 
     @property
     def server(self) -> Path:
@@ -43,7 +44,7 @@ class Layout:
     @property
     def plans(self) -> str:
         """Folder of the item lists, which do not depend on the model."""
-        return f"{self.output_dir}/work/items"
+        return f"{self.output_dir}/{WORK}/items"
 
     def items(self, half: str, name: str = ITEMS_NAME) -> str:
         return f"{self.plans}/{half}/{name}"
