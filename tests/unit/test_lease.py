@@ -198,3 +198,12 @@ def test_a_process_is_the_same_by_pid_and_start():
     assert same_process(me.pid, me.create_time())
     assert not same_process(me.pid, me.create_time() - 60)
     assert not same_process(2**22 + 1, me.create_time())
+
+
+def test_a_release_that_cannot_be_written_is_no_error_so_that_the_server_is_still_stopped(tmp_path):
+    folder = tmp_path / "server"
+    keeper = LeaseKeeper(folder)
+    keeper.start()
+    folder.rename(tmp_path / "gone")
+    folder.write_text("a file in the folder's place")
+    keeper.release()

@@ -28,9 +28,7 @@ class Driver:
         self._layout = layout
         self._lease = LeaseKeeper(layout.server)
         self._server = Server(config, model_name(config), layout)
-        self._started = time.monotonic()
         self._over = threading.Event()
-        self._shown = ""
 
     def begin(self, items_to_do: int, server_needed: bool) -> None:
         """Take the lease, say whether a server will be needed, and start showing progress over `items_to_do` items.

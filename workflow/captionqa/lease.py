@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,8 @@ class LeaseKeeper:
         if self._held and not self._over.is_set():
             self._over.set()
             self._thread.join(timeout=BEAT_S)
-            self._write("released")
+            with suppress(OSError):  # on a full disk the counter stands still, which says the same a little later
+                self._write("released")
 
     def _beat(self) -> None:
         while not self._over.wait(BEAT_S):
