@@ -11,6 +11,7 @@ import pytest
 from captionqa.chunks import items_to_do, load_plan, place, plan_captions, plan_questions, question_place, works
 from captionqa.errors import InputError
 from captionqa.layout import Layout
+from captionqa.settings import fingerprint
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -183,7 +184,7 @@ def test_items_to_do_are_those_of_all_final_files_without_a_result(images, ask, 
     config = make_config({"captions": {"prompt_styles": ["SIMPLE", "LONG"]}})
     assert items_to_do(config, layout) == 2 * len(NAMES) + 2
     (work, settings_now), _ = works(config, layout, "captions")
-    result = Path(planned.results(work, settings_now)[0])
+    result = Path(planned.results(work, fingerprint(settings_now))[0])
     result.parent.mkdir(parents=True)
     result.touch()
     assert items_to_do(config, layout) == 2 * len(NAMES) + 2 - planned.chunks[0][2]

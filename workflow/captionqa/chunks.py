@@ -120,7 +120,7 @@ def load_plan(layout: Layout, half: str) -> Plan:
 def items_to_do(config: Mapping[str, Any], layout: Layout) -> int:
     """How many items are in chunks without a result, over the final files of all halves that were ever planned."""
     return sum(
-        load_plan(layout, half).items_without(work, settings_now)
+        load_plan(layout, half).items_without(work, fingerprint(settings_now))
         for half in planned_halves(config, layout)
         for work, settings_now in works(config, layout, half)
     )
@@ -131,12 +131,12 @@ def planned_halves(config: Mapping[str, Any], layout: Layout) -> list[str]:
     return [half for half in halves(config) if _plan_path(layout, half).exists()]
 
 
-def works(config: Mapping[str, Any], layout: Layout, half: str) -> list[tuple[str, str]]:
-    """(work folder, fingerprint of the settings) of each final file of a half."""
+def works(config: Mapping[str, Any], layout: Layout, half: str) -> list[tuple[str, dict[str, Any]]]:
+    """(work folder, settings) of each final file of a half."""
     if half == "qa":
-        return [(layout.qa_work, fingerprint(qa_settings(config, layout.model)))]
+        return [(layout.qa_work, qa_settings(config, layout.model))]
     return [
-        (layout.captions_work(style.lower()), fingerprint(caption_settings(config, layout.model, style)))
+        (layout.captions_work(style.lower()), caption_settings(config, layout.model, style))
         for style in config["captions"]["prompt_styles"]
     ]
 

@@ -21,11 +21,13 @@ from captionqa.chunks import load_plan, works
 from captionqa.command import WORKFLOW
 from captionqa.config import check, halves, model_name
 from captionqa.errors import CaptionqaError, ConfigError, Reason
+from captionqa.fallback import FOLDER
 from captionqa.files import atomic_writer, json_line
 from captionqa.journal import read_lines
 from captionqa.layout import HALVES, Layout
 from captionqa.lease import holder
 from captionqa.merge import read_chunk
+from captionqa.settings import answer_fingerprint, fingerprint
 
 TRUNCATED = "truncated"
 CAPTION_FILES = ("", "_failures", "_provenance")
@@ -38,7 +40,7 @@ def retry_failed(config: Mapping[str, Any], half: str | None, style: str | None,
     items = 0
     for target in _targets(config, half, style):
         plan = load_plan(target.layout, target.half)
-        for path in filter(Path.exists, map(Path, plan.results(str(target.work), target.fingerprint))):
+        for path in filter(Path.exists, map(Path, plan.results(str(target.work), fingerprint(target.settings)))):
             _, lines = read_chunk(path)
             failed = sum(line.get("failure") == reason if reason else "failure" in line for line in lines)
             if failed:
@@ -58,7 +60,9 @@ def forget(config: Mapping[str, Any], half: str | None, style: str | None, reaso
     items = 0
     for target in _targets(config, half, style):
         journal = (target.work / "journal").glob("*.jsonl")
-        dropped = sum(_drop_lines(path, target.fingerprint, reason) for path in journal)
+        dropped = sum(_drop_lines(path, answer_fingerprint(target.settings), reason) for path in journal)
+        if reason is None:
+            shutil.rmtree(target.work / FOLDER, ignore_errors=True)
         if dropped or reason is None:
             shutil.rmtree(target.work / "chunks", ignore_errors=True)
             _remove(target.finals)
@@ -88,12 +92,12 @@ def load_config(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Target:
-    """One final file with its companions, the work folder behind it, and the fingerprint of its present settings."""
+    """One final file with its companions, the work folder behind it, and its present settings."""
 
     layout: Layout
     half: str
     work: Path
-    fingerprint: str
+    settings: Mapping[str, Any]
     finals: list[Path]
 
 

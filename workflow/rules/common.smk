@@ -75,7 +75,11 @@ def half_chunks(wildcards):
     from captionqa.chunks import works
 
     half = wildcards.half
-    return [path for work in works(config, RUN_LAYOUT, half) for path in plan(half).results(*work)]
+    return [
+        path
+        for work, settings in works(config, RUN_LAYOUT, half)
+        for path in plan(half).results(work, fingerprint(settings))
+    ]
 
 
 def final_files(suffixes=None):
