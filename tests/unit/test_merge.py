@@ -1,5 +1,7 @@
 """Merging: totals add up, and what was made under other settings or is not whole is refused."""
 
+from operator import itemgetter
+
 import pytest
 from captionqa.errors import ResultError, TooManyFailuresError
 from captionqa.files import json_line, read_json
@@ -58,7 +60,7 @@ def asked(make_config):
 
 @pytest.fixture
 def chunk(tmp_path):
-    """Write a chunk result."""
+    """Write a chunk result, sorted as clients write it."""
     paths = []
 
     def write(settings, lines, **changes):
@@ -75,7 +77,7 @@ def chunk(tmp_path):
         paths.append(str(tmp_path / f"chunk{len(paths)}.jsonl"))
         with open(paths[-1], "w") as file:
             file.write(json_line(header | changes))
-            file.writelines(map(json_line, lines))
+            file.writelines(map(json_line, sorted(lines, key=itemgetter("id"))))
         return paths[-1]
 
     return write
@@ -146,6 +148,15 @@ def test_a_chunk_that_is_not_whole_is_refused(chunk, captions, styles, outputs):
     assert outputs.captions is None
 
 
+def test_nothing_is_written_where_a_later_chunk_is_refused(chunk, captions, styles, outputs):
+    captions(chunk(styles, [answered("a.png", "before")]))
+    with pytest.raises(ResultError, match="holds 1 of its 2 items"):
+        captions(chunk(styles, [answered("a.png", "after")]), chunk(styles, [failed("b.png")], items=2))
+    assert outputs.captions == {"a.png": "before"}
+    assert outputs.failures == {}
+    assert {path.name for path in outputs.folder.iterdir()} == {"captions.json", "failures.json", "provenance.json"}
+
+
 def test_a_chunk_cut_within_a_line_is_refused(chunk, captions, styles):
     path = chunk(styles, [answered("a.png"), answered("b.png")])
     with open(path, "rb+") as file:
@@ -165,6 +176,22 @@ def test_a_file_that_is_no_chunk_result_is_refused(tmp_path, captions, content):
 def test_an_item_in_two_chunks_is_refused(chunk, captions, styles):
     with pytest.raises(ResultError, match=r"'a\.png' is in two chunk results"):
         captions(chunk(styles, [answered("a.png")]), chunk(styles, [failed("a.png")]))
+
+
+def test_an_item_that_is_there_twice_in_one_chunk_is_refused(chunk, captions, styles):
+    with pytest.raises(ResultError, match=r"'a\.png' is in two chunk results"):
+        captions(chunk(styles, [answered("a.png"), answered("a.png"), answered("b.png")]))
+
+
+def test_a_chunk_that_is_not_sorted_is_refused(chunk, captions, styles, outputs):
+    path = chunk(styles, [answered("a.png"), answered("b.png"), answered("c.png")])
+    with open(path, "r+") as file:
+        header, *lines = file.readlines()
+        file.seek(0)
+        file.writelines([header, *lines[::-1]])
+    with pytest.raises(ResultError, match=f"{path} is not sorted"):
+        captions(path)
+    assert outputs.captions is None
 
 
 def test_final_files_are_replaced_whole(chunk, captions, styles, outputs):

@@ -26,7 +26,7 @@ from captionqa.files import atomic_writer, json_line
 from captionqa.journal import read_lines
 from captionqa.layout import HALVES, Layout
 from captionqa.lease import holder
-from captionqa.merge import read_chunk
+from captionqa.results import read_chunk
 from captionqa.settings import answer_fingerprint, fingerprint
 
 TRUNCATED = "truncated"

@@ -1,17 +1,15 @@
 """Merging: the chunk results of a final file, checked against the configuration, into that file and its companions."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from captionqa.errors import ResultError, TooManyFailuresError
-from captionqa.files import read_json, read_json_lines, write_json, write_json_object
+from captionqa.errors import TooManyFailuresError
+from captionqa.files import json_object_writer, read_json, write_json
 from captionqa.grading import grade, ground_truth_letter
 from captionqa.metrics import Tally
-from captionqa.provenance import provenance
+from captionqa.provenance import ItemCounts, provenance
 from captionqa.questions import parse_choices
-from captionqa.settings import fingerprint
+from captionqa.results import ChunkResults
 
 
 def merge_captions(
@@ -26,9 +24,16 @@ def merge_captions(
 
     Raises ResultError for a chunk result that is not whole or was made under other settings.
     """
-    headers, lines = _read(chunks, settings)
-    write_json_object(captions_path, ((line["id"], line["answer"]["text"]) for line in lines if "answer" in line))
-    _write_companions(headers, lines, settings, dataset_path, failures_path, provenance_path)
+    results, counts = ChunkResults(chunks, settings), ItemCounts()
+    with json_object_writer(captions_path) as add_caption, json_object_writer(failures_path) as add_failure:
+        for line in results.lines():
+            if "answer" in line:
+                counts.add_answer(line["id"], line["answer"])
+                add_caption(line["id"], line["answer"]["text"])
+            else:
+                counts.add_failure(line["id"], line["failure"])
+                add_failure(line["id"], {"reason": line["failure"], "detail": line["detail"]})
+    write_json(provenance_path, provenance(results.headers, counts, settings, dataset_path))
 
 
 def merge_qa(
@@ -45,28 +50,28 @@ def merge_qa(
 
     Raises ResultError for a chunk result that is not whole or was made under other settings.
     """
-    headers, lines = _read(chunks, settings)
-    tally = Tally()
-
-    def records() -> Iterator[tuple[str, dict[str, Any]]]:
-        for line in lines:
+    results, counts, tally = ChunkResults(chunks, settings), ItemCounts(), Tally()
+    with json_object_writer(results_path) as add_record, json_object_writer(failures_path) as add_failure:
+        for line in results.lines():
             if "answer" in line:
                 record = qa_record(line)
+                counts.add_answer(line["id"], line["answer"])
                 tally.add_record(record)
-                yield line["id"], record
+                add_record(line["id"], record)
             else:
+                counts.add_failure(line["id"], line["failure"])
                 tally.add_failure(line["row"], line["failure"])
-
-    write_json_object(results_path, records())
+                add_failure(line["id"], {"reason": line["failure"], "detail": line["detail"]})
+    answered_by = counts.answered_by.values()
     metrics = {
         "model": settings["model"],
         **tally.metrics(),
         "question_path": question_path,
         "dataset_path": dataset_path,
-        "server_url": next((line["answer"]["server"]["url"] for line in lines if "answer" in line), None),
+        "server_url": answered_by[0]["url"] if answered_by else None,
     }
     write_json(metrics_path, metrics)
-    _write_companions(headers, lines, settings, dataset_path, failures_path, provenance_path)
+    write_json(provenance_path, provenance(results.headers, counts, settings, dataset_path))
 
 
 def qa_record(line: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,56 +109,3 @@ def check_failures(failures_path: str, provenance_path: str, max_failed_fraction
             f"{max_failed_fraction:g} allows; each is named in {failures_path}. The final file is there without them: "
             "`make retry-failed` and a new run ask for them again, a higher max_failed_fraction accepts them."
         )
-
-
-def read_chunk(path: str | Path) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
-    """A chunk result's header and an iterator over its lines."""
-    lines = read_json_lines(path)
-    header = next(lines, None)
-    if not isinstance(header, dict) or "fingerprint" not in header:
-        raise ResultError(f"{path} is no chunk result; delete it and run again, its answers are in the journal.")
-    return header, lines
-
-
-def _read(chunks: Sequence[str], settings: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """All headers, and all lines sorted by id, each there once."""
-    wanted = fingerprint(settings)
-    headers: list[dict[str, Any]] = []
-    lines: list[dict[str, Any]] = []
-    for path in chunks:
-        header, found = read_chunk(path)
-        if header["fingerprint"] != wanted:
-            raise ResultError(
-                f"{path} was made with other settings ({header['fingerprint']}, now {wanted}); run the workflow again "
-                "with the present configuration."
-            )
-        before = len(lines)
-        lines.extend(found)
-        if len(lines) - before != header["items"]:
-            raise ResultError(
-                f"{path} holds {len(lines) - before} of its {header['items']} items; delete it and run again, its "
-                "answers are in the journal."
-            )
-        headers.append(header)
-    lines.sort(key=lambda line: line["id"])
-    for line, following in pairwise(lines):
-        if line["id"] == following["id"]:
-            raise ResultError(
-                f"the item {line['id']!r} is in two chunk results; delete the chunks folder and run again."
-            )
-    return headers, lines
-
-
-def _write_companions(
-    headers: Sequence[dict[str, Any]],
-    lines: Sequence[dict[str, Any]],
-    settings: Mapping[str, Any],
-    dataset_path: str,
-    failures_path: str,
-    provenance_path: str,
-) -> None:
-    failures = {
-        line["id"]: {"reason": line["failure"], "detail": line["detail"]} for line in lines if "failure" in line
-    }
-    write_json(failures_path, failures)
-    write_json(provenance_path, provenance(headers, lines, settings, dataset_path))

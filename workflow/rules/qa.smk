@@ -31,6 +31,7 @@ rule merge_qa:
             workflow.source_path(f"../captionqa/{module}.py")
             for module in (
                 "merge",
+                "results",
                 "grading",
                 "extraction",
                 "cues",
