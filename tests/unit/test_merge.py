@@ -14,14 +14,14 @@ SERVER = {"url": "http://node:8000", "generation": 1, "vllm": "1.2"}
 REASONS = ["timeout", "missing_image", "empty_output"]
 
 
-def answered(name, text="A cat.", finish_reason="stop", **more):
+def answered(name, text="A cat.", finish_reason="stop"):
     tokens = {"prompt_tokens": 10, "completion_tokens": 5}
     answer = {"text": text, "finish_reason": finish_reason, **tokens, "server": SERVER}
-    return {"id": name, "answer": answer, **more}
+    return {"id": name, "answer": answer}
 
 
-def failed(name, reason="timeout", **more):
-    return {"id": name, "failure": reason, "detail": f"what happened to {name}", **more}
+def failed(name, reason="timeout"):
+    return {"id": name, "failure": reason, "detail": f"what happened to {name}"}
 
 
 def row(qid, answer=r"\boxed{A}", **changes):
@@ -95,10 +95,14 @@ def captions(outputs, styles):
 
 
 @pytest.fixture
-def answers(outputs, asked):
-    def merge(*chunks):
+def answers(outputs, asked, tmp_path):
+    """Merge chunks by the rows of the question file, sorted as the driver writes them."""
+
+    def merge(rows, *chunks):
+        path = tmp_path / "rows.jsonl"
+        path.write_text("".join(map(json_line, sorted(rows, key=itemgetter("id")))))
         kinds = ("results", "metrics", "failures", "provenance")
-        merge_qa(chunks, asked, "questions.parquet", "images", *map(outputs.path, kinds))
+        merge_qa(chunks, str(path), asked, "questions.parquet", "images", *map(outputs.path, kinds))
         return outputs
 
     return merge
@@ -228,8 +232,8 @@ def test_the_data_sets_fingerprint_depends_on_the_items_alone(chunk, captions, s
 
 
 def test_a_record_has_every_promised_key(chunk, answers, asked):
-    line = answered("q1", "The answer is B.", row=row("q1", images=["a.png", "b.png"]))
-    assert answers(chunk(asked, [line])).results["q1"] == {
+    rows = [row("q1", images=["a.png", "b.png"])]
+    assert answers(rows, chunk(asked, [answered("q1", "The answer is B.")])).results["q1"] == {
         "qid": "q1",
         "question": "Which?\nA. red\nB. blue",
         "choices": ["red", "blue"],
@@ -250,12 +254,9 @@ def test_a_record_has_every_promised_key(chunk, answers, asked):
 
 
 def test_metrics_have_every_promised_key(chunk, answers, asked):
-    lines = [
-        answered("q1", "A", row=row("q1")),
-        answered("q2", "The answer is A or B", finish_reason="length", row=row("q2", category="d")),
-        failed("q3", row=row("q3")),
-    ]
-    made = answers(chunk(asked, lines[:2]), chunk(asked, lines[2:]))
+    lines = [answered("q1", "A"), answered("q2", "The answer is A or B", finish_reason="length"), failed("q3")]
+    rows = [row("q1"), row("q2", category="d"), row("q3")]
+    made = answers(rows, chunk(asked, lines[:2]), chunk(asked, lines[2:]))
     metrics = made.metrics
     assert metrics["model"] == "tiny"
     assert metrics["total_questions"] == 3
@@ -278,17 +279,68 @@ def test_metrics_have_every_promised_key(chunk, answers, asked):
 @given(reasons=st.lists(st.sampled_from([None, *REASONS]), min_size=1, max_size=12))
 def test_questions_add_up_to_the_metrics_totals(chunk, answers, asked, reasons):
     lines = [
-        answered(f"q{number}", row=row(f"q{number}")) if reason is None else failed(f"q{number}", reason, row=row("q"))
+        answered(f"q{number}") if reason is None else failed(f"q{number}", reason)
         for number, reason in enumerate(reasons)
     ]
-    made = answers(chunk(asked, lines))
+    made = answers([row(line["id"]) for line in lines], chunk(asked, lines))
     assert len(made.results) + len(made.failures) == made.metrics["total_questions"] == len(reasons)
     assert made.metrics["failed_questions"] == len(made.failures)
 
 
 def test_a_chunk_of_other_questions_settings_is_refused(chunk, answers, asked):
     with pytest.raises(ResultError, match="other settings"):
-        answers(chunk(asked | {"max_model_len": 1}, [answered("q1", row=row("q1"))]))
+        answers([row("q1")], chunk(asked | {"max_model_len": 1}, [answered("q1")]))
+
+
+@pytest.mark.parametrize("qid", ["q0", "q1", "q2", "q3", "q4"])
+def test_a_question_without_a_line_is_refused(chunk, answers, asked, outputs, qid):
+    path = chunk(asked, [answered(f"q{number}") for number in range(5) if f"q{number}" != qid])
+    with pytest.raises(ResultError, match=f"the question '{qid}' is in no chunk result"):
+        answers([row(f"q{number}") for number in range(5)], path)
+    assert outputs.results is None
+
+
+@pytest.mark.parametrize("qid", ["q0", "q1", "q2", "q3", "q4"])
+def test_a_line_without_a_question_is_refused(chunk, answers, asked, outputs, qid):
+    path = chunk(asked, [answered(f"q{number}") for number in range(5)])
+    with pytest.raises(ResultError, match=f"'{qid}' is in a chunk result and no present question"):
+        answers([row(f"q{number}") for number in range(5) if f"q{number}" != qid], path)
+    assert outputs.results is None
+
+
+def test_a_row_that_could_not_be_asked_is_a_failure_and_counts(chunk, answers, asked):
+    broken = row("q2", None, images=[], invalid="The column 'answer' is empty.")
+    made = answers([row("q1"), broken, row("q3")], chunk(asked, [answered("q1", "A"), answered("q3", "A")]))
+    assert made.failures == {"q2": {"reason": "invalid_question", "detail": "The column 'answer' is empty."}}
+    assert set(made.results) == {"q1", "q3"}
+    assert made.metrics["total_questions"] == made.provenance["counts"]["items"] == 3
+    assert made.metrics["failures_by_reason"] == {"invalid_question": 1}
+    assert made.metrics["overall_accuracy"] == pytest.approx(2 / 3)
+
+
+def test_a_ground_truth_that_cannot_be_graded_is_a_failure_and_counts(chunk, answers, asked):
+    lines = [answered("q1", "A"), answered("q2", "C"), failed("q3")]
+    made = answers([row("q1"), row("q2", "C"), row("q3", "C")], chunk(asked, lines))
+    assert made.failures["q2"] == {
+        "reason": "ungradable_ground_truth",
+        "detail": "The ground truth 'C' is no letter of the choices A to B.",
+    }
+    assert made.failures["q3"]["reason"] == "timeout"
+    assert set(made.results) == {"q1"}
+    assert made.metrics["total_questions"] == 3
+    assert made.provenance["counts"]["failures_by_reason"] == {"timeout": 1, "ungradable_ground_truth": 1}
+
+
+def test_metrics_count_the_rules_of_all_records(chunk, answers, asked):
+    lines = [answered("q1", "A"), answered("q2", "The answer is B."), answered("q3", "I see."), answered("q4", "B")]
+    made = answers([row(line["id"]) for line in lines], chunk(asked, lines))
+    assert {qid: record["graded_by"] for qid, record in made.results.items()} == {
+        "q1": "letter",
+        "q2": "cue",
+        "q3": "none",
+        "q4": "letter",
+    }
+    assert made.metrics["graded_by"] == {"cue": 1, "letter": 2, "none": 1}
 
 
 @pytest.fixture

@@ -164,7 +164,9 @@ def plan_line(config: Mapping[str, Any], layout: Layout) -> str:
     for half in planned_halves(config, layout):
         plan = load_plan(layout, half)
         text = f"{plan.items:,} {'images' if half == 'captions' else 'questions'} in {len(plan.chunks)} chunks"
-        found.append(text + (f" ({plan.skipped_files:,} other files skipped)" if plan.skipped_files else ""))
+        text += f" ({plan.skipped_files:,} other files skipped)" if plan.skipped_files else ""
+        text += f" ({plan.invalid_rows:,} more are invalid)" if plan.invalid_rows else ""
+        found.append(text)
     return f"{', '.join(found)}; {items_to_do(config, layout):,} items are in chunks without a result"
 
 

@@ -145,8 +145,6 @@ class ChunkRun:
                 with self._lock:
                     self._error = self._error or error
                 return
-            if "question" in item:
-                line["row"] = {key: value for key, value in item.items() if key != "stamps"}
             with self._lock:
                 self._lines.append(line)
                 setattr(self._progress, counter, getattr(self._progress, counter) + 1)

@@ -1,15 +1,18 @@
 """Merging: the chunk results of a final file, checked against the configuration, into that file and its companions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from captionqa.errors import TooManyFailuresError
-from captionqa.files import json_object_writer, read_json, write_json
-from captionqa.grading import grade, ground_truth_letter
+from captionqa.errors import ItemFailure, Reason, ResultError, TooManyFailuresError
+from captionqa.files import json_object_writer, read_json, read_json_lines, write_json
+from captionqa.grading import grade, ground_truth_letter, ungradable
 from captionqa.metrics import Tally
 from captionqa.provenance import ItemCounts, provenance
+from captionqa.question_file import INVALID
 from captionqa.questions import parse_choices
 from captionqa.results import ChunkResults
+
+_START_ANEW = "delete the chunks folder and run again, the answers are in the journal."
 
 
 def merge_captions(
@@ -38,6 +41,7 @@ def merge_captions(
 
 def merge_qa(
     chunks: Sequence[str],
+    rows_path: str,
     settings: Mapping[str, Any],
     question_path: str,
     dataset_path: str,
@@ -46,22 +50,23 @@ def merge_qa(
     failures_path: str,
     provenance_path: str,
 ) -> None:
-    """Grade the answers and write {qid: record} and the metrics, with the failures and the provenance.
+    """Grade the answers by the rows of the question file and write {qid: record} and the metrics, with companions.
 
-    Raises ResultError for a chunk result that is not whole or was made under other settings.
+    Raises ResultError for a chunk result that is not whole, was made under other settings or is of other questions.
     """
     results, counts, tally = ChunkResults(chunks, settings), ItemCounts(), Tally()
     with json_object_writer(results_path) as add_record, json_object_writer(failures_path) as add_failure:
-        for line in results.lines():
-            if "answer" in line:
-                record = qa_record(line)
-                counts.add_answer(line["id"], line["answer"])
-                tally.add_record(record)
-                add_record(line["id"], record)
+        for row, line in _joined(read_json_lines(rows_path), results.lines()):
+            try:
+                record = qa_record(row, line)
+            except ItemFailure as failure:
+                counts.add_failure(row["id"], failure.reason)
+                tally.add_failure(row, failure.reason)
+                add_failure(row["id"], {"reason": failure.reason, "detail": failure.detail})
             else:
-                counts.add_failure(line["id"], line["failure"])
-                tally.add_failure(line["row"], line["failure"])
-                add_failure(line["id"], {"reason": line["failure"], "detail": line["detail"]})
+                counts.add_answer(row["id"], line["answer"])
+                tally.add_record(record)
+                add_record(row["id"], record)
     answered_by = counts.answered_by.values()
     metrics = {
         "model": settings["model"],
@@ -74,10 +79,18 @@ def merge_qa(
     write_json(provenance_path, provenance(results.headers, counts, settings, dataset_path))
 
 
-def qa_record(line: Mapping[str, Any]) -> dict[str, Any]:
-    """The result record of one answered question."""
-    row, answer = line["row"], line["answer"]
-    choices = parse_choices(row["question"])
+def qa_record(row: Mapping[str, Any], line: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The result record of a question, from its row and its line in a chunk result; raises ItemFailure if it has none.
+
+    A row that could not be asked has no line.
+    """
+    if INVALID in row:
+        raise ItemFailure(Reason.INVALID_QUESTION, row[INVALID])
+    if "failure" in line:
+        raise ItemFailure(line["failure"], line["detail"])
+    answer, choices = line["answer"], parse_choices(row["question"])
+    if fault := ungradable(row["answer"], choices):
+        raise ItemFailure(Reason.UNGRADABLE_GROUND_TRUTH, fault)
     graded = grade(answer["text"], row["answer"], choices)
     return {
         "qid": row["id"],
@@ -97,6 +110,30 @@ def qa_record(line: Mapping[str, Any]) -> dict[str, Any]:
         "refused": graded.refused,
         "truncated": answer["finish_reason"] == "length",
     }
+
+
+def _joined(
+    rows: Iterator[dict[str, Any]], lines: Iterator[dict[str, Any]]
+) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
+    """Each row of the question file with its line, None for a row that could not be asked; all are sorted by id.
+
+    Raises ResultError for a row without a line and the reverse.
+    """
+    for row in rows:
+        line = None
+        if INVALID not in row:
+            line = next(lines, None)
+            if line is None or line["id"] > row["id"]:
+                raise ResultError(f"the question {row['id']!r} is in no chunk result; {_START_ANEW}")
+            if line["id"] < row["id"]:
+                raise _no_question(line)
+        yield row, line
+    for line in lines:
+        raise _no_question(line)
+
+
+def _no_question(line: Mapping[str, Any]) -> ResultError:
+    return ResultError(f"{line['id']!r} is in a chunk result and no present question; {_START_ANEW}")
 
 
 def check_failures(failures_path: str, provenance_path: str, max_failed_fraction: float) -> None:

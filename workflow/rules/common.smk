@@ -71,6 +71,10 @@ def answer_chunks(wildcards):
     return plan("qa").results(RUN_LAYOUT.qa_work, fingerprint(qa_settings(config, MODEL)))
 
 
+def question_rows(wildcards):
+    return LAYOUT.question_rows(plan("qa").rows)
+
+
 def half_chunks(wildcards):
     from captionqa.chunks import works
 

@@ -25,6 +25,7 @@ rule answer_chunk:
 rule merge_qa:
     input:
         chunks=answer_chunks,
+        questions=question_rows,
         released=LAYOUT.released("qa"),
         # tracked, since a change in how answers are graded has to change the results
         code=[

@@ -11,6 +11,7 @@ layout = Layout(config["output_dir"], model)
 with job_log(snakemake.log[0], "merge_qa", layout):
     merge_qa(
         snakemake.input.chunks,
+        snakemake.input.questions,
         qa_settings(config, model),
         question_path=snakemake.params.question_path,
         dataset_path=snakemake.params.dataset_path,
