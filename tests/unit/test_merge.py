@@ -4,7 +4,7 @@ from operator import itemgetter
 
 import pytest
 from captionqa.errors import ResultError, TooManyFailuresError
-from captionqa.files import json_line, read_json
+from captionqa.files import json_line, read_json, write_json
 from captionqa.merge import check_failures, merge_captions, merge_qa
 from captionqa.settings import caption_settings, fingerprint, qa_settings
 from hypothesis import given, settings
@@ -367,6 +367,22 @@ def test_as_many_failures_as_allowed_pass_the_gate(gate, items, failures, limit)
 def test_more_failures_than_allowed_do_not(gate, items, failures, limit):
     with pytest.raises(TooManyFailuresError):
         gate(items, failures, limit)
+
+
+@pytest.mark.parametrize(
+    ("reasons", "again", "corrected"),
+    [
+        ({"timeout": 1}, True, False),
+        ({"invalid_question": 1}, False, True),
+        ({"ungradable_ground_truth": 1, "timeout": 2}, True, True),
+    ],
+)
+def test_a_failed_gate_says_what_helps(tmp_path, reasons, again, corrected):
+    write_json(tmp_path / "p.json", {"counts": {"items": 5, "failed": 3, "failures_by_reason": reasons}})
+    with pytest.raises(TooManyFailuresError) as error:
+        check_failures("f.json", str(tmp_path / "p.json"), 0.1)
+    assert ("`make retry-failed`" in str(error.value)) == again
+    assert ("the question file has to be corrected" in str(error.value)) == corrected
 
 
 def test_a_failed_gate_names_the_counts_and_the_file(gate, outputs):

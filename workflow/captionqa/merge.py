@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from captionqa.errors import ItemFailure, Reason, ResultError, TooManyFailuresError
+from captionqa.errors import QUESTION_FAULTS, ItemFailure, Reason, ResultError, TooManyFailuresError
 from captionqa.files import json_object_writer, read_json, read_json_lines, write_json
 from captionqa.grading import grade, ground_truth_letter, ungradable
 from captionqa.metrics import Tally
@@ -140,9 +140,15 @@ def check_failures(failures_path: str, provenance_path: str, max_failed_fraction
     """Raise TooManyFailuresError where more than the allowed share of a final file's items failed."""
     counts = read_json(provenance_path)["counts"]
     if counts["failed"] > max_failed_fraction * counts["items"]:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in counts["failures_by_reason"].items())
+        by_reason = counts["failures_by_reason"]
+        reasons = ", ".join(f"{count} {reason}" for reason, count in by_reason.items())
+        remedies = []
+        if by_reason.keys() - QUESTION_FAULTS:
+            remedies.append("`make retry-failed` and a new run ask for them again")
+        if by_reason.keys() & QUESTION_FAULTS:
+            remedies.append(f"the question file has to be corrected for {' and '.join(QUESTION_FAULTS)}")
         raise TooManyFailuresError(
             f"{counts['failed']} of {counts['items']} items failed ({reasons}), more than client.max_failed_fraction = "
             f"{max_failed_fraction:g} allows; each is named in {failures_path}. The final file is there without them: "
-            "`make retry-failed` and a new run ask for them again, a higher max_failed_fraction accepts them."
+            f"{', '.join(remedies)}, a higher max_failed_fraction accepts them."
         )
