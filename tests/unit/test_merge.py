@@ -101,8 +101,9 @@ def answers(outputs, asked, tmp_path):
     def merge(rows, *chunks):
         path = tmp_path / "rows.jsonl"
         path.write_text("".join(map(json_line, sorted(rows, key=itemgetter("id")))))
-        kinds = ("results", "metrics", "failures", "provenance")
-        merge_qa(chunks, str(path), asked, "questions.parquet", "images", *map(outputs.path, kinds))
+        kinds = ("results", "metrics", "failures", "provenance", "flips")
+        graded = str(tmp_path / "graded.jsonl")
+        merge_qa(chunks, str(path), asked, "questions.parquet", "images", *map(outputs.path, kinds), graded)
         return outputs
 
     return merge
@@ -341,6 +342,47 @@ def test_metrics_count_the_rules_of_all_records(chunk, answers, asked):
         "q4": "letter",
     }
     assert made.metrics["graded_by"] == {"cue": 1, "letter": 2, "none": 1}
+
+
+def test_a_first_grading_flips_nothing(chunk, answers, asked, caplog):
+    caplog.set_level("INFO")
+    assert answers([row("q1")], chunk(asked, [answered("q1", "A")])).flips == {}
+    assert "regraded" not in caplog.text
+
+
+def test_a_grading_of_the_same_outputs_says_what_flipped(chunk, answers, asked, caplog):
+    caplog.set_level("INFO")
+    said = {"q1": "A", "q2": "The answer is B.", "q3": "Hm.", "q4": "A", "q5": "A"}
+    path = chunk(asked, [answered(qid, text) for qid, text in said.items()])
+    answers([row(qid) for qid in said], path)
+    truths = {"q1": "B", "q2": "B", "q3": "B", "q4": "A", "q5": "C"}
+    made = answers([row(qid, truth) for qid, truth in truths.items()], path)
+    assert made.flips == {
+        "q1": {
+            "before": {"gt_answer": r"\boxed{A}", "predicted_letter": "A", "is_correct": True, "graded_by": "letter"},
+            "now": {"gt_answer": "B", "predicted_letter": "A", "is_correct": False, "graded_by": "letter"},
+        },
+        "q2": {
+            "before": {"gt_answer": r"\boxed{A}", "predicted_letter": "B", "is_correct": False, "graded_by": "cue"},
+            "now": {"gt_answer": "B", "predicted_letter": "B", "is_correct": True, "graded_by": "cue"},
+        },
+    }
+    assert "regraded: 2 of 4 answers flipped (1 now right, 1 now wrong)" in caplog.text
+    assert answers([row(qid, truth) for qid, truth in truths.items()], path).flips == {}
+
+
+def test_a_new_output_is_an_answer_of_its_own_and_no_flip(chunk, answers, asked):
+    answers([row("q1"), row("q2")], chunk(asked, [answered("q1", "A"), answered("q2", "A")]))
+    made = answers([row("q1"), row("q3")], chunk(asked, [answered("q1", "B"), answered("q3", "B")]))
+    assert made.flips == {}
+
+
+def test_a_merge_that_fails_leaves_the_last_grading_for_the_next(chunk, answers, asked):
+    path = chunk(asked, [answered("q1", "A")])
+    answers([row("q1")], path)
+    with pytest.raises(ResultError):
+        answers([row("q1", "B"), row("q2")], path)
+    assert answers([row("q1", "B")], path).flips.keys() == {"q1"}
 
 
 @pytest.fixture

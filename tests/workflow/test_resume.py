@@ -56,13 +56,15 @@ def test_a_corrected_ground_truth_is_graded_again_without_a_server(completed):
     path = completed.folder / "questions.parquet"
     questions = pd.read_parquet(path)
     before = completed.qa("results"), completed.qa("metrics")
+    assert completed.qa("flips") == {}
     truth = {qid: record["gt_letter"] for qid, record in before[0].items()}
     questions.loc[0, "answer"] = {"A": "\\boxed{B}", "B": "\\boxed{A}"}[truth["q0"]]
     questions.to_parquet(path)
     completed.forget_requests()
     assert completed.plan() == {"merge_qa": 1, "check_failures": 1, "default": 1}
-    completed.run()
+    assert "regraded: 1 of 6 answers flipped (1 now " in completed.run()
     assert completed.requests() == []
+    assert completed.qa("flips").keys() == {"q0"}
     assert abs(completed.qa("metrics")["correct_answers"] - before[1]["correct_answers"]) == 1
     assert completed.qa("results")["q0"]["gt_answer"] == questions.loc[0, "answer"]
     assert completed.plan() == {}

@@ -33,7 +33,7 @@ from captionqa.settings import answer_fingerprint, fingerprint
 
 TRUNCATED = "truncated"
 CAPTION_FILES = ("", "_failures", "_provenance")
-QA_FILES = ("results", "metrics", "failures", "provenance")
+QA_FILES = ("results", "metrics", "failures", "provenance", "flips")
 SCHEMA = WORKFLOW / "schemas" / "config.schema.yaml"
 
 

@@ -61,6 +61,11 @@ class Layout:
     def qa_work(self) -> str:
         return f"{self.work}/qa"
 
+    @property
+    def graded(self) -> str:
+        """The last grading of the answers, which the next one is compared with."""
+        return f"{self.qa_work}/graded.jsonl"
+
     def captions(self, style: str = "{style}", suffix: str = "") -> str:
         return f"{self.output_dir}/captions/{self.model}/{self.model}_{style}{suffix}.json"
 

@@ -1,16 +1,21 @@
 """Merging: the chunk results of a final file, checked against the configuration, into that file and its companions."""
 
+import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from captionqa.errors import QUESTION_FAULTS, ItemFailure, Reason, ResultError, TooManyFailuresError
-from captionqa.files import json_object_writer, read_json, read_json_lines, write_json
+from captionqa.files import atomic_writer, json_line, json_object_writer, read_json, read_json_lines, write_json
 from captionqa.grading import grade, ground_truth_letter, ungradable
 from captionqa.metrics import Tally
 from captionqa.provenance import ItemCounts, provenance
 from captionqa.question_file import INVALID
 from captionqa.questions import parse_choices
+from captionqa.regrade import LastGrading, flips_line, grading, verdict
 from captionqa.results import ChunkResults
+
+log = logging.getLogger(__name__)
 
 _START_ANEW = "delete the chunks folder and run again, the answers are in the journal."
 
@@ -49,34 +54,51 @@ def merge_qa(
     metrics_path: str,
     failures_path: str,
     provenance_path: str,
+    flips_path: str,
+    graded_path: str,
 ) -> None:
     """Grade the answers by the rows of the question file and write {qid: record} and the metrics, with companions.
 
-    Raises ResultError for a chunk result that is not whole, was made under other settings or is of other questions.
+    `graded_path` keeps the grading for the next merge; the flips are what the last one graded otherwise. Raises
+    ResultError for a chunk result that is not whole, was made under other settings or is of other questions.
     """
     results, counts, tally = ChunkResults(chunks, settings), ItemCounts(), Tally()
-    with json_object_writer(results_path) as add_record, json_object_writer(failures_path) as add_failure:
-        for row, line in _joined(read_json_lines(rows_path), results.lines()):
-            try:
-                record = qa_record(row, line)
-            except ItemFailure as failure:
-                counts.add_failure(row["id"], failure.reason)
-                tally.add_failure(row, failure.reason)
-                add_failure(row["id"], {"reason": failure.reason, "detail": failure.detail})
-            else:
+    last_grading, verdicts = LastGrading(graded_path), Counter()
+    # entered first and so written last: a merge that was stopped compares with the same grading when it is repeated
+    with atomic_writer(graded_path) as graded:
+        with (
+            json_object_writer(results_path) as add_record,
+            json_object_writer(failures_path) as add_failure,
+            json_object_writer(flips_path) as add_flip,
+        ):
+            for row, line in _joined(read_json_lines(rows_path), results.lines()):
+                try:
+                    record = qa_record(row, line)
+                except ItemFailure as failure:
+                    counts.add_failure(row["id"], failure.reason)
+                    tally.add_failure(row, failure.reason)
+                    add_failure(row["id"], {"reason": failure.reason, "detail": failure.detail})
+                    continue
                 counts.add_answer(row["id"], line["answer"])
                 tally.add_record(record)
                 add_record(row["id"], record)
-    answered_by = counts.answered_by.values()
-    metrics = {
-        "model": settings["model"],
-        **tally.metrics(),
-        "question_path": question_path,
-        "dataset_path": dataset_path,
-        "server_url": answered_by[0]["url"] if answered_by else None,
-    }
-    write_json(metrics_path, metrics)
-    write_json(provenance_path, provenance(results.headers, counts, settings, dataset_path))
+                now = grading(record)
+                graded.write(json_line(now))
+                if flip := last_grading.flip(now):
+                    verdicts[verdict(flip)] += 1
+                    add_flip(row["id"], flip)
+        answered_by = counts.answered_by.values()
+        metrics = {
+            "model": settings["model"],
+            **tally.metrics(),
+            "question_path": question_path,
+            "dataset_path": dataset_path,
+            "server_url": answered_by[0]["url"] if answered_by else None,
+        }
+        write_json(metrics_path, metrics)
+        write_json(provenance_path, provenance(results.headers, counts, settings, dataset_path))
+    if verdicts:
+        log.info("%s: %s", flips_line(verdicts, counts.answered), flips_path)
 
 
 def qa_record(row: Mapping[str, Any], line: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -47,6 +47,7 @@ rule merge_qa:
         results=LAYOUT.qa("results"),
         metrics=report(LAYOUT.qa("metrics"), caption="../report/metrics.rst", category="Questions"),
         failures=LAYOUT.qa("failures"),
+        flips=LAYOUT.qa("flips"),
         provenance=report(LAYOUT.qa("provenance"), caption="../report/provenance.rst", category="Questions"),
     log:
         f"{LAYOUT.logs}/merge_qa.log",

@@ -19,4 +19,6 @@ with job_log(snakemake.log[0], "merge_qa", layout):
         metrics_path=snakemake.output.metrics,
         failures_path=snakemake.output.failures,
         provenance_path=snakemake.output.provenance,
+        flips_path=snakemake.output.flips,
+        graded_path=layout.graded,
     )
