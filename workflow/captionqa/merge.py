@@ -40,6 +40,7 @@ def merge_qa(
     metrics_path: str,
     failures_path: str,
     provenance_path: str,
+    relative_tolerance: float = 0,
 ) -> None:
     """Grade the answers and write {qid: record} and the metrics, with the failures and the provenance.
 
@@ -51,7 +52,7 @@ def merge_qa(
     def records() -> Iterator[tuple[str, dict[str, Any]]]:
         for line in lines:
             if "answer" in line:
-                record = qa_record(line)
+                record = qa_record(line, relative_tolerance)
                 tally.add_record(record)
                 yield line["id"], record
             else:
@@ -69,11 +70,11 @@ def merge_qa(
     _write_companions(headers, lines, settings, dataset_path, failures_path, provenance_path)
 
 
-def qa_record(line: Mapping[str, Any]) -> dict[str, Any]:
+def qa_record(line: Mapping[str, Any], relative_tolerance: float = 0) -> dict[str, Any]:
     """The result record of one answered question."""
     row, answer = line["row"], line["answer"]
     choices = parse_choices(row["question"])
-    graded = grade(answer["text"], row["answer"], choices)
+    graded = grade(answer["text"], row["answer"], choices, relative_tolerance)
     return {
         "qid": row["id"],
         "question": row["question"],

@@ -35,6 +35,12 @@ rule merge_qa:
                 "extraction",
                 "cues",
                 "options",
+                "answers",
+                "comparison",
+                "dates",
+                "formula",
+                "notation",
+                "units",
                 "values",
                 "verifier",
                 "metrics",
@@ -56,5 +62,6 @@ rule merge_qa:
     params:
         question_path=config["qa"]["question_path"],
         dataset_path=config["qa"]["dataset_path"],
+        relative_tolerance=config["qa"]["relative_tolerance"],
     script:
         "../scripts/merge_qa.py"

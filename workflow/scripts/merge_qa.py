@@ -18,4 +18,5 @@ with job_log(snakemake.log[0], "merge_qa", layout):
         metrics_path=snakemake.output.metrics,
         failures_path=snakemake.output.failures,
         provenance_path=snakemake.output.provenance,
+        relative_tolerance=snakemake.params.relative_tolerance,
     )
