@@ -9,7 +9,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from captionqa.dates import date
-from captionqa.formula import Uncomputable, same_formula
+from captionqa.formula import Uncomputable, same_equation, same_formula
 from captionqa.notation import split_parts, text_key, tidy
 from captionqa.units import measure
 from captionqa.values import number, same_number
@@ -80,6 +80,8 @@ def _same(wanted: str, given: str, tolerance: float = 0, depth: int = 0) -> bool
         return date(wanted) == date(given)
     if _RELATION.search(wanted) or _RELATION.search(given):
         return not (first or second) and _same_algebra(wanted, given)
+    if "\\cup" in wanted and "\\cup" in given:
+        return _same_in_any_order(wanted.split("\\cup"), given.split("\\cup"), depth)
     if _SPECIAL.search(wanted) or _SPECIAL.search(given):
         return _same_special(wanted, given)
     return _same_parts(wanted, given, tolerance, depth)
@@ -119,23 +121,27 @@ def _same_parts(wanted: str, given: str, tolerance: float, depth: int) -> bool:
     if kinds & {"{}"} and kinds & {"()", "[]"}:
         return False
     if kinds <= {"", "{}"}:
-        rest = list(parts_2)
-        for part in parts:
-            found = next((at for at, other in enumerate(rest) if _same(part, other, 0, depth + 1)), None)
-            if found is None:
-                return False
-            del rest[found]
-        return True
+        return _same_in_any_order(parts, parts_2, depth)
     return all(_same(part, other, 0, depth + 1) for part, other in zip(parts, parts_2, strict=True))
+
+
+def _same_in_any_order(wanted: list[str], given: list[str], depth: int) -> bool:
+    rest = list(given)
+    for part in wanted:
+        found = next((at for at, other in enumerate(rest) if _same(part, other, 0, depth + 1)), None)
+        if found is None:
+            return False
+        del rest[found]
+    return not rest
 
 
 def _same_named(wanted: str, given: str, tolerance: float, depth: int) -> bool:
     """Values with their names, "x = 3"; an equation of a curve is only like another equation."""
     (name, value), (name_2, value_2) = _named(wanted), _named(given)
     if "=" in value or "=" in value_2:
-        return "=" in wanted and "=" in given and _same_algebra(wanted, given)
+        return "=" in wanted and "=" in given and _same_equation(wanted, given)
     if name and name_2 and not _same_name(name, name_2):
-        return bool(_LETTER.search(value) and _LETTER.search(value_2)) and _same_algebra(wanted, given)
+        return bool(_LETTER.search(value) and _LETTER.search(value_2)) and _same_equation(wanted, given)
     if name is not None or name_2 is not None:
         return _same(tidy(value), tidy(value_2), tolerance, depth + 1)
     return _same_formula(wanted, given)
@@ -150,6 +156,11 @@ def _same_formula(wanted: str, given: str) -> bool:
     if (first := _number(wanted)) and (second := _number(given)):
         return same_number(first, second)
     verdict = same_formula(wanted, given)
+    return _same_algebra(wanted, given) if verdict is None else verdict
+
+
+def _same_equation(wanted: str, given: str) -> bool:
+    verdict = same_equation(wanted, given)
     return _same_algebra(wanted, given) if verdict is None else verdict
 
 

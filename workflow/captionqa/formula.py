@@ -13,8 +13,10 @@ from fractions import Fraction
 MAX_BITS = 100_000
 #: Values that agree to so many digits are the same.
 RELATIVE_ERROR = 1e-9
-_TOKEN = re.compile(r"\s*(\d+\.?\d*|\.\d+|\\[a-zA-Z]+|sqrt|pi\b|[A-Za-z]|[-+*/^_(){}\[\]!])")
+_TOKEN = re.compile(r"\s*(\d+\.?\d*|\.\d+|\\[a-zA-Z]+|sqrt|pi\b|[A-Za-z]|[-+*/^_(){}\[\]!|])")
 _ROUNDED = re.compile(r"\.\d{5}")
+#: Equations that hold these may have the same solutions without being multiples of one another.
+_NO_POLYNOMIAL = re.compile(r"[\\/|_!]|\^[^2]|\)\^")
 _SYNONYMS = {"\\cdot": "*", "\\times": "*", "\\div": "/", "\\dfrac": "\\frac", "\\tfrac": "\\frac", "pi": "\\pi"}
 _FUNCTIONS = {
     "\\sin": cmath.sin,
@@ -58,6 +60,30 @@ def same_formula(one: str, other: str) -> bool | None:
     if (agreed[0] and agreed[1]) or _ROUNDED.search(one) or _ROUNDED.search(other):
         return None  # what differs for negative values alone, or in its last decimals, may yet be meant
     return False
+
+
+def same_equation(one: str, other: str) -> bool | None:
+    """Whether one equation is a multiple of the other at all points; None where that cannot be told.
+
+    Raises Uncomputable.
+    """
+    ratios = []
+    for point in range(_POINTS):
+        try:
+            first, second = (complex(_difference(text, point)) for text in (one, other))
+            ratios.append(first / second)
+        except Uncomputable:
+            raise
+        except (ValueError, ArithmeticError, RecursionError):
+            return None
+    if all(_agree(ratio, ratios[0]) for ratio in ratios) and ratios[0]:
+        return True
+    return None if _NO_POLYNOMIAL.search(one) or _NO_POLYNOMIAL.search(other) else False
+
+
+def _difference(equation: str, point: int) -> Fraction | complex:
+    left, right = equation.split("=")
+    return _Reader(left, point).value() - _Reader(right, point).value()
 
 
 def _agree(first: Fraction | complex, second: Fraction | complex) -> bool:
@@ -177,6 +203,14 @@ class _Reader:
             value = self._sum()
             self._take(")")
             return value
+        if token == "|":
+            value = self._sum()
+            self._take("|")
+            return abs(value) if isinstance(value, Fraction) else complex(abs(value))
+        if token == "\\log":
+            self._take("_")
+            base = self._argument()
+            return self._function(lambda value: cmath.log(value) / cmath.log(complex(base)))
         if token == "{":
             self._at -= 1
             return self._group()

@@ -26,6 +26,8 @@ SHORT_LIMIT_S = 0.25
 #: For the helper's start, and for an answer on a machine that is busy with other things.
 PATIENCE_S = 120.0
 MEMORY_BYTES = 4 * 1024**3
+#: A worker keeps what it has parsed; after so many answers a fresh one takes its place.
+ANSWERS_PER_WORKER = 10_000
 
 
 class Verifier:
@@ -113,11 +115,15 @@ def _serve() -> None:
     answers, sys.stdout = sys.stdout, sys.stderr  # what a library prints is no answer
     verify(parse("$x+1$", parsing_timeout=None), parse("$1+x$", parsing_timeout=None), timeout_seconds=None)
     print("ready", file=answers, flush=True)
-    while (worker := os.fork()) and os.waitpid(worker, 0)[1]:
-        print("gave up", file=answers, flush=True)
-    if worker:
-        return
-    for line in sys.stdin:
+    while worker := os.fork():
+        status = os.waitpid(worker, 0)[1]
+        if not status:
+            return
+        if status != os.EX_TEMPFAIL << 8:
+            print("gave up", file=answers, flush=True)
+    for _ in range(ANSWERS_PER_WORKER):
+        if not (line := sys.stdin.readline()):
+            return
         wanted, given, limit_s = json.loads(line)
         signal.setitimer(signal.ITIMER_PROF, limit_s)  # its signal, unhandled, ends the worker wherever it is
         try:
@@ -126,10 +132,13 @@ def _serve() -> None:
                 parse(f"${given}$", parsing_timeout=None),
                 timeout_seconds=None,
             )
+        except MemoryError:
+            os._exit(os.EX_SOFTWARE)
         except Exception:  # whatever SymPy stumbles over is not shown to be the same
             same = False
         signal.setitimer(signal.ITIMER_PROF, 0)
         print(int(bool(same)), file=answers, flush=True)
+    os._exit(os.EX_TEMPFAIL)
 
 
 if __name__ == "__main__":
