@@ -81,7 +81,7 @@ def files(tmp_path):
 
 @pytest.fixture
 def runs(files):
-    """Six questions in both: both right, both wrong, three right in B alone, one right in A alone; more in one alone."""
+    """Six questions in both, three of them right in B alone and one in A alone; and questions in one file alone."""
     results_a = {"q1": record(True), "q2": record(False), "q6": record(True, letter="B")} | {
         f"q{number}": record(False, "shapes", letter="C") for number in (3, 4, 5)
     }
