@@ -29,7 +29,7 @@ _CONCLUDES = re.compile(
     re.IGNORECASE,
 )
 _VERBS = (
-    r"(?:\b(?:is|are|was|were|equals?|equal\sto|be|gives|get|becomes?|yields|totals?|measures|costs|weighs|reads|says)\s|"
+    r"(?:\b(?:is|are|was|were|equals?|equal\sto|be|gives|get|becomes?|yields|totals|measures|costs|weighs|reads|says)\s|"
     r"是|等于|得到|为)"
 )
 _VERB = re.compile(_VERBS, re.IGNORECASE)
@@ -60,7 +60,7 @@ def stated_value(said: str) -> str | None:
     """
     said = said[-SEARCHED_CHARACTERS:]
     if found := last_boxes(said, _BETWEEN_BOXES):
-        return ", ".join(found) or None
+        return ", ".join(dict.fromkeys(found)) or None
     said = said.replace("**", "")
     if (cue := last_cue(said)) is not None:
         begin = _BEFORE_ANSWER.match(said, cue).end()
@@ -99,7 +99,7 @@ def _concluded(said: str) -> str | None:
 def _values(sentence: str) -> Iterator[str]:
     if (match := _COUNTS.search(sentence)) and len(_NUMERAL.findall(sentence)) == 1:
         yield match["value"]
-    if match := _STATES.fullmatch(sentence):
+    if len(_VERB.findall(sentence)) < 2 and (match := _STATES.fullmatch(sentence)):
         value = match["value"].strip(" $") if match["value"].count("$") == 1 else match["value"].strip()
         if number(value) or len(value.split()) <= STATED_WORDS:
             yield value

@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from captionqa.dates import date
 from captionqa.formula import Uncomputable, same_equation, same_formula
+from captionqa.names import named, same_name
 from captionqa.notation import split_parts, text_key, tidy
 from captionqa.units import measure
 from captionqa.values import number, same_number
@@ -25,27 +26,21 @@ _NO_WORD = re.compile(r"\\(?:begin|end|operatorname)\s*\{[a-z]+\}|\\[A-Za-z]+")
 _NO_ALGEBRA = re.compile(r"\\[lcd]?dots|\.\.\.|…|:")
 _SPECIAL = re.compile(r":|_\{?\(?\d+\)?\}?\Z|\d_")
 _LETTER = re.compile(r"[A-Za-z]")
-_RELATION = re.compile(r"[<>]|\\(?:leq?|geq?|neq?|lt|gt)(?![a-z])")
-#: What names a value: x, x_1, f(x), AB, \angle ABC, "the area".
-_NAME = re.compile(
-    r"\s*(?:(?:\\(?:angle|triangle|overline|vec|mathbf)(?![a-z])|∠|△)\s*)?"
-    r"(?P<name>\{?[A-Z]{1,4}\d?\}?(?:_\{?\w+\}?)?'?|\\?[a-z](?:_\{?\w+\}?)?'?|(?:\\[a-z]+|[A-Za-z]{3,})(?:\s[A-Za-z]+){0,5})"
-    r"(?:\([A-Za-z]\))?\s*(?:=|\\in(?![a-z])|\\approx(?![a-z])|≈)\s*"
-)
-_ARITHMETIC = re.compile(r"(?:[\d\s.,()+\-*/^{}%]|\\(?:times|cdot|frac)(?![a-z]))+(?:=|\\approx|≈)\s*")
+_RELATION = re.compile(r"[<>]|\\(?:leq?|geq?|neq?|lt|gt|not|notin)(?![a-z])")
 _ARTICLE = re.compile(r"(?:the|an?)\s+")
 _RATIO = re.compile(r"\s*(\d+(?:\.\d+)?)\s*:\s*(\d+(?:\.\d+)?)(?:\s*:\s*(\d+(?:\.\d+)?))?\s*")
 _CLOCK = re.compile(r"\d{1,2}:[0-5]\d(?::[0-5]\d)?(?:\s?[ap]\.?\s?m\.?)?", re.IGNORECASE)
-_IN_BASE = re.compile(r"\(?([\da-fA-F]+)\)?_\{?\(?(\d+)\)?\}?")
+_IN_BASE = re.compile(r"\(?(?=[a-fA-F]*\d)([\da-fA-F]+)\)?_\{?\(?(\d+)\)?\}?")
 _NUMBER_WORDS = {
     word: str(value)
     for value, word in enumerate(
         "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen".split()  # noqa: SIM905
     )
 } | {"twenty": "20", "half": "1/2"}
+_CHINESE_COUNTERS = "个只条张本件块位名人次辆棵朵"
 _CHINESE_DIGITS = {sign: str(value) for value, sign in enumerate("零一二三四五六七八九十")} | {"两": "2"}
 _FORMULA_UNIT = re.compile(
-    r"(.*[\dA-Za-z})°])(?:\s+|(?<=[\d}]))((?:sq(?:uare)?\.?\s|cubic\s)?[A-Za-z]+(?:\^\{?[23]\}?)?(?:/[a-z]+)?)"
+    r"(.*?[\dA-Za-z})°])(?:\s+|(?<=[\d}]))((?:sq(?:uare)?\.?\s|cubic\s)?[A-Za-z]+(?:\^\{?[23]\}?)?(?:/[a-z]+)?)"
 )
 
 
@@ -111,7 +106,7 @@ def _same_parts(wanted: str, given: str, tolerance: float, depth: int) -> bool:
         return _same_named(wanted, given, tolerance, depth)
     if len(parts) != len(parts_2):
         # "x = 2, 3" names both of them
-        names = [_named(text) for text in (wanted, given)]
+        names = [named(text) for text in (wanted, given)]
         if any(name for name, _ in names):
             return _same(names[0][1], names[1][1], 0, depth + 1)
         return False
@@ -137,10 +132,10 @@ def _same_in_any_order(wanted: list[str], given: list[str], depth: int) -> bool:
 
 def _same_named(wanted: str, given: str, tolerance: float, depth: int) -> bool:
     """Values with their names, "x = 3"; an equation of a curve is only like another equation."""
-    (name, value), (name_2, value_2) = _named(wanted), _named(given)
+    (name, value), (name_2, value_2) = named(wanted), named(given)
     if "=" in value or "=" in value_2:
         return "=" in wanted and "=" in given and _same_equation(wanted, given)
-    if name and name_2 and not _same_name(name, name_2):
+    if name and name_2 and not same_name(name, name_2):
         return bool(_LETTER.search(value) and _LETTER.search(value_2)) and _same_equation(wanted, given)
     if name is not None or name_2 is not None:
         return _same(tidy(value), tidy(value_2), tolerance, depth + 1)
@@ -179,7 +174,7 @@ def _number(text: str) -> tuple[Fraction, str] | None:
     word, _, rest = text.partition(" ")
     if digits := _NUMBER_WORDS.get(word.casefold().strip(",")):
         return number(f"{digits} {rest}")
-    if text[:1] in _CHINESE_DIGITS and text[1:2] not in _CHINESE_DIGITS:
+    if text[:1] in _CHINESE_DIGITS and (not text[1:] or text[1] in _CHINESE_COUNTERS or measure(text[1:])):
         return number(_CHINESE_DIGITS[text[0]] + text[1:])
     return number(text)
 
@@ -187,28 +182,9 @@ def _number(text: str) -> tuple[Fraction, str] | None:
 def _both_signs(text: str) -> str:
     if text.count("\\pm") != 1:
         return text
-    _, text = _named(text)
+    _, text = named(text)
     before, _, after = text.partition("\\pm")
     return f"{before}+{after}, {before}-{after}"
-
-
-def _named(text: str) -> tuple[str | None, str]:
-    """The name of a value, and the value: of "x = 3 + 4 = 7" 7. The name of "3 + 4 = 7" is empty."""
-    name = None
-    if match := _NAME.match(text):
-        name, text = match["name"], text[match.end() :]
-    while match := _ARITHMETIC.match(text):
-        name, text = name or "", text[match.end() :]
-    return name, text
-
-
-def _same_name(one: str, other: str) -> bool:
-    """Whether two names can be of one thing: x and x_1, AB and BA, any words; not x and y."""
-    one, other = (re.sub(r"[{}\s']", "", name).casefold() for name in (one, other))
-    (base, _, index), (base_2, _, index_2) = one.partition("_"), other.partition("_")
-    if len(base) != len(base_2) or len(base) > 4:
-        return True
-    return sorted(base) == sorted(base_2) and (not index or not index_2 or index == index_2)
 
 
 def _without_unit(text: str) -> tuple[str, str | None]:

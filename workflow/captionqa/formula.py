@@ -90,6 +90,8 @@ def _agree(first: Fraction | complex, second: Fraction | complex) -> bool:
     if isinstance(first, Fraction) and isinstance(second, Fraction):
         return first == second
     first, second = complex(first), complex(second)
+    if first == second == 0:
+        raise UnknownNotation("nothing, or too small for a float")
     return abs(first - second) <= RELATIVE_ERROR * max(abs(first), abs(second))
 
 

@@ -54,7 +54,9 @@ KNOWN = {word if len(word) == 1 else word.casefold(): name for name, words in _N
 _NO_UNIT = frozenset(
     "hundred thousand million billion trillion dozen dozens score times half quarter third thirds quarters k bn x "  # noqa: SIM905
     "or and to more less fewer minus plus than not but out of over from greater fold e pi sin cos tan log ln sqrt exp "
-    "i the is are mod factorial squared cubed each either maybe perhaps point points base am pm bc ad".split()
+    "i the is are mod factorial squared cubed each either maybe perhaps point points base am pm bc ad "
+    "below above under off short left remainder january february march april may june july august september october "
+    "november december jan feb mar apr jun jul aug sep oct nov dec".split()
 )
 _SQUARE = re.compile(r"(?:square|sq\.?|平方)\s*(.+)|(.+?)(?:\s*(?:\^\s*\{?\s*2\s*\}?|²)|\ssquared)", re.IGNORECASE)
 _CUBE = re.compile(r"(?:cubic|cu\.?|立方)\s*(.+)|(.+?)(?:\s*(?:\^\s*\{?\s*3\s*\}?|³)|\scubed)", re.IGNORECASE)

@@ -117,4 +117,4 @@ def _close(wanted: Fraction, given: Fraction, tolerance: Fraction) -> bool:
     difference = abs(wanted - given)
     if difference <= tolerance * abs(wanted):
         return True
-    return difference < Fraction(1, 10**DECIMALS) and max(abs(wanted), abs(given)) > 1e-3
+    return difference < min(Fraction(1, 10**DECIMALS), Fraction(2, 10**DECIMALS) * max(abs(wanted), abs(given)))

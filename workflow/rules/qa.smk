@@ -39,6 +39,7 @@ rule merge_qa:
                 "comparison",
                 "dates",
                 "formula",
+                "names",
                 "notation",
                 "units",
                 "values",
