@@ -21,6 +21,7 @@ _BEFORE_ANSWER = re.compile(r"[\s:*_\"'>#]*")
 _BETWEEN_BOXES = re.compile(
     r"[\s$,;&*()\[\]\\]*(?:(?:and|or|和|或))?[\s$,;&*()\[\]\\]*(?:[A-Za-z](?:_\{?\w\}?)?\s*=\s*)?\$?\s*"
 )
+_ABOUT = re.compile(r"\A\s*(?:about|around|approximately|roughly|nearly|exactly)\s+", re.IGNORECASE)
 _SENTENCE = re.compile(r"(?:[^.!?。！？\n]|[.!?](?!\s|\Z))+[.!?。！？]*")
 _CONCLUDES = re.compile(
     r"(?:so|thus|therefore|hence|consequently|finally|overall|altogether|in\s(?:total|conclusion|summary|all)|"
@@ -29,7 +30,7 @@ _CONCLUDES = re.compile(
     re.IGNORECASE,
 )
 _VERBS = (
-    r"(?:\b(?:is|are|was|were|equals?|equal\sto|be|gives|get|becomes?|yields|totals|measures|costs|weighs|reads|says)\s|"
+    r"(?:\b(?:is|are|was|were|equals?|equal\sto|be|gives|get|becomes?|yields|totals|measures|costs|weighs|takes|reads|says)\s|"
     r"是|等于|得到|为)"
 )
 _VERB = re.compile(_VERBS, re.IGNORECASE)
@@ -67,10 +68,10 @@ def stated_value(said: str) -> str | None:
         end = _ANSWER_END.search(said, begin)
         phrase = said[begin : end.start() if end else len(said)].strip(" *_").rstrip(" .*_")
         return _end_of(phrase) or None
-    if (len(said.split()) <= BARE_ANSWER_WORDS and not _VERB.search(said)) or number(said):
-        return said.strip().rstrip(".") or None
     if match := _YES_NO.match(said):
         return match[1]
+    if (len(said.split()) <= BARE_ANSWER_WORDS and not _VERB.search(said)) or number(_ABOUT.sub("", said)):
+        return said.strip().rstrip(".") or None
     return _concluded(said)
 
 

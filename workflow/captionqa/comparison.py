@@ -20,11 +20,14 @@ from captionqa.verifier import VERIFIER
 MAX_VALUE_CHARACTERS = 300
 #: Lists in lists and names of names are followed so far.
 MAX_DEPTH = 6
+#: So many parts of a list are tried against one another beyond those that are the same text.
+MAX_UNMATCHED = 5
 _MATH = re.compile(r"[\d\\^_=+*/<>|√π∞]")
-_WORD = re.compile(r"(?<![\\A-Za-z])(?![abcxyz]{2,3}(?![A-Za-z]))[A-Za-z]{2,}|[\u3040-\u9fff\uac00-\ud7af]")
+_WORD = re.compile(
+    r"(?<![\\A-Za-z])(?!(?:[abcxyz]{2,3}|ah|(?![ckmp]m)[bchkmnpqrtvwxyz]{2,3})(?![A-Za-z]))[A-Za-z]{2,}|[\u3040-\u9fff\uac00-\ud7af]"
+)
 _NO_WORD = re.compile(r"\\(?:begin|end|operatorname)\s*\{[a-z]+\}|\\[A-Za-z]+")
 _NO_ALGEBRA = re.compile(r"\\[lcd]?dots|\.\.\.|…|:")
-_SPECIAL = re.compile(r":|_\{?\(?\d+\)?\}?\Z|\d_")
 _LETTER = re.compile(r"[A-Za-z]")
 _RELATION = re.compile(r"[<>]|\\(?:leq?|geq?|neq?|lt|gt|not|notin)(?![a-z])")
 _ARTICLE = re.compile(r"(?:the|an?)\s+")
@@ -77,18 +80,18 @@ def _same(wanted: str, given: str, tolerance: float = 0, depth: int = 0) -> bool
         return not (first or second) and _same_algebra(wanted, given)
     if "\\cup" in wanted and "\\cup" in given:
         return _same_in_any_order(wanted.split("\\cup"), given.split("\\cup"), depth)
-    if _SPECIAL.search(wanted) or _SPECIAL.search(given):
+    if ":" in wanted + given or _IN_BASE.fullmatch(wanted) or _IN_BASE.fullmatch(given):
         return _same_special(wanted, given)
     return _same_parts(wanted, given, tolerance, depth)
 
 
 def _same_special(wanted: str, given: str) -> bool:
-    """Ratios (2:3 is 4:6 and 2/3), and numbers in another base, which may be left out. A time of the day is text."""
+    """Ratios (2:3 is 4:6 and 2/3), and numbers in another base, which an answer may leave out.
+
+    A time of the day is text.
+    """
     if (one := _IN_BASE.fullmatch(wanted)) or _IN_BASE.fullmatch(given):
-        other = _IN_BASE.fullmatch(given)
-        if one and other:
-            return False
-        return text_key(one[1] if one else wanted) == text_key(given if one else other[1])
+        return bool(one) and text_key(one[1]) == text_key(given)
     if _CLOCK.fullmatch(wanted):
         return False
     ratios = [_RATIO.fullmatch(text) for text in (wanted, given)]
@@ -121,13 +124,24 @@ def _same_parts(wanted: str, given: str, tolerance: float, depth: int) -> bool:
 
 
 def _same_in_any_order(wanted: list[str], given: list[str], depth: int) -> bool:
-    rest = list(given)
+    """Whether each part has its own counterpart; so that this stays quick, few may be written differently."""
+    if len(wanted) != len(given):
+        return False
+    rest, unmatched = list(given), []
     for part in wanted:
-        found = next((at for at, other in enumerate(rest) if _same(part, other, 0, depth + 1)), None)
-        if found is None:
+        twin = next((other for other in rest if text_key(other) == text_key(part)), None)
+        if twin is None:
+            unmatched.append(part)
+        else:
+            rest.remove(twin)
+    if len(unmatched) > MAX_UNMATCHED:
+        return False
+    for part in unmatched:
+        twin = next((other for other in rest if _same(part, other, 0, depth + 1)), None)
+        if twin is None:
             return False
-        del rest[found]
-    return not rest
+        rest.remove(twin)
+    return True
 
 
 def _same_named(wanted: str, given: str, tolerance: float, depth: int) -> bool:

@@ -28,6 +28,7 @@ _ROOT = re.compile(
 )
 _FUNCTION = re.compile(r"(?<![\\A-Za-z])(sin|cos|tan|ln|log|pi)(?![a-z])")
 _DIGIT_GAP = re.compile(r"(?<=\d)\s+(?=[\d.])")
+_CIRCLED_GAP = re.compile(r"(?<=[\u2460-\u2473])\s*(?=[\u2460-\u2473])")
 _LONE_GROUP = re.compile(r"([\^_])\{(\w)\}")
 #: What opens and what may close it; an interval may be open at one end alone.
 _BRACKETS = {"(": ")]", "[": ")]", "{": "}", "⦃": "⦄"}
@@ -38,7 +39,7 @@ def tidy(text: str) -> str:
     """A text in one notation: LaTeX for signs and roots, no wrappers, no "approximately", no remark in brackets."""
     text = unwrap(_SIGN.sub(lambda match: _SIGNS[match[0]], text.replace("**", "").replace("`", "")))
     text = _ROOT.sub(lambda match: f"\\sqrt{{{match[1] or match[2] or match[3] or match[4]}}}", text)
-    text = _FUNCTION.sub(r"\\\1 ", text)
+    text = _CIRCLED_GAP.sub(", ", _FUNCTION.sub(r"\\\1 ", text))
     text = text.strip(" *_\"'\n")
     text = _REMARK.sub("", text[_LEAD.match(text).end() :].rstrip(" .*_,;:\"'\n。"))
     text = _POINT_NAME.sub("", text)

@@ -35,7 +35,7 @@ _NUMBER = re.compile(
 )
 _ASSIGNED = re.compile(r"[A-Za-z]\w{0,3}\s*=\s*(?=[^=]*$)")
 _SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
-_PART_OF = re.compile(r"(%|percent)?\s*of\s(?:the|all|a|an|its|them)\b[^,;]*", re.IGNORECASE)
+_PART_OF = re.compile(r"(%|percent)?\s*of\s(?!\w*\d)[^,;\d]+", re.IGNORECASE)
 _MONEY = re.compile(r"\\\$|\$(?=\s?\d[^$]*\Z)")
 
 
