@@ -296,3 +296,12 @@ def test_a_failed_gate_names_the_counts_and_the_file(gate, outputs):
     assert "3 of 10 items failed (1 missing_image, 2 timeout)" in str(error.value)
     assert outputs.path("failures") in str(error.value)
     assert outputs.failures.keys() == {"f0", "f1", "f2"}
+
+
+@pytest.mark.parametrize(("tolerance", "correct"), [(0, 0), (0.05, 1)])
+def test_the_relative_tolerance_reaches_the_grading(chunk, outputs, asked, tolerance, correct):
+    lines = [answered("q1", "The answer is 103.", row=row("q1", "100", question="How many?"))]
+    kinds = ("results", "metrics", "failures", "provenance")
+    paths = map(outputs.path, kinds)
+    merge_qa([chunk(asked, lines)], asked, "q.parquet", "images", *paths, relative_tolerance=tolerance)
+    assert outputs.metrics["correct_answers"] == correct
