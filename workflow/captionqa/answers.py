@@ -34,6 +34,10 @@ _VERBS = (
     r"是|等于|得到|为)"
 )
 _VERB = re.compile(_VERBS, re.IGNORECASE)
+#: Where a sentence states something; two statements are not one answer.
+_STATEMENT = re.compile(rf"{_VERBS}|(?<!\d)[:：]|[:：](?!\d)", re.IGNORECASE)
+_TWO_EQUATIONS = re.compile(r"=[^=]*[,;][^=]*=")
+_CONDITION = re.compile(r",?\s(?:when|if|where|given|because|since)\s", re.IGNORECASE)
 _STATES = re.compile(
     rf".*(?:{_VERBS}|\bin\stotal:?\s|[=≈]|(?<!\d)[:：]|[:：](?!\d)|\\approx(?![a-z]))\s*"
     r"(?P<value>(?:[^=:：]|(?<=\d):(?=\d))+)",
@@ -42,7 +46,8 @@ _STATES = re.compile(
 _COUNTS = re.compile(
     r"\b(?:there\s(?:is|are|were|was)|shows?|contains?|ha(?:s|ve)|see|count|includes?|共?有)\s*"
     r"(?:a\stotal\sof|exactly|only|approximately|about|around|roughly)?\s*(?P<value>\d[\d,]*(?:\.\d+)?|(?:one|two|three|four|"
-    r"five|six|seven|eight|nine|ten|eleven|twelve)(?=\s))(?![\d/.-]*\d|\s*(?:or|to|and|more|-|–)\b|[-–/:%])",
+    r"five|six|seven|eight|nine|ten|eleven|twelve)(?=\s))(?![\d/.-]*\d|\s*(?:or|to|and|more|fewer|less|times|dozen|"
+    r"hundred|thousand|million|billion|percent|of|out|-|–)\b|[-–/:%])",
     re.IGNORECASE,
 )
 _NUMERAL = re.compile(
@@ -100,7 +105,11 @@ def _concluded(said: str) -> str | None:
 def _values(sentence: str) -> Iterator[str]:
     if (match := _COUNTS.search(sentence)) and len(_NUMERAL.findall(sentence)) == 1:
         yield match["value"]
-    if len(_VERB.findall(sentence)) < 2 and (match := _STATES.fullmatch(sentence)):
+    if (condition := _CONDITION.search(sentence)) and _STATES.fullmatch(sentence[: condition.start()]):
+        sentence = sentence[: condition.start()]
+    if len(_STATEMENT.findall(sentence)) > 1 or _TWO_EQUATIONS.search(sentence):
+        return
+    if match := _STATES.fullmatch(sentence):
         value = match["value"].strip(" $") if match["value"].count("$") == 1 else match["value"].strip()
         if number(value) or len(value.split()) <= STATED_WORDS:
             yield value
