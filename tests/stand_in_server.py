@@ -8,6 +8,7 @@ answer. Faults are injected through a JSON file named by STAND_IN_FAULTS, read a
     {"fault": "die", "once": true}                         spoil one answer, whichever comes first
 
 Faults: die, hang, close, half, html, empty, null, no choices, length, or {"status", "headers", "body"}.
+A test gives answers of its own in the JSON file {text: answer} named by STAND_IN_ANSWERS.
 Each request is appended to the file named by STAND_IN_REQUESTS as {"text", "images" (digests), "max_tokens", "time"}.
 """
 
@@ -28,6 +29,11 @@ def read_faults() -> dict:
         return json.loads(Path(os.environ["STAND_IN_FAULTS"]).read_text())
     except (KeyError, FileNotFoundError, json.JSONDecodeError):
         return {}
+
+
+def read_answers() -> dict:
+    path = os.environ.get("STAND_IN_ANSWERS")
+    return json.loads(Path(path).read_text()) if path else {}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -72,7 +78,7 @@ class Handler(BaseHTTPRequestHandler):
                 Path(os.environ["STAND_IN_FAULTS"]).unlink()
             return self.fail(fault)
         answer = hashlib.sha256(json.dumps([text, images]).encode()).hexdigest()[:8]
-        self.reply(200, completion(f"{answer} {' '.join(images)}. The answer is A."))
+        self.reply(200, completion(read_answers().get(text, f"{answer} {' '.join(images)}. The answer is A.")))
 
     def fail(self, fault):
         if isinstance(fault, dict):

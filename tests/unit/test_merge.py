@@ -99,12 +99,12 @@ def captions(outputs, styles):
 def answers(outputs, asked, tmp_path):
     """Merge chunks by the rows of the question file, sorted as the driver writes them."""
 
-    def merge(rows, *chunks):
+    def merge(rows, *chunks, **options):
         path = tmp_path / "rows.jsonl"
         path.write_text("".join(map(json_line, sorted(rows, key=itemgetter("id")))))
         kinds = ("results", "metrics", "failures", "provenance", "flips")
         graded = str(tmp_path / "graded.jsonl")
-        merge_qa(chunks, str(path), asked, "questions.parquet", "images", *map(outputs.path, kinds), graded)
+        merge_qa(chunks, str(path), asked, "questions.parquet", "images", *map(outputs.path, kinds), graded, **options)
         return outputs
 
     return merge
@@ -458,3 +458,11 @@ def test_a_failed_gate_names_the_counts_and_the_file(gate, outputs):
     assert "3 of 10 items failed (1 missing_image, 2 timeout)" in str(error.value)
     assert outputs.path("failures") in str(error.value)
     assert outputs.failures.keys() == {"f0", "f1", "f2"}
+
+
+@pytest.mark.parametrize(("tolerance", "correct"), [(0, 0), (0.05, 1)])
+def test_the_relative_tolerance_reaches_the_grading_and_is_told(chunk, answers, asked, tolerance, correct):
+    lines = [answered("q1", "The answer is 103.")]
+    made = answers([row("q1", "100", question="How many?")], chunk(asked, lines), relative_tolerance=tolerance)
+    assert made.metrics["correct_answers"] == correct
+    assert made.metrics["relative_tolerance"] == tolerance

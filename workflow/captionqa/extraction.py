@@ -69,6 +69,18 @@ def last_box(text: str) -> str | None:
     return text[slice(*boxes[-1].inside)].strip() if boxes else None
 
 
+def last_boxes(text: str, between: re.Pattern) -> list[str]:
+    """The contents of the last box and of those before it that only `between` parts from the next; [] for none."""
+    contents: list[str] = []
+    following = None
+    for box in reversed(_boxes(text)):
+        if following and not between.fullmatch(text, box.end, following.start):
+            break
+        contents.insert(0, text[slice(*box.inside)].strip())
+        following = box
+    return contents
+
+
 def extract(model_output: str, choices: Sequence[str]) -> tuple[str | None, str]:
     """The letter that the output commits to, and the rule that found it: box, cue, letter, option text or none."""
     said = final_part(model_output)

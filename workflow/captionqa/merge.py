@@ -57,6 +57,7 @@ def merge_qa(
     provenance_path: str,
     flips_path: str,
     graded_path: str,
+    relative_tolerance: float = 0,
 ) -> None:
     """Grade the answers by the rows of the question file and write {qid: record} and the metrics, with companions.
 
@@ -74,7 +75,7 @@ def merge_qa(
         ):
             for row, line in _joined(read_json_lines(rows_path), results.lines()):
                 try:
-                    record = qa_record(row, line)
+                    record = qa_record(row, line, relative_tolerance)
                 except ItemFailure as failure:
                     counts.add_failure(row["id"], failure.reason)
                     tally.add_failure(row, failure.reason)
@@ -93,6 +94,7 @@ def merge_qa(
             "model": settings["model"],
             **tally.metrics(),
             **(tally.fallback_metrics() if FALLBACK in settings else {}),
+            "relative_tolerance": relative_tolerance,
             "question_path": question_path,
             "dataset_path": dataset_path,
             "server_url": answered_by[0]["url"] if answered_by else None,
@@ -103,7 +105,7 @@ def merge_qa(
         log.info("%s: %s", flips_line(verdicts, counts.answered), flips_path)
 
 
-def qa_record(row: Mapping[str, Any], line: Mapping[str, Any] | None) -> dict[str, Any]:
+def qa_record(row: Mapping[str, Any], line: Mapping[str, Any] | None, relative_tolerance: float = 0) -> dict[str, Any]:
     """The result record of a question, from its row and its line in a chunk result; raises ItemFailure if it has none.
 
     A row that could not be asked has no line.
@@ -115,7 +117,7 @@ def qa_record(row: Mapping[str, Any], line: Mapping[str, Any] | None) -> dict[st
     answer, choices = line["answer"], parse_choices(row["question"])
     if fault := ungradable(row["answer"], choices):
         raise ItemFailure(Reason.UNGRADABLE_GROUND_TRUTH, fault)
-    graded = grade(answer["text"], row["answer"], choices)
+    graded = grade(answer["text"], row["answer"], choices, relative_tolerance)
     gt_letter = ground_truth_letter(row["answer"], choices)
     record = {
         "qid": row["id"],

@@ -37,6 +37,13 @@ rule merge_qa:
                 "extraction",
                 "cues",
                 "options",
+                "answers",
+                "comparison",
+                "dates",
+                "formula",
+                "names",
+                "notation",
+                "units",
                 "values",
                 "verifier",
                 "metrics",
@@ -59,5 +66,6 @@ rule merge_qa:
     params:
         question_path=config["qa"]["question_path"],
         dataset_path=config["qa"]["dataset_path"],
+        relative_tolerance=config["qa"]["relative_tolerance"],
     script:
         "../scripts/merge_qa.py"

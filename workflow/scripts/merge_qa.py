@@ -21,4 +21,5 @@ with job_log(snakemake.log[0], "merge_qa", layout):
         provenance_path=snakemake.output.provenance,
         flips_path=snakemake.output.flips,
         graded_path=layout.graded,
+        relative_tolerance=snakemake.params.relative_tolerance,
     )
