@@ -104,7 +104,6 @@ NOTHING = [
     r"\boxed{AB}",
     r"\boxed{}",
     r"\boxed{E}",
-    r"\boxed{A. green}",
     r"\boxed{A",
     "E",
     "The answer is E.",

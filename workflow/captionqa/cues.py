@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from captionqa.options import Kind, Options
 
+Spans = list[tuple[int, int]]
 #: A text that repeats itself without an end is read no further back than this.
 LAST_CUES = 50
 _TAGGED = re.compile(r"<answer>", re.IGNORECASE)
@@ -18,12 +19,14 @@ _CUE = re.compile(
     r"only\s(?:(?:true|correct|possible)\s)?(?:statement|option|choice|one)|(?:correct|final|right)\s(?:answer|option)s(?=\sare)|"
     r"best\s(?:match|fit|description|statement|caption|title))(?!\w)"
     r"(?P<plain>\s(?:to|for|of)\s(?:the|this|your|that)\s(?:\w+\s)?question|\shere)?"
-    rf"(?:(?P<gap>(?:,?\s(?!(?:is|was)\b)[\w'’-]+){{1,9}}?)?{_IS}|(?=\s[(\[]?[a-j][)\]]?(?:[.,;:!)]|\s*$|\s*\n)))",
+    rf"(?:(?P<gap>(?:,?\s(?!(?:is|was|could|might|may|cannot|depends)\b)[\w'’-]+){{1,9}}?)?{_IS}|(?=\s[(\[]?[a-j][)\]]?(?:[.,;:!)]|\s*$|\s*\n)))",
 )
 _HEADING = re.compile(
     r"^[#> \t]*+(?:(?:the|my|final|correct|best)\s)*(?:answer|choice|option|conclusion|result)[ ]?:?[ ]?$",
     re.IGNORECASE | re.MULTILINE,
 )
+#: What leads to a label at the beginning of the last line.
+_COLON = re.compile(r":[ *]*\n+(?=[ *]*(?:\([a-j]\)|[a-j][).][ *])(?:(?![ (][a-j][).])[^\n])*\s*\Z)")
 _CHOOSE = re.compile(
     r"\b(?:(?:i|we)(?:'d|'ll|\swould|\swill|\scan|\smust|\sam|\sshould|\shave\sto)?\s(?:\w+ly\s)?"
     r"(?:choose|pick|select|chose|go(?:ing)?\swith|went\swith|opt\sfor|say|guess|think|believe|conclude|answer)|"
@@ -48,6 +51,7 @@ _ALL_OR_NONE = re.compile(
     r"\b(?:all|none|both|neither|two|three)\s(?:of\s)?(?:(?:the|these|given|four|five|above)\s){0,3}"
     r"(?:options|statements|choices|answers)\b(?:\s\([a-j]\),?|\sand)*\s(?:are|is|should)\b",
 )
+_LABEL_BEFORE = re.compile(r"[A-Ja-j][).:]\s?\Z")
 _FOREIGN_REMARK = re.compile(r"(?:选项|只有)([A-J])(?![和、与及])(?:(?!选项|不|错)[^。\n]){0,60}?(?:正确|符合)")
 #: One of these is part of each of the cues above, and cheaper to look for.
 _FOREIGN_WORDS = [
@@ -81,7 +85,7 @@ _FOREIGN_WORDS = [
 ]
 _SUBJECT = re.compile(
     r"(?:(?:\((?P<paren>[A-J])\)|(?<![\w'(/.-])(?P<letter>[A-J])(?![\w'])(?P<stop>[.):])?))"
-    r"(?P<gap>(?:\s?\([^()\n]{1,80}\)|[,:]?\s(?:(?!\b[A-J]\b)[^.!?\n]){1,80}?))??,?\s"
+    r"(?P<gap>(?:\s?\([^()\n]{1,80}\)|[,:]?\s(?:(?!\b(?:[A-J]|whether|cannot|impossible|without|unless|but|not)\b)[^.!?\n]){1,80}?))??,?\s"
     r"(?:(?:is|must\sbe|would\sbe|should\sbe|has\sto\sbe|appears\sto\sbe|seems\sto\sbe|seems|as)\s"
     r"(?:(?:clearly|definitely|indeed|therefore|thus|hence|the|only|most|our|my|obviously|likely|actually|probably|single|also|"
     r"best|very)\s){0,4}(?:correct(?!ly)|right(?!\s(?:of|side|next|above|below|angle|triangle|hand|now)|-)|best|answer|"
@@ -131,6 +135,18 @@ _DOUBTS = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 
+#: "The question that this can best answer is" what follows.
+_CAN = re.compile(r"\b(?:can|to|will)\s(?:best\s)?\Z")
+#: "Since it cannot be seen, the answer is B": the doubt is a reason for the answer.
+_REASON = re.compile(
+    r"\W*(?:since|because|as|while|although|though|given\sthat)\b.*,\W*(?:\w+\W+){0,2}\Z", re.IGNORECASE | re.DOTALL
+)
+
+#: "If it is larger, the answer is B", unless it goes on to conclude: "if we look at it, we see that".
+_CONDITION = re.compile(
+    r"\W*(?:if|unless|assuming|suppos\w+)\b(?!.*\b(?:so|therefore|thus|hence|we|you|i)\b)", re.IGNORECASE | re.DOTALL
+)
+
 
 def last_cue(text: str) -> int | None:
     """Where the text that the last explicit cue announces begins, for answers that are no letters."""
@@ -146,15 +162,16 @@ def last_cue(text: str) -> int | None:
 def read_cues(text: str, options: Options) -> tuple[str | None, bool]:
     """The letter that the last explicit statement commits to, and whether there is one, be it to no letter."""
     low = text.lower()
-    letter, at, stated = _last_announcement(text, low, options)
+    quoted = options.quoted(low)
+    letter, at, stated = _last_announcement(text, low, options, quoted)
     if letter:
         if not (correction := _CORRECTS.search(low, at)):
             return letter, True
-        later = [other for start, other in _remarks(text, low, options, correction.start())]
+        later = [other for start, other in _remarks(text, low, options, correction.start(), quoted)]
         if later:
             return later[-1], True
         return (None if _REVOKES.search(low, at) else letter), True
-    remarks = _remarks(text, low, options, at)
+    remarks = _remarks(text, low, options, at, quoted)
     letters = {letter for _, letter in remarks}
     if len(letters) == 1:
         return letters.pop(), True
@@ -165,19 +182,23 @@ def read_cues(text: str, options: Options) -> tuple[str | None, bool]:
     return None, stated
 
 
-def _last_announcement(text: str, low: str, options: Options) -> tuple[str | None, int, bool]:
+def _last_announcement(text: str, low: str, options: Options, quoted: Spans) -> tuple[str | None, int, bool]:
     """The letter of the last "answer is" or "I choose", where it ends, and whether there is any such cue."""
-    cut = False
-    for start, end, strict in sorted(_announcements(low), reverse=True)[:LAST_CUES]:
-        if _is_supposed(text, start):
+    cut = unmatched = False  # a value that is no option takes no letter back that was given before it
+    cues = [cue for cue in _announcements(low) if not _inside(cue[0], quoted)]
+    for start, end, strict in sorted(cues, reverse=True)[:LAST_CUES]:
+        is_heading = text[start].isupper() and text[start:end].endswith(":")
+        if not is_heading and _is_supposed(text, start):
             cut = True
             continue
-        reading = options.read(text, end, strict)
+        is_verb = bool(_CAN.search(low, max(0, start - 12), start))
+        reading = options.read(text, end, strict or unmatched or is_verb)
         if reading.kind is Kind.LETTER:
             return reading.letter, reading.end, True
-        if reading.kind is not Kind.SILENT:
+        if reading.kind is Kind.NONE:
             return None, end, True
-        cut = cut or reading.end < 0
+        unmatched = unmatched or reading.kind is Kind.UNMATCHED
+        cut = cut or unmatched or reading.end < 0
     return None, 0, cut
 
 
@@ -187,8 +208,9 @@ def _announcements(low: str) -> Iterator[tuple[int, int, bool]]:
         yield match.start(), match.end(), bool(match["gap"])
     for match in _HEADING.finditer(low):
         yield match.start(), match.end(), False
-    for match in _CHOOSE.finditer(low):
-        yield match.start(), match.end(), True
+    for pattern in (_CHOOSE, _COLON):
+        for match in pattern.finditer(low):
+            yield match.start(), match.end(), True
     for match in _TAGGED.finditer(low):
         yield match.start(), match.end(), False
     if any(word in low for word in _FOREIGN_WORDS):
@@ -196,7 +218,7 @@ def _announcements(low: str) -> Iterator[tuple[int, int, bool]]:
             yield match.start(), match.end(), False
 
 
-def _remarks(text: str, low: str, options: Options, after: int) -> list[tuple[int, str | None]]:
+def _remarks(text: str, low: str, options: Options, after: int, quoted: Spans) -> list[tuple[int, str | None]]:
     """Where the text calls a letter correct or arrives at one, in its order, and the letter; None for all or none."""
     found: list[tuple[int, str | None]] = []
     for match in _SUBJECT.finditer(text, after):
@@ -215,8 +237,10 @@ def _remarks(text: str, low: str, options: Options, after: int) -> list[tuple[in
     found += [(match.start(), match[1].upper()) for match in _VERDICT.finditer(text, after)]
     if not text.isascii():
         found += [(match.start(), match[1]) for match in _FOREIGN_REMARK.finditer(text, after)]
+    found = [remark for remark in found if not _inside(remark[0], quoted)]
     for match in _ALL_OR_NONE.finditer(low, after):
-        found.append((match.start(), options.starting(text, match.start()).letter))
+        if not _LABEL_BEFORE.search(text, max(0, match.start() - 6), match.start()):
+            found.append((match.start(), options.starting(text, match.start()).letter))
     known = (None, *options.letters)
     return sorted(
         ((at, letter) for at, letter in found if letter in known and not _is_supposed(text, at)),
@@ -224,9 +248,14 @@ def _remarks(text: str, low: str, options: Options, after: int) -> list[tuple[in
     )
 
 
+def _inside(at: int, spans: Spans) -> bool:
+    return any(start <= at < end for start, end in spans)
+
+
 def _is_supposed(text: str, start: int) -> bool:
     """Whether what follows is a condition, a doubt or a denial: "if the answer is B", "cannot say that"."""
     if _SUPPOSED.search(text[max(0, start - 40) : start].rpartition("\n")[2]):
         return True
     begin = max(text.rfind(sign, max(0, start - 200), start) for sign in (". ", "\n", "? ", "! "))
-    return bool(_DOUBTS.search(text[max(begin, start - 200, 0) : start]))
+    said = text[max(begin, start - 200, 0) : start]
+    return bool(_CONDITION.match(said) or (_DOUBTS.search(said) and not _REASON.match(said)))

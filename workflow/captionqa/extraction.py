@@ -18,12 +18,13 @@ _BOX = re.compile(r"(?P<box>(?:\\f?boxed|\\fbox|\x08oxed|(?<![\\\w])boxed)\s*\{)
 _GLM_BOX = re.compile(r"<\|begin_of_box\|>((?:(?!<\|begin_of_box).)*?)<\|end_of_box\|>", re.DOTALL)
 _TWO_BOXES = re.compile(r"[\s$,;*.)\\\]]*(?:or|and|and/or|/|&|或|和)[\s$*(\\\[]*\Z")
 _LABEL_LINE = re.compile(
-    r"^[ \-•#>*_]*(?:option\s|choice\s|选项)?[(\[]?([A-Za-z])"
+    r"^[ \-•#>*_]*(?:option\s|choice\s|选项)?[(\[]?([A-Ja-j])"
     r"(?:[*_]*[)\].:,、]+(?=\s|$|[A-Z]?[a-z]{2}|[^\x00-\x7f])|\s[-–—](?=\s)|(?=[*_]*\s*$))[ *_]*(.*)$",
     re.IGNORECASE | re.MULTILINE,
 )
 _OTHER_LABEL = re.compile(r"\([A-J]\)|(?<![\w'])[A-J][.)]\s")
 _SENTENCE_END = re.compile(r"[.!?](?=\s|\Z)|[。！？\n]")
+_INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff]")
 _WORD = re.compile(r"\w")
 _DIGIT = re.compile(r"\d")
 #: A model that goes on with questions of its own has answered the one it was asked before.
@@ -75,24 +76,25 @@ def extract(model_output: str, choices: Sequence[str]) -> tuple[str | None, str]
     if said is None or len(choices) < 1:
         return None, "none"
     options = Options(choices)
-    after = 0
+    if not said.isascii():
+        said = _INVISIBLE.sub("", said)
     if boxes := _boxes(said):
         if len(boxes) > 1 and _TWO_BOXES.match(said[boxes[-2].end : boxes[-1].start]):
             return None, "none"
-        boxed = read_short(said[slice(*boxes[-1].inside)], options)
+        boxed = _read_alone(said[slice(*boxes[-1].inside)], options)
         if boxed.kind is Kind.LETTER:
             return boxed.letter, "box"
         if boxed.kind is not Kind.UNMATCHED:
             return None, "none"
-        after = boxes[-1].end  # a value on the way to the answer; what is said later may name an option
-    text = plain(said[after:][-SEARCHED_CHARACTERS:])
-    found, decided = None, False
-    if asked := _NEXT_QUESTION.search(text):
-        found, decided = read_cues(text[: asked.start()], options)
-    if not found:
-        found, decided = read_cues(text, options)
-    if found or decided or after:
-        return (found, "cue") if found else (None, "none")
+        # a value on the way to the answer: a statement says which option it is, first of all a later one
+        for part in (said[boxes[-1].end :], said):
+            if letter := _by_cue(plain(part[-SEARCHED_CHARACTERS:]), options)[0]:
+                return letter, "cue"
+        return None, "none"
+    text = plain(said[-SEARCHED_CHARACTERS:])
+    letter, decided = _by_cue(text, options)
+    if letter or decided:
+        return (letter, "cue") if letter else (None, "none")
     if match := _ONLY_LETTER.fullmatch(text):
         letter = match[1].upper()
         return (letter, "letter") if letter in options.letters else (None, "none")
@@ -106,7 +108,14 @@ def extract(model_output: str, choices: Sequence[str]) -> tuple[str | None, str]
 
 
 def read_short(content: str, options: Options) -> Reading:
-    """What a short text by itself stands for: the content of a box or of an answer tag, or a ground truth."""
+    """What a ground truth stands for: none where a letter stands before another option's text."""
+    reading, text = _read_alone(content, options), plain(content).strip()
+    other = options.equal_to(text[reading.end :].lstrip(" .:)]-")) if reading.end else None
+    return Reading(Kind.NONE) if other not in (None, reading.letter) else reading
+
+
+def _read_alone(content: str, options: Options) -> Reading:
+    """What a short text by itself stands for, such as the content of a box."""
     content = plain(content).strip()
     if match := _ONLY_LETTER.fullmatch(content):
         letter = match[1].upper()
@@ -131,6 +140,15 @@ def _boxes(text: str) -> list[_Box]:
                 boxes.append(_Box(box[0], match.end(), (box[1], match.start())))
         boxes += [_Box(*match.span(), match.span(1)) for match in _GLM_BOX.finditer(text)]
     return sorted(boxes)
+
+
+def _by_cue(text: str, options: Options) -> tuple[str | None, bool]:
+    """The letter that the text announces, and whether it announces any, be it none."""
+    if asked := _NEXT_QUESTION.search(text):
+        letter, decided = read_cues(text[: asked.start()], options)
+        if letter:
+            return letter, decided
+    return read_cues(text, options)
 
 
 def _by_label(text: str, options: Options) -> str | None:

@@ -13,9 +13,11 @@ MENTIONS = 30
 #: Options that are words of nearly every sentence; they count at its beginning alone.
 YES_NO = frozenset({"yes", "no", "true", "false"})
 _ARTICLE = re.compile(r"(?:the|an?)\s")
+#: Options of such words could be taken for a statement about the answer.
+_SPEAKING = re.compile(r"\b(?:options?|choices?|answers?|statements?|correct|right)\b.*\s\S+\s|答|选|正确")
 #: What may stand between a cue and what it announces.
 _LEAD = re.compile(
-    r"(?:[\s:*_\"'>#=~|…]++|\.{2,}|[-–—]+>?(?=[\s*])|→|"
+    r"(?:[\s:*_\"'>#=~|…]++|\.{2,}+(?! ?(?:\n|\Z))|[-–—]+>?(?=[\s*])|→|"
     r"(?:(?:most|very|quite)\s)?(?:likely|probably|clearly|definitely|actually|indeed|therefore|thus|simply|just|then|"
     r"obviously|certainly|evidently|surely|only|also|still|in\sfact|undoubtedly)\b,?|"
     r"(?:the\s)?(?:(?:correct|right|best|final)\s)?(?:option|choice|letter|answer|alternative)\b"
@@ -24,7 +26,7 @@ _LEAD = re.compile(
 )
 #: A letter as a label. A and I are words too: before another word they count only where it gives a reason.
 _LABEL = re.compile(
-    r"[(\[{]\s?[*_]*(?P<paren>[A-Za-z])[*_]*\s?[)\]}](?![\w'])|"
+    r"[(\[{]\s?[*_]*(?:(?P<paren>[A-Za-z])[*_]*\s?(?:[)\]}](?![\w'])|\Z)|(?P<tight>[A-Z])[)\]}])|"
     r"(?P<closed>[A-Za-z])\s?[)\]}](?![\w'])|"
     r"(?P<ended>[A-Z])(?!'[a-z])(?=[.:](?!\d|[A-Z]\.)|,(?!\d)|[;!?\n*_\"')\]]|\s?[-–—→]{1,2}>?[\s(]|\s?\(|\s*\Z|\s\n|"
     r"[、。！？；\u3040-\u9fff\uac00-\ud7af]|\s(?:because|since|as|for|or|and|which|given|due|based|over|rather|instead|"
@@ -32,7 +34,8 @@ _LABEL = re.compile(
     r"(?P<loose>[B-HJ-Z])(?=\s(?!(?:is|are|was|has)\b)[^\s=<>+*/^])|"
     r"(?P<lower>[b-hj]|(?<=[:*\"']\s)[ai]|(?<=[:*\"'])[ai])(?=[.*_\"']*\s*(?:\Z|\n))"
 )
-_LETTERS_JOINED = re.compile(r"[A-J](?:[A-J]{1,9}|(?:\s?[/&+]\s?[A-J]){1,9})(?![\w'])")
+_DOTS = re.compile(r"\.{2,} ?(?:\n|\Z)|\(\Z")
+_LETTERS_JOINED = re.compile(r"\([A-J](?:,\s?[A-J]){1,9}\)|[A-J](?:[A-J]{1,9}|(?:\s?[/&+]\s?[A-J]){1,9})(?![\w'])")
 _ANOTHER = re.compile(
     r"[ *_\"')\]]*+(?:[,/&+]|\((?=(?:or|and|possibly|maybe|perhaps)\b)|(?=(?:or|and|oder|und|ou|et|o|y|e|as\swell)\s)|"
     r"(?=[或和、与及])) ?(?:and/or|or|and|oder|und|ou|et|o|y|e|as\swell\sas|或者?|和|、|与|及)? ?"
@@ -100,6 +103,7 @@ class Options:
         self.texts = [" ".join(plain(choice).split()).strip(" .;,").lower() for choice in choices[: len(LETTERS)]]
         self._keys = [_key(text) for text in self.texts]
         self._bare_keys = [_key(_ARTICLE.sub("", text)) for text in self.texts]
+        self._speaking = [text for text in self.texts if _SPEAKING.search(text)]
 
     def equal_to(self, text: str) -> str | None:
         """The one option that a whole text equals, by its words or by its value."""
@@ -130,11 +134,8 @@ class Options:
                     and _whole(low, start, end)
                 ):
                     best = Reading(Kind.LETTER, letter, end)
-        return (
-            best
-            if best.letter is None or self.texts.count(self.texts[LETTERS.index(best.letter)]) == 1
-            else (Reading(Kind.NONE))
-        )
+        is_twice = best.letter and self.texts.count(self.texts[LETTERS.index(best.letter)]) > 1
+        return Reading(Kind.NONE) if is_twice else best
 
     def mentioned(self, text: str) -> dict[str, list[tuple[int, int]]]:
         """The letters of the options whose text appears outside another option's, with the places of each."""
@@ -156,6 +157,16 @@ class Options:
         }
         return {letter: places for letter, places in outer.items() if places}
 
+    def quoted(self, low: str) -> list[tuple[int, int]]:
+        """Where a text quotes options that speak of options or answers themselves, so that this states nothing."""
+        spans = []
+        for choice in self._speaking:
+            start = low.find(choice)
+            while start >= 0 and len(spans) < MENTIONS:
+                spans.append((start, start + len(choice)))
+                start = low.find(choice, start + len(choice))
+        return spans
+
     def read(self, text: str, at: int, strict: bool = False) -> Reading:
         """What stands at a place: a letter, an option's text, doubt, another text, or words about the answer.
 
@@ -164,9 +175,9 @@ class Options:
         at = _LEAD.match(text, at).end()
         stop = _SENTENCE_END.search(text, at)
         end = stop.start() if stop else len(text)
-        if at >= len(text):
+        if at >= len(text) or _DOTS.match(text, at):
             return Reading(Kind.SILENT, end=-1)
-        if _DENIED.match(text, at) and not self._begins_option(text, at):
+        if _DENIED.match(text, at) and self.starting(text, at).letter is None:
             return self._after_denial(text, at, end)
         line = text[at : text.find("\n", at) if "\n" in text[at:] else len(text)]
         if not strict and len(line) <= 400:
@@ -195,9 +206,6 @@ class Options:
         """As equal_to; an option that is a single letter is only named by its label."""
         return None if _single(text) else self.equal_to(text)
 
-    def _begins_option(self, text: str, at: int) -> bool:
-        return self.starting(text, at).letter is not None
-
     def _after_denial(self, text: str, at: int, end: int) -> Reading:
         """ "not A, it is C": the option that a denial goes on to name; else it says nothing."""
         if but := _BUT.search(text, at, end):
@@ -220,12 +228,6 @@ class Options:
         named = self.starting(text, follows)
         if named.letter == letter:
             return self._unless_doubted(Reading(Kind.LETTER, letter, named.end), text)
-        line_end = text.find("\n", follows)
-        rest = text[follows : line_end if line_end >= 0 else len(text)]
-        if "\n" not in text[end:follows] and rest.strip() and len(rest) <= 400 and not strict:
-            other = None if _single(rest.strip(" .")) else self.equal_to(rest.strip(" .)"))
-            if other and other != letter:
-                return Reading(Kind.NONE)
         return Reading(Kind.LETTER, letter, end)
 
     def _unless_doubted(self, reading: Reading, text: str) -> Reading:
