@@ -19,7 +19,7 @@ _CUE = re.compile(
     r"only\s(?:(?:true|correct|possible)\s)?(?:statement|option|choice|one)|(?:correct|final|right)\s(?:answer|option)s(?=\sare)|"
     r"best\s(?:match|fit|description|statement|caption|title))(?!\w)"
     r"(?P<plain>\s(?:to|for|of)\s(?:the|this|your|that)\s(?:\w+\s)?question|\shere)?"
-    rf"(?:(?P<gap>(?:,?\s(?!(?:is|was|could|might|may|cannot|depends)\b)[\w'’-]+){{1,9}}?)?{_IS}|(?=\s[(\[]?[a-j][)\]]?(?:[.,;:!)]|\s*$|\s*\n)))",
+    rf"(?:(?P<gap>(?:,?\s(?!(?:is|was|which|could|might|may|cannot|depends)\b)[\w'’-]+){{1,9}}?)?{_IS}|(?=\s[(\[]?[a-j][)\]]?(?:[.,;:!)]|\s*$|\s*\n)))",
 )
 _HEADING = re.compile(
     r"^[#> \t]*+(?:(?:the|my|final|correct|best)\s)*(?:answer|choice|option|conclusion|result)[ ]?:?[ ]?$",

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from captionqa.cues import read_cues
 from captionqa.options import NEGATION, YES_NO, Kind, Options, Reading
+from captionqa.refusal import REFUSAL
 from captionqa.values import plain
 
 #: Only so much of an output's end is searched for cues, so that no output takes long.
@@ -28,23 +29,10 @@ _INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff]")
 _WORD = re.compile(r"\w")
 _DIGIT = re.compile(r"\d")
 #: A model that goes on with questions of its own has answered the one it was asked before.
-_NEXT_QUESTION = re.compile(
-    r"\n\s*(?:Question|Q|问题|题目)\s?\d*\s?:|\b(?:combin|summari[sz])\w+\sall\s(?:of\s)?the\sanswers|let's总结",
-    re.IGNORECASE,
-)
+_NEXT_QUESTION = re.compile(r"\n\s*(?:Question|Q|问题|题目)\s?\d*\s?:", re.IGNORECASE)
 _HEDGE = re.compile(r"\b(?:might|may|maybe|perhaps|could|possibly|either|or|whether|error)\b", re.IGNORECASE)
 _ONLY_LETTER = re.compile(r"[\s(\[{*_\"'`.:]*([A-Za-z])[\s)\]}*_.,!\"'`:。]*")
 _BEGINNING = re.compile(r"\s*(?=[(\[]?[A-J](?:[)\]]|,?\s(?:because|since|as|due|based|given)\b|\s[-–—]|,|:))")
-REFUSAL = re.compile(
-    r"\b(?:I(?:'m|\sam)?\s(?:cannot|can't|can\snot|unable\sto|not\sable\sto|sorry|do\snot\sknow|don't\sknow|not\ssure)|"
-    r"I(?:'m|\sam)\s(?:very\s|really\s)?sorry|cannot\sbe\sdetermined|can't\sbe\sdetermined|as\san\sAI|"
-    r"(?:unable|impossible|not\spossible)\sto\s(?:answer|determine|tell|say|see|identify|know|choose|select)|"
-    r"cannot\s(?:answer|determine|tell|identify|choose|provide|assist|help|be\sanswered)|no\simage|too\s\w+\sto\s(?:tell|see|say|read)|no\sidea|"
-    r"(?:not\senough|insufficient)\s(?:information|context|details?|data)|none\sof\s(?:the|these|those)|"
-    r"not\s(?:clear|visible)\senough)|无法(?:确定|判断|回答)|\A\W*(?:error\b|traceback\b|internal\sserver|bad\sgateway|"
-    r"<html|<!doctype)",
-    re.IGNORECASE,
-)
 
 
 class _Box(NamedTuple):

@@ -6,6 +6,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from captionqa.questions import LETTERS
+from captionqa.refusal import REFUSAL
 from captionqa.values import number, plain, same_number
 
 #: So many mentions of an option are looked at.
@@ -200,7 +201,7 @@ class Options:
         if len(named) == 1 and not NEGATION.search(sentence) and not _ends_in_question(text, end):
             ((letter, places),) = named.items()
             return Reading(Kind.LETTER, letter, at + places[-1][1])
-        return Reading(Kind.NONE if named else Kind.UNMATCHED)
+        return Reading(Kind.NONE if named or REFUSAL.search(sentence) else Kind.UNMATCHED)
 
     def _named_by(self, text: str) -> str | None:
         """As equal_to; an option that is a single letter is only named by its label."""

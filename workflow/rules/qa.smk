@@ -35,6 +35,7 @@ rule merge_qa:
                 "extraction",
                 "cues",
                 "options",
+                "refusal",
                 "values",
                 "verifier",
                 "metrics",
