@@ -27,6 +27,10 @@ _HEADING = re.compile(
 )
 #: What leads to a label at the beginning of the last line.
 _COLON = re.compile(r":[ *]*\n+(?=[ *]*(?:\([a-j]\)|[a-j][).][ *])(?:(?![ (][a-j][).])[^\n])*\s*\Z)")
+#: A first line that is a label, or begins with one in brackets, and no other line does: the answer before its reasons.
+_FIRST = re.compile(
+    r"\W*?(?=\([A-J]\)(?!\s(?:is|was|has)\b)|[A-J][).:]? *\n)(?!(?s:.*)\n[ *-]*\(?[A-J](?:[).:]\s| *(?:\n|\Z)))"
+)
 _CHOOSE = re.compile(
     r"\b(?:(?:i|we)(?:'d|'ll|\swould|\swill|\scan|\smust|\sam|\sshould|\shave\sto)?\s(?:\w+ly\s)?"
     r"(?:choose|pick|select|chose|go(?:ing)?\swith|went\swith|opt\sfor|say|guess|think|believe|conclude|answer)|"
@@ -185,7 +189,7 @@ def read_cues(text: str, options: Options) -> tuple[str | None, bool]:
 def _last_announcement(text: str, low: str, options: Options, quoted: Spans) -> tuple[str | None, int, bool]:
     """The letter of the last "answer is" or "I choose", where it ends, and whether there is any such cue."""
     cut = unmatched = False  # a value that is no option takes no letter back that was given before it
-    cues = [cue for cue in _announcements(low) if not _inside(cue[0], quoted)]
+    cues = [cue for cue in _announcements(text, low) if not _inside(cue[0], quoted)]
     for start, end, strict in sorted(cues, reverse=True)[:LAST_CUES]:
         is_heading = text[start].isupper() and text[start:end].endswith(":")
         if not is_heading and _is_supposed(text, start):
@@ -202,10 +206,12 @@ def _last_announcement(text: str, low: str, options: Options, quoted: Spans) -> 
     return None, 0, cut
 
 
-def _announcements(low: str) -> Iterator[tuple[int, int, bool]]:
+def _announcements(text: str, low: str) -> Iterator[tuple[int, int, bool]]:
     """Start and end of each cue, and whether only a letter may follow."""
     for match in _CUE.finditer(low):
         yield match.start(), match.end(), bool(match["gap"])
+    if match := _FIRST.match(text):
+        yield 0, match.end(), True
     for match in _HEADING.finditer(low):
         yield match.start(), match.end(), False
     for pattern in (_CHOOSE, _COLON):
