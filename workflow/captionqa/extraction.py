@@ -80,12 +80,12 @@ def extract(model_output: str, choices: Sequence[str]) -> tuple[str | None, str]
                 return letter, "cue"
         return None, "none"
     text = plain(said[-SEARCHED_CHARACTERS:])
-    letter, decided = _by_cue(text, options)
-    if letter or decided:
-        return (letter, "cue") if letter else (None, "none")
     if match := _ONLY_LETTER.fullmatch(text):
         letter = match[1].upper()
         return (letter, "letter") if letter in options.letters else (None, "none")
+    letter, decided = _by_cue(text, options)
+    if letter or decided:
+        return (letter, "cue") if letter else (None, "none")
     if letter := _by_label(text, options):
         return (letter, "letter") if letter in options.letters else (None, "none")
     letter = _by_option_text(text, options)

@@ -109,7 +109,7 @@ def parse_choices(question: str) -> list[str]:
             for at in [at for at, label in enumerate(labels) if _letter(label).upper() == "A"][-LAST_STARTS:]
             if _may_start(labels[at], by_line)
         ]
-        for run in sorted(runs, key=lambda run: (len(run), run[0].start()), reverse=True):
+        for run in sorted(runs, key=lambda run: run[0].start(), reverse=True):
             if len(run) > 1 and (choices := _texts(question, run, labels, by_line)):
                 return choices
     return []
