@@ -10,7 +10,7 @@ Spans = list[tuple[int, int]]
 LAST_CUES = 50
 _TAGGED = re.compile(r"<answer>", re.IGNORECASE)
 _IS = (
-    r"(?:\s?(?:[:=]|[-–—]{1,2}>?(?=\s)|→)|(?:'s|\s(?:is|was|(?:would|should|must|will|has\sto|appears\sto|seems\sto|"
+    r"(?:[\"']?\s?(?:[:=]|[-–—]{1,2}>?(?=\s)|→)|\sis(?=n't)|(?:'s|\s(?:is|was|(?:would|should|must|will|has\sto|appears\sto|seems\sto|"
     r"can\sonly|ought\sto)\sbe|remains|are|of(?=\s\(?[A-J]\b)))\b)"
 )
 _CUE = re.compile(
@@ -38,6 +38,11 @@ _CHOOSE = re.compile(
     r"(?:so|thus|therefore|hence),?\s(?:choose|pick|select|go\swith))"
     r"(?:\sthat)?(?:\s(?:it(?:'s|\sis|\smust\sbe|\sshould\sbe)))?(?=[\s:])",
 )
+#: Short names of an answer, and an order to choose it, that only a letter may follow.
+_NAMED = re.compile(
+    r"(?<![\w-])(?:(?:guess|result|conclusion|solution|response|assistant|final|ans|pick|chosen|letter)\s?"
+    r"(?::|\sis(?=\s\(?[a-j](?:[).,!*]|\s*\Z)))|ans\.|\A\W*(?:choose|select|pick|go(?:ing)?\swith)\s)"
+)
 #: "answer is" in other languages; all of them name the letter next.
 _FOREIGN = re.compile(
     r"(?:答案|正解|解答|回答|答え|答|정답|답)(?:选项)?(?:应该?|应当|应为|就|便|只能|可能?)?(?:是|为|選|选|は|은|는|:|：)|"
@@ -45,8 +50,9 @@ _FOREIGN = re.compile(
     r"选项(?:应该?)?(?:是|为|:)|\[答案\]\s?:?|"
     r"正确的?(?:选项|答案|的)?(?:应该?)?(?:是|为|:)|"
     r"\b(?:respuesta|resposta|risposta|réponse|opción|opção|opzione|alternativa|antwort|lösung|option|antwoord|"
-    r"odpowiedź|cevap|đáp\sán|ответ|відповідь)(?:\s(?:correcta?|correta|certa|corretta|giusta|exacta|exacte|final[ea]?|finale|"
-    r"juste|bonne|richtige?|poprawna|doğru|đúng|juiste))*\s?(?::|(?:es|est|sería|serait|é|è|ist|lautet|is|là|to|—|это)\s|"
+    r"odpowiedź|cevap|đáp\sán|câu\strả\slời|jawaban(?:nya)?|ответ|відповідь|"
+    r"الإجابة)(?:\s(?:الصحيحة|yang\sbenar|benar|correcta?|correta|certa|corretta|giusta|exacta|exacte|final[ea]?|finale|"
+    r"juste|bonne|richtige?|poprawna|doğru|đúng|juiste))*\s?(?::|(?:es|est|sería|serait|é|è|ist|lautet|is|là|adalah|هي|to|—|это)\s|"
     r"[-–—]\s)|"
     r"\bla\s(?:correcta|bonne\sréponse)\s(?:es|est)\s",
 )
@@ -83,6 +89,9 @@ _FOREIGN_WORDS = [
     "odpowiedź",
     "cevap",
     "đáp",
+    "trả lời",
+    "jawaban",
+    "الإجابة",
     "ответ",
     "відповідь",
     "la correcta",
@@ -111,8 +120,8 @@ _POINTS_TO = re.compile(
     r"(?:therefore|thus|hence|so|consequently|in\sconclusion|overall|finally|wait|actually|correction|no|sorry|rather|"
     r"instead)[,:.!…—–-]*\s(?:it(?:'s|\sis|\smust\sbe|\sshould\sbe)\s|that(?:'s|\sis)\s)?(?:the\s)?"
     r"(?=(?:option\s|choice\s|answer\s)?[(\[]?[a-j][)\].,!\n])|"
-    r"(?:therefore|thus|hence|so)[,:]?\s(?=option\s)|(?:it|that|this)(?:'s|\sis|\smust\sbe|\sshould\sbe)\s"
-    r"(?=(?:option\s|choice\s)?[(\[]?[a-j][)\].,!\n]))",
+    r"(?:therefore|thus|hence|so)[,:]?\s(?=option\s)|(?:it|that|this)(?:'s|\sis|\s(?:must|should|would)\sbe)\s"
+    r"(?=(?:option\s|choice\s)?[(\[]?[a-j](?:[)\].,!\n]|\Z)))",
 )
 _VERDICT = re.compile(
     r"^[ \-•#>]*(?:option\s|choice\s)?[(\[]?([A-J])[)\].:,]+(?=\s)"
@@ -125,7 +134,8 @@ _CORRECTS = re.compile(
     r"re-?check\w*|no[,.:]|rather|however)\b",
 )
 _REVOKES = re.compile(
-    r"\b(?:wait|hmm+|hold\son|actually)\b[^.!?\n]{0,60}?\b(?:wrong|incorrect|mistaken?|not\s(?:right|correct))\b",
+    r"\b(?:wait|hmm+|hold\son|actually)\b[^.!?\n]{0,60}?\b(?:wrong|incorrect|mistaken?|not\s(?:right|correct))\b|"
+    r"\banswer\s(?:cannot|can't|can\snot)\sbe\b",
 )
 _CONCLUDES = re.compile(r"\b(?:therefore|thus|hence|so|consequently|conclu\w+|overall|finally)\b")
 _SUPPOSED = re.compile(
@@ -214,7 +224,7 @@ def _announcements(text: str, low: str) -> Iterator[tuple[int, int, bool]]:
         yield 0, match.end(), True
     for match in _HEADING.finditer(low):
         yield match.start(), match.end(), False
-    for pattern in (_CHOOSE, _COLON):
+    for pattern in (_CHOOSE, _COLON, _NAMED):
         for match in pattern.finditer(low):
             yield match.start(), match.end(), True
     for match in _TAGGED.finditer(low):

@@ -25,7 +25,8 @@ _LABEL_LINE = re.compile(
 )
 _OTHER_LABEL = re.compile(r"\([A-J]\)|(?<![\w'])[A-J][.)]\s")
 _SENTENCE_END = re.compile(r"[.!?](?=\s|\Z)|[。！？\n]")
-_INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff]")
+_INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff]|</?s>")
+_EITHER = re.compile(r"\W+(?:or|and)\W+(?:yes|no|true|false)\b", re.IGNORECASE)
 _WORD = re.compile(r"\w")
 _DIGIT = re.compile(r"\d")
 #: A model that goes on with questions of its own has answered the one it was asked before.
@@ -64,8 +65,7 @@ def extract(model_output: str, choices: Sequence[str]) -> tuple[str | None, str]
     if said is None or len(choices) < 1:
         return None, "none"
     options = Options(choices)
-    if not said.isascii():
-        said = _INVISIBLE.sub("", said)
+    said = _INVISIBLE.sub("", said)
     if boxes := _boxes(said):
         if len(boxes) > 1 and _TWO_BOXES.match(said[boxes[-2].end : boxes[-1].start]):
             return None, "none"
@@ -165,7 +165,7 @@ def _by_option_text(text: str, options: Options) -> str | None:
     if not named:
         begin = options.starting(text, _WORD.search(text).start() if _WORD.search(text) else 0)
         is_word = begin.letter is not None and options.texts[options.letters.index(begin.letter)] in YES_NO
-        return begin.letter if is_word and not REFUSAL.search(text) else None
+        return begin.letter if is_word and not REFUSAL.search(text) and not _EITHER.match(text, begin.end) else None
     if len(named) > 1:
         return None
     ((letter, places),) = named.items()

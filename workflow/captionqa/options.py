@@ -33,7 +33,7 @@ _LABEL = re.compile(
     r"[、。！？；\u3040-\u9fff\uac00-\ud7af]|\s(?:because|since|as|for|or|and|which|given|due|based|over|rather|instead|"
     r"with|by|where|from|is\s(?:the\s)?(?:correct|right|best|answer))\b)|"
     r"(?P<loose>[B-HJ-Z])(?=\s(?!(?:is|are|was|has)\b)[^\s=<>+*/^])|"
-    r"(?P<lower>[b-hj]|(?<=[:*\"']\s)[ai]|(?<=[:*\"'])[ai])(?=[.*_\"']*\s*(?:\Z|\n))"
+    r"(?P<lower>[b-hj]|(?<=[:*\"']\s)[ai]|(?<=[:*\"'])[ai])(?=[.*_\"'}]*\s*(?:\Z|\n))"
 )
 _DOTS = re.compile(r"\.{2,} ?(?:\n|\Z)|\(\Z")
 _LETTERS_JOINED = re.compile(r"\([A-J](?:,\s?[A-J]){1,9}\)|[A-J](?:[A-J]{1,9}|(?:\s?[/&+]\s?[A-J]){1,9})(?![\w'])")
@@ -64,7 +64,7 @@ _BUT = re.compile(
     r"(?:(?:it(?:'s|\sis)|is)\s)?",
     re.IGNORECASE,
 )
-_DENIED = re.compile(r"(?:not|never|isn't|cannot|can't)\b|不", re.IGNORECASE)
+_DENIED = re.compile(r"(?:n't|not|never|isn't|cannot|can't)\b|不", re.IGNORECASE)
 _UNSURE = re.compile(
     r"(?:either|neither|both|unclear|unknown|uncertain|undetermin\w*|indetermin\w*|ambiguous|impossible|n/a|none|cannot|"
     r"can't|unable|inconclusive|not|unavailable|all\sof|any\sof|one\sof|between|\?)",

@@ -55,7 +55,7 @@ _ASKS = re.compile(
     r"\b(?:find|calculate|compute|determine|what\s(?:is|are)|state|give|show|solve|for|if|when)\W*\Z", re.IGNORECASE
 )
 _JOINT = re.compile(r"[,;，；](?:\s*(?:or|and))?\s*\Z|\s(?:or|and)\Z", re.IGNORECASE)
-_IMAGE_MARK = re.compile(r"(?:\s*<image(?:\s?\d+)?>)+\s*\Z")
+_IMAGE_MARK = re.compile(r"(?:\s*<image(?:[\s_]?\d+)?>)+\s*\Z")
 
 
 def read_questions(path: Path) -> list[dict[str, Any]]:
