@@ -26,6 +26,11 @@ SAYINGS = [
     "I choose {}.",
     "Option {} is correct.",
     "答案是{}",
+    "({})\n\nIt has four legs.",
+    "<answer>{}</answer>",
+    '{{"answer": "{}"}}',
+    "The answer is not {}.",
+    "Neither is right.",
 ]
 
 
@@ -184,7 +189,15 @@ def test_no_mixture_of_what_is_read_gives_an_error_or_a_letter_out_of_range(piec
 
 @given(
     said=st.lists(st.tuples(st.sampled_from(SAYINGS), st.sampled_from("ABCDE")), min_size=1, max_size=3),
-    texts=st.lists(st.from_regex(r"x[a-z]{3,8}q", fullmatch=True), min_size=4, max_size=4, unique=True),
+    texts=st.lists(
+        st.one_of(
+            st.from_regex(r"x[a-z]{3,8}q", fullmatch=True),
+            st.from_regex(r"option [A-D] in picture [0-9] is the answer", fullmatch=True),
+        ),
+        min_size=4,
+        max_size=4,
+        unique=True,
+    ),
 )
 def test_letters_are_read_alike_whatever_the_options_say(said, texts):
     output = "\n".join(saying.format(letter) for saying, letter in said)
@@ -214,6 +227,11 @@ def test_letters_are_read_alike_whatever_the_options_say(said, texts):
         "1,",
         "not ",
         "Wait, wrong ",
+        ":\n(A) x",
+        "(A, ",
+        "If ",
+        "the answer is ...\n",
+        "correct a b c d e f g ",
     ],
 )
 def test_no_text_takes_long(unit):
@@ -314,7 +332,24 @@ def test_a_balanced_box_is_found_wherever_it_is(inner, before, after):
         assert last_box(f"{before}\\boxed{{{inner}}}{after}") == inner.strip()
 
 
-@given(st.text())
+@settings(deadline=None)
+@given(
+    choices=st.lists(st.text(st.characters(), max_size=12), max_size=12),
+    pieces=st.lists(
+        st.one_of(
+            st.integers(0, 11),
+            st.sampled_from([saying.format(letter) for saying in SAYINGS for letter in "BJ"]),
+            st.text(st.characters(), max_size=8),
+        ),
+        max_size=6,
+    ),
+)
+def test_whatever_the_options_say_a_letter_is_one_of_theirs(choices, pieces):
+    said = [piece if isinstance(piece, str) else (choices or [""])[piece % max(1, len(choices))] for piece in pieces]
+    assert extract_answer(" ".join(said), choices) in (None, *"ABCDEFGHIJ"[: len(choices)])
+
+
+@given(st.text(st.characters()))
 def test_any_text_is_graded_without_an_error(text):
     for choices in (CHOICES, []):
         graded = grade(text, "A", choices)
