@@ -140,22 +140,12 @@ _REVOKES = re.compile(
 _CONCLUDES = re.compile(r"\b(?:therefore|thus|hence|so|consequently|conclu\w+|overall|finally)\b")
 _SUPPOSED = re.compile(
     r"(?:\b(?:if|whether|suppos\w+|assum\w+|unless|say(?:s|ing)?\sthat|claim\w*|imagine|not|never|wrong|incorrect|other|"
-    r"previous|possible|initial|first|does|could|might|may)|n't|不)\s(?:\w+\s)?(?:that\s)?(?:(?:the|a|my|your|its)\s)?(?:\w+\s)?\Z",
+    r"previous|possible|initial|first|does|could|might|may|cannot|can't|"
+    r"(?:unable|impossible)\sto)|n't|不)\s(?:\w+\s)?(?:that\s)?(?:(?:the|a|my|your|its)\s)?(?:\w+\s)?\Z",
     re.IGNORECASE,
 )
-_DOUBTS = re.compile(
-    r"\b(?:cannot|can't|can\snot|unable|not\sable|impossible|not\spossible|not\ssure|unsure|unclear|(?:don't|do\snot)\sknow|"
-    r"no\sway)\b(?!.*(?:\b(?:but|however|so|still|yet|although|therefore|thus|hence|by\selimination)\b|;|:))",
-    re.IGNORECASE | re.DOTALL,
-)
-
 #: "The question that this can best answer is" what follows.
 _CAN = re.compile(r"\b(?:can|to|will)\s(?:best\s)?\Z")
-#: "Since it cannot be seen, the answer is B": the doubt is a reason for the answer.
-_REASON = re.compile(
-    r"\W*(?:since|because|as|while|although|though|given\sthat)\b.*,\W*(?:\w+\W+){0,2}\Z", re.IGNORECASE | re.DOTALL
-)
-
 #: "If it is larger, the answer is B", unless it goes on to conclude: "if we look at it, we see that".
 _CONDITION = re.compile(
     r"\W*(?:if|unless|assuming|suppos\w+)\b(?!.*\b(?:so|therefore|thus|hence|we|you|i)\b)", re.IGNORECASE | re.DOTALL
@@ -273,5 +263,4 @@ def _is_supposed(text: str, start: int) -> bool:
     if _SUPPOSED.search(text[max(0, start - 40) : start].rpartition("\n")[2]):
         return True
     begin = max(text.rfind(sign, max(0, start - 200), start) for sign in (". ", "\n", "? ", "! "))
-    said = text[max(begin, start - 200, 0) : start]
-    return bool(_CONDITION.match(said) or (_DOUBTS.search(said) and not _REASON.match(said)))
+    return bool(_CONDITION.match(text[max(begin, start - 200, 0) : start]))

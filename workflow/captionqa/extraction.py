@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from captionqa.cues import read_cues
-from captionqa.options import NEGATION, YES_NO, Kind, Options, Reading
+from captionqa.options import NEGATION, RULED_OUT, YES_NO, Kind, Options, Reading
 from captionqa.refusal import REFUSAL
 from captionqa.values import plain
 
@@ -155,6 +155,8 @@ def _by_label(text: str, options: Options) -> str | None:
         follows_on = ord(letters[-1]) == ord(letters[-2]) + 1
         counts = is_last and not follows_on and (not line[2].strip() or letters[-1] in letters[:-1])
     if not counts or REFUSAL.search(text, 0, line.start()):
+        return None
+    if RULED_OUT.match(f" {line[2]}") and options.starting(line[2].lower(), 0).letter != letters[-1]:
         return None
     return options.read(line[0].lstrip("-•#>*_ "), 0).letter
 

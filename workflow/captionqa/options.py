@@ -35,7 +35,6 @@ _LABEL = re.compile(
     r"(?P<loose>[B-HJ-Z])(?=\s(?!(?:is|are|was|has)\b)[^\s=<>+*/^])|"
     r"(?P<lower>[b-hj]|(?<=[:*\"']\s)[ai]|(?<=[:*\"'])[ai])(?=[.*_\"'}]*\s*(?:\Z|\n))"
 )
-_DOTS = re.compile(r"\.{2,} ?(?:\n|\Z)|\(\Z")
 _LETTERS_JOINED = re.compile(r"\([A-J](?:,\s?[A-J]){1,9}\)|[A-J](?:[A-J]{1,9}|(?:\s?[/&+]\s?[A-J]){1,9})(?![\w'])")
 _ANOTHER = re.compile(
     r"[ *_\"')\]]*+(?:[,/&+]|\((?=(?:or|and|possibly|maybe|perhaps)\b)|(?=(?:or|and|oder|und|ou|et|o|y|e|as\swell)\s)|"
@@ -59,6 +58,11 @@ NEGATION = re.compile(
     re.IGNORECASE,
 )
 _AFTER_LABEL = re.compile(r"[\s.:)\]*_,;–—-]*")
+#: How a sentence goes on that rules an option out or leaves it open.
+RULED_OUT = re.compile(
+    r"\s(?:might|may|could|cannot|can't|isn't|is\s(?:\w+\s)?(?:not|possible|plausible|incorrect|wrong|false|impossible|"
+    r"unlikely|eliminated|ruled|out))\b"
+)
 _BUT = re.compile(
     r"(?:\bbut(?:\srather)?|\b(?:so|hence)?\s?it(?:'s|\sis|\smust\sbe)|\brather|\binstead|而是|而应选)[,:]?\s*"
     r"(?:(?:it(?:'s|\sis)|is)\s)?",
@@ -107,7 +111,9 @@ class Options:
         self._speaking = [text for text in self.texts if _SPEAKING.search(text)]
 
     def equal_to(self, text: str) -> str | None:
-        """The one option that a whole text equals, by its words or by its value."""
+        """The one option that a whole text equals, by its words or by its value; a single letter is but a label."""
+        if _single(text):
+            return None
         text = plain(text).lower().strip()
         for keys, key in ((self._keys, _key(text)), (self._bare_keys, _key(_ARTICLE.sub("", text)))):
             if found := [at for at, other in enumerate(keys) if key and other == key]:
@@ -176,13 +182,13 @@ class Options:
         at = _LEAD.match(text, at).end()
         stop = _SENTENCE_END.search(text, at)
         end = stop.start() if stop else len(text)
-        if at >= len(text) or _DOTS.match(text, at):
+        if at >= len(text):
             return Reading(Kind.SILENT, end=-1)
         if _DENIED.match(text, at) and self.starting(text, at).letter is None:
             return self._after_denial(text, at, end)
         line = text[at : text.find("\n", at) if "\n" in text[at:] else len(text)]
         if not strict and len(line) <= 400:
-            if letter := self._named_by(line) or self._named_by(text[at:end]):
+            if letter := self.equal_to(line) or self.equal_to(text[at:end]):
                 return self._unless_doubted(Reading(Kind.LETTER, letter, at + len(text[at:end])), text)
             if (found := self.starting(text, at)).kind is not Kind.UNMATCHED and not _LABEL_ONLY.match(text, at):
                 return self._unless_doubted(found, text)
@@ -202,10 +208,6 @@ class Options:
             ((letter, places),) = named.items()
             return Reading(Kind.LETTER, letter, at + places[-1][1])
         return Reading(Kind.NONE if named or REFUSAL.search(sentence) else Kind.UNMATCHED)
-
-    def _named_by(self, text: str) -> str | None:
-        """As equal_to; an option that is a single letter is only named by its label."""
-        return None if _single(text) else self.equal_to(text)
 
     def _after_denial(self, text: str, at: int, end: int) -> Reading:
         """ "not A, it is C": the option that a denial goes on to name; else it says nothing."""
@@ -229,7 +231,7 @@ class Options:
         named = self.starting(text, follows)
         if named.letter == letter:
             return self._unless_doubted(Reading(Kind.LETTER, letter, named.end), text)
-        return Reading(Kind.LETTER, letter, end)
+        return Reading(Kind.SILENT) if strict and RULED_OUT.match(text, end) else Reading(Kind.LETTER, letter, end)
 
     def _unless_doubted(self, reading: Reading, text: str) -> Reading:
         """A reading of an option's text, unless another option or letter is named in the same breath."""
