@@ -29,7 +29,8 @@ _HEADING = re.compile(
 _COLON = re.compile(r":[ *]*\n+(?=[ *]*(?:\([a-j]\)|[a-j][).][ *])(?:(?![ (][a-j][).])[^\n])*\s*\Z)")
 #: A first line that is a label, or begins with one in brackets, and no other line does: the answer before its reasons.
 _FIRST = re.compile(
-    r"\W*?(?=\([A-J]\)(?!\s(?:is|was|has)\b)|[A-J][).:]? *\n)(?!(?s:.*)\n[ *-]*\(?[A-J](?:[).:]\s| *(?:\n|\Z)))"
+    r"\W*?(?=\([A-J]\)(?!\s(?:is|was|has)\b)(?![^\n]*\([A-J]\))|[A-J][).:]? *\n)"
+    r"(?!(?s:.*)\n[ *-]*\(?[A-J](?:[).:]\s| *(?:\n|\Z)))"
 )
 _CHOOSE = re.compile(
     r"\b(?:(?:i|we)(?:'d|'ll|\swould|\swill|\scan|\smust|\sam|\sshould|\shave\sto)?\s(?:\w+ly\s)?"

@@ -24,6 +24,7 @@ _LABEL_LINE = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _OTHER_LABEL = re.compile(r"\([A-J]\)|(?<![\w'])[A-J][.)]\s")
+_IN_A_ROW = re.compile(r"[^\n]*\(A\)[^\n]*\(B\)[^\n]*\(C\)")
 _SENTENCE_END = re.compile(r"[.!?](?=\s|\Z)|[。！？\n]")
 _INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff]|</?s>")
 _EITHER = re.compile(r"\W+(?:or|and)\W+(?:yes|no|true|false)\b", re.IGNORECASE)
@@ -143,7 +144,7 @@ def _by_label(text: str, options: Options) -> str | None:
     """The letter of a line that is only a letter or a label with its option, where the lines are no list of them."""
     lines = [line for line in _LABEL_LINE.finditer(text) if not _OTHER_LABEL.search(line[2])]
     if not lines:
-        begin = _BEGINNING.match(text)
+        begin = None if _IN_A_ROW.match(text) else _BEGINNING.match(text)
         return options.read(text, begin.end(), strict=True).letter if begin else None
     letters = [line[1].upper() for line in lines]
     is_first, is_last = not text[: lines[0].start()].strip(), not text[lines[-1].end() :].strip()
