@@ -4,6 +4,7 @@ import copy
 import io
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from PIL import Image
 WORKFLOW = Path(captionqa.__file__).resolve().parents[1]
 STAND_IN = Path(stand_in_server.__file__).resolve()
 PATIENCE_S = 30.0
+HANGING_S = 60
 
 hypothesis.settings.register_profile(
     "captionqa",
@@ -279,6 +281,20 @@ def eventually():
         raise AssertionError(f"{what} did not come true")
 
     return wait
+
+
+@pytest.fixture
+def end_hanging():
+    """End a test whose work grows out of all proportion, such as that of a regular expression that backtracks."""
+
+    def give_up(number, frame):
+        raise AssertionError(f"no end after {HANGING_S} s")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(HANGING_S)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="session")

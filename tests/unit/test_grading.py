@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -29,6 +28,11 @@ SAYINGS = [
     "I choose {}.",
     "Option {} is correct.",
     "答案是{}",
+    "({})\n\nIt has four legs.",
+    "<answer>{}</answer>",
+    '{{"answer": "{}"}}',
+    "The answer is not {}.",
+    "Neither is right.",
 ]
 
 
@@ -112,7 +116,6 @@ NOTHING = [
     r"\boxed{AB}",
     r"\boxed{}",
     r"\boxed{E}",
-    r"\boxed{A. green}",
     r"\boxed{A",
     "E",
     "The answer is E.",
@@ -193,7 +196,15 @@ def test_no_mixture_of_what_is_read_gives_an_error_or_a_letter_out_of_range(piec
 
 @given(
     said=st.lists(st.tuples(st.sampled_from(SAYINGS), st.sampled_from("ABCDE")), min_size=1, max_size=3),
-    texts=st.lists(st.from_regex(r"x[a-z]{3,8}q", fullmatch=True), min_size=4, max_size=4, unique=True),
+    texts=st.lists(
+        st.one_of(
+            st.from_regex(r"x[a-z]{3,8}q", fullmatch=True),
+            st.from_regex(r"option [A-D] in picture [0-9] is the answer", fullmatch=True),
+        ),
+        min_size=4,
+        max_size=4,
+        unique=True,
+    ),
 )
 def test_letters_are_read_alike_whatever_the_options_say(said, texts):
     output = "\n".join(saying.format(letter) for saying, letter in said)
@@ -223,26 +234,26 @@ def test_letters_are_read_alike_whatever_the_options_say(said, texts):
         "1,",
         "not ",
         "Wait, wrong ",
+        ":\n(A) x",
+        "(A, ",
+        "If ",
+        "the answer is ...\n",
+        "correct a b c d e f g ",
     ],
 )
-def test_no_text_takes_long(unit):
+def test_no_text_takes_for_ever(unit, end_hanging):
     text = unit * (100_000 // len(unit))
-    begin = time.process_time()
     extract_answer(text, CHOICES)
     grade(text, "12", [])
-    assert time.process_time() - begin < 3
 
 
-def test_thousands_of_answers_are_graded_in_seconds_without_math_verify():
+def test_letters_words_and_plain_numbers_are_graded_without_math_verify():
     code = (
-        "import sys, time\n"
+        "import sys\n"
         "from captionqa.grading import grade\n"
-        "thought = 'We look at the picture. A ball lies on the floor, and it may be red or green. ' * 12\n"
-        "outputs = [thought + end for end in ('The answer is B.', 'Answer: (C) green', 'So it is dark blue.', '')]\n"
-        "begin = time.process_time()\n"
-        "for number in range(4000):\n"
-        "    grade(outputs[number % 4], 'B', ['red', 'dark blue', 'green', '3 cm'])\n"
-        "assert time.process_time() - begin < 6\n"
+        "for said in ('We look. The answer is B.', 'Answer: (C) green', 'So it is dark blue.', '3 cm', ''):\n"
+        "    grade(said, 'B', ['red', 'dark blue', 'green', '3 cm'])\n"
+        "    grade(said, '12', [])\n"
         "assert 'math_verify' not in sys.modules and 'sympy' not in sys.modules\n"
     )
     path = str(Path(__file__).parents[2] / "workflow")
@@ -323,7 +334,24 @@ def test_a_balanced_box_is_found_wherever_it_is(inner, before, after):
         assert last_box(f"{before}\\boxed{{{inner}}}{after}") == inner.strip()
 
 
-@given(st.text())
+@settings(deadline=None)
+@given(
+    choices=st.lists(st.text(st.characters(), max_size=12), max_size=12),
+    pieces=st.lists(
+        st.one_of(
+            st.integers(0, 11),
+            st.sampled_from([saying.format(letter) for saying in SAYINGS for letter in "BJ"]),
+            st.text(st.characters(), max_size=8),
+        ),
+        max_size=6,
+    ),
+)
+def test_whatever_the_options_say_a_letter_is_one_of_theirs(choices, pieces):
+    said = [piece if isinstance(piece, str) else (choices or [""])[piece % max(1, len(choices))] for piece in pieces]
+    assert extract_answer(" ".join(said), choices) in (None, *"ABCDEFGHIJ"[: len(choices)])
+
+
+@given(st.text(st.characters()))
 def test_any_text_is_graded_without_an_error(text):
     for choices in (CHOICES, []):
         graded = grade(text, "A", choices)

@@ -44,6 +44,7 @@ rule merge_qa:
                 "names",
                 "notation",
                 "units",
+                "refusal",
                 "values",
                 "verifier",
                 "metrics",
