@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from captionqa.chunks import items_to_do, load_plan, place, plan_captions, plan_questions, question_place, works
 from captionqa.errors import InputError
@@ -302,3 +304,22 @@ def test_auto_takes_few_chunks_and_powers_of_two(ask, questions, chunks):
     made, _ = ask([(f"q{number}", "a.png") for number in range(questions)], chunks="auto")
     assert made.n == chunks
     assert made.items == questions
+
+
+def test_a_folder_named_like_an_image_is_walked_and_is_no_item(images, members):
+    images.add("a.png", "x.jpg/b.png")
+    assert set(members()) == {"a.png", "x.jpg/b.png"}
+
+
+@pytest.mark.slow
+def test_a_million_questions_are_planned_in_even_chunks(tmp_path, images, layout):
+    number, path = 1_000_000, tmp_path / "questions.parquet"
+    columns = {"qid": range(number), "question": ["What?"] * number, "answer": ["A"] * number}
+    table = pa.table({**columns, "image": [f"image{at % 10_000}.png" for at in range(number)]})
+    pq.write_table(table, path)
+    made = plan_questions(path, images.path, "auto", layout)
+    counts = [count for _, _, count in made.chunks]
+    assert (made.items, sum(counts), made.n, len(counts)) == (number, number, 512, 512)
+    assert max(counts) < 2 * number / 512
+    listed = sum(Path(path).read_bytes().count(b"\n") for path in made.item_lists(layout, "qa"))
+    assert listed == number

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 import os
 import struct
 import zlib
@@ -380,3 +381,44 @@ def test_a_path_without_a_file_is_a_missing_image(places, name):
 def test_a_folder_in_the_place_of_an_image_is_unreadable(tmp_path):
     os.mkdir(tmp_path / "folder.png")
     assert reason(read_bytes, tmp_path / "folder.png") is Reason.UNREADABLE_IMAGE
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P"])
+def test_a_picture_of_one_pixel_is_sent_as_it_is_seen(encode, mode):
+    image = seen(encode(Image.new(mode, (1, 1))), budget_px=64)
+    assert image.size == (1, 1)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_a_strip_of_30_000_by_10_pixels_is_shrunk_within_the_budget(encode, kind):
+    data = encode(Image.new("RGB", (30_000, 10), (200, 30, 30)), kind)
+    assert sent(data)[1] == data
+    image = seen(data, budget_px=64 * 64)
+    assert image.width * image.height <= 64 * 64
+    assert near(image.getpixel((0, 0)), (200, 30, 30))
+
+
+def test_a_palette_with_an_alpha_for_each_colour_is_laid_on_white(encode):
+    palette = Image.new("P", (3, 1))
+    palette.putpalette([255, 0, 0] * 3)
+    palette.putdata([0, 1, 2])
+    image = seen(encode(palette, transparency=bytes([255, 128, 0])))
+    colours = [(255, 0, 0), (255, 127, 127), (255, 255, 255)]
+    assert all(near(image.getpixel((x, 0)), colour, by=1) for x, colour in enumerate(colours))
+
+
+@given(
+    kind=st.sampled_from(["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"]),
+    places=st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=30),
+    budget_px=st.sampled_from([None, 256]),
+    data=st.data(),
+)
+def test_a_corrupt_file_is_a_picture_or_a_named_failure(quadrants, encode, kind, places, budget_px, data):
+    spoilt = bytearray(encode(quadrants, kind))
+    for place in places:
+        spoilt[int(place * len(spoilt))] = data.draw(st.integers(0, 255))
+    try:
+        outcome = seen(bytes(spoilt), budget_px).size
+    except ItemFailure as failure:
+        outcome = failure.reason
+    assert outcome in (Reason.UNREADABLE_IMAGE, Reason.IMAGE_TOO_LARGE) or math.prod(outcome) <= 1_000_000

@@ -41,7 +41,7 @@ def locate(dataset: Path, name: str, allowed_roots: Sequence[Path]) -> Path:
     """The real path of an image, links followed.
 
     `dataset` and `allowed_roots` are resolved folders. Raises ItemFailure: path_outside_dataset where the path leads
-    out of all of them, missing_image where no file is there.
+    out of all of them, missing_image where no file is there, unreadable_image where a folder above it is closed.
     """
     try:
         real = (dataset / name).resolve()
@@ -53,6 +53,8 @@ def locate(dataset: Path, name: str, allowed_roots: Sequence[Path]) -> Path:
             )
         if not real.is_file():
             raise ItemFailure(Reason.MISSING_IMAGE, f"no file {name!r} in {dataset}")
+    except PermissionError as error:
+        raise ItemFailure(Reason.UNREADABLE_IMAGE, f"{name!r}: {error.strerror}") from error
     except (OSError, ValueError, RuntimeError) as error:
         raise ItemFailure(Reason.MISSING_IMAGE, f"{name!r} is not a usable path: {error}") from error
     return real
@@ -63,11 +65,11 @@ def read_bytes(path: Path) -> bytes:
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
-        raise ItemFailure(Reason.MISSING_IMAGE, f"{path} vanished") from error
+        raise ItemFailure(Reason.MISSING_IMAGE, f"{str(path)!r} vanished") from error
     except OSError as error:
-        raise ItemFailure(Reason.UNREADABLE_IMAGE, f"{path}: {error.strerror}") from error
+        raise ItemFailure(Reason.UNREADABLE_IMAGE, f"{str(path)!r}: {error.strerror}") from error
     if not data:
-        raise ItemFailure(Reason.UNREADABLE_IMAGE, f"{path} is empty")
+        raise ItemFailure(Reason.UNREADABLE_IMAGE, f"{str(path)!r} is empty")
     return data
 
 
@@ -85,8 +87,8 @@ def data_url(data: bytes, limits: Mapping[str, Any], budget_px: int | None) -> s
 
     Image.MAX_IMAGE_PIXELS = None  # the limit is the user's own, checked below before anything is decoded
     try:
-        with warnings.catch_warnings(), _open(data, limits) as image:
-            warnings.simplefilter("ignore")  # odd metadata is no reason to lose a readable picture
+        # odd metadata is no reason to lose a readable picture
+        with warnings.catch_warnings(action="ignore"), _open(data, limits) as image:
             _check_size(image.width, image.height, limits)
             shrink = budget_px is not None and image.width * image.height > budget_px
             if _plain(image) and not shrink:

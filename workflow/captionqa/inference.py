@@ -131,7 +131,7 @@ class ChunkRun:
                 line, counter = self._one(opened.journal, item)
             except ItemFailure as failure:
                 line, counter = {"id": item["id"], "failure": failure.reason, "detail": failure.detail}, "failed"
-                log.warning("%s: %s", item["id"], failure)
+                log.warning("%r: %s", item["id"], failure)  # a name may hold a line break
             except BaseException as error:
                 with self._lock:
                     self._error = self._error or error
@@ -158,7 +158,7 @@ class ChunkRun:
             try:
                 urls.append(data_url(file.read(), self._job.settings["images"], budget_px))
             except ItemFailure as failure:
-                raise ItemFailure(failure.reason, f"{file.name}: {failure.detail}") from failure
+                raise ItemFailure(failure.reason, f"{file.name!r}: {failure.detail}") from failure
         try:
             messages = chat_messages(text, urls)
         except ValueError as error:

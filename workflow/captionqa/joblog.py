@@ -20,7 +20,8 @@ def job_log(path: str, name: str, layout: Layout, echo: bool = False) -> Iterato
     The sentence is also kept in the run's errors folder, from where the driver repeats it at the very end.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    handlers: list[logging.Handler] = [logging.FileHandler(path, mode="w", encoding="utf-8")]
+    # a file name that is not UTF-8 is no reason to lose the line that names it
+    handlers: list[logging.Handler] = [logging.FileHandler(path, "w", encoding="utf-8", errors="backslashreplace")]
     if echo:
         terminal = logging.StreamHandler(sys.stderr)
         terminal.setFormatter(logging.Formatter("captionqa: %(message)s"))
