@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 import tifffile
 from captionqa.errors import ItemFailure, Reason
-from captionqa.images import data_url, grid_size, has_image_suffix, locate, looks_like_image, read_bytes
+from captionqa.images import (
+    Header,
+    data_url,
+    grid_size,
+    has_image_suffix,
+    locate,
+    looks_like_image,
+    read_bytes,
+    read_header,
+)
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from PIL import Image
@@ -407,18 +416,70 @@ def test_a_palette_with_an_alpha_for_each_colour_is_laid_on_white(encode):
     assert all(near(image.getpixel((x, 0)), colour, by=1) for x, colour in enumerate(colours))
 
 
-@given(
+corrupted = given(
     kind=st.sampled_from(["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"]),
-    places=st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=30),
-    budget_px=st.sampled_from([None, 256]),
+    places=st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=5),
     data=st.data(),
 )
-def test_a_corrupt_file_is_a_picture_or_a_named_failure(quadrants, encode, kind, places, budget_px, data):
-    spoilt = bytearray(encode(quadrants, kind))
+
+
+def spoil(whole, places, data):
+    """The bytes with others in some places, which are given as fractions of their length."""
+    spoilt = bytearray(whole)
     for place in places:
         spoilt[int(place * len(spoilt))] = data.draw(st.integers(0, 255))
+    return bytes(spoilt)
+
+
+@pytest.mark.parametrize("budget_px", [None, 256])
+@corrupted
+def test_a_corrupt_file_is_a_picture_or_a_named_failure(quadrants, encode, budget_px, kind, places, data):
+    spoilt = spoil(encode(quadrants, kind), places, data)
     try:
-        outcome = seen(bytes(spoilt), budget_px).size
+        outcome = seen(spoilt, budget_px).size
     except ItemFailure as failure:
         outcome = failure.reason
     assert outcome in (Reason.UNREADABLE_IMAGE, Reason.IMAGE_TOO_LARGE) or math.prod(outcome) <= 1_000_000
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF"])
+def test_a_header_tells_format_and_size(quadrants, encode, tmp_path, kind):
+    (tmp_path / "a").write_bytes(encode(quadrants, kind))
+    family = {"MPO": "JPEG", "DIB": "BMP"}.get(kind, kind)
+    assert read_header(tmp_path / "a", LIMITS) == Header(family, 64, 32, animated=False)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_a_header_tells_that_more_pictures_follow(encode, tmp_path, kind):
+    first, second = Image.new("RGB", (8, 8), (255, 0, 0)), Image.new("RGB", (8, 8), (0, 0, 255))
+    (tmp_path / "a").write_bytes(encode(first, kind, save_all=True, append_images=[second]))
+    assert read_header(tmp_path / "a", LIMITS) == Header(kind, 8, 8, animated=True)
+
+
+def test_a_header_of_doubles_is_read(tiff, tmp_path):
+    (tmp_path / "a.tif").write_bytes(tiff(np.zeros((40, 30))))
+    assert read_header(tmp_path / "a.tif", LIMITS) == Header("TIFF", 30, 40, animated=False)
+
+
+def test_a_header_names_the_failures_that_it_shows(tmp_path):
+    for name, data in {"bomb.png": png_of(60_000, 60_000), "empty.jpg": b"", "text.jpg": b"no image"}.items():
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "folder.png").mkdir()
+    reasons = {name: reason(read_header, tmp_path / name, LIMITS) for name in (*os.listdir(tmp_path), "gone.png")}
+    assert reasons == {
+        "bomb.png": Reason.IMAGE_TOO_LARGE,
+        "empty.jpg": Reason.UNREADABLE_IMAGE,
+        "text.jpg": Reason.UNREADABLE_IMAGE,
+        "folder.png": Reason.UNREADABLE_IMAGE,
+        "gone.png": Reason.MISSING_IMAGE,
+    }
+
+
+@corrupted
+def test_a_header_condemns_nothing_that_can_be_sent(quadrants, encode, tmp_path, kind, places, data):
+    spoilt = spoil(encode(quadrants, kind), places, data)
+    (tmp_path / "a").write_bytes(spoilt)
+    try:
+        read_header(tmp_path / "a", LIMITS)
+    except ItemFailure:
+        assert reason(data_url, spoilt, LIMITS, None)

@@ -16,9 +16,10 @@ from captionqa import client as client_module
 from captionqa import endpoint
 from captionqa import inference as inference_module
 from captionqa import pool as pool_module
+from captionqa.audit import audit
 from captionqa.chunks import plan_captions, plan_questions
 from captionqa.endpoint import State
-from captionqa.errors import RunStoppedError, ServerDeadError
+from captionqa.errors import Reason, RunStoppedError, ServerDeadError
 from captionqa.files import read_json, read_json_lines
 from captionqa.inference import ChunkJob, ChunkRun
 from captionqa.layout import Layout
@@ -600,3 +601,25 @@ def test_a_question_comes_through_whatever_is_in_its_names(images, server, run, 
     result = run("qa")
     assert set(result.answers) == set(odd_names)
     assert result.failures == {"none\n'\"": "missing_image"}
+
+
+@pytest.mark.parametrize("half", ["captions", "qa"])
+def test_the_audit_tells_every_failure_beforehand_and_no_other(
+    images, server, run, jobs, make_config, ask_questions, half
+):
+    images.add(*NAMES)
+    (images.path / "missing.png").symlink_to("nowhere.png")
+    (images.path / "out.png").symlink_to("/etc/hostname")
+    (images.path / "text.png").write_text("no image")
+    Image.new("RGB", (40, 40)).save(images.path / "large.png")
+    names = sorted(path.name for path in images.path.iterdir())
+    ask_questions(*((name, "What?", [name]) for name in names), ("marks", "<image><image>", [NAMES[0]]))
+    changes = {"client": {"images": {"max_source_pixels": 1000}}}
+    config = make_config(changes)
+    layout = Layout(config["output_dir"], "tiny")
+    jobs(half, changes=changes)
+    audit(config, layout, [half])
+    rows = pd.read_csv(layout.audit, sep="\t").query("finding in @reasons", local_dict={"reasons": list(Reason)})
+    failures = run(half, changes=changes).failures
+    assert dict(zip(rows["item"], rows["finding"], strict=True)) == failures
+    assert len(failures) == (4 if half == "captions" else 5)

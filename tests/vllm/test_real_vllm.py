@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 import requests
+from PIL import Image
 from projects import ROOT
 
 pytestmark = pytest.mark.vllm
@@ -118,3 +119,24 @@ def test_with_the_key_the_server_generates(live_server):
         response = requests.post(url + route, json=body, headers=headers, timeout=120)
         assert response.status_code == 200, route
         assert response.json()["usage"]["completion_tokens"] == 1
+
+
+def test_odd_pictures_and_too_many_of_them_are_answered_or_named(photographs):
+    folder = photographs.folder / "odd"
+    folder.mkdir()
+    for name, size in {"pixel.png": (1, 1), "strip.jpg": (30_000, 10), "pole.png": (10, 30_000)}.items():
+        Image.new("RGB", size, (200, 30, 30)).save(folder / name)
+    rows = {"q1": ["pixel.png"] * 100, "q2": ["pixel.png", "pixel.png"]}
+    frame = pd.DataFrame({"qid": rows.keys(), "question": "What is it?", "answer": "A", "image": rows.values()})
+    frame.to_parquet(photographs.folder / "questions.parquet")
+    photographs.config["captions"]["dataset_path"] = "odd"
+    photographs.config["qa"] = {"question_path": "questions.parquet", "dataset_path": "odd"}
+    photographs.config["client"] = {"max_failed_fraction": 1}
+    photographs.run()
+    assert set(photographs.captions("simple")) == {"pixel.png"}
+    refused = photographs.captions("simple", "_failures") | photographs.qa("failures")
+    assert {item: failure["reason"] for item, failure in refused.items()} == dict.fromkeys(
+        ("strip.jpg", "pole.png", "q1"), "request_rejected"
+    )
+    assert "At most 8 image(s)" in refused["q1"]["detail"]
+    assert set(photographs.qa("results")) == {"q2"}
