@@ -1,10 +1,13 @@
 """The whole thing with a real vLLM: right answers, every photograph, and nothing without the key."""
 
+import stat
+
 import pandas as pd
+import psutil
 import pytest
 import requests
 from PIL import Image
-from projects import ROOT
+from projects import DEMO_MODEL, ROOT
 
 pytestmark = pytest.mark.vllm
 
@@ -119,6 +122,17 @@ def test_with_the_key_the_server_generates(live_server):
         response = requests.post(url + route, json=body, headers=headers, timeout=120)
         assert response.status_code == 200, route
         assert response.json()["usage"]["completion_tokens"] == 1
+
+
+def test_the_key_is_in_its_file_alone_and_in_no_argv(live_server, live_folder):
+    _, key = live_server
+    files = [path for path in live_folder.rglob("*") if path.is_file()]
+    assert any(path.name == "server-0.log" for path in files)
+    (held,) = [path for path in files if key.encode() in path.read_bytes()]
+    assert (held.name, stat.S_IMODE(held.stat().st_mode)) == ("api_key", 0o600)
+    vllm = [process for process in psutil.process_iter(["cmdline"]) if DEMO_MODEL in str(process.info["cmdline"])]
+    assert vllm
+    assert not any(key in str(process.info["cmdline"]) for process in psutil.process_iter(["cmdline"]))
 
 
 def test_odd_pictures_and_too_many_of_them_are_answered_or_named(photographs):

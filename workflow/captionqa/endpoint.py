@@ -81,6 +81,10 @@ def write_key(folder: Path, key: str | None) -> None:
     write_json(folder / KEY_FILE, {"key": key}, mode=0o600)
 
 
+def remove_key(folder: Path) -> None:
+    (folder / KEY_FILE).unlink(missing_ok=True)
+
+
 def reasons(endpoints: Iterable[Endpoint]) -> str:
     """Why servers are gone, for an error message."""
     found = [f"server {endpoint.replica}: {endpoint.reason}" for endpoint in endpoints if endpoint.reason]

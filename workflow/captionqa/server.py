@@ -110,8 +110,9 @@ class Server:
             raise
 
     def stop(self) -> None:
-        """End the servers and wait until they are gone; nothing happens where there are none."""
+        """End the servers, wait until they are gone, and forget their key, which may be the user's own."""
         self._end(self._handles())
+        endpoint.remove_key(self._folder)
 
     def request_stop(self) -> None:
         """Tell the servers to end, without waiting."""
