@@ -19,6 +19,7 @@ FORBIDDEN_ATTRIBUTES = {
     "np.load",
     "subprocess.getoutput",
 }
+FORBIDDEN_KEYWORDS = {"shell", "allow_pickle", "trust_remote_code"}
 
 
 def offences(source):
@@ -31,12 +32,11 @@ def offences(source):
         elif isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             found += [called] if called in FORBIDDEN_CALLS | FORBIDDEN_ATTRIBUTES else []
-            for keyword in node.keywords:
-                if (
-                    keyword.arg in ("shell", "allow_pickle", "trust_remote_code")
-                    and ast.unparse(keyword.value) != "False"
-                ):
-                    found.append(f"{called}({keyword.arg}=...)")
+            found += [
+                f"{called}({keyword.arg}=...)"
+                for keyword in node.keywords
+                if keyword.arg in FORBIDDEN_KEYWORDS and ast.unparse(keyword.value) != "False"
+            ]
     return found
 
 
