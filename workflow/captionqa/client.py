@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -91,14 +91,16 @@ class Client:
             multiplier=settings["backoff_s"], max=MAX_BACKOFF_S, jitter=settings["backoff_s"]
         )
 
-    def ask(self, messages: list[dict[str, Any]], max_tokens: int) -> Answer:
-        """The model's answer to a conversation.
+    def ask(self, messages: Sequence[dict[str, Any]], max_tokens: int, choice: Sequence[str] = ()) -> Answer:
+        """The model's answer to a conversation; with `choice` it is one of these (vLLM's structured outputs).
 
         Raises:
             ItemFailure: request_rejected, server_error, timeout or empty_output, once retrying has not helped.
             ServerDeadError, RunStoppedError: nothing will be answered any more.
         """
         body = {"messages": messages, "max_tokens": max_tokens, **self._sampling}
+        if choice:
+            body["structured_outputs"] = {"choice": list(choice)}
         empty = crashes = 0
 
         def attempt() -> Answer:

@@ -7,7 +7,7 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -17,14 +17,15 @@ from captionqa import endpoint
 from captionqa.chunks import place, question_place
 from captionqa.client import Answer, Client
 from captionqa.errors import ItemFailure, Reason
+from captionqa.fallback import FOLDER, LETTER_TOKENS, letters_to_ask
 from captionqa.files import atomic_writer, json_line, read_json_lines
 from captionqa.images import data_url, locate, read_bytes
 from captionqa.journal import Segment, segment
 from captionqa.lease import LeaseWatch
 from captionqa.pool import Pool
 from captionqa.progress import Progress
-from captionqa.prompts import chat_messages
-from captionqa.settings import fingerprint, image_budget_px
+from captionqa.prompts import chat_messages, letter_messages, question_text
+from captionqa.settings import FALLBACK, answer_fingerprint, fingerprint, image_budget_px
 
 BEAT_S = 0.5
 
@@ -49,16 +50,19 @@ class ChunkJob:
 
 
 class _OpenSegment:
-    """A journal segment that closes itself when the last of its items is done."""
+    """A segment of the journal, and of the fallback's where there is one, that closes when its last item is done."""
 
-    def __init__(self, journal: Segment, items: int):
+    def __init__(self, journal: Segment, fallback: Segment | None, items: int):
         self.journal = journal
+        self.fallback = fallback
         self._left = items
 
     def item_done(self) -> None:
         self._left -= 1
         if self._left == 0:
             self.journal.close()
+            if self.fallback is not None:
+                self.fallback.close()
 
 
 class ChunkRun:
@@ -100,8 +104,13 @@ class ChunkRun:
 
     def _feed(self, index: int, items: list[dict[str, Any]]) -> None:
         """Lock a segment and hand its items to the threads."""
-        journal = Segment(self._job.journal, index, self._fingerprint, wait=self._wait_for_segment)
-        opened = _OpenSegment(journal, len(items))
+        answers = answer_fingerprint(self._job.settings)
+        journal = Segment(self._job.journal, index, answers, wait=self._wait_for_segment)
+        fallback = None
+        if FALLBACK in self._job.settings:
+            folder = self._job.journal.with_name(FOLDER)
+            fallback = Segment(folder, index, self._fingerprint, wait=self._wait_for_segment)
+        opened = _OpenSegment(journal, fallback, len(items))
         for item in items:
             while True:
                 self._beat()
@@ -128,7 +137,7 @@ class ChunkRun:
         while not self._pool.stopped.is_set():
             opened, item = self._work.get()
             try:
-                line, counter = self._one(opened.journal, item)
+                line, counter = self._one(opened, item)
             except ItemFailure as failure:
                 line, counter = {"id": item["id"], "failure": failure.reason, "detail": failure.detail}, "failed"
                 log.warning("%r: %s", item["id"], failure)  # a name may hold a line break
@@ -136,22 +145,46 @@ class ChunkRun:
                 with self._lock:
                     self._error = self._error or error
                 return
-            if "question" in item:
-                line["row"] = {key: value for key, value in item.items() if key != "stamps"}
             with self._lock:
                 self._lines.append(line)
                 setattr(self._progress, counter, getattr(self._progress, counter) + 1)
                 opened.item_done()
 
-    def _one(self, journal: Segment, item: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    def _one(self, opened: _OpenSegment, item: dict[str, Any]) -> tuple[dict[str, Any], str]:
         """The result line of one item and the counter that it goes to; raises ItemFailure."""
         images = [item["id"]] if "images" not in item else item["images"]
-        text = item.get("question", self._job.settings.get("prompt"))
+        settings = self._job.settings
+        question, instruction = item.get("question"), settings.get("instruction")
+        text = settings["prompt"] if question is None else question_text(question, instruction)
         paths = [locate(self._dataset, name, self._roots) for name in images]
         files = [_File(name, path, stamp) for name, path, stamp in zip(images, paths, item["stamps"], strict=True)]
-        known = journal.answers.get(item["id"])
-        if known is not None and known["prompt"] == _digest(text.encode()) and _same_files(known["files"], files):
-            return {"id": item["id"], "answer": known["answer"]}, "reused"
+        counter, answer = "reused", _known(opened.journal, item["id"], text, files)
+        if answer is None:
+            counter, answer = "answered", _plain(self._client.ask(self._messages(text, files), settings["max_tokens"]))
+            self._append(opened.journal, item["id"], text, files, answer)
+        line = {"id": item["id"], "answer": answer}
+        if opened.fallback is not None and (letters := letters_to_ask(question, answer["text"])):
+            line[FALLBACK] = self._letter(opened.fallback, item["id"], text, files, answer["text"], letters)
+        return line, counter
+
+    def _letter(
+        self, journal: Segment, name: str, text: str, files: Sequence["_File"], said: str, letters: str
+    ) -> dict[str, Any]:
+        """The fallback's answer; where there is none its failure, which does not touch the answer."""
+        conversation = f"{text}\0{said}"
+        answer = _known(journal, name, conversation, files)
+        if answer is None:
+            try:
+                messages = letter_messages(self._messages(text, files), said)
+                answer = _plain(self._client.ask(messages, LETTER_TOKENS, choice=letters))
+            except ItemFailure as failure:
+                log.warning("%s, asked for its letter alone: %s", name, failure)
+                return {"failure": failure.reason, "detail": failure.detail}
+            self._append(journal, name, conversation, files, answer)
+        return answer
+
+    def _messages(self, text: str, files: Sequence["_File"]) -> list[dict[str, Any]]:
+        """The conversation that asks about these files; raises ItemFailure."""
         budget_px = image_budget_px(self._job.settings, len(files))
         urls = []
         for file in files:
@@ -160,14 +193,14 @@ class ChunkRun:
             except ItemFailure as failure:
                 raise ItemFailure(failure.reason, f"{file.name!r}: {failure.detail}") from failure
         try:
-            messages = chat_messages(text, urls)
+            return chat_messages(text, urls)
         except ValueError as error:
             raise ItemFailure(Reason.MISSING_IMAGE, str(error)) from error
-        answer = _plain(self._client.ask(messages, self._job.settings["max_tokens"]))
-        line = {"id": item["id"], "prompt": _digest(text.encode()), "files": [file.mark() for file in files]}
+
+    def _append(self, journal: Segment, name: str, text: str, files: Sequence["_File"], answer: dict[str, Any]) -> None:
+        line = {"id": name, "prompt": _digest(text.encode()), "files": [file.mark() for file in files]}
         with self._lock:
             journal.append({**line, "time": round(time.time(), 3), "answer": answer})
-        return {"id": item["id"], "answer": answer}, "answered"
 
     def _write_result(self, started: float) -> None:
         self._lines.sort(key=lambda line: line["id"])
@@ -213,8 +246,15 @@ class _File:
         return self.name == name and (unchanged or _digest(read_bytes(self._path)) == digest)
 
 
-def _same_files(marks: list[list[Any]], files: Iterable[_File]) -> bool:
-    files = list(files)
+def _known(journal: Segment, name: str, text: str, files: Sequence[_File]) -> dict[str, Any] | None:
+    """The journal's answer to this text about these files, if it has one."""
+    line = journal.answers.get(name)
+    if line is not None and line["prompt"] == _digest(text.encode()) and _same_files(line["files"], files):
+        return line["answer"]
+    return None
+
+
+def _same_files(marks: list[list[Any]], files: Sequence[_File]) -> bool:
     return len(marks) == len(files) and all(file.same_as(mark) for file, mark in zip(files, marks, strict=True))
 
 

@@ -39,7 +39,7 @@ class Tally:
         self._rules[record["graded_by"]] += 1
 
     def add_failure(self, row: dict[str, Any], reason: str) -> None:
-        """Count a question that has no answer: wrong in the accuracy over all."""
+        """Count a question that has no result: wrong in the accuracy over all."""
         self._count(row, ["total", "failed"])
         self._reasons[reason] += 1
 
