@@ -101,6 +101,8 @@ def test_each_fault_of_an_image_is_found(look, pictures, ask, finding, spoil):
 QUESTION_FAULTS = {
     "letter out of range": ("ungradable_ground_truth", (CHOICES, "C", ["good.png"])),
     "two letters": ("ungradable_ground_truth", (CHOICES, "A and B", ["good.png"])),
+    "no question": ("invalid_question", (None, "A", ["good.png"])),
+    "no answer and no image": ("invalid_question", (CHOICES, None, None)),
     "a letter without choices": ("no_choices", ("What is it?", r"\boxed{B}", ["good.png"])),
     "more marks than images": ("missing_image", (f"<image><image>{CHOICES}", "A", ["good.png"])),
     "fewer marks than images": ("image_marks", (f"<image>{CHOICES}", "A", ["good.png", "fine.jpg"])),

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from captionqa.grading import ground_truth_letter, ungradable
 from captionqa.images import Header, locate, promised_format, read_header
 from captionqa.layout import Layout
 from captionqa.prompts import IMAGE_MARK
+from captionqa.question_file import INVALID
 from captionqa.questions import LETTERS, parse_choices
 from captionqa.settings import caption_settings, image_budget_px, qa_settings
 
@@ -48,7 +49,14 @@ def audit(config: Mapping[str, Any], layout: Layout, wanted: Iterable[str]) -> F
         table = csv.writer(file, "excel-tab", lineterminator="\n")
         table.writerow(COLUMNS)
         for half in wanted:
-            for found in _HalfAudit(config, layout, half, pool).findings(_items(made, layout, half)):
+            plan = load_plan(layout, half)
+            items = _counted(made, plan.item_lists(layout, half))
+            findings = _HalfAudit(config, layout, half, pool).findings(items)
+            if plan.rows is not None:
+                made.items += plan.invalid_rows
+                rows = read_json_lines(layout.question_rows(plan.rows))
+                findings = chain(findings, chain.from_iterable(map(_graded_findings, rows)))
+            for found in findings:
                 made.add(found)
                 if found.finding not in COUNTED_ONLY:
                     words = found.item, found.finding, EFFECTS[found.finding], found.detail
@@ -107,7 +115,7 @@ class _HalfAudit:
                 if isinstance(known[name], Header):  # what fails is named by the questions on it
                     yield from self._image(name, stamps[name], known[name])
             for row in batch:
-                yield from _row_findings(row, self._max_images)
+                yield from _asked_findings(row, self._max_images)
                 yield from self._same_question(row)
                 yield from self._fitting(row["id"], [(name, known[name]) for name in row["images"]])
 
@@ -172,26 +180,33 @@ class _HalfAudit:
             return name.encode("utf-8", "surrogateescape")
 
 
-def _row_findings(row: Mapping[str, Any], max_images: int | None) -> Iterator[Found]:
-    """What is wrong or odd about a question, its images aside."""
-    choices, images = parse_choices(row["question"]), len(row["images"])
+def _asked_findings(item: Mapping[str, Any], max_images: int | None) -> Iterator[Found]:
+    """What is wrong or odd about a question as it is asked."""
+    marks, images = item["question"].count(IMAGE_MARK), len(item["images"])
+    if marks > images:
+        yield Found(item["id"], Finding.MISSING_IMAGE, f"the text has {marks} {IMAGE_MARK} marks for {images} images")
+    elif marks not in (0, images):
+        yield Found(item["id"], Finding.IMAGE_MARKS, f"the text has {marks} {IMAGE_MARK} marks for {images} images")
+    if max_images is not None and images > max_images:
+        yield Found(item["id"], Finding.TOO_MANY_IMAGES, f"{images}; server.limit_images_per_prompt is {max_images}")
+
+
+def _graded_findings(row: Mapping[str, Any]) -> Iterator[Found]:
+    """What is wrong or odd about a row of the question file as its answer is graded."""
+    if INVALID in row:
+        yield Found(row["id"], Finding.INVALID_QUESTION, row[INVALID])
+        return
+    choices = parse_choices(row["question"])
     if why := ungradable(row["answer"], choices):
         yield Found(row["id"], Finding.UNGRADABLE_GROUND_TRUTH, why)
     elif not choices and ground_truth_letter(row["answer"], LETTERS):
         yield Found(row["id"], Finding.NO_CHOICES, f"the ground truth is {row['answer']!r}")
-    marks = row["question"].count(IMAGE_MARK)
-    if marks > images:
-        yield Found(row["id"], Finding.MISSING_IMAGE, f"the text has {marks} {IMAGE_MARK} marks for {images} images")
-    elif marks not in (0, images):
-        yield Found(row["id"], Finding.IMAGE_MARKS, f"the text has {marks} {IMAGE_MARK} marks for {images} images")
-    if max_images is not None and images > max_images:
-        yield Found(row["id"], Finding.TOO_MANY_IMAGES, f"{images}; server.limit_images_per_prompt is {max_images}")
 
 
-def _items(made: Findings, layout: Layout, half: str) -> Iterator[dict[str, Any]]:
-    """The planned items of one half, counted, and told of now and then."""
-    plan, told = load_plan(layout, half), time.monotonic()
-    for path in plan.item_lists(layout, half):
+def _counted(made: Findings, item_lists: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """The planned items, counted, and told of now and then."""
+    told = time.monotonic()
+    for path in item_lists:
         for item in read_json_lines(path):
             made.items += 1
             if time.monotonic() - told >= SAY_INTERVAL_S:

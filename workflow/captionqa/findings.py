@@ -18,9 +18,10 @@ class Finding(StrEnum):
     UNREADABLE_IMAGE = "unreadable_image"
     IMAGE_TOO_LARGE = "image_too_large"
     PATH_OUTSIDE_DATASET = "path_outside_dataset"
+    INVALID_QUESTION = "invalid_question"
+    UNGRADABLE_GROUND_TRUTH = "ungradable_ground_truth"
     TOO_MANY_IMAGES = "too_many_images"
     STRIP_IMAGE = "strip_image"
-    UNGRADABLE_GROUND_TRUTH = "ungradable_ground_truth"
     NO_CHOICES = "no_choices"
     IMAGE_MARKS = "image_marks"
     DUPLICATE_QUESTION = "duplicate_question"
@@ -38,9 +39,10 @@ EFFECTS = {
     Finding.UNREADABLE_IMAGE: _FAILS,
     Finding.IMAGE_TOO_LARGE: _FAILS,
     Finding.PATH_OUTSIDE_DATASET: _FAILS,
+    Finding.INVALID_QUESTION: _FAILS,
+    Finding.UNGRADABLE_GROUND_TRUTH: "asks, and fails it when it is graded",
     Finding.TOO_MANY_IMAGES: "asks, and the server rejects it",
     Finding.STRIP_IMAGE: "asks, and a model that takes no such shape, as Qwen's, rejects it",
-    Finding.UNGRADABLE_GROUND_TRUTH: "counts it as wrong whatever the answer is",
     Finding.NO_CHOICES: "compares the whole answer with the letter",
     Finding.IMAGE_MARKS: "puts the images without a mark first",
     Finding.DUPLICATE_QUESTION: "gives each its own result",
