@@ -433,7 +433,7 @@ def test_lines_of_questions_are_answers_and_failures_alone(images, server, run, 
     ask_questions(("q1", "What?\nA. x\nB. y", ["a.png"]), ("q2", "What?", ["none.png"]))
     result = run("qa")
     assert result.failures == {"q2": "missing_image"}
-    assert result.lines["q1"].keys() == {"id", "answer"}
+    assert result.lines["q1"].keys() == {"id", "answer", "files"}
     assert result.lines["q2"].keys() == {"id", "failure", "detail"}
 
 
@@ -697,3 +697,13 @@ def test_the_audit_tells_every_failure_beforehand_and_no_other(
     failures = run(half, changes=changes).failures
     assert dict(zip(rows["item"], rows["finding"], strict=True)) == failures
     assert len(failures) == (4 if half == "captions" else 5)
+
+
+def test_a_result_tells_the_contents_that_it_is_about_known_or_asked(images, server, run):
+    images.add("a.png", "b.png")
+    first = {name: line["files"] for name, line in run().lines.items()}
+    assert {name: line["files"] for name, line in run().lines.items()} == first
+    os.utime(images.path / "a.png", ns=(1, 1))
+    assert {name: line["files"] for name, line in run().lines.items()} == first
+    (images.path / "a.png").write_bytes((images.path / "b.png").read_bytes())
+    assert run().lines["a.png"]["files"] == first["b.png"] != first["a.png"]

@@ -121,7 +121,7 @@ def test_a_healthy_server_is_published_and_taken_down_when_told_to_stop(ready, g
     entry, server = supervised.endpoint, supervised.server()
     assert (entry.model, entry.request_id, entry.settings) == ("tiny", "request", "settings")
     assert (entry.pid, entry.job, entry.host) == (supervised.process.pid, None, socket.gethostname())
-    assert entry.versions == {"vllm": "stand-in"}
+    assert entry.versions["vllm"] == "stand-in"
     assert requests.get(f"{entry.url}/v1/models", timeout=20).status_code == 401
     with_key = requests.get(f"{entry.url}/v1/models", headers={"Authorization": f"Bearer {KEY}"}, timeout=20)
     assert with_key.json()["data"][0]["id"] == "tiny"

@@ -84,6 +84,13 @@ def test_the_demo_answers_are_right_and_add_up(demo):
     assert {record["num_images"] for record in results.values()} == {1, 2}
 
 
+def test_the_demo_tells_the_versions_that_made_it(demo):
+    (server,) = demo.captions("simple", "_provenance")["servers"]
+    assert server["versions"]["vllm"][0].isdigit()
+    assert server["versions"]["model_revision"].startswith("local-")
+    assert "--max-model-len" in server["argv"]
+
+
 def test_the_demo_shows_its_summary_and_leaves_no_process(demo):
     assert "60 captions SIMPLE" in demo.printed
     assert "accuracy" in demo.printed
@@ -99,6 +106,8 @@ def test_every_photograph_comes_through(photographs):
     assert len(images) >= 20
     assert failures == {}
     assert set(captions) == images
+    (server,) = photographs.captions("simple", "_provenance")["servers"]
+    assert server["versions"]["model_root"] == photographs.config["models"][DEMO_MODEL]["path"]
 
 
 def test_every_generating_route_refuses_without_the_key(live_server):

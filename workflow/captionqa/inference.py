@@ -162,7 +162,7 @@ class ChunkRun:
         if answer is None:
             counter, answer = "answered", _plain(self._client.ask(self._messages(text, files), settings["max_tokens"]))
             self._append(opened.journal, item["id"], text, files, answer)
-        line = {"id": item["id"], "answer": answer}
+        line = {"id": item["id"], "answer": answer, "files": [file.digest for file in files]}
         if opened.fallback is not None and (letters := letters_to_ask(question, answer["text"])):
             line[FALLBACK] = self._letter(opened.fallback, item["id"], text, files, answer["text"], letters)
         return line, counter
@@ -223,27 +223,30 @@ class ChunkRun:
 
 
 class _File:
-    """An image file of an item, hashed when it is read."""
+    """An image file of an item; its content's digest is known once it was read or found in the journal."""
 
     def __init__(self, name: str, path: Path, stamp: list[int] | None):
         self.name = name
         self.stamp = stamp
         self._path = path
-        self._digest: str | None = None
+        self.digest: str | None = None
 
     def read(self) -> bytes:
         data = read_bytes(self._path)
-        self._digest = _digest(data)
+        self.digest = _digest(data)
         return data
 
     def mark(self) -> list[Any]:
         """Name, stamp and content digest, as the journal keeps them."""
-        return [self.name, self.stamp, self._digest]
+        return [self.name, self.stamp, self.digest]
 
     def same_as(self, mark: list[Any]) -> bool:
         name, stamp, digest = mark
+        if self.name != name:
+            return False
         unchanged = self.stamp is not None and self.stamp == stamp
-        return self.name == name and (unchanged or _digest(read_bytes(self._path)) == digest)
+        self.digest = digest if unchanged else _digest(read_bytes(self._path))
+        return self.digest == digest
 
 
 def _known(journal: Segment, name: str, text: str, files: Sequence[_File]) -> dict[str, Any] | None:

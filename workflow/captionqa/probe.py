@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import requests
 
@@ -40,16 +41,15 @@ class Probe:
 
     def serves(self, model: str) -> None:
         """Check that the server lists the model by this name."""
-        try:
-            listed = [entry["id"] for entry in self._get("/v1/models").json()["data"]]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ServerError(
-                f"{self._url}/v1/models is not a list of models; is an OpenAI-compatible server there?"
-            ) from error
+        listed = [entry["id"] for entry in self._models()]
         if model not in listed:
             raise ServerError(
                 f"{self._url} serves {', '.join(map(repr, listed))}, not {model!r}; set served_model_name to match."
             )
+
+    def root(self, model: str) -> str | None:
+        """What the server says that it loaded the model of this name from: a folder or a hub id."""
+        return next((entry.get("root") for entry in self._models() if entry["id"] == model), None)
 
     def answers(self, model: str) -> None:
         """Check that one token comes back for a chat message."""
@@ -75,6 +75,14 @@ class Probe:
         if running is None or written is None:
             return None
         return Load(running, written + (_metric(text, "vllm:prompt_tokens_total") or 0.0))
+
+    def _models(self) -> list[dict[str, Any]]:
+        try:
+            return [{**entry, "id": entry["id"]} for entry in self._get("/v1/models").json()["data"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ServerError(
+                f"{self._url}/v1/models is not a list of models; is an OpenAI-compatible server there?"
+            ) from error
 
     def _get(self, path: str) -> requests.Response:
         return self._request("GET", path, TIMEOUT_S)

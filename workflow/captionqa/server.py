@@ -182,7 +182,7 @@ class Server:
             state=State.READY,
             url=url,
             host=socket.gethostname(),
-            versions={"vllm": probe.version() or "unknown"},
+            versions={"vllm": probe.version() or "unknown", "model_root": probe.root(self._served_name) or "unknown"},
         )
         ready.publish(self._folder)
         return ready

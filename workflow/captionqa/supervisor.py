@@ -31,6 +31,7 @@ from captionqa.errors import CaptionqaError, ServerError
 from captionqa.files import read_json
 from captionqa.lease import LeaseWatch
 from captionqa.probe import Aside, Load, Patience, Probe
+from captionqa.revision import model_revision
 
 REQUEST_FILE = "request.json"
 POLL_S = 0.5
@@ -173,11 +174,16 @@ class Supervisor:
         self._ever_answered |= self._answered
         if outcome is None:
             self._endpoint.state, self._endpoint.reason = State.READY, None
-            self._endpoint.versions = {"vllm": probe.version() or "unknown"}
+            self._endpoint.versions = {"vllm": probe.version() or "unknown"} | self._revision()
             self._endpoint.publish(self._folder)
             self._say(f"healthy at {self._endpoint.url}")
             outcome = self._watch(probe)
         return outcome
+
+    def _revision(self) -> dict[str, str]:
+        environment = {**os.environ, **self._settings["env"]}
+        found = model_revision(self._request["model_path"], self._settings["extra_args"], environment)
+        return {"model_revision": found} if found else {}
 
     def _wait_until_healthy(self, probe: Probe) -> Outcome | None:
         deadline = time.monotonic() + self._settings["start_timeout_s"]
