@@ -3,10 +3,12 @@
 import csv
 import subprocess
 import sys
+from collections import Counter
 
 import pandas as pd
 import pytest
 import yaml
+from captionqa import audit as audit_module
 from captionqa.audit import run_audit
 from captionqa.errors import InputError
 from captionqa.findings import EFFECTS, Finding
@@ -189,3 +191,15 @@ def test_the_audit_is_a_command(look, pictures, raw_config, tmp_path, workflow_f
         assert done.returncode == code, done.stderr
         assert "1 unreadable_image" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_what_is_found_does_not_depend_on_how_many_are_looked_at_at_a_time(look, pictures, ask, monkeypatch):
+    copies = [f"copy{number}.png" for number in range(5)]
+    for name in copies:
+        pictures.write(name, (pictures.path / "good.png").read_bytes())
+    ask(*((name, CHOICES, "C", [copies[number % 2]]) for number, name in enumerate(copies)))
+    first = look()
+    counts = Counter(finding for _, _, finding in first)
+    assert counts == {"duplicate_image": 6, "duplicate_question": 3, "ungradable_ground_truth": 5}
+    monkeypatch.setattr(audit_module, "BATCH_ITEMS", 1)
+    assert look() == first

@@ -17,6 +17,17 @@ from captionqa.settings import fingerprint
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+PLAN = """
+import sys
+from pathlib import Path
+from captionqa.chunks import plan_captions
+from captionqa.errors import InputError
+from captionqa.layout import Layout
+try:
+    plan_captions(Path(sys.argv[1]), 4, Layout(sys.argv[2], "tiny"))
+except InputError as error:
+    print(error)
+"""
 NAMES = [f"sub{number % 3}/image{number}.png" for number in range(40)]
 
 
@@ -378,3 +389,16 @@ def test_a_million_questions_are_planned_in_even_chunks(tmp_path, images, layout
     assert max(counts) < 2 * number / 512
     listed = sum(Path(path).read_bytes().count(b"\n") for path in made.item_lists(layout, "qa"))
     assert listed == number
+
+
+def test_a_folder_without_permission_to_read_stops_the_plan_with_one_sentence(
+    images, layout, start_python, without_privileges
+):
+    images.add("a.png", "closed/b.png")
+    (images.path / "closed").chmod(0)
+    process = start_python(without_privileges + PLAN, images.path, layout.output_dir)
+    said, errors = process.communicate()
+    (images.path / "closed").chmod(0o700)
+    assert said.strip() == (
+        f"captions.dataset_path: the folder {images.path / 'closed'} cannot be read: Permission denied."
+    ), errors

@@ -36,14 +36,6 @@ with open(sys.argv[1], "rb") as file:
     job = pickle.load(file)
 ChunkRun(job).run()
 """
-#: Root reads every file; here the process begins anew as one that reads only what its mode lets it.
-WITHOUT_PRIVILEGES = """
-import os, sys
-if os.geteuid() == 0 and "AS_ANYBODY" not in os.environ:
-    privileges = "-dac_override,-dac_read_search"
-    os.environ["AS_ANYBODY"] = "1"
-    os.execvp("setpriv", ["setpriv", "--bounding-set", privileges, *sys.orig_argv])
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -566,14 +558,16 @@ def test_an_image_that_vanished_after_the_listing_is_a_missing_image(images, ser
     assert len([line for line in lines if "answer" in line]) == len(NAMES) - 1
 
 
-def test_an_image_without_permission_to_read_is_unreadable(images, server, jobs, start_python, tmp_path, ask_questions):
+def test_an_image_without_permission_to_read_is_unreadable(
+    images, server, jobs, start_python, tmp_path, ask_questions, without_privileges
+):
     images.add("a.png", "b.png", "closed/c.png")
     ask_questions(("q1", "What?", ["a.png"]), ("q2", "What?", ["b.png"]), ("q3", "What?", ["closed/c.png"]))
     (job,) = jobs("qa")
     (images.path / "b.png").chmod(0)
     (images.path / "closed").chmod(0)
     (tmp_path / "job.pickle").write_bytes(pickle.dumps(job))
-    process = start_python(WITHOUT_PRIVILEGES + RUN, tmp_path / "job.pickle")
+    process = start_python(without_privileges + RUN, tmp_path / "job.pickle")
     _, said = process.communicate()
     (images.path / "closed").chmod(0o700)
     assert process.returncode == 0, said
