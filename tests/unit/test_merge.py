@@ -6,6 +6,7 @@ import pytest
 from captionqa.errors import ResultError, TooManyFailuresError
 from captionqa.files import json_line, read_json, write_json
 from captionqa.merge import check_failures, merge_captions, merge_qa
+from captionqa.metrics import wilson_interval
 from captionqa.settings import caption_settings, fingerprint, qa_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -366,6 +367,30 @@ def test_metrics_count_the_rules_of_all_records(chunk, answers, asked):
         "q4": "letter",
     }
     assert made.metrics["graded_by"] == {"cue": 1, "letter": 2, "none": 1}
+
+
+def test_a_fallback_is_reported_apart_and_makes_no_answer_right(chunk, answers, asked):
+    unsure = [
+        answered(qid, "Red or blue.") | {"fallback": {"text": letter}} for qid, letter in (("q1", "A"), ("q2", "B"))
+    ]
+    refused = answered("q3", "Red or blue.") | {"fallback": {"failure": "request_rejected", "detail": "no"}}
+    sure = answered("q4", "The answer is A.") | {"fallback": {"text": "B"}}
+    rows, lines = [row(f"q{number}") for number in range(1, 5)], [*unsure, refused, sure]
+    without = answers(rows, chunk(asked, lines)).metrics
+    asked["fallback"] = "Which option is it?"
+    made = answers(rows, chunk(asked, lines))
+    assert made.metrics["fallback"] == {
+        "asked": 3,
+        "answered": 2,
+        "correct": 1,
+        "overall_accuracy_with_fallback": 0.5,
+        "overall_accuracy_with_fallback_interval_95": wilson_interval(2, 4),
+    }
+    assert made.metrics == without | {"fallback": made.metrics["fallback"]}
+    assert (without["correct_answers"], without["unparsed_answers"]) == (1, 3)
+    found = {qid: (record.get("fallback_letter"), record["is_correct"]) for qid, record in made.results.items()}
+    assert found == {"q1": ("A", False), "q2": ("B", False), "q3": (None, False), "q4": (None, True)}
+    assert "fallback_letter" not in made.results["q4"]
 
 
 def test_a_first_grading_flips_nothing(chunk, answers, asked, caplog):

@@ -79,7 +79,7 @@ def test_a_row_that_cannot_be_asked_is_a_named_failure_and_the_rest_goes_on(comp
     questions.to_parquet(path)
     completed.config["client"]["max_failed_fraction"] = 0.5
     completed.forget_requests()
-    completed.run()
+    assert "4 questions in 2 chunks (2 more are invalid)" in completed.run()
     assert completed.requests() == []
     assert {qid: failure["reason"] for qid, failure in completed.qa("failures").items()} == {
         "q1": "invalid_question",
@@ -88,6 +88,10 @@ def test_a_row_that_cannot_be_asked_is_a_named_failure_and_the_rest_goes_on(comp
     }
     assert set(completed.qa("results")) == {"q0", "q4", "q5"}
     assert completed.qa("metrics")["total_questions"] == 6
+    said = completed.forget("retry-failed")
+    assert "0 failed items will be asked again" in said
+    assert "Not asked again: 2 invalid_question, 1 ungradable_ground_truth" in said
+    assert completed.plan() == {}
 
 
 def test_changed_max_tokens_asks_for_all_captions_and_no_question(completed):

@@ -14,6 +14,7 @@ from captionqa.question_file import INVALID
 from captionqa.questions import parse_choices
 from captionqa.regrade import LastGrading, flips_line, grading, verdict
 from captionqa.results import ChunkResults
+from captionqa.settings import FALLBACK
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +92,7 @@ def merge_qa(
         metrics = {
             "model": settings["model"],
             **tally.metrics(),
+            **(tally.fallback_metrics() if FALLBACK in settings else {}),
             "question_path": question_path,
             "dataset_path": dataset_path,
             "server_url": answered_by[0]["url"] if answered_by else None,
@@ -117,12 +119,13 @@ def qa_record(row: Mapping[str, Any], line: Mapping[str, Any] | None) -> dict[st
     if fault := ungradable(row["answer"], choices):
         raise ItemFailure(Reason.UNGRADABLE_GROUND_TRUTH, fault)
     graded = grade(answer["text"], row["answer"], choices)
-    return {
+    gt_letter = ground_truth_letter(row["answer"], choices)
+    record = {
         "qid": row["id"],
         "question": row["question"],
         "choices": choices,
         "gt_answer": row["answer"],
-        "gt_letter": ground_truth_letter(row["answer"], choices),
+        "gt_letter": gt_letter,
         "predicted_letter": graded.predicted_letter,
         "model_output": answer["text"],
         "is_correct": graded.is_correct,
@@ -135,6 +138,11 @@ def qa_record(row: Mapping[str, Any], line: Mapping[str, Any] | None) -> dict[st
         "refused": graded.refused,
         "truncated": answer["finish_reason"] == "length",
     }
+    if gt_letter and not graded.parsed and FALLBACK in line:
+        # it was allowed letters alone, so there is nothing to read; None where it failed
+        letter = line[FALLBACK].get("text", "").strip() or None
+        record |= {"fallback_letter": letter, "fallback_is_correct": letter == gt_letter}
+    return record
 
 
 def _joined(
