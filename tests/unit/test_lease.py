@@ -211,6 +211,16 @@ def test_without_a_lease_the_run_ends_after_the_same_time(server_folder, eventua
     assert eventually(LeaseWatch(server_folder, 0.1).over, "the end of the lease")
 
 
+def test_a_lease_that_cannot_be_read_stands_still(server_folder, path, write_lease, eventually):
+    write_lease()
+    watch = LeaseWatch(server_folder, 0.2)
+    assert watch.over() is None
+    path.unlink()
+    path.mkdir()
+    assert watch.over() is None
+    assert "no sign of life" in eventually(watch.over, "the end of the lease")
+
+
 def test_a_process_is_the_same_by_pid_and_start():
     me = psutil.Process()
     assert same_process(me.pid, me.create_time())

@@ -112,7 +112,9 @@ class LeaseWatch:
 
     def over(self) -> str | None:
         """Why the run is over, or None while it goes on."""
-        lease = read_json(self._path)
+        lease = None
+        with suppress(OSError):  # of a flickering disk: as good as a counter that stands still
+            lease = read_json(self._path)
         # an earlier run's lease is one that a network file system still shows on this machine
         if lease is not None and lease["run_id"] >= (self._own or ""):
             if lease["state"] == "released":
