@@ -56,10 +56,13 @@ def test_with_the_key_of_an_earlier_server_none_is_started(server_folder, ask):
     assert request.wait_for(server_folder, "wanted") is None
 
 
-def test_a_request_that_cannot_be_read_asks_for_nothing_else(server_folder, ask):
-    assert request.asked_for(server_folder) is None
-    (server_folder / request.FILE_NAME).mkdir()
-    assert request.asked_for(server_folder) is None
-    (server_folder / request.FILE_NAME).rmdir()
+def test_only_another_request_supersedes_one(server_folder, ask):
+    path = server_folder / request.FILE_NAME
+    assert not request.superseded(server_folder, "wanted")
+    path.mkdir()
+    assert not request.superseded(server_folder, "wanted")
+    path.rmdir()
     ask("wanted", "key")
-    assert request.asked_for(server_folder) == "wanted"
+    assert not request.superseded(server_folder, "wanted")
+    ask("another", "key")
+    assert request.superseded(server_folder, "wanted")

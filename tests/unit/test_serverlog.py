@@ -18,8 +18,8 @@ def log(tmp_path):
 def printed(log, code):
     """Let a child print into the log to its end; returns how it ended."""
     child = start_child([sys.executable, "-c", code], dict(os.environ))
-    log.follow(child.stdout).join()
-    return child.wait()
+    log.follow(child.stdout).join(60)
+    return child.wait(60)
 
 
 def test_what_the_server_prints_and_the_supervisor_says_goes_to_the_end_of_the_log(log):

@@ -15,12 +15,12 @@ TIMEOUT_S = 90.0
 POLL_S = 0.5
 
 
-def asked_for(folder: Path) -> str | None:
-    """The id of the server that is asked for now; None while that cannot be read."""
+def superseded(folder: Path, wanted: str) -> bool:
+    """Whether a server of another id is asked for now; a file that is out of sight for a while does not say so."""
     with suppress(OSError):
         request = read_json(folder / FILE_NAME)
-        return request and request["request_id"]
-    return None
+        return request is not None and request["request_id"] != wanted
+    return False
 
 
 def key_digest(key: str) -> str:

@@ -139,9 +139,8 @@ class Supervisor:
                 else Outcome("its job's time limit is near, and it is not healthy yet; raise runtime", Next.NOTHING)
             )
         else:
-            self._told = Outcome(
-                f"it was stopped by {signal.Signals(number).name}", Next.SLURM if self._job else Next.NOTHING
-            )
+            following = Next.SLURM if self._job else Next.NOTHING
+            self._told = Outcome(f"it was stopped by {signal.Signals(number).name}", following)
 
     def _serve(self) -> Outcome:
         """Start one generation and watch it to its end."""
@@ -236,7 +235,7 @@ class Supervisor:
                 return self._told
             if reason := self._lease.over():
                 return Outcome(reason, Next.NOTHING)
-            if request.asked_for(self._folder) not in (self._endpoint.request_id, None):
+            if request.superseded(self._folder, self._endpoint.request_id):
                 return Outcome(ANOTHER_REQUEST, Next.NOTHING)
             code = self._child.poll()
             if code is not None:
@@ -262,10 +261,7 @@ class Supervisor:
                 self._endpoint.generation += 1
         self._log.say(f"stopping: {outcome.reason}")
         try:
-            if request.asked_for(self._folder) in (
-                self._endpoint.request_id,
-                None,
-            ):  # else the file is another server's
+            if not request.superseded(self._folder, self._endpoint.request_id):  # else the file is another server's
                 self._publish()
         finally:
             if self._child is not None:
