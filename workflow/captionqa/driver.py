@@ -20,6 +20,7 @@ from captionqa.layout import Layout
 from captionqa.lease import RUN_VARIABLE, LeaseKeeper
 from captionqa.progress import duration, progress_line, totals
 from captionqa.server import Server
+from captionqa.troubles import restarts
 
 PROGRESS_INTERVAL_S = 10.0
 WATCH_INTERVAL_S = 5.0
@@ -189,12 +190,7 @@ def summary(config: Mapping[str, Any], layout: Layout, seconds: float) -> str:
             f"{metrics['total_questions']}; 95 % interval {low:.1%} to {high:.1%})  {layout.qa('metrics')}"
         )
         rows += _failures(_counts(layout.qa("provenance")), layout.qa("failures"))
-    return "\n".join(rows)
-
-
-def errors(layout: Layout) -> list[str]:
-    """What the failed jobs of this run had to say."""
-    return [stored["error"] for file in sorted(layout.errors.glob("*.json")) if (stored := read_json(file))]
+    return "\n".join([*rows, *(f"  {row}" for row in restarts(layout))])
 
 
 def _counts(path: str) -> dict[str, Any] | None:

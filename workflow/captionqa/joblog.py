@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from captionqa.errors import CaptionqaError, RunStoppedError
@@ -37,10 +37,12 @@ def job_log(path: str, name: str, layout: Layout, echo: bool = False) -> Iterato
         known = isinstance(error, CaptionqaError)
         text = str(error) if known else f"{type(error).__name__}: {error}"
         logging.getLogger(__name__).error("%s", text, exc_info=not known)
-        sentence = f"{name} failed: {text.splitlines()[0]}\n  log: {path}"
+        reason = text.splitlines()[0]
+        sentence = f"{name} failed: {reason}\n  log: {path}"
         if Path(layout.server_log()).exists():
             sentence += f"\n  server's log: {layout.server_log()}"
-        write_json(error_file, {"error": sentence})
+        with suppress(OSError):  # on a full disk it is said now and not again at the end
+            write_json(error_file, {"error": sentence, "name": name, "reason": reason, "log": path})
         if not echo:
             print(f"captionqa: {sentence}", file=sys.stderr, flush=True)
         sys.exit(1)

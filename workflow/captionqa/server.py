@@ -66,9 +66,9 @@ class Server:
             return adopted
         self.stop()
         (self._folder / STOPPING_FILE).unlink(missing_ok=True)
+        endpoint.remove_all(self._folder)
         command.resolve(self._server["command"])
         command.check_build(self._server, self._launcher.gpus)
-        endpoint.remove_all(self._folder)
         key = secrets.token_urlsafe(32)
         endpoint.write_key(self._folder, key)
         wanted = uuid.uuid4().hex
