@@ -224,6 +224,30 @@ def test_a_lease_that_cannot_be_read_stands_still(server_folder, path, write_lea
     assert "no sign of life" in eventually(watch.over, "the end of the lease")
 
 
+@pytest.mark.parametrize("ending", ["released", "taken over", "told"])
+def test_a_job_that_waits_for_something_else_ends_with_its_run(
+    server_folder, path, keeper, start_python, tmp_path, ending
+):
+    os.mkfifo(tmp_path / "pipe")
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom captionqa import lease\nlease.LOOK_S = 0.05\n"
+        "lease.end_with_run(Path(sys.argv[1]))\nprint('waits', flush=True)\nopen(sys.argv[2])"
+    )
+    environment = {lease.RUN_VARIABLE: keeper.run_id}
+    process = start_python(code, server_folder, tmp_path / "pipe", **environment)
+    assert process.stdout.readline() == "waits\n"
+    time.sleep(0.2)
+    assert process.poll() is None
+    if ending == "told":
+        process.terminate()
+    elif ending == "released":
+        keeper.release()
+    else:
+        write_json(path, read_json(path) | {"run_id": f"{keeper.run_id}-next"})
+    assert process.wait(20) == 1
+    assert "RunStoppedError" in process.stderr.read()
+
+
 def test_a_process_is_the_same_by_pid_and_start():
     me, started = os.getpid(), process_start(os.getpid())
     assert same_process(me, started)

@@ -1,5 +1,6 @@
 """A job's log, and what becomes of its errors: one sentence on the terminal, the rest in the log."""
 
+import errno
 import logging
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from captionqa.errors import CaptionqaError, RunStoppedError
 from captionqa.files import write_json
 from captionqa.layout import Layout
 
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
@@ -25,6 +27,7 @@ def job_log(path: str, name: str, layout: Layout, echo: bool = False) -> Iterato
         terminal = logging.StreamHandler(sys.stderr)
         terminal.setFormatter(logging.Formatter("captionqa: %(message)s"))
         handlers.append(terminal)
+    logging.raiseExceptions = False  # a full disk costs lines of the log, and no more words on the terminal
     logging.basicConfig(level=logging.INFO, format=FORMAT, handlers=handlers)
     error_file = layout.errors / f"{name.replace(' ', '_').replace('/', '_')}.json"
     try:
@@ -36,6 +39,8 @@ def job_log(path: str, name: str, layout: Layout, echo: bool = False) -> Iterato
     except Exception as error:
         known = isinstance(error, CaptionqaError)
         text = str(error) if known else f"{type(error).__name__}: {error}"
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            text = f"{error.strerror}; make room in {layout.output_dir} and run the same command again"
         logging.getLogger(__name__).error("%s", text, exc_info=not known)
         reason = text.splitlines()[0]
         sentence = f"{name} failed: {reason}\n  log: {path}"

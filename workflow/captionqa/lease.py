@@ -5,7 +5,9 @@ with their own clock how long the counter has stood still.
 """
 
 import fcntl
+import math
 import os
+import signal
 import socket
 import threading
 import time
@@ -21,6 +23,8 @@ FILE_NAME = "lease.json"
 #: The environment variable by which the driver's jobs know which run they belong to.
 RUN_VARIABLE = "CAPTIONQA_RUN"
 BEAT_S = 2.0
+#: How often a job that needs no server looks whether its run goes on.
+LOOK_S = 1.0
 #: A dry run or a second driver cannot wait to see a counter move; a lease of another host counts as live this long,
 #: and longer while its lock is seen to be held.
 FOREIGN_LEASE_S = 600.0
@@ -134,6 +138,27 @@ class LeaseWatch:
         """Raise RunStoppedError when the run is over."""
         if reason := self.over():
             raise RunStoppedError(f"{reason}; finished answers are kept, run the same command again to go on.")
+
+
+def end_with_run(folder: Path) -> None:
+    """Raise RunStoppedError in this process's main thread once its run is over, wherever it waits or works.
+
+    For jobs that need no server: none of a run before may still write when the next one does.
+    """
+    watch = LeaseWatch(folder, math.inf)
+
+    def stop(number: int, frame: object) -> None:
+        watch.check()
+        raise RunStoppedError("the job was told to stop.")
+
+    def look() -> None:
+        while True:  # again and again: a library may pass over the first
+            time.sleep(LOOK_S)
+            if watch.over():
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, stop)
+    threading.Thread(target=look, daemon=True, name="run").start()
 
 
 def holder(folder: Path) -> dict[str, Any] | None:
