@@ -19,6 +19,14 @@ class ServerError(CaptionqaError):
     """The model server cannot be used."""
 
 
+class ForeignServerError(ServerError):
+    """What answers on the server's port is not the server that was started there."""
+
+
+class WrongModelError(ServerError):
+    """The server serves another model."""
+
+
 class ServerStartError(ServerError):
     """The server did not become healthy."""
 

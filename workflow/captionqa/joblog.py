@@ -1,15 +1,17 @@
 """A job's log, and what becomes of its errors: one sentence on the terminal, the rest in the log."""
 
+import errno
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from captionqa.errors import CaptionqaError, RunStoppedError
 from captionqa.files import write_json
 from captionqa.layout import Layout
 
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
@@ -26,6 +28,7 @@ def job_log(path: str, name: str, layout: Layout, echo: bool = False) -> Iterato
         terminal = logging.StreamHandler(sys.stderr)
         terminal.setFormatter(logging.Formatter("captionqa: %(message)s"))
         handlers.append(terminal)
+    logging.raiseExceptions = False  # a full disk costs lines of the log, and no more words on the terminal
     logging.basicConfig(level=logging.INFO, format=FORMAT, handlers=handlers)
     error_file = layout.errors / f"{name.replace(' ', '_').replace('/', '_')}.json"
     try:
@@ -37,11 +40,15 @@ def job_log(path: str, name: str, layout: Layout, echo: bool = False) -> Iterato
     except Exception as error:
         known = isinstance(error, CaptionqaError)
         text = str(error) if known else f"{type(error).__name__}: {error}"
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            text = f"{error.strerror}; make room in {layout.output_dir} and run the same command again"
         logging.getLogger(__name__).error("%s", text, exc_info=not known)
-        sentence = f"{name} failed: {text.splitlines()[0]}\n  log: {path}"
+        reason = text.splitlines()[0]
+        sentence = f"{name} failed: {reason}\n  log: {path}"
         if Path(layout.server_log()).exists():
             sentence += f"\n  server's log: {layout.server_log()}"
-        write_json(error_file, {"error": sentence})
+        with suppress(OSError):  # on a full disk it is said now and not again at the end
+            write_json(error_file, {"error": sentence, "name": name, "reason": reason, "log": path})
         if not echo:
             print(f"captionqa: {sentence}", file=sys.stderr, flush=True)
         sys.exit(1)

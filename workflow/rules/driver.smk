@@ -83,7 +83,8 @@ def print_summary():
 
 
 def print_errors():
-    from captionqa.driver import errors, say
+    from captionqa.driver import say
+    from captionqa.troubles import errors
 
     for text in errors(RUN_LAYOUT):
         say(text)
