@@ -15,13 +15,6 @@ pytestmark = pytest.mark.slow
 USERS_KEY = "sk-the-users-own-key-0123456789"
 
 
-def files_with(secret, folder):
-    """The files below a folder that hold a secret, Snakemake's own and hidden ones included."""
-    files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
-    assert any(".snakemake" in path.parts for path in files)
-    return [path.relative_to(folder) for path in files if secret.encode() in path.read_bytes()]
-
-
 def arguments():
     """The command lines of all processes of this machine."""
     found = []
@@ -33,15 +26,15 @@ def arguments():
     return found
 
 
-def run_and_look(project, key_file):
+def run_and_look(project):
     """Run the workflow, look into all its files while its requests wait for answers, and return its key."""
     project.faults(delay_s=2)
     driver = project.start("--verbose")
     project.wait_for(lambda: len(project.requests()) > 2)
-    key = json.loads(key_file.read_text())["key"]
+    key = json.loads(project.key_file.read_text())["key"]
     assert len(key) > 20
-    assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
-    assert files_with(key, project.folder) == [key_file.relative_to(project.folder)]
+    assert stat.S_IMODE(project.key_file.stat().st_mode) == 0o600
+    assert project.files_with(key) == [project.key_file]
     assert not any(key in argument for argument in arguments())
     project.faults()
     assert driver.wait(120) == 0, project.printed()
@@ -49,9 +42,8 @@ def run_and_look(project, key_file):
 
 
 def test_only_the_key_file_holds_the_runs_key_and_only_while_it_runs(project):
-    key_file = project.out / "work" / MODEL / "server" / "api_key"
-    key = run_and_look(project, key_file)
-    assert files_with(key, project.folder) == []
+    key = run_and_look(project)
+    assert project.files_with(key) == []
     assert "--trust-remote-code" not in json.dumps(project.captions("simple", "_provenance"))
 
 
@@ -74,6 +66,6 @@ def users_server(project):
 def test_the_users_key_of_an_existing_server_is_in_no_other_file_either(project, users_server, monkeypatch):
     monkeypatch.setenv("USERS_KEY", USERS_KEY)
     project.config["models"][MODEL] |= {"url": users_server, "api_key_env": "USERS_KEY"}
-    assert run_and_look(project, project.out / "work" / MODEL / "server" / "api_key") == USERS_KEY
-    assert files_with(USERS_KEY, project.folder) == []
+    assert run_and_look(project) == USERS_KEY
+    assert project.files_with(USERS_KEY) == []
     assert len(project.captions("simple")) == 10

@@ -9,6 +9,7 @@ localrules:
 rule audit:
     log:
         f"{RUN_LAYOUT.logs}/audit.log",
+    retries: 0
     conda:
         "../../environment.yml"
     script:
