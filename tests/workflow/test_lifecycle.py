@@ -197,10 +197,8 @@ def test_a_full_disk_ends_the_run_in_words_and_with_room_the_next_run_asks_only_
         filler.write_bytes(bytes(8 * 2**20))
     assert driver.wait(60) != 0
     project.wait_for(lambda: not project.processes())
-    assert (
-        "chunk 0-of-2 failed: No space left on device; make room in out and run the same command" in project.printed()
-    )
-    assert "captionqa: the disk is full; make room in out and run the same command again" in project.printed()
+    assert "chunk 0-of-2 failed: the disk is full: make room in out" in project.printed()
+    assert "captionqa: the disk is full: make room in out and run the same command again." in project.printed()
     assert "Logging error" not in project.printed()
     kept = project.journaled()
     project.faults()
