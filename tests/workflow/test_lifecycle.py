@@ -132,10 +132,15 @@ def test_a_second_driver_on_the_same_output_is_refused(project):
 
 def test_a_server_that_crashes_is_replaced_and_no_item_fails(project):
     project.faults(fault="die", once=True, only="<image>Write a very short caption for the given image.")
-    project.run()
+    text = project.run()
     assert len(project.captions("short")) == 10
     assert project.captions("short", "_failures") == {}
-    assert [server["generation"] for server in project.captions("short", "_provenance")["servers"]][-1] == 2
+    server = project.captions("short", "_provenance")["servers"][-1]
+    assert server["generation"] == 2
+    assert [restart["reason"] for restart in server["restarts"]] == ["its process ended with exit code 3"]
+    report = text.split("captionqa: done")[1]
+    assert "server 0 was started again once" in report
+    assert "server's log: out/logs/stand-in/server-0.log" in report
 
 
 def test_a_port_in_use_is_not_an_error(project):
@@ -169,7 +174,6 @@ def test_a_server_that_cannot_start_fails_at_once_with_the_end_of_its_log(projec
 
 def test_a_server_that_serves_another_model_is_not_trusted(project):
     project.config["models"][MODEL]["server"]["extra_args"] = ["--served-model-name", "another"]
-    project.config["models"][MODEL]["server"]["start_timeout_s"] = 4
     text = project.run(check=False)
     assert "serves 'another', not 'stand-in'" in text
     assert project.requests() == []
@@ -197,10 +201,8 @@ def test_a_full_disk_ends_the_run_in_words_and_with_room_the_next_run_asks_only_
         filler.write_bytes(bytes(8 * 2**20))
     assert driver.wait(60) != 0
     project.wait_for(lambda: not project.processes())
-    assert (
-        "chunk 0-of-2 failed: No space left on device; make room in out and run the same command" in project.printed()
-    )
-    assert "captionqa: the disk is full; make room in out and run the same command again" in project.printed()
+    assert "chunk 0-of-2 failed: the disk is full: make room in out" in project.printed()
+    assert "captionqa: the disk is full: make room in out and run the same command again." in project.printed()
     assert "Logging error" not in project.printed()
     kept = project.journaled()
     project.faults()

@@ -47,6 +47,13 @@ class TooManyFailuresError(CaptionqaError):
     """More items failed than `client.max_failed_fraction` allows."""
 
 
+class DiskFullError(CaptionqaError, OSError):
+    """There is no room for a file, on the disk or in a quota."""
+
+    def __init__(self, folder: object):
+        super().__init__(f"the disk is full: make room in {folder} and run the same command again.")
+
+
 class Reason(StrEnum):
     """Why an item has no result."""
 

@@ -1,17 +1,15 @@
 """A job's log, and what becomes of its errors: one sentence on the terminal, the rest in the log."""
 
-import errno
 import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from captionqa.errors import CaptionqaError, RunStoppedError
-from captionqa.files import write_json
+from captionqa.errors import CaptionqaError, DiskFullError, RunStoppedError
+from captionqa.files import DISK_FULL, write_json
 from captionqa.layout import Layout
 
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
@@ -38,10 +36,10 @@ def job_log(path: str, name: str, layout: Layout, echo: bool = False) -> Iterato
         logging.getLogger(__name__).warning("stopped: %s", error or "interrupted")
         sys.exit(1)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            error = DiskFullError(layout.output_dir)
         known = isinstance(error, CaptionqaError)
         text = str(error) if known else f"{type(error).__name__}: {error}"
-        if isinstance(error, OSError) and error.errno in DISK_FULL:
-            text = f"{error.strerror}; make room in {layout.output_dir} and run the same command again"
         logging.getLogger(__name__).error("%s", text, exc_info=not known)
         reason = text.splitlines()[0]
         sentence = f"{name} failed: {reason}\n  log: {path}"

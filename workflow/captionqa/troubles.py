@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 from captionqa import endpoint
+from captionqa.errors import DiskFullError
 from captionqa.files import read_json
 from captionqa.layout import Layout
 
@@ -16,7 +17,7 @@ FULL_BYTES = 2**20
 def errors(layout: Layout) -> list[str]:
     """What failed in this run, each reason once, and what became of its servers."""
     if shutil.disk_usage(layout.output_dir).free < FULL_BYTES:  # the jobs could not even write down why they failed
-        return [f"the disk is full; make room in {layout.output_dir} and run the same command again"]
+        return [str(DiskFullError(layout.output_dir))]
     found = [stored for file in sorted(layout.errors.glob("*.json")) if (stored := read_json(file))]
     alike = defaultdict(list)
     for stored in found:
