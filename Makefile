@@ -22,7 +22,7 @@ SERVER := $(if $(filter none,$(VLLM)),,.venv-vllm/.installed-$(VLLM))
 FORGET := PYTHONPATH=workflow .venv/bin/python -m captionqa.forget
 FORGET_ARGS = --configfile $(CONFIG) $(if $(HALF),--half $(HALF)) $(if $(STYLE),--style $(STYLE)) $(if $(REASON),--reason $(REASON))
 
-.PHONY: help demo test test-fast lint setup profiles retry-failed forget compare requirements
+.PHONY: help demo test test-fast lint setup profiles audit retry-failed forget compare requirements
 
 help: ## list these tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ profiles: ## link the profiles into your Snakemake folder, then `snakemake --pro
 	  if [ -e "$$link" ] || [ -L "$$link" ]; then echo "kept what is there: $$link"; \
 	  else ln -s "$$PWD/$$profile" "$$link" && echo "linked $$link"; fi; \
 	done
+
+audit: $(DRIVER) ## say what is wrong or odd with the images and questions of CONFIG=, without a server
+	@PYTHONPATH=workflow .venv/bin/python -m captionqa.audit --configfile $(CONFIG)
 
 retry-failed: $(DRIVER) ## let the next run ask again for what failed (CONFIG= HALF= STYLE= REASON=)
 	@$(FORGET) retry-failed $(FORGET_ARGS)

@@ -15,6 +15,7 @@ Each request is appended to the file named by STAND_IN_REQUESTS as {"text", "ima
 import argparse
 import base64
 import hashlib
+import hmac
 import json
 import os
 import sys
@@ -43,6 +44,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/health":
             self.reply(200, {})
+        elif self.path.startswith("/captionqa/proof?"):
+            key, challenge = os.environ["VLLM_API_KEY"], self.path.partition("?")[2]
+            self.reply(200, hmac.new(key.encode(), challenge.encode(), "sha256").hexdigest())
         elif not self.allowed():
             self.reply(401, {"error": "Unauthorized"})
         elif self.path == "/v1/models":

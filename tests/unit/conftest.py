@@ -330,3 +330,15 @@ def start_python():
     for process in started:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture(scope="session")
+def without_privileges():
+    """Code to begin a Python process with: root reads every file, this one only what its mode lets it."""
+    return """
+import os, sys
+if os.geteuid() == 0 and "AS_ANYBODY" not in os.environ:
+    privileges = "-dac_override,-dac_read_search"
+    os.environ["AS_ANYBODY"] = "1"
+    os.execvp("setpriv", ["setpriv", "--bounding-set", privileges, *sys.orig_argv])
+"""

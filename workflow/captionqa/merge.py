@@ -9,7 +9,7 @@ from captionqa.errors import QUESTION_FAULTS, ItemFailure, Reason, ResultError, 
 from captionqa.files import atomic_writer, json_line, json_object_writer, read_json, read_json_lines, write_json
 from captionqa.grading import grade, ground_truth_letter, ungradable
 from captionqa.metrics import Tally
-from captionqa.provenance import ItemCounts, provenance
+from captionqa.provenance import ItemCounts, file_digest, provenance
 from captionqa.question_file import INVALID
 from captionqa.questions import parse_choices
 from captionqa.regrade import LastGrading, flips_line, grading, verdict
@@ -37,7 +37,7 @@ def merge_captions(
     with json_object_writer(captions_path) as add_caption, json_object_writer(failures_path) as add_failure:
         for line in results.lines():
             if "answer" in line:
-                counts.add_answer(line["id"], line["answer"])
+                counts.add_answer(line["id"], line["answer"], line["files"])
                 add_caption(line["id"], line["answer"]["text"])
             else:
                 counts.add_failure(line["id"], line["failure"])
@@ -81,7 +81,7 @@ def merge_qa(
                     tally.add_failure(row, failure.reason)
                     add_failure(row["id"], {"reason": failure.reason, "detail": failure.detail})
                     continue
-                counts.add_answer(row["id"], line["answer"])
+                counts.add_answer(row["id"], line["answer"], line["files"])
                 tally.add_record(record)
                 add_record(row["id"], record)
                 now = grading(record)
@@ -100,7 +100,10 @@ def merge_qa(
             "server_url": answered_by[0]["url"] if answered_by else None,
         }
         write_json(metrics_path, metrics)
-        write_json(provenance_path, provenance(results.headers, counts, settings, dataset_path))
+        made = provenance(results.headers, counts, settings, dataset_path)
+        with open(rows_path, "rb") as rows:
+            made["question_file"] = {"path": question_path, "fingerprint": file_digest(rows)}
+        write_json(provenance_path, made)
     if verdicts:
         log.info("%s: %s", flips_line(verdicts, counts.answered), flips_path)
 
