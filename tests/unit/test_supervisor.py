@@ -308,6 +308,7 @@ def test_a_server_of_another_model_ends_the_start_at_once(supervise):
     assert supervised.process.wait() == 0
     assert supervised.endpoint.state is State.DEAD
     assert "serves 'another', not 'tiny'; set served_model_name to match" in supervised.endpoint.reason
+    assert "start_timeout_s" not in supervised.endpoint.reason
 
 
 def test_a_full_disk_under_the_log_does_not_end_a_healthy_server(ready):

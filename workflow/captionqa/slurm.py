@@ -12,12 +12,18 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from captionqa.errors import ConfigError, ServerStartError
+from captionqa.files import read_json
 from captionqa.launch import Status, supervisor_environment
+from captionqa.layout import Layout
+from captionqa.lease import FILE_NAME as LEASE_FILE
+from captionqa.lease import holder
 
 COMMAND_TIMEOUT_S = 60.0
 #: How often Slurm's controller is asked at most; it serves the whole cluster.
 LOOK_INTERVAL_S = 2.0
 LOST_INTERVAL_S = 60.0
+#: Slurm kills a cancelled job that does not end by itself after its KillWait, usually 30 s.
+END_TIMEOUT_S, END_POLL_S = 60.0, 0.5
 #: Seconds before the time limit at which Slurm warns a server's job, for a server to end in order.
 WARNING_S = 120
 WARNING_SIGNAL = "USR1"
@@ -74,6 +80,24 @@ def cancel_named(*names: str) -> None:
     """Cancel the user's own jobs of exactly these names."""
     done = _run(["scancel", f"--user={getpass.getuser()}", f"--name={','.join(names)}"])
     _warn_unless_done(done, f"jobs named {', '.join(names)} could not be cancelled")
+
+
+def end_killed_run(layout: Layout) -> None:
+    """End the client jobs of a run whose driver was killed, and wait until they are gone.
+
+    To be done before the next run is planned: a job that is cancelled deletes the result that it has just written.
+    """
+    lease, run = read_json(layout.server / LEASE_FILE), read_json(layout.run)
+    if not run or not run["slurm"] or not lease or lease["state"] == "released" or holder(layout.server):
+        return
+    name = run["slurm"]["name"]
+    cancel_named(name)
+    deadline = time.monotonic() + END_TIMEOUT_S
+    while time.monotonic() < deadline:
+        done = _run(["squeue", "--noheader", f"--user={getpass.getuser()}", f"--name={name}", "--format=%i"])
+        if done is None or not done.stdout.strip():
+            return
+        time.sleep(END_POLL_S)
 
 
 def server_name(run: str, replica: int) -> str:

@@ -25,8 +25,10 @@ RUN_LAYOUT = Layout(config["output_dir"], MODEL)
 
 if workflow.is_main_process:
     from captionqa.server import check_model_path, drop_stale_live_markers
+    from captionqa.slurm import end_killed_run
 
     drop_stale_live_markers(RUN_LAYOUT)
+    end_killed_run(RUN_LAYOUT)
 else:
     from captionqa.lease import LeaseWatch
 
