@@ -18,6 +18,7 @@ import psutil
 import pytest
 import stand_in_server
 import yaml
+from captionqa.client import TRIAL_TEXT
 from captionqa.config import check
 from captionqa.endpoint import Endpoint, State
 from captionqa.lease import LeaseKeeper
@@ -158,6 +159,15 @@ class StandIn:
 
     @property
     def asked(self):
+        """The requests for items, in their order."""
+        return [request for request in self._all() if TRIAL_TEXT not in request["text"]]
+
+    @property
+    def trials(self):
+        """The requests that only tried whether the server answers."""
+        return [request for request in self._all() if TRIAL_TEXT in request["text"]]
+
+    def _all(self):
         if not self._requests.exists():
             return []
         return [json.loads(line) for line in self._requests.read_text().splitlines()]
@@ -193,7 +203,7 @@ def scripted():
     """A real HTTP server whose answers the test gives one by one; the last one is repeated.
 
     An answer is (status, headers, body), or a function of the handler and the request that does what it likes. What
-    was asked is in `requests` as (headers, body).
+    was asked is in `requests` as (headers, body). Trials of the client have an answer of their own, `trial`.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -203,8 +213,11 @@ def scripted():
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             with server.guard:
-                server.requests.append((dict(self.headers), body))
-                answer = server.answers.pop(0) if len(server.answers) > 1 else server.answers[0]
+                if TRIAL_TEXT in str(body):
+                    answer = server.trial
+                else:
+                    server.requests.append((dict(self.headers), body))
+                    answer = server.answers.pop(0) if len(server.answers) > 1 else server.answers[0]
             if callable(answer):
                 return answer(self, body)
             status, headers, data = answer
@@ -221,6 +234,7 @@ def scripted():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     server.guard, server.requests, server.answers = threading.Lock(), [], []
+    server.trial = (200, {}, {"choices": [{"message": {"content": "White."}}]})
     server.url = f"http://127.0.0.1:{server.server_address[1]}"
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     yield server

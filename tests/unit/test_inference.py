@@ -18,7 +18,7 @@ from captionqa import inference as inference_module
 from captionqa import pool as pool_module
 from captionqa.chunks import plan_captions, plan_questions
 from captionqa.endpoint import State
-from captionqa.errors import RunStoppedError, ServerDeadError
+from captionqa.errors import RunStoppedError, ServerDeadError, ServerRefusedError
 from captionqa.files import read_json, read_json_lines
 from captionqa.inference import ChunkJob, ChunkRun
 from captionqa.layout import Layout
@@ -40,6 +40,7 @@ ChunkRun(job).run()
 def quick_looks(monkeypatch):
     monkeypatch.setattr(pool_module, "REFRESH_S", 0.02)
     monkeypatch.setattr(client_module, "NOTICE_END_S", 0.02)
+    monkeypatch.setattr(client_module, "NEWS_DELAY_S", 0.1)
     monkeypatch.setattr(inference_module, "BEAT_S", 0.02)
 
 
@@ -161,7 +162,13 @@ def test_a_result_says_how_it_was_made(images, server, run, jobs, tmp_path):
     assert header["settings"] == jobs()[0].settings
     assert header["fingerprint"] == fingerprint(jobs()[0].settings)
     assert header["servers"][0]["url"] == server.url
-    assert read_json(tmp_path / "progress" / "0.json") == {"total": 13, "done": 13, "failed": 1, "reused": 0}
+    assert read_json(tmp_path / "progress" / "0.json") == {
+        "total": 13,
+        "done": 13,
+        "failed": 1,
+        "reused": 0,
+        "shared": 0,
+    }
 
 
 def test_a_rerun_asks_for_nothing_that_is_known(images, server, run):
@@ -275,7 +282,7 @@ def test_links_into_allowed_roots_are_answered(images, server, run, tmp_path):
 )
 def test_an_error_text_is_no_answer_and_is_not_journaled(images, server, run, jobs, fault, reason):
     images.add(*NAMES[:3])
-    server.fail(fault)
+    server.fail(fault, only="<image>Describe this image in detail.")
     result = run()
     assert result.answers == {}
     assert set(result.failures.values()) == {reason}
@@ -378,7 +385,8 @@ def test_two_runs_over_the_same_items_ask_for_each_once(images, server, jobs, ch
 def test_a_key_of_the_run_is_used(images, server, run, monkeypatch, server_folder):
     images.add("a.png")
     monkeypatch.setenv("VLLM_API_KEY", "secret")
-    assert run().failures == {"a.png": "request_rejected"}
+    with pytest.raises(ServerRefusedError, match="refuses the key"):
+        run()
     endpoint.write_key(server_folder, "secret")
     assert set(run().answers) == {"a.png"}
 

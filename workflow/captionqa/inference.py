@@ -1,32 +1,38 @@
 """Asking for a chunk: what the journal knows comes from there, the rest is asked, each answer is journaled at once."""
 
-import hashlib
 import logging
 import os
 import queue
 import socket
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from captionqa import endpoint
 from captionqa.chunks import place, question_place
-from captionqa.client import Answer, Client
-from captionqa.errors import ItemFailure, Reason
+from captionqa.client import Client
+from captionqa.completion import Answer
+from captionqa.endpoint import Endpoint
+from captionqa.errors import ItemFailure, ServerDeadError, ServerRefusedError
 from captionqa.files import atomic_writer, json_line, read_json_lines
-from captionqa.images import data_url, locate, read_bytes
+from captionqa.item import Item, request_key
 from captionqa.journal import Segment, segment
 from captionqa.lease import LeaseWatch
 from captionqa.pool import Pool
 from captionqa.progress import Progress
-from captionqa.prompts import chat_messages
-from captionqa.settings import fingerprint, image_budget_px
+from captionqa.settings import fingerprint
+from captionqa.twins import Twins
 
 BEAT_S = 0.5
+#: Threads whose server just died may need so long to journal that they were under way.
+LAST_WORDS_S = 2.0
+#: So many failures in a row are no longer taken for the items' own.
+FAILURES_IN_A_ROW = 50
 
 log = logging.getLogger(__name__)
 
@@ -53,12 +59,21 @@ class _OpenSegment:
 
     def __init__(self, journal: Segment, items: int):
         self.journal = journal
-        self._left = items
+        self.left = items
 
     def item_done(self) -> None:
-        self._left -= 1
-        if self._left == 0:
+        self.left -= 1
+        if self.left == 0:
             self.journal.close()
+
+
+@dataclass(frozen=True)
+class _Member:
+    """An item whose files were read: it is asked for, or waits for a twin."""
+
+    opened: _OpenSegment
+    entry: Mapping[str, Any]
+    mark: Mapping[str, Any]
 
 
 class ChunkRun:
@@ -69,23 +84,40 @@ class ChunkRun:
         self._fingerprint = fingerprint(job.settings)
         self._dataset = job.dataset.resolve()
         self._roots = [Path(root).resolve() for root in job.client["images"]["allowed_roots"]]
+        self._deduplicate = job.client["deduplicate"]
         self._lease = LeaseWatch(job.server, job.lease_timeout_s)
-        self._pool = Pool(job.server, LeaseWatch(job.server, job.lease_timeout_s), job.client["server_wait_s"])
+        self._pool = Pool(
+            job.server,
+            LeaseWatch(job.server, job.lease_timeout_s),
+            job.client["server_wait_s"],
+            job.client["backoff_s"],
+        )
         self._client = Client(
-            self._pool, job.client, endpoint.read_key(job.server), job.settings["sampling"], job.trust_env
+            self._pool, job.client, partial(endpoint.read_key, job.server), job.settings["sampling"], job.trust_env
         )
         self._work: queue.Queue[tuple[_OpenSegment, dict[str, Any]]] = queue.Queue(job.client["concurrency"])
         self._lock = threading.Lock()
+        self._twins: Twins[_Member] = Twins()
+        self._opened: list[_OpenSegment] = []
         self._lines: list[dict[str, Any]] = []
+        self._failed_in_a_row = 0
         self._error: BaseException | None = None
 
     def run(self) -> None:
-        """Raises ServerDeadError, RunStoppedError or OSError; what was answered until then is in the journal."""
+        """Ask for all that is not known.
+
+        Raises ServerDeadError, ServerRefusedError, RunStoppedError, DiskFullError or OSError; what was answered until
+        then is in the journal.
+        """
         items = list(read_json_lines(self._job.items))
         self._progress = Progress(self._job.progress, len(items))
         started = time.time()
-        for number in range(self._job.client["concurrency"]):
-            threading.Thread(target=self._ask_from_queue, daemon=True, name=f"ask-{number}").start()
+        threads = [
+            threading.Thread(target=self._ask_from_queue, daemon=True, name=f"ask-{number}")
+            for number in range(self._job.client["concurrency"])
+        ]
+        for thread in threads:
+            thread.start()
         try:
             for index, members in groupby(items, key=lambda item: segment(_place(item))):
                 self._feed(index, list(members))
@@ -93,8 +125,15 @@ class ChunkRun:
                 self._beat()
                 time.sleep(BEAT_S / 5)
             self._check_error()
+        except ServerDeadError:
+            self._pool.stopped.set()
+            deadline = time.monotonic() + LAST_WORDS_S
+            for thread in threads:
+                thread.join(max(0.0, deadline - time.monotonic()))
+            raise
         finally:
             self._pool.stopped.set()  # the threads are daemons: none of them holds up the end of the process
+            self._close_journal()
             self._progress.beat(last=True)
         self._write_result(started)
 
@@ -102,6 +141,7 @@ class ChunkRun:
         """Lock a segment and hand its items to the threads."""
         journal = Segment(self._job.journal, index, self._fingerprint, wait=self._wait_for_segment)
         opened = _OpenSegment(journal, len(items))
+        self._opened = [segment for segment in self._opened if segment.left] + [opened]
         for item in items:
             while True:
                 self._beat()
@@ -110,6 +150,12 @@ class ChunkRun:
                     break
                 except queue.Full:
                     continue
+
+    def _close_journal(self) -> None:
+        with self._lock:
+            for opened in self._opened:
+                if opened.left:
+                    opened.journal.close()
 
     def _wait_for_segment(self) -> None:
         self._beat()
@@ -126,48 +172,102 @@ class ChunkRun:
 
     def _ask_from_queue(self) -> None:
         while not self._pool.stopped.is_set():
-            opened, item = self._work.get()
+            opened, entry = self._work.get()
             try:
-                line, counter = self._one(opened.journal, item)
-            except ItemFailure as failure:
-                line, counter = {"id": item["id"], "failure": failure.reason, "detail": failure.detail}, "failed"
-                log.warning("%s: %s", item["id"], failure)
+                try:
+                    self._one(opened, entry)
+                except ItemFailure as failure:
+                    self._fail(opened, entry, failure)
             except BaseException as error:
                 with self._lock:
                     self._error = self._error or error
                 return
-            if "question" in item:
-                line["row"] = {key: value for key, value in item.items() if key != "stamps"}
-            with self._lock:
-                self._lines.append(line)
-                setattr(self._progress, counter, getattr(self._progress, counter) + 1)
-                opened.item_done()
 
-    def _one(self, journal: Segment, item: dict[str, Any]) -> tuple[dict[str, Any], str]:
-        """The result line of one item and the counter that it goes to; raises ItemFailure."""
-        images = [item["id"]] if "images" not in item else item["images"]
-        text = item.get("question", self._job.settings.get("prompt"))
-        paths = [locate(self._dataset, name, self._roots) for name in images]
-        files = [_File(name, path, stamp) for name, path, stamp in zip(images, paths, item["stamps"], strict=True)]
-        known = journal.answers.get(item["id"])
-        if known is not None and known["prompt"] == _digest(text.encode()) and _same_files(known["files"], files):
-            return {"id": item["id"], "answer": known["answer"]}, "reused"
-        budget_px = image_budget_px(self._job.settings, len(files))
-        urls = []
-        for file in files:
-            try:
-                urls.append(data_url(file.read(), self._job.settings["images"], budget_px))
-            except ItemFailure as failure:
-                raise ItemFailure(failure.reason, f"{file.name}: {failure.detail}") from failure
+    def _one(self, opened: _OpenSegment, entry: Mapping[str, Any]) -> None:
+        """Find an answer to an item in the journal or at a twin's, or ask for it; raises ItemFailure."""
+        item = Item(entry, self._job.settings, self._dataset, self._roots)
+        known = opened.journal.answers.get(item.id)
+        if known is not None and item.is_as_in(known):
+            outcome = {key: known[key] for key in ("answer", "same_as") if key in known}
+            return self._settle(request_key(known), self._done(opened, entry, outcome, "reused"))
+        messages = item.messages()
+        member = _Member(opened, entry, item.mark())
+        first, outcome = self._twins.join(request_key(member.mark), member) if self._deduplicate else (True, None)
+        if first:
+            self._ask(member, messages)
+        elif outcome is not None:
+            self._share(member, outcome)
+
+    def _ask(self, member: _Member, messages: list[dict[str, Any]]) -> None:
+        """Ask for an item, and for all that wait for the same."""
+        journal, key = member.opened.journal, request_key(member.mark)
+        crashes = sum(request_key(line) == key for line in journal.crashes.get(member.mark["id"], ()))
+
+        def on_crash(server: Endpoint) -> None:
+            self._append(member, {"crashed": f"generation {server.generation} at {server.url}"})
+
         try:
-            messages = chat_messages(text, urls)
-        except ValueError as error:
-            raise ItemFailure(Reason.MISSING_IMAGE, str(error)) from error
-        answer = _plain(self._client.ask(messages, self._job.settings["max_tokens"]))
-        line = {"id": item["id"], "prompt": _digest(text.encode()), "files": [file.mark() for file in files]}
+            answer = self._client.ask(messages, self._job.settings["max_tokens"], crashes, on_crash)
+        except ItemFailure as failure:
+            line = self._fail(member.opened, member.entry, failure)
+            self._check_use(failure)
+        else:
+            outcome = {"answer": _plain(answer)}
+            self._append(member, outcome)
+            line = self._done(member.opened, member.entry, outcome, "answered")
+            self._failed_in_a_row = 0
+        self._settle(key, line)
+
+    def _settle(self, key: tuple[str, ...], line: Mapping[str, Any]) -> None:
+        if self._deduplicate:
+            for member in self._twins.settle(key, line):
+                self._share(member, line)
+
+    def _share(self, member: _Member, line: Mapping[str, Any]) -> None:
+        """Give an item the outcome of another whose request is the same."""
+        asked = line.get("same_as", line["id"])
+        if "answer" in line:
+            outcome = {"answer": line["answer"], "same_as": asked}
+            self._append(member, outcome)
+            self._done(member.opened, member.entry, outcome, "shared")
+        else:
+            outcome = {"failure": line["failure"], "detail": line["detail"], "same_as": asked}
+            self._done(member.opened, member.entry, outcome, "failed")
+
+    def _append(self, member: _Member, outcome: Mapping[str, Any]) -> None:
         with self._lock:
-            journal.append({**line, "time": round(time.time(), 3), "answer": answer})
-        return {"id": item["id"], "answer": answer}, "answered"
+            member.opened.journal.append({**member.mark, "time": round(time.time(), 3), **outcome})
+
+    def _fail(self, opened: _OpenSegment, entry: Mapping[str, Any], failure: ItemFailure) -> dict[str, Any]:
+        log.warning("%s: %s", entry["id"], failure)
+        return self._done(opened, entry, {"failure": failure.reason, "detail": failure.detail}, "failed")
+
+    def _done(
+        self, opened: _OpenSegment, entry: Mapping[str, Any], outcome: Mapping[str, Any], counter: str
+    ) -> dict[str, Any]:
+        """Note what became of an item; returns its result line."""
+        line = {"id": entry["id"], **outcome}
+        if "question" in entry:
+            line["row"] = {key: value for key, value in entry.items() if key != "stamps"}
+        with self._lock:
+            self._lines.append(line)
+            setattr(self._progress, counter, getattr(self._progress, counter) + 1)
+            opened.item_done()
+        return line
+
+    def _check_use(self, failure: ItemFailure) -> None:
+        """Raise ServerRefusedError where so many items fail that they cannot be to blame."""
+        with self._lock:
+            self._failed_in_a_row += 1
+            if self._failed_in_a_row % FAILURES_IN_A_ROW:
+                return
+            none_ever = not (self._progress.answered or self._progress.reused)
+        if none_ever or self._client.rejection():
+            raise ServerRefusedError(
+                f"the last {FAILURES_IN_A_ROW} items that were asked for all failed, so it is hardly their own fault; "
+                f"the last one with {failure}. What is answered is kept: look into the server's log and the settings "
+                "(model, sampling, max_tokens, prompts), then run the same command again."
+            )
 
     def _write_result(self, started: float) -> None:
         self._lines.sort(key=lambda line: line["id"])
@@ -177,6 +277,7 @@ class ChunkRun:
             "settings": self._job.settings,
             "items": len(self._lines),
             "asked": self._progress.answered,
+            "shared": self._progress.shared,
             "known": self._progress.reused,
             "failed": self._progress.failed,
             "started": started,
@@ -187,35 +288,6 @@ class ChunkRun:
         with atomic_writer(self._job.result) as file:
             file.write(json_line(header))
             file.writelines(map(json_line, self._lines))
-
-
-class _File:
-    """An image file of an item, hashed when it is read."""
-
-    def __init__(self, name: str, path: Path, stamp: list[int] | None):
-        self.name = name
-        self.stamp = stamp
-        self._path = path
-        self._digest: str | None = None
-
-    def read(self) -> bytes:
-        data = read_bytes(self._path)
-        self._digest = _digest(data)
-        return data
-
-    def mark(self) -> list[Any]:
-        """Name, stamp and content digest, as the journal keeps them."""
-        return [self.name, self.stamp, self._digest]
-
-    def same_as(self, mark: list[Any]) -> bool:
-        name, stamp, digest = mark
-        unchanged = self.stamp is not None and self.stamp == stamp
-        return self.name == name and (unchanged or _digest(read_bytes(self._path)) == digest)
-
-
-def _same_files(marks: list[list[Any]], files: Iterable[_File]) -> bool:
-    files = list(files)
-    return len(marks) == len(files) and all(file.same_as(mark) for file, mark in zip(files, marks, strict=True))
 
 
 def _place(item: Mapping[str, Any]) -> int:
@@ -230,7 +302,3 @@ def _plain(answer: Answer) -> dict[str, Any]:
         "completion_tokens": answer.completion_tokens,
         "server": answer.server,
     }
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=12).hexdigest()

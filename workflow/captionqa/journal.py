@@ -29,6 +29,8 @@ def segment_path(folder: Path, index: int) -> Path:
 class Segment:
     """One locked segment: what it holds for a fingerprint, and a place to append to.
 
+    `answers` has the newest line of each item; `crashes` the lines of items that were under way as a server crashed.
+
     `wait` is called between tries while another writer holds the lock; it may raise to give up.
     """
 
@@ -40,20 +42,25 @@ class Segment:
         try:
             self._lock(wait)
             self._mend_torn_end()
-            self.answers: dict[str, dict[str, Any]] = {
-                line["id"]: line for line in read_lines(self._path) if line["fingerprint"] == fingerprint
-            }
+            self.answers: dict[str, dict[str, Any]] = {}
+            self.crashes: dict[str, list[dict[str, Any]]] = {}
+            for line in read_lines(self._path):
+                if line["fingerprint"] == fingerprint and "crashed" in line:
+                    self.crashes.setdefault(line["id"], []).append(line)
+                elif line["fingerprint"] == fingerprint:
+                    self.answers[line["id"]] = line
         except BaseException:
             os.close(self._file)
             raise
 
     def append(self, line: Mapping[str, Any]) -> None:
-        """Add one answer; it is in the kernel's hands when this returns, so killing the process loses nothing."""
+        """Add one line; it is in the kernel's hands when this returns, so killing the process loses nothing."""
         self._write(json_line({"fingerprint": self._fingerprint, **line}).encode())
 
     def close(self) -> None:
-        """Let go of the lock."""
-        os.close(self._file)
+        """Let go of the lock; a late append fails instead of going to whatever file has the descriptor by then."""
+        file, self._file = self._file, -1
+        os.close(file)
 
     def _lock(self, wait: Callable[[], None]) -> None:
         while True:

@@ -1,0 +1,94 @@
+"""An item of a chunk: the words and the image files of one request, and how the journal knows them again."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from captionqa.errors import ItemFailure, Reason
+from captionqa.images import data_url, locate, read_bytes
+from captionqa.prompts import chat_messages
+from captionqa.settings import image_budget_px
+
+
+class Item:
+    """One line of a chunk's item list; raises ItemFailure where an image is not to be had.
+
+    `dataset` and `allowed_roots` are resolved folders.
+    """
+
+    def __init__(
+        self, entry: Mapping[str, Any], settings: Mapping[str, Any], dataset: Path, allowed_roots: Sequence[Path]
+    ):
+        names = entry.get("images", [entry["id"]])
+        self.id: str = entry["id"]
+        self._settings = settings
+        self._text: str = entry.get("question", settings.get("prompt"))
+        paths = [locate(dataset, name, allowed_roots) for name in names]
+        self._files = [
+            _File(name, path, stamp) for name, path, stamp in zip(names, paths, entry["stamps"], strict=True)
+        ]
+
+    def is_as_in(self, line: Mapping[str, Any]) -> bool:
+        """Whether a journal line is about the same words and files; reads a file only where its stamp changed."""
+        marks = line["files"]
+        return (
+            line["prompt"] == _digest(self._text.encode())
+            and len(marks) == len(self._files)
+            and all(file.same_as(mark) for file, mark in zip(self._files, marks, strict=True))
+        )
+
+    def messages(self) -> list[dict[str, Any]]:
+        """The request's conversation; reads the files."""
+        budget_px = image_budget_px(self._settings, len(self._files))
+        urls = []
+        for file in self._files:
+            try:
+                urls.append(data_url(file.read(), self._settings["images"], budget_px))
+            except ItemFailure as failure:
+                raise ItemFailure(failure.reason, f"{file.name}: {failure.detail}") from failure
+        try:
+            return chat_messages(self._text, urls)
+        except ValueError as error:
+            raise ItemFailure(Reason.MISSING_IMAGE, str(error)) from error
+
+    def mark(self) -> dict[str, Any]:
+        """What a journal line says of the item, once its files were read."""
+        return {
+            "id": self.id,
+            "prompt": _digest(self._text.encode()),
+            "files": [file.mark() for file in self._files],
+        }
+
+
+def request_key(mark: Mapping[str, Any]) -> tuple[str, ...]:
+    """The same for items whose requests are the same: equal words, and files of equal content in the same order."""
+    return mark["prompt"], *(digest for _, _, digest in mark["files"])
+
+
+class _File:
+    """An image file of an item, hashed when it is read."""
+
+    def __init__(self, name: str, path: Path, stamp: list[int] | None):
+        self.name = name
+        self.stamp = stamp
+        self._path = path
+        self._digest: str | None = None
+
+    def read(self) -> bytes:
+        data = read_bytes(self._path)
+        self._digest = _digest(data)
+        return data
+
+    def mark(self) -> list[Any]:
+        """Name, stamp and content digest, as the journal keeps them."""
+        return [self.name, self.stamp, self._digest]
+
+    def same_as(self, mark: list[Any]) -> bool:
+        name, stamp, digest = mark
+        unchanged = self.stamp is not None and self.stamp == stamp
+        return self.name == name and (unchanged or _digest(read_bytes(self._path)) == digest)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=12).hexdigest()
