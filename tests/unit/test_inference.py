@@ -20,6 +20,7 @@ from captionqa.chunks import plan_captions, plan_questions
 from captionqa.endpoint import State
 from captionqa.errors import RunStoppedError, ServerDeadError, ServerRefusedError
 from captionqa.files import read_json, read_json_lines
+from captionqa.forget import retry_failed
 from captionqa.inference import ChunkJob, ChunkRun
 from captionqa.layout import Layout
 from captionqa.settings import caption_settings, fingerprint, qa_settings
@@ -29,6 +30,7 @@ NAMES = [f"image{number}.png" for number in range(12)]
 MANY = [f"image{number}.png" for number in range(40)]
 RUN = """
 import pickle, sys
+from captionqa.forget import retry_failed
 from captionqa.inference import ChunkRun
 with open(sys.argv[1], "rb") as file:
     job = pickle.load(file)
@@ -478,3 +480,223 @@ def test_journal_lines_name_the_settings_and_the_files(images, server, run, jobs
     assert (name, stamp) == ("a.png", [stat.st_size, stat.st_mtime_ns])
     assert len(digest) == 24
     assert json.dumps(line).count("base64") == 0
+
+
+CAPTION_TEXT = "<image>Describe this image in detail."
+
+
+def test_a_server_that_rejects_everything_stops_the_chunk_early(images, server, run, jobs):
+    images.add(*(f"{number}.png" for number in range(200)))
+    server.fail({"status": 400, "body": {"error": {"message": "unknown option min_p"}}})
+    with pytest.raises(ServerRefusedError, match=r"last 50 items that were asked for all failed.*unknown option min_p"):
+        run()
+    assert len(server.asked) < 60
+    assert journal_ids(jobs()[0].journal) == []
+
+
+def test_a_server_that_begins_to_reject_everything_stops_the_chunk_and_keeps_what_is_there(images, server, run, jobs):
+    images.add(*NAMES)
+    run()
+    images.add(*(f"{number}.png" for number in range(200)))
+    server.fail({"status": 400})
+    with pytest.raises(ServerRefusedError):
+        run()
+    assert len(server.asked) < len(NAMES) + 60
+    assert set(journal_ids(jobs()[0].journal)) == set(NAMES)
+    server.heal()
+    assert len(run().answers) == 212
+
+
+def test_many_bad_images_in_a_row_stop_no_chunk_of_which_others_are_answered(images, server, run):
+    images.add(*NAMES)
+    run()
+    images.add(*(f"{number}.png" for number in range(120)))
+    server.fail({"status": 400}, only=CAPTION_TEXT)
+    result = run()
+    assert len(result.failures) == 120
+    assert set(result.answers) == set(NAMES)
+
+
+def test_an_outage_without_an_end_fails_the_chunk_and_blames_no_item(images, server, run, jobs):
+    images.add(*NAMES)
+    server.fail({"status": 502})
+    with pytest.raises(ServerDeadError, match="HTTP 502"):
+        run(changes={"client": {"server_wait_s": 0.5}})
+    server.heal()
+    assert set(run().answers) == set(NAMES)
+
+
+@pytest.fixture
+def twins(images):
+    """Twelve images, and a copy of each under another name."""
+    images.add(*NAMES)
+    for name in NAMES:
+        (images.path / f"copy of {name}").write_bytes((images.path / name).read_bytes())
+    return {f"copy of {name}": name for name in NAMES}
+
+
+def test_identical_images_are_asked_once_and_journaled_each(twins, server, run, jobs, tmp_path):
+    server.set(delay_s=0.02)
+    result = run()
+    assert len(server.asked) == len(NAMES)
+    assert all(result.answers[copy] == result.answers[name] for copy, name in twins.items())
+    assert (result.header["asked"], result.header["shared"]) == (12, 12)
+    assert read_json(tmp_path / "progress" / "0.json")["shared"] == 12
+    shared = {name: line["same_as"] for name, line in result.lines.items() if "same_as" in line}
+    assert all(twins.get(one) == other or twins.get(other) == one for one, other in shared.items())
+    assert len(shared) == 12
+    lines = [line for path in jobs()[0].journal.glob("*.jsonl") for line in read_json_lines(path)]
+    assert {line["id"]: line["same_as"] for line in lines if "same_as" in line} == shared
+    again = run()
+    assert (again.lines, again.header["known"], len(server.asked)) == (result.lines, 24, 12)
+
+
+def test_identical_images_are_each_asked_where_the_user_wants_it(twins, server, run):
+    result = run(changes={"client": {"deduplicate": False}})
+    assert len(server.asked) == 24
+    assert not any("same_as" in line for line in result.lines.values())
+
+
+def test_more_twins_than_threads_wait_without_a_thread(images, scripted, publish, run):
+    images.add("0.png")
+    for number in range(1, 30):
+        (images.path / f"{number}.png").write_bytes((images.path / "0.png").read_bytes())
+    images.add("other.png")
+    other = base64.b64encode((images.path / "other.png").read_bytes()).decode()
+    other_asked, in_time = threading.Event(), []
+
+    def serve(handler, body):
+        if other in str(body):
+            other_asked.set()
+        else:
+            in_time.append(other_asked.wait(10))
+        answer_well(handler)
+
+    publish(scripted.url)
+    scripted.answers = [serve]
+    result = run(changes={"client": {"concurrency": 2}})
+    assert in_time == [True]
+    assert (len(scripted.requests), len(result.answers)) == (2, 31)
+
+
+def test_twins_of_a_failed_item_fail_the_same_way(twins, server, run):
+    server.fail({"status": 400}, only=CAPTION_TEXT)
+    result = run()
+    assert set(result.failures.values()) == {"request_rejected"}
+    assert len(result.failures) == 24
+    assert len(server.asked) == 12
+    server.heal()
+    assert len(run().answers) == 24
+
+
+def test_a_copy_that_was_added_later_gets_the_journaled_answer(images, server, run):
+    images.add(*NAMES)
+    first = run()
+    for name in NAMES:
+        (images.path / f"z{name}").write_bytes((images.path / name).read_bytes())
+    again = run(changes={"client": {"concurrency": 1}})
+    assert {name: again.answers[name] for name in NAMES} == first.answers
+    assert again.header["asked"] + again.header["shared"] == 12
+    assert again.header["shared"] > 0
+
+
+def test_questions_share_an_answer_only_with_the_same_words_and_images_in_order(images, server, run, ask_questions):
+    images.add("a.png", "b.png")
+    (images.path / "c.png").write_bytes((images.path / "a.png").read_bytes())
+    ask_questions(
+        ("q1", "What?", ["a.png", "b.png"]),
+        ("q2", "What?", ["c.png", "b.png"]),
+        ("q3", "What?", ["b.png", "a.png"]),
+        ("q4", "Where?", ["a.png", "b.png"]),
+    )
+    result = run("qa")
+    assert len(server.asked) == 3
+    assert result.answers["q1"] == result.answers["q2"]
+    assert len(set(result.answers.values())) == 3
+
+
+def answer_well(handler):
+    data = json.dumps({"choices": [{"message": {"content": "fine"}}]}).encode()
+    handler.send_response(200)
+    handler.send_header("Content-Length", str(len(data)))
+    handler.end_headers()
+    handler.wfile.write(data)
+
+
+@pytest.fixture
+def crashing(scripted, publish):
+    """A server that dies on one image, whatever else it is asked; `spare` restarts are left to it."""
+    scripted.spare, scripted.crashes = 1, 0
+
+    def serve(handler, body):
+        if scripted.poison in str(body):
+            scripted.crashes += 1
+            alive = scripted.crashes <= scripted.spare
+            state = State.READY if alive else State.DEAD
+            publish(
+                scripted.url,
+                state=state,
+                generation=1 + scripted.crashes,
+                crashes=scripted.crashes,
+                reason=None if alive else "it crashed",
+            )
+            handler.close_connection = True
+            return handler.connection.close()
+        return answer_well(handler)
+
+    scripted.answers = [serve]
+    publish(scripted.url)
+    return scripted
+
+
+@pytest.fixture
+def poison(images, crashing):
+    images.add(*NAMES)
+    crashing.poison = base64.b64encode((images.path / NAMES[3]).read_bytes()).decode()
+    return NAMES[3]
+
+
+def test_an_item_under_way_at_two_crashes_is_set_aside_across_runs(poison, crashing, run, jobs, publish):
+    crashing.spare = 0
+    with pytest.raises(ServerDeadError, match="it crashed"):
+        run()
+    crashing.spare = 2
+    publish(crashing.url)  # of the next run
+    crashing.crashes = 0
+    result = run()
+    assert result.failures == {poison: "server_error"}
+    assert len(result.answers) == len(NAMES) - 1
+    assert crashing.crashes == 1
+    assert run().failures == {poison: "server_error"}
+    assert crashing.crashes == 1
+
+
+@pytest.mark.parametrize(("reason", "asked"), [("server_error", True), (None, True), ("timeout", False)])
+def test_retry_failed_asks_again_for_what_was_set_aside(poison, crashing, run, make_config, reason, asked):
+    crashing.spare = 2
+    assert run().failures == {poison: "server_error"}
+    crashing.spare = 1000
+    assert retry_failed(make_config(), "captions", None, reason) == asked
+    assert run().failures == {poison: "server_error"}
+    assert (crashing.crashes > 2) == asked
+
+
+def test_a_crash_that_shows_only_later_is_the_items_all_the_same(images, scripted, publish, run, monkeypatch):
+    monkeypatch.setattr(client_module, "NOTICE_END_TRIES", 1)
+
+    def crash(handler, body):
+        crashes = len(scripted.requests)
+        later = threading.Timer(
+            0.2, lambda: publish(scripted.url, generation=1 + crashes, crashes=crashes)
+        )  # as on a slow file system
+        later.start()
+        handler.close_connection = True
+        handler.connection.close()
+
+    images.add("a.png")
+    publish(scripted.url)
+    scripted.answers = [crash]
+    result = run(changes={"client": {"backoff_s": 0.4, "max_attempts": 9}})
+    assert result.failures == {"a.png": "server_error"}
+    assert "crashed 2 times" in result.lines["a.png"]["detail"]
+    assert len(scripted.requests) == 2
