@@ -18,10 +18,15 @@ import psutil
 import pytest
 import stand_in_server
 import yaml
+from captionqa.chunks import plan_captions, plan_questions
 from captionqa.client import TRIAL_TEXT
 from captionqa.config import check
 from captionqa.endpoint import Endpoint, State
+from captionqa.files import read_json_lines
+from captionqa.inference import ChunkJob
+from captionqa.layout import Layout
 from captionqa.lease import LeaseKeeper
+from captionqa.settings import caption_settings, fingerprint, qa_settings
 from PIL import Image
 
 WORKFLOW = Path(captionqa.__file__).resolve().parents[1]
@@ -261,6 +266,57 @@ def publish(server_folder):
         return entry
 
     return write
+
+
+@pytest.fixture
+def server(publish, stand_in):
+    """The stand-in server, published as healthy."""
+    publish(stand_in.url)
+    return stand_in
+
+
+@pytest.fixture
+def jobs(tmp_path, images, make_config, server_folder):
+    """The chunk jobs of one half as the driver would plan them now."""
+
+    def make(half="captions", chunks=1, changes=None):
+        config = make_config(changes)
+        layout = Layout(config["output_dir"], "tiny")
+        if half == "captions":
+            plan = plan_captions(images.path, chunks, layout)
+            work, settings = Path(layout.captions_work("simple")), caption_settings(config, "tiny", "SIMPLE")
+        else:
+            plan = plan_questions(Path(config["qa"]["question_path"]), images.path, chunks, layout)
+            work, settings = Path(layout.qa_work), qa_settings(config, "tiny")
+        results = plan.results(str(work), fingerprint(settings))
+        return [
+            ChunkJob(
+                name=f"{index}-of-{chunks}",
+                items=Path(items),
+                result=Path(result),
+                journal=work / "journal",
+                progress=tmp_path / "progress" / f"{index}.json",
+                server=server_folder,
+                dataset=images.path,
+                settings=settings,
+                client=config["client"],
+                lease_timeout_s=600,
+                trust_env=False,
+            )
+            for (index, _, _), items, result in zip(plan.chunks, plan.item_lists(layout, half), results, strict=True)
+        ]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def journal_ids():
+    """The items that a chunk job's journal has lines of, one for each line."""
+
+    def read(job):
+        return [line["id"] for path in sorted(job.journal.glob("*.jsonl")) for line in read_json_lines(path)]
+
+    return read
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import os
 import pickle
 import signal
 import threading
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -16,14 +15,12 @@ from captionqa import client as client_module
 from captionqa import endpoint
 from captionqa import inference as inference_module
 from captionqa import pool as pool_module
-from captionqa.chunks import plan_captions, plan_questions
 from captionqa.endpoint import State
 from captionqa.errors import RunStoppedError, ServerDeadError, ServerRefusedError
 from captionqa.files import read_json, read_json_lines
 from captionqa.forget import retry_failed
-from captionqa.inference import ChunkJob, ChunkRun
-from captionqa.layout import Layout
-from captionqa.settings import caption_settings, fingerprint, qa_settings
+from captionqa.inference import ChunkRun
+from captionqa.settings import fingerprint
 from PIL import Image
 
 NAMES = [f"image{number}.png" for number in range(12)]
@@ -63,40 +60,6 @@ class Result:
 
 
 @pytest.fixture
-def jobs(tmp_path, images, make_config, server_folder):
-    """The chunk jobs of one half as the driver would plan them now."""
-
-    def make(half="captions", chunks=1, changes=None):
-        config = make_config(changes)
-        layout = Layout(config["output_dir"], "tiny")
-        if half == "captions":
-            plan = plan_captions(images.path, chunks, layout)
-            work, settings = Path(layout.captions_work("simple")), caption_settings(config, "tiny", "SIMPLE")
-        else:
-            plan = plan_questions(Path(config["qa"]["question_path"]), images.path, chunks, layout)
-            work, settings = Path(layout.qa_work), qa_settings(config, "tiny")
-        results = plan.results(str(work), fingerprint(settings))
-        return [
-            ChunkJob(
-                name=f"{index}-of-{chunks}",
-                items=Path(items),
-                result=Path(result),
-                journal=work / "journal",
-                progress=tmp_path / "progress" / f"{index}.json",
-                server=server_folder,
-                dataset=images.path,
-                settings=settings,
-                client=config["client"],
-                lease_timeout_s=600,
-                trust_env=False,
-            )
-            for (index, _, _), items, result in zip(plan.chunks, plan.item_lists(layout, half), results, strict=True)
-        ]
-
-    return make
-
-
-@pytest.fixture
 def run(jobs):
     """Run all chunks one after another and give back their results taken together."""
 
@@ -111,12 +74,6 @@ def run(jobs):
         return Result(header, lines)
 
     return through
-
-
-@pytest.fixture
-def server(publish, stand_in):
-    publish(stand_in.url)
-    return stand_in
 
 
 @pytest.fixture
@@ -139,10 +96,6 @@ def chunk_process(jobs, start_python, tmp_path):
         return start_python(RUN, tmp_path / "job.pickle")
 
     return start
-
-
-def journal_ids(folder):
-    return [line["id"] for path in sorted(folder.glob("*.jsonl")) for line in read_json_lines(path)]
 
 
 def test_every_image_gets_the_answer_to_its_own_bytes(images, server, run):
@@ -282,13 +235,13 @@ def test_links_into_allowed_roots_are_answered(images, server, run, tmp_path):
     ],
     ids=str,
 )
-def test_an_error_text_is_no_answer_and_is_not_journaled(images, server, run, jobs, fault, reason):
+def test_an_error_text_is_no_answer_and_is_not_journaled(images, server, run, jobs, fault, reason, journal_ids):
     images.add(*NAMES[:3])
     server.fail(fault, only="<image>Describe this image in detail.")
     result = run()
     assert result.answers == {}
     assert set(result.failures.values()) == {reason}
-    assert journal_ids(jobs()[0].journal) == []
+    assert journal_ids(jobs()[0]) == []
 
 
 def test_failures_are_asked_for_again_and_answers_are_not(images, server, run):
@@ -323,13 +276,15 @@ def test_an_answer_cut_by_its_length_is_an_answer(images, server, run):
     assert (answer["prompt_tokens"], answer["completion_tokens"]) == (10, 5)
 
 
-def test_a_dead_server_fails_the_chunk_and_keeps_what_was_answered(images, server, jobs, run, publish, eventually):
+def test_a_dead_server_fails_the_chunk_and_keeps_what_was_answered(
+    images, server, jobs, run, publish, eventually, journal_ids
+):
     images.add(*MANY)
     server.set(delay_s=0.1)
     job = jobs(changes={"client": {"concurrency": 1}})[0]
 
     def die():
-        eventually(lambda: len(journal_ids(job.journal)) >= 3, "three answers")
+        eventually(lambda: len(journal_ids(job)) >= 3, "three answers")
         publish(None, state=State.DEAD, reason="it crashed")
         server.fail("close")
 
@@ -337,35 +292,37 @@ def test_a_dead_server_fails_the_chunk_and_keeps_what_was_answered(images, serve
     with pytest.raises(ServerDeadError, match="it crashed"):
         ChunkRun(job).run()
     assert not job.result.exists()
-    assert 3 <= len(journal_ids(job.journal)) < len(MANY)
+    assert 3 <= len(journal_ids(job)) < len(MANY)
 
 
-def test_a_released_lease_stops_the_chunk_and_keeps_what_was_answered(images, server, jobs, keeper, eventually):
+def test_a_released_lease_stops_the_chunk_and_keeps_what_was_answered(
+    images, server, jobs, keeper, eventually, journal_ids
+):
     images.add(*MANY)
     server.set(delay_s=0.1)
     job = jobs(changes={"client": {"concurrency": 1}})[0]
 
     def stop():
-        eventually(lambda: journal_ids(job.journal), "an answer")
+        eventually(lambda: journal_ids(job), "an answer")
         keeper.release()
 
     threading.Thread(target=stop).start()
     with pytest.raises(RunStoppedError):
         ChunkRun(job).run()
     assert not job.result.exists()
-    assert 1 <= len(journal_ids(job.journal)) < len(MANY)
+    assert 1 <= len(journal_ids(job)) < len(MANY)
 
 
 def test_kill_9_loses_no_answer_and_the_rerun_asks_only_for_the_rest(
-    images, server, chunk_process, jobs, run, eventually
+    images, server, chunk_process, jobs, run, eventually, journal_ids
 ):
     images.add(*MANY)
     server.set(delay_s=0.1)
     process = chunk_process({"client": {"concurrency": 2}})
-    eventually(lambda: len(journal_ids(jobs()[0].journal)) >= 4, "four answers")
+    eventually(lambda: len(journal_ids(jobs()[0])) >= 4, "four answers")
     process.send_signal(signal.SIGKILL)
     process.wait()
-    kept = len(journal_ids(jobs()[0].journal))
+    kept = len(journal_ids(jobs()[0]))
     server.heal()
     before = len(server.asked)
     assert set(run().answers) == set(MANY)
@@ -373,14 +330,14 @@ def test_kill_9_loses_no_answer_and_the_rerun_asks_only_for_the_rest(
     assert 4 <= kept < len(MANY)
 
 
-def test_two_runs_over_the_same_items_ask_for_each_once(images, server, jobs, chunk_process, run):
+def test_two_runs_over_the_same_items_ask_for_each_once(images, server, jobs, chunk_process, run, journal_ids):
     images.add(*NAMES)
     server.set(delay_s=0.05)
     other = chunk_process()
     results = run(chunks=5)
     assert other.wait() == 0, other.stderr.read()
     assert set(results.answers) == set(NAMES)
-    assert sorted(journal_ids(jobs()[0].journal)) == sorted(NAMES)
+    assert sorted(journal_ids(jobs()[0])) == sorted(NAMES)
     assert len(server.asked) == len(NAMES)
 
 
@@ -485,16 +442,18 @@ def test_journal_lines_name_the_settings_and_the_files(images, server, run, jobs
 CAPTION_TEXT = "<image>Describe this image in detail."
 
 
-def test_a_server_that_rejects_everything_stops_the_chunk_early(images, server, run, jobs):
+def test_a_server_that_rejects_everything_stops_the_chunk_early(images, server, run, jobs, journal_ids):
     images.add(*(f"{number}.png" for number in range(200)))
     server.fail({"status": 400, "body": {"error": {"message": "unknown option min_p"}}})
     with pytest.raises(ServerRefusedError, match=r"last 50 items that were asked for all failed.*unknown option min_p"):
         run()
     assert len(server.asked) < 60
-    assert journal_ids(jobs()[0].journal) == []
+    assert journal_ids(jobs()[0]) == []
 
 
-def test_a_server_that_begins_to_reject_everything_stops_the_chunk_and_keeps_what_is_there(images, server, run, jobs):
+def test_a_server_that_begins_to_reject_everything_stops_the_chunk_and_keeps_what_is_there(
+    images, server, run, jobs, journal_ids
+):
     images.add(*NAMES)
     run()
     images.add(*(f"{number}.png" for number in range(200)))
@@ -502,7 +461,7 @@ def test_a_server_that_begins_to_reject_everything_stops_the_chunk_and_keeps_wha
     with pytest.raises(ServerRefusedError):
         run()
     assert len(server.asked) < len(NAMES) + 60
-    assert set(journal_ids(jobs()[0].journal)) == set(NAMES)
+    assert set(journal_ids(jobs()[0])) == set(NAMES)
     server.heal()
     assert len(run().answers) == 212
 

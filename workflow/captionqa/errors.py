@@ -43,6 +43,10 @@ class TooManyFailuresError(CaptionqaError):
     """More items failed than `client.max_failed_fraction` allows."""
 
 
+class DiskFullError(CaptionqaError, OSError):
+    """A file system is full, or the user's quota on it."""
+
+
 class Reason(StrEnum):
     """Why an item has no result."""
 

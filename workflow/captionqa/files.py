@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: atomic writes, JSON, and JSON lines with a torn end."""
+"""Files that are either whole or absent: atomic writes, JSON, JSON lines with a torn end, and a word on full disks."""
 
 import errno
 import json
@@ -9,7 +9,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from captionqa.errors import DiskFullError
+
 STALE_TRIES = 5
+
+
+@contextmanager
+def full_disk_named(path: str | os.PathLike) -> Iterator[None]:
+    """Raise DiskFullError where a write to `path` found no space."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DiskFullError(
+            f"no space is left on the disk of {path} ({os.strerror(error.errno)}); what was answered so far is kept: "
+            "free some space, then run the same command again."
+        ) from error
 
 
 @contextmanager
@@ -17,21 +33,22 @@ def atomic_writer(path: str | os.PathLike, mode: int = 0o644) -> Iterator[TextIO
     """Open a text file that takes its name only when the block ends without an error.
 
     The data reaches the disk before the name does, so a full disk or a crash leaves the old file as it was. A lone
-    surrogate (a file name that is not UTF-8) is written as JSON's own escape for it.
+    surrogate (a file name that is not UTF-8) is written as JSON's own escape for it. Raises DiskFullError.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
-    try:
-        with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
-            yield file
-            file.flush()
-            os.fsync(descriptor)
-        os.chmod(temporary, mode)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with full_disk_named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
+        try:
+            with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+                yield file
+                file.flush()
+                os.fsync(descriptor)
+            os.chmod(temporary, mode)
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
 
 
 def write_json(path: str | os.PathLike, value: Any, mode: int = 0o644) -> None:

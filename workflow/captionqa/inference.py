@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -155,7 +156,8 @@ class ChunkRun:
         with self._lock:
             for opened in self._opened:
                 if opened.left:
-                    opened.journal.close()
+                    with suppress(OSError):  # the run is failing already, of this or of something else
+                        opened.journal.close()
 
     def _wait_for_segment(self) -> None:
         self._beat()
@@ -250,9 +252,9 @@ class ChunkRun:
         if "question" in entry:
             line["row"] = {key: value for key, value in entry.items() if key != "stamps"}
         with self._lock:
+            opened.item_done()
             self._lines.append(line)
             setattr(self._progress, counter, getattr(self._progress, counter) + 1)
-            opened.item_done()
         return line
 
     def _check_use(self, failure: ItemFailure) -> None:

@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from captionqa.errors import CaptionqaError, RunStoppedError
@@ -25,6 +25,7 @@ def job_log(path: str, name: str, layout: Layout, echo: bool = False) -> Iterato
         terminal = logging.StreamHandler(sys.stderr)
         terminal.setFormatter(logging.Formatter("captionqa: %(message)s"))
         handlers.append(terminal)
+    logging.raiseExceptions = False  # a log that finds no space on the disk is no reason for tracebacks
     logging.basicConfig(level=logging.INFO, format=FORMAT, handlers=handlers)
     error_file = layout.errors / f"{name.replace(' ', '_').replace('/', '_')}.json"
     try:
@@ -40,7 +41,8 @@ def job_log(path: str, name: str, layout: Layout, echo: bool = False) -> Iterato
         sentence = f"{name} failed: {text.splitlines()[0]}\n  log: {path}"
         if Path(layout.server_log()).exists():
             sentence += f"\n  server's log: {layout.server_log()}"
-        write_json(error_file, {"error": sentence})
+        with suppress(OSError):  # on a full disk the terminal alone has it
+            write_json(error_file, {"error": sentence})
         if not echo:
             print(f"captionqa: {sentence}", file=sys.stderr, flush=True)
         sys.exit(1)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from captionqa.chunks import HASH_BITS
-from captionqa.files import json_line, read_json_lines
+from captionqa.files import full_disk_named, json_line, read_json_lines
 
 SEGMENT_BITS = 10
 
@@ -37,8 +37,9 @@ class Segment:
     def __init__(self, folder: Path, index: int, fingerprint: str, wait: Callable[[], None]):
         self._path = segment_path(folder, index)
         self._fingerprint = fingerprint
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        with full_disk_named(self._path):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
             self._lock(wait)
             self._mend_torn_end()
@@ -54,13 +55,20 @@ class Segment:
             raise
 
     def append(self, line: Mapping[str, Any]) -> None:
-        """Add one line; it is in the kernel's hands when this returns, so killing the process loses nothing."""
+        """Add one line; it is in the kernel's hands when this returns, so killing the process loses nothing.
+
+        Raises DiskFullError, and then nothing of the line is left behind.
+        """
         self._write(json_line({"fingerprint": self._fingerprint, **line}).encode())
 
     def close(self) -> None:
-        """Let go of the lock; a late append fails instead of going to whatever file has the descriptor by then."""
+        """Let go of the lock; a late append fails instead of going to whatever file has the descriptor by then.
+
+        Raises DiskFullError where a file system finds out only now.
+        """
         file, self._file = self._file, -1
-        os.close(file)
+        with full_disk_named(self._path):
+            os.close(file)
 
     def _lock(self, wait: Callable[[], None]) -> None:
         while True:
@@ -77,8 +85,14 @@ class Segment:
             self._write(b"\n")
 
     def _write(self, data: bytes) -> None:
-        while data:
-            data = data[os.write(self._file, data) :]
+        size = os.fstat(self._file).st_size
+        try:
+            with full_disk_named(self._path):
+                while data:
+                    data = data[os.write(self._file, data) :]
+        except OSError:
+            os.ftruncate(self._file, size)  # the next line must not be glued to half of this one
+            raise
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
