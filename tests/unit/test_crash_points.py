@@ -64,6 +64,10 @@ def run(job, last=None):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+def journaled(folder):
+    return [line["id"] for path in folder.glob("journal/*.jsonl") for line in read_json_lines(path)]
+
+
 with open(sys.argv[1], "rb") as file:
     job = pickle.load(file)
 for last in itertools.count(1):
@@ -76,9 +80,9 @@ for last in itertools.count(1):
         settings={**job.settings, "prompt": f"step {last}"},
     )
     code = run(mine, last)
-    lines = [line for path in folder.glob("journal/*.jsonl") for line in read_json_lines(path)]
+    kept = journaled(folder)
     again = run(mine)
-    print(json.dumps({"step": last, "code": code, "again": again, "kept": [line["id"] for line in lines]}), flush=True)
+    print(json.dumps({"step": last, "code": code, "again": again, "kept": kept, "all": journaled(folder)}), flush=True)
     if code == 0:
         break
 """
@@ -108,6 +112,7 @@ def test_a_chunk_killed_at_any_step_loses_nothing_and_asks_for_nothing_twice(
         asked = [request["images"][0] for request in server.asked if request["text"] == f"<image>step {run['step']}"]
         result = tmp_path / "steps" / str(run["step"]) / "result.jsonl"
         header, *lines = read_json_lines(result)
+        assert sorted(run["all"]) == sorted(digests), run
         assert {line["id"] for line in lines} == {*NAMES, "twin.png"}
         assert all(digests[line["id"]] in line["answer"]["text"] for line in lines), run
         assert header["known"] >= len(set(run["kept"]))
