@@ -542,6 +542,16 @@ def test_a_request_that_breaks_on_a_server_that_stays_does_spend_attempts(publis
     assert len(scripted.requests) == 2
 
 
+def test_endpoint_files_that_cannot_be_read_for_a_moment_are_no_obstacle(publish, stand_in, make_client, server_folder):
+    publish(stand_in.url)
+    made = make_client()
+    assert made.ask(MESSAGES, 9).text.endswith("The answer is A.")
+    (server_folder / "endpoint-0.json").unlink()
+    (server_folder / "endpoint-0.json").mkdir()  # reading it is an error, for root too
+    time.sleep(0.05)
+    assert made.ask(MESSAGES, 9).text.endswith("The answer is A.")
+
+
 def test_a_dead_server_is_an_error_that_says_why(publish, ask):
     publish(None, state=State.DEAD, reason="its process ended with signal SIGKILL")
     with pytest.raises(ServerDeadError, match="ended with signal SIGKILL"):

@@ -3,11 +3,13 @@
 import base64
 import dataclasses
 import io
+import itertools
 import json
 import os
 import pickle
 import signal
 import threading
+import time
 
 import pandas as pd
 import pytest
@@ -659,3 +661,14 @@ def test_a_crash_that_shows_only_later_is_the_items_all_the_same(images, scripte
     assert result.failures == {"a.png": "server_error"}
     assert "crashed 2 times" in result.lines["a.png"]["detail"]
     assert len(scripted.requests) == 2
+
+
+def test_a_clock_that_jumps_changes_nothing(images, server, run, monkeypatch):
+    images.add(*NAMES)
+    jumps = itertools.cycle([0.0, 1e9, 3.0, 2e9])  # years ahead and back, at each look
+    monkeypatch.setattr(time, "time", lambda: next(jumps))
+    server.fail({"status": 503, "headers": {"Retry-After": "0.1"}}, times=1)
+    result = run()
+    assert set(result.answers) == set(NAMES)
+    again = run()
+    assert (again.answers, again.header["known"]) == (result.answers, len(NAMES))
