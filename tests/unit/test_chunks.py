@@ -11,6 +11,7 @@ import pytest
 from captionqa.chunks import items_to_do, load_plan, place, plan_captions, plan_questions, question_place, works
 from captionqa.errors import InputError
 from captionqa.layout import Layout
+from captionqa.settings import fingerprint
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -183,7 +184,7 @@ def test_items_to_do_are_those_of_all_final_files_without_a_result(images, ask, 
     config = make_config({"captions": {"prompt_styles": ["SIMPLE", "LONG"]}})
     assert items_to_do(config, layout) == 2 * len(NAMES) + 2
     (work, settings_now), _ = works(config, layout, "captions")
-    result = Path(planned.results(work, settings_now)[0])
+    result = Path(planned.results(work, fingerprint(settings_now))[0])
     result.parent.mkdir(parents=True)
     result.touch()
     assert items_to_do(config, layout) == 2 * len(NAMES) + 2 - planned.chunks[0][2]
@@ -282,14 +283,68 @@ def test_an_edited_image_renames_the_chunk_of_its_questions_alone(images, ask):
     assert [index for index in digests(before) if digests(after)[index] != digests(before)[index]] == [found["q3"]]
 
 
-def test_an_edited_question_renames_its_chunk(tmp_path, images, layout):
-    images.add("a.png")
-    path = tmp_path / "questions.parquet"
-    plans = []
-    for answer in ("A", "B"):
-        pd.DataFrame([{"qid": "q", "question": "What?", "answer": answer, "image": "a.png"}]).to_parquet(path)
-        plans.append(plan_questions(path, images.path, 4, layout))
-    assert plans[0] != plans[1]
+@pytest.fixture
+def plan_rows(tmp_path, images, layout):
+    """Plan questions from whole rows, some columns changed."""
+    images.add("a.png", "b.png")
+    row = {"question": "What?", "answer": "A", "image": "a.png", "category": "c", "source": "s"}
+
+    def of(*changes):
+        path = tmp_path / "questions.parquet"
+        pd.DataFrame([{"qid": f"q{n}", **row, **change} for n, change in enumerate(changes)]).to_parquet(path)
+        return plan_questions(path, images.path, 4, layout)
+
+    return of
+
+
+def read_rows(plan, layout):
+    return [json.loads(line) for line in Path(layout.question_rows(plan.rows)).read_text().splitlines()]
+
+
+def asked_items(plan, layout):
+    return [json.loads(line) for path in plan.item_lists(layout, "qa") for line in Path(path).read_text().splitlines()]
+
+
+@pytest.mark.parametrize("change", [{"question": "Which?"}, {"image": "b.png"}])
+def test_an_edited_question_renames_its_chunk_and_the_rows(plan_rows, change):
+    before, after = plan_rows({}), plan_rows(change)
+    assert before.chunks != after.chunks
+    assert before.rows != after.rows
+
+
+@pytest.mark.parametrize("change", [{"answer": "B"}, {"category": "d"}, {"source": "t"}])
+def test_what_only_grading_needs_renames_the_rows_and_no_chunk(plan_rows, layout, change):
+    before, after = plan_rows({}), plan_rows(change)
+    assert before.chunks == after.chunks
+    assert before.rows != after.rows
+    assert read_rows(before, layout)[0] | change == read_rows(after, layout)[0]
+
+
+def test_item_lists_have_what_decides_a_request_and_the_rows_the_rest(plan_rows, layout):
+    plan = plan_rows({})
+    assert [item.keys() for item in asked_items(plan, layout)] == [{"id", "question", "images", "stamps"}]
+    assert read_rows(plan, layout) == [
+        {"id": "q0", "question": "What?", "answer": "A", "images": ["a.png"], "category": "c", "source": "s"}
+    ]
+
+
+def test_rows_are_sorted_by_id(plan_rows, layout):
+    ids = [row["id"] for row in read_rows(plan_rows(*[{}] * 12), layout)]
+    assert ids == sorted(ids)
+    assert len(ids) == 12
+
+
+def test_a_row_that_cannot_be_asked_is_in_no_chunk_and_in_the_rows(plan_rows, layout):
+    plan = plan_rows({}, {"answer": None}, {"image": None}, {})
+    assert (plan.items, plan.invalid_rows) == (2, 2)
+    assert {item["id"] for item in asked_items(plan, layout)} == {"q0", "q3"}
+    assert {row["id"] for row in read_rows(plan, layout) if "invalid" in row} == {"q1", "q2"}
+    assert load_plan(layout, "qa") == plan
+
+
+def test_questions_of_which_none_can_be_asked_are_an_error(plan_rows):
+    with pytest.raises(InputError, match=r"none of its 2 rows can be asked; the first is q0: .* 'answer' is empty"):
+        plan_rows({"answer": None}, {"image": None})
 
 
 def test_the_order_of_the_questions_decides_nothing(ask):

@@ -3,12 +3,14 @@
 import contextlib
 import errno
 import json
+import resource
 import signal
 import stat
 from pathlib import Path
 
 import pytest
-from captionqa.files import atomic_writer, json_line, read_json, read_json_lines, write_json, write_json_object
+from captionqa import files
+from captionqa.files import atomic_writer, json_line, json_object_writer, read_json, read_json_lines, write_json
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,13 +68,16 @@ def test_a_file_gets_the_permissions_asked_for(tmp_path, mode):
 @given(pairs=st.dictionaries(st.text(), VALUES, max_size=4))
 def test_an_object_written_pair_by_pair_is_the_same_object(tmp_path, pairs):
     path = tmp_path / "object.json"
-    assert write_json_object(path, iter(pairs.items())) == len(pairs)
+    with json_object_writer(path) as add:
+        for key, value in pairs.items():
+            add(key, value)
     assert json.loads(path.read_text(encoding="utf-8")) == pairs
 
 
 def test_a_file_name_that_is_not_utf_8_survives_in_json(tmp_path):
     name = b"caf\xe9.jpg".decode("utf-8", "surrogateescape")
-    write_json_object(tmp_path / "captions.json", iter([(name, "a café")]))
+    with json_object_writer(tmp_path / "captions.json") as add:
+        add(name, "a café")
     assert read_json(tmp_path / "captions.json") == {name: "a café"}
 
 
@@ -109,3 +114,23 @@ def test_a_file_that_was_replaced_on_another_machine_is_opened_anew(tmp_path, mo
 
     monkeypatch.setattr(Path, "read_text", read_text)
     assert read_json(path) == {"new": 1}
+
+
+def test_a_file_of_many_blocks_is_read_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "BLOCK_BYTES", 16)
+    path = tmp_path / "lines.jsonl"
+    values = [{"text": "x" * length} for length in range(0, 60, 7)]
+    path.write_text("".join(map(json_line, values)))
+    assert list(read_json_lines(path)) == values
+
+
+def test_more_files_are_read_side_by_side_than_a_process_may_open(tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for number in range(100):
+        (tmp_path / f"{number}.jsonl").write_text(json_line(number) * 2)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, limits[1]))
+    try:
+        readers = [read_json_lines(tmp_path / f"{number}.jsonl") for number in range(100)]
+        assert [next(reader) for reader in readers] == [next(reader) for reader in readers] == list(range(100))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)

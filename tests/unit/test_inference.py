@@ -387,20 +387,13 @@ def test_a_question_is_asked_with_its_images_in_order(images, server, run, ask_q
     assert set(result.answers) == {"q1", "q2"}
 
 
-def test_lines_of_questions_carry_what_grading_needs(images, server, run, ask_questions):
+def test_lines_of_questions_are_answers_and_failures_alone(images, server, run, ask_questions):
     images.add("a.png")
     ask_questions(("q1", "What?\nA. x\nB. y", ["a.png"]), ("q2", "What?", ["none.png"]))
     result = run("qa")
     assert result.failures == {"q2": "missing_image"}
-    assert result.lines["q1"]["row"] == {
-        "id": "q1",
-        "question": "What?\nA. x\nB. y",
-        "answer": "A",
-        "images": ["a.png"],
-        "category": "uncategorized",
-        "source": "unknown",
-    }
-    assert result.lines["q2"]["row"]["id"] == "q2"
+    assert result.lines["q1"].keys() == {"id", "answer"}
+    assert result.lines["q2"].keys() == {"id", "failure", "detail"}
 
 
 def test_more_marks_than_images_is_a_missing_image(images, server, run, ask_questions):
@@ -427,6 +420,98 @@ def test_a_questions_other_images_are_asked_about_again(images, server, run, ask
     ask_questions(("q1", "What?", ["b.png"]))
     assert run("qa").answers != first.answers
     assert len(server.asked) == 2
+
+
+def test_an_instruction_follows_each_question(images, server, run, ask_questions):
+    images.add("a.png")
+    ask_questions(("q1", "What is it?\nA. x\nB. y", ["a.png"]))
+    run("qa", changes={"qa": {"instruction": "Answer with a letter."}})
+    assert server.asked[-1]["text"] == "<image>What is it?\nA. x\nB. y\nAnswer with a letter."
+
+
+@pytest.fixture
+def unsure(publish, scripted):
+    """A server that answers questions of "Is" and is unsure of others; asked for its letter alone it says B."""
+
+    def answer(handler, body):
+        choice = body.get("structured_outputs", {}).get("choice")
+        question = body["messages"][0]["content"][-1]["text"]
+        text = choice[1] if choice else ("The answer is A." if question.startswith("Is") else "A cat or a dog.")
+        if choice and scripted.refuses_choices:
+            return scripted.reply(handler, 400, {"error": {"message": "no structured outputs here"}})
+        choices = [{"message": {"content": text}, "finish_reason": "stop"}]
+        return scripted.reply(handler, 200, {"choices": choices, "usage": {}})
+
+    def reply(handler, status, value):
+        data = json.dumps(value).encode()
+        handler.send_response(status)
+        handler.send_header("Content-Length", str(len(data)))
+        handler.end_headers()
+        handler.wfile.write(data)
+
+    scripted.reply, scripted.refuses_choices, scripted.answers = reply, False, [answer]
+    publish(scripted.url)
+    return scripted
+
+
+UNSURE_QUESTIONS = (
+    ("q1", "Is it red?\nA. yes\nB. no", ["a.png"]),
+    ("q2", "What is it?\nA. cat\nB. dog\nC. hen", ["a.png"]),
+    ("q3", "What is its name?", ["a.png"]),
+)
+FALLBACK = {"qa": {"fallback": True}}
+
+
+def test_a_fallback_asks_only_for_the_letter_of_what_was_not_said(images, unsure, run, ask_questions):
+    images.add("a.png")
+    ask_questions(*UNSURE_QUESTIONS)
+    before = run("qa")
+    assert len(unsure.requests) == 3
+    after = run("qa", changes=FALLBACK)
+    assert after.answers == before.answers
+    ((_, asked),) = unsure.requests[3:]
+    assert asked["structured_outputs"] == {"choice": ["A", "B", "C"]}
+    said, wanted = asked["messages"][1:]
+    assert said == {"role": "assistant", "content": "A cat or a dog."}
+    assert wanted["role"] == "user"
+    assert {name: line.get("fallback", {}).get("text") for name, line in after.lines.items()} == {
+        "q1": None,
+        "q2": "B",
+        "q3": None,
+    }
+    assert run("qa", changes=FALLBACK).lines == after.lines
+    assert "fallback" not in run("qa").lines["q2"]
+    assert len(unsure.requests) == 4
+
+
+def test_a_changed_image_asks_the_fallback_again_even_after_the_same_words(images, unsure, run, ask_questions, encode):
+    images.add("a.png")
+    ask_questions(*UNSURE_QUESTIONS)
+    run("qa", changes=FALLBACK)
+    (images.path / "a.png").write_bytes(encode(Image.new("RGB", (9, 9), "red")))
+    run("qa", changes=FALLBACK)
+    assert len(unsure.requests) == 8
+
+
+def test_twins_share_the_fallbacks_letter_too(images, unsure, run, ask_questions):
+    images.add("a.png")
+    (images.path / "b.png").write_bytes((images.path / "a.png").read_bytes())
+    _, question, names = UNSURE_QUESTIONS[1]
+    ask_questions(("q1", question, names), ("q2", question, ["b.png"]))
+    first = run("qa", changes=FALLBACK)
+    assert [first.lines[name]["fallback"]["text"] for name in ("q1", "q2")] == ["B", "B"]
+    assert run("qa", changes=FALLBACK).lines == first.lines
+    assert len(unsure.requests) == 2
+
+
+def test_a_fallback_that_fails_leaves_the_answer(images, unsure, run, ask_questions):
+    images.add("a.png")
+    ask_questions(*UNSURE_QUESTIONS)
+    unsure.refuses_choices = True
+    result = run("qa", changes=FALLBACK)
+    assert result.failures == {}
+    assert result.answers["q2"] == "A cat or a dog."
+    assert result.lines["q2"]["fallback"]["failure"] == "request_rejected"
 
 
 def test_journal_lines_name_the_settings_and_the_files(images, server, run, jobs):

@@ -1,9 +1,12 @@
 """Merging: totals add up, and what was made under other settings or is not whole is refused."""
 
+from operator import itemgetter
+
 import pytest
 from captionqa.errors import ResultError, TooManyFailuresError
-from captionqa.files import json_line, read_json
+from captionqa.files import json_line, read_json, write_json
 from captionqa.merge import check_failures, merge_captions, merge_qa
+from captionqa.metrics import wilson_interval
 from captionqa.settings import caption_settings, fingerprint, qa_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,14 +15,14 @@ SERVER = {"url": "http://node:8000", "generation": 1, "vllm": "1.2"}
 REASONS = ["timeout", "missing_image", "empty_output"]
 
 
-def answered(name, text="A cat.", finish_reason="stop", **more):
+def answered(name, text="A cat.", finish_reason="stop"):
     tokens = {"prompt_tokens": 10, "completion_tokens": 5}
     answer = {"text": text, "finish_reason": finish_reason, **tokens, "server": SERVER}
-    return {"id": name, "answer": answer, **more}
+    return {"id": name, "answer": answer}
 
 
-def failed(name, reason="timeout", **more):
-    return {"id": name, "failure": reason, "detail": f"what happened to {name}", **more}
+def failed(name, reason="timeout"):
+    return {"id": name, "failure": reason, "detail": f"what happened to {name}"}
 
 
 def row(qid, answer=r"\boxed{A}", **changes):
@@ -58,7 +61,7 @@ def asked(make_config):
 
 @pytest.fixture
 def chunk(tmp_path):
-    """Write a chunk result."""
+    """Write a chunk result, sorted as clients write it."""
     paths = []
 
     def write(settings, lines, **changes):
@@ -75,7 +78,7 @@ def chunk(tmp_path):
         paths.append(str(tmp_path / f"chunk{len(paths)}.jsonl"))
         with open(paths[-1], "w") as file:
             file.write(json_line(header | changes))
-            file.writelines(map(json_line, lines))
+            file.writelines(map(json_line, sorted(lines, key=itemgetter("id"))))
         return paths[-1]
 
     return write
@@ -93,10 +96,15 @@ def captions(outputs, styles):
 
 
 @pytest.fixture
-def answers(outputs, asked):
-    def merge(*chunks):
-        kinds = ("results", "metrics", "failures", "provenance")
-        merge_qa(chunks, asked, "questions.parquet", "images", *map(outputs.path, kinds))
+def answers(outputs, asked, tmp_path):
+    """Merge chunks by the rows of the question file, sorted as the driver writes them."""
+
+    def merge(rows, *chunks):
+        path = tmp_path / "rows.jsonl"
+        path.write_text("".join(map(json_line, sorted(rows, key=itemgetter("id")))))
+        kinds = ("results", "metrics", "failures", "provenance", "flips")
+        graded = str(tmp_path / "graded.jsonl")
+        merge_qa(chunks, str(path), asked, "questions.parquet", "images", *map(outputs.path, kinds), graded)
         return outputs
 
     return merge
@@ -146,6 +154,15 @@ def test_a_chunk_that_is_not_whole_is_refused(chunk, captions, styles, outputs):
     assert outputs.captions is None
 
 
+def test_nothing_is_written_where_a_later_chunk_is_refused(chunk, captions, styles, outputs):
+    captions(chunk(styles, [answered("a.png", "before")]))
+    with pytest.raises(ResultError, match="holds 1 of its 2 items"):
+        captions(chunk(styles, [answered("a.png", "after")]), chunk(styles, [failed("b.png")], items=2))
+    assert outputs.captions == {"a.png": "before"}
+    assert outputs.failures == {}
+    assert {path.name for path in outputs.folder.iterdir()} == {"captions.json", "failures.json", "provenance.json"}
+
+
 def test_a_chunk_cut_within_a_line_is_refused(chunk, captions, styles):
     path = chunk(styles, [answered("a.png"), answered("b.png")])
     with open(path, "rb+") as file:
@@ -165,6 +182,22 @@ def test_a_file_that_is_no_chunk_result_is_refused(tmp_path, captions, content):
 def test_an_item_in_two_chunks_is_refused(chunk, captions, styles):
     with pytest.raises(ResultError, match=r"'a\.png' is in two chunk results"):
         captions(chunk(styles, [answered("a.png")]), chunk(styles, [failed("a.png")]))
+
+
+def test_an_item_that_is_there_twice_in_one_chunk_is_refused(chunk, captions, styles):
+    with pytest.raises(ResultError, match=r"'a\.png' is in two chunk results"):
+        captions(chunk(styles, [answered("a.png"), answered("a.png"), answered("b.png")]))
+
+
+def test_a_chunk_that_is_not_sorted_is_refused(chunk, captions, styles, outputs):
+    path = chunk(styles, [answered("a.png"), answered("b.png"), answered("c.png")])
+    with open(path, "r+") as file:
+        header, *lines = file.readlines()
+        file.seek(0)
+        file.writelines([header, *lines[::-1]])
+    with pytest.raises(ResultError, match=f"{path} is not sorted"):
+        captions(path)
+    assert outputs.captions is None
 
 
 def test_final_files_are_replaced_whole(chunk, captions, styles, outputs):
@@ -201,8 +234,8 @@ def test_the_data_sets_fingerprint_depends_on_the_items_alone(chunk, captions, s
 
 
 def test_a_record_has_every_promised_key(chunk, answers, asked):
-    line = answered("q1", "The answer is B.", row=row("q1", images=["a.png", "b.png"]))
-    assert answers(chunk(asked, [line])).results["q1"] == {
+    rows = [row("q1", images=["a.png", "b.png"])]
+    assert answers(rows, chunk(asked, [answered("q1", "The answer is B.")])).results["q1"] == {
         "qid": "q1",
         "question": "Which?\nA. red\nB. blue",
         "choices": ["red", "blue"],
@@ -223,12 +256,9 @@ def test_a_record_has_every_promised_key(chunk, answers, asked):
 
 
 def test_metrics_have_every_promised_key(chunk, answers, asked):
-    lines = [
-        answered("q1", "A", row=row("q1")),
-        answered("q2", "The answer is A or B", finish_reason="length", row=row("q2", category="d")),
-        failed("q3", row=row("q3")),
-    ]
-    made = answers(chunk(asked, lines[:2]), chunk(asked, lines[2:]))
+    lines = [answered("q1", "A"), answered("q2", "The answer is A or B", finish_reason="length"), failed("q3")]
+    rows = [row("q1"), row("q2", category="d"), row("q3")]
+    made = answers(rows, chunk(asked, lines[:2]), chunk(asked, lines[2:]))
     metrics = made.metrics
     assert metrics["model"] == "tiny"
     assert metrics["total_questions"] == 3
@@ -251,17 +281,133 @@ def test_metrics_have_every_promised_key(chunk, answers, asked):
 @given(reasons=st.lists(st.sampled_from([None, *REASONS]), min_size=1, max_size=12))
 def test_questions_add_up_to_the_metrics_totals(chunk, answers, asked, reasons):
     lines = [
-        answered(f"q{number}", row=row(f"q{number}")) if reason is None else failed(f"q{number}", reason, row=row("q"))
+        answered(f"q{number}") if reason is None else failed(f"q{number}", reason)
         for number, reason in enumerate(reasons)
     ]
-    made = answers(chunk(asked, lines))
+    made = answers([row(line["id"]) for line in lines], chunk(asked, lines))
     assert len(made.results) + len(made.failures) == made.metrics["total_questions"] == len(reasons)
     assert made.metrics["failed_questions"] == len(made.failures)
 
 
 def test_a_chunk_of_other_questions_settings_is_refused(chunk, answers, asked):
     with pytest.raises(ResultError, match="other settings"):
-        answers(chunk(asked | {"max_model_len": 1}, [answered("q1", row=row("q1"))]))
+        answers([row("q1")], chunk(asked | {"max_model_len": 1}, [answered("q1")]))
+
+
+@pytest.mark.parametrize("qid", ["q0", "q1", "q2", "q3", "q4"])
+def test_a_question_without_a_line_is_refused(chunk, answers, asked, outputs, qid):
+    path = chunk(asked, [answered(f"q{number}") for number in range(5) if f"q{number}" != qid])
+    with pytest.raises(ResultError, match=f"the question '{qid}' is in no chunk result"):
+        answers([row(f"q{number}") for number in range(5)], path)
+    assert outputs.results is None
+
+
+@pytest.mark.parametrize("qid", ["q0", "q1", "q2", "q3", "q4"])
+def test_a_line_without_a_question_is_refused(chunk, answers, asked, outputs, qid):
+    path = chunk(asked, [answered(f"q{number}") for number in range(5)])
+    with pytest.raises(ResultError, match=f"'{qid}' is in a chunk result and no present question"):
+        answers([row(f"q{number}") for number in range(5) if f"q{number}" != qid], path)
+    assert outputs.results is None
+
+
+def test_a_row_that_could_not_be_asked_is_a_failure_and_counts(chunk, answers, asked):
+    broken = row("q2", None, images=[], invalid="The column 'answer' is empty.")
+    made = answers([row("q1"), broken, row("q3")], chunk(asked, [answered("q1", "A"), answered("q3", "A")]))
+    assert made.failures == {"q2": {"reason": "invalid_question", "detail": "The column 'answer' is empty."}}
+    assert set(made.results) == {"q1", "q3"}
+    assert made.metrics["total_questions"] == made.provenance["counts"]["items"] == 3
+    assert made.metrics["failures_by_reason"] == {"invalid_question": 1}
+    assert made.metrics["overall_accuracy"] == pytest.approx(2 / 3)
+
+
+def test_a_ground_truth_that_cannot_be_graded_is_a_failure_and_counts(chunk, answers, asked):
+    lines = [answered("q1", "A"), answered("q2", "C"), failed("q3")]
+    made = answers([row("q1"), row("q2", "C"), row("q3", "C")], chunk(asked, lines))
+    assert made.failures["q2"] == {
+        "reason": "ungradable_ground_truth",
+        "detail": "The ground truth 'C' is no letter of the choices A to B.",
+    }
+    assert made.failures["q3"]["reason"] == "timeout"
+    assert set(made.results) == {"q1"}
+    assert made.metrics["total_questions"] == 3
+    assert made.provenance["counts"]["failures_by_reason"] == {"timeout": 1, "ungradable_ground_truth": 1}
+
+
+def test_metrics_count_the_rules_of_all_records(chunk, answers, asked):
+    lines = [answered("q1", "A"), answered("q2", "The answer is B."), answered("q3", "I see."), answered("q4", "B")]
+    made = answers([row(line["id"]) for line in lines], chunk(asked, lines))
+    assert {qid: record["graded_by"] for qid, record in made.results.items()} == {
+        "q1": "letter",
+        "q2": "cue",
+        "q3": "none",
+        "q4": "letter",
+    }
+    assert made.metrics["graded_by"] == {"cue": 1, "letter": 2, "none": 1}
+
+
+def test_a_fallback_is_reported_apart_and_makes_no_answer_right(chunk, answers, asked):
+    unsure = [
+        answered(qid, "Red or blue.") | {"fallback": {"text": letter}} for qid, letter in (("q1", "A"), ("q2", "B"))
+    ]
+    refused = answered("q3", "Red or blue.") | {"fallback": {"failure": "request_rejected", "detail": "no"}}
+    sure = answered("q4", "The answer is A.") | {"fallback": {"text": "B"}}
+    rows, lines = [row(f"q{number}") for number in range(1, 5)], [*unsure, refused, sure]
+    without = answers(rows, chunk(asked, lines)).metrics
+    asked["fallback"] = "Which option is it?"
+    made = answers(rows, chunk(asked, lines))
+    assert made.metrics["fallback"] == {
+        "asked": 3,
+        "answered": 2,
+        "correct": 1,
+        "overall_accuracy_with_fallback": 0.5,
+        "overall_accuracy_with_fallback_interval_95": wilson_interval(2, 4),
+    }
+    assert made.metrics == without | {"fallback": made.metrics["fallback"]}
+    assert (without["correct_answers"], without["unparsed_answers"]) == (1, 3)
+    found = {qid: (record.get("fallback_letter"), record["is_correct"]) for qid, record in made.results.items()}
+    assert found == {"q1": ("A", False), "q2": ("B", False), "q3": (None, False), "q4": (None, True)}
+    assert "fallback_letter" not in made.results["q4"]
+
+
+def test_a_first_grading_flips_nothing(chunk, answers, asked, caplog):
+    caplog.set_level("INFO")
+    assert answers([row("q1")], chunk(asked, [answered("q1", "A")])).flips == {}
+    assert "regraded" not in caplog.text
+
+
+def test_a_grading_of_the_same_outputs_says_what_flipped(chunk, answers, asked, caplog):
+    caplog.set_level("INFO")
+    said = {"q1": "A", "q2": "The answer is B.", "q3": "Hm.", "q4": "A", "q5": "A"}
+    path = chunk(asked, [answered(qid, text) for qid, text in said.items()])
+    answers([row(qid) for qid in said], path)
+    truths = {"q1": "B", "q2": "B", "q3": "B", "q4": "A", "q5": "C"}
+    made = answers([row(qid, truth) for qid, truth in truths.items()], path)
+    assert made.flips == {
+        "q1": {
+            "before": {"gt_answer": r"\boxed{A}", "predicted_letter": "A", "is_correct": True, "graded_by": "letter"},
+            "now": {"gt_answer": "B", "predicted_letter": "A", "is_correct": False, "graded_by": "letter"},
+        },
+        "q2": {
+            "before": {"gt_answer": r"\boxed{A}", "predicted_letter": "B", "is_correct": False, "graded_by": "cue"},
+            "now": {"gt_answer": "B", "predicted_letter": "B", "is_correct": True, "graded_by": "cue"},
+        },
+    }
+    assert "regraded: 2 of 4 answers flipped (1 now right, 1 now wrong)" in caplog.text
+    assert answers([row(qid, truth) for qid, truth in truths.items()], path).flips == {}
+
+
+def test_a_new_output_is_an_answer_of_its_own_and_no_flip(chunk, answers, asked):
+    answers([row("q1"), row("q2")], chunk(asked, [answered("q1", "A"), answered("q2", "A")]))
+    made = answers([row("q1"), row("q3")], chunk(asked, [answered("q1", "B"), answered("q3", "B")]))
+    assert made.flips == {}
+
+
+def test_a_merge_that_fails_leaves_the_last_grading_for_the_next(chunk, answers, asked):
+    path = chunk(asked, [answered("q1", "A")])
+    answers([row("q1")], path)
+    with pytest.raises(ResultError):
+        answers([row("q1", "B"), row("q2")], path)
+    assert answers([row("q1", "B")], path).flips.keys() == {"q1"}
 
 
 @pytest.fixture
@@ -288,6 +434,22 @@ def test_as_many_failures_as_allowed_pass_the_gate(gate, items, failures, limit)
 def test_more_failures_than_allowed_do_not(gate, items, failures, limit):
     with pytest.raises(TooManyFailuresError):
         gate(items, failures, limit)
+
+
+@pytest.mark.parametrize(
+    ("reasons", "again", "corrected"),
+    [
+        ({"timeout": 1}, True, False),
+        ({"invalid_question": 1}, False, True),
+        ({"ungradable_ground_truth": 1, "timeout": 2}, True, True),
+    ],
+)
+def test_a_failed_gate_says_what_helps(tmp_path, reasons, again, corrected):
+    write_json(tmp_path / "p.json", {"counts": {"items": 5, "failed": 3, "failures_by_reason": reasons}})
+    with pytest.raises(TooManyFailuresError) as error:
+        check_failures("f.json", str(tmp_path / "p.json"), 0.1)
+    assert ("`make retry-failed`" in str(error.value)) == again
+    assert ("the question file has to be corrected" in str(error.value)) == corrected
 
 
 def test_a_failed_gate_names_the_counts_and_the_file(gate, outputs):

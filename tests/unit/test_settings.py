@@ -1,7 +1,7 @@
 """The fingerprint changes with what decides an answer and with nothing else; images are fitted to the context."""
 
 import pytest
-from captionqa.settings import caption_settings, fingerprint, image_budget_px, qa_settings
+from captionqa.settings import answer_fingerprint, caption_settings, fingerprint, image_budget_px, qa_settings
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,6 +46,17 @@ def test_the_prompt_and_the_length_change_their_own_half_alone(prints):
     length = prints({"qa": {"max_tokens": 5}})
     assert length[0] == before[0]
     assert length[1] != before[1]
+
+
+def test_an_instruction_asks_all_questions_again_and_a_fallback_changes_no_answer(prints, make_config):
+    before = prints()
+    instruction = prints({"qa": {"instruction": "Answer in one word."}})
+    assert instruction[0] == before[0]
+    assert instruction[1] != before[1]
+    fallback = prints({"qa": {"fallback": True}})
+    assert fallback[0] == before[0]
+    assert fallback[1] != before[1]
+    assert answer_fingerprint(qa_settings(make_config({"qa": {"fallback": True}}), "tiny")) == before[1]
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,28 @@ def test_every_photograph_comes_through(photographs):
     assert set(captions) == images
 
 
+def test_a_fallback_gets_a_letter_for_every_answer_that_has_none(photographs, demo_config):
+    questions = pd.read_parquet(demo_config["qa"]["question_path"])
+    # these the demo model answers with a boxed colour, which one token only begins
+    questions[questions["category"].isin(["shape color", "background color"])].head(12).to_parquet(
+        photographs.folder / "questions.parquet"
+    )
+    del photographs.config["captions"]
+    photographs.config["qa"] = {
+        "question_path": "questions.parquet",
+        "dataset_path": demo_config["qa"]["dataset_path"],
+        "max_tokens": 1,
+        "fallback": True,
+        "chunks": 1,
+    }
+    photographs.run()
+    unparsed = [record for record in photographs.qa("results").values() if not record["is_parsed"]]
+    assert len(unparsed) >= 6
+    for record in unparsed:
+        assert record["fallback_letter"] in "ABCDEFGHIJ"[: len(record["choices"])]
+    assert photographs.qa("metrics")["fallback"]["answered"] == len(unparsed)
+
+
 def test_every_generating_route_refuses_without_the_key(live_server):
     url, _ = live_server
     for route, body in GENERATING_ROUTES.items():

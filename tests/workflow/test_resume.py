@@ -1,5 +1,6 @@
 """What a rerun runs: exactly what is missing or changed, and no request for an answer that is known."""
 
+import pandas as pd
 import pytest
 from projects import MODEL, STYLES, draw_image
 
@@ -49,6 +50,48 @@ def test_a_lost_final_file_is_merged_again_without_a_server(completed):
     assert completed.plan() == {"merge_captions": 1, "check_failures": 1, "default": 1}
     completed.run()
     assert completed.captions() == captions
+
+
+def test_a_corrected_ground_truth_is_graded_again_without_a_server(completed):
+    path = completed.folder / "questions.parquet"
+    questions = pd.read_parquet(path)
+    before = completed.qa("results"), completed.qa("metrics")
+    assert completed.qa("flips") == {}
+    truth = {qid: record["gt_letter"] for qid, record in before[0].items()}
+    questions.loc[0, "answer"] = {"A": "\\boxed{B}", "B": "\\boxed{A}"}[truth["q0"]]
+    questions.to_parquet(path)
+    completed.forget_requests()
+    assert completed.plan() == {"merge_qa": 1, "check_failures": 1, "default": 1}
+    assert "regraded: 1 of 6 answers flipped (1 now " in completed.run()
+    assert completed.requests() == []
+    assert completed.qa("flips").keys() == {"q0"}
+    assert abs(completed.qa("metrics")["correct_answers"] - before[1]["correct_answers"]) == 1
+    assert completed.qa("results")["q0"]["gt_answer"] == questions.loc[0, "answer"]
+    assert completed.plan() == {}
+
+
+def test_a_row_that_cannot_be_asked_is_a_named_failure_and_the_rest_goes_on(completed):
+    path = completed.folder / "questions.parquet"
+    questions = pd.read_parquet(path)
+    questions.loc[1, "question"] = None
+    questions.at[2, "image"] = []
+    questions.loc[3, "answer"] = "C"
+    questions.to_parquet(path)
+    completed.config["client"]["max_failed_fraction"] = 0.5
+    completed.forget_requests()
+    assert "4 questions in 2 chunks (2 more are invalid)" in completed.run()
+    assert completed.requests() == []
+    assert {qid: failure["reason"] for qid, failure in completed.qa("failures").items()} == {
+        "q1": "invalid_question",
+        "q2": "invalid_question",
+        "q3": "ungradable_ground_truth",
+    }
+    assert set(completed.qa("results")) == {"q0", "q4", "q5"}
+    assert completed.qa("metrics")["total_questions"] == 6
+    said = completed.forget("retry-failed")
+    assert "0 failed items will be asked again" in said
+    assert "Not asked again: 2 invalid_question, 1 ungradable_ground_truth" in said
+    assert completed.plan() == {}
 
 
 def test_changed_max_tokens_asks_for_all_captions_and_no_question(completed):

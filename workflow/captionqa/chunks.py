@@ -2,7 +2,8 @@
 
 An item's place follows from a hash of its name alone: adding an item moves no other. The driver scans the data set,
 writes one list of items per chunk and names each by a digest of the list, so a changed, added or removed file
-changes the names of just the chunks that hold it.
+changes the names of just the chunks that hold it. A list has only what decides a request: what grading needs beside
+the answers is in a file of its own, and a corrected ground truth changes that one alone.
 """
 
 import hashlib
@@ -10,7 +11,7 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from captionqa.errors import InputError
 from captionqa.files import atomic_writer, json_line, read_json, write_json
 from captionqa.images import SNIFF_BYTES, has_image_suffix, looks_like_image
 from captionqa.layout import CHUNK_NAME, ITEMS_NAME, Layout
-from captionqa.questions import read_questions
+from captionqa.question_file import INVALID, read_questions
 from captionqa.settings import caption_settings, fingerprint, qa_settings
 
 HASH_BITS = 32
@@ -30,12 +31,17 @@ MIN_CHUNKS, MAX_CHUNKS = 4, 1024
 
 @dataclass(frozen=True)
 class Plan:
-    """The chunks of one half: `chunks` are (index, digest, number of items), only those that have items."""
+    """The chunks of one half: `chunks` are (index, digest, number of items), only those that have items.
+
+    `rows` is the digest of the questions' rows, of which `invalid_rows` cannot be asked and are in no chunk.
+    """
 
     n: int
     items: int
-    skipped_files: int
     chunks: tuple[tuple[int, str, int], ...]
+    skipped_files: int = 0
+    rows: str | None = None
+    invalid_rows: int = 0
 
     def item_lists(self, layout: Layout, half: str) -> list[str]:
         return [
@@ -86,27 +92,39 @@ def plan_captions(dataset: Path, chunks: int | str, layout: Layout) -> Plan:
             f"captions.dataset_path: {dataset} holds no image ({scan.skipped} other files were skipped); images are "
             "files with an image suffix or image content."
         )
-    return _write_plan("captions", items, chunks, layout, scan.skipped)
+    return _write_plan("captions", items, chunks, layout, skipped_files=scan.skipped)
 
 
 def plan_questions(question_path: Path, dataset: Path, chunks: int | str, layout: Layout) -> Plan:
-    """Read the questions, note the state of their images, write the item lists, and return the plan.
+    """Read the questions, note the state of their images, write the item lists and the rows, and return the plan.
 
-    Raises InputError as `read_questions` does, and where the folder of images is missing.
+    Raises InputError as `read_questions` does, where no row can be asked, and where the folder of images is missing.
     """
-    rows = read_questions(question_path)
     if not dataset.is_dir():
         raise InputError(
             f"qa.dataset_path: there is no folder {dataset}; the questions' image paths are relative to it."
         )
     stamps: dict[str, list[int] | None] = {}
-    for row in rows:
+    rows: list[tuple[str, str]] = []
+    items: list[tuple[int, dict[str, Any]]] = []
+    fault = None
+    for row in read_questions(question_path):
+        rows.append((row["id"], json_line(row)))
+        if INVALID in row:
+            fault = fault or f"{row['id']}: {row[INVALID]}"
+            continue
         for name in row["images"]:
             if name not in stamps:
                 stamps[name] = _stamp(dataset / name)
-        row["stamps"] = [stamps[name] for name in row["images"]]
-    items = [(question_place(row["images"]), row) for row in rows]
-    return _write_plan("qa", items, chunks, layout, 0)
+        item = {key: row[key] for key in ("id", "question", "images")}
+        item["stamps"] = [stamps[name] for name in row["images"]]
+        items.append((question_place(row["images"]), item))
+    if not items:
+        raise InputError(f"{question_path}: none of its {len(rows)} rows can be asked; the first is {fault}")
+    rows.sort()
+    digest = _digest(line for _, line in rows)
+    _write_list(layout.question_rows(digest), (line for _, line in rows))
+    return _write_plan("qa", items, chunks, layout, rows=digest, invalid_rows=len(rows) - len(items))
 
 
 def load_plan(layout: Layout, half: str) -> Plan:
@@ -114,13 +132,13 @@ def load_plan(layout: Layout, half: str) -> Plan:
     stored = read_json(_plan_path(layout, half))
     if stored is None:
         raise InputError(f"{_plan_path(layout, half)} is missing; start the workflow again to write it.")
-    return Plan(stored["n"], stored["items"], stored["skipped_files"], tuple(map(tuple, stored["chunks"])))
+    return Plan(**stored | {"chunks": tuple(map(tuple, stored["chunks"]))})
 
 
 def items_to_do(config: Mapping[str, Any], layout: Layout) -> int:
     """How many items are in chunks without a result, over the final files of all halves that were ever planned."""
     return sum(
-        load_plan(layout, half).items_without(work, settings_now)
+        load_plan(layout, half).items_without(work, fingerprint(settings_now))
         for half in planned_halves(config, layout)
         for work, settings_now in works(config, layout, half)
     )
@@ -131,12 +149,12 @@ def planned_halves(config: Mapping[str, Any], layout: Layout) -> list[str]:
     return [half for half in halves(config) if _plan_path(layout, half).exists()]
 
 
-def works(config: Mapping[str, Any], layout: Layout, half: str) -> list[tuple[str, str]]:
-    """(work folder, fingerprint of the settings) of each final file of a half."""
+def works(config: Mapping[str, Any], layout: Layout, half: str) -> list[tuple[str, dict[str, Any]]]:
+    """(work folder, settings) of each final file of a half."""
     if half == "qa":
-        return [(layout.qa_work, fingerprint(qa_settings(config, layout.model)))]
+        return [(layout.qa_work, qa_settings(config, layout.model))]
     return [
-        (layout.captions_work(style.lower()), fingerprint(caption_settings(config, layout.model, style)))
+        (layout.captions_work(style.lower()), caption_settings(config, layout.model, style))
         for style in config["captions"]["prompt_styles"]
     ]
 
@@ -219,8 +237,9 @@ def _count(chunks: int | str, items: int) -> int:
 
 
 def _write_plan(
-    half: str, items: list[tuple[int, dict[str, Any]]], chunks: int | str, layout: Layout, skipped: int
+    half: str, items: list[tuple[int, dict[str, Any]]], chunks: int | str, layout: Layout, **found: Any
 ) -> Plan:
+    """Write the item lists and the plan; `found` are the Plan's other fields."""
     n = _count(chunks, len(items))
     members: dict[int, list[tuple[int, str, str]]] = defaultdict(list)
     for where, item in items:
@@ -229,15 +248,20 @@ def _write_plan(
     for index in sorted(members):
         members[index].sort()
         digests.append((index, _digest(line for _, _, line in members[index]), len(members[index])))
-    plan = Plan(n, len(items), skipped, tuple(digests))
+    plan = Plan(n, len(items), chunks=tuple(digests), **found)
     for (index, _, _), path in zip(plan.chunks, plan.item_lists(layout, half), strict=True):
-        if not os.path.exists(path):
-            with atomic_writer(path) as file:
-                file.writelines(line for _, _, line in members[index])
-    stored = {"n": n, "items": plan.items, "skipped_files": skipped, "chunks": plan.chunks}
-    if read_json(_plan_path(layout, half)) != json.loads(json.dumps(stored)):
+        _write_list(path, (line for _, _, line in members[index]))
+    stored = json.loads(json.dumps(asdict(plan)))
+    if read_json(_plan_path(layout, half)) != stored:
         write_json(_plan_path(layout, half), stored)
     return plan
+
+
+def _write_list(path: str, lines: Iterable[str]) -> None:
+    """Write a file that is named by a digest of its lines, where it is not there yet."""
+    if not os.path.exists(path):
+        with atomic_writer(path) as file:
+            file.writelines(lines)
 
 
 def _plan_path(layout: Layout, half: str) -> Path:

@@ -4,7 +4,7 @@ import base64
 import io
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import cache
 from typing import Any
@@ -62,12 +62,13 @@ class Client:
 
     def ask(
         self,
-        messages: list[dict[str, Any]],
+        messages: Sequence[dict[str, Any]],
         max_tokens: int,
+        choice: Sequence[str] = (),
         crashes: int = 0,
         on_crash: Callable[[Endpoint], None] = lambda server: None,
     ) -> Answer:
-        """The model's answer to a conversation.
+        """The model's answer to a conversation; with `choice` it is one of these (vLLM's structured outputs).
 
         `crashes` is at how many crashes of a server this very request was under way before; `on_crash` is told of each
         further one.
@@ -77,6 +78,8 @@ class Client:
             ServerDeadError, ServerRefusedError, RunStoppedError: nothing will be answered any more.
         """
         body = {"messages": messages, "max_tokens": max_tokens, **self._sampling}
+        if choice:
+            body["structured_outputs"] = {"choice": list(choice)}
         empty = 0
         broke_on: Endpoint | None = None
         first_failure = float("inf")

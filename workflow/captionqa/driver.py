@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -19,6 +20,7 @@ from captionqa.files import read_json, write_json
 from captionqa.layout import Layout
 from captionqa.lease import RUN_VARIABLE, LeaseKeeper
 from captionqa.progress import duration, progress_line, totals
+from captionqa.regrade import flips_line, verdict
 from captionqa.server import Server
 
 PROGRESS_INTERVAL_S = 10.0
@@ -167,7 +169,9 @@ def plan_line(config: Mapping[str, Any], layout: Layout) -> str:
     for half in planned_halves(config, layout):
         plan = load_plan(layout, half)
         text = f"{plan.items:,} {'images' if half == 'captions' else 'questions'} in {len(plan.chunks)} chunks"
-        found.append(text + (f" ({plan.skipped_files:,} other files skipped)" if plan.skipped_files else ""))
+        text += f" ({plan.skipped_files:,} other files skipped)" if plan.skipped_files else ""
+        text += f" ({plan.invalid_rows:,} more are invalid)" if plan.invalid_rows else ""
+        found.append(text)
     return f"{', '.join(found)}; {items_to_do(config, layout):,} items are in chunks without a result"
 
 
@@ -191,6 +195,9 @@ def summary(config: Mapping[str, Any], layout: Layout, seconds: float) -> str:
             f"          accuracy {metrics['overall_accuracy']:.1%} ({metrics['correct_answers']} of "
             f"{metrics['total_questions']}; 95 % interval {low:.1%} to {high:.1%})  {layout.qa('metrics')}"
         )
+        if flips := read_json(layout.qa("flips")):
+            line = flips_line(Counter(map(verdict, flips.values())), metrics["answered_questions"])
+            rows.append(f"          {line}  {layout.qa('flips')}")
         rows += _failures(_counts(layout.qa("provenance")), layout.qa("failures"))
     return "\n".join(rows)
 

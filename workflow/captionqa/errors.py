@@ -58,6 +58,12 @@ class Reason(StrEnum):
     SERVER_ERROR = "server_error"
     TIMEOUT = "timeout"
     EMPTY_OUTPUT = "empty_output"
+    INVALID_QUESTION = "invalid_question"
+    UNGRADABLE_GROUND_TRUTH = "ungradable_ground_truth"
+
+
+#: Faults of the question file: asking again helps with none of them.
+QUESTION_FAULTS = (Reason.INVALID_QUESTION, Reason.UNGRADABLE_GROUND_TRUTH)
 
 
 class ItemFailure(CaptionqaError):

@@ -4,7 +4,7 @@ import errno
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -12,6 +12,9 @@ from typing import Any, TextIO
 from captionqa.errors import DiskFullError
 
 STALE_TRIES = 5
+#: Read at a time of a file of JSON lines.
+BLOCK_BYTES = 32 * 1024
+_INDENTED = json.JSONEncoder(ensure_ascii=False, indent=2)
 
 
 @contextmanager
@@ -57,16 +60,24 @@ def write_json(path: str | os.PathLike, value: Any, mode: int = 0o644) -> None:
         file.write("\n")
 
 
-def write_json_object(path: str | os.PathLike, pairs: Iterator[tuple[str, Any]]) -> int:
-    """Write a JSON object pair by pair, so that its size does not matter; returns how many pairs there were."""
-    count = 0
+@contextmanager
+def json_object_writer(path: str | os.PathLike) -> Iterator[Callable[[str, Any], None]]:
+    """Write a JSON object pair by pair, so that its size does not matter: gives what takes each key and its value.
+
+    Like every atomic file it is there once the block ends without an error.
+    """
     with atomic_writer(path) as file:
+        comma, end = "", "}\n"
         file.write("{")
-        for count, (key, value) in enumerate(pairs, start=1):
-            body = json.dumps(value, ensure_ascii=False, indent=2).replace("\n", "\n  ")
-            file.write(f"{',' if count > 1 else ''}\n  {json.dumps(key, ensure_ascii=False)}: {body}")
-        file.write("\n}\n" if count else "}\n")
-    return count
+
+        def add(key: str, value: Any) -> None:
+            nonlocal comma, end
+            body = _INDENTED.encode(value).replace("\n", "\n  ")
+            file.write(f"{comma}\n  {_INDENTED.encode(key)}: {body}")
+            comma, end = ",", "\n}\n"
+
+        yield add
+        file.write(end)
 
 
 def read_json(path: str | os.PathLike) -> Any | None:
@@ -87,10 +98,20 @@ def json_line(value: Any) -> str:
 
 
 def read_json_lines(path: str | os.PathLike) -> Iterator[Any]:
-    """The values of a file of JSON lines; a line that is not whole (a writer was killed) is passed over."""
-    with open(path, encoding="utf-8", errors="replace") as file:
-        for line in file:
+    """The values of a file of JSON lines; a line that is not whole (a writer was killed) is passed over.
+
+    The file is open only while a block of it is read: a merge reads from more files at a time than a process may open.
+    """
+    offset = 0
+    while True:
+        with open(path, "rb") as file:
+            file.seek(offset)
+            lines = file.readlines(BLOCK_BYTES)
+            offset = file.tell()
+        if not lines:
+            return
+        for line in lines:
             try:
                 yield json.loads(line)
-            except json.JSONDecodeError:
+            except ValueError:
                 continue

@@ -4,12 +4,14 @@
     python -m captionqa.forget forget       --configfile my.yaml [--half qa] [--style SIMPLE] [--reason truncated]
 
 `retry-failed` removes the chunk results that hold failures (of a reason), and the final files above them; answers stay
-in the journal. `forget` removes answers too: all of them, or those that were truncated.
+in the journal. `forget` removes answers too: all of them, or those that were truncated. Neither helps where the
+question file is at fault: once that is corrected, the next run takes it up by itself.
 """
 
 import argparse
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,25 +22,32 @@ import yaml
 from captionqa.chunks import load_plan, works
 from captionqa.command import WORKFLOW
 from captionqa.config import check, halves, model_name
-from captionqa.errors import CaptionqaError, ConfigError, Reason
-from captionqa.files import atomic_writer, json_line
+from captionqa.errors import QUESTION_FAULTS, CaptionqaError, ConfigError, Reason
+from captionqa.fallback import FOLDER
+from captionqa.files import atomic_writer, json_line, read_json
 from captionqa.journal import read_lines
 from captionqa.layout import HALVES, Layout
 from captionqa.lease import holder
-from captionqa.merge import read_chunk
+from captionqa.results import read_chunk
+from captionqa.settings import answer_fingerprint, fingerprint
 
 TRUNCATED = "truncated"
 CAPTION_FILES = ("", "_failures", "_provenance")
-QA_FILES = ("results", "metrics", "failures", "provenance")
+QA_FILES = ("results", "metrics", "failures", "provenance", "flips")
 SCHEMA = WORKFLOW / "schemas" / "config.schema.yaml"
 
 
 def retry_failed(config: Mapping[str, Any], half: str | None, style: str | None, reason: str | None) -> int:
-    """Remove the chunk results with failures, and their final files; returns how many items will be asked again."""
+    """Remove the chunk results with failures, and their final files; returns how many items will be asked again.
+
+    Raises ConfigError for a reason that asking again does not help with.
+    """
+    if reason in QUESTION_FAULTS:
+        raise ConfigError(f"{reason} is a fault of the question file: correct it there and run again.")
     items = 0
     for target in _targets(config, half, style):
         plan = load_plan(target.layout, target.half)
-        for path in filter(Path.exists, map(Path, plan.results(str(target.work), target.fingerprint))):
+        for path in filter(Path.exists, map(Path, plan.results(str(target.work), fingerprint(target.settings)))):
             _, lines = read_chunk(path)
             failed = {line["id"] for line in lines if "failure" in line and reason in (None, line["failure"])}
             if failed:
@@ -59,12 +68,23 @@ def forget(config: Mapping[str, Any], half: str | None, style: str | None, reaso
     items = 0
     for target in _targets(config, half, style):
         journal = (target.work / "journal").glob("*.jsonl")
-        dropped = sum(_drop_lines(path, target.fingerprint, reason) for path in journal)
+        dropped = sum(_drop_lines(path, answer_fingerprint(target.settings), reason) for path in journal)
+        if reason is None:
+            shutil.rmtree(target.work / FOLDER, ignore_errors=True)
         if dropped or reason is None:
             shutil.rmtree(target.work / "chunks", ignore_errors=True)
             _remove(target.finals)
         items += dropped
     return items
+
+
+def question_faults(config: Mapping[str, Any], half: str | None, style: str | None) -> dict[str, int]:
+    """{reason: items} of the failures for which the question file is at fault, so that asking again does not help."""
+    counts: Counter[str] = Counter()
+    for target in _targets(config, half, style):
+        if (stored := read_json(target.provenance)) is not None:
+            counts.update(stored["counts"]["failures_by_reason"])
+    return {reason: counts[reason] for reason in QUESTION_FAULTS if counts[reason]}
 
 
 def _drop_lines(path: Path, settings_now: str, reason: str | None) -> int:
@@ -102,13 +122,17 @@ def load_config(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Target:
-    """One final file with its companions, the work folder behind it, and the fingerprint of its present settings."""
+    """One final file with its companions, the work folder behind it, and its present settings."""
 
     layout: Layout
     half: str
     work: Path
-    fingerprint: str
+    settings: Mapping[str, Any]
     finals: list[Path]
+
+    @property
+    def provenance(self) -> Path:
+        return next(path for path in self.finals if path.stem.endswith("_provenance"))
 
 
 def _targets(config: Mapping[str, Any], half: str | None, style: str | None) -> list[_Target]:
@@ -149,8 +173,12 @@ def main() -> None:
         if args.action == "retry-failed":
             if args.reason == TRUNCATED:
                 raise ConfigError("truncated is a flag on an answer, not a failure: use forget.")
+            faults = question_faults(config, args.half, args.style)
             count = retry_failed(config, args.half, args.style, args.reason)
             print(f"{count} failed items will be asked again by the next run.")
+            if faults and args.reason is None:
+                reasons = ", ".join(f"{items} {reason}" for reason, items in faults.items())
+                print(f"Not asked again: {reasons}. Correct these in the question file and run again.")
         else:
             count = forget(config, args.half, args.style, args.reason)
             print(f"{count} items were forgotten and will be asked again by the next run.")

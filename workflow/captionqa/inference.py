@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -17,16 +17,17 @@ from typing import Any
 from captionqa import endpoint
 from captionqa.chunks import place, question_place
 from captionqa.client import Client
-from captionqa.completion import Answer
 from captionqa.endpoint import Endpoint
 from captionqa.errors import ItemFailure, ServerDeadError, ServerRefusedError
+from captionqa.fallback import FOLDER, LETTER_TOKENS, letters_to_ask
 from captionqa.files import atomic_writer, json_line, read_json_lines
 from captionqa.item import Item, request_key
-from captionqa.journal import Segment, segment
+from captionqa.journal import OpenSegment, Segment, segment
 from captionqa.lease import LeaseWatch
 from captionqa.pool import Pool
 from captionqa.progress import Progress
-from captionqa.settings import fingerprint
+from captionqa.prompts import letter_messages
+from captionqa.settings import FALLBACK, answer_fingerprint, fingerprint
 from captionqa.twins import Twins
 
 BEAT_S = 0.5
@@ -55,26 +56,12 @@ class ChunkJob:
     trust_env: bool
 
 
-class _OpenSegment:
-    """A journal segment that closes itself when the last of its items is done."""
-
-    def __init__(self, journal: Segment, items: int):
-        self.journal = journal
-        self.left = items
-
-    def item_done(self) -> None:
-        self.left -= 1
-        if self.left == 0:
-            self.journal.close()
-
-
 @dataclass(frozen=True)
 class _Member:
-    """An item whose files were read: it is asked for, or waits for a twin."""
+    """An item and the segment that its answer goes to."""
 
-    opened: _OpenSegment
-    entry: Mapping[str, Any]
-    mark: Mapping[str, Any]
+    opened: OpenSegment
+    item: Item
 
 
 class ChunkRun:
@@ -96,20 +83,17 @@ class ChunkRun:
         self._client = Client(
             self._pool, job.client, partial(endpoint.read_key, job.server), job.settings["sampling"], job.trust_env
         )
-        self._work: queue.Queue[tuple[_OpenSegment, dict[str, Any]]] = queue.Queue(job.client["concurrency"])
+        self._work: queue.Queue[tuple[OpenSegment, dict[str, Any]]] = queue.Queue(job.client["concurrency"])
         self._lock = threading.Lock()
         self._twins: Twins[_Member] = Twins()
-        self._opened: list[_OpenSegment] = []
+        self._opened: list[OpenSegment] = []
         self._lines: list[dict[str, Any]] = []
         self._failed_in_a_row = 0
         self._error: BaseException | None = None
 
     def run(self) -> None:
-        """Ask for all that is not known.
-
-        Raises ServerDeadError, ServerRefusedError, RunStoppedError, DiskFullError or OSError; what was answered until
-        then is in the journal.
-        """
+        """Raises ServerDeadError, ServerRefusedError, RunStoppedError, DiskFullError or another OSError; what was
+        answered until then is in the journal."""
         items = list(read_json_lines(self._job.items))
         self._progress = Progress(self._job.progress, len(items))
         started = time.time()
@@ -140,8 +124,12 @@ class ChunkRun:
 
     def _feed(self, index: int, items: list[dict[str, Any]]) -> None:
         """Lock a segment and hand its items to the threads."""
-        journal = Segment(self._job.journal, index, self._fingerprint, wait=self._wait_for_segment)
-        opened = _OpenSegment(journal, len(items))
+        journal = Segment(self._job.journal, index, answer_fingerprint(self._job.settings), wait=self._wait_for_segment)
+        fallback = None
+        if FALLBACK in self._job.settings:
+            folder = self._job.journal.with_name(FOLDER)
+            fallback = Segment(folder, index, self._fingerprint, wait=self._wait_for_segment)
+        opened = OpenSegment(journal, fallback, len(items))
         self._opened = [segment for segment in self._opened if segment.left] + [opened]
         for item in items:
             while True:
@@ -154,10 +142,9 @@ class ChunkRun:
 
     def _close_journal(self) -> None:
         with self._lock:
-            for opened in self._opened:
-                if opened.left:
-                    with suppress(OSError):  # the run is failing already, of this or of something else
-                        opened.journal.close()
+            for opened in (segment for segment in self._opened if segment.left):
+                with suppress(OSError):  # the run is failing already, of this or of something else
+                    opened.close()
 
     def _wait_for_segment(self) -> None:
         self._beat()
@@ -179,22 +166,22 @@ class ChunkRun:
                 try:
                     self._one(opened, entry)
                 except ItemFailure as failure:
-                    self._fail(opened, entry, failure)
+                    self._fail(opened, entry["id"], failure)
             except BaseException as error:
                 with self._lock:
                     self._error = self._error or error
                 return
 
-    def _one(self, opened: _OpenSegment, entry: Mapping[str, Any]) -> None:
+    def _one(self, opened: OpenSegment, entry: Mapping[str, Any]) -> None:
         """Find an answer to an item in the journal or at a twin's, or ask for it; raises ItemFailure."""
         item = Item(entry, self._job.settings, self._dataset, self._roots)
+        member = _Member(opened, item)
         known = opened.journal.answers.get(item.id)
         if known is not None and item.is_as_in(known):
             outcome = {key: known[key] for key in ("answer", "same_as") if key in known}
-            return self._settle(request_key(known), self._done(opened, entry, outcome, "reused"))
+            return self._settle(member, self._done(opened, item.id, self._with_letter(member, outcome), "reused"))
         messages = item.messages()
-        member = _Member(opened, entry, item.mark())
-        first, outcome = self._twins.join(request_key(member.mark), member) if self._deduplicate else (True, None)
+        first, outcome = self._twins.join(item.key(), member) if self._deduplicate else (True, None)
         if first:
             self._ask(member, messages)
         elif outcome is not None:
@@ -202,55 +189,69 @@ class ChunkRun:
 
     def _ask(self, member: _Member, messages: list[dict[str, Any]]) -> None:
         """Ask for an item, and for all that wait for the same."""
-        journal, key = member.opened.journal, request_key(member.mark)
-        crashes = sum(request_key(line) == key for line in journal.crashes.get(member.mark["id"], ()))
+        opened, item = member.opened, member.item
+        crashes = sum(request_key(line) == item.key() for line in opened.journal.crashes.get(item.id, ()))
 
         def on_crash(server: Endpoint) -> None:
-            self._append(member, {"crashed": f"generation {server.generation} at {server.url}"})
+            self._append(opened.journal, item.mark(), {"crashed": f"generation {server.generation} at {server.url}"})
 
         try:
-            answer = self._client.ask(messages, self._job.settings["max_tokens"], crashes, on_crash)
+            answer = self._client.ask(messages, self._job.settings["max_tokens"], crashes=crashes, on_crash=on_crash)
         except ItemFailure as failure:
-            line = self._fail(member.opened, member.entry, failure)
+            line = self._fail(opened, item.id, failure)
             self._check_use(failure)
         else:
-            outcome = {"answer": _plain(answer)}
-            self._append(member, outcome)
-            line = self._done(member.opened, member.entry, outcome, "answered")
             self._failed_in_a_row = 0
-        self._settle(key, line)
+            outcome = {"answer": asdict(answer)}
+            self._append(opened.journal, item.mark(), outcome)
+            line = self._done(opened, item.id, self._with_letter(member, outcome), "answered")
+        self._settle(member, line)
 
-    def _settle(self, key: tuple[str, ...], line: Mapping[str, Any]) -> None:
+    def _with_letter(self, member: _Member, outcome: dict[str, Any]) -> dict[str, Any]:
+        """The outcome of an item, with the fallback's where its answer commits to no option; a failure of the fallback
+        does not touch the answer."""
+        journal, item, said = member.opened.fallback, member.item, outcome["answer"]["text"]
+        if journal is None or not (letters := letters_to_ask(item.question, said)):
+            return outcome
+        known = journal.answers.get(item.id)
+        if known is not None and item.is_as_in(known, said):
+            return outcome | {FALLBACK: known["answer"]}
+        try:
+            messages = letter_messages(item.messages(), said)
+            answer = asdict(self._client.ask(messages, LETTER_TOKENS, choice=letters))
+        except ItemFailure as failure:
+            log.warning("%s, asked for its letter alone: %s", item.id, failure)
+            return outcome | {FALLBACK: {"failure": failure.reason, "detail": failure.detail}}
+        self._append(journal, item.mark(said), {"answer": answer})
+        return outcome | {FALLBACK: answer}
+
+    def _settle(self, member: _Member, line: Mapping[str, Any]) -> None:
         if self._deduplicate:
-            for member in self._twins.settle(key, line):
-                self._share(member, line)
+            for twin in self._twins.settle(member.item.key(), line):
+                self._share(twin, line)
 
     def _share(self, member: _Member, line: Mapping[str, Any]) -> None:
         """Give an item the outcome of another whose request is the same."""
-        asked = line.get("same_as", line["id"])
-        if "answer" in line:
-            outcome = {"answer": line["answer"], "same_as": asked}
-            self._append(member, outcome)
-            self._done(member.opened, member.entry, outcome, "shared")
-        else:
-            outcome = {"failure": line["failure"], "detail": line["detail"], "same_as": asked}
-            self._done(member.opened, member.entry, outcome, "failed")
+        opened, item = member.opened, member.item
+        outcome = {key: line[key] for key in ("answer", FALLBACK, "failure", "detail") if key in line}
+        outcome["same_as"] = line.get("same_as", line["id"])
+        if "answer" in outcome:
+            self._append(opened.journal, item.mark(), {key: outcome[key] for key in ("answer", "same_as")})
+            if "text" in (letter := outcome.get(FALLBACK, {})):
+                self._append(opened.fallback, item.mark(outcome["answer"]["text"]), {"answer": letter})
+        self._done(opened, item.id, outcome, "shared" if "answer" in outcome else "failed")
 
-    def _append(self, member: _Member, outcome: Mapping[str, Any]) -> None:
+    def _append(self, journal: Segment, mark: Mapping[str, Any], outcome: Mapping[str, Any]) -> None:
         with self._lock:
-            member.opened.journal.append({**member.mark, "time": round(time.time(), 3), **outcome})
+            journal.append({**mark, "time": round(time.time(), 3), **outcome})
 
-    def _fail(self, opened: _OpenSegment, entry: Mapping[str, Any], failure: ItemFailure) -> dict[str, Any]:
-        log.warning("%s: %s", entry["id"], failure)
-        return self._done(opened, entry, {"failure": failure.reason, "detail": failure.detail}, "failed")
+    def _fail(self, opened: OpenSegment, name: str, failure: ItemFailure) -> dict[str, Any]:
+        log.warning("%s: %s", name, failure)
+        return self._done(opened, name, {"failure": failure.reason, "detail": failure.detail}, "failed")
 
-    def _done(
-        self, opened: _OpenSegment, entry: Mapping[str, Any], outcome: Mapping[str, Any], counter: str
-    ) -> dict[str, Any]:
+    def _done(self, opened: OpenSegment, name: str, outcome: Mapping[str, Any], counter: str) -> dict[str, Any]:
         """Note what became of an item; returns its result line."""
-        line = {"id": entry["id"], **outcome}
-        if "question" in entry:
-            line["row"] = {key: value for key, value in entry.items() if key != "stamps"}
+        line = {"id": name, **outcome}
         with self._lock:
             opened.item_done()
             self._lines.append(line)
@@ -294,13 +295,3 @@ class ChunkRun:
 
 def _place(item: Mapping[str, Any]) -> int:
     return question_place(item["images"]) if "images" in item else place(item["id"])
-
-
-def _plain(answer: Answer) -> dict[str, Any]:
-    return {
-        "text": answer.text,
-        "finish_reason": answer.finish_reason,
-        "prompt_tokens": answer.prompt_tokens,
-        "completion_tokens": answer.completion_tokens,
-        "server": answer.server,
-    }

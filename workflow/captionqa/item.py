@@ -7,7 +7,7 @@ from typing import Any
 
 from captionqa.errors import ItemFailure, Reason
 from captionqa.images import data_url, locate, read_bytes
-from captionqa.prompts import chat_messages
+from captionqa.prompts import chat_messages, question_text
 from captionqa.settings import image_budget_px
 
 
@@ -23,17 +23,21 @@ class Item:
         names = entry.get("images", [entry["id"]])
         self.id: str = entry["id"]
         self._settings = settings
-        self._text: str = entry.get("question", settings.get("prompt"))
+        self.question: str | None = entry.get("question")
+        self._text: str = (
+            settings["prompt"] if self.question is None else question_text(self.question, settings.get("instruction"))
+        )
         paths = [locate(dataset, name, allowed_roots) for name in names]
         self._files = [
             _File(name, path, stamp) for name, path, stamp in zip(names, paths, entry["stamps"], strict=True)
         ]
 
-    def is_as_in(self, line: Mapping[str, Any]) -> bool:
-        """Whether a journal line is about the same words and files; reads a file only where its stamp changed."""
+    def is_as_in(self, line: Mapping[str, Any], said: str | None = None) -> bool:
+        """Whether a journal line is about the same words and files, and goes on from the same answer where one was
+        `said`; reads a file only where its stamp changed."""
         marks = line["files"]
         return (
-            line["prompt"] == _digest(self._text.encode())
+            line["prompt"] == self._prompt_digest(said)
             and len(marks) == len(self._files)
             and all(file.same_as(mark) for file, mark in zip(self._files, marks, strict=True))
         )
@@ -52,22 +56,25 @@ class Item:
         except ValueError as error:
             raise ItemFailure(Reason.MISSING_IMAGE, str(error)) from error
 
-    def mark(self) -> dict[str, Any]:
-        """What a journal line says of the item, once its files were read."""
-        return {
-            "id": self.id,
-            "prompt": _digest(self._text.encode()),
-            "files": [file.mark() for file in self._files],
-        }
+    def mark(self, said: str | None = None) -> dict[str, Any]:
+        """What a journal line says of the item, once its files were read or found there."""
+        return {"id": self.id, "prompt": self._prompt_digest(said), "files": [file.mark() for file in self._files]}
+
+    def key(self) -> tuple[str, ...]:
+        """The same for items whose requests are the same: equal words, files of equal content in the same order."""
+        return request_key(self.mark())
+
+    def _prompt_digest(self, said: str | None) -> str:
+        return _digest((self._text if said is None else f"{self._text}\0{said}").encode())
 
 
 def request_key(mark: Mapping[str, Any]) -> tuple[str, ...]:
-    """The same for items whose requests are the same: equal words, and files of equal content in the same order."""
+    """An item's key, from its mark in a journal line."""
     return mark["prompt"], *(digest for _, _, digest in mark["files"])
 
 
 class _File:
-    """An image file of an item, hashed when it is read."""
+    """An image file of an item; its content's digest is known once it was read or found in the journal."""
 
     def __init__(self, name: str, path: Path, stamp: list[int] | None):
         self.name = name
@@ -86,8 +93,11 @@ class _File:
 
     def same_as(self, mark: list[Any]) -> bool:
         name, stamp, digest = mark
+        if self.name != name:
+            return False
         unchanged = self.stamp is not None and self.stamp == stamp
-        return self.name == name and (unchanged or _digest(read_bytes(self._path)) == digest)
+        self._digest = digest if unchanged else _digest(read_bytes(self._path))
+        return self._digest == digest
 
 
 def _digest(data: bytes) -> str:

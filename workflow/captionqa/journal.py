@@ -95,6 +95,25 @@ class Segment:
             raise
 
 
+class OpenSegment:
+    """A segment of the journal, and of the fallback's where there is one, that closes when its last item is done."""
+
+    def __init__(self, journal: Segment, fallback: Segment | None, items: int):
+        self.journal = journal
+        self.fallback = fallback
+        self.left = items
+
+    def item_done(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            self.close()
+
+    def close(self) -> None:
+        self.journal.close()
+        if self.fallback is not None:
+            self.fallback.close()
+
+
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     """The whole lines of one segment, oldest first."""
     for line in read_json_lines(path):

@@ -8,6 +8,7 @@ HALVES = ("captions", "qa")
 WORK = "work"
 CHUNK_NAME = "{chunk}-of-{n}.{fingerprint}.{digest}.jsonl"
 ITEMS_NAME = "{chunk}-of-{n}.{digest}.jsonl"
+ROWS_NAME = "questions.{digest}.jsonl"
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,21 @@ class Layout:
     def items(self, half: str, name: str = ITEMS_NAME) -> str:
         return f"{self.plans}/{half}/{name}"
 
+    def question_rows(self, digest: str) -> str:
+        """All rows of the question file, sorted by id, which grading needs beside the answers."""
+        return self.items("qa", ROWS_NAME.format(digest=digest))
+
     def captions_work(self, style: str = "{style}") -> str:
         return f"{self.work}/captions/{style}"
 
     @property
     def qa_work(self) -> str:
         return f"{self.work}/qa"
+
+    @property
+    def graded(self) -> str:
+        """The last grading of the answers, which the next one is compared with."""
+        return f"{self.qa_work}/graded.jsonl"
 
     def captions(self, style: str = "{style}", suffix: str = "") -> str:
         return f"{self.output_dir}/captions/{self.model}/{self.model}_{style}{suffix}.json"

@@ -1,17 +1,24 @@
 """Merging: the chunk results of a final file, checked against the configuration, into that file and its companions."""
 
+import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
-from captionqa.errors import ResultError, TooManyFailuresError
-from captionqa.files import read_json, read_json_lines, write_json, write_json_object
-from captionqa.grading import grade, ground_truth_letter
+from captionqa.errors import QUESTION_FAULTS, ItemFailure, Reason, ResultError, TooManyFailuresError
+from captionqa.files import atomic_writer, json_line, json_object_writer, read_json, read_json_lines, write_json
+from captionqa.grading import grade, ground_truth_letter, ungradable
 from captionqa.metrics import Tally
-from captionqa.provenance import provenance
+from captionqa.provenance import ItemCounts, provenance
+from captionqa.question_file import INVALID
 from captionqa.questions import parse_choices
-from captionqa.settings import fingerprint
+from captionqa.regrade import LastGrading, flips_line, grading, verdict
+from captionqa.results import ChunkResults
+from captionqa.settings import FALLBACK
+
+log = logging.getLogger(__name__)
+
+_START_ANEW = "delete the chunks folder and run again, the answers are in the journal."
 
 
 def merge_captions(
@@ -26,13 +33,21 @@ def merge_captions(
 
     Raises ResultError for a chunk result that is not whole or was made under other settings.
     """
-    headers, lines = _read(chunks, settings)
-    write_json_object(captions_path, ((line["id"], line["answer"]["text"]) for line in lines if "answer" in line))
-    _write_companions(headers, lines, settings, dataset_path, failures_path, provenance_path)
+    results, counts = ChunkResults(chunks, settings), ItemCounts()
+    with json_object_writer(captions_path) as add_caption, json_object_writer(failures_path) as add_failure:
+        for line in results.lines():
+            if "answer" in line:
+                counts.add_answer(line["id"], line["answer"])
+                add_caption(line["id"], line["answer"]["text"])
+            else:
+                counts.add_failure(line["id"], line["failure"])
+                add_failure(line["id"], {"reason": line["failure"], "detail": line["detail"]})
+    write_json(provenance_path, provenance(results.headers, counts, settings, dataset_path))
 
 
 def merge_qa(
     chunks: Sequence[str],
+    rows_path: str,
     settings: Mapping[str, Any],
     question_path: str,
     dataset_path: str,
@@ -40,46 +55,74 @@ def merge_qa(
     metrics_path: str,
     failures_path: str,
     provenance_path: str,
+    flips_path: str,
+    graded_path: str,
 ) -> None:
-    """Grade the answers and write {qid: record} and the metrics, with the failures and the provenance.
+    """Grade the answers by the rows of the question file and write {qid: record} and the metrics, with companions.
 
-    Raises ResultError for a chunk result that is not whole or was made under other settings.
+    `graded_path` keeps the grading for the next merge; the flips are what the last one graded otherwise. Raises
+    ResultError for a chunk result that is not whole, was made under other settings or is of other questions.
     """
-    headers, lines = _read(chunks, settings)
-    tally = Tally()
-
-    def records() -> Iterator[tuple[str, dict[str, Any]]]:
-        for line in lines:
-            if "answer" in line:
-                record = qa_record(line)
+    results, counts, tally = ChunkResults(chunks, settings), ItemCounts(), Tally()
+    last_grading, verdicts = LastGrading(graded_path), Counter()
+    # entered first and so written last: a merge that was stopped compares with the same grading when it is repeated
+    with atomic_writer(graded_path) as graded:
+        with (
+            json_object_writer(results_path) as add_record,
+            json_object_writer(failures_path) as add_failure,
+            json_object_writer(flips_path) as add_flip,
+        ):
+            for row, line in _joined(read_json_lines(rows_path), results.lines()):
+                try:
+                    record = qa_record(row, line)
+                except ItemFailure as failure:
+                    counts.add_failure(row["id"], failure.reason)
+                    tally.add_failure(row, failure.reason)
+                    add_failure(row["id"], {"reason": failure.reason, "detail": failure.detail})
+                    continue
+                counts.add_answer(row["id"], line["answer"])
                 tally.add_record(record)
-                yield line["id"], record
-            else:
-                tally.add_failure(line["row"], line["failure"])
+                add_record(row["id"], record)
+                now = grading(record)
+                graded.write(json_line(now))
+                if flip := last_grading.flip(now):
+                    verdicts[verdict(flip)] += 1
+                    add_flip(row["id"], flip)
+        answered_by = counts.answered_by.values()
+        metrics = {
+            "model": settings["model"],
+            **tally.metrics(),
+            **(tally.fallback_metrics() if FALLBACK in settings else {}),
+            "question_path": question_path,
+            "dataset_path": dataset_path,
+            "server_url": answered_by[0]["url"] if answered_by else None,
+        }
+        write_json(metrics_path, metrics)
+        write_json(provenance_path, provenance(results.headers, counts, settings, dataset_path))
+    if verdicts:
+        log.info("%s: %s", flips_line(verdicts, counts.answered), flips_path)
 
-    write_json_object(results_path, records())
-    metrics = {
-        "model": settings["model"],
-        **tally.metrics(),
-        "question_path": question_path,
-        "dataset_path": dataset_path,
-        "server_url": next((line["answer"]["server"]["url"] for line in lines if "answer" in line), None),
-    }
-    write_json(metrics_path, metrics)
-    _write_companions(headers, lines, settings, dataset_path, failures_path, provenance_path)
 
+def qa_record(row: Mapping[str, Any], line: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The result record of a question, from its row and its line in a chunk result; raises ItemFailure if it has none.
 
-def qa_record(line: Mapping[str, Any]) -> dict[str, Any]:
-    """The result record of one answered question."""
-    row, answer = line["row"], line["answer"]
-    choices = parse_choices(row["question"])
+    A row that could not be asked has no line.
+    """
+    if INVALID in row:
+        raise ItemFailure(Reason.INVALID_QUESTION, row[INVALID])
+    if "failure" in line:
+        raise ItemFailure(line["failure"], line["detail"])
+    answer, choices = line["answer"], parse_choices(row["question"])
+    if fault := ungradable(row["answer"], choices):
+        raise ItemFailure(Reason.UNGRADABLE_GROUND_TRUTH, fault)
     graded = grade(answer["text"], row["answer"], choices)
-    return {
+    gt_letter = ground_truth_letter(row["answer"], choices)
+    record = {
         "qid": row["id"],
         "question": row["question"],
         "choices": choices,
         "gt_answer": row["answer"],
-        "gt_letter": ground_truth_letter(row["answer"], choices),
+        "gt_letter": gt_letter,
         "predicted_letter": graded.predicted_letter,
         "model_output": answer["text"],
         "is_correct": graded.is_correct,
@@ -92,68 +135,50 @@ def qa_record(line: Mapping[str, Any]) -> dict[str, Any]:
         "refused": graded.refused,
         "truncated": answer["finish_reason"] == "length",
     }
+    if gt_letter and not graded.parsed and FALLBACK in line:
+        # it was allowed letters alone, so there is nothing to read; None where it failed
+        letter = line[FALLBACK].get("text", "").strip() or None
+        record |= {"fallback_letter": letter, "fallback_is_correct": letter == gt_letter}
+    return record
+
+
+def _joined(
+    rows: Iterator[dict[str, Any]], lines: Iterator[dict[str, Any]]
+) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
+    """Each row of the question file with its line, None for a row that could not be asked; all are sorted by id.
+
+    Raises ResultError for a row without a line and the reverse.
+    """
+    for row in rows:
+        line = None
+        if INVALID not in row:
+            line = next(lines, None)
+            if line is None or line["id"] > row["id"]:
+                raise ResultError(f"the question {row['id']!r} is in no chunk result; {_START_ANEW}")
+            if line["id"] < row["id"]:
+                raise _no_question(line)
+        yield row, line
+    for line in lines:
+        raise _no_question(line)
+
+
+def _no_question(line: Mapping[str, Any]) -> ResultError:
+    return ResultError(f"{line['id']!r} is in a chunk result and no present question; {_START_ANEW}")
 
 
 def check_failures(failures_path: str, provenance_path: str, max_failed_fraction: float) -> None:
     """Raise TooManyFailuresError where more than the allowed share of a final file's items failed."""
     counts = read_json(provenance_path)["counts"]
     if counts["failed"] > max_failed_fraction * counts["items"]:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in counts["failures_by_reason"].items())
+        by_reason = counts["failures_by_reason"]
+        reasons = ", ".join(f"{count} {reason}" for reason, count in by_reason.items())
+        remedies = []
+        if by_reason.keys() - QUESTION_FAULTS:
+            remedies.append("`make retry-failed` and a new run ask for them again")
+        if by_reason.keys() & QUESTION_FAULTS:
+            remedies.append(f"the question file has to be corrected for {' and '.join(QUESTION_FAULTS)}")
         raise TooManyFailuresError(
             f"{counts['failed']} of {counts['items']} items failed ({reasons}), more than client.max_failed_fraction = "
             f"{max_failed_fraction:g} allows; each is named in {failures_path}. The final file is there without them: "
-            "`make retry-failed` and a new run ask for them again, a higher max_failed_fraction accepts them."
+            f"{', '.join(remedies)}, a higher max_failed_fraction accepts them."
         )
-
-
-def read_chunk(path: str | Path) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
-    """A chunk result's header and an iterator over its lines."""
-    lines = read_json_lines(path)
-    header = next(lines, None)
-    if not isinstance(header, dict) or "fingerprint" not in header:
-        raise ResultError(f"{path} is no chunk result; delete it and run again, its answers are in the journal.")
-    return header, lines
-
-
-def _read(chunks: Sequence[str], settings: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """All headers, and all lines sorted by id, each there once."""
-    wanted = fingerprint(settings)
-    headers: list[dict[str, Any]] = []
-    lines: list[dict[str, Any]] = []
-    for path in chunks:
-        header, found = read_chunk(path)
-        if header["fingerprint"] != wanted:
-            raise ResultError(
-                f"{path} was made with other settings ({header['fingerprint']}, now {wanted}); run the workflow again "
-                "with the present configuration."
-            )
-        before = len(lines)
-        lines.extend(found)
-        if len(lines) - before != header["items"]:
-            raise ResultError(
-                f"{path} holds {len(lines) - before} of its {header['items']} items; delete it and run again, its "
-                "answers are in the journal."
-            )
-        headers.append(header)
-    lines.sort(key=lambda line: line["id"])
-    for line, following in pairwise(lines):
-        if line["id"] == following["id"]:
-            raise ResultError(
-                f"the item {line['id']!r} is in two chunk results; delete the chunks folder and run again."
-            )
-    return headers, lines
-
-
-def _write_companions(
-    headers: Sequence[dict[str, Any]],
-    lines: Sequence[dict[str, Any]],
-    settings: Mapping[str, Any],
-    dataset_path: str,
-    failures_path: str,
-    provenance_path: str,
-) -> None:
-    failures = {
-        line["id"]: {"reason": line["failure"], "detail": line["detail"]} for line in lines if "failure" in line
-    }
-    write_json(failures_path, failures)
-    write_json(provenance_path, provenance(headers, lines, settings, dataset_path))

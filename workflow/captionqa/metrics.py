@@ -35,11 +35,14 @@ class Tally:
         flags = ["total", "answered"]
         flags += ["correct"] * record["is_correct"] + ["unparsed"] * (not record["is_parsed"])
         flags += ["truncated"] * record["truncated"] + ["refused"] * record["refused"]
+        if "fallback_letter" in record:
+            flags += ["asked for its letter"] + ["letter given"] * (record["fallback_letter"] is not None)
+            flags += ["letter correct"] * record["fallback_is_correct"]
         self._count(record, flags)
         self._rules[record["graded_by"]] += 1
 
     def add_failure(self, row: dict[str, Any], reason: str) -> None:
-        """Count a question that has no answer: wrong in the accuracy over all."""
+        """Count a question that has no result: wrong in the accuracy over all."""
         self._count(row, ["total", "failed"])
         self._reasons[reason] += 1
 
@@ -61,6 +64,20 @@ class Tally:
             "graded_by": dict(sorted(self._rules.items())),
             "category_metrics": self._group("category"),
             "source_metrics": self._group("source"),
+        }
+
+    def fallback_metrics(self) -> dict[str, Any]:
+        """What asking for the letter alone would change; the other metrics know nothing of it."""
+        total = self._total
+        correct = total["correct"] + total["letter correct"]
+        return {
+            "fallback": {
+                "asked": total["asked for its letter"],
+                "answered": total["letter given"],
+                "correct": total["letter correct"],
+                "overall_accuracy_with_fallback": _share(correct, total["total"]),
+                "overall_accuracy_with_fallback_interval_95": wilson_interval(correct, total["total"]),
+            }
         }
 
     def _count(self, labels: dict[str, Any], flags: list[str]) -> None:

@@ -9,11 +9,23 @@ STYLES = {
     "LONG": ("Write a very long and detailed caption describing the given image as comprehensively as possible."),
 }
 IMAGE_MARK = "<image>"
+#: Asks for the letter alone where an answer committed to none.
+LETTER_PROMPT = "Which option is it? Answer with its letter only."
 
 
 def style_text(style: str, prompts: Mapping[str, str]) -> str:
     """The text of a style; the user's own `prompts` win over the built-in ones."""
     return prompts.get(style) or STYLES[style]
+
+
+def question_text(question: str, instruction: str | None) -> str:
+    """A question as it is asked: with the instruction on a line of its own behind it, where there is one."""
+    return f"{question}\n{instruction}" if instruction else question
+
+
+def letter_messages(messages: Sequence[dict[str, Any]], said: str) -> list[dict[str, Any]]:
+    """The conversation that goes on from what the model said to a question, and asks for the letter alone."""
+    return [*messages, {"role": "assistant", "content": said}, {"role": "user", "content": LETTER_PROMPT}]
 
 
 def chat_messages(text: str, image_urls: Sequence[str]) -> list[dict[str, Any]]:

@@ -1,9 +1,10 @@
 """Provenance: how a final file was made."""
 
 import hashlib
+import json
 import subprocess
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -12,56 +13,81 @@ from typing import Any
 from captionqa import __version__
 
 PACKAGES = ("snakemake", "requests", "pillow", "pandas", "pyarrow", "math-verify")
+_CANONICAL = json.JSONEncoder(sort_keys=True)
+
+
+class ItemCounts:
+    """Adds up what became of the items of a final file, given one by one in the order of their ids."""
+
+    def __init__(self) -> None:
+        self.answered = self.truncated = self.prompt_tokens = self.completion_tokens = 0
+        self.reasons: Counter[str] = Counter()
+        self.answered_by = _Distinct()
+        self._ids = hashlib.blake2b(digest_size=12)
+
+    def add_answer(self, item: str, answer: Mapping[str, Any]) -> None:
+        self._ids.update(_id_bytes(item))
+        self.answered += 1
+        self.truncated += answer["finish_reason"] == "length"
+        self.prompt_tokens += answer["prompt_tokens"]
+        self.completion_tokens += answer["completion_tokens"]
+        self.answered_by.add(answer["server"])
+
+    def add_failure(self, item: str, reason: str) -> None:
+        self._ids.update(_id_bytes(item))
+        self.reasons[reason] += 1
+
+    @property
+    def dataset_fingerprint(self) -> str:
+        """A digest of the items' ids."""
+        return self._ids.hexdigest()
+
+
+class _Distinct:
+    """JSON values, each kept once, in the order in which they came."""
+
+    def __init__(self, values: Iterable[Any] = ()):
+        self._values: dict[str, Any] = {}
+        for value in values:
+            self.add(value)
+
+    def add(self, value: Any) -> None:
+        self._values.setdefault(_CANONICAL.encode(value), value)
+
+    def values(self) -> list[Any]:
+        return list(self._values.values())
 
 
 def provenance(
-    headers: Sequence[Mapping[str, Any]],
-    lines: Sequence[Mapping[str, Any]],
-    settings: Mapping[str, Any],
-    dataset_path: str,
+    headers: Sequence[Mapping[str, Any]], counts: ItemCounts, settings: Mapping[str, Any], dataset_path: str
 ) -> dict[str, Any]:
-    """A description of a final file from its chunks' headers and lines."""
-    answers = [line["answer"] for line in lines if "answer" in line]
-    reasons = Counter(line["failure"] for line in lines if "failure" in line)
+    """A description of a final file from its chunks' headers and the counts of its items."""
+    failed = counts.reasons.total()
     return {
         "settings": dict(settings),
         "dataset_path": dataset_path,
-        "dataset_fingerprint": _items_digest(lines),
+        "dataset_fingerprint": counts.dataset_fingerprint,
         "counts": {
-            "items": len(lines),
-            "answered": len(answers),
-            "truncated": sum(answer["finish_reason"] == "length" for answer in answers),
-            "failed": sum(reasons.values()),
-            "failures_by_reason": dict(sorted(reasons.items())),
+            "items": counts.answered + failed,
+            "answered": counts.answered,
+            "truncated": counts.truncated,
+            "failed": failed,
+            "failures_by_reason": dict(sorted(counts.reasons.items())),
         },
-        "tokens": {
-            "prompt": sum(answer["prompt_tokens"] for answer in answers),
-            "completion": sum(answer["completion_tokens"] for answer in answers),
-        },
+        "tokens": {"prompt": counts.prompt_tokens, "completion": counts.completion_tokens},
         "chunks": len(headers),
         "started": _iso(min(header["started"] for header in headers)),
         "finished": _iso(max(header["finished"] for header in headers)),
-        "answered_by": _distinct(answer["server"] for answer in answers),
-        "clients": _distinct(header["client"] for header in headers),
-        "servers": _distinct(server for header in headers for server in header["servers"]),
+        "answered_by": counts.answered_by.values(),
+        "clients": _Distinct(header["client"] for header in headers).values(),
+        "servers": _Distinct(server for header in headers for server in header["servers"]).values(),
         "captionqa": {"version": __version__, **_git_state()},
         "packages": {name: _version(name) for name in PACKAGES},
     }
 
 
-def _items_digest(lines: Sequence[Mapping[str, Any]]) -> str:
-    digest = hashlib.blake2b(digest_size=12)
-    for line in lines:
-        digest.update(line["id"].encode("utf-8", "surrogateescape") + b"\0")
-    return digest.hexdigest()
-
-
-def _distinct(values: Any) -> list[Any]:
-    found: list[Any] = []
-    for value in values:
-        if value not in found:
-            found.append(value)
-    return found
+def _id_bytes(item: str) -> bytes:
+    return item.encode("utf-8", "surrogateescape") + b"\0"
 
 
 def _iso(seconds: float) -> str:

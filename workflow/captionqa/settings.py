@@ -5,10 +5,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from captionqa.prompts import style_text
+from captionqa.prompts import LETTER_PROMPT, style_text
 
 #: Tokens left for the words of the prompt and the chat template when images are fitted to max_model_len.
 TEXT_TOKENS = 512
+FALLBACK = "fallback"
 
 
 def caption_settings(config: Mapping[str, Any], model: str, style: str) -> dict[str, Any]:
@@ -17,7 +18,19 @@ def caption_settings(config: Mapping[str, Any], model: str, style: str) -> dict[
 
 
 def qa_settings(config: Mapping[str, Any], model: str) -> dict[str, Any]:
-    return _settings(config, model, config["qa"]["max_tokens"])
+    qa = config["qa"]
+    settings = _settings(config, model, qa["max_tokens"])
+    # what is left out is not named, so that a former run's answers still fit
+    if qa["instruction"]:
+        settings["instruction"] = qa["instruction"]
+    if qa["fallback"]:
+        settings[FALLBACK] = LETTER_PROMPT
+    return settings
+
+
+def answer_fingerprint(settings: Mapping[str, Any]) -> str:
+    """The fingerprint of what decides the answers themselves: a fallback comes after them and changes none."""
+    return fingerprint({key: value for key, value in settings.items() if key != FALLBACK})
 
 
 def fingerprint(settings: Mapping[str, Any]) -> str:

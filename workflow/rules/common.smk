@@ -71,11 +71,19 @@ def answer_chunks(wildcards):
     return plan("qa").results(RUN_LAYOUT.qa_work, fingerprint(qa_settings(config, MODEL)))
 
 
+def question_rows(wildcards):
+    return LAYOUT.question_rows(plan("qa").rows)
+
+
 def half_chunks(wildcards):
     from captionqa.chunks import works
 
     half = wildcards.half
-    return [path for work in works(config, RUN_LAYOUT, half) for path in plan(half).results(*work)]
+    return [
+        path
+        for work, settings in works(config, RUN_LAYOUT, half)
+        for path in plan(half).results(work, fingerprint(settings))
+    ]
 
 
 def final_files(suffixes=None):

@@ -25,12 +25,14 @@ rule answer_chunk:
 rule merge_qa:
     input:
         chunks=answer_chunks,
+        questions=question_rows,
         released=LAYOUT.released("qa"),
         # tracked, since a change in how answers are graded has to change the results
         code=[
             workflow.source_path(f"../captionqa/{module}.py")
             for module in (
                 "merge",
+                "results",
                 "grading",
                 "extraction",
                 "cues",
@@ -45,6 +47,7 @@ rule merge_qa:
         results=LAYOUT.qa("results"),
         metrics=report(LAYOUT.qa("metrics"), caption="../report/metrics.rst", category="Questions"),
         failures=LAYOUT.qa("failures"),
+        flips=LAYOUT.qa("flips"),
         provenance=report(LAYOUT.qa("provenance"), caption="../report/provenance.rst", category="Questions"),
     log:
         f"{LAYOUT.logs}/merge_qa.log",

@@ -11,6 +11,7 @@ layout = Layout(config["output_dir"], model)
 with job_log(snakemake.log[0], "merge_qa", layout):
     merge_qa(
         snakemake.input.chunks,
+        snakemake.input.questions,
         qa_settings(config, model),
         question_path=snakemake.params.question_path,
         dataset_path=snakemake.params.dataset_path,
@@ -18,4 +19,6 @@ with job_log(snakemake.log[0], "merge_qa", layout):
         metrics_path=snakemake.output.metrics,
         failures_path=snakemake.output.failures,
         provenance_path=snakemake.output.provenance,
+        flips_path=snakemake.output.flips,
+        graded_path=layout.graded,
     )

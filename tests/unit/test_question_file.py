@@ -1,0 +1,182 @@
+"""The question file: every form of parquet that is promised; a bad row says so, a bad file is refused."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from captionqa.errors import InputError
+from captionqa.question_file import read_questions
+
+ROW = {"qid": "q1", "question": "What?\nA. red\nB. blue", "answer": r"\boxed{A}", "image": "a.png"}
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Write columns to a parquet file with pandas and read it as questions."""
+
+    def through(columns):
+        path = tmp_path / "questions.parquet"
+        pd.DataFrame(columns).to_parquet(path)
+        return list(read_questions(path))
+
+    return through
+
+
+def columns(**changes):
+    """Two questions, some columns changed."""
+    values = {name: [value, value] for name, value in ROW.items()} | {"qid": ["q1", "q2"]} | changes
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def test_a_row_is_read_as_it_is(read):
+    rows = read(columns(category=["colours", "shapes"], source=["drawn", "photos"]))
+    assert rows[0] == {
+        "id": "q1",
+        "question": ROW["question"],
+        "answer": ROW["answer"],
+        "images": ["a.png"],
+        "category": "colours",
+        "source": "drawn",
+    }
+    assert [row["id"] for row in rows] == ["q1", "q2"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "wanted"),
+    [
+        (["a.png", "b.png"], [["a.png"], ["b.png"]]),
+        ([["a.png"], ["b.png", "a.png"]], [["a.png"], ["b.png", "a.png"]]),
+        ([np.array(["a.png"]), np.array(["b.png", "a.png"], dtype=object)], [["a.png"], ["b.png", "a.png"]]),
+        (pd.Categorical(["a.png", "b.png"]), [["a.png"], ["b.png"]]),
+    ],
+    ids=["strings", "lists", "arrays", "categories"],
+)
+def test_images_may_be_strings_lists_or_arrays(read, cells, wanted):
+    assert [row["images"] for row in read(columns(image=cells))] == wanted
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [{"path": "a.png"}, {"path": "b.png"}],
+        [{"path": "a.png", "bytes": None}, {"path": "b.png", "bytes": None}],
+        [[{"path": "a.png", "bytes": b"\x89PNG"}], [{"path": "b.png", "bytes": b"\x89PNG"}]],
+    ],
+)
+def test_structs_give_the_paths_of_images(read, cells):
+    assert [row["images"] for row in read(columns(image=cells))] == [["a.png"], ["b.png"]]
+
+
+@pytest.mark.parametrize("cells", [None, [None, None], ["", " "], [float("nan"), None]])
+def test_a_missing_category_is_uncategorized(read, cells):
+    rows = read(columns(category=cells, source=cells))
+    assert [row["category"] for row in rows] == ["uncategorized"] * 2
+    assert [row["source"] for row in rows] == ["unknown"] * 2
+
+
+@pytest.mark.parametrize("cells", [[3, None], [3.0, float("nan")], pd.array([3, None], dtype="Int64")])
+def test_whole_numbers_as_categories_stay_whole_beside_gaps(read, cells):
+    assert [row["category"] for row in read(columns(category=cells))] == ["3", "uncategorized"]
+
+
+def test_numbers_as_qids_and_answers_become_text(read):
+    rows = read(columns(qid=[7, 8], answer=[12, 13]))
+    assert [(row["id"], row["answer"]) for row in rows] == [("7", "12"), ("8", "13")]
+
+
+def test_columns_of_other_purposes_are_left_alone(read):
+    assert set(read(columns(embedding=[[0.1], [0.2]]))[0]) == {
+        "id",
+        "question",
+        "answer",
+        "images",
+        "category",
+        "source",
+    }
+
+
+def test_a_qid_that_is_there_twice_is_refused_by_name_and_rows(read):
+    with pytest.raises(InputError, match="the qid 'q1' is there twice, in rows 0 and 1;"):
+        read(columns(qid=["q1", "q1"]))
+
+
+def test_qids_that_are_the_same_as_text_are_refused(tmp_path):
+    path = tmp_path / "questions.parquet"
+    pq.write_table(pa.table(columns(qid=pa.array(["7", "7"]).dictionary_encode())), path)
+    with pytest.raises(InputError, match="twice"):
+        list(read_questions(path))
+
+
+@pytest.mark.parametrize("name", ["qid", "question", "answer", "image"])
+def test_a_missing_column_is_named_with_those_there_are(read, name):
+    with pytest.raises(InputError, match=f"has no column {name}; it needs qid, question, answer, image and has"):
+        read(columns(**{name: None}, extra=[1, 2]))
+
+
+def test_no_rows_is_an_error(read):
+    with pytest.raises(InputError, match="has no rows"):
+        read({name: pd.Series([], dtype=str) for name in ROW})
+
+
+@pytest.mark.parametrize("cells", [["q1", None], ["q1", ""], [1.0, float("nan")]])
+def test_a_row_without_a_qid_is_refused_by_its_number(read, cells):
+    with pytest.raises(InputError, match="row 1: the qid is missing"):
+        read(columns(qid=cells))
+
+
+BYTES = "holds an image's bytes; images have to be files below qa.dataset_path"
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "says"),
+    [
+        ("question", ["What?", None], "the column 'question' is empty"),
+        ("question", ["What?", " \n"], "the column 'question' is empty"),
+        ("question", [["What?"], ["What?"]], "the column 'question' holds a list, not a text or a number"),
+        ("answer", ["A", "  "], "the column 'answer' is empty"),
+        ("answer", [12, float("nan")], "the column 'answer' is empty"),
+        ("answer", [b"A", b"A"], "the column 'answer' holds a bytes"),
+        ("image", ["a.png", None], "the column 'image' is empty"),
+        ("image", ["a.png", ""], "the column 'image' is empty"),
+        ("image", [["a.png"], []], "the column 'image' is empty"),
+        ("image", [["a.png"], ["b.png", None]], "the column 'image' has an empty path in its list"),
+        ("image", [1, 2], "the column 'image' must be a path or a list of paths, not 2"),
+        (
+            "image",
+            [{"width": 3}, {"width": 3}],
+            "the column 'image' must be a path or a list of paths, not {'width': 3}",
+        ),
+        ("image", [b"\x89PNG", b"\x89PNG"], f"the column 'image' {BYTES}"),
+        ("image", [{"bytes": b"\x89PNG", "path": None}] * 2, f"the column 'image' {BYTES}"),
+        ("image", [[{"bytes": b"\x89PNG"}]] * 2, f"the column 'image' {BYTES}"),
+    ],
+)
+def test_a_row_with_a_wrong_cell_says_what_is_wrong(read, name, cells, says):
+    second = read(columns(**{name: cells}))[1]
+    assert second["invalid"].startswith(f"In the question file {says}")
+    assert second["id"] == "q2"
+    assert second[{"image": "images"}.get(name, name)] in (None, [])
+
+
+def test_a_wrong_row_touches_no_other(read):
+    right = read(columns(answer=["A", None]))[0]
+    assert (right["answer"], "invalid" in right) == ("A", False)
+
+
+def test_a_row_names_all_its_wrong_cells(read):
+    row = read(columns(answer=["A", None], image=["a.png", None]))[1]
+    assert row["invalid"] == "In the question file the column 'answer' is empty and the column 'image' is empty."
+
+
+@pytest.mark.parametrize("content", [b"", b"qid,question\n1,What?\n", b"PAR1 but broken PAR1"])
+def test_a_file_that_is_no_parquet_is_refused(tmp_path, content):
+    path = tmp_path / "questions.parquet"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="cannot be read as a parquet file"):
+        list(read_questions(path))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"there is no file .*none\.parquet"):
+        list(read_questions(tmp_path / "none.parquet"))
