@@ -398,11 +398,20 @@ def test_an_outage_without_an_end_fails_the_chunk_and_blames_no_item(publish, sc
 
 
 def test_a_server_that_puts_everybody_off_for_ever_fails_the_chunk(publish, scripted, ask):
+    asked = []
+
+    def put_off(handler, body):
+        asked.append(body)
+        handler.send_response(429)
+        handler.send_header("Retry-After", "0.2")
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
     publish(scripted.url)
-    scripted.trial = (429, {"Retry-After": "0.2"}, b"")
-    scripted.answers = [scripted.trial]
+    scripted.trial, scripted.answers = put_off, [put_off]
     with pytest.raises(ServerDeadError, match="HTTP 429"):
-        ask(server_wait_s=1, max_attempts=2)
+        ask(server_wait_s=0.3, max_attempts=2, backoff_s=0.001)
+    assert len(asked) < 8  # two attempts, and a trial after each time that it wanted to be left alone
 
 
 def test_an_item_that_fails_alone_is_to_blame_though_nothing_else_is_asked(publish, scripted, ask):
@@ -575,6 +584,26 @@ def test_a_request_that_breaks_as_its_server_dies_blames_the_server(publish, scr
     scripted.answers = [die]
     with pytest.raises(ServerDeadError):
         ask(max_attempts=1)
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_who_was_under_way_as_a_server_died_is_told_before_the_end(publish, scripted, make_client, stopped):
+    made, told = make_client(), []
+
+    def die():
+        publish(None, state=State.DEAD, crashes=1, reason="gone")
+        if stopped:  # another thread learned of it first, and ended the chunk
+            made.pool.stopped.set()
+
+    def crash(handler, body):
+        threading.Timer(0.03, die).start()
+        close(handler)
+
+    publish(scripted.url)
+    scripted.answers = [crash]
+    with pytest.raises(ServerDeadError):
+        made.ask(MESSAGES, 9, on_crash=told.append)
+    assert [server.url for server in told] == [scripted.url]
 
 
 def test_a_server_that_is_never_reached_is_an_error_after_a_while(publish, refused_url, ask):

@@ -717,6 +717,26 @@ def test_an_item_under_way_at_two_crashes_is_set_aside_across_runs(poison, crash
     assert crashing.crashes == 1
 
 
+def test_all_that_were_under_way_as_the_server_died_are_in_the_journal(images, scripted, publish, jobs, monkeypatch):
+    monkeypatch.setattr(client_module, "NOTICE_END_S", 20)  # so that another thread learns of the end first
+    under_way = threading.Barrier(3)
+
+    def crash(handler, body):
+        if under_way.wait(20) == 0:
+            threading.Timer(0.1, publish, [None], {"state": State.DEAD, "crashes": 1, "reason": "it crashed"}).start()
+        handler.close_connection = True
+        handler.connection.close()
+
+    images.add(*NAMES)
+    publish(scripted.url)
+    scripted.answers = [(500, {}, b"once"), crash]
+    (job,) = jobs(changes={"client": {"backoff_s": 0.5}})
+    with pytest.raises(ServerDeadError, match="it crashed"):
+        ChunkRun(job).run()
+    lines = [line for path in job.journal.glob("*.jsonl") for line in read_json_lines(path)]
+    assert len({line["id"] for line in lines if "crashed" in line}) == 3
+
+
 @pytest.mark.parametrize(("reason", "asked"), [("server_error", True), (None, True), ("timeout", False)])
 def test_retry_failed_asks_again_for_what_was_set_aside(poison, crashing, run, make_config, reason, asked):
     crashing.spare = 2

@@ -121,7 +121,7 @@ class Client:
                 return retrying(attempt)
             except Transient as error:
                 blamed = error.reason is Reason.EMPTY_OUTPUT or self._pool.is_well(
-                    error.server, first_failure, str(error), self._trial
+                    error.server, first_failure, error, self._trial
                 )
                 if blamed:
                     raise ItemFailure(error.reason, f"{error} ({self._max_attempts} attempts)") from error
@@ -168,7 +168,7 @@ class Client:
                 if broken and successor is not None and successor.crashes > server.crashes:
                     raise _Crashed(server) from error
                 if successor is None:
-                    self._pool.failed(server, str(error), error.retry_after_s)
+                    self._pool.failed(server, error)
                     error.server = server
                     raise
             finally:
@@ -203,13 +203,15 @@ class Client:
             self._pool.pause(NOTICE_END_S)
         self._key = known
 
-    def _trial(self, server: Endpoint) -> str | None:
+    def _trial(self, server: Endpoint) -> Transient | None:
         """What is wrong with a server, as far as a plain image and a few words tell; None where it answers, even with
         a rejection."""
         try:
             self._connection.complete(server, self._key, self._trial_body())
-        except (Transient, Unreachable) as error:
-            return str(error) or "it cannot be reached"
+        except Transient as error:
+            return error
+        except Unreachable:
+            return Transient(Reason.SERVER_ERROR, "it cannot be reached")
         except (ItemFailure, Refused):
             return None
         return None

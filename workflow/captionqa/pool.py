@@ -11,6 +11,7 @@ from pathlib import Path
 
 from captionqa import endpoint
 from captionqa.circuit import Circuit
+from captionqa.completion import Transient
 from captionqa.endpoint import Endpoint, State
 from captionqa.errors import RunStoppedError, ServerDeadError
 from captionqa.lease import LeaseWatch
@@ -43,7 +44,7 @@ class Pool:
         self._circuits: dict[tuple[int, int], Circuit] = {}
         self.stopped = threading.Event()
 
-    def acquire(self, trial: Callable[[Endpoint], str | None]) -> Endpoint:
+    def acquire(self, trial: Callable[[Endpoint], Transient | None]) -> Endpoint:
         """A healthy server; give it back with `release`."""
         while True:
             with self._lock:
@@ -78,14 +79,16 @@ class Pool:
         with self._lock:
             self._circuit(server).answered(time.monotonic())
 
-    def failed(self, server: Endpoint, reason: str, hold_s: float = 0.0) -> None:
+    def failed(self, server: Endpoint, error: Transient) -> None:
         """Note that an attempt on a server failed; nobody asks it for the time that it wants to be left alone."""
         with self._lock:
-            self._held[server.replica] = max(self._held.get(server.replica, 0.0), time.monotonic() + hold_s)
-            if self._circuit(server).failed(reason):
-                log.warning("server %d fails most requests (%s): waiting until it answers", server.replica, reason)
+            self._hold(server, error)
+            if self._circuit(server).failed(str(error)):
+                log.warning("server %d fails most requests (%s): waiting until it answers", server.replica, error)
 
-    def is_well(self, server: Endpoint, since: float, reason: str, trial: Callable[[Endpoint], str | None]) -> bool:
+    def is_well(
+        self, server: Endpoint, since: float, error: Transient, trial: Callable[[Endpoint], Transient | None]
+    ) -> bool:
         """Whether a server has answered anything since a time; if not, a trial tells.
 
         While others try it already it counts as ill.
@@ -94,7 +97,7 @@ class Pool:
             circuit = self._circuit(server)
             if circuit.answered_since(since):
                 return True
-            if not circuit.doubt(reason) or not circuit.claim_trial(time.monotonic()):
+            if not circuit.doubt(str(error)) or not circuit.claim_trial(time.monotonic()):
                 return False
         return self._try(server, trial)
 
@@ -120,17 +123,23 @@ class Pool:
     def _circuit(self, server: Endpoint) -> Circuit:
         return self._circuits.setdefault((server.replica, server.generation), Circuit(self._first_pause_s))
 
-    def _try(self, server: Endpoint, trial: Callable[[Endpoint], str | None]) -> bool:
-        complaint = trial(server)
+    def _try(self, server: Endpoint, trial: Callable[[Endpoint], Transient | None]) -> bool:
+        error = trial(server)
         with self._lock:
             now = time.monotonic()
-            self._circuit(server).tried(complaint, now)
-            if complaint is None:
+            self._circuit(server).tried(None if error is None else str(error), now)
+            if error is None:
                 self._unserved_since = None
                 log.info("server %d answers", server.replica)
-            elif not any(self._usable(entry, now) and not self._circuit(entry).open for entry in self._endpoints):
+                return True
+            self._hold(server, error)
+            if not any(self._usable(entry, now) and not self._circuit(entry).open for entry in self._endpoints):
                 self._check_patience(now)
-        return complaint is None
+        return False
+
+    def _hold(self, server: Endpoint, error: Transient) -> None:
+        until = time.monotonic() + error.retry_after_s
+        self._held[server.replica] = max(self._held.get(server.replica, 0.0), until)
 
     def _check_patience(self, now: float, spare: bool = False) -> None:
         """Raise ServerDeadError when no server served for the whole waiting time, queues not counted."""
