@@ -10,12 +10,14 @@ answer. Faults are injected through a JSON file named by STAND_IN_FAULTS, read a
 
 Faults: die, hang, close, half, html, empty, null, no choices, length, or {"status", "headers", "body"}. Random ones
 follow from the seed, the request and how often it was asked, this server's predecessors included.
+A test gives answers of its own in the JSON file {text: answer} named by STAND_IN_ANSWERS.
 Each request is appended to the file named by STAND_IN_REQUESTS as {"text", "images" (digests), "max_tokens", "time"}.
 """
 
 import argparse
 import base64
 import hashlib
+import hmac
 import json
 import os
 import random
@@ -40,6 +42,11 @@ def read_faults() -> dict:
         return {}
 
 
+def read_answers() -> dict:
+    path = os.environ.get("STAND_IN_ANSWERS")
+    return json.loads(Path(path).read_text()) if path else {}
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     lock = threading.Lock()
@@ -47,6 +54,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/health":
             self.reply(200, {})
+        elif self.path.startswith("/captionqa/proof?"):
+            key, challenge = os.environ["VLLM_API_KEY"], self.path.partition("?")[2]
+            self.reply(200, hmac.new(key.encode(), challenge.encode(), "sha256").hexdigest())
         elif not self.allowed():
             self.reply(401, {"error": "Unauthorized"})
         elif self.path == "/v1/models":
@@ -83,7 +93,7 @@ class Handler(BaseHTTPRequestHandler):
             if faults.get("once"):
                 Path(os.environ["STAND_IN_FAULTS"]).unlink()
             return self.fail(fault)
-        self.reply(200, completion(right_answer(text, images)))
+        self.reply(200, completion(read_answers().get(text, right_answer(text, images))))
 
     def fail(self, fault):
         if isinstance(fault, dict):

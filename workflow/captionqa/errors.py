@@ -19,6 +19,14 @@ class ServerError(CaptionqaError):
     """The model server cannot be used."""
 
 
+class ForeignServerError(ServerError):
+    """What answers on the server's port is not the server that was started there."""
+
+
+class WrongModelError(ServerError):
+    """The server serves another model."""
+
+
 class ServerStartError(ServerError):
     """The server did not become healthy."""
 
@@ -44,7 +52,10 @@ class TooManyFailuresError(CaptionqaError):
 
 
 class DiskFullError(CaptionqaError, OSError):
-    """A file system is full, or the user's quota on it."""
+    """There is no room for a file, on the disk or in a quota."""
+
+    def __init__(self, folder: object):
+        super().__init__(f"the disk is full: make room in {folder} and run the same command again.")
 
 
 class Reason(StrEnum):

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 from captionqa.errors import DiskFullError
 
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 STALE_TRIES = 5
 #: Read at a time of a file of JSON lines.
 BLOCK_BYTES = 32 * 1024
@@ -18,17 +19,14 @@ _INDENTED = json.JSONEncoder(ensure_ascii=False, indent=2)
 
 
 @contextmanager
-def full_disk_named(path: str | os.PathLike) -> Iterator[None]:
+def full_disk_named(path: Path) -> Iterator[None]:
     """Raise DiskFullError where a write to `path` found no space."""
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in DISK_FULL:
             raise
-        raise DiskFullError(
-            f"no space is left on the disk of {path} ({os.strerror(error.errno)}); what was answered so far is kept: "
-            "free some space, then run the same command again."
-        ) from error
+        raise DiskFullError(path.parent) from error
 
 
 @contextmanager
@@ -36,7 +34,7 @@ def atomic_writer(path: str | os.PathLike, mode: int = 0o644) -> Iterator[TextIO
     """Open a text file that takes its name only when the block ends without an error.
 
     The data reaches the disk before the name does, so a full disk or a crash leaves the old file as it was. A lone
-    surrogate (a file name that is not UTF-8) is written as JSON's own escape for it. Raises DiskFullError.
+    surrogate (a file name that is not UTF-8) is written as JSON's own escape for it. Raises DiskFullError, an OSError.
     """
     path = Path(path)
     with full_disk_named(path):

@@ -179,7 +179,7 @@ class ChunkRun:
         known = opened.journal.answers.get(item.id)
         if known is not None and item.is_as_in(known):
             outcome = {key: known[key] for key in ("answer", "same_as") if key in known}
-            return self._settle(member, self._done(opened, item.id, self._with_letter(member, outcome), "reused"))
+            return self._settle(member, self._done(opened, item.id, self._completed(member, outcome), "reused"))
         messages = item.messages()
         first, outcome = self._twins.join(item.key(), member) if self._deduplicate else (True, None)
         if first:
@@ -204,13 +204,14 @@ class ChunkRun:
             self._failed_in_a_row = 0
             outcome = {"answer": asdict(answer)}
             self._append(opened.journal, item.mark(), outcome)
-            line = self._done(opened, item.id, self._with_letter(member, outcome), "answered")
+            line = self._done(opened, item.id, self._completed(member, outcome), "answered")
         self._settle(member, line)
 
-    def _with_letter(self, member: _Member, outcome: dict[str, Any]) -> dict[str, Any]:
-        """The outcome of an item, with the fallback's where its answer commits to no option; a failure of the fallback
-        does not touch the answer."""
+    def _completed(self, member: _Member, outcome: dict[str, Any]) -> dict[str, Any]:
+        """An answer with the digests of its files, and the fallback's where it commits to no option; a failure of the
+        fallback does not touch it."""
         journal, item, said = member.opened.fallback, member.item, outcome["answer"]["text"]
+        outcome = outcome | {"files": item.digests()}
         if journal is None or not (letters := letters_to_ask(item.question, said)):
             return outcome
         known = journal.answers.get(item.id)
@@ -220,7 +221,7 @@ class ChunkRun:
             messages = letter_messages(item.messages(), said)
             answer = asdict(self._client.ask(messages, LETTER_TOKENS, choice=letters))
         except ItemFailure as failure:
-            log.warning("%s, asked for its letter alone: %s", item.id, failure)
+            log.warning("%r, asked for its letter alone: %s", item.id, failure)
             return outcome | {FALLBACK: {"failure": failure.reason, "detail": failure.detail}}
         self._append(journal, item.mark(said), {"answer": answer})
         return outcome | {FALLBACK: answer}
@@ -233,7 +234,7 @@ class ChunkRun:
     def _share(self, member: _Member, line: Mapping[str, Any]) -> None:
         """Give an item the outcome of another whose request is the same."""
         opened, item = member.opened, member.item
-        outcome = {key: line[key] for key in ("answer", FALLBACK, "failure", "detail") if key in line}
+        outcome = {key: line[key] for key in ("answer", "files", FALLBACK, "failure", "detail") if key in line}
         outcome["same_as"] = line.get("same_as", line["id"])
         if "answer" in outcome:
             self._append(opened.journal, item.mark(), {key: outcome[key] for key in ("answer", "same_as")})
@@ -246,7 +247,7 @@ class ChunkRun:
             journal.append({**mark, "time": round(time.time(), 3), **outcome})
 
     def _fail(self, opened: OpenSegment, name: str, failure: ItemFailure) -> dict[str, Any]:
-        log.warning("%s: %s", name, failure)
+        log.warning("%r: %s", name, failure)  # a name may hold a line break
         return self._done(opened, name, {"failure": failure.reason, "detail": failure.detail}, "failed")
 
     def _done(self, opened: OpenSegment, name: str, outcome: Mapping[str, Any], counter: str) -> dict[str, Any]:

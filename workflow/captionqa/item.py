@@ -50,7 +50,7 @@ class Item:
             try:
                 urls.append(data_url(file.read(), self._settings["images"], budget_px))
             except ItemFailure as failure:
-                raise ItemFailure(failure.reason, f"{file.name}: {failure.detail}") from failure
+                raise ItemFailure(failure.reason, f"{file.name!r}: {failure.detail}") from failure
         try:
             return chat_messages(self._text, urls)
         except ValueError as error:
@@ -63,6 +63,10 @@ class Item:
     def key(self) -> tuple[str, ...]:
         """The same for items whose requests are the same: equal words, files of equal content in the same order."""
         return request_key(self.mark())
+
+    def digests(self) -> list[str]:
+        """Of the files' contents, in their order."""
+        return [digest for _, _, digest in self.mark()["files"]]
 
     def _prompt_digest(self, said: str | None) -> str:
         return _digest((self._text if said is None else f"{self._text}\0{said}").encode())
