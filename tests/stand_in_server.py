@@ -6,8 +6,10 @@ answer. Faults are injected through a JSON file named by STAND_IN_FAULTS, read a
     {"delay_s": 0.1}                                       wait before each answer
     {"fault": "half", "only": "text", "times": 2}          spoil the first two answers to each request of this text
     {"fault": "die", "once": true}                         spoil one answer, whichever comes first
+    {"random": 0.1, "seed": 7}                             spoil a tenth of all answers in ways of all kinds
 
-Faults: die, hang, close, half, html, empty, null, no choices, length, or {"status", "headers", "body"}.
+Faults: die, hang, close, half, html, empty, null, no choices, length, or {"status", "headers", "body"}. Random ones
+follow from the seed, the request and how often it was asked, this server's predecessors included.
 A test gives answers of its own in the JSON file {text: answer} named by STAND_IN_ANSWERS.
 Each request is appended to the file named by STAND_IN_REQUESTS as {"text", "images" (digests), "max_tokens", "time"}.
 """
@@ -18,11 +20,19 @@ import hashlib
 import hmac
 import json
 import os
+import random
 import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+#: What goes wrong at random. A server that dies takes long to be replaced, so that it seldom does.
+RANDOM_FAULTS = {
+    **dict.fromkeys(("hang", "close", "half", "html", "empty", "null", "no choices"), 1),
+    **dict.fromkeys((400, 408, 413, 429, 500, 502, 503), 1),
+    "die": 0.1,
+}
 
 
 def read_faults() -> dict:
@@ -76,13 +86,14 @@ class Handler(BaseHTTPRequestHandler):
                 file.write(json.dumps(record) + "\n")
             seen = self.server.seen[text, *images] = self.server.seen.get((text, *images), 0) + 1
         time.sleep(faults.get("delay_s", 0))
+        if "random" in faults and (fault := random_fault(faults, text, images, seen)):
+            return self.fail(fault)
         fault = faults.get("fault")
         if fault and seen <= faults.get("times", 10**9) and faults.get("only", text) in (text, *images):
             if faults.get("once"):
                 Path(os.environ["STAND_IN_FAULTS"]).unlink()
             return self.fail(fault)
-        answer = hashlib.sha256(json.dumps([text, images]).encode()).hexdigest()[:8]
-        self.reply(200, completion(read_answers().get(text, f"{answer} {' '.join(images)}. The answer is A.")))
+        self.reply(200, completion(read_answers().get(text, right_answer(text, images))))
 
     def fail(self, fault):
         if isinstance(fault, dict):
@@ -131,6 +142,30 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+def right_answer(text, images):
+    """What a healthy server says to a text and the digests of its images."""
+    digest = hashlib.sha256(json.dumps([text, images]).encode()).hexdigest()[:8]
+    return f"{digest} {' '.join(images)}. The answer is A."
+
+
+def random_fault(faults, text, images, seen):
+    chance = random.Random(json.dumps([faults["seed"], text, images, seen]))
+    if chance.random() >= faults["random"]:
+        return None
+    (fault,) = chance.choices(list(RANDOM_FAULTS), RANDOM_FAULTS.values())
+    return {"status": fault, "headers": {"Retry-After": "0.2"}} if isinstance(fault, int) else fault
+
+
+def count_requests(path):
+    """How often each request was asked, by the file that keeps them."""
+    counts = {}
+    if path.exists():
+        for record in map(json.loads, path.read_text().splitlines()):
+            key = (record["text"], *record["images"])
+            counts[key] = counts.get(key, 0) + 1
+    return counts
+
+
 def completion(text, finish_reason="stop"):
     return {
         "choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": finish_reason}],
@@ -153,7 +188,7 @@ def main():
         sys.exit(os.environ["STAND_IN_FAIL_START"])
     time.sleep(float(os.environ.get("STAND_IN_LOADING_S", 0)))
     server = Server((args.host, args.port), Handler)
-    server.model, server.seen = args.served_model_name, {}
+    server.model, server.seen = args.served_model_name, count_requests(Path(os.environ["STAND_IN_REQUESTS"]))
     print(f"listening on {server.server_address}", flush=True)
     server.serve_forever()
 

@@ -19,9 +19,15 @@ import psutil
 import pytest
 import stand_in_server
 import yaml
+from captionqa.chunks import plan_captions, plan_questions
+from captionqa.client import TRIAL_TEXT
 from captionqa.config import check
 from captionqa.endpoint import Endpoint, State
+from captionqa.files import read_json_lines
+from captionqa.inference import ChunkJob
+from captionqa.layout import Layout
 from captionqa.lease import LeaseKeeper
+from captionqa.settings import caption_settings, fingerprint, qa_settings
 from PIL import Image
 
 WORKFLOW = Path(captionqa.__file__).resolve().parents[1]
@@ -160,6 +166,15 @@ class StandIn:
 
     @property
     def asked(self):
+        """The requests for items, in their order."""
+        return [request for request in self._all() if TRIAL_TEXT not in request["text"]]
+
+    @property
+    def trials(self):
+        """The requests that only tried whether the server answers."""
+        return [request for request in self._all() if TRIAL_TEXT in request["text"]]
+
+    def _all(self):
         if not self._requests.exists():
             return []
         return [json.loads(line) for line in self._requests.read_text().splitlines()]
@@ -195,7 +210,7 @@ def scripted():
     """A real HTTP server whose answers the test gives one by one; the last one is repeated.
 
     An answer is (status, headers, body), or a function of the handler and the request that does what it likes. What
-    was asked is in `requests` as (headers, body).
+    was asked is in `requests` as (headers, body). Trials of the client have an answer of their own, `trial`.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -205,8 +220,11 @@ def scripted():
         def do_POST(self):
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             with server.guard:
-                server.requests.append((dict(self.headers), body))
-                answer = server.answers.pop(0) if len(server.answers) > 1 else server.answers[0]
+                if TRIAL_TEXT in str(body):
+                    answer = server.trial
+                else:
+                    server.requests.append((dict(self.headers), body))
+                    answer = server.answers.pop(0) if len(server.answers) > 1 else server.answers[0]
             if callable(answer):
                 return answer(self, body)
             status, headers, data = answer
@@ -223,6 +241,7 @@ def scripted():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     server.guard, server.requests, server.answers = threading.Lock(), [], []
+    server.trial = (200, {}, {"choices": [{"message": {"content": "White."}}]})
     server.url = f"http://127.0.0.1:{server.server_address[1]}"
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     yield server
@@ -249,6 +268,57 @@ def publish(server_folder):
         return entry
 
     return write
+
+
+@pytest.fixture
+def server(publish, stand_in):
+    """The stand-in server, published as healthy."""
+    publish(stand_in.url)
+    return stand_in
+
+
+@pytest.fixture
+def jobs(tmp_path, images, make_config, server_folder):
+    """The chunk jobs of one half as the driver would plan them now."""
+
+    def make(half="captions", chunks=1, changes=None):
+        config = make_config(changes)
+        layout = Layout(config["output_dir"], "tiny")
+        if half == "captions":
+            plan = plan_captions(images.path, chunks, layout)
+            work, settings = Path(layout.captions_work("simple")), caption_settings(config, "tiny", "SIMPLE")
+        else:
+            plan = plan_questions(Path(config["qa"]["question_path"]), images.path, chunks, layout)
+            work, settings = Path(layout.qa_work), qa_settings(config, "tiny")
+        results = plan.results(str(work), fingerprint(settings))
+        return [
+            ChunkJob(
+                name=f"{index}-of-{chunks}",
+                items=Path(items),
+                result=Path(result),
+                journal=work / "journal",
+                progress=tmp_path / "progress" / f"{index}.json",
+                server=server_folder,
+                dataset=images.path,
+                settings=settings,
+                client=config["client"],
+                lease_timeout_s=600,
+                trust_env=False,
+            )
+            for (index, _, _), items, result in zip(plan.chunks, plan.item_lists(layout, half), results, strict=True)
+        ]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def journal_ids():
+    """The items that a chunk job's journal has lines of, one for each line."""
+
+    def read(job):
+        return [line["id"] for path in sorted(job.journal.glob("*.jsonl")) for line in read_json_lines(path)]
+
+    return read
 
 
 @pytest.fixture

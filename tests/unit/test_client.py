@@ -8,16 +8,18 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, formatdate
 
 import pytest
+from captionqa import circuit as circuit_module
 from captionqa import client as client_module
 from captionqa import pool as pool_module
 from captionqa.client import Client
 from captionqa.endpoint import State
-from captionqa.errors import ItemFailure, Reason, RunStoppedError, ServerDeadError
+from captionqa.errors import ItemFailure, Reason, RunStoppedError, ServerDeadError, ServerRefusedError
 from captionqa.lease import LeaseWatch
 from captionqa.pool import Pool
 from captionqa.prompts import chat_messages
 
-MESSAGES = chat_messages("What is this?", ["data:image/png;base64,AAAA"])
+TEXT = "<image>Which animal is this?"
+MESSAGES = chat_messages("Which animal is this?", ["data:image/png;base64,AAAA"])
 
 
 def completion(content, **changes):
@@ -33,6 +35,7 @@ def quick_looks(monkeypatch):
     """Look at the endpoint files more often, so that waiting for a change of them is short."""
     monkeypatch.setattr(pool_module, "REFRESH_S", 0.02)
     monkeypatch.setattr(client_module, "NOTICE_END_S", 0.02)
+    monkeypatch.setattr(client_module, "NEWS_DELAY_S", 0.1)
 
 
 @pytest.fixture
@@ -41,12 +44,17 @@ def make_client(make_config, server_folder):
 
     def make(key=None, sampling=None, trust_env=False, **changes):
         settings = make_config({"client": changes})["client"]
-        pool = Pool(server_folder, LeaseWatch(server_folder, 600), settings["server_wait_s"])
-        made = Client(pool, settings, key, settings["sampling"] if sampling is None else sampling, trust_env)
+        pool = Pool(server_folder, LeaseWatch(server_folder, 600), settings["server_wait_s"], settings["backoff_s"])
+        read_key = key if callable(key) else lambda: key
+        made = Client(pool, settings, read_key, settings["sampling"] if sampling is None else sampling, trust_env)
         made.pool = pool
         return made
 
     return make
+
+
+def no_trial(server):
+    raise AssertionError("no server is on trial here")
 
 
 @pytest.fixture
@@ -178,7 +186,7 @@ def test_what_may_pass_is_asked_again(publish, stand_in, ask, fault):
 )
 def test_what_does_not_pass_is_a_failure_after_max_attempts(publish, stand_in, ask, fault, reason):
     publish(stand_in.url)
-    stand_in.fail(fault)
+    stand_in.fail(fault, only=TEXT)
     error = failure(ask, max_attempts=3)
     assert error.reason is reason
     assert "3 attempts" in error.detail
@@ -187,7 +195,7 @@ def test_what_does_not_pass_is_a_failure_after_max_attempts(publish, stand_in, a
 
 def test_no_answer_in_time_is_a_timeout_after_max_attempts(publish, stand_in, ask, eventually):
     publish(stand_in.url)
-    stand_in.fail("hang")
+    stand_in.fail("hang", only=TEXT)
     assert failure(ask, max_attempts=2, request_timeout_s=0.2).reason is Reason.TIMEOUT
     eventually(lambda: len(stand_in.asked) == 2, "two requests")
 
@@ -198,7 +206,7 @@ def test_a_timeout_is_asked_again(publish, stand_in, ask):
     assert ask(request_timeout_s=0.5).text.endswith("The answer is A.")
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 415, 422])
+@pytest.mark.parametrize("status", [400, 403, 409, 413, 415, 422])
 def test_a_rejected_request_is_not_asked_again(publish, stand_in, ask, status):
     publish(stand_in.url)
     stand_in.fail({"status": status, "body": {"error": {"message": "the image is broken"}}})
@@ -286,9 +294,147 @@ def test_a_long_retry_after_is_not_taken_for_a_dead_server(publish, scripted, as
     assert ask(server_wait_s=0.2).text == "A cat."
 
 
+def test_a_date_to_retry_after_is_read_by_the_servers_own_clock(publish, scripted, ask):
+    def come_back(handler, body):
+        handler.send_response_only(503)
+        handler.send_header("Date", "Mon, 01 Jan 2035 12:00:00 GMT")
+        handler.send_header("Retry-After", "Mon, 01 Jan 2035 12:00:01 GMT")
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    publish(scripted.url)
+    scripted.answers = [come_back, GOOD]
+    began = time.monotonic()
+    assert ask().text == "A cat."
+    assert time.monotonic() - began >= 1
+
+
+def test_retry_after_is_obeyed_by_all_threads(publish, scripted, make_client, in_background, eventually):
+    publish(scripted.url)
+    scripted.answers = [(429, {"Retry-After": "1"}, b""), GOOD]
+    made = make_client(concurrency=4)
+    began = time.monotonic()
+    told = in_background(lambda: made.ask(MESSAGES, 9))
+    eventually(lambda: scripted.requests, "the first request")
+    time.sleep(0.1)
+    others = [in_background(lambda: (made.ask(MESSAGES, 9), time.monotonic())) for _ in range(3)]
+    assert all(outcome()[1] - began >= 1 for outcome in others)
+    assert told().text == "A cat."
+
+
+def test_retry_after_of_one_server_keeps_nobody_from_another(publish, scripted, stand_in, ask):
+    publish(scripted.url, replica=0)
+    publish(stand_in.url, replica=1)
+    scripted.answers = [(429, {"Retry-After": "500"}, b"")]
+    assert [ask().text.endswith("The answer is A.") for _ in range(4)] == [True] * 4
+
+
+@pytest.mark.parametrize(("status", "what"), [(401, "the key"), (404, "the model 'tiny'")])
+def test_a_server_that_refuses_the_key_or_the_model_blames_no_item(publish, scripted, ask, status, what):
+    publish(scripted.url)
+    scripted.answers = [(status, {}, {"error": {"message": "not so"}})]
+    with pytest.raises(ServerRefusedError, match=f"refuses {what} .HTTP {status}: not so"):
+        ask(max_attempts=5)
+
+
+def test_a_key_that_changed_is_read_anew(publish, scripted, ask):
+    keys = iter(["old", "old", "new"])
+    publish(scripted.url)
+    scripted.answers = [(401, {}, b""), GOOD]
+    assert ask(key=lambda: next(keys), max_attempts=1).text == "A cat."
+    assert [headers["Authorization"] for headers, _ in scripted.requests] == ["Bearer old", "Bearer new"]
+
+
+@pytest.mark.parametrize("status", [401, 404])
+def test_another_server_on_the_port_of_one_that_is_replaced_is_no_refusal(publish, scripted, stand_in, ask, status):
+    def wrong_server(handler, body):
+        publish(stand_in.url, generation=2)
+        handler.send_error(status)
+
+    publish(scripted.url)
+    scripted.answers = [wrong_server]
+    assert ask(max_attempts=1).text.endswith("The answer is A.")
+
+
+def outage(scripted, seconds, status=503):
+    """Let a server answer nothing for some time, and well from then on."""
+    over = time.monotonic() + seconds
+
+    def serve(handler, body):
+        if time.monotonic() < over:
+            handler.send_error(status)
+        else:
+            answer_well(handler)
+
+    scripted.trial, scripted.answers = serve, [serve]
+
+
+@pytest.mark.parametrize("max_attempts", [1, 3])
+def test_an_outage_of_a_server_that_seems_ready_costs_no_item(
+    publish, scripted, make_client, in_background, max_attempts
+):
+    publish(scripted.url)
+    outage(scripted, seconds=2)
+    made = make_client(max_attempts=max_attempts, backoff_s=0.05)
+    outcomes = [in_background(lambda: made.ask(MESSAGES, 9)) for _ in range(8)]
+    assert [outcome().text for outcome in outcomes] == ["A cat."] * 8
+
+
+def test_an_outage_of_a_server_is_not_met_with_a_storm_of_requests(publish, scripted, make_client, in_background):
+    publish(scripted.url)
+    outage(scripted, seconds=2)
+    made = make_client(max_attempts=1000, backoff_s=0.2)
+    for outcome in [in_background(lambda: made.ask(MESSAGES, 9)) for _ in range(12)]:
+        outcome()
+    # 12 good ones, a window of bad ones and what was under way with the last of them
+    assert len(scripted.requests) <= 12 + 2 * circuit_module.WINDOW
+
+
+def test_an_outage_without_an_end_fails_the_chunk_and_blames_no_item(publish, scripted, ask):
+    publish(scripted.url)
+    outage(scripted, seconds=1000)
+    with pytest.raises(ServerDeadError, match=r"answered nothing for 0 s .client.server_wait_s.*HTTP 503"):
+        ask(server_wait_s=0.3, max_attempts=2)
+
+
+def test_a_server_that_puts_everybody_off_for_ever_fails_the_chunk(publish, scripted, ask):
+    asked = []
+
+    def put_off(handler, body):
+        asked.append(body)
+        handler.send_response(429)
+        handler.send_header("Retry-After", "0.2")
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    publish(scripted.url)
+    scripted.trial, scripted.answers = put_off, [put_off]
+    with pytest.raises(ServerDeadError, match="HTTP 429"):
+        ask(server_wait_s=0.3, max_attempts=2, backoff_s=0.001)
+    assert len(asked) < 8  # two attempts, and a trial after each time that it wanted to be left alone
+
+
+def test_an_item_that_fails_alone_is_to_blame_though_nothing_else_is_asked(publish, scripted, ask):
+    publish(scripted.url)
+    scripted.answers = [(500, {}, b"no")]
+    assert failure(ask, max_attempts=3).reason is Reason.SERVER_ERROR
+    assert len(scripted.requests) == 3
+
+
+def test_a_sick_server_among_healthy_ones_costs_no_item(publish, scripted, stand_in, make_client, in_background):
+    publish(scripted.url, replica=0)
+    publish(stand_in.url, replica=1)
+    outage(scripted, seconds=1000)
+    made = make_client(max_attempts=2, server_wait_s=1)
+    texts = [f"question {number}" for number in range(40)]
+    outcomes = [in_background(lambda text=text: made.ask(chat_messages(text, []), 9).text) for text in texts]
+    assert len({outcome() for outcome in outcomes}) == 40
+    assert all(isinstance(outcome(), str) for outcome in outcomes)
+
+
 def test_waits_between_attempts_grow(publish, stand_in, ask):
     publish(stand_in.url)
-    stand_in.fail({"status": 500})
+    stand_in.fail({"status": 500}, only=TEXT)
     failure(ask, max_attempts=4, backoff_s=0.05)
     times = [request["time"] for request in stand_in.asked]
     gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
@@ -299,7 +445,7 @@ def test_clients_that_failed_together_do_not_come_back_together(publish, stand_i
     publish(stand_in.url)
     stand_in.fail({"status": 500}, times=1)
     made = make_client(backoff_s=0.2)
-    texts = [f"question {number}" for number in range(10)]
+    texts = [f"question {number}" for number in range(6)]  # too few to be taken for an outage
     for outcome in [in_background(lambda text=text: made.ask(chat_messages(text, []), 9)) for text in texts]:
         outcome()
     first = {request["text"]: request["time"] for request in reversed(stand_in.asked)}
@@ -405,6 +551,16 @@ def test_a_request_that_breaks_on_a_server_that_stays_does_spend_attempts(publis
     assert len(scripted.requests) == 2
 
 
+def test_endpoint_files_that_cannot_be_read_for_a_moment_are_no_obstacle(publish, stand_in, make_client, server_folder):
+    publish(stand_in.url)
+    made = make_client()
+    assert made.ask(MESSAGES, 9).text.endswith("The answer is A.")
+    (server_folder / "endpoint-0.json").unlink()
+    (server_folder / "endpoint-0.json").mkdir()  # reading it is an error, for root too
+    time.sleep(0.05)
+    assert made.ask(MESSAGES, 9).text.endswith("The answer is A.")
+
+
 def test_a_dead_server_is_an_error_that_says_why(publish, ask):
     publish(None, state=State.DEAD, reason="its process ended with signal SIGKILL")
     with pytest.raises(ServerDeadError, match="ended with signal SIGKILL"):
@@ -428,6 +584,26 @@ def test_a_request_that_breaks_as_its_server_dies_blames_the_server(publish, scr
     scripted.answers = [die]
     with pytest.raises(ServerDeadError):
         ask(max_attempts=1)
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_who_was_under_way_as_a_server_died_is_told_before_the_end(publish, scripted, make_client, stopped):
+    made, told = make_client(), []
+
+    def die():
+        publish(None, state=State.DEAD, crashes=1, reason="gone")
+        if stopped:  # another thread learned of it first, and ended the chunk
+            made.pool.stopped.set()
+
+    def crash(handler, body):
+        threading.Timer(0.03, die).start()
+        close(handler)
+
+    publish(scripted.url)
+    scripted.answers = [crash]
+    with pytest.raises(ServerDeadError):
+        made.ask(MESSAGES, 9, on_crash=told.append)
+    assert [server.url for server in told] == [scripted.url]
 
 
 def test_a_server_that_is_never_reached_is_an_error_after_a_while(publish, refused_url, ask):
@@ -485,12 +661,12 @@ def test_the_least_loaded_server_is_taken(publish, make_client):
     for replica in (0, 1, 2):
         publish(f"http://node:{replica}", replica=replica)
     pool = make_client().pool
-    taken = [pool.acquire() for _ in range(6)]
+    taken = [pool.acquire(no_trial) for _ in range(6)]
     assert sorted(server.replica for server in taken) == [0, 0, 1, 1, 2, 2]
     for server in taken:
         if server.replica == 1:
             pool.release(server, reached=True)
-    assert [pool.acquire().replica for _ in range(2)] == [1, 1]
+    assert [pool.acquire(no_trial).replica for _ in range(2)] == [1, 1]
 
 
 def test_only_healthy_servers_are_taken(publish, make_client):
@@ -499,7 +675,7 @@ def test_only_healthy_servers_are_taken(publish, make_client):
     publish("http://node:2", replica=2)
     publish(None, replica=3, state=State.STARTING)
     pool = make_client().pool
-    assert {pool.acquire().replica for _ in range(4)} == {2}
+    assert {pool.acquire(no_trial).replica for _ in range(4)} == {2}
 
 
 @pytest.mark.parametrize("gone", [0, 1])

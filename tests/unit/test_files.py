@@ -1,10 +1,12 @@
 """Files are whole or absent, whatever happens to the writer; what was torn is passed over by readers."""
 
 import contextlib
+import errno
 import json
 import resource
 import signal
 import stat
+from pathlib import Path
 
 import pytest
 from captionqa import files
@@ -98,6 +100,20 @@ def test_lines_that_are_not_whole_are_passed_over(tmp_path):
     path = tmp_path / "lines.jsonl"
     path.write_bytes(b'{"n":1}\n{"n":2,"text":"to\n\x00\x00\xff\n{"n":3}\n{"n":4')
     assert list(read_json_lines(path)) == [{"n": 1}, {"n": 3}]
+
+
+def test_a_file_that_was_replaced_on_another_machine_is_opened_anew(tmp_path, monkeypatch):
+    path, reads = tmp_path / "file.json", []
+    path.write_text('{"new": 1}')
+
+    def read_text(self, **options):
+        reads.append(self)
+        if len(reads) < 3:  # what a network file system says of a file that it still knows by its old number
+            raise OSError(errno.ESTALE, "Stale file handle", str(self))
+        return Path.read_bytes(self).decode()
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    assert read_json(path) == {"new": 1}
 
 
 def test_a_file_of_many_blocks_is_read_whole(tmp_path, monkeypatch):

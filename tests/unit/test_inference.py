@@ -3,12 +3,13 @@
 import base64
 import dataclasses
 import io
+import itertools
 import json
 import os
 import pickle
 import signal
 import threading
-from pathlib import Path
+import time
 
 import pandas as pd
 import pytest
@@ -17,20 +18,21 @@ from captionqa import endpoint
 from captionqa import inference as inference_module
 from captionqa import pool as pool_module
 from captionqa.audit import audit
-from captionqa.chunks import plan_captions, plan_questions
 from captionqa.endpoint import State
-from captionqa.errors import Reason, RunStoppedError, ServerDeadError
+from captionqa.errors import Reason, RunStoppedError, ServerDeadError, ServerRefusedError
 from captionqa.files import read_json, read_json_lines
-from captionqa.inference import ChunkJob, ChunkRun
+from captionqa.forget import retry_failed
+from captionqa.inference import ChunkRun
 from captionqa.layout import Layout
 from captionqa.merge import merge_captions
-from captionqa.settings import caption_settings, fingerprint, qa_settings
+from captionqa.settings import fingerprint
 from PIL import Image
 
 NAMES = [f"image{number}.png" for number in range(12)]
 MANY = [f"image{number}.png" for number in range(40)]
 RUN = """
 import pickle, sys
+from captionqa.forget import retry_failed
 from captionqa.inference import ChunkRun
 with open(sys.argv[1], "rb") as file:
     job = pickle.load(file)
@@ -42,6 +44,7 @@ ChunkRun(job).run()
 def quick_looks(monkeypatch):
     monkeypatch.setattr(pool_module, "REFRESH_S", 0.02)
     monkeypatch.setattr(client_module, "NOTICE_END_S", 0.02)
+    monkeypatch.setattr(client_module, "NEWS_DELAY_S", 0.1)
     monkeypatch.setattr(inference_module, "BEAT_S", 0.02)
 
 
@@ -62,40 +65,6 @@ class Result:
 
 
 @pytest.fixture
-def jobs(tmp_path, images, make_config, server_folder):
-    """The chunk jobs of one half as the driver would plan them now."""
-
-    def make(half="captions", chunks=1, changes=None):
-        config = make_config(changes)
-        layout = Layout(config["output_dir"], "tiny")
-        if half == "captions":
-            plan = plan_captions(images.path, chunks, layout)
-            work, settings = Path(layout.captions_work("simple")), caption_settings(config, "tiny", "SIMPLE")
-        else:
-            plan = plan_questions(Path(config["qa"]["question_path"]), images.path, chunks, layout)
-            work, settings = Path(layout.qa_work), qa_settings(config, "tiny")
-        results = plan.results(str(work), fingerprint(settings))
-        return [
-            ChunkJob(
-                name=f"{index}-of-{chunks}",
-                items=Path(items),
-                result=Path(result),
-                journal=work / "journal",
-                progress=tmp_path / "progress" / f"{index}.json",
-                server=server_folder,
-                dataset=images.path,
-                settings=settings,
-                client=config["client"],
-                lease_timeout_s=600,
-                trust_env=False,
-            )
-            for (index, _, _), items, result in zip(plan.chunks, plan.item_lists(layout, half), results, strict=True)
-        ]
-
-    return make
-
-
-@pytest.fixture
 def run(jobs):
     """Run all chunks one after another and give back their results taken together."""
 
@@ -110,12 +79,6 @@ def run(jobs):
         return Result(header, lines)
 
     return through
-
-
-@pytest.fixture
-def server(publish, stand_in):
-    publish(stand_in.url)
-    return stand_in
 
 
 @pytest.fixture
@@ -140,10 +103,6 @@ def chunk_process(jobs, start_python, tmp_path):
     return start
 
 
-def journal_ids(folder):
-    return [line["id"] for path in sorted(folder.glob("*.jsonl")) for line in read_json_lines(path)]
-
-
 def test_every_image_gets_the_answer_to_its_own_bytes(images, server, run):
     images.add(*NAMES)
     result = run()
@@ -163,7 +122,13 @@ def test_a_result_says_how_it_was_made(images, server, run, jobs, tmp_path):
     assert header["settings"] == jobs()[0].settings
     assert header["fingerprint"] == fingerprint(jobs()[0].settings)
     assert header["servers"][0]["url"] == server.url
-    assert read_json(tmp_path / "progress" / "0.json") == {"total": 13, "done": 13, "failed": 1, "reused": 0}
+    assert read_json(tmp_path / "progress" / "0.json") == {
+        "total": 13,
+        "done": 13,
+        "failed": 1,
+        "reused": 0,
+        "shared": 0,
+    }
 
 
 def test_a_rerun_asks_for_nothing_that_is_known(images, server, run):
@@ -275,13 +240,13 @@ def test_links_into_allowed_roots_are_answered(images, server, run, tmp_path):
     ],
     ids=str,
 )
-def test_an_error_text_is_no_answer_and_is_not_journaled(images, server, run, jobs, fault, reason):
+def test_an_error_text_is_no_answer_and_is_not_journaled(images, server, run, jobs, fault, reason, journal_ids):
     images.add(*NAMES[:3])
-    server.fail(fault)
+    server.fail(fault, only="<image>Describe this image in detail.")
     result = run()
     assert result.answers == {}
     assert set(result.failures.values()) == {reason}
-    assert journal_ids(jobs()[0].journal) == []
+    assert journal_ids(jobs()[0]) == []
 
 
 def test_failures_are_asked_for_again_and_answers_are_not(images, server, run):
@@ -316,13 +281,15 @@ def test_an_answer_cut_by_its_length_is_an_answer(images, server, run):
     assert (answer["prompt_tokens"], answer["completion_tokens"]) == (10, 5)
 
 
-def test_a_dead_server_fails_the_chunk_and_keeps_what_was_answered(images, server, jobs, run, publish, eventually):
+def test_a_dead_server_fails_the_chunk_and_keeps_what_was_answered(
+    images, server, jobs, run, publish, eventually, journal_ids
+):
     images.add(*MANY)
     server.set(delay_s=0.1)
     job = jobs(changes={"client": {"concurrency": 1}})[0]
 
     def die():
-        eventually(lambda: len(journal_ids(job.journal)) >= 3, "three answers")
+        eventually(lambda: len(journal_ids(job)) >= 3, "three answers")
         publish(None, state=State.DEAD, reason="it crashed")
         server.fail("close")
 
@@ -330,35 +297,37 @@ def test_a_dead_server_fails_the_chunk_and_keeps_what_was_answered(images, serve
     with pytest.raises(ServerDeadError, match="it crashed"):
         ChunkRun(job).run()
     assert not job.result.exists()
-    assert 3 <= len(journal_ids(job.journal)) < len(MANY)
+    assert 3 <= len(journal_ids(job)) < len(MANY)
 
 
-def test_a_released_lease_stops_the_chunk_and_keeps_what_was_answered(images, server, jobs, keeper, eventually):
+def test_a_released_lease_stops_the_chunk_and_keeps_what_was_answered(
+    images, server, jobs, keeper, eventually, journal_ids
+):
     images.add(*MANY)
     server.set(delay_s=0.1)
     job = jobs(changes={"client": {"concurrency": 1}})[0]
 
     def stop():
-        eventually(lambda: journal_ids(job.journal), "an answer")
+        eventually(lambda: journal_ids(job), "an answer")
         keeper.release()
 
     threading.Thread(target=stop).start()
     with pytest.raises(RunStoppedError):
         ChunkRun(job).run()
     assert not job.result.exists()
-    assert 1 <= len(journal_ids(job.journal)) < len(MANY)
+    assert 1 <= len(journal_ids(job)) < len(MANY)
 
 
 def test_kill_9_loses_no_answer_and_the_rerun_asks_only_for_the_rest(
-    images, server, chunk_process, jobs, run, eventually
+    images, server, chunk_process, jobs, run, eventually, journal_ids
 ):
     images.add(*MANY)
     server.set(delay_s=0.1)
     process = chunk_process({"client": {"concurrency": 2}})
-    eventually(lambda: len(journal_ids(jobs()[0].journal)) >= 4, "four answers")
+    eventually(lambda: len(journal_ids(jobs()[0])) >= 4, "four answers")
     process.send_signal(signal.SIGKILL)
     process.wait()
-    kept = len(journal_ids(jobs()[0].journal))
+    kept = len(journal_ids(jobs()[0]))
     server.heal()
     before = len(server.asked)
     assert set(run().answers) == set(MANY)
@@ -366,21 +335,22 @@ def test_kill_9_loses_no_answer_and_the_rerun_asks_only_for_the_rest(
     assert 4 <= kept < len(MANY)
 
 
-def test_two_runs_over_the_same_items_ask_for_each_once(images, server, jobs, chunk_process, run):
+def test_two_runs_over_the_same_items_ask_for_each_once(images, server, jobs, chunk_process, run, journal_ids):
     images.add(*NAMES)
     server.set(delay_s=0.05)
     other = chunk_process()
     results = run(chunks=5)
     assert other.wait() == 0, other.stderr.read()
     assert set(results.answers) == set(NAMES)
-    assert sorted(journal_ids(jobs()[0].journal)) == sorted(NAMES)
+    assert sorted(journal_ids(jobs()[0])) == sorted(NAMES)
     assert len(server.asked) == len(NAMES)
 
 
 def test_a_key_of_the_run_is_used(images, server, run, monkeypatch, server_folder):
     images.add("a.png")
     monkeypatch.setenv("VLLM_API_KEY", "secret")
-    assert run().failures == {"a.png": "request_rejected"}
+    with pytest.raises(ServerRefusedError, match="refuses the key"):
+        run()
     endpoint.write_key(server_folder, "secret")
     assert set(run().answers) == {"a.png"}
 
@@ -526,6 +496,17 @@ def test_a_changed_image_asks_the_fallback_again_even_after_the_same_words(image
     assert len(unsure.requests) == 8
 
 
+def test_twins_share_the_fallbacks_letter_too(images, unsure, run, ask_questions):
+    images.add("a.png")
+    (images.path / "b.png").write_bytes((images.path / "a.png").read_bytes())
+    _, question, names = UNSURE_QUESTIONS[1]
+    ask_questions(("q1", question, names), ("q2", question, ["b.png"]))
+    first = run("qa", changes=FALLBACK)
+    assert [first.lines[name]["fallback"]["text"] for name in ("q1", "q2")] == ["B", "B"]
+    assert run("qa", changes=FALLBACK).lines == first.lines
+    assert len(unsure.requests) == 2
+
+
 def test_a_fallback_that_fails_leaves_the_answer(images, unsure, run, ask_questions):
     images.add("a.png")
     ask_questions(*UNSURE_QUESTIONS)
@@ -546,6 +527,259 @@ def test_journal_lines_name_the_settings_and_the_files(images, server, run, jobs
     assert (name, stamp) == ("a.png", [stat.st_size, stat.st_mtime_ns])
     assert len(digest) == 24
     assert json.dumps(line).count("base64") == 0
+
+
+CAPTION_TEXT = "<image>Describe this image in detail."
+
+
+def test_a_server_that_rejects_everything_stops_the_chunk_early(images, server, run, jobs, journal_ids):
+    images.add(*(f"{number}.png" for number in range(200)))
+    server.fail({"status": 400, "body": {"error": {"message": "unknown option min_p"}}})
+    with pytest.raises(ServerRefusedError, match=r"last 50 items that were asked for all failed.*unknown option min_p"):
+        run()
+    assert len(server.asked) < 60
+    assert journal_ids(jobs()[0]) == []
+
+
+def test_a_server_that_begins_to_reject_everything_stops_the_chunk_and_keeps_what_is_there(
+    images, server, run, jobs, journal_ids
+):
+    images.add(*NAMES)
+    run()
+    images.add(*(f"{number}.png" for number in range(200)))
+    server.fail({"status": 400})
+    with pytest.raises(ServerRefusedError):
+        run()
+    assert len(server.asked) < len(NAMES) + 60
+    assert set(journal_ids(jobs()[0])) == set(NAMES)
+    server.heal()
+    assert len(run().answers) == 212
+
+
+def test_many_bad_images_in_a_row_stop_no_chunk_of_which_others_are_answered(images, server, run):
+    images.add(*NAMES)
+    run()
+    images.add(*(f"{number}.png" for number in range(120)))
+    server.fail({"status": 400}, only=CAPTION_TEXT)
+    result = run()
+    assert len(result.failures) == 120
+    assert set(result.answers) == set(NAMES)
+
+
+def test_an_outage_without_an_end_fails_the_chunk_and_blames_no_item(images, server, run, jobs):
+    images.add(*NAMES)
+    server.fail({"status": 502})
+    with pytest.raises(ServerDeadError, match="HTTP 502"):
+        run(changes={"client": {"server_wait_s": 0.5}})
+    server.heal()
+    assert set(run().answers) == set(NAMES)
+
+
+@pytest.fixture
+def twins(images):
+    """Twelve images, and a copy of each under another name."""
+    images.add(*NAMES)
+    for name in NAMES:
+        (images.path / f"copy of {name}").write_bytes((images.path / name).read_bytes())
+    return {f"copy of {name}": name for name in NAMES}
+
+
+def test_identical_images_are_asked_once_and_journaled_each(twins, server, run, jobs, tmp_path):
+    server.set(delay_s=0.02)
+    result = run()
+    assert len(server.asked) == len(NAMES)
+    assert all(result.answers[copy] == result.answers[name] for copy, name in twins.items())
+    assert (result.header["asked"], result.header["shared"]) == (12, 12)
+    assert read_json(tmp_path / "progress" / "0.json")["shared"] == 12
+    shared = {name: line["same_as"] for name, line in result.lines.items() if "same_as" in line}
+    assert all(twins.get(one) == other or twins.get(other) == one for one, other in shared.items())
+    assert len(shared) == 12
+    lines = [line for path in jobs()[0].journal.glob("*.jsonl") for line in read_json_lines(path)]
+    assert {line["id"]: line["same_as"] for line in lines if "same_as" in line} == shared
+    again = run()
+    assert (again.lines, again.header["known"], len(server.asked)) == (result.lines, 24, 12)
+
+
+def test_identical_images_are_each_asked_where_the_user_wants_it(twins, server, run):
+    result = run(changes={"client": {"deduplicate": False}})
+    assert len(server.asked) == 24
+    assert not any("same_as" in line for line in result.lines.values())
+
+
+def test_more_twins_than_threads_wait_without_a_thread(images, scripted, publish, run):
+    images.add("0.png")
+    for number in range(1, 30):
+        (images.path / f"{number}.png").write_bytes((images.path / "0.png").read_bytes())
+    images.add("other.png")
+    other = base64.b64encode((images.path / "other.png").read_bytes()).decode()
+    other_asked, in_time = threading.Event(), []
+
+    def serve(handler, body):
+        if other in str(body):
+            other_asked.set()
+        else:
+            in_time.append(other_asked.wait(10))
+        answer_well(handler)
+
+    publish(scripted.url)
+    scripted.answers = [serve]
+    result = run(changes={"client": {"concurrency": 2}})
+    assert in_time == [True]
+    assert (len(scripted.requests), len(result.answers)) == (2, 31)
+
+
+def test_twins_of_a_failed_item_fail_the_same_way(twins, server, run):
+    server.fail({"status": 400}, only=CAPTION_TEXT)
+    result = run()
+    assert set(result.failures.values()) == {"request_rejected"}
+    assert len(result.failures) == 24
+    assert len(server.asked) == 12
+    server.heal()
+    assert len(run().answers) == 24
+
+
+def test_a_copy_that_was_added_later_gets_the_journaled_answer(images, server, run):
+    images.add(*NAMES)
+    first = run()
+    for name in NAMES:
+        (images.path / f"z{name}").write_bytes((images.path / name).read_bytes())
+    again = run(changes={"client": {"concurrency": 1}})
+    assert {name: again.answers[name] for name in NAMES} == first.answers
+    assert again.header["asked"] + again.header["shared"] == 12
+    assert again.header["shared"] > 0
+
+
+def test_questions_share_an_answer_only_with_the_same_words_and_images_in_order(images, server, run, ask_questions):
+    images.add("a.png", "b.png")
+    (images.path / "c.png").write_bytes((images.path / "a.png").read_bytes())
+    ask_questions(
+        ("q1", "What?", ["a.png", "b.png"]),
+        ("q2", "What?", ["c.png", "b.png"]),
+        ("q3", "What?", ["b.png", "a.png"]),
+        ("q4", "Where?", ["a.png", "b.png"]),
+    )
+    result = run("qa")
+    assert len(server.asked) == 3
+    assert result.answers["q1"] == result.answers["q2"]
+    assert len(set(result.answers.values())) == 3
+
+
+def answer_well(handler):
+    data = json.dumps({"choices": [{"message": {"content": "fine"}}]}).encode()
+    handler.send_response(200)
+    handler.send_header("Content-Length", str(len(data)))
+    handler.end_headers()
+    handler.wfile.write(data)
+
+
+@pytest.fixture
+def crashing(scripted, publish):
+    """A server that dies on one image, whatever else it is asked; `spare` restarts are left to it."""
+    scripted.spare, scripted.crashes = 1, 0
+
+    def serve(handler, body):
+        if scripted.poison in str(body):
+            scripted.crashes += 1
+            alive = scripted.crashes <= scripted.spare
+            state = State.READY if alive else State.DEAD
+            publish(
+                scripted.url,
+                state=state,
+                generation=1 + scripted.crashes,
+                crashes=scripted.crashes,
+                reason=None if alive else "it crashed",
+            )
+            handler.close_connection = True
+            return handler.connection.close()
+        return answer_well(handler)
+
+    scripted.answers = [serve]
+    publish(scripted.url)
+    return scripted
+
+
+@pytest.fixture
+def poison(images, crashing):
+    images.add(*NAMES)
+    crashing.poison = base64.b64encode((images.path / NAMES[3]).read_bytes()).decode()
+    return NAMES[3]
+
+
+def test_an_item_under_way_at_two_crashes_is_set_aside_across_runs(poison, crashing, run, jobs, publish):
+    crashing.spare = 0
+    with pytest.raises(ServerDeadError, match="it crashed"):
+        run()
+    crashing.spare = 2
+    publish(crashing.url)  # of the next run
+    crashing.crashes = 0
+    result = run()
+    assert result.failures == {poison: "server_error"}
+    assert len(result.answers) == len(NAMES) - 1
+    assert crashing.crashes == 1
+    assert run().failures == {poison: "server_error"}
+    assert crashing.crashes == 1
+
+
+def test_all_that_were_under_way_as_the_server_died_are_in_the_journal(images, scripted, publish, jobs, monkeypatch):
+    monkeypatch.setattr(client_module, "NOTICE_END_S", 20)  # so that another thread learns of the end first
+    under_way = threading.Barrier(3)
+
+    def crash(handler, body):
+        if under_way.wait(20) == 0:
+            threading.Timer(0.1, publish, [None], {"state": State.DEAD, "crashes": 1, "reason": "it crashed"}).start()
+        handler.close_connection = True
+        handler.connection.close()
+
+    images.add(*NAMES)
+    publish(scripted.url)
+    scripted.answers = [(500, {}, b"once"), crash]
+    (job,) = jobs(changes={"client": {"backoff_s": 0.5}})
+    with pytest.raises(ServerDeadError, match="it crashed"):
+        ChunkRun(job).run()
+    lines = [line for path in job.journal.glob("*.jsonl") for line in read_json_lines(path)]
+    assert len({line["id"] for line in lines if "crashed" in line}) == 3
+
+
+@pytest.mark.parametrize(("reason", "asked"), [("server_error", True), (None, True), ("timeout", False)])
+def test_retry_failed_asks_again_for_what_was_set_aside(poison, crashing, run, make_config, reason, asked):
+    crashing.spare = 2
+    assert run().failures == {poison: "server_error"}
+    crashing.spare = 1000
+    assert retry_failed(make_config(), "captions", None, reason) == asked
+    assert run().failures == {poison: "server_error"}
+    assert (crashing.crashes > 2) == asked
+
+
+def test_a_crash_that_shows_only_later_is_the_items_all_the_same(images, scripted, publish, run, monkeypatch):
+    monkeypatch.setattr(client_module, "NOTICE_END_TRIES", 1)
+
+    def crash(handler, body):
+        crashes = len(scripted.requests)
+        later = threading.Timer(
+            0.2, lambda: publish(scripted.url, generation=1 + crashes, crashes=crashes)
+        )  # as on a slow file system
+        later.start()
+        handler.close_connection = True
+        handler.connection.close()
+
+    images.add("a.png")
+    publish(scripted.url)
+    scripted.answers = [crash]
+    result = run(changes={"client": {"backoff_s": 0.4, "max_attempts": 9}})
+    assert result.failures == {"a.png": "server_error"}
+    assert "crashed 2 times" in result.lines["a.png"]["detail"]
+    assert len(scripted.requests) == 2
+
+
+def test_a_clock_that_jumps_changes_nothing(images, server, run, monkeypatch):
+    images.add(*NAMES)
+    jumps = itertools.cycle([0.0, 1e9, 3.0, 2e9])  # years ahead and back, at each look
+    monkeypatch.setattr(time, "time", lambda: next(jumps))
+    server.fail({"status": 503, "headers": {"Retry-After": "0.1"}}, times=1)
+    result = run()
+    assert set(result.answers) == set(NAMES)
+    again = run()
+    assert (again.answers, again.header["known"]) == (result.answers, len(NAMES))
 
 
 def test_an_image_that_vanished_after_the_listing_is_a_missing_image(images, server, jobs, run):
@@ -641,14 +875,14 @@ def odd_names(images, encode):
     return names
 
 
-def test_a_name_comes_through_whatever_is_in_it(images, server, run, jobs, odd_names, tmp_path, caplog):
+def test_a_name_comes_through_whatever_is_in_it(images, server, run, jobs, odd_names, tmp_path, caplog, journal_ids):
     broken = 'broken\n"中" \udce9.png'
     (images.path / broken).write_text("no image")
     result = run(chunks=3)
     assert set(result.answers) == set(odd_names)
     assert len(set(result.answers.values())) == len(odd_names)
     assert result.failures == {broken: "unreadable_image"}
-    assert sorted(journal_ids(jobs()[0].journal)) == sorted(odd_names)
+    assert sorted(journal_ids(jobs()[0])) == sorted(odd_names)
     assert all("\n" not in record.getMessage() for record in caplog.records)
 
     made = [str(tmp_path / f"{kind}.json") for kind in ("captions", "failures", "provenance")]

@@ -209,12 +209,14 @@ def test_final_files_are_replaced_whole(chunk, captions, styles, outputs):
 
 def test_provenance_says_how_a_file_was_made(chunk, captions, styles):
     lines = [answered("a.png"), answered("b.png", finish_reason="length"), failed("c.png")]
+    lines.append(answered("d.png") | {"same_as": "b.png"})
     made = captions(chunk(styles, lines[:1]), chunk(styles, lines[1:])).provenance
     assert made["settings"] == styles
     assert made["dataset_path"] == "images"
     assert made["counts"] == {
-        "items": 3,
-        "answered": 2,
+        "items": 4,
+        "answered": 3,
+        "shared": 1,
         "truncated": 1,
         "failed": 1,
         "failures_by_reason": {"timeout": 1},

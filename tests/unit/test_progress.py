@@ -74,12 +74,12 @@ def test_beats_write_now_and_then_and_the_last_one_always(chunk, clock, tmp_path
     clock.now += progress.FILE_INTERVAL_S
     chunk.answered = 3
     chunk.beat()
-    assert read_json(path) == {"total": 10, "done": 3, "failed": 0, "reused": 0}
+    assert read_json(path) == {"total": 10, "done": 3, "failed": 0, "reused": 0, "shared": 0}
     chunk.failed = 7
     chunk.beat()
     assert read_json(path)["done"] == 3
     chunk.beat(last=True)
-    assert read_json(path) == {"total": 10, "done": 10, "failed": 7, "reused": 0}
+    assert read_json(path) == {"total": 10, "done": 10, "failed": 7, "reused": 0, "shared": 0}
 
 
 def test_the_log_gets_a_line_now_and_then(chunk, clock, caplog):
@@ -97,5 +97,5 @@ def test_totals_add_up_the_chunks_and_pass_over_what_cannot_be_read(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps({"done": 3, "failed": 1, "reused": 0}))
     (tmp_path / "b.json").write_text(json.dumps({"done": 4, "failed": 0, "reused": 4}))
     (tmp_path / "c.json").write_text('{"done": 7, "fai')
-    assert totals(tmp_path) == {"done": 7, "failed": 1, "reused": 4}
-    assert totals(tmp_path / "nowhere") == {"done": 0, "failed": 0, "reused": 0}
+    assert totals(tmp_path) == {"done": 7, "failed": 1, "reused": 4, "shared": 0}
+    assert totals(tmp_path / "nowhere") == {"done": 0, "failed": 0, "reused": 0, "shared": 0}

@@ -141,7 +141,10 @@ class Driver:
             sums = totals(self._layout.progress)
             if sums["done"]:
                 first = first or time.monotonic() - PROGRESS_INTERVAL_S
-                line = progress_line(sums["done"], total, sums["reused"], sums["failed"], time.monotonic() - first)
+                seconds = time.monotonic() - first
+                line = progress_line(
+                    sums["done"], total, sums["reused"], sums["failed"], seconds, shared=sums["shared"]
+                )
                 if sums["done"] < total:
                     say(line)
 

@@ -35,6 +35,10 @@ class ServerDeadError(ServerError):
     """The server is gone for good, or was not to be reached for too long."""
 
 
+class ServerRefusedError(ServerError):
+    """The server refuses whatever is asked."""
+
+
 class RunStoppedError(CaptionqaError):
     """The driver stopped the run, or is gone."""
 

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: atomic writes, JSON, and JSON lines with a torn end."""
+"""Files that are either whole or absent: atomic writes, JSON, JSON lines with a torn end, and a word on full disks."""
 
 import errno
 import json
@@ -19,6 +19,17 @@ _INDENTED = json.JSONEncoder(ensure_ascii=False, indent=2)
 
 
 @contextmanager
+def full_disk_named(path: Path) -> Iterator[None]:
+    """Raise DiskFullError where a write to `path` found no space."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        raise DiskFullError(path.parent) from error
+
+
+@contextmanager
 def atomic_writer(path: str | os.PathLike, mode: int = 0o644) -> Iterator[TextIO]:
     """Open a text file that takes its name only when the block ends without an error.
 
@@ -26,22 +37,19 @@ def atomic_writer(path: str | os.PathLike, mode: int = 0o644) -> Iterator[TextIO
     surrogate (a file name that is not UTF-8) is written as JSON's own escape for it. Raises DiskFullError, an OSError.
     """
     path = Path(path)
-    temporary = None
-    try:
+    with full_disk_named(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
-        with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
-            yield file
-            file.flush()
-            os.fsync(descriptor)
-        os.chmod(temporary, mode)
-        os.replace(temporary, path)
-    except BaseException as error:
-        if temporary is not None:
+        try:
+            with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+                yield file
+                file.flush()
+                os.fsync(descriptor)
+            os.chmod(temporary, mode)
+            os.replace(temporary, path)
+        except BaseException:
             Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno in DISK_FULL:
-            raise DiskFullError(path.parent) from error
-        raise
+            raise
 
 
 def write_json(path: str | os.PathLike, value: Any, mode: int = 0o644) -> None:

@@ -49,11 +49,12 @@ def retry_failed(config: Mapping[str, Any], half: str | None, style: str | None,
         plan = load_plan(target.layout, target.half)
         for path in filter(Path.exists, map(Path, plan.results(str(target.work), fingerprint(target.settings)))):
             _, lines = read_chunk(path)
-            failed = sum(line.get("failure") == reason if reason else "failure" in line for line in lines)
+            failed = {line["id"] for line in lines if "failure" in line and reason in (None, line["failure"])}
             if failed:
+                _clear_suspects(target, failed)
                 path.unlink()
                 _remove(target.finals)
-            items += failed
+            items += len(failed)
     return items
 
 
@@ -89,10 +90,23 @@ def question_faults(config: Mapping[str, Any], half: str | None, style: str | No
 def _drop_lines(path: Path, settings_now: str, reason: str | None) -> int:
     """Rewrite a journal segment without its (truncated) answers; returns how many of the present settings went."""
     lines = list(read_lines(path))
-    gone = [line for line in lines if reason is None or line["answer"]["finish_reason"] == "length"]
+    gone = [line for line in lines if reason is None or line.get("answer", {}).get("finish_reason") == "length"]
+    _write_journal(path, [line for line in lines if line not in gone])
+    return len({line["id"] for line in gone if line["fingerprint"] == settings_now and "answer" in line})
+
+
+def _clear_suspects(target: "_Target", ids: set[str]) -> None:
+    """Forget at which crashes of a server these items were under way, so that they are not set aside unasked."""
+    for path in (target.work / "journal").glob("*.jsonl"):
+        lines = list(read_lines(path))
+        kept = [line for line in lines if "crashed" not in line or line["id"] not in ids]
+        if len(kept) < len(lines):
+            _write_journal(path, kept)
+
+
+def _write_journal(path: Path, lines: list[dict[str, Any]]) -> None:
     with atomic_writer(path) as file:
-        file.writelines(json_line(line) for line in lines if line not in gone)
-    return len({line["id"] for line in gone if line["fingerprint"] == settings_now})
+        file.writelines(map(json_line, lines))
 
 
 def load_config(path: Path) -> dict[str, Any]:

@@ -1,33 +1,40 @@
 """Asking for a chunk: what the journal knows comes from there, the rest is asked, each answer is journaled at once."""
 
-import hashlib
 import logging
 import os
 import queue
 import socket
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from captionqa import endpoint
 from captionqa.chunks import place, question_place
-from captionqa.client import Answer, Client
-from captionqa.errors import ItemFailure, Reason
+from captionqa.client import Client
+from captionqa.endpoint import Endpoint
+from captionqa.errors import ItemFailure, ServerDeadError, ServerRefusedError
 from captionqa.fallback import FOLDER, LETTER_TOKENS, letters_to_ask
 from captionqa.files import atomic_writer, json_line, read_json_lines
-from captionqa.images import data_url, locate, read_bytes
-from captionqa.journal import Segment, segment
+from captionqa.item import Item, request_key
+from captionqa.journal import OpenSegment, Segment, segment
 from captionqa.lease import LeaseWatch
 from captionqa.pool import Pool
 from captionqa.progress import Progress
-from captionqa.prompts import chat_messages, letter_messages, question_text
-from captionqa.settings import FALLBACK, answer_fingerprint, fingerprint, image_budget_px
+from captionqa.prompts import letter_messages
+from captionqa.settings import FALLBACK, answer_fingerprint, fingerprint
+from captionqa.twins import Twins
 
 BEAT_S = 0.5
+#: Threads whose server just died may need so long to journal that they were under way.
+LAST_WORDS_S = 2.0
+#: So many failures in a row are no longer taken for the items' own.
+FAILURES_IN_A_ROW = 50
 
 log = logging.getLogger(__name__)
 
@@ -49,20 +56,12 @@ class ChunkJob:
     trust_env: bool
 
 
-class _OpenSegment:
-    """A segment of the journal, and of the fallback's where there is one, that closes when its last item is done."""
+@dataclass(frozen=True)
+class _Member:
+    """An item and the segment that its answer goes to."""
 
-    def __init__(self, journal: Segment, fallback: Segment | None, items: int):
-        self.journal = journal
-        self.fallback = fallback
-        self._left = items
-
-    def item_done(self) -> None:
-        self._left -= 1
-        if self._left == 0:
-            self.journal.close()
-            if self.fallback is not None:
-                self.fallback.close()
+    opened: OpenSegment
+    item: Item
 
 
 class ChunkRun:
@@ -73,23 +72,37 @@ class ChunkRun:
         self._fingerprint = fingerprint(job.settings)
         self._dataset = job.dataset.resolve()
         self._roots = [Path(root).resolve() for root in job.client["images"]["allowed_roots"]]
+        self._deduplicate = job.client["deduplicate"]
         self._lease = LeaseWatch(job.server, job.lease_timeout_s)
-        self._pool = Pool(job.server, LeaseWatch(job.server, job.lease_timeout_s), job.client["server_wait_s"])
-        self._client = Client(
-            self._pool, job.client, endpoint.read_key(job.server), job.settings["sampling"], job.trust_env
+        self._pool = Pool(
+            job.server,
+            LeaseWatch(job.server, job.lease_timeout_s),
+            job.client["server_wait_s"],
+            job.client["backoff_s"],
         )
-        self._work: queue.Queue[tuple[_OpenSegment, dict[str, Any]]] = queue.Queue(job.client["concurrency"])
+        self._client = Client(
+            self._pool, job.client, partial(endpoint.read_key, job.server), job.settings["sampling"], job.trust_env
+        )
+        self._work: queue.Queue[tuple[OpenSegment, dict[str, Any]]] = queue.Queue(job.client["concurrency"])
         self._lock = threading.Lock()
+        self._twins: Twins[_Member] = Twins()
+        self._opened: list[OpenSegment] = []
         self._lines: list[dict[str, Any]] = []
+        self._failed_in_a_row = 0
         self._error: BaseException | None = None
 
     def run(self) -> None:
-        """Raises ServerDeadError, RunStoppedError or OSError; what was answered until then is in the journal."""
+        """Raises ServerDeadError, ServerRefusedError, RunStoppedError, DiskFullError or another OSError; what was
+        answered until then is in the journal."""
         items = list(read_json_lines(self._job.items))
         self._progress = Progress(self._job.progress, len(items))
         started = time.time()
-        for number in range(self._job.client["concurrency"]):
-            threading.Thread(target=self._ask_from_queue, daemon=True, name=f"ask-{number}").start()
+        threads = [
+            threading.Thread(target=self._ask_from_queue, daemon=True, name=f"ask-{number}")
+            for number in range(self._job.client["concurrency"])
+        ]
+        for thread in threads:
+            thread.start()
         try:
             for index, members in groupby(items, key=lambda item: segment(_place(item))):
                 self._feed(index, list(members))
@@ -97,20 +110,27 @@ class ChunkRun:
                 self._beat()
                 time.sleep(BEAT_S / 5)
             self._check_error()
+        except ServerDeadError:
+            self._pool.stopped.set()
+            deadline = time.monotonic() + LAST_WORDS_S
+            for thread in threads:
+                thread.join(max(0.0, deadline - time.monotonic()))
+            raise
         finally:
             self._pool.stopped.set()  # the threads are daemons: none of them holds up the end of the process
+            self._close_journal()
             self._progress.beat(last=True)
         self._write_result(started)
 
     def _feed(self, index: int, items: list[dict[str, Any]]) -> None:
         """Lock a segment and hand its items to the threads."""
-        answers = answer_fingerprint(self._job.settings)
-        journal = Segment(self._job.journal, index, answers, wait=self._wait_for_segment)
+        journal = Segment(self._job.journal, index, answer_fingerprint(self._job.settings), wait=self._wait_for_segment)
         fallback = None
         if FALLBACK in self._job.settings:
             folder = self._job.journal.with_name(FOLDER)
             fallback = Segment(folder, index, self._fingerprint, wait=self._wait_for_segment)
-        opened = _OpenSegment(journal, fallback, len(items))
+        opened = OpenSegment(journal, fallback, len(items))
+        self._opened = [segment for segment in self._opened if segment.left] + [opened]
         for item in items:
             while True:
                 self._beat()
@@ -119,6 +139,12 @@ class ChunkRun:
                     break
                 except queue.Full:
                     continue
+
+    def _close_journal(self) -> None:
+        with self._lock:
+            for opened in (segment for segment in self._opened if segment.left):
+                with suppress(OSError):  # the run is failing already, of this or of something else
+                    opened.close()
 
     def _wait_for_segment(self) -> None:
         self._beat()
@@ -135,72 +161,117 @@ class ChunkRun:
 
     def _ask_from_queue(self) -> None:
         while not self._pool.stopped.is_set():
-            opened, item = self._work.get()
+            opened, entry = self._work.get()
             try:
-                line, counter = self._one(opened, item)
-            except ItemFailure as failure:
-                line, counter = {"id": item["id"], "failure": failure.reason, "detail": failure.detail}, "failed"
-                log.warning("%r: %s", item["id"], failure)  # a name may hold a line break
+                try:
+                    self._one(opened, entry)
+                except ItemFailure as failure:
+                    self._fail(opened, entry["id"], failure)
             except BaseException as error:
                 with self._lock:
                     self._error = self._error or error
                 return
-            with self._lock:
-                self._lines.append(line)
-                setattr(self._progress, counter, getattr(self._progress, counter) + 1)
-                opened.item_done()
 
-    def _one(self, opened: _OpenSegment, item: dict[str, Any]) -> tuple[dict[str, Any], str]:
-        """The result line of one item and the counter that it goes to; raises ItemFailure."""
-        images = [item["id"]] if "images" not in item else item["images"]
-        settings = self._job.settings
-        question, instruction = item.get("question"), settings.get("instruction")
-        text = settings["prompt"] if question is None else question_text(question, instruction)
-        paths = [locate(self._dataset, name, self._roots) for name in images]
-        files = [_File(name, path, stamp) for name, path, stamp in zip(images, paths, item["stamps"], strict=True)]
-        counter, answer = "reused", _known(opened.journal, item["id"], text, files)
-        if answer is None:
-            counter, answer = "answered", _plain(self._client.ask(self._messages(text, files), settings["max_tokens"]))
-            self._append(opened.journal, item["id"], text, files, answer)
-        line = {"id": item["id"], "answer": answer, "files": [file.digest for file in files]}
-        if opened.fallback is not None and (letters := letters_to_ask(question, answer["text"])):
-            line[FALLBACK] = self._letter(opened.fallback, item["id"], text, files, answer["text"], letters)
-        return line, counter
+    def _one(self, opened: OpenSegment, entry: Mapping[str, Any]) -> None:
+        """Find an answer to an item in the journal or at a twin's, or ask for it; raises ItemFailure."""
+        item = Item(entry, self._job.settings, self._dataset, self._roots)
+        member = _Member(opened, item)
+        known = opened.journal.answers.get(item.id)
+        if known is not None and item.is_as_in(known):
+            outcome = {key: known[key] for key in ("answer", "same_as") if key in known}
+            return self._settle(member, self._done(opened, item.id, self._completed(member, outcome), "reused"))
+        messages = item.messages()
+        first, outcome = self._twins.join(item.key(), member) if self._deduplicate else (True, None)
+        if first:
+            self._ask(member, messages)
+        elif outcome is not None:
+            self._share(member, outcome)
 
-    def _letter(
-        self, journal: Segment, name: str, text: str, files: Sequence["_File"], said: str, letters: str
-    ) -> dict[str, Any]:
-        """The fallback's answer; where there is none its failure, which does not touch the answer."""
-        conversation = f"{text}\0{said}"
-        answer = _known(journal, name, conversation, files)
-        if answer is None:
-            try:
-                messages = letter_messages(self._messages(text, files), said)
-                answer = _plain(self._client.ask(messages, LETTER_TOKENS, choice=letters))
-            except ItemFailure as failure:
-                log.warning("%s, asked for its letter alone: %s", name, failure)
-                return {"failure": failure.reason, "detail": failure.detail}
-            self._append(journal, name, conversation, files, answer)
-        return answer
+    def _ask(self, member: _Member, messages: list[dict[str, Any]]) -> None:
+        """Ask for an item, and for all that wait for the same."""
+        opened, item = member.opened, member.item
+        crashes = sum(request_key(line) == item.key() for line in opened.journal.crashes.get(item.id, ()))
 
-    def _messages(self, text: str, files: Sequence["_File"]) -> list[dict[str, Any]]:
-        """The conversation that asks about these files; raises ItemFailure."""
-        budget_px = image_budget_px(self._job.settings, len(files))
-        urls = []
-        for file in files:
-            try:
-                urls.append(data_url(file.read(), self._job.settings["images"], budget_px))
-            except ItemFailure as failure:
-                raise ItemFailure(failure.reason, f"{file.name!r}: {failure.detail}") from failure
+        def on_crash(server: Endpoint) -> None:
+            self._append(opened.journal, item.mark(), {"crashed": f"generation {server.generation} at {server.url}"})
+
         try:
-            return chat_messages(text, urls)
-        except ValueError as error:
-            raise ItemFailure(Reason.MISSING_IMAGE, str(error)) from error
+            answer = self._client.ask(messages, self._job.settings["max_tokens"], crashes=crashes, on_crash=on_crash)
+        except ItemFailure as failure:
+            line = self._fail(opened, item.id, failure)
+            self._check_use(failure)
+        else:
+            self._failed_in_a_row = 0
+            outcome = {"answer": asdict(answer)}
+            self._append(opened.journal, item.mark(), outcome)
+            line = self._done(opened, item.id, self._completed(member, outcome), "answered")
+        self._settle(member, line)
 
-    def _append(self, journal: Segment, name: str, text: str, files: Sequence["_File"], answer: dict[str, Any]) -> None:
-        line = {"id": name, "prompt": _digest(text.encode()), "files": [file.mark() for file in files]}
+    def _completed(self, member: _Member, outcome: dict[str, Any]) -> dict[str, Any]:
+        """An answer with the digests of its files, and the fallback's where it commits to no option; a failure of the
+        fallback does not touch it."""
+        journal, item, said = member.opened.fallback, member.item, outcome["answer"]["text"]
+        outcome = outcome | {"files": item.digests()}
+        if journal is None or not (letters := letters_to_ask(item.question, said)):
+            return outcome
+        known = journal.answers.get(item.id)
+        if known is not None and item.is_as_in(known, said):
+            return outcome | {FALLBACK: known["answer"]}
+        try:
+            messages = letter_messages(item.messages(), said)
+            answer = asdict(self._client.ask(messages, LETTER_TOKENS, choice=letters))
+        except ItemFailure as failure:
+            log.warning("%r, asked for its letter alone: %s", item.id, failure)
+            return outcome | {FALLBACK: {"failure": failure.reason, "detail": failure.detail}}
+        self._append(journal, item.mark(said), {"answer": answer})
+        return outcome | {FALLBACK: answer}
+
+    def _settle(self, member: _Member, line: Mapping[str, Any]) -> None:
+        if self._deduplicate:
+            for twin in self._twins.settle(member.item.key(), line):
+                self._share(twin, line)
+
+    def _share(self, member: _Member, line: Mapping[str, Any]) -> None:
+        """Give an item the outcome of another whose request is the same."""
+        opened, item = member.opened, member.item
+        outcome = {key: line[key] for key in ("answer", "files", FALLBACK, "failure", "detail") if key in line}
+        outcome["same_as"] = line.get("same_as", line["id"])
+        if "answer" in outcome:
+            self._append(opened.journal, item.mark(), {key: outcome[key] for key in ("answer", "same_as")})
+            if "text" in (letter := outcome.get(FALLBACK, {})):
+                self._append(opened.fallback, item.mark(outcome["answer"]["text"]), {"answer": letter})
+        self._done(opened, item.id, outcome, "shared" if "answer" in outcome else "failed")
+
+    def _append(self, journal: Segment, mark: Mapping[str, Any], outcome: Mapping[str, Any]) -> None:
         with self._lock:
-            journal.append({**line, "time": round(time.time(), 3), "answer": answer})
+            journal.append({**mark, "time": round(time.time(), 3), **outcome})
+
+    def _fail(self, opened: OpenSegment, name: str, failure: ItemFailure) -> dict[str, Any]:
+        log.warning("%r: %s", name, failure)  # a name may hold a line break
+        return self._done(opened, name, {"failure": failure.reason, "detail": failure.detail}, "failed")
+
+    def _done(self, opened: OpenSegment, name: str, outcome: Mapping[str, Any], counter: str) -> dict[str, Any]:
+        """Note what became of an item; returns its result line."""
+        line = {"id": name, **outcome}
+        with self._lock:
+            opened.item_done()
+            self._lines.append(line)
+            setattr(self._progress, counter, getattr(self._progress, counter) + 1)
+        return line
+
+    def _check_use(self, failure: ItemFailure) -> None:
+        """Raise ServerRefusedError where so many items fail that they cannot be to blame."""
+        with self._lock:
+            self._failed_in_a_row += 1
+            if self._failed_in_a_row % FAILURES_IN_A_ROW:
+                return
+            none_ever = not (self._progress.answered or self._progress.reused)
+        if none_ever or self._client.rejection():
+            raise ServerRefusedError(
+                f"the last {FAILURES_IN_A_ROW} items that were asked for all failed, so it is hardly their own fault; "
+                f"the last one with {failure}. What is answered is kept: look into the server's log and the settings "
+                "(model, sampling, max_tokens, prompts), then run the same command again."
+            )
 
     def _write_result(self, started: float) -> None:
         self._lines.sort(key=lambda line: line["id"])
@@ -210,6 +281,7 @@ class ChunkRun:
             "settings": self._job.settings,
             "items": len(self._lines),
             "asked": self._progress.answered,
+            "shared": self._progress.shared,
             "known": self._progress.reused,
             "failed": self._progress.failed,
             "started": started,
@@ -222,58 +294,5 @@ class ChunkRun:
             file.writelines(map(json_line, self._lines))
 
 
-class _File:
-    """An image file of an item; its content's digest is known once it was read or found in the journal."""
-
-    def __init__(self, name: str, path: Path, stamp: list[int] | None):
-        self.name = name
-        self.stamp = stamp
-        self._path = path
-        self.digest: str | None = None
-
-    def read(self) -> bytes:
-        data = read_bytes(self._path)
-        self.digest = _digest(data)
-        return data
-
-    def mark(self) -> list[Any]:
-        """Name, stamp and content digest, as the journal keeps them."""
-        return [self.name, self.stamp, self.digest]
-
-    def same_as(self, mark: list[Any]) -> bool:
-        name, stamp, digest = mark
-        if self.name != name:
-            return False
-        unchanged = self.stamp is not None and self.stamp == stamp
-        self.digest = digest if unchanged else _digest(read_bytes(self._path))
-        return self.digest == digest
-
-
-def _known(journal: Segment, name: str, text: str, files: Sequence[_File]) -> dict[str, Any] | None:
-    """The journal's answer to this text about these files, if it has one."""
-    line = journal.answers.get(name)
-    if line is not None and line["prompt"] == _digest(text.encode()) and _same_files(line["files"], files):
-        return line["answer"]
-    return None
-
-
-def _same_files(marks: list[list[Any]], files: Sequence[_File]) -> bool:
-    return len(marks) == len(files) and all(file.same_as(mark) for file, mark in zip(files, marks, strict=True))
-
-
 def _place(item: Mapping[str, Any]) -> int:
     return question_place(item["images"]) if "images" in item else place(item["id"])
-
-
-def _plain(answer: Answer) -> dict[str, Any]:
-    return {
-        "text": answer.text,
-        "finish_reason": answer.finish_reason,
-        "prompt_tokens": answer.prompt_tokens,
-        "completion_tokens": answer.completion_tokens,
-        "server": answer.server,
-    }
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=12).hexdigest()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from captionqa.chunks import HASH_BITS
-from captionqa.files import json_line, read_json_lines
+from captionqa.files import full_disk_named, json_line, read_json_lines
 
 SEGMENT_BITS = 10
 
@@ -29,31 +29,46 @@ def segment_path(folder: Path, index: int) -> Path:
 class Segment:
     """One locked segment: what it holds for a fingerprint, and a place to append to.
 
+    `answers` has the newest line of each item; `crashes` the lines of items that were under way as a server crashed.
+
     `wait` is called between tries while another writer holds the lock; it may raise to give up.
     """
 
     def __init__(self, folder: Path, index: int, fingerprint: str, wait: Callable[[], None]):
         self._path = segment_path(folder, index)
         self._fingerprint = fingerprint
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        with full_disk_named(self._path):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
             self._lock(wait)
             self._mend_torn_end()
-            self.answers: dict[str, dict[str, Any]] = {
-                line["id"]: line for line in read_lines(self._path) if line["fingerprint"] == fingerprint
-            }
+            self.answers: dict[str, dict[str, Any]] = {}
+            self.crashes: dict[str, list[dict[str, Any]]] = {}
+            for line in read_lines(self._path):
+                if line["fingerprint"] == fingerprint and "crashed" in line:
+                    self.crashes.setdefault(line["id"], []).append(line)
+                elif line["fingerprint"] == fingerprint:
+                    self.answers[line["id"]] = line
         except BaseException:
             os.close(self._file)
             raise
 
     def append(self, line: Mapping[str, Any]) -> None:
-        """Add one answer; it is in the kernel's hands when this returns, so killing the process loses nothing."""
+        """Add one line; it is in the kernel's hands when this returns, so killing the process loses nothing.
+
+        Raises DiskFullError, and then nothing of the line is left behind.
+        """
         self._write(json_line({"fingerprint": self._fingerprint, **line}).encode())
 
     def close(self) -> None:
-        """Let go of the lock."""
-        os.close(self._file)
+        """Let go of the lock; a late append fails instead of going to whatever file has the descriptor by then.
+
+        Raises DiskFullError where a file system finds out only now.
+        """
+        file, self._file = self._file, -1
+        with full_disk_named(self._path):
+            os.close(file)
 
     def _lock(self, wait: Callable[[], None]) -> None:
         while True:
@@ -70,8 +85,33 @@ class Segment:
             self._write(b"\n")
 
     def _write(self, data: bytes) -> None:
-        while data:
-            data = data[os.write(self._file, data) :]
+        size = os.fstat(self._file).st_size
+        try:
+            with full_disk_named(self._path):
+                while data:
+                    data = data[os.write(self._file, data) :]
+        except OSError:
+            os.ftruncate(self._file, size)  # the next line must not be glued to half of this one
+            raise
+
+
+class OpenSegment:
+    """A segment of the journal, and of the fallback's where there is one, that closes when its last item is done."""
+
+    def __init__(self, journal: Segment, fallback: Segment | None, items: int):
+        self.journal = journal
+        self.fallback = fallback
+        self.left = items
+
+    def item_done(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            self.close()
+
+    def close(self) -> None:
+        self.journal.close()
+        if self.fallback is not None:
+            self.fallback.close()
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -37,7 +37,7 @@ def merge_captions(
     with json_object_writer(captions_path) as add_caption, json_object_writer(failures_path) as add_failure:
         for line in results.lines():
             if "answer" in line:
-                counts.add_answer(line["id"], line["answer"], line["files"])
+                counts.add_answer(line["id"], line["answer"], line["files"], shared="same_as" in line)
                 add_caption(line["id"], line["answer"]["text"])
             else:
                 counts.add_failure(line["id"], line["failure"])
@@ -81,7 +81,7 @@ def merge_qa(
                     tally.add_failure(row, failure.reason)
                     add_failure(row["id"], {"reason": failure.reason, "detail": failure.detail})
                     continue
-                counts.add_answer(row["id"], line["answer"], line["files"])
+                counts.add_answer(row["id"], line["answer"], line["files"], shared="same_as" in line)
                 tally.add_record(record)
                 add_record(row["id"], record)
                 now = grading(record)

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from captionqa.files import read_json, write_json
@@ -21,28 +22,29 @@ class Progress:
         self._clock = clock
         self._started = self._logged = self._written = clock()
         self.total = total
-        self.answered = self.failed = self.reused = 0
+        self.answered = self.shared = self.failed = self.reused = 0
 
     @property
     def done(self) -> int:
-        return self.answered + self.failed + self.reused
+        return self.answered + self.shared + self.failed + self.reused
 
     def beat(self, last: bool = False) -> None:
         now = self._clock()
         if last or now - self._written >= FILE_INTERVAL_S:
             self._written = now
-            write_json(
-                self._path, {"total": self.total, "done": self.done, "failed": self.failed, "reused": self.reused}
-            )
+            counts = {name: getattr(self, name) for name in ("total", "done", "failed", "reused", "shared")}
+            with suppress(OSError):  # a full disk under this file alone is no reason to stop
+                write_json(self._path, counts)
         if last or now - self._logged >= LOG_INTERVAL_S:
             self._logged = now
             log.info("%s", self.line())
 
     def line(self) -> str:
-        return progress_line(self.done, self.total, self.reused, self.failed, self._clock() - self._started)
+        seconds = self._clock() - self._started
+        return progress_line(self.done, self.total, self.reused, self.failed, seconds, self.shared)
 
 
-def progress_line(done: int, total: int, reused: int, failed: int, seconds: float) -> str:
+def progress_line(done: int, total: int, reused: int, failed: int, seconds: float, shared: int = 0) -> str:
     """One line a person can follow; the rate counts only what was not known before."""
     share = 100 * done / total if total else 100.0
     text = f"{done:,}/{total:,} items ({share:.0f} %)"
@@ -54,6 +56,8 @@ def progress_line(done: int, total: int, reused: int, failed: int, seconds: floa
             text += f", {duration((total - done) / rate)} left"
     if reused:
         text += f", {reused:,} known before"
+    if shared:
+        text += f", {shared:,} with an answer of another"
     if failed:
         text += f", {failed:,} failed"
     return text
@@ -71,7 +75,7 @@ def duration(seconds: float) -> str:
 
 def totals(folder: Path) -> dict[str, int]:
     """The sums over the progress files of a run's chunks."""
-    sums = {"done": 0, "failed": 0, "reused": 0}
+    sums = {"done": 0, "failed": 0, "reused": 0, "shared": 0}
     for file in folder.glob("*.json"):
         counts = read_json(file) or {}
         for key in sums:

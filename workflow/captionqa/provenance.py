@@ -22,20 +22,22 @@ class ItemCounts:
     """Adds up what became of the items of a final file, given one by one in the order of their ids."""
 
     def __init__(self) -> None:
-        self.answered = self.truncated = self.prompt_tokens = self.completion_tokens = 0
+        self.answered = self.shared = self.truncated = self.prompt_tokens = self.completion_tokens = 0
         self.reasons: Counter[str] = Counter()
         self.answered_by = _Distinct()
         self._ids = hashlib.blake2b(digest_size=DIGEST_BYTES)
         self._contents = hashlib.blake2b(digest_size=DIGEST_BYTES)
 
-    def add_answer(self, item: str, answer: Mapping[str, Any], files: Sequence[str]) -> None:
-        """`files` are the digests of the image files that the answer is about."""
+    def add_answer(self, item: str, answer: Mapping[str, Any], files: Sequence[str], shared: bool) -> None:
+        """`files` are the digests of the image files that the answer is about; a `shared` one cost no tokens."""
         self._ids.update(_id_bytes(item))
         self._contents.update(_id_bytes(item) + "".join(f"{digest}\0" for digest in files).encode())
         self.answered += 1
         self.truncated += answer["finish_reason"] == "length"
-        self.prompt_tokens += answer["prompt_tokens"]
-        self.completion_tokens += answer["completion_tokens"]
+        self.shared += shared
+        if not shared:
+            self.prompt_tokens += answer["prompt_tokens"]
+            self.completion_tokens += answer["completion_tokens"]
         self.answered_by.add(answer["server"])
 
     def add_failure(self, item: str, reason: str) -> None:
@@ -81,6 +83,7 @@ def provenance(
         "counts": {
             "items": counts.answered + failed,
             "answered": counts.answered,
+            "shared": counts.shared,
             "truncated": counts.truncated,
             "failed": failed,
             "failures_by_reason": dict(sorted(counts.reasons.items())),

@@ -1,0 +1,97 @@
+"""The soak with a real vLLM that is killed three times: every image ends with a right caption, journaled once."""
+
+import shutil
+import threading
+from collections import Counter
+
+import pandas as pd
+import psutil
+import pytest
+import yaml
+from captionqa import endpoint
+from captionqa.chunks import plan_captions
+from captionqa.config import check
+from captionqa.files import read_json_lines
+from captionqa.inference import ChunkJob, ChunkRun
+from captionqa.layout import Layout
+from captionqa.settings import caption_settings, fingerprint
+from projects import DEMO_MODEL, ROOT
+
+pytestmark = pytest.mark.vllm
+
+COPIES = 8
+#: At so many journaled answers, which process dies: vLLM's API server, or the engine behind it.
+KILLS = {80: "server", 200: "engine", 320: "server"}
+
+
+@pytest.fixture
+def job(demo_config, live_server, live_folder, tmp_path):
+    """One chunk over copies of the demo's images, each asked for by itself, on the shared server."""
+    dataset = tmp_path / "images"
+    for copy in range(COPIES):
+        shutil.copytree(ROOT / "resources" / "demo" / "images", dataset / str(copy))
+    schema = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
+    client = {"concurrency": 8, "deduplicate": False}
+    config = check({**demo_config, "output_dir": str(tmp_path / "out"), "client": client}, schema)
+    layout, settings = Layout(config["output_dir"], DEMO_MODEL), caption_settings(config, DEMO_MODEL, "SIMPLE")
+    plan = plan_captions(dataset, 1, layout)
+    return ChunkJob(
+        name="0-of-1",
+        items=tmp_path / plan.item_lists(layout, "captions")[0],
+        result=tmp_path / plan.results(layout.captions_work("simple"), fingerprint(settings))[0],
+        journal=tmp_path / "journal",
+        progress=tmp_path / "progress.json",
+        server=Layout(str(live_folder), DEMO_MODEL).server,
+        dataset=dataset,
+        settings=settings,
+        client=config["client"],
+        lease_timeout_s=600,
+        trust_env=False,
+    )
+
+
+def journaled(job, kind):
+    return [line["id"] for path in job.journal.glob("*.jsonl") for line in read_json_lines(path) if kind in line]
+
+
+def kill_now_and_then(job, killed, over):
+    """Kill a process of vLLM's as soon as so many answers are journaled."""
+    for count, kind in KILLS.items():
+        while len(journaled(job, "answer")) < count:
+            if over.wait(0.1):
+                return
+        (ready,) = endpoint.read_all(job.server)
+        (server,) = psutil.Process(ready.pid).children()
+        victim = server if kind == "server" else max(server.children(), key=lambda child: child.memory_info().rss)
+        victim.kill()
+        killed.append((kind, ready.generation))
+
+
+def test_a_vllm_that_is_killed_three_times_costs_no_caption(job):
+    killed, over = [], threading.Event()
+    killer = threading.Thread(target=kill_now_and_then, args=(job, killed, over), daemon=True)
+    killer.start()
+    try:
+        ChunkRun(job).run()
+    finally:
+        over.set()
+        killer.join()
+    assert [kind for kind, _ in killed] == list(KILLS.values())
+    (ready,) = endpoint.read_all(job.server)
+    first = killed[0][1]
+    assert [generation for _, generation in killed] == [first, first + 1, first + 2]
+    assert ready.generation == first + 3
+
+    header, *lines = read_json_lines(job.result)
+    truth = pd.read_csv(ROOT / "resources" / "demo" / "truth.csv").set_index("image")
+    items = {f"{copy}/{image}" for copy in range(COPIES) for image in truth.index}
+    assert {line["id"] for line in lines} == items
+    assert [line for line in lines if "failure" in line] == []
+    assert Counter(journaled(job, "answer")) == Counter(dict.fromkeys(items, 1))
+    assert set(Counter(journaled(job, "crashed")).values()) == {1}
+    assert header["asked"] == len(items)
+    right = [
+        all(truth.loc[line["id"].partition("/")[2], part] in line["answer"]["text"] for part in ("color", "shape"))
+        for line in lines
+    ]
+    assert sum(right) >= 0.95 * len(right)
