@@ -1,5 +1,6 @@
 """The workflow as Snakemake's own tools see it, and lists that have to stay in step."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -78,3 +79,14 @@ def test_every_key_of_the_schema_is_explained_in_the_configuration():
     ]
     keys = {key for section in sections for key in section["properties"]}
     assert not [key for key in sorted(keys) if not re.search(rf"^ *#? *{key}:", text, re.MULTILINE)]
+
+
+def test_the_table_of_faults_names_a_test_for_each_or_says_why_it_cannot_occur():
+    lines = (ROOT / "docs" / "faults.md").read_text().splitlines()
+    rows = [line for line in lines if line.startswith("| ") and not line.startswith(("| fault ", "| --- "))]
+    named = {row: re.findall(r"`(tests/\w+/\w+\.py)::(\w+)`", row) for row in rows}
+    assert len(rows) >= 60
+    assert not [row for row, tests in named.items() if not tests and "cannot occur" not in row]
+    for path, name in {test for tests in named.values() for test in tests}:
+        functions = {node.name for node in ast.walk(ast.parse((ROOT / path).read_text())) if hasattr(node, "name")}
+        assert name in functions, f"{path}::{name}"
