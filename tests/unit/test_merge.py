@@ -7,6 +7,7 @@ from captionqa.errors import ResultError, TooManyFailuresError
 from captionqa.files import json_line, read_json, write_json
 from captionqa.merge import check_failures, merge_captions, merge_qa
 from captionqa.metrics import wilson_interval
+from captionqa.results import FORMAT
 from captionqa.settings import caption_settings, fingerprint, qa_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -67,6 +68,7 @@ def chunk(tmp_path):
     def write(settings, lines, **changes):
         header = {
             "chunk": f"{len(paths)}-of-9",
+            "format": FORMAT,
             "fingerprint": fingerprint(settings),
             "settings": settings,
             "items": len(lines),
@@ -177,6 +179,11 @@ def test_a_file_that_is_no_chunk_result_is_refused(tmp_path, captions, content):
     path.write_text(content)
     with pytest.raises(ResultError, match="is no chunk result"):
         captions(str(path))
+
+
+def test_a_chunk_of_another_version_is_refused(chunk, captions, styles):
+    with pytest.raises(ResultError, match="of this version"):
+        captions(chunk(styles, [answered("a.jpg")], format=FORMAT - 1))
 
 
 def test_an_item_in_two_chunks_is_refused(chunk, captions, styles):

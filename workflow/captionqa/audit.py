@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from captionqa.chunks import load_plan, plan_half, question_place
-from captionqa.config import halves, model_name
+from captionqa.config import halves, load_config, model_name
 from captionqa.errors import CaptionqaError, ItemFailure
 from captionqa.files import atomic_writer, read_json_lines
 from captionqa.findings import COUNTED_ONLY, EFFECTS, Finding, Findings, Found, printable
-from captionqa.forget import load_config
 from captionqa.grading import ground_truth_letter, ungradable
 from captionqa.images import Header, locate, promised_format, read_header
 from captionqa.layout import Layout

@@ -3,13 +3,17 @@
 import difflib
 import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import jsonschema
+import yaml
 from jsonschema import Draft202012Validator, validators
 
 from captionqa.errors import ConfigError
 from captionqa.prompts import STYLES
+
+SCHEMA = Path(__file__).resolve().parents[1] / "schemas" / "config.schema.yaml"
 
 
 def check(config: dict[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,6 +39,17 @@ def check(config: dict[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
                 )
         _refuse_same_names(captions["prompt_styles"])
     return config
+
+
+def load_config(path: Path) -> dict[str, Any]:
+    """Read and check a configuration file; raises ConfigError."""
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    if not isinstance(config, dict):
+        raise ConfigError(f"{path} is no mapping of keys; see config/config.yaml.")
+    return check(config, yaml.safe_load(SCHEMA.read_text(encoding="utf-8")))
 
 
 def model_name(config: Mapping[str, Any]) -> str:

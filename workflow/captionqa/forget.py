@@ -17,11 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from captionqa.chunks import load_plan, works
-from captionqa.command import WORKFLOW
-from captionqa.config import check, halves, model_name
+from captionqa.config import halves, load_config, model_name
 from captionqa.errors import QUESTION_FAULTS, CaptionqaError, ConfigError, Reason
 from captionqa.fallback import FOLDER
 from captionqa.files import atomic_writer, json_line, read_json
@@ -34,7 +31,6 @@ from captionqa.settings import answer_fingerprint, fingerprint
 TRUNCATED = "truncated"
 CAPTION_FILES = ("", "_failures", "_provenance")
 QA_FILES = ("results", "metrics", "failures", "provenance", "flips")
-SCHEMA = WORKFLOW / "schemas" / "config.schema.yaml"
 
 
 def retry_failed(config: Mapping[str, Any], half: str | None, style: str | None, reason: str | None) -> int:
@@ -107,17 +103,6 @@ def _clear_suspects(target: "_Target", ids: set[str]) -> None:
 def _write_journal(path: Path, lines: list[dict[str, Any]]) -> None:
     with atomic_writer(path) as file:
         file.writelines(map(json_line, lines))
-
-
-def load_config(path: Path) -> dict[str, Any]:
-    """Read and check a configuration file; raises ConfigError."""
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
-    if not isinstance(config, dict):
-        raise ConfigError(f"{path} is no mapping of keys; see config/config.yaml.")
-    return check(config, yaml.safe_load(SCHEMA.read_text(encoding="utf-8")))
 
 
 @dataclass(frozen=True)

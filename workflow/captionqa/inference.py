@@ -27,6 +27,7 @@ from captionqa.lease import LeaseWatch
 from captionqa.pool import Pool
 from captionqa.progress import Progress
 from captionqa.prompts import letter_messages
+from captionqa.results import FORMAT
 from captionqa.settings import FALLBACK, answer_fingerprint, fingerprint
 from captionqa.twins import Twins
 
@@ -276,6 +277,7 @@ class ChunkRun:
     def _write_result(self, started: float) -> None:
         self._lines.sort(key=lambda line: line["id"])
         header = {
+            "format": FORMAT,
             "chunk": self._job.name,
             "fingerprint": self._fingerprint,
             "settings": self._job.settings,

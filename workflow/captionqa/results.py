@@ -11,13 +11,18 @@ from captionqa.errors import ResultError
 from captionqa.files import read_json_lines
 from captionqa.settings import fingerprint
 
+#: What a chunk result's lines hold; changes with them, so that another version's result is refused in words.
+FORMAT = 2
+
 
 def read_chunk(path: str | Path) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
     """A chunk result's header and an iterator over its lines."""
     lines = read_json_lines(path)
     header = next(lines, None)
-    if not isinstance(header, dict) or "fingerprint" not in header:
-        raise ResultError(f"{path} is no chunk result; delete it and run again, its answers are in the journal.")
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise ResultError(
+            f"{path} is no chunk result of this version; delete it and run again, its answers are in the journal."
+        )
     return header, lines
 
 
