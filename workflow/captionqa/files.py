@@ -1,18 +1,23 @@
 """Files that are either whole or absent: atomic writes, JSON, and JSON lines with a torn end."""
 
 import errno
+import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Self, TextIO
 
 STALE_TRIES = 5
 #: Read at a time of a file of JSON lines.
 BLOCK_BYTES = 32 * 1024
+#: Of a file of lines in the making: what is kept in memory.
+LINES_IN_MEMORY_BYTES = 8 * 1024 * 1024
 _INDENTED = json.JSONEncoder(ensure_ascii=False, indent=2)
+_COMPACT = json.JSONEncoder(separators=(",", ":"))
 
 
 @contextmanager
@@ -77,7 +82,44 @@ def read_json(path: str | os.PathLike) -> Any | None:
 
 
 def json_line(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":")) + "\n"
+    return _COMPACT.encode(value) + "\n"
+
+
+class LineFile:
+    """Lines of JSON that become a file once they are all there, such as one that is named by their digest. A context.
+
+    Lines have to be ASCII, as `json_line` makes them. What does not fit in memory is in a file without a name.
+    """
+
+    def __init__(self, folder: str | os.PathLike):
+        self.count = 0
+        self._digest = hashlib.blake2b(digest_size=6)
+        os.makedirs(folder, exist_ok=True)
+        self._file = tempfile.SpooledTemporaryFile(LINES_IN_MEMORY_BYTES, dir=folder)  # noqa: SIM115
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def add(self, line: str) -> None:
+        data = line.encode("ascii")
+        self.count += 1
+        self._digest.update(data + b"\n")
+        self._file.write(data)
+
+    def digest(self) -> str:
+        return self._digest.hexdigest()
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the lines to a file, atomically."""
+        self._file.seek(0)
+        with atomic_writer(path) as file:
+            shutil.copyfileobj(self._file, file.buffer)
+
+    def close(self) -> None:
+        self._file.close()
 
 
 def read_json_lines(path: str | os.PathLike) -> Iterator[Any]:
