@@ -21,7 +21,7 @@ from captionqa.sorting import ExternalSort, RecordFile
 
 #: What a thread looks at in one go. On a network file system each look at a file is a wait, so several threads wait.
 BLOCK_FILES = 1000
-THREADS = 8
+THREADS = 4
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -45,8 +45,8 @@ class ImageScan:
         self._seen = RecordFile(verdicts.parent)
         self._places: list[tuple[int, int]] = []
         digest = hashlib.blake2b(digest_size=16)
-        for block in map_in_order(self._look, blocks(_files(str(dataset)))):
-            seen = "".join(f"{name}\0{stamp}\0{mode}\0" for name, stamp, mode in block)
+        for block in map_in_order(self._look, _file_blocks(str(dataset))):
+            seen = "".join([f"{name}\0{size} {time_ns} {mode}\0" for name, size, time_ns, mode in block])
             digest.update(seen.encode("utf-8", "surrogateescape"))
             self._places.append(self._seen.append(block))
         self.state = digest.hexdigest()
@@ -61,7 +61,8 @@ class ImageScan:
         """(path relative to the folder, stamp) of each image."""
         with ExternalSort(self._verdicts.parent) as unsure:
             for place in self._places:
-                for name, stamp, mode in self._seen.read(place):
+                for name, size, time_ns, mode in self._seen.read(place):
+                    stamp = (size, time_ns) if mode else None
                     if has_image_suffix(name):
                         yield name, stamp
                     elif stat.S_ISREG(mode):  # opening a pipe would wait for ever
@@ -70,19 +71,17 @@ class ImageScan:
                         self.skipped += 1
             yield from self._images_by_content(unsure)
 
-    def _look(self, entries: list[os.DirEntry]) -> list[tuple[str, Stamp, int]]:
-        """Name, stamp and type of each file; the type only where the name does not tell an image."""
+    def _look(self, entries: list[os.DirEntry]) -> list[tuple[str, int, int, int]]:
+        """(name, size, time of change, mode) of each file; the mode is 0 where a link leads nowhere."""
+        start = len(self._root)
         looks = []
         for entry in entries:
-            name, stamp, mode = entry.path[len(self._root) :], None, 0
             try:
                 found = entry.stat()
             except OSError:
-                pass
+                looks.append((entry.path[start:], 0, 0, 0))
             else:
-                stamp = found.st_size, found.st_mtime_ns
-                mode = 0 if has_image_suffix(name) else found.st_mode
-            looks.append((name, stamp, mode))
+                looks.append((entry.path[start:], found.st_size, found.st_mtime_ns, found.st_mode))
         return looks
 
     def _images_by_content(self, unsure: ExternalSort) -> Iterator[tuple[str, Stamp]]:
@@ -183,9 +182,10 @@ def map_in_order(function: Callable[[T], R], things: Iterable[T]) -> Iterator[R]
             yield ahead.popleft().result()
 
 
-def _files(dataset: str) -> Iterator[os.DirEntry]:
-    """All entries below a folder that are no folders."""
+def _file_blocks(dataset: str) -> Iterator[list[os.DirEntry]]:
+    """All entries below a folder that are no folders, some at a time."""
     folders: list[tuple[str, frozenset[str]]] = [(dataset, frozenset())]
+    block: list[os.DirEntry] = []
     while folders:
         folder, above = folders.pop()
         real = os.path.realpath(folder)
@@ -196,10 +196,14 @@ def _files(dataset: str) -> Iterator[os.DirEntry]:
                 for entry in entries:
                     if _is_folder(entry):
                         folders.append((entry.path, above | {real}))
-                    else:
-                        yield entry
+                        continue
+                    block.append(entry)
+                    if len(block) == BLOCK_FILES:
+                        yield block
+                        block = []
         except OSError as error:
             raise InputError(f"captions.dataset_path: the folder {folder} cannot be read: {error.strerror}.") from error
+    yield block
 
 
 def _is_folder(entry: os.DirEntry) -> bool:
