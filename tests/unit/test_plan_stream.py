@@ -304,6 +304,13 @@ def test_files_without_suffix_are_looked_into_once_each(data, monkeypatch):
     assert len(looked) == 2
 
 
+def test_what_was_seen_in_a_file_says_nothing_of_another_folders(data):
+    before = data.plan("captions")
+    data.path = data.path.rename(data.path.parent / "moved")
+    data.write("no-suffix", b"no image", 5)
+    assert data.plan("captions").items == before.items - 1
+
+
 @pytest.mark.parametrize("rows", [{0: "same", 70: "same"}, {2: "7", 3: "7"}])
 def test_a_qid_that_is_there_twice_is_refused_by_name_and_rows(tmp_path, rows, little_memory):
     path = tmp_path / "questions.parquet"

@@ -17,11 +17,11 @@ from typing import Self, TypeVar
 from captionqa.errors import InputError
 from captionqa.files import LineFile, json_line, read_json_lines
 from captionqa.images import SNIFF_BYTES, has_image_suffix, looks_like_image
-from captionqa.sorting import ExternalSort, RecordFile
+from captionqa.sorting import BlockFile, ExternalSort
 
 #: What a thread looks at in one go. On a network file system each look at a file is a wait, so several threads wait.
 BLOCK_FILES = 1000
-THREADS = 4
+THREADS = 8
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -42,12 +42,11 @@ class ImageScan:
         self.complete = True
         self._root = os.path.join(dataset, "")
         self._verdicts = verdicts
-        self._seen = RecordFile(verdicts.parent)
+        self._seen = BlockFile(verdicts.parent)
         self._places: list[tuple[int, int]] = []
         digest = hashlib.blake2b(digest_size=16)
         for block in map_in_order(self._look, _file_blocks(str(dataset))):
-            seen = "".join([f"{name}\0{size} {time_ns} {mode}\0" for name, size, time_ns, mode in block])
-            digest.update(seen.encode("utf-8", "surrogateescape"))
+            digest.update(block)
             self._places.append(self._seen.append(block))
         self.state = digest.hexdigest()
 
@@ -61,53 +60,56 @@ class ImageScan:
         """(path relative to the folder, stamp) of each image."""
         with ExternalSort(self._verdicts.parent) as unsure:
             for place in self._places:
-                for name, size, time_ns, mode in self._seen.read(place):
+                for name, size, time_ns, mode in _unpacked(self._seen.read(place)):
                     stamp = (size, time_ns) if mode else None
                     if has_image_suffix(name):
                         yield name, stamp
                     elif stat.S_ISREG(mode):  # opening a pipe would wait for ever
-                        unsure.add((name, stamp))
+                        unsure.add((self._root + name, stamp))
                     else:
                         self.skipped += 1
             yield from self._images_by_content(unsure)
 
-    def _look(self, entries: list[os.DirEntry]) -> list[tuple[str, int, int, int]]:
-        """(name, size, time of change, mode) of each file; the mode is 0 where a link leads nowhere."""
+    def _look(self, entries: list[os.DirEntry]) -> bytes:
+        """Name, size, time of change and mode of each file as `_unpacked` reads them; zeros for a link to nowhere."""
         start = len(self._root)
         looks = []
         for entry in entries:
             try:
                 found = entry.stat()
             except OSError:
-                looks.append((entry.path[start:], 0, 0, 0))
+                looks.append(f"{entry.path[start:]}\x000 0 0\0")
             else:
-                looks.append((entry.path[start:], found.st_size, found.st_mtime_ns, found.st_mode))
-        return looks
+                looks.append(f"{entry.path[start:]}\0{found.st_size} {found.st_mtime_ns} {found.st_mode}\0")
+        return "".join(looks).encode("utf-8", "surrogateescape")
 
     def _images_by_content(self, unsure: ExternalSort) -> Iterator[tuple[str, Stamp]]:
+        """The images among files, which come as (path, stamp) in order, as the verdicts of the last scan do."""
         known_lines = read_json_lines(self._verdicts) if self._verdicts.exists() else iter(())
         known = next(known_lines, None)
         changed = False
         with LineFile(self._verdicts.parent) as verdicts:
-            for name, stamp in unsure:
-                while known is not None and known[0] < name:
+            for path, stamp in unsure:
+                while known is not None and known[0] < path:
                     known, changed = next(known_lines, None), True
-                if known is not None and known[:2] == [name, list(stamp)]:
-                    verdict, known = known[2], next(known_lines, None)
+                if known is not None and known[:2] == [path, list(stamp)]:
+                    verdict = known[2]
+                    known = next(known_lines, None)
                 else:
-                    verdict, changed = self._content_is_image(name), True
+                    verdict, changed = self._content_is_image(path), True
                 if verdict is not None:
-                    verdicts.add(json_line([name, stamp, verdict]))
+                    verdicts.add(json_line([path, stamp, verdict]))
                 if verdict:
-                    yield name, stamp
+                    yield path[len(self._root) :], stamp
                 else:
                     self.skipped += 1
             if changed or known is not None:
                 verdicts.save(self._verdicts)
 
-    def _content_is_image(self, name: str) -> bool | None:
+    def _content_is_image(self, path: str) -> bool | None:
+        """None where the file cannot be read."""
         try:
-            with open(self._root + name, "rb") as file:
+            with open(path, "rb") as file:
                 return looks_like_image(file.read(SNIFF_BYTES))
         except OSError:
             self.complete = False
@@ -180,6 +182,13 @@ def map_in_order(function: Callable[[T], R], things: Iterable[T]) -> Iterator[R]
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
+
+
+def _unpacked(looks: bytes) -> Iterator[tuple[str, int, int, int]]:
+    fields = looks.decode("utf-8", "surrogateescape").split("\0")
+    for name, numbers in zip(fields[:-1:2], fields[1::2], strict=True):
+        size, time_ns, mode = map(int, numbers.split())
+        yield name, size, time_ns, mode
 
 
 def _file_blocks(dataset: str) -> Iterator[list[os.DirEntry]]:

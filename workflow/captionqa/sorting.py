@@ -13,8 +13,8 @@ RUN_RECORDS = 50_000
 BLOCK_RECORDS = 500
 
 
-class RecordFile:
-    """Blocks of records (tuples of text, numbers and None) in a file without a name: even kill -9 leaves nothing of it.
+class BlockFile:
+    """Blocks of data (lists, tuples, text, bytes, numbers) in a file without a name: even kill -9 leaves nothing of it.
 
     Raises OSError where the folder cannot be written or the disk is full.
     """
@@ -25,7 +25,7 @@ class RecordFile:
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         self._end = 0
 
-    def append(self, block: list[tuple[Any, ...]]) -> tuple[int, int]:
+    def append(self, block: Any) -> tuple[int, int]:
         """Write a block; returns where it is, as (offset, size) in bytes."""
         data = marshal.dumps(block)
         self._file.seek(self._end)
@@ -33,7 +33,7 @@ class RecordFile:
         self._end += len(data)
         return self._end - len(data), len(data)
 
-    def read(self, where: tuple[int, int]) -> list[tuple[Any, ...]]:
+    def read(self, where: tuple[int, int]) -> Any:
         offset, size = where
         self._file.seek(offset)
         return marshal.loads(self._file.read(size))
@@ -45,7 +45,7 @@ class RecordFile:
 class ExternalSort:
     """Records in, the same records sorted out; a context, since what does not fit in memory is in a file meanwhile.
 
-    Records are tuples as RecordFile takes them, in Python's own order. `len` is how many were added.
+    Records are tuples of text, numbers and None, sorted as Python does. `len` is how many were added.
     """
 
     def __init__(self, folder: str | os.PathLike, run_records: int = RUN_RECORDS):
@@ -53,7 +53,7 @@ class ExternalSort:
         self._run_records = run_records
         self._records: list[tuple[Any, ...]] = []
         self._runs: list[list[tuple[int, int]]] = []
-        self._file: RecordFile | None = None
+        self._file: BlockFile | None = None
         self._spilled = 0
 
     def __enter__(self) -> Self:
@@ -79,7 +79,7 @@ class ExternalSort:
 
     def _spill(self) -> None:
         if self._file is None:
-            self._file = RecordFile(self._folder)
+            self._file = BlockFile(self._folder)
         self._records.sort()
         self._runs.append(
             [
