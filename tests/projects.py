@@ -103,6 +103,16 @@ class Project:
     def chunks(self, style: str) -> list[Path]:
         return sorted((self.out / "work" / self.model / "captions" / style / "chunks").glob("*.jsonl"))
 
+    @property
+    def key_file(self) -> Path:
+        return self.out / "work" / self.model / "server" / "api_key"
+
+    def files_with(self, secret: str) -> list[Path]:
+        """The files of this project, Snakemake's and hidden ones included, that hold a secret."""
+        files = [path for path in self.folder.rglob("*") if path.is_file() and not path.is_symlink()]
+        assert any(".snakemake" in path.parts for path in files)
+        return [path for path in files if secret.encode() in path.read_bytes()]
+
     def processes(self) -> list[psutil.Process]:
         """Every process that belongs to this project: driver, jobs, supervisor, server."""
         found = []

@@ -8,12 +8,14 @@ answer. Faults are injected through a JSON file named by STAND_IN_FAULTS, read a
     {"fault": "die", "once": true}                         spoil one answer, whichever comes first
 
 Faults: die, hang, close, half, html, empty, null, no choices, length, or {"status", "headers", "body"}.
+A test gives answers of its own in the JSON file {text: answer} named by STAND_IN_ANSWERS.
 Each request is appended to the file named by STAND_IN_REQUESTS as {"text", "images" (digests), "max_tokens", "time"}.
 """
 
 import argparse
 import base64
 import hashlib
+import hmac
 import json
 import os
 import sys
@@ -30,6 +32,11 @@ def read_faults() -> dict:
         return {}
 
 
+def read_answers() -> dict:
+    path = os.environ.get("STAND_IN_ANSWERS")
+    return json.loads(Path(path).read_text()) if path else {}
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     lock = threading.Lock()
@@ -37,6 +44,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/health":
             self.reply(200, {})
+        elif self.path.startswith("/captionqa/proof?"):
+            key, challenge = os.environ["VLLM_API_KEY"], self.path.partition("?")[2]
+            self.reply(200, hmac.new(key.encode(), challenge.encode(), "sha256").hexdigest())
         elif not self.allowed():
             self.reply(401, {"error": "Unauthorized"})
         elif self.path == "/v1/models":
@@ -72,7 +82,7 @@ class Handler(BaseHTTPRequestHandler):
                 Path(os.environ["STAND_IN_FAULTS"]).unlink()
             return self.fail(fault)
         answer = hashlib.sha256(json.dumps([text, images]).encode()).hexdigest()[:8]
-        self.reply(200, completion(f"{answer} {' '.join(images)}. The answer is A."))
+        self.reply(200, completion(read_answers().get(text, f"{answer} {' '.join(images)}. The answer is A.")))
 
     def fail(self, fault):
         if isinstance(fault, dict):

@@ -49,7 +49,11 @@ def test_a_run_uses_the_nodes_it_should_and_leaves_no_job(project, cluster):
     assert {client["NodeList"] for client in clients} == {"cpu1", "cpu2"}
     assert {client["NumCPUs"] for client in clients} == {"8"}
     assert {client["TimeLimit"] for client in clients} == {"2-00:00:00"}
+    key = json.loads(project.key_file.read_text())["key"]
+    assert project.files_with(key) == [project.key_file]
+    assert not any(key in str(job) for job in (server, *clients))
     finish(project, driver)
+    assert project.files_with(key) == []
     assert not cluster.jobs()
     assert project.plan() == {}
     provenance = project.captions(suffix="_provenance")

@@ -4,6 +4,7 @@ import copy
 import io
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from PIL import Image
 WORKFLOW = Path(captionqa.__file__).resolve().parents[1]
 STAND_IN = Path(stand_in_server.__file__).resolve()
 PATIENCE_S = 30.0
+HANGING_S = 60
 
 hypothesis.settings.register_profile(
     "captionqa",
@@ -281,6 +283,20 @@ def eventually():
     return wait
 
 
+@pytest.fixture
+def end_hanging():
+    """End a test whose work grows out of all proportion, such as that of a regular expression that backtracks."""
+
+    def give_up(number, frame):
+        raise AssertionError(f"no end after {HANGING_S} s")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(HANGING_S)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
 @pytest.fixture(scope="session")
 def gone():
     """Whether a process has ended, buried or not."""
@@ -314,3 +330,15 @@ def start_python():
     for process in started:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture(scope="session")
+def without_privileges():
+    """Code to begin a Python process with: root reads every file, this one only what its mode lets it."""
+    return """
+import os, sys
+if os.geteuid() == 0 and "AS_ANYBODY" not in os.environ:
+    privileges = "-dac_override,-dac_read_search"
+    os.environ["AS_ANYBODY"] = "1"
+    os.execvp("setpriv", ["setpriv", "--bounding-set", privileges, *sys.orig_argv])
+"""

@@ -1,7 +1,7 @@
 """The stand-in server with ailments that a test turns on and off while it runs.
 
-AILMENTS names a JSON file, read at each request: `health_fails`, `post_hangs`, and `running` with `tokens` for vLLM's
-metrics, where `advancing` tokens are more at each look.
+AILMENTS names a JSON file, read at each request: `health_fails`, `post_hangs`, `foreign` (it cannot prove that it has
+the key), and `running` and `waiting` with `tokens` for vLLM's metrics, where `advancing` tokens are more at each look.
 """
 
 import itertools
@@ -20,10 +20,15 @@ class SickHandler(stand_in_server.Handler):
         ailments = json.loads(Path(os.environ["AILMENTS"]).read_text())
         if self.path == "/health" and ailments.get("health_fails"):
             self.reply(503, {})
+        elif self.path.startswith("/captionqa/proof") and ailments.get("foreign"):
+            self.reply(404, {})
         elif self.path == "/metrics":
-            tokens = next(self.looks) if ailments.get("tokens") == "advancing" else 7
-            running = f'vllm:num_requests_running{{engine="0"}} {ailments.get("running", 0)}'
-            self.reply(200, f'# HELP\n{running}\nvllm:generation_tokens_total{{engine="0"}} {tokens}\n')
+            values = {
+                "num_requests_running": ailments.get("running", 0),
+                "num_requests_waiting": ailments.get("waiting", 0),
+                "generation_tokens_total": next(self.looks) if ailments.get("tokens") == "advancing" else 7,
+            }
+            self.reply(200, "# HELP\n" + "".join(f'vllm:{name}{{engine="0"}} {n}\n' for name, n in values.items()))
         else:
             super().do_GET()
 

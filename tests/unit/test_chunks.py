@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from captionqa.chunks import items_to_do, load_plan, place, plan_captions, plan_questions, question_place, works
 from captionqa.errors import InputError
@@ -15,6 +17,17 @@ from captionqa.settings import fingerprint
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+PLAN = """
+import sys
+from pathlib import Path
+from captionqa.chunks import plan_captions
+from captionqa.errors import InputError
+from captionqa.layout import Layout
+try:
+    plan_captions(Path(sys.argv[1]), 4, Layout(sys.argv[2], "tiny"))
+except InputError as error:
+    print(error)
+"""
 NAMES = [f"sub{number % 3}/image{number}.png" for number in range(40)]
 
 
@@ -357,3 +370,35 @@ def test_auto_takes_few_chunks_and_powers_of_two(ask, questions, chunks):
     made, _ = ask([(f"q{number}", "a.png") for number in range(questions)], chunks="auto")
     assert made.n == chunks
     assert made.items == questions
+
+
+def test_a_folder_named_like_an_image_is_walked_and_is_no_item(images, members):
+    images.add("a.png", "x.jpg/b.png")
+    assert set(members()) == {"a.png", "x.jpg/b.png"}
+
+
+@pytest.mark.slow
+def test_a_million_questions_are_planned_in_even_chunks(tmp_path, images, layout):
+    number, path = 1_000_000, tmp_path / "questions.parquet"
+    columns = {"qid": range(number), "question": ["What?"] * number, "answer": ["A"] * number}
+    table = pa.table({**columns, "image": [f"image{at % 10_000}.png" for at in range(number)]})
+    pq.write_table(table, path)
+    made = plan_questions(path, images.path, "auto", layout)
+    counts = [count for _, _, count in made.chunks]
+    assert (made.items, sum(counts), made.n, len(counts)) == (number, number, 512, 512)
+    assert max(counts) < 2 * number / 512
+    listed = sum(Path(path).read_bytes().count(b"\n") for path in made.item_lists(layout, "qa"))
+    assert listed == number
+
+
+def test_a_folder_without_permission_to_read_stops_the_plan_with_one_sentence(
+    images, layout, start_python, without_privileges
+):
+    images.add("a.png", "closed/b.png")
+    (images.path / "closed").chmod(0)
+    process = start_python(without_privileges + PLAN, images.path, layout.output_dir)
+    said, errors = process.communicate()
+    (images.path / "closed").chmod(0o700)
+    assert said.strip() == (
+        f"captions.dataset_path: the folder {images.path / 'closed'} cannot be read: Permission denied."
+    ), errors

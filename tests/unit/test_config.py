@@ -106,6 +106,8 @@ def test_a_model_without_a_path_is_named(raw_config, schema):
         ({"client": {"max_failed_fraction": 1.5}}, r"client\.max_failed_fraction"),
         ({"client": {"request_timeout_s": 0}}, r"client\.request_timeout_s"),
         ({"models": {"tiny": {"url": "localhost:8000"}}}, r"models\.tiny\.url: .*http"),
+        ({"models": {"tiny": {"url": "http://me:secret@node:8000"}}}, r"models\.tiny\.url: .*without a password"),
+        ({"models": {"tiny": {"url": "http://node:8000/v1?key=secret"}}}, r"models\.tiny\.url: .*without a password"),
         ({"models": {"tiny": {"server": {"dtype": "int4"}}}}, r"models\.tiny\.server\.dtype"),
         ({"models": {"tiny": {"server": {"env": {"THREADS": 4}}}}}, r"server\.env\.THREADS: 4 is not of type string"),
         ({"models": {"tiny": {"server": {"lease_timeout_s": 1}}}}, r"server\.lease_timeout_s"),

@@ -87,7 +87,9 @@ def test_reasons_name_each_server():
 
 
 def test_provenance_keeps_where_and_how_a_server_ran(publish):
-    kept = endpoint.summary(publish("http://node:1", generation=2, host="node", job="42", argv=["vllm"]))
+    restarts = [{"number": 1, "time": "2026-01-02T03:04:05+00:00", "generation": 1, "reason": "it crashed"}]
+    fields = {"generation": 2, "host": "node", "job": "42", "argv": ["vllm"], "restarts": restarts}
+    kept = endpoint.summary(publish("http://node:1", **fields))
     assert json.loads(json.dumps(kept)) == {
         "url": "http://node:1",
         "model": "tiny",
@@ -96,4 +98,14 @@ def test_provenance_keeps_where_and_how_a_server_ran(publish):
         "generation": 2,
         "versions": {},
         "argv": ["vllm"],
+        "restarts": restarts,
     }
+
+
+def test_only_so_many_restarts_are_kept_but_all_are_counted(publish, server_folder):
+    entry = publish("http://node:1")
+    for number in range(1, 101):
+        entry.note_restart(f"crash {number}")
+    entry.publish(server_folder)
+    kept = endpoint.read(server_folder, 0).restarts
+    assert [(restart["number"], restart["reason"]) for restart in kept] == [(n, f"crash {n}") for n in range(81, 101)]

@@ -1,22 +1,24 @@
 """Grading: the fixed order of rules, and that nothing is ever guessed."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
+from captionqa.comparison import same_value
 from captionqa.extraction import final_part, last_box
 from captionqa.grading import extract_answer, grade, ground_truth_letter, ungradable
-from captionqa.values import same_value
-from captionqa.verifier import Verifier
+from captionqa.verifier import SHORT_LIMIT_S, Verifier
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 CHOICES = ["red", "dark blue", "green", "3 cm"]
 CASES = [json.loads(line) for line in Path(__file__).with_name("grading_cases.jsonl").open(encoding="utf-8")]
+FREE_FORM = [json.loads(line) for line in Path(__file__).with_name("freeform_cases.jsonl").open(encoding="utf-8")]
 #: What models write around a letter; {} is the letter.
 SAYINGS = [
     "{}",
@@ -26,12 +28,22 @@ SAYINGS = [
     "I choose {}.",
     "Option {} is correct.",
     "答案是{}",
+    "({})\n\nIt has four legs.",
+    "<answer>{}</answer>",
+    '{{"answer": "{}"}}',
+    "The answer is not {}.",
+    "Neither is right.",
 ]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['why']}: {case['output'][:40]!r}")
 def test_answers_are_read_as_a_reader_would(case):
     assert extract_answer(case["output"], case["choices"]) == case["expected"]
+
+
+@pytest.mark.parametrize("case", FREE_FORM, ids=lambda case: f"{case['why']}: {case['output'][:40]!r}")
+def test_free_form_answers_are_graded_as_a_reader_would(case):
+    assert grade(case["output"], case["ground_truth"], []).is_correct is case["is_correct"]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +116,6 @@ NOTHING = [
     r"\boxed{AB}",
     r"\boxed{}",
     r"\boxed{E}",
-    r"\boxed{A. green}",
     r"\boxed{A",
     "E",
     "The answer is E.",
@@ -185,7 +196,15 @@ def test_no_mixture_of_what_is_read_gives_an_error_or_a_letter_out_of_range(piec
 
 @given(
     said=st.lists(st.tuples(st.sampled_from(SAYINGS), st.sampled_from("ABCDE")), min_size=1, max_size=3),
-    texts=st.lists(st.from_regex(r"x[a-z]{3,8}q", fullmatch=True), min_size=4, max_size=4, unique=True),
+    texts=st.lists(
+        st.one_of(
+            st.from_regex(r"x[a-z]{3,8}q", fullmatch=True),
+            st.from_regex(r"option [A-D] in picture [0-9] is the answer", fullmatch=True),
+        ),
+        min_size=4,
+        max_size=4,
+        unique=True,
+    ),
 )
 def test_letters_are_read_alike_whatever_the_options_say(said, texts):
     output = "\n".join(saying.format(letter) for saying, letter in said)
@@ -215,26 +234,26 @@ def test_letters_are_read_alike_whatever_the_options_say(said, texts):
         "1,",
         "not ",
         "Wait, wrong ",
+        ":\n(A) x",
+        "(A, ",
+        "If ",
+        "the answer is ...\n",
+        "correct a b c d e f g ",
     ],
 )
-def test_no_text_takes_long(unit):
+def test_no_text_takes_for_ever(unit, end_hanging):
     text = unit * (100_000 // len(unit))
-    begin = time.process_time()
     extract_answer(text, CHOICES)
     grade(text, "12", [])
-    assert time.process_time() - begin < 3
 
 
-def test_thousands_of_answers_are_graded_in_seconds_without_math_verify():
+def test_letters_words_and_plain_numbers_are_graded_without_math_verify():
     code = (
-        "import sys, time\n"
+        "import sys\n"
         "from captionqa.grading import grade\n"
-        "thought = 'We look at the picture. A ball lies on the floor, and it may be red or green. ' * 12\n"
-        "outputs = [thought + end for end in ('The answer is B.', 'Answer: (C) green', 'So it is dark blue.', '')]\n"
-        "begin = time.process_time()\n"
-        "for number in range(4000):\n"
-        "    grade(outputs[number % 4], 'B', ['red', 'dark blue', 'green', '3 cm'])\n"
-        "assert time.process_time() - begin < 6\n"
+        "for said in ('We look. The answer is B.', 'Answer: (C) green', 'So it is dark blue.', '3 cm', ''):\n"
+        "    grade(said, 'B', ['red', 'dark blue', 'green', '3 cm'])\n"
+        "    grade(said, '12', [])\n"
         "assert 'math_verify' not in sys.modules and 'sympy' not in sys.modules\n"
     )
     path = str(Path(__file__).parents[2] / "workflow")
@@ -315,7 +334,24 @@ def test_a_balanced_box_is_found_wherever_it_is(inner, before, after):
         assert last_box(f"{before}\\boxed{{{inner}}}{after}") == inner.strip()
 
 
-@given(st.text())
+@settings(deadline=None)
+@given(
+    choices=st.lists(st.text(st.characters(), max_size=12), max_size=12),
+    pieces=st.lists(
+        st.one_of(
+            st.integers(0, 11),
+            st.sampled_from([saying.format(letter) for saying in SAYINGS for letter in "BJ"]),
+            st.text(st.characters(), max_size=8),
+        ),
+        max_size=6,
+    ),
+)
+def test_whatever_the_options_say_a_letter_is_one_of_theirs(choices, pieces):
+    said = [piece if isinstance(piece, str) else (choices or [""])[piece % max(1, len(choices))] for piece in pieces]
+    assert extract_answer(" ".join(said), choices) in (None, *"ABCDEFGHIJ"[: len(choices)])
+
+
+@given(st.text(st.characters()))
 def test_any_text_is_graded_without_an_error(text):
     for choices in (CHOICES, []):
         graded = grade(text, "A", choices)
@@ -394,7 +430,7 @@ def test_free_form_ground_truth_is_compared_by_value(output, answer):
         *(
             form.format(value)
             for form in (r"\boxed{{{}}}", "The answer is {}.", "{}")
-            for value in ("12 or 13", "13 or 12", "not 12", "about 12", "11 to 12", "no idea")
+            for value in ("12 or 13", "13 or 12", "not 12", "more than 12", "11 to 12", "no idea")
         ),
     ],
 )
@@ -494,14 +530,66 @@ def test_values_are_compared_outside_the_main_thread():
     assert found == [True]
 
 
-def test_an_expression_that_cannot_be_computed_is_given_up():
-    verifier = Verifier(time_limit_s=1)
-    assert not verifier.same("1", "9^{9^{9^{9}}}")
-    assert verifier.same("x+1", "1+x")
+@pytest.fixture
+def verifier():
+    verifier = Verifier(time_limit_s=0.5, lost_limit_s=1)
+    yield verifier
     verifier.stop()
 
 
+def test_an_expression_that_cannot_be_computed_is_given_up(verifier):
+    assert not verifier.same("1", "9^{9^{9^{9}}}")
+    assert verifier.same("x+1", "1+x")
+
+
+def test_many_hostile_expressions_do_not_start_the_helper_anew_and_lose_their_time(verifier):
+    assert verifier.same("x+1", "1+x")
+    helper = verifier._process.pid
+    for number in range(8):
+        assert not verifier.same("1", f"9^{{9^{{9^{{{number + 4}}}}}}}")
+    assert verifier.same("x>1", "1<x")
+    assert verifier._process.pid == helper
+    # the limit was lost twice and reached; the rest had a short one
+    assert verifier._lost_s == pytest.approx(2 * 0.5 + 6 * SHORT_LIMIT_S)
+
+
+def test_a_helper_that_was_killed_is_replaced(verifier):
+    assert verifier.same("x+1", "1+x")
+    os.killpg(verifier._process.pid, signal.SIGKILL)
+    assert verifier.same("x+1", "1+x")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "output", "tolerance", "expected"),
+    [
+        ("100", "105", 0.05, True),
+        ("100", "95", 0.05, True),
+        ("100", "105.1", 0.05, False),
+        ("100", "94.9", 0.05, False),
+        ("100", "105", 0, False),
+        ("-100", "-104", 0.05, True),
+        ("-100", "104", 0.05, False),
+        ("0", "0.001", 0.05, False),
+        ("100 cm", "The answer is 103 cm.", 0.05, True),
+        ("100 cm", "The answer is 103 m.", 0.05, False),
+        ("50%", "51%", 0.05, True),
+        ("50%", "0.51", 0.05, True),
+        ("1, 100", "1, 101", 0.05, False),
+        ("(1, 100)", "(1, 101)", 0.05, False),
+        ("x^2", "1.01x^2", 0.05, False),
+        ("red", "red", 0.05, True),
+    ],
+)
+def test_a_relative_tolerance_is_for_two_plain_numbers(wanted, output, tolerance, expected):
+    assert grade(output, wanted, [], tolerance).is_correct is expected
+
+
+def test_a_relative_tolerance_is_not_for_questions_with_choices():
+    assert not grade(r"\boxed{12.1}", r"\boxed{12}", CHOICES, 0.05).is_correct
+    assert grade(r"\boxed{12.1}", r"\boxed{12}", [], 0.05).is_correct
+
+
 @settings(max_examples=30, deadline=None)
-@given(st.text(alphabet="0123456789x+-*/^(){}[]=,.% \\fracsqrt", max_size=12))
+@given(st.text(alphabet="0123456789x+-*/^(){}[]=,.%:;|!_<>±√½∞°三个 \\fracsqrtpmdo", max_size=14))
 def test_any_value_is_compared_without_an_error(text):
     assert same_value(text, "12") in (True, False)

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from captionqa.guard import KEY_VARIABLE, KeyGuard
+from captionqa.guard import KEY_VARIABLE, PROOF_PATH, KeyGuard, proof
 
 KEY = "the-run's-key"
 
@@ -27,7 +27,7 @@ def call(monkeypatch):
         if kind != "lifespan":
             scope |= {"path": path, "headers": list(headers)}
         if kind == "http":
-            scope["method"] = method
+            scope |= {"method": method, "path": path.partition("?")[0], "query_string": path.partition("?")[2].encode()}
         sent = []
 
         async def send(message):
@@ -82,6 +82,22 @@ def test_a_websocket_without_the_key_is_closed(call, path):
     sent, reached = call(path, kind="websocket")
     assert [message["type"] for message in sent] == ["websocket.close"]
     assert reached == []
+
+
+def test_the_guard_proves_that_it_has_the_key_and_does_not_tell_it(call):
+    sent, reached = call(f"{PROOF_PATH}?one challenge", method="GET")
+    said = sent[1]["body"].decode()
+    assert sent[0]["status"] == 200
+    assert said == proof(KEY, "one challenge")
+    assert said not in (proof("another key", "one challenge"), proof(KEY, "another challenge"))
+    assert KEY not in said
+    assert reached == []
+
+
+@pytest.mark.parametrize("path", [f"{PROOF_PATH}/", f"{PROOF_PATH}/../../invocations", f"/{PROOF_PATH}"])
+def test_only_the_proof_itself_is_open(call, path):
+    assert call(path, method="GET")[0][0]["status"] == 401
+    assert call(PROOF_PATH, method="POST")[0][0]["status"] == 401
 
 
 def test_the_servers_start_and_end_pass(call):

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 import os
 import struct
 import zlib
@@ -10,7 +11,16 @@ import numpy as np
 import pytest
 import tifffile
 from captionqa.errors import ItemFailure, Reason
-from captionqa.images import data_url, grid_size, has_image_suffix, locate, looks_like_image, read_bytes
+from captionqa.images import (
+    Header,
+    data_url,
+    grid_size,
+    has_image_suffix,
+    locate,
+    looks_like_image,
+    read_bytes,
+    read_header,
+)
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from PIL import Image
@@ -380,3 +390,96 @@ def test_a_path_without_a_file_is_a_missing_image(places, name):
 def test_a_folder_in_the_place_of_an_image_is_unreadable(tmp_path):
     os.mkdir(tmp_path / "folder.png")
     assert reason(read_bytes, tmp_path / "folder.png") is Reason.UNREADABLE_IMAGE
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P"])
+def test_a_picture_of_one_pixel_is_sent_as_it_is_seen(encode, mode):
+    image = seen(encode(Image.new(mode, (1, 1))), budget_px=64)
+    assert image.size == (1, 1)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_a_strip_of_30_000_by_10_pixels_is_shrunk_within_the_budget(encode, kind):
+    data = encode(Image.new("RGB", (30_000, 10), (200, 30, 30)), kind)
+    assert sent(data)[1] == data
+    image = seen(data, budget_px=64 * 64)
+    assert image.width * image.height <= 64 * 64
+    assert near(image.getpixel((0, 0)), (200, 30, 30))
+
+
+def test_a_palette_with_an_alpha_for_each_colour_is_laid_on_white(encode):
+    palette = Image.new("P", (3, 1))
+    palette.putpalette([255, 0, 0] * 3)
+    palette.putdata([0, 1, 2])
+    image = seen(encode(palette, transparency=bytes([255, 128, 0])))
+    colours = [(255, 0, 0), (255, 127, 127), (255, 255, 255)]
+    assert all(near(image.getpixel((x, 0)), colour, by=1) for x, colour in enumerate(colours))
+
+
+corrupted = given(
+    kind=st.sampled_from(["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"]),
+    places=st.lists(st.floats(0, 1, exclude_max=True), min_size=1, max_size=5),
+    data=st.data(),
+)
+
+
+def spoil(whole, places, data):
+    """The bytes with others in some places, which are given as fractions of their length."""
+    spoilt = bytearray(whole)
+    for place in places:
+        spoilt[int(place * len(spoilt))] = data.draw(st.integers(0, 255))
+    return bytes(spoilt)
+
+
+@pytest.mark.parametrize("budget_px", [None, 256])
+@corrupted
+def test_a_corrupt_file_is_a_picture_or_a_named_failure(quadrants, encode, budget_px, kind, places, data):
+    spoilt = spoil(encode(quadrants, kind), places, data)
+    try:
+        outcome = seen(spoilt, budget_px).size
+    except ItemFailure as failure:
+        outcome = failure.reason
+    assert outcome in (Reason.UNREADABLE_IMAGE, Reason.IMAGE_TOO_LARGE) or math.prod(outcome) <= 1_000_000
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF"])
+def test_a_header_tells_format_and_size(quadrants, encode, tmp_path, kind):
+    (tmp_path / "a").write_bytes(encode(quadrants, kind))
+    family = {"MPO": "JPEG", "DIB": "BMP"}.get(kind, kind)
+    assert read_header(tmp_path / "a", LIMITS) == Header(family, 64, 32, animated=False)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "TIFF"])
+def test_a_header_tells_that_more_pictures_follow(encode, tmp_path, kind):
+    first, second = Image.new("RGB", (8, 8), (255, 0, 0)), Image.new("RGB", (8, 8), (0, 0, 255))
+    (tmp_path / "a").write_bytes(encode(first, kind, save_all=True, append_images=[second]))
+    assert read_header(tmp_path / "a", LIMITS) == Header(kind, 8, 8, animated=True)
+
+
+def test_a_header_of_doubles_is_read(tiff, tmp_path):
+    (tmp_path / "a.tif").write_bytes(tiff(np.zeros((40, 30))))
+    assert read_header(tmp_path / "a.tif", LIMITS) == Header("TIFF", 30, 40, animated=False)
+
+
+def test_a_header_names_the_failures_that_it_shows(tmp_path):
+    for name, data in {"bomb.png": png_of(60_000, 60_000), "empty.jpg": b"", "text.jpg": b"no image"}.items():
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "folder.png").mkdir()
+    reasons = {name: reason(read_header, tmp_path / name, LIMITS) for name in (*os.listdir(tmp_path), "gone.png")}
+    assert reasons == {
+        "bomb.png": Reason.IMAGE_TOO_LARGE,
+        "empty.jpg": Reason.UNREADABLE_IMAGE,
+        "text.jpg": Reason.UNREADABLE_IMAGE,
+        "folder.png": Reason.UNREADABLE_IMAGE,
+        "gone.png": Reason.MISSING_IMAGE,
+    }
+
+
+@corrupted
+def test_a_header_condemns_nothing_that_can_be_sent(quadrants, encode, tmp_path, kind, places, data):
+    spoilt = spoil(encode(quadrants, kind), places, data)
+    (tmp_path / "a").write_bytes(spoilt)
+    try:
+        read_header(tmp_path / "a", LIMITS)
+    except ItemFailure:
+        assert reason(data_url, spoilt, LIMITS, None)

@@ -16,12 +16,14 @@ from captionqa import client as client_module
 from captionqa import endpoint
 from captionqa import inference as inference_module
 from captionqa import pool as pool_module
+from captionqa.audit import audit
 from captionqa.chunks import plan_captions, plan_questions
 from captionqa.endpoint import State
-from captionqa.errors import RunStoppedError, ServerDeadError
+from captionqa.errors import Reason, RunStoppedError, ServerDeadError
 from captionqa.files import read_json, read_json_lines
 from captionqa.inference import ChunkJob, ChunkRun
 from captionqa.layout import Layout
+from captionqa.merge import merge_captions
 from captionqa.settings import caption_settings, fingerprint, qa_settings
 from PIL import Image
 
@@ -423,7 +425,7 @@ def test_lines_of_questions_are_answers_and_failures_alone(images, server, run, 
     ask_questions(("q1", "What?\nA. x\nB. y", ["a.png"]), ("q2", "What?", ["none.png"]))
     result = run("qa")
     assert result.failures == {"q2": "missing_image"}
-    assert result.lines["q1"].keys() == {"id", "answer"}
+    assert result.lines["q1"].keys() == {"id", "answer", "files"}
     assert result.lines["q2"].keys() == {"id", "failure", "detail"}
 
 
@@ -544,3 +546,158 @@ def test_journal_lines_name_the_settings_and_the_files(images, server, run, jobs
     assert (name, stamp) == ("a.png", [stat.st_size, stat.st_mtime_ns])
     assert len(digest) == 24
     assert json.dumps(line).count("base64") == 0
+
+
+def test_an_image_that_vanished_after_the_listing_is_a_missing_image(images, server, jobs, run):
+    images.add(*NAMES)
+    (job,) = jobs()
+    (images.path / NAMES[0]).unlink()
+    ChunkRun(job).run()
+    _, *lines = read_json_lines(job.result)
+    assert [(line["id"], line["failure"]) for line in lines if "failure" in line] == [(NAMES[0], "missing_image")]
+    assert len([line for line in lines if "answer" in line]) == len(NAMES) - 1
+
+
+def test_an_image_without_permission_to_read_is_unreadable(
+    images, server, jobs, start_python, tmp_path, ask_questions, without_privileges
+):
+    images.add("a.png", "b.png", "closed/c.png")
+    ask_questions(("q1", "What?", ["a.png"]), ("q2", "What?", ["b.png"]), ("q3", "What?", ["closed/c.png"]))
+    (job,) = jobs("qa")
+    (images.path / "b.png").chmod(0)
+    (images.path / "closed").chmod(0)
+    (tmp_path / "job.pickle").write_bytes(pickle.dumps(job))
+    process = start_python(without_privileges + RUN, tmp_path / "job.pickle")
+    _, said = process.communicate()
+    (images.path / "closed").chmod(0o700)
+    assert process.returncode == 0, said
+    _, *lines = read_json_lines(job.result)
+    assert {line["id"]: line["failure"] for line in lines if "failure" in line} == {
+        "q2": "unreadable_image",
+        "q3": "unreadable_image",
+    }
+    assert all("Permission denied" in line["detail"] for line in lines if "failure" in line)
+
+
+def test_a_questions_path_that_leads_out_of_the_data_set_is_refused(images, server, run, ask_questions, tmp_path):
+    images.add("a.png")
+    outside = tmp_path / "outside.png"
+    outside.write_bytes((images.path / "a.png").read_bytes())
+    ask_questions(
+        ("q1", "What?", [str(outside)]),
+        ("q2", "What?", ["../outside.png"]),
+        ("q3", "What?", ["a.png", "../outside.png"]),
+        ("q4", "What?", [str(images.path / "a.png")]),
+    )
+    result = run("qa")
+    assert result.failures == dict.fromkeys(["q1", "q2", "q3"], "path_outside_dataset")
+    assert set(result.answers) == {"q4"}
+    assert [request["images"] for request in server.asked] == [[result.answers["q4"].split()[1].rstrip(".")]]
+
+
+def test_a_question_of_100_images_is_asked_whole_within_the_models_context(
+    images, scripted, publish, run, encode, ask_questions
+):
+    publish(scripted.url)
+    scripted.answers = [(200, {}, {"choices": [{"message": {"content": "A"}}]})]
+    names = [f"image{number}.png" for number in range(100)]
+    for number, name in enumerate(names):
+        (images.path / name).write_bytes(encode(Image.new("RGB", (640, 640), (number, 0, 0))))
+    ask_questions(("q1", "Which?", names))
+    assert set(run("qa").answers) == {"q1"}
+    (_, body), *more = scripted.requests
+    urls = [part["image_url"]["url"] for part in body["messages"][0]["content"] if part["type"] == "image_url"]
+    sent = [Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) for url in urls]
+    assert [image.getpixel((0, 0))[0] for image in sent] == list(range(100))
+    assert sum(image.width * image.height // 32**2 for image in sent) < 8192
+    assert more == []
+
+
+def test_a_folder_named_like_an_image_is_no_item_and_what_is_in_it_is(images, server, run):
+    images.add("a.png", "x.jpg/b.png")
+    assert set(run().answers) == {"a.png", "x.jpg/b.png"}
+
+
+@pytest.fixture
+def odd_names(images, encode):
+    """A folder of pictures whose names no program likes."""
+    names = [
+        "two\nlines.png",
+        "\"double\" 'single' `back`.png",
+        "$(reboot) {n} %s \\n.png",
+        "ünï-中文-😀-e\u0301.png",
+        " leading and trailing .png",
+        "-rf.png",
+        "<script>alert(1).png",
+        "n" * 251 + ".png",
+        b"caf\xe9.png".decode("utf-8", "surrogateescape"),
+        "folder\n中/inside.png",
+    ]
+    images.add("spare.png", *(f"{number}" for number in range(len(names))))
+    for number, name in enumerate(names):
+        (images.path / name).parent.mkdir(exist_ok=True)
+        (images.path / str(number)).rename(images.path / name)
+    (images.path / "spare.png").unlink()
+    return names
+
+
+def test_a_name_comes_through_whatever_is_in_it(images, server, run, jobs, odd_names, tmp_path, caplog):
+    broken = 'broken\n"中" \udce9.png'
+    (images.path / broken).write_text("no image")
+    result = run(chunks=3)
+    assert set(result.answers) == set(odd_names)
+    assert len(set(result.answers.values())) == len(odd_names)
+    assert result.failures == {broken: "unreadable_image"}
+    assert sorted(journal_ids(jobs()[0].journal)) == sorted(odd_names)
+    assert all("\n" not in record.getMessage() for record in caplog.records)
+
+    made = [str(tmp_path / f"{kind}.json") for kind in ("captions", "failures", "provenance")]
+    merge_captions([str(job.result) for job in jobs(chunks=3)], jobs()[0].settings, str(images.path), *made)
+    captions, failures, provenance = map(read_json, made)
+    assert captions == result.answers
+    assert set(failures) == {broken}
+    assert provenance["counts"]["items"] == len(odd_names) + 1
+
+    before = len(server.asked)
+    assert run(chunks=1).answers == result.answers
+    assert len(server.asked) == before
+
+
+def test_a_question_comes_through_whatever_is_in_its_names(images, server, run, odd_names, ask_questions):
+    odd_names = [name for name in odd_names if "\udce9" not in name]  # a parquet's text is UTF-8
+    ask_questions(*((name, f"What is {name}?", [name]) for name in odd_names), ("none\n'\"", "What?", ["a\n.png"]))
+    result = run("qa")
+    assert set(result.answers) == set(odd_names)
+    assert result.failures == {"none\n'\"": "missing_image"}
+
+
+@pytest.mark.parametrize("half", ["captions", "qa"])
+def test_the_audit_tells_every_failure_beforehand_and_no_other(
+    images, server, run, jobs, make_config, ask_questions, half
+):
+    images.add(*NAMES)
+    (images.path / "missing.png").symlink_to("nowhere.png")
+    (images.path / "out.png").symlink_to("/etc/hostname")
+    (images.path / "text.png").write_text("no image")
+    Image.new("RGB", (40, 40)).save(images.path / "large.png")
+    names = sorted(path.name for path in images.path.iterdir())
+    ask_questions(*((name, "What?", [name]) for name in names), ("marks", "<image><image>", [NAMES[0]]))
+    changes = {"client": {"images": {"max_source_pixels": 1000}}}
+    config = make_config(changes)
+    layout = Layout(config["output_dir"], "tiny")
+    jobs(half, changes=changes)
+    audit(config, layout, [half])
+    rows = pd.read_csv(layout.audit, sep="\t").query("finding in @reasons", local_dict={"reasons": list(Reason)})
+    failures = run(half, changes=changes).failures
+    assert dict(zip(rows["item"], rows["finding"], strict=True)) == failures
+    assert len(failures) == (4 if half == "captions" else 5)
+
+
+def test_a_result_tells_the_contents_that_it_is_about_known_or_asked(images, server, run):
+    images.add("a.png", "b.png")
+    first = {name: line["files"] for name, line in run().lines.items()}
+    assert {name: line["files"] for name, line in run().lines.items()} == first
+    os.utime(images.path / "a.png", ns=(1, 1))
+    assert {name: line["files"] for name, line in run().lines.items()} == first
+    (images.path / "a.png").write_bytes((images.path / "b.png").read_bytes())
+    assert run().lines["a.png"]["files"] == first["b.png"] != first["a.png"]

@@ -1,15 +1,18 @@
 """The lease: one driver at a time, seen as gone when it says so or stops moving, by the reader's own clock."""
 
+import os
+import re
 import signal
 import socket
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 from captionqa import lease
 from captionqa.errors import RunStoppedError
 from captionqa.files import read_json, write_json
-from captionqa.lease import LeaseKeeper, LeaseTakenError, LeaseWatch, holder, same_process
+from captionqa.lease import LeaseKeeper, LeaseTakenError, LeaseWatch, holder, process_start, same_process
 
 KEEP = (
     "import sys, time\n"
@@ -45,7 +48,7 @@ def write_lease(path):
             "counter": 1,
             "host": socket.gethostname(),
             "pid": 1,
-            "process_started": psutil.Process(1).create_time(),
+            "process_started": process_start(1),
             "written": time.time(),
         }
         write_json(path, known | changes)
@@ -140,7 +143,7 @@ def test_no_lease_has_no_holder(server_folder):
 
 
 def test_a_process_that_got_the_drivers_pid_later_is_not_the_driver(server_folder, write_lease):
-    write_lease(process_started=psutil.Process(1).create_time() - 1000)
+    write_lease(process_started=process_start(1) - 1000)
     assert holder(server_folder) is None
 
 
@@ -211,11 +214,87 @@ def test_without_a_lease_the_run_ends_after_the_same_time(server_folder, eventua
     assert eventually(LeaseWatch(server_folder, 0.1).over, "the end of the lease")
 
 
+def test_a_lease_that_cannot_be_read_stands_still(server_folder, path, write_lease, eventually):
+    write_lease()
+    watch = LeaseWatch(server_folder, 0.2)
+    assert watch.over() is None
+    path.unlink()
+    path.mkdir()
+    assert watch.over() is None
+    assert "no sign of life" in eventually(watch.over, "the end of the lease")
+
+
+@pytest.mark.parametrize("ending", ["released", "taken over", "told"])
+def test_a_job_that_waits_for_something_else_ends_with_its_run(
+    server_folder, path, keeper, start_python, tmp_path, ending
+):
+    os.mkfifo(tmp_path / "pipe")
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom captionqa import lease\nlease.LOOK_S = 0.05\n"
+        "lease.end_with_run(Path(sys.argv[1]))\nprint('waits', flush=True)\nopen(sys.argv[2])"
+    )
+    environment = {lease.RUN_VARIABLE: keeper.run_id}
+    process = start_python(code, server_folder, tmp_path / "pipe", **environment)
+    assert process.stdout.readline() == "waits\n"
+    time.sleep(0.2)
+    assert process.poll() is None
+    if ending == "told":
+        process.terminate()
+    elif ending == "released":
+        keeper.release()
+    else:
+        write_json(path, read_json(path) | {"run_id": f"{keeper.run_id}-next"})
+    assert process.wait(20) == 1
+    assert "RunStoppedError" in process.stderr.read()
+
+
 def test_a_process_is_the_same_by_pid_and_start():
-    me = psutil.Process()
-    assert same_process(me.pid, me.create_time())
-    assert not same_process(me.pid, me.create_time() - 60)
-    assert not same_process(2**22 + 1, me.create_time())
+    me, started = os.getpid(), process_start(os.getpid())
+    assert same_process(me, started)
+    assert not same_process(me, started - 60)
+    assert not same_process(2**22 + 1, started)
+
+
+def test_a_process_of_any_name_is_the_same(start_python):
+    process = start_python(
+        "import pathlib\npathlib.Path('/proc/self/comm').write_text(') Z 1 (')\nprint('named', flush=True)\n"
+        "import time; time.sleep(600)"
+    )
+    assert process.stdout.readline() == "named\n"
+    assert same_process(process.pid, process_start(process.pid))
+
+
+def test_a_process_stays_the_same_when_the_clock_jumps(tmp_path, monkeypatch):
+    """A clock that is put forward by an hour shows as a boot an hour later in /proc/stat, which psutil adds up from."""
+    started = process_start(os.getpid())
+    proc = tmp_path / "proc"
+    proc.mkdir()
+    (proc / str(os.getpid())).symlink_to(f"/proc/{os.getpid()}")
+    boot = re.search(r"btime (\d+)", Path("/proc/stat").read_text())[1]
+    (proc / "stat").write_text(Path("/proc/stat").read_text().replace(f"btime {boot}", f"btime {int(boot) + 3600}"))
+    before = psutil.Process().create_time()
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(proc))
+    assert psutil.Process().create_time() == pytest.approx(before + 3600, abs=5)
+    assert same_process(os.getpid(), started)
+
+
+def test_runs_follow_each_other_though_the_clock_is_put_back(server_folder, write_lease):
+    before = f"{time.time_ns() // 1_000_000 + 3_600_000}-00000000"
+    write_lease(run_id=before, state="released")
+    keeper = LeaseKeeper(server_folder)
+    keeper.start()
+    keeper.release()
+    assert read_json(server_folder / lease.FILE_NAME)["run_id"] == keeper.run_id
+    assert keeper.run_id > before
+
+
+def test_a_lease_of_another_host_whose_lock_is_held_is_live_whatever_the_clocks_say(server_folder, keeper, path):
+    stored = read_json(path)
+    keeper.release()
+    write_json(path, stored | {"host": "elsewhere", "written": time.time() - 100_000})
+    assert holder(server_folder)["host"] == "elsewhere"
+    os.close(keeper._lock)
+    assert holder(server_folder) is None
 
 
 def test_a_release_that_cannot_be_written_is_no_error_so_that_the_server_is_still_stopped(tmp_path):

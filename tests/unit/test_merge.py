@@ -15,10 +15,10 @@ SERVER = {"url": "http://node:8000", "generation": 1, "vllm": "1.2"}
 REASONS = ["timeout", "missing_image", "empty_output"]
 
 
-def answered(name, text="A cat.", finish_reason="stop"):
+def answered(name, text="A cat.", finish_reason="stop", files=("d1",)):
     tokens = {"prompt_tokens": 10, "completion_tokens": 5}
     answer = {"text": text, "finish_reason": finish_reason, **tokens, "server": SERVER}
-    return {"id": name, "answer": answer}
+    return {"id": name, "answer": answer, "files": list(files)}
 
 
 def failed(name, reason="timeout"):
@@ -99,12 +99,12 @@ def captions(outputs, styles):
 def answers(outputs, asked, tmp_path):
     """Merge chunks by the rows of the question file, sorted as the driver writes them."""
 
-    def merge(rows, *chunks):
+    def merge(rows, *chunks, **options):
         path = tmp_path / "rows.jsonl"
         path.write_text("".join(map(json_line, sorted(rows, key=itemgetter("id")))))
         kinds = ("results", "metrics", "failures", "provenance", "flips")
         graded = str(tmp_path / "graded.jsonl")
-        merge_qa(chunks, str(path), asked, "questions.parquet", "images", *map(outputs.path, kinds), graded)
+        merge_qa(chunks, str(path), asked, "questions.parquet", "images", *map(outputs.path, kinds), graded, **options)
         return outputs
 
     return merge
@@ -231,6 +231,30 @@ def test_the_data_sets_fingerprint_depends_on_the_items_alone(chunk, captions, s
     other_chunks = (chunk(styles, [failed("b.png")]), chunk(styles, [answered("a.png", "else")]))
     assert captions(*other_chunks).provenance["dataset_fingerprint"] == first
     assert captions(chunk(styles, [answered("a.png")])).provenance["dataset_fingerprint"] != first
+
+
+def test_the_fingerprint_of_contents_depends_on_the_answered_files_alone(chunk, captions, styles):
+    def fingerprint(*lines):
+        return captions(chunk(styles, lines)).provenance["content_fingerprint"]
+
+    first = fingerprint(answered("a.png", "one"), answered("b.png", files=["d2", "d3"]), failed("c.png"))
+    assert fingerprint(answered("a.png", "two"), answered("b.png", files=["d2", "d3"])) == first
+    others = (
+        fingerprint(answered("a.png"), answered("b.png", files=["d2", "d4"])),
+        fingerprint(answered("a.png"), answered("b.png", files=["d2"])),
+        fingerprint(answered("a.png"), answered("c.png", files=["d2", "d3"])),
+        fingerprint(answered("a.png")),
+    )
+    assert first not in others
+
+
+def test_provenance_of_answers_tells_one_question_file_from_another(chunk, answers, asked):
+    def fingerprint(**changes):
+        made = answers([row("q1", **changes)], chunk(asked, [answered("q1", "A")])).provenance["question_file"]
+        assert made["path"] == "questions.parquet"
+        return made["fingerprint"]
+
+    assert fingerprint() == fingerprint() != fingerprint(category="other")
 
 
 def test_a_record_has_every_promised_key(chunk, answers, asked):
@@ -458,3 +482,11 @@ def test_a_failed_gate_names_the_counts_and_the_file(gate, outputs):
     assert "3 of 10 items failed (1 missing_image, 2 timeout)" in str(error.value)
     assert outputs.path("failures") in str(error.value)
     assert outputs.failures.keys() == {"f0", "f1", "f2"}
+
+
+@pytest.mark.parametrize(("tolerance", "correct"), [(0, 0), (0.05, 1)])
+def test_the_relative_tolerance_reaches_the_grading_and_is_told(chunk, answers, asked, tolerance, correct):
+    lines = [answered("q1", "The answer is 103.")]
+    made = answers([row("q1", "100", question="How many?")], chunk(asked, lines), relative_tolerance=tolerance)
+    assert made.metrics["correct_answers"] == correct
+    assert made.metrics["relative_tolerance"] == tolerance

@@ -4,6 +4,7 @@ import pytest
 from captionqa.metrics import Tally, wilson_interval
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 RECORD = {
     "is_correct": True,
@@ -34,6 +35,13 @@ def record(**changes):
 )
 def test_wilson_intervals_are_the_published_ones(correct, total, low, high):
     assert wilson_interval(correct, total) == pytest.approx([low, high], abs=5e-5)
+
+
+@given(st.integers(1, 10**6), st.data())
+def test_wilson_intervals_are_those_of_scipy(total, data):
+    correct = data.draw(st.integers(0, total))
+    expected = binomtest(correct, total).proportion_ci(0.95, method="wilson")
+    assert wilson_interval(correct, total) == pytest.approx([expected.low, expected.high], rel=1e-9, abs=1e-12)
 
 
 def test_nothing_counted_has_no_interval():
@@ -90,6 +98,38 @@ def test_categories_and_sources_have_their_own_counts(metrics):
     assert set(metrics["category_metrics"]) == {"colours", "shapes"}
     assert metrics["source_metrics"]["photos"]["total"] == 2
     assert metrics["source_metrics"]["photos"]["failed"] == 1
+
+
+def test_metrics_have_the_promised_keys(metrics):
+    assert set(metrics) == {
+        "total_questions",
+        "correct_answers",
+        "overall_accuracy",
+        "overall_accuracy_interval_95",
+        "answered_questions",
+        "accuracy_over_answered",
+        "accuracy_over_answered_interval_95",
+        "unparsed_answers",
+        "truncated_answers",
+        "refused_answers",
+        "failed_questions",
+        "failures_by_reason",
+        "graded_by",
+        "category_metrics",
+        "source_metrics",
+    }
+    group = {"total", "correct", "accuracy", "accuracy_interval_95", "unparsed", "truncated", "refused", "failed"}
+    for groups in (metrics["category_metrics"], metrics["source_metrics"]):
+        assert all(set(counts) == group for counts in groups.values())
+
+
+def test_every_group_has_its_own_accuracy_and_interval(metrics):
+    for groups in (metrics["category_metrics"], metrics["source_metrics"]):
+        for counts in groups.values():
+            assert counts["accuracy"] == counts["correct"] / counts["total"]
+            assert counts["accuracy_interval_95"] == wilson_interval(counts["correct"], counts["total"])
+    drawn = metrics["source_metrics"]["drawn"]
+    assert (drawn["total"], drawn["correct"], drawn["unparsed"], drawn["failed"]) == (4, 1, 1, 1)
 
 
 @given(

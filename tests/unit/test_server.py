@@ -16,7 +16,7 @@ from captionqa.errors import ConfigError, RunStoppedError, ServerStartError
 from captionqa.files import write_json
 from captionqa.launch import LocalLauncher, wait_until_gone
 from captionqa.layout import Layout
-from captionqa.lease import LeaseKeeper
+from captionqa.lease import LeaseKeeper, process_start
 from captionqa.server import Server, check_model_path, drop_stale_live_markers
 
 pytestmark = pytest.mark.slow
@@ -263,8 +263,7 @@ def test_live_markers_are_dropped_only_when_no_driver_lives(run, held):
 def test_only_endpoints_that_say_so_are_dead(make_run, tmp_path):
     run = make_run(tmp_path)
     server = run.server()
-    me = psutil.Process()
-    write_json(run.folder / "handles.json", [{"pid": me.pid, "process_started": me.create_time() - 1000}])
+    write_json(run.folder / "handles.json", [{"pid": os.getpid(), "process_started": process_start(os.getpid()) - 9}])
     live = Path(run.layout.live("captions"))
     assert server.look_after() is None  # start_server has not finished
     live.parent.mkdir()
@@ -280,7 +279,7 @@ def test_only_endpoints_that_say_so_are_dead(make_run, tmp_path):
 def test_a_handle_stops_the_process_it_was_made_for_and_no_other(start_python):
     process = start_python("import time; time.sleep(600)")
     launcher = LocalLauncher()
-    handle = {"pid": process.pid, "process_started": psutil.Process(process.pid).create_time()}
+    handle = {"pid": process.pid, "process_started": process_start(process.pid)}
     recycled = handle | {"process_started": handle["process_started"] - 1000}
     assert [status.alive for status in launcher.look([handle, recycled])] == [True, False]
     launcher.stop([recycled])

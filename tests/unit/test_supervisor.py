@@ -2,22 +2,25 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import socket
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
 import pytest
 import requests
-from captionqa import endpoint, supervisor
-from captionqa.child import exit_text, free_port, listen_address, start_child, stop_group, url_host
+from captionqa import endpoint, request
+from captionqa.child import exit_text, start_child, stop_group
 from captionqa.endpoint import State
 from captionqa.errors import ServerError
 from captionqa.files import read_json, write_json
 from captionqa.lease import LeaseKeeper
-from captionqa.probe import Patience
+from captionqa.probe import Load, Patience, TokenWatch
 
 KEY = "the-run's-key"
 SICK_SERVER = Path(__file__).with_name("sick_server.py")
@@ -38,6 +41,33 @@ tries.write_text(tries.read_text() + "x" if tries.exists() else "x")
 if len(tries.read_text()) <= 2:
     sys.exit("OSError: [Errno 98] Address already in use")
 os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
+ONCE = """
+import os, pathlib, sys
+tries = pathlib.Path(os.environ["TRIES"])
+tries.write_text(tries.read_text() + "x" if tries.exists() else "x")
+if len(tries.read_text()) > 1:
+    sys.exit(7)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+#: A server of somebody else that answers anything, with or without a key.
+STRANGER = """
+import json, sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        print(json.dumps([self.path, self.headers.get("Authorization")]), flush=True)
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"data": [{"id": "tiny"}], "choices": []}')
+    do_POST = do_GET
+    def log_message(self, *args):
+        pass
+server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler)
+print("stolen", flush=True)
+server.serve_forever()
 """
 
 
@@ -64,6 +94,12 @@ class Supervised:
         (child,) = psutil.Process(self.process.pid).children()
         return child
 
+    def port(self):
+        """The port of the last server that was started, healthy or not; None before the first."""
+        said = self.log.read_text() if self.log.exists() else ""
+        ports = re.findall(r"starting generation .* --port (\d+)", said)
+        return int(ports[-1]) if ports else None
+
     def ail(self, **ailments):
         write_json(self._ailments, ailments)
 
@@ -72,8 +108,8 @@ class Supervised:
 def supervise(tmp_path, server_folder, make_config, start_python):
     """Start a supervisor of the sick server; `server` settings may be changed."""
 
-    def start(ailments=None, environment=None, lease_timeout_s=60, **changes):
-        log, sick = tmp_path / "logs" / "server.log", tmp_path / "ailments.json"
+    def start(ailments=None, environment=None, lease_timeout_s=60, log=None, **changes):
+        log, sick = log or tmp_path / "logs" / "server.log", tmp_path / "ailments.json"
         known = {
             "command": [sys.executable, str(SICK_SERVER)],
             "health_interval_s": 0.05,
@@ -84,8 +120,9 @@ def supervise(tmp_path, server_folder, make_config, start_python):
         }
         settings = make_config({"models": {"tiny": {"server": known | changes}}})["models"]["tiny"]["server"]
         settings["lease_timeout_s"] = lease_timeout_s
-        request = {
+        wanted = {
             "request_id": "request",
+            "key_digest": request.key_digest(KEY),
             "settings": "settings",
             "server": settings | {"host": "127.0.0.1", "tensor_parallel_size": 1},
             "slurm": False,
@@ -93,9 +130,8 @@ def supervise(tmp_path, server_folder, make_config, start_python):
             "served_name": "tiny",
             "logs": [str(log)],
         }
-        log.parent.mkdir()
         write_json(sick, ailments or {})
-        write_json(server_folder / supervisor.REQUEST_FILE, request)
+        write_json(server_folder / request.FILE_NAME, wanted)
         endpoint.write_key(server_folder, KEY)
         process = start_python(SUPERVISE, server_folder, 0, "request", **(environment or {}))
         return Supervised(process, server_folder, log, sick)
@@ -121,7 +157,7 @@ def test_a_healthy_server_is_published_and_taken_down_when_told_to_stop(ready, g
     entry, server = supervised.endpoint, supervised.server()
     assert (entry.model, entry.request_id, entry.settings) == ("tiny", "request", "settings")
     assert (entry.pid, entry.job, entry.host) == (supervised.process.pid, None, socket.gethostname())
-    assert entry.versions == {"vllm": "stand-in"}
+    assert entry.versions["vllm"] == "stand-in"
     assert requests.get(f"{entry.url}/v1/models", timeout=20).status_code == 401
     with_key = requests.get(f"{entry.url}/v1/models", headers={"Authorization": f"Bearer {KEY}"}, timeout=20)
     assert with_key.json()["data"][0]["id"] == "tiny"
@@ -147,6 +183,44 @@ def test_a_crashed_server_is_restarted_a_bounded_number_of_times(ready, eventual
     dead = supervised.endpoint
     assert dead.state is State.DEAD
     assert "signal SIGKILL; it was restarted 1 times before" in dead.reason
+    (restart,) = dead.restarts
+    assert (restart["number"], restart["generation"]) == (1, 1)
+    assert restart["reason"] == "its process ended with signal SIGKILL"
+    assert abs(datetime.now(UTC) - datetime.fromisoformat(restart["time"])) < timedelta(minutes=10)
+
+
+def test_a_server_that_works_between_its_crashes_goes_on(ready, eventually):
+    supervised = ready({"running": 1, "tokens": "advancing"}, max_restarts=1, restart_forgiven_s=0.2)
+    for generation in (1, 2, 3):
+        eventually(lambda generation=generation: supervised.state(State.READY, generation), "a server")
+        time.sleep(0.6)
+        supervised.server().kill()
+    eventually(lambda: supervised.state(State.READY, generation=4), "a fourth generation")
+    assert [restart["number"] for restart in supervised.endpoint.restarts] == [1, 2, 3]
+
+
+def test_a_server_that_is_idle_between_its_crashes_is_not_forgiven(ready, eventually):
+    supervised = ready({"running": 0}, max_restarts=1, restart_forgiven_s=0.2)
+    time.sleep(0.6)
+    supervised.server().kill()
+    eventually(lambda: supervised.state(State.READY, generation=2), "a second generation")
+    time.sleep(0.6)
+    supervised.server().kill()
+    assert supervised.process.wait() == 0
+    assert "it was restarted 1 times before" in supervised.endpoint.reason
+
+
+def test_a_crash_that_comes_again_while_loading_ends_the_server_when_its_restarts_are_spent(ready, tmp_path):
+    supervised = ready(
+        command=[sys.executable, "-c", ONCE, str(SICK_SERVER)],
+        environment={"TRIES": str(tmp_path / "tries")},
+        max_restarts=3,
+    )
+    supervised.server().kill()
+    assert supervised.process.wait() == 0
+    assert "exit code 7; it was restarted 3 times before" in supervised.endpoint.reason
+    assert [restart["generation"] for restart in supervised.endpoint.restarts] == [1, 2, 2]
+    assert (tmp_path / "tries").read_text() == "xxxx"
 
 
 def test_a_server_that_does_not_start_is_dead_at_once(supervise):
@@ -175,6 +249,94 @@ def test_another_port_is_tried_when_one_was_taken_meanwhile(ready, tmp_path):
     assert supervised.log.read_text().count("starting generation 1") == 3
 
 
+def test_a_port_that_is_stolen_while_the_server_loads_costs_another_try_and_the_thief_learns_no_key(
+    supervise, eventually, start_python
+):
+    supervised = supervise(environment={"STAND_IN_LOADING_S": "2"}, max_restarts=0)
+    port = eventually(supervised.port, "a chosen port")
+    thief = start_python(STRANGER, port)
+    assert thief.stdout.readline() == "stolen\n"
+    entry = eventually(lambda: supervised.state(State.READY), "a healthy server")
+    assert entry.url != f"http://127.0.0.1:{port}"
+    assert supervised.port() != port
+    thief.kill()
+    seen = [json.loads(line) for line in thief.stdout]
+    assert all(path.startswith("/captionqa/proof?") and key is None for path, key in seen), seen
+
+
+def test_where_no_server_can_prove_that_it_is_ours_the_start_ends_after_a_few_ports(supervise):
+    supervised = supervise({"foreign": True}, max_restarts=5)
+    assert supervised.process.wait() == 0
+    assert supervised.endpoint.state is State.DEAD
+    assert re.search(r"is not the server that was started there .*; 3 ports were tried", supervised.endpoint.reason)
+
+
+def test_a_server_whose_port_another_answers_on_is_replaced_and_no_request_is_blamed(ready, eventually):
+    supervised = ready(max_restarts=1)
+    supervised.ail(foreign=True)
+    eventually(lambda: supervised.state(State.REPLACING, generation=2), "a replacement")
+    supervised.ail()
+    assert eventually(lambda: supervised.state(State.READY, generation=2), "a second generation").crashes == 0
+
+
+def test_two_servers_that_start_together_and_want_the_same_port_both_become_healthy(
+    supervise, eventually, tmp_path, start_python, server_folder
+):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        wanted = free.getsockname()[1]
+    first = supervise(port=wanted, environment={"STAND_IN_LOADING_S": "1"})
+    eventually(first.port, "a chosen port")
+    other = tmp_path / "other"
+    shutil.copytree(server_folder, other)
+    log = tmp_path / "other.log"
+    asked = read_json(other / request.FILE_NAME)
+    write_json(other / request.FILE_NAME, asked | {"logs": [str(log)]})
+    second = Supervised(start_python(SUPERVISE, other, 0, "request", STAND_IN_LOADING_S="1"), other, log, None)
+    for supervised in (first, second):
+        eventually(lambda supervised=supervised: supervised.state(State.READY), "a healthy server")
+        assert supervised.log.read_text().count("starting generation") == 1
+    assert first.endpoint.url == f"http://127.0.0.1:{wanted}"
+    assert second.endpoint.url != first.endpoint.url
+    for supervised in (first, second):
+        supervised.process.terminate()
+        supervised.process.wait()
+
+
+def test_a_server_of_another_model_ends_the_start_at_once(supervise):
+    supervised = supervise(extra_args=["--served-model-name", "another"])
+    assert supervised.process.wait() == 0
+    assert supervised.endpoint.state is State.DEAD
+    assert "serves 'another', not 'tiny'; set served_model_name to match" in supervised.endpoint.reason
+
+
+def test_a_full_disk_under_the_log_does_not_end_a_healthy_server(ready):
+    supervised = ready(log=Path("/dev/full"))
+    time.sleep(0.3)
+    assert supervised.process.poll() is None
+    assert supervised.state(State.READY)
+
+
+def test_an_endpoint_that_cannot_be_published_yet_is_published_later(supervise, server_folder, eventually):
+    endpoint.path(server_folder, 0).mkdir()
+    supervised = supervise()
+    eventually(lambda: supervised.log.exists() and "healthy at" in supervised.log.read_text(), "a healthy server")
+    assert supervised.process.poll() is None
+    endpoint.path(server_folder, 0).rmdir()
+    eventually(lambda: supervised.state(State.READY), "a published server")
+
+
+def test_a_request_that_is_out_of_sight_for_a_while_does_not_end_the_server(ready, server_folder):
+    supervised = ready()
+    asked = read_json(server_folder / request.FILE_NAME)
+    (server_folder / request.FILE_NAME).unlink()
+    time.sleep(0.3)
+    write_json(server_folder / request.FILE_NAME, asked)
+    time.sleep(0.3)
+    assert supervised.process.poll() is None
+    assert supervised.state(State.READY)
+
+
 def test_a_server_that_never_gets_healthy_is_dead_after_the_start_timeout(supervise):
     supervised = supervise({"health_fails": True}, start_timeout_s=1)
     assert supervised.process.wait() == 0
@@ -199,9 +361,9 @@ def test_a_server_is_replaced_only_when_requests_run_without_a_token(ready, even
     supervised.ail(running=3, tokens="advancing")
     time.sleep(0.5)
     assert supervised.state(State.READY, generation=1)
-    supervised.ail(running=3)
+    supervised.ail(running=1, waiting=2)
     replaced = eventually(lambda: supervised.state(State.REPLACING, generation=2), "a replacement")
-    assert "3 requests ran for 0 s without a token" in replaced.reason
+    assert "3 requests were there for 0 s without a token" in replaced.reason
 
 
 def test_a_server_told_to_stop_while_its_first_answer_hangs_stops(supervise, tmp_path, eventually):
@@ -258,45 +420,11 @@ def test_kill_9_of_the_supervisor_leaves_no_server(ready, eventually, gone):
     eventually(lambda: gone(server), "the server's end")
 
 
-def test_a_free_port_is_the_wanted_one_if_it_can_be_had():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        wanted = taken.getsockname()[1]
-        taken.listen()
-        assert free_port("127.0.0.1", wanted) != wanted
-    assert free_port("127.0.0.1", wanted) == wanted
-    with socket.socket() as bound:  # as vLLM does while it loads: bound, shared and not yet listening
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(("127.0.0.1", wanted))
-        assert free_port("127.0.0.1", wanted) != wanted
-    assert free_port("127.0.0.1", 0) > 0
-
-
-def test_an_address_that_is_not_this_machines_is_an_error():
-    with pytest.raises(ServerError, match=r"no port can be bound on '192\.0\.2\.1'; set server\.host"):
-        free_port("192.0.2.1", 0)
-
-
-@pytest.mark.parametrize(("host", "name"), [("127.0.0.1", "127.0.0.1"), ("node1", "node1"), ("::1", "[::1]")])
-def test_a_server_is_reached_under_the_name_it_is_bound_to(host, name):
-    assert url_host(host) == name
-
-
-@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
-def test_a_server_bound_to_all_addresses_is_reached_by_the_machines_name(host):
-    assert url_host(host) == socket.gethostname()
-
-
-def test_a_network_interface_stands_for_its_address():
-    assert listen_address("lo") == "127.0.0.1"
-    assert listen_address("node1") == "node1"
-
-
 def test_a_server_ends_when_another_is_asked_for(ready, server_folder, eventually, gone):
     supervised = ready()
-    request = read_json(server_folder / supervisor.REQUEST_FILE)
+    wanted = read_json(server_folder / request.FILE_NAME)
     server = supervised.server()
-    write_json(server_folder / supervisor.REQUEST_FILE, request | {"request_id": "another"})
+    write_json(server_folder / request.FILE_NAME, wanted | {"request_id": "another"})
     eventually(lambda: supervised.process.poll() is not None, "the supervisor to end")
     assert gone(server)
     assert supervised.endpoint.state is State.READY  # the file belongs to the other server now
@@ -320,7 +448,17 @@ def test_patience_is_lost_only_without_a_break():
     assert patience.lost()
 
 
-def test_a_group_that_ignores_the_request_to_end_is_killed_as_a_whole(tmp_path, eventually, gone):
+def test_tokens_must_advance_while_requests_run_or_wait():
+    watch = TokenWatch(limit_s=0)
+    assert watch.advance(None)
+    assert not watch.advance(Load(requests=1, tokens=5))
+    assert watch.advance(Load(requests=1, tokens=6))
+    assert not watch.advance(Load(requests=0, tokens=6))
+    with pytest.raises(ServerError, match="2 requests were there for 0 s without a token"):
+        watch.advance(Load(requests=2, tokens=6))
+
+
+def test_a_group_that_ignores_the_request_to_end_is_killed_as_a_whole(eventually, gone):
     code = (
         "import os, signal, sys, time\n"
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
@@ -329,26 +467,18 @@ def test_a_group_that_ignores_the_request_to_end_is_killed_as_a_whole(tmp_path, 
         "    print(json.dumps([os.getpid(), member]), flush=True)\n"
         "time.sleep(600)\n"
     )
-    log = tmp_path / "group.log"
-    child = start_child([sys.executable, "-c", f"import json\n{code}"], dict(os.environ), log)
-    pids = eventually(lambda: log.exists() and log.read_text())
+    child = start_child([sys.executable, "-c", f"import json\n{code}"], dict(os.environ))
+    pids = json.loads(child.stdout.readline())
     stop_group(child, polite_s=0.3)
     assert child.returncode == -signal.SIGKILL
-    for pid in json.loads(pids):
+    for pid in pids:
         eventually(lambda pid=pid: not psutil.pid_exists(pid) or gone(psutil.Process(pid)), "its end")
 
 
-def test_a_group_that_is_gone_already_is_no_error(tmp_path):
-    child = start_child([sys.executable, "-c", ""], dict(os.environ), tmp_path / "log")
+def test_a_group_that_is_gone_already_is_no_error():
+    child = start_child([sys.executable, "-c", ""], dict(os.environ))
     child.wait()
     stop_group(child)
-
-
-def test_a_childs_words_go_to_the_end_of_its_log(tmp_path):
-    log = tmp_path / "logs" / "server.log"
-    for word in ("first", "second"):
-        assert start_child([sys.executable, "-c", f"print('{word}')"], dict(os.environ), log).wait() == 0
-    assert log.read_text() == "first\nsecond\n"
 
 
 def test_the_command_says_what_it_needs(start_python):

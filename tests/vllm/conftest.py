@@ -14,12 +14,17 @@ from projects import DEMO_MODEL, ROOT, Project
 
 
 @pytest.fixture(scope="session")
-def live_server(demo_config, tmp_path_factory):
+def live_folder(tmp_path_factory):
+    """The output folder of the shared vLLM."""
+    return tmp_path_factory.mktemp("live")
+
+
+@pytest.fixture(scope="session")
+def live_server(demo_config, live_folder):
     """A vLLM that serves the demo model under our supervisor: (url, key)."""
     schema = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
-    folder = tmp_path_factory.mktemp("live")
-    config = check({**demo_config, "output_dir": str(folder)}, schema)
-    layout = Layout(str(folder), DEMO_MODEL)
+    config = check({**demo_config, "output_dir": str(live_folder)}, schema)
+    layout = Layout(str(live_folder), DEMO_MODEL)
     lease, server = LeaseKeeper(layout.server), Server(config, DEMO_MODEL, layout)
     lease.start()
     try:

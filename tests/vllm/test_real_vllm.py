@@ -1,9 +1,19 @@
 """The whole thing with a real vLLM: right answers, every photograph, and nothing without the key."""
 
+import base64
+import http.client
+import json
+import re
+import stat
+from contextlib import suppress
+from urllib.parse import urlsplit
+
 import pandas as pd
+import psutil
 import pytest
 import requests
-from projects import ROOT
+from PIL import Image
+from projects import DEMO_MODEL, ROOT
 
 pytestmark = pytest.mark.vllm
 
@@ -40,6 +50,32 @@ GENERATING_ROUTES = {
     "/inference/v1/generate": {"token_ids": [1], "sampling_params": {"max_tokens": 1}},
     "/tokenize": {"prompt": "Hello"},
 }
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
+#: Other ways to write a route that generates, of which some servers and proxies make the route itself or an open one.
+SPELLINGS = (
+    "//invocations",
+    "/INVOCATIONS",
+    "/invocations/",
+    "/%69nvocations",
+    "/invocations%00",
+    "/invocations;/health",
+    "/invocations?/health",
+    "/v1/../invocations",
+    "/health/../invocations",
+    "/health/%2e%2e/invocations",
+    "/health%2f..%2finvocations",
+    "/health/..%2finvocations",
+    "/health;/../invocations",
+    "/ping/../invocations",
+    "/captionqa/proof/../../invocations",
+    "/./invocations",
+    "\\\\invocations",
+    "http://127.0.0.1/invocations",
+    "http://health/invocations",
+    "/v1//chat/completions",
+    "/v1/./chat/completions",
+    "/V1/chat/completions",
+)
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +116,13 @@ def test_the_demo_answers_are_right_and_add_up(demo):
     assert {record["num_images"] for record in results.values()} == {1, 2}
 
 
+def test_the_demo_tells_the_versions_that_made_it(demo):
+    (server,) = demo.captions("simple", "_provenance")["servers"]
+    assert server["versions"]["vllm"][0].isdigit()
+    assert server["versions"]["model_revision"].startswith("local-")
+    assert "--max-model-len" in server["argv"]
+
+
 def test_the_demo_shows_its_summary_and_leaves_no_process(demo):
     assert "60 captions SIMPLE" in demo.printed
     assert "accuracy" in demo.printed
@@ -95,6 +138,8 @@ def test_every_photograph_comes_through(photographs):
     assert len(images) >= 20
     assert failures == {}
     assert set(captions) == images
+    (server,) = photographs.captions("simple", "_provenance")["servers"]
+    assert server["versions"]["model_root"] == photographs.config["models"][DEMO_MODEL]["path"]
 
 
 def test_a_fallback_gets_a_letter_for_every_answer_that_has_none(photographs, demo_config):
@@ -119,14 +164,98 @@ def test_a_fallback_gets_a_letter_for_every_answer_that_has_none(photographs, de
     assert photographs.qa("metrics")["fallback"]["answered"] == len(unparsed)
 
 
-def test_every_generating_route_refuses_without_the_key(live_server):
+def status(url, method, target, headers=(), body=b"{}"):
+    """The status that a raw request gets; the target is sent as it is, which other clients tidy up."""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+    try:
+        connection.putrequest(method, target)
+        for name, value in {
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            **dict(headers),
+        }.items():
+            connection.putheader(name, value)
+        connection.endheaders(body)
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+@pytest.fixture(scope="module")
+def routes(live_server):
+    """Every path that the server says it has, and every one that its source names, in use or not."""
+    url, key = live_server
+    schema = requests.get(f"{url}/openapi.json", headers={"Authorization": f"Bearer {key}"}, timeout=60).json()
+    (vllm,) = (ROOT / ".venv-vllm").glob("lib/python*/site-packages/vllm")
+    decorated = re.compile(r"@(?:router|app|\w*_router)\.(?:\w+)\(\s*\"(/[^\"]*)\"")
+    named = {path for file in vllm.glob("entrypoints/**/*.py") for path in decorated.findall(file.read_text())}
+    hidden = {"/", "/metrics", "/docs", "/redoc", "/openapi.json", "/static/x", "/no/such/route"}
+    assert len(schema["paths"]) > 15
+    assert len(named) > 30
+    assert set(GENERATING_ROUTES) <= set(schema["paths"]) | named
+    return sorted(re.sub(r"\{.*?\}", "x", path) for path in {*schema["paths"], *named, *hidden})
+
+
+def test_every_route_refuses_without_the_key_by_any_method(live_server, routes):
     url, _ = live_server
+    open_routes = {(method, path) for path in routes for method in METHODS if status(url, method, path) != 401}
+    assert open_routes == {("GET", "/health"), ("GET", "/ping")}
+
+
+def test_generating_routes_refuse_another_key(live_server):
+    url, key = live_server
     for route, body in GENERATING_ROUTES.items():
-        assert requests.post(url + route, json=body, timeout=60).status_code == 401, route
-        wrong = {"Authorization": "Bearer guessed"}
-        assert requests.post(url + route, json=body, headers=wrong, timeout=60).status_code == 401, route
-    assert requests.get(f"{url}/metrics", timeout=60).status_code == 401
-    assert requests.get(f"{url}/health", timeout=60).status_code == 200
+        for given in ("Bearer guessed", f"Bearer {key[:-1]}", f"Basic {key}", key, "Bearer ", ""):
+            answer = requests.post(url + route, json=body, headers={"Authorization": given}, timeout=60)
+            assert answer.status_code == 401, (route, given)
+
+
+@pytest.mark.parametrize("method", ["POST", "post", "GET", "get", "HEAD", "OPTIONS"])
+def test_no_spelling_of_a_path_gets_around_the_key(live_server, method):
+    url, _ = live_server
+    body = json.dumps(GENERATING_ROUTES["/invocations"]).encode()
+    for target in SPELLINGS:
+        override = {"X-HTTP-Method-Override": "GET", "X-Original-URL": "/health", "X-Forwarded-Prefix": "/health"}
+        assert status(url, method, target, override, body) in (400, 401), target
+
+
+@pytest.mark.parametrize("path", ["/v1/realtime", "/health", "/"])
+def test_no_websocket_opens_without_the_key(live_server, path):
+    url, _ = live_server
+    handshake = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": base64.b64encode(bytes(16)).decode(),
+    }
+    assert status(url, "GET", path, handshake, b"") in (401, 403)
+
+
+def test_the_key_is_in_the_servers_environment_and_in_no_argument_and_no_log(live_server, live_folder):
+    _, key = live_server
+    holders, arguments = [], []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            arguments += process.cmdline()
+            if process.environ().get("VLLM_API_KEY") == key:
+                holders.append(process)
+    assert len(holders) >= 2  # the API's process and the engine's
+    assert not [word for word in arguments if key in word]
+    logs = [path for path in live_folder.rglob("*.log") if path.stat().st_size]
+    assert logs
+    assert not [path for path in logs if key.encode() in path.read_bytes()]
+
+
+def test_a_local_server_listens_on_this_machine_alone(live_server, live_folder):
+    url, key = live_server
+    listening = set()
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get("VLLM_API_KEY") == key:
+                found = process.net_connections("inet")
+                listening |= {connection.laddr for connection in found if connection.status == psutil.CONN_LISTEN}
+    assert urlsplit(url).netloc in {f"{address.ip}:{address.port}" for address in listening}
+    assert {address.ip for address in listening} <= {"127.0.0.1", "::1"}
 
 
 def test_with_the_key_the_server_generates(live_server):
@@ -140,3 +269,35 @@ def test_with_the_key_the_server_generates(live_server):
         response = requests.post(url + route, json=body, headers=headers, timeout=120)
         assert response.status_code == 200, route
         assert response.json()["usage"]["completion_tokens"] == 1
+
+
+def test_the_key_is_in_its_file_alone_and_in_no_argv(live_server, live_folder):
+    _, key = live_server
+    files = [path for path in live_folder.rglob("*") if path.is_file()]
+    assert any(path.name == "server-0.log" for path in files)
+    (held,) = [path for path in files if key.encode() in path.read_bytes()]
+    assert (held.name, stat.S_IMODE(held.stat().st_mode)) == ("api_key", 0o600)
+    vllm = [process for process in psutil.process_iter(["cmdline"]) if DEMO_MODEL in str(process.info["cmdline"])]
+    assert vllm
+    assert not any(key in str(process.info["cmdline"]) for process in psutil.process_iter(["cmdline"]))
+
+
+def test_odd_pictures_and_too_many_of_them_are_answered_or_named(photographs):
+    folder = photographs.folder / "odd"
+    folder.mkdir()
+    for name, size in {"pixel.png": (1, 1), "strip.jpg": (30_000, 10), "pole.png": (10, 30_000)}.items():
+        Image.new("RGB", size, (200, 30, 30)).save(folder / name)
+    rows = {"q1": ["pixel.png"] * 100, "q2": ["pixel.png", "pixel.png"]}
+    frame = pd.DataFrame({"qid": rows.keys(), "question": "What is it?", "answer": "A", "image": rows.values()})
+    frame.to_parquet(photographs.folder / "questions.parquet")
+    photographs.config["captions"]["dataset_path"] = "odd"
+    photographs.config["qa"] = {"question_path": "questions.parquet", "dataset_path": "odd"}
+    photographs.config["client"] = {"max_failed_fraction": 1}
+    photographs.run()
+    assert set(photographs.captions("simple")) == {"pixel.png"}
+    refused = photographs.captions("simple", "_failures") | photographs.qa("failures")
+    assert {item: failure["reason"] for item, failure in refused.items()} == dict.fromkeys(
+        ("strip.jpg", "pole.png", "q1"), "request_rejected"
+    )
+    assert "At most 8 image(s)" in refused["q1"]["detail"]
+    assert set(photographs.qa("results")) == {"q2"}

@@ -55,6 +55,55 @@ def test_a_stopped_driver_leaves_no_process_and_the_next_run_asks_only_for_the_r
     assert not project.processes()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_driver_stopped_while_the_server_loads_leaves_no_process_and_the_next_run_starts_anew(project, number):
+    environment = project.config["models"][MODEL]["server"]["env"]
+    environment["STAND_IN_LOADING_S"] = "600"
+    driver = project.start()
+    log = project.out / "logs" / MODEL / "server-0.log"
+    project.wait_for(lambda: log.exists() and "starting generation 1" in log.read_text())
+    if number == signal.SIGINT:
+        os.killpg(driver.pid, number)
+    else:
+        driver.send_signal(number)
+    assert driver.wait(60) != 0
+    project.wait_for(lambda: not project.processes())
+    del environment["STAND_IN_LOADING_S"]
+    project.run()
+    assert len(project.requests()) == 26
+    assert project.asked_once()
+    assert not project.processes()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_driver_stopped_while_merging_leaves_no_process_and_the_next_run_merges_without_a_server(completed, number):
+    """The merge is held half way by a pipe in the place of its last chunk: it reads on when something comes."""
+    merged = completed.out / "captions" / MODEL / f"{MODEL}_simple.json"
+    expected = merged.read_bytes()
+    merged.unlink()
+    chunk = completed.chunks("simple")[-1]
+    kept = chunk.with_suffix(".kept")
+    chunk.rename(kept)
+    os.mkfifo(chunk)
+    os.utime(chunk, ns=(kept.stat().st_mtime_ns,) * 2)
+    completed.forget_requests()
+    driver = completed.start()
+    completed.wait_for(lambda: any("merge_captions" in " ".join(job.cmdline()) for job in completed.processes()))
+    if number == signal.SIGINT:
+        os.killpg(driver.pid, number)
+    else:
+        driver.send_signal(number)
+    assert driver.wait(60) != 0
+    assert not merged.exists()
+    kept.replace(chunk)
+    if number == signal.SIGKILL:
+        assert completed.processes()  # the merge goes on alone, and may not write once the next run is there
+    completed.run()
+    completed.wait_for(lambda: not completed.processes())
+    assert merged.read_bytes() == expected
+    assert completed.requests() == []
+
+
 def test_a_run_right_after_a_killed_driver_takes_its_server_over(project):
     project.config["models"][MODEL]["server"]["lease_timeout_s"] = 60
     project.faults(delay_s=0.7)
@@ -83,10 +132,15 @@ def test_a_second_driver_on_the_same_output_is_refused(project):
 
 def test_a_server_that_crashes_is_replaced_and_no_item_fails(project):
     project.faults(fault="die", once=True, only="<image>Write a very short caption for the given image.")
-    project.run()
+    text = project.run()
     assert len(project.captions("short")) == 10
     assert project.captions("short", "_failures") == {}
-    assert [server["generation"] for server in project.captions("short", "_provenance")["servers"]][-1] == 2
+    server = project.captions("short", "_provenance")["servers"][-1]
+    assert server["generation"] == 2
+    assert [restart["reason"] for restart in server["restarts"]] == ["its process ended with exit code 3"]
+    report = text.split("captionqa: done")[1]
+    assert "server 0 was started again once" in report
+    assert "server's log: out/logs/stand-in/server-0.log" in report
 
 
 def test_a_port_in_use_is_not_an_error(project):
@@ -120,10 +174,45 @@ def test_a_server_that_cannot_start_fails_at_once_with_the_end_of_its_log(projec
 
 def test_a_server_that_serves_another_model_is_not_trusted(project):
     project.config["models"][MODEL]["server"]["extra_args"] = ["--served-model-name", "another"]
-    project.config["models"][MODEL]["server"]["start_timeout_s"] = 4
     text = project.run(check=False)
     assert "serves 'another', not 'stand-in'" in text
     assert project.requests() == []
+
+
+@pytest.fixture
+def small_disk(project):
+    """A disk of its own for the output, that a test can fill."""
+    project.out.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "captionqa-test", str(project.out)]
+    done = subprocess.run(mount, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"a full disk needs a file system of its own, which only root may mount: {done.stderr.strip()}")
+    yield project.out
+    project.end()
+    subprocess.run(["umount", "--lazy", str(project.out)], check=True)
+
+
+def test_a_full_disk_ends_the_run_in_words_and_with_room_the_next_run_asks_only_for_the_rest(project, small_disk):
+    project.faults(delay_s=0.7)
+    driver = project.start()
+    project.wait_for(lambda: project.journaled() > 2)
+    filler = small_disk / "filler"
+    with pytest.raises(OSError, match="No space left"):
+        filler.write_bytes(bytes(8 * 2**20))
+    assert driver.wait(60) != 0
+    project.wait_for(lambda: not project.processes())
+    assert "chunk 0-of-2 failed: the disk is full: make room in out" in project.printed()
+    assert "captionqa: the disk is full: make room in out and run the same command again." in project.printed()
+    assert "Logging error" not in project.printed()
+    kept = project.journaled()
+    project.faults()
+    project.forget_requests()
+    filler.unlink()
+    project.run()
+    assert len(project.requests()) == 26 - kept
+    assert project.asked_once()
+    assert len(project.captions()) == len(project.captions("short")) == 10
+    assert not project.processes()
 
 
 @pytest.fixture

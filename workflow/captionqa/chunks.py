@@ -150,6 +150,15 @@ def plan_questions(question_path: Path, dataset: Path, chunks: int | str, layout
         return _write_plan("qa", lines, len(items), chunks, layout, state=state, **found)
 
 
+def plan_half(config: Mapping[str, Any], layout: Layout, half: str) -> Plan:
+    """The plan of a configured half, from its data as it is now; raises InputError as the two above do."""
+    section = config[half]
+    dataset = Path(section["dataset_path"])
+    if half == "captions":
+        return plan_captions(dataset, section["chunks"], layout)
+    return plan_questions(Path(section["question_path"]), dataset, section["chunks"], layout)
+
+
 def load_plan(layout: Layout, half: str) -> Plan:
     """The plan as the driver last wrote it; for jobs, which must not scan the data set again."""
     stored = read_json(_plan_path(layout, half))

@@ -16,6 +16,8 @@ SERVER_ENVIRONMENT = ".venv-vllm"
 CPU_MARKER = ".installed-cpu"
 API_SERVER = ["-m", "vllm.entrypoints.openai.api_server"]
 TAIL_BYTES, TAIL_LINES = 32_768, 25
+#: How the supervisor begins what it says to the log when it starts a server.
+GENERATION_START = "starting generation"
 _FETCH_FIRST = (
     "The model is not on this disk and its hub cannot be used from the server's node. Fetch it once where the internet "
     "is, with the same HF_HOME (and HF_TOKEN for a gated model): `hf download {model}`; or set the model's path to a "
@@ -128,7 +130,8 @@ def tail(log: Path) -> str:
 
 
 def port_was_taken(log_end: str) -> bool:
-    return bool(_PORT_TAKEN.search(log_end))
+    """Whether the last server in the log found its port in use."""
+    return bool(_PORT_TAKEN.search(log_end.rpartition(GENERATION_START)[2]))
 
 
 def advice(log_end: str, model: str) -> str:

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 
 from captionqa.options import Kind, Options
 
+Spans = list[tuple[int, int]]
 #: A text that repeats itself without an end is read no further back than this.
 LAST_CUES = 50
 _TAGGED = re.compile(r"<answer>", re.IGNORECASE)
 _IS = (
-    r"(?:\s?(?:[:=]|[-–—]{1,2}>?(?=\s)|→)|(?:'s|\s(?:is|was|(?:would|should|must|will|has\sto|appears\sto|seems\sto|"
+    r"(?:[\"']?\s?(?:[:=]|[-–—]{1,2}>?(?=\s)|→)|\sis(?=n't)|(?:'s|\s(?:is|was|(?:would|should|must|will|has\sto|appears\sto|seems\sto|"
     r"can\sonly|ought\sto)\sbe|remains|are|of(?=\s\(?[A-J]\b)))\b)"
 )
 _CUE = re.compile(
@@ -18,11 +19,18 @@ _CUE = re.compile(
     r"only\s(?:(?:true|correct|possible)\s)?(?:statement|option|choice|one)|(?:correct|final|right)\s(?:answer|option)s(?=\sare)|"
     r"best\s(?:match|fit|description|statement|caption|title))(?!\w)"
     r"(?P<plain>\s(?:to|for|of)\s(?:the|this|your|that)\s(?:\w+\s)?question|\shere)?"
-    rf"(?:(?P<gap>(?:,?\s(?!(?:is|was)\b)[\w'’-]+){{1,9}}?)?{_IS}|(?=\s[(\[]?[a-j][)\]]?(?:[.,;:!)]|\s*$|\s*\n)))",
+    rf"(?:(?P<gap>(?:,?\s(?!(?:is|was|which|could|might|may|cannot|depends)\b)[\w'’-]+){{1,9}}?)?{_IS}|(?=\s[(\[]?[a-j][)\]]?(?:[.,;:!)]|\s*$|\s*\n)))",
 )
 _HEADING = re.compile(
     r"^[#> \t]*+(?:(?:the|my|final|correct|best)\s)*(?:answer|choice|option|conclusion|result)[ ]?:?[ ]?$",
     re.IGNORECASE | re.MULTILINE,
+)
+#: What leads to a label at the beginning of the last line.
+_COLON = re.compile(r":[ *]*\n+(?=[ *]*(?:\([a-j]\)|[a-j][).][ *])(?:(?![ (][a-j][).])[^\n])*\s*\Z)")
+#: A first line that is a label, or begins with one in brackets, and no other line does: the answer before its reasons.
+_FIRST = re.compile(
+    r"\W*?(?=\([A-J]\)(?!\s(?:is|was|has)\b)(?![^\n]*\([A-J]\))|[A-J][).:]? *\n)"
+    r"(?!(?s:.*)\n[ *-]*\(?[A-J](?:[).:]\s| *(?:\n|\Z)))"
 )
 _CHOOSE = re.compile(
     r"\b(?:(?:i|we)(?:'d|'ll|\swould|\swill|\scan|\smust|\sam|\sshould|\shave\sto)?\s(?:\w+ly\s)?"
@@ -31,6 +39,11 @@ _CHOOSE = re.compile(
     r"(?:so|thus|therefore|hence),?\s(?:choose|pick|select|go\swith))"
     r"(?:\sthat)?(?:\s(?:it(?:'s|\sis|\smust\sbe|\sshould\sbe)))?(?=[\s:])",
 )
+#: Short names of an answer, and an order to choose it, that only a letter may follow.
+_NAMED = re.compile(
+    r"(?<![\w-])(?:(?:guess|result|conclusion|solution|response|assistant|final|ans|pick|chosen|letter)\s?"
+    r"(?::|\sis(?=\s\(?[a-j](?:[).,!*]|\s*\Z)))|ans\.|\A\W*(?:choose|select|pick|go(?:ing)?\swith)\s)"
+)
 #: "answer is" in other languages; all of them name the letter next.
 _FOREIGN = re.compile(
     r"(?:答案|正解|解答|回答|答え|答|정답|답)(?:选项)?(?:应该?|应当|应为|就|便|只能|可能?)?(?:是|为|選|选|は|은|는|:|：)|"
@@ -38,8 +51,9 @@ _FOREIGN = re.compile(
     r"选项(?:应该?)?(?:是|为|:)|\[答案\]\s?:?|"
     r"正确的?(?:选项|答案|的)?(?:应该?)?(?:是|为|:)|"
     r"\b(?:respuesta|resposta|risposta|réponse|opción|opção|opzione|alternativa|antwort|lösung|option|antwoord|"
-    r"odpowiedź|cevap|đáp\sán|ответ|відповідь)(?:\s(?:correcta?|correta|certa|corretta|giusta|exacta|exacte|final[ea]?|finale|"
-    r"juste|bonne|richtige?|poprawna|doğru|đúng|juiste))*\s?(?::|(?:es|est|sería|serait|é|è|ist|lautet|is|là|to|—|это)\s|"
+    r"odpowiedź|cevap|đáp\sán|câu\strả\slời|jawaban(?:nya)?|ответ|відповідь|"
+    r"الإجابة)(?:\s(?:الصحيحة|yang\sbenar|benar|correcta?|correta|certa|corretta|giusta|exacta|exacte|final[ea]?|finale|"
+    r"juste|bonne|richtige?|poprawna|doğru|đúng|juiste))*\s?(?::|(?:es|est|sería|serait|é|è|ist|lautet|is|là|adalah|هي|to|—|это)\s|"
     r"[-–—]\s)|"
     r"\bla\s(?:correcta|bonne\sréponse)\s(?:es|est)\s",
 )
@@ -48,6 +62,7 @@ _ALL_OR_NONE = re.compile(
     r"\b(?:all|none|both|neither|two|three)\s(?:of\s)?(?:(?:the|these|given|four|five|above)\s){0,3}"
     r"(?:options|statements|choices|answers)\b(?:\s\([a-j]\),?|\sand)*\s(?:are|is|should)\b",
 )
+_LABEL_BEFORE = re.compile(r"[A-Ja-j][).:]\s?\Z")
 _FOREIGN_REMARK = re.compile(r"(?:选项|只有)([A-J])(?![和、与及])(?:(?!选项|不|错)[^。\n]){0,60}?(?:正确|符合)")
 #: One of these is part of each of the cues above, and cheaper to look for.
 _FOREIGN_WORDS = [
@@ -75,13 +90,16 @@ _FOREIGN_WORDS = [
     "odpowiedź",
     "cevap",
     "đáp",
+    "trả lời",
+    "jawaban",
+    "الإجابة",
     "ответ",
     "відповідь",
     "la correcta",
 ]
 _SUBJECT = re.compile(
     r"(?:(?:\((?P<paren>[A-J])\)|(?<![\w'(/.-])(?P<letter>[A-J])(?![\w'])(?P<stop>[.):])?))"
-    r"(?P<gap>(?:\s?\([^()\n]{1,80}\)|[,:]?\s(?:(?!\b[A-J]\b)[^.!?\n]){1,80}?))??,?\s"
+    r"(?P<gap>(?:\s?\([^()\n]{1,80}\)|[,:]?\s(?:(?!\b(?:[A-J]|whether|cannot|impossible|without|unless|but|not)\b)[^.!?\n]){1,80}?))??,?\s"
     r"(?:(?:is|must\sbe|would\sbe|should\sbe|has\sto\sbe|appears\sto\sbe|seems\sto\sbe|seems|as)\s"
     r"(?:(?:clearly|definitely|indeed|therefore|thus|hence|the|only|most|our|my|obviously|likely|actually|probably|single|also|"
     r"best|very)\s){0,4}(?:correct(?!ly)|right(?!\s(?:of|side|next|above|below|angle|triangle|hand|now)|-)|best|answer|"
@@ -103,8 +121,8 @@ _POINTS_TO = re.compile(
     r"(?:therefore|thus|hence|so|consequently|in\sconclusion|overall|finally|wait|actually|correction|no|sorry|rather|"
     r"instead)[,:.!…—–-]*\s(?:it(?:'s|\sis|\smust\sbe|\sshould\sbe)\s|that(?:'s|\sis)\s)?(?:the\s)?"
     r"(?=(?:option\s|choice\s|answer\s)?[(\[]?[a-j][)\].,!\n])|"
-    r"(?:therefore|thus|hence|so)[,:]?\s(?=option\s)|(?:it|that|this)(?:'s|\sis|\smust\sbe|\sshould\sbe)\s"
-    r"(?=(?:option\s|choice\s)?[(\[]?[a-j][)\].,!\n]))",
+    r"(?:therefore|thus|hence|so)[,:]?\s(?=option\s)|(?:it|that|this)(?:'s|\sis|\s(?:must|should|would)\sbe)\s"
+    r"(?=(?:option\s|choice\s)?[(\[]?[a-j](?:[)\].,!\n]|\Z)))",
 )
 _VERDICT = re.compile(
     r"^[ \-•#>]*(?:option\s|choice\s)?[(\[]?([A-J])[)\].:,]+(?=\s)"
@@ -117,18 +135,21 @@ _CORRECTS = re.compile(
     r"re-?check\w*|no[,.:]|rather|however)\b",
 )
 _REVOKES = re.compile(
-    r"\b(?:wait|hmm+|hold\son|actually)\b[^.!?\n]{0,60}?\b(?:wrong|incorrect|mistaken?|not\s(?:right|correct))\b",
+    r"\b(?:wait|hmm+|hold\son|actually)\b[^.!?\n]{0,60}?\b(?:wrong|incorrect|mistaken?|not\s(?:right|correct))\b|"
+    r"\banswer\s(?:cannot|can't|can\snot)\sbe\b",
 )
 _CONCLUDES = re.compile(r"\b(?:therefore|thus|hence|so|consequently|conclu\w+|overall|finally)\b")
 _SUPPOSED = re.compile(
     r"(?:\b(?:if|whether|suppos\w+|assum\w+|unless|say(?:s|ing)?\sthat|claim\w*|imagine|not|never|wrong|incorrect|other|"
-    r"previous|possible|initial|first|does|could|might|may)|n't|不)\s(?:\w+\s)?(?:that\s)?(?:(?:the|a|my|your|its)\s)?(?:\w+\s)?\Z",
+    r"previous|possible|initial|first|does|could|might|may|cannot|can't|"
+    r"(?:unable|impossible)\sto)|n't|不)\s(?:\w+\s)?(?:that\s)?(?:(?:the|a|my|your|its)\s)?(?:\w+\s)?\Z",
     re.IGNORECASE,
 )
-_DOUBTS = re.compile(
-    r"\b(?:cannot|can't|can\snot|unable|not\sable|impossible|not\spossible|not\ssure|unsure|unclear|(?:don't|do\snot)\sknow|"
-    r"no\sway)\b(?!.*(?:\b(?:but|however|so|still|yet|although|therefore|thus|hence|by\selimination)\b|;|:))",
-    re.IGNORECASE | re.DOTALL,
+#: "The question that this can best answer is" what follows.
+_CAN = re.compile(r"\b(?:can|to|will)\s(?:best\s)?\Z")
+#: "If it is larger, the answer is B", unless it goes on to conclude: "if we look at it, we see that".
+_CONDITION = re.compile(
+    r"\W*(?:if|unless|assuming|suppos\w+)\b(?!.*\b(?:so|therefore|thus|hence|we|you|i)\b)", re.IGNORECASE | re.DOTALL
 )
 
 
@@ -146,15 +167,16 @@ def last_cue(text: str) -> int | None:
 def read_cues(text: str, options: Options) -> tuple[str | None, bool]:
     """The letter that the last explicit statement commits to, and whether there is one, be it to no letter."""
     low = text.lower()
-    letter, at, stated = _last_announcement(text, low, options)
+    quoted = options.quoted(low)
+    letter, at, stated = _last_announcement(text, low, options, quoted)
     if letter:
         if not (correction := _CORRECTS.search(low, at)):
             return letter, True
-        later = [other for start, other in _remarks(text, low, options, correction.start())]
+        later = [other for start, other in _remarks(text, low, options, correction.start(), quoted)]
         if later:
             return later[-1], True
         return (None if _REVOKES.search(low, at) else letter), True
-    remarks = _remarks(text, low, options, at)
+    remarks = _remarks(text, low, options, at, quoted)
     letters = {letter for _, letter in remarks}
     if len(letters) == 1:
         return letters.pop(), True
@@ -165,30 +187,37 @@ def read_cues(text: str, options: Options) -> tuple[str | None, bool]:
     return None, stated
 
 
-def _last_announcement(text: str, low: str, options: Options) -> tuple[str | None, int, bool]:
+def _last_announcement(text: str, low: str, options: Options, quoted: Spans) -> tuple[str | None, int, bool]:
     """The letter of the last "answer is" or "I choose", where it ends, and whether there is any such cue."""
-    cut = False
-    for start, end, strict in sorted(_announcements(low), reverse=True)[:LAST_CUES]:
-        if _is_supposed(text, start):
+    cut = unmatched = False  # a value that is no option takes no letter back that was given before it
+    cues = [cue for cue in _announcements(text, low) if not _inside(cue[0], quoted)]
+    for start, end, strict in sorted(cues, reverse=True)[:LAST_CUES]:
+        is_heading = text[start].isupper() and text[start:end].endswith(":")
+        if not is_heading and _is_supposed(text, start):
             cut = True
             continue
-        reading = options.read(text, end, strict)
+        is_verb = bool(_CAN.search(low, max(0, start - 12), start))
+        reading = options.read(text, end, strict or unmatched or is_verb)
         if reading.kind is Kind.LETTER:
             return reading.letter, reading.end, True
-        if reading.kind is not Kind.SILENT:
+        if reading.kind is Kind.NONE:
             return None, end, True
-        cut = cut or reading.end < 0
+        unmatched = unmatched or reading.kind is Kind.UNMATCHED
+        cut = cut or unmatched or reading.end < 0
     return None, 0, cut
 
 
-def _announcements(low: str) -> Iterator[tuple[int, int, bool]]:
+def _announcements(text: str, low: str) -> Iterator[tuple[int, int, bool]]:
     """Start and end of each cue, and whether only a letter may follow."""
     for match in _CUE.finditer(low):
         yield match.start(), match.end(), bool(match["gap"])
+    if match := _FIRST.match(text):
+        yield 0, match.end(), True
     for match in _HEADING.finditer(low):
         yield match.start(), match.end(), False
-    for match in _CHOOSE.finditer(low):
-        yield match.start(), match.end(), True
+    for pattern in (_CHOOSE, _COLON, _NAMED):
+        for match in pattern.finditer(low):
+            yield match.start(), match.end(), True
     for match in _TAGGED.finditer(low):
         yield match.start(), match.end(), False
     if any(word in low for word in _FOREIGN_WORDS):
@@ -196,7 +225,7 @@ def _announcements(low: str) -> Iterator[tuple[int, int, bool]]:
             yield match.start(), match.end(), False
 
 
-def _remarks(text: str, low: str, options: Options, after: int) -> list[tuple[int, str | None]]:
+def _remarks(text: str, low: str, options: Options, after: int, quoted: Spans) -> list[tuple[int, str | None]]:
     """Where the text calls a letter correct or arrives at one, in its order, and the letter; None for all or none."""
     found: list[tuple[int, str | None]] = []
     for match in _SUBJECT.finditer(text, after):
@@ -215,8 +244,10 @@ def _remarks(text: str, low: str, options: Options, after: int) -> list[tuple[in
     found += [(match.start(), match[1].upper()) for match in _VERDICT.finditer(text, after)]
     if not text.isascii():
         found += [(match.start(), match[1]) for match in _FOREIGN_REMARK.finditer(text, after)]
+    found = [remark for remark in found if not _inside(remark[0], quoted)]
     for match in _ALL_OR_NONE.finditer(low, after):
-        found.append((match.start(), options.starting(text, match.start()).letter))
+        if not _LABEL_BEFORE.search(text, max(0, match.start() - 6), match.start()):
+            found.append((match.start(), options.starting(text, match.start()).letter))
     known = (None, *options.letters)
     return sorted(
         ((at, letter) for at, letter in found if letter in known and not _is_supposed(text, at)),
@@ -224,9 +255,13 @@ def _remarks(text: str, low: str, options: Options, after: int) -> list[tuple[in
     )
 
 
+def _inside(at: int, spans: Spans) -> bool:
+    return any(start <= at < end for start, end in spans)
+
+
 def _is_supposed(text: str, start: int) -> bool:
     """Whether what follows is a condition, a doubt or a denial: "if the answer is B", "cannot say that"."""
     if _SUPPOSED.search(text[max(0, start - 40) : start].rpartition("\n")[2]):
         return True
     begin = max(text.rfind(sign, max(0, start - 200), start) for sign in (". ", "\n", "? ", "! "))
-    return bool(_DOUBTS.search(text[max(begin, start - 200, 0) : start]))
+    return bool(_CONDITION.match(text[max(begin, start - 200, 0) : start]))

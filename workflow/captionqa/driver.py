@@ -22,6 +22,7 @@ from captionqa.lease import RUN_VARIABLE, LeaseKeeper
 from captionqa.progress import duration, progress_line, totals
 from captionqa.regrade import flips_line, verdict
 from captionqa.server import Server
+from captionqa.troubles import restarts
 
 PROGRESS_INTERVAL_S = 10.0
 WATCH_INTERVAL_S = 5.0
@@ -196,12 +197,7 @@ def summary(config: Mapping[str, Any], layout: Layout, seconds: float) -> str:
             line = flips_line(Counter(map(verdict, flips.values())), metrics["answered_questions"])
             rows.append(f"          {line}  {layout.qa('flips')}")
         rows += _failures(_counts(layout.qa("provenance")), layout.qa("failures"))
-    return "\n".join(rows)
-
-
-def errors(layout: Layout) -> list[str]:
-    """What the failed jobs of this run had to say."""
-    return [stored["error"] for file in sorted(layout.errors.glob("*.json")) if (stored := read_json(file))]
+    return "\n".join([*rows, *(f"  {row}" for row in restarts(layout))])
 
 
 def _counts(path: str) -> dict[str, Any] | None:

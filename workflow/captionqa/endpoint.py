@@ -6,6 +6,7 @@ and `dead` is the one terminal state. `queued` says that the server's job is bac
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 from captionqa.files import read_json, write_json
 
 KEY_FILE = "api_key"
+#: So many of the last restarts are kept; they are numbered, so it shows how many there were.
+RESTARTS_KEPT = 20
 
 
 class State(StrEnum):
@@ -28,7 +31,8 @@ class Endpoint:
     """What is known of one server.
 
     `url` is the base without /v1; `settings` is the digest of its settings; `crashes` counts the generations that ended
-    by a crash or a hang, which a request may have caused.
+    by a crash or a hang, which a request may have caused. `restarts` holds the last ones: number, time, the
+    generation that was ready or loading, and why.
     """
 
     replica: int
@@ -45,6 +49,13 @@ class Endpoint:
     job: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
     argv: list[str] = field(default_factory=list)
+    restarts: list[dict[str, Any]] = field(default_factory=list)
+
+    def note_restart(self, reason: str) -> None:
+        number = self.restarts[-1]["number"] + 1 if self.restarts else 1
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        noted = {"number": number, "time": now, "generation": self.generation, "reason": reason}
+        self.restarts = [*self.restarts, noted][-RESTARTS_KEPT:]
 
     def publish(self, folder: Path) -> None:
         write_json(path(folder, self.replica), asdict(self))
@@ -81,6 +92,10 @@ def write_key(folder: Path, key: str | None) -> None:
     write_json(folder / KEY_FILE, {"key": key}, mode=0o600)
 
 
+def remove_key(folder: Path) -> None:
+    (folder / KEY_FILE).unlink(missing_ok=True)
+
+
 def reasons(endpoints: Iterable[Endpoint]) -> str:
     """Why servers are gone, for an error message."""
     found = [f"server {endpoint.replica}: {endpoint.reason}" for endpoint in endpoints if endpoint.reason]
@@ -90,4 +105,4 @@ def reasons(endpoints: Iterable[Endpoint]) -> str:
 def summary(endpoint: Endpoint) -> dict[str, Any]:
     """What provenance keeps of a server."""
     kept = asdict(endpoint)
-    return {key: kept[key] for key in ("url", "model", "host", "job", "generation", "versions", "argv")}
+    return {key: kept[key] for key in ("url", "model", "host", "job", "generation", "versions", "argv", "restarts")}

@@ -19,6 +19,14 @@ class ServerError(CaptionqaError):
     """The model server cannot be used."""
 
 
+class ForeignServerError(ServerError):
+    """What answers on the server's port is not the server that was started there."""
+
+
+class WrongModelError(ServerError):
+    """The server serves another model."""
+
+
 class ServerStartError(ServerError):
     """The server did not become healthy."""
 
@@ -37,6 +45,13 @@ class ResultError(CaptionqaError):
 
 class TooManyFailuresError(CaptionqaError):
     """More items failed than `client.max_failed_fraction` allows."""
+
+
+class DiskFullError(CaptionqaError, OSError):
+    """There is no room for a file, on the disk or in a quota."""
+
+    def __init__(self, folder: object):
+        super().__init__(f"the disk is full: make room in {folder} and run the same command again.")
 
 
 class Reason(StrEnum):

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from captionqa.cues import read_cues
-from captionqa.options import NEGATION, YES_NO, Kind, Options, Reading
+from captionqa.options import NEGATION, RULED_OUT, YES_NO, Kind, Options, Reading
+from captionqa.refusal import REFUSAL
 from captionqa.values import plain
 
 #: Only so much of an output's end is searched for cues, so that no output takes long.
@@ -18,32 +19,22 @@ _BOX = re.compile(r"(?P<box>(?:\\f?boxed|\\fbox|\x08oxed|(?<![\\\w])boxed)\s*\{)
 _GLM_BOX = re.compile(r"<\|begin_of_box\|>((?:(?!<\|begin_of_box).)*?)<\|end_of_box\|>", re.DOTALL)
 _TWO_BOXES = re.compile(r"[\s$,;*.)\\\]]*(?:or|and|and/or|/|&|或|和)[\s$*(\\\[]*\Z")
 _LABEL_LINE = re.compile(
-    r"^[ \-•#>*_]*(?:option\s|choice\s|选项)?[(\[]?([A-Za-z])"
+    r"^[ \-•#>*_]*(?:option\s|choice\s|选项)?[(\[]?([A-Ja-j])"
     r"(?:[*_]*[)\].:,、]+(?=\s|$|[A-Z]?[a-z]{2}|[^\x00-\x7f])|\s[-–—](?=\s)|(?=[*_]*\s*$))[ *_]*(.*)$",
     re.IGNORECASE | re.MULTILINE,
 )
 _OTHER_LABEL = re.compile(r"\([A-J]\)|(?<![\w'])[A-J][.)]\s")
+_IN_A_ROW = re.compile(r"[^\n]*\(A\)[^\n]*\(B\)[^\n]*\(C\)")
 _SENTENCE_END = re.compile(r"[.!?](?=\s|\Z)|[。！？\n]")
+_INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff]|</?s>")
+_EITHER = re.compile(r"\W+(?:or|and)\W+(?:yes|no|true|false)\b", re.IGNORECASE)
 _WORD = re.compile(r"\w")
 _DIGIT = re.compile(r"\d")
 #: A model that goes on with questions of its own has answered the one it was asked before.
-_NEXT_QUESTION = re.compile(
-    r"\n\s*(?:Question|Q|问题|题目)\s?\d*\s?:|\b(?:combin|summari[sz])\w+\sall\s(?:of\s)?the\sanswers|let's总结",
-    re.IGNORECASE,
-)
+_NEXT_QUESTION = re.compile(r"\n\s*(?:Question|Q|问题|题目)\s?\d*\s?:", re.IGNORECASE)
 _HEDGE = re.compile(r"\b(?:might|may|maybe|perhaps|could|possibly|either|or|whether|error)\b", re.IGNORECASE)
 _ONLY_LETTER = re.compile(r"[\s(\[{*_\"'`.:]*([A-Za-z])[\s)\]}*_.,!\"'`:。]*")
 _BEGINNING = re.compile(r"\s*(?=[(\[]?[A-J](?:[)\]]|,?\s(?:because|since|as|due|based|given)\b|\s[-–—]|,|:))")
-REFUSAL = re.compile(
-    r"\b(?:I(?:'m|\sam)?\s(?:cannot|can't|can\snot|unable\sto|not\sable\sto|sorry|do\snot\sknow|don't\sknow|not\ssure)|"
-    r"I(?:'m|\sam)\s(?:very\s|really\s)?sorry|cannot\sbe\sdetermined|can't\sbe\sdetermined|as\san\sAI|"
-    r"(?:unable|impossible|not\spossible)\sto\s(?:answer|determine|tell|say|see|identify|know|choose|select)|"
-    r"cannot\s(?:answer|determine|tell|identify|choose|provide|assist|help|be\sanswered)|no\simage|too\s\w+\sto\s(?:tell|see|say|read)|no\sidea|"
-    r"(?:not\senough|insufficient)\s(?:information|context|details?|data)|none\sof\s(?:the|these|those)|"
-    r"not\s(?:clear|visible)\senough)|无法(?:确定|判断|回答)|\A\W*(?:error\b|traceback\b|internal\sserver|bad\sgateway|"
-    r"<html|<!doctype)",
-    re.IGNORECASE,
-)
 
 
 class _Box(NamedTuple):
@@ -69,33 +60,45 @@ def last_box(text: str) -> str | None:
     return text[slice(*boxes[-1].inside)].strip() if boxes else None
 
 
+def last_boxes(text: str, between: re.Pattern) -> list[str]:
+    """The contents of the last box and of those before it that only `between` parts from the next; [] for none."""
+    contents: list[str] = []
+    following = None
+    for box in reversed(_boxes(text)):
+        if following and not between.fullmatch(text, box.end, following.start):
+            break
+        contents.insert(0, text[slice(*box.inside)].strip())
+        following = box
+    return contents
+
+
 def extract(model_output: str, choices: Sequence[str]) -> tuple[str | None, str]:
     """The letter that the output commits to, and the rule that found it: box, cue, letter, option text or none."""
     said = final_part(model_output)
     if said is None or len(choices) < 1:
         return None, "none"
     options = Options(choices)
-    after = 0
+    said = _INVISIBLE.sub("", said)
     if boxes := _boxes(said):
         if len(boxes) > 1 and _TWO_BOXES.match(said[boxes[-2].end : boxes[-1].start]):
             return None, "none"
-        boxed = read_short(said[slice(*boxes[-1].inside)], options)
+        boxed = _read_alone(said[slice(*boxes[-1].inside)], options)
         if boxed.kind is Kind.LETTER:
             return boxed.letter, "box"
         if boxed.kind is not Kind.UNMATCHED:
             return None, "none"
-        after = boxes[-1].end  # a value on the way to the answer; what is said later may name an option
-    text = plain(said[after:][-SEARCHED_CHARACTERS:])
-    found, decided = None, False
-    if asked := _NEXT_QUESTION.search(text):
-        found, decided = read_cues(text[: asked.start()], options)
-    if not found:
-        found, decided = read_cues(text, options)
-    if found or decided or after:
-        return (found, "cue") if found else (None, "none")
+        # a value on the way to the answer: a statement says which option it is, first of all a later one
+        for part in (said[boxes[-1].end :], said):
+            if letter := _by_cue(plain(part[-SEARCHED_CHARACTERS:]), options)[0]:
+                return letter, "cue"
+        return None, "none"
+    text = plain(said[-SEARCHED_CHARACTERS:])
     if match := _ONLY_LETTER.fullmatch(text):
         letter = match[1].upper()
         return (letter, "letter") if letter in options.letters else (None, "none")
+    letter, decided = _by_cue(text, options)
+    if letter or decided:
+        return (letter, "cue") if letter else (None, "none")
     if letter := _by_label(text, options):
         return (letter, "letter") if letter in options.letters else (None, "none")
     letter = _by_option_text(text, options)
@@ -106,7 +109,14 @@ def extract(model_output: str, choices: Sequence[str]) -> tuple[str | None, str]
 
 
 def read_short(content: str, options: Options) -> Reading:
-    """What a short text by itself stands for: the content of a box or of an answer tag, or a ground truth."""
+    """What a ground truth stands for: none where a letter stands before another option's text."""
+    reading, text = _read_alone(content, options), plain(content).strip()
+    other = options.equal_to(text[reading.end :].lstrip(" .:)]-")) if reading.end else None
+    return Reading(Kind.NONE) if other not in (None, reading.letter) else reading
+
+
+def _read_alone(content: str, options: Options) -> Reading:
+    """What a short text by itself stands for, such as the content of a box."""
     content = plain(content).strip()
     if match := _ONLY_LETTER.fullmatch(content):
         letter = match[1].upper()
@@ -133,11 +143,20 @@ def _boxes(text: str) -> list[_Box]:
     return sorted(boxes)
 
 
+def _by_cue(text: str, options: Options) -> tuple[str | None, bool]:
+    """The letter that the text announces, and whether it announces any, be it none."""
+    if asked := _NEXT_QUESTION.search(text):
+        letter, decided = read_cues(text[: asked.start()], options)
+        if letter:
+            return letter, decided
+    return read_cues(text, options)
+
+
 def _by_label(text: str, options: Options) -> str | None:
     """The letter of a line that is only a letter or a label with its option, where the lines are no list of them."""
     lines = [line for line in _LABEL_LINE.finditer(text) if not _OTHER_LABEL.search(line[2])]
     if not lines:
-        begin = _BEGINNING.match(text)
+        begin = None if _IN_A_ROW.match(text) else _BEGINNING.match(text)
         return options.read(text, begin.end(), strict=True).letter if begin else None
     letters = [line[1].upper() for line in lines]
     is_first, is_last = not text[: lines[0].start()].strip(), not text[lines[-1].end() :].strip()
@@ -150,6 +169,8 @@ def _by_label(text: str, options: Options) -> str | None:
         counts = is_last and not follows_on and (not line[2].strip() or letters[-1] in letters[:-1])
     if not counts or REFUSAL.search(text, 0, line.start()):
         return None
+    if RULED_OUT.match(f" {line[2]}") and options.starting(line[2].lower(), 0).letter != letters[-1]:
+        return None
     return options.read(line[0].lstrip("-•#>*_ "), 0).letter
 
 
@@ -159,7 +180,7 @@ def _by_option_text(text: str, options: Options) -> str | None:
     if not named:
         begin = options.starting(text, _WORD.search(text).start() if _WORD.search(text) else 0)
         is_word = begin.letter is not None and options.texts[options.letters.index(begin.letter)] in YES_NO
-        return begin.letter if is_word and not REFUSAL.search(text) else None
+        return begin.letter if is_word and not REFUSAL.search(text) and not _EITHER.match(text, begin.end) else None
     if len(named) > 1:
         return None
     ((letter, places),) = named.items()

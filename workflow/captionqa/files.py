@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self, TextIO
 
+from captionqa.errors import DiskFullError
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 STALE_TRIES = 5
 #: Read at a time of a file of JSON lines.
 BLOCK_BYTES = 32 * 1024
@@ -25,20 +28,24 @@ def atomic_writer(path: str | os.PathLike, mode: int = 0o644) -> Iterator[TextIO
     """Open a text file that takes its name only when the block ends without an error.
 
     The data reaches the disk before the name does, so a full disk or a crash leaves the old file as it was. A lone
-    surrogate (a file name that is not UTF-8) is written as JSON's own escape for it.
+    surrogate (a file name that is not UTF-8) is written as JSON's own escape for it. Raises DiskFullError, an OSError.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
+    temporary = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
         with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
             yield file
             file.flush()
             os.fsync(descriptor)
         os.chmod(temporary, mode)
         os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+    except BaseException as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            raise DiskFullError(path.parent) from error
         raise
 
 

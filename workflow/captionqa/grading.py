@@ -8,20 +8,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from captionqa.cues import last_cue
+from captionqa.answers import stated_value
+from captionqa.comparison import same_value
 from captionqa.extraction import REFUSAL, extract, final_part, last_box, read_short
 from captionqa.options import Kind, Options
-from captionqa.values import number, plain, same_value
+from captionqa.questions import LETTERS
+from captionqa.values import plain
 
-#: A free-form message of so few words is the answer itself.
-BARE_ANSWER_WORDS = 3
-#: An answer after a cue ends with its sentence or its line, or where a reason begins.
-_ANSWER_END = re.compile(
-    r"[.!?](?=\s|\Z)|[。！？\n]|,?\s(?:because|since|as\s(?:the|it|we|there))\b|</answer>", re.IGNORECASE
-)
-_BEFORE_ANSWER = re.compile(r"[\s:*_\"'>#]*")
 _SEVERAL_LETTERS = re.compile(r"[(\[{]?[A-J][)\]}]?(?:\s*(?:[,;/&+]|and|or)?\s*[(\[{]?[A-J][)\]}]?)+")
 _ONE_LETTER = re.compile(r"[(\[{\s]*[A-Za-z][)\]}.:\s]*")
+_LETTER_TRUTH = re.compile(r"\s*\(?([A-Ja-j])[).]?\s*")
+_UNSEEN_OPTIONS = [""] * len(LETTERS)
 _VALUE = re.compile(r"[\d\\=^<>]")
 
 
@@ -63,17 +60,25 @@ def ungradable(answer: str, choices: Sequence[str]) -> str | None:
     return None
 
 
-def grade(model_output: str, answer: str, choices: Sequence[str]) -> Grade:
-    """Grade an output against the ground truth; a free-form ground truth is compared by value."""
+def grade(model_output: str, answer: str, choices: Sequence[str], relative_tolerance: float = 0) -> Grade:
+    """Grade an output against the ground truth; a free-form ground truth is compared by value.
+
+    Without choices two plain numbers may differ by the tolerance, a share of the ground truth.
+    """
     said = final_part(model_output)
     truth = ground_truth_letter(answer, choices)
     if truth is not None:
         letter, rule = extract(model_output, choices)
         return Grade(letter, letter == truth, rule, letter is not None, letter is None and _refuses(said))
-    value = None if said is None else _value(said)
+    wanted, value = _wanted(answer), None if said is None else stated_value(said)
+    if not choices and (letter := _LETTER_TRUTH.fullmatch(plain(wanted))):
+        # the options are in the image
+        named = extract(model_output, _UNSEEN_OPTIONS)[0]
+        if named == letter[1].upper():
+            return Grade(None, True, "verify", True, False)
     if value is None or REFUSAL.search(value):
         return Grade(None, False, "none", False, _refuses(said))
-    return Grade(None, same_value(_wanted(answer), value), "verify", True, False)
+    return Grade(None, same_value(wanted, value, 0 if choices else relative_tolerance), "verify", True, False)
 
 
 def _wanted(answer: str) -> str:
@@ -84,15 +89,3 @@ def _wanted(answer: str) -> str:
 
 def _refuses(said: str | None) -> bool:
     return said is not None and bool(REFUSAL.search(said))
-
-
-def _value(said: str) -> str | None:
-    """The value that a final part commits to: in its last box, after its last cue, or all of a short message."""
-    if (value := last_box(said)) is not None:
-        return value or None
-    said = said.replace("**", "")
-    if (cue := last_cue(said)) is not None:
-        begin = _BEFORE_ANSWER.match(said, cue).end()
-        end = _ANSWER_END.search(said, begin)
-        return said[begin : end.start() if end else len(said)].strip(" .*_") or None
-    return said.strip().rstrip(".") or None if len(said.split()) <= BARE_ANSWER_WORDS or number(said) else None

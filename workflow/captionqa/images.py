@@ -4,13 +4,21 @@ import base64
 import io
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from captionqa.errors import ItemFailure, Reason
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"})
+#: The suffixes of image files, and the format by Pillow's name that each promises.
+SUFFIXES = {
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),
+    **dict.fromkeys((".tif", ".tiff"), "TIFF"),
+    **dict.fromkeys((".bmp", ".dib"), "BMP"),
+    **{".png": "PNG", ".webp": "WEBP", ".gif": "GIF"},
+}
 #: Formats that the server decodes just as well, by Pillow's name; anything else is sent as PNG.
 MIME_TYPES = {"JPEG": "image/jpeg", "MPO": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 #: MPO is what many phones write: a JPEG with a second picture behind it, which decoders of JPEG pass over.
@@ -23,9 +31,25 @@ SNIFF_BYTES = 16
 TIFF_MAGIC = (b"II*\0", b"MM\0*")
 
 
+@dataclass(frozen=True)
+class Header:
+    """What an image file says of itself before its pixels: Pillow's name of its format, its size in pixels, and whether
+    it goes on after the first picture."""
+
+    format: str
+    width: int
+    height: int
+    animated: bool
+
+
 def has_image_suffix(name: str) -> bool:
+    return promised_format(name) is not None
+
+
+def promised_format(name: str) -> str | None:
+    """The format that a file's suffix promises; None where it is no image suffix."""
     dot = name.rfind(".")
-    return dot >= 0 and name[dot:].lower() in SUFFIXES
+    return SUFFIXES.get(name[dot:].lower()) if dot >= 0 else None
 
 
 def looks_like_image(head: bytes) -> bool:
@@ -41,7 +65,7 @@ def locate(dataset: Path, name: str, allowed_roots: Sequence[Path]) -> Path:
     """The real path of an image, links followed.
 
     `dataset` and `allowed_roots` are resolved folders. Raises ItemFailure: path_outside_dataset where the path leads
-    out of all of them, missing_image where no file is there.
+    out of all of them, missing_image where no file is there, unreadable_image where a folder above it is closed.
     """
     try:
         real = (dataset / name).resolve()
@@ -53,6 +77,8 @@ def locate(dataset: Path, name: str, allowed_roots: Sequence[Path]) -> Path:
             )
         if not real.is_file():
             raise ItemFailure(Reason.MISSING_IMAGE, f"no file {name!r} in {dataset}")
+    except PermissionError as error:
+        raise ItemFailure(Reason.UNREADABLE_IMAGE, f"{name!r}: {error.strerror}") from error
     except (OSError, ValueError, RuntimeError) as error:
         raise ItemFailure(Reason.MISSING_IMAGE, f"{name!r} is not a usable path: {error}") from error
     return real
@@ -60,15 +86,40 @@ def locate(dataset: Path, name: str, allowed_roots: Sequence[Path]) -> Path:
 
 def read_bytes(path: Path) -> bytes:
     """The file's bytes; raises ItemFailure where it cannot be read or is empty."""
-    try:
+    with _read_failures(path):
         data = path.read_bytes()
-    except FileNotFoundError as error:
-        raise ItemFailure(Reason.MISSING_IMAGE, f"{path} vanished") from error
-    except OSError as error:
-        raise ItemFailure(Reason.UNREADABLE_IMAGE, f"{path}: {error.strerror}") from error
     if not data:
-        raise ItemFailure(Reason.UNREADABLE_IMAGE, f"{path} is empty")
+        raise ItemFailure(Reason.UNREADABLE_IMAGE, f"{str(path)!r} is empty")
     return data
+
+
+def read_header(path: Path, limits: Mapping[str, Any]) -> Header:
+    """An image file's header; no picture is decoded.
+
+    Raises ItemFailure as `read_bytes` and `data_url` do, for as much as a header shows: one that is read may still
+    belong to a damaged picture.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    Image.MAX_IMAGE_PIXELS = None
+    with _read_failures(path), open(path, "rb") as file, _decoding_failures():
+        head = file.read(SNIFF_BYTES)
+        if not head:
+            raise ItemFailure(Reason.UNREADABLE_IMAGE, f"{str(path)!r} is empty")
+        file.seek(0)
+        try:
+            with Image.open(file) as image:
+                header = Header(_family(image), image.width, image.height, _animated(image))
+        except UnidentifiedImageError:
+            if not head.startswith(TIFF_MAGIC):
+                raise
+            import tifffile
+
+            file.seek(0)
+            with tifffile.TiffFile(file) as pages:
+                header = Header("TIFF", pages.pages[0].imagewidth, pages.pages[0].imagelength, len(pages.pages) > 1)
+    _check_size(header.width, header.height, limits)
+    return header
 
 
 def data_url(data: bytes, limits: Mapping[str, Any], budget_px: int | None) -> str:
@@ -81,24 +132,16 @@ def data_url(data: bytes, limits: Mapping[str, Any], budget_px: int | None) -> s
     Raises:
         ItemFailure: unreadable_image, or image_too_large above `limits["max_source_pixels"]`.
     """
-    from PIL import Image, UnidentifiedImageError  # takes 0.1 s to import; only chunk jobs need it
+    from PIL import Image  # takes 0.1 s to import; only chunk jobs need it
 
     Image.MAX_IMAGE_PIXELS = None  # the limit is the user's own, checked below before anything is decoded
-    try:
-        with warnings.catch_warnings(), _open(data, limits) as image:
-            warnings.simplefilter("ignore")  # odd metadata is no reason to lose a readable picture
-            _check_size(image.width, image.height, limits)
-            shrink = budget_px is not None and image.width * image.height > budget_px
-            if _plain(image) and not shrink:
-                image.load()
-                return _url(MIME_TYPES[image.format], data)
-            return _encode(image, limits["pixel_grid_px"], budget_px if shrink else None)
-    except ItemFailure:
-        raise
-    except UnidentifiedImageError as error:
-        raise ItemFailure(Reason.UNREADABLE_IMAGE, "its content is no image that can be decoded") from error
-    except Exception as error:  # Pillow's plugins raise nearly anything on damaged files
-        raise ItemFailure(Reason.UNREADABLE_IMAGE, f"{type(error).__name__}: {error}") from error
+    with _decoding_failures(), _open(data, limits) as image:
+        _check_size(image.width, image.height, limits)
+        shrink = budget_px is not None and image.width * image.height > budget_px
+        if _plain(image) and not shrink:
+            image.load()
+            return _url(MIME_TYPES[image.format], data)
+        return _encode(image, limits["pixel_grid_px"], budget_px if shrink else None)
 
 
 def grid_size(width: int, height: int, grid_px: int, budget_px: int) -> tuple[int, int]:
@@ -114,6 +157,33 @@ def grid_size(width: int, height: int, grid_px: int, budget_px: int) -> tuple[in
     fitted = fit(width / scale), fit(height / scale)
     # a thin strip cannot be narrower than the grid, so its length has to give way
     return min(fitted[0], fit(budget_px / fitted[1])), min(fitted[1], fit(budget_px / fitted[0]))
+
+
+@contextmanager
+def _read_failures(path: Path) -> Iterator[None]:
+    """Name what keeps a file from being read."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise ItemFailure(Reason.MISSING_IMAGE, f"{str(path)!r} vanished") from error
+    except OSError as error:
+        raise ItemFailure(Reason.UNREADABLE_IMAGE, f"{str(path)!r}: {error.strerror}") from error
+
+
+@contextmanager
+def _decoding_failures() -> Iterator[None]:
+    """Name what keeps an image from being decoded; odd metadata is no reason to lose a readable picture."""
+    from PIL import UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    except ItemFailure:
+        raise
+    except UnidentifiedImageError as error:
+        raise ItemFailure(Reason.UNREADABLE_IMAGE, "its content is no image that can be decoded") from error
+    except Exception as error:  # Pillow's plugins raise nearly anything on damaged files
+        raise ItemFailure(Reason.UNREADABLE_IMAGE, f"{type(error).__name__}: {error}") from error
 
 
 def _check_size(width: int, height: int, limits: Mapping[str, Any]) -> None:
@@ -177,10 +247,19 @@ def _plain(image) -> bool:
     return (
         image.format in MIME_TYPES
         and image.mode in ("RGB", "L")
-        and (image.format in JPEG_FORMATS or not getattr(image, "is_animated", False))
+        and not _animated(image)
         and "transparency" not in image.info
         and image.getexif().get(EXIF_ORIENTATION, 1) == 1
     )
+
+
+def _animated(image) -> bool:
+    return image.format not in JPEG_FORMATS and getattr(image, "is_animated", False)
+
+
+def _family(image) -> str:
+    """The image's format, by the one name that its suffixes promise."""
+    return {"MPO": "JPEG", "DIB": "BMP"}.get(image.format, image.format)
 
 
 def _encode(image, grid_px: int, budget_px: int | None) -> str:

@@ -140,7 +140,7 @@ class ChunkRun:
                 line, counter = self._one(opened, item)
             except ItemFailure as failure:
                 line, counter = {"id": item["id"], "failure": failure.reason, "detail": failure.detail}, "failed"
-                log.warning("%s: %s", item["id"], failure)
+                log.warning("%r: %s", item["id"], failure)  # a name may hold a line break
             except BaseException as error:
                 with self._lock:
                     self._error = self._error or error
@@ -162,7 +162,7 @@ class ChunkRun:
         if answer is None:
             counter, answer = "answered", _plain(self._client.ask(self._messages(text, files), settings["max_tokens"]))
             self._append(opened.journal, item["id"], text, files, answer)
-        line = {"id": item["id"], "answer": answer}
+        line = {"id": item["id"], "answer": answer, "files": [file.digest for file in files]}
         if opened.fallback is not None and (letters := letters_to_ask(question, answer["text"])):
             line[FALLBACK] = self._letter(opened.fallback, item["id"], text, files, answer["text"], letters)
         return line, counter
@@ -191,7 +191,7 @@ class ChunkRun:
             try:
                 urls.append(data_url(file.read(), self._job.settings["images"], budget_px))
             except ItemFailure as failure:
-                raise ItemFailure(failure.reason, f"{file.name}: {failure.detail}") from failure
+                raise ItemFailure(failure.reason, f"{file.name!r}: {failure.detail}") from failure
         try:
             return chat_messages(text, urls)
         except ValueError as error:
@@ -223,27 +223,30 @@ class ChunkRun:
 
 
 class _File:
-    """An image file of an item, hashed when it is read."""
+    """An image file of an item; its content's digest is known once it was read or found in the journal."""
 
     def __init__(self, name: str, path: Path, stamp: list[int] | None):
         self.name = name
         self.stamp = stamp
         self._path = path
-        self._digest: str | None = None
+        self.digest: str | None = None
 
     def read(self) -> bytes:
         data = read_bytes(self._path)
-        self._digest = _digest(data)
+        self.digest = _digest(data)
         return data
 
     def mark(self) -> list[Any]:
         """Name, stamp and content digest, as the journal keeps them."""
-        return [self.name, self.stamp, self._digest]
+        return [self.name, self.stamp, self.digest]
 
     def same_as(self, mark: list[Any]) -> bool:
         name, stamp, digest = mark
+        if self.name != name:
+            return False
         unchanged = self.stamp is not None and self.stamp == stamp
-        return self.name == name and (unchanged or _digest(read_bytes(self._path)) == digest)
+        self.digest = digest if unchanged else _digest(read_bytes(self._path))
+        return self.digest == digest
 
 
 def _known(journal: Segment, name: str, text: str, files: Sequence[_File]) -> dict[str, Any] | None:

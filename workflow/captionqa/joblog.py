@@ -3,11 +3,11 @@
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from captionqa.errors import CaptionqaError, RunStoppedError
-from captionqa.files import write_json
+from captionqa.errors import CaptionqaError, DiskFullError, RunStoppedError
+from captionqa.files import DISK_FULL, write_json
 from captionqa.layout import Layout
 
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
@@ -20,11 +20,13 @@ def job_log(path: str, name: str, layout: Layout, echo: bool = False) -> Iterato
     The sentence is also kept in the run's errors folder, from where the driver repeats it at the very end.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    handlers: list[logging.Handler] = [logging.FileHandler(path, mode="w", encoding="utf-8")]
+    # a file name that is not UTF-8 is no reason to lose the line that names it
+    handlers: list[logging.Handler] = [logging.FileHandler(path, "w", encoding="utf-8", errors="backslashreplace")]
     if echo:
         terminal = logging.StreamHandler(sys.stderr)
         terminal.setFormatter(logging.Formatter("captionqa: %(message)s"))
         handlers.append(terminal)
+    logging.raiseExceptions = False  # a full disk costs lines of the log, and no more words on the terminal
     logging.basicConfig(level=logging.INFO, format=FORMAT, handlers=handlers)
     error_file = layout.errors / f"{name.replace(' ', '_').replace('/', '_')}.json"
     try:
@@ -34,13 +36,17 @@ def job_log(path: str, name: str, layout: Layout, echo: bool = False) -> Iterato
         logging.getLogger(__name__).warning("stopped: %s", error or "interrupted")
         sys.exit(1)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            error = DiskFullError(layout.output_dir)
         known = isinstance(error, CaptionqaError)
         text = str(error) if known else f"{type(error).__name__}: {error}"
         logging.getLogger(__name__).error("%s", text, exc_info=not known)
-        sentence = f"{name} failed: {text.splitlines()[0]}\n  log: {path}"
+        reason = text.splitlines()[0]
+        sentence = f"{name} failed: {reason}\n  log: {path}"
         if Path(layout.server_log()).exists():
             sentence += f"\n  server's log: {layout.server_log()}"
-        write_json(error_file, {"error": sentence})
+        with suppress(OSError):  # on a full disk it is said now and not again at the end
+            write_json(error_file, {"error": sentence, "name": name, "reason": reason, "log": path})
         if not echo:
             print(f"captionqa: {sentence}", file=sys.stderr, flush=True)
         sys.exit(1)

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-import psutil
-
 from captionqa.command import WORKFLOW
-from captionqa.lease import same_process
+from captionqa.lease import process_start, same_process
 
 STOP_TIMEOUT_S = 60.0
 
@@ -75,7 +73,7 @@ class LocalLauncher:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        return {"pid": process.pid, "process_started": psutil.Process(process.pid).create_time()}
+        return {"pid": process.pid, "process_started": process_start(process.pid)}
 
     def look(self, handles: Sequence[dict[str, Any]]) -> list[Status]:
         alive = [same_process(handle["pid"], handle["process_started"]) for handle in handles]

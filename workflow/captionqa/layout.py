@@ -78,6 +78,11 @@ class Layout:
         return f"{self.work}/failures_checked"
 
     @property
+    def audit(self) -> str:
+        """Table of what is wrong or odd with the images and the questions."""
+        return f"{self.output_dir}/audit.tsv"
+
+    @property
     def logs(self) -> str:
         return f"{self.output_dir}/logs/{self.model}"
 

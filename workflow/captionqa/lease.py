@@ -5,7 +5,9 @@ with their own clock how long the counter has stood still.
 """
 
 import fcntl
+import math
 import os
+import signal
 import socket
 import threading
 import time
@@ -14,8 +16,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from captionqa.errors import CaptionqaError, RunStoppedError
 from captionqa.files import read_json, write_json
 
@@ -23,7 +23,10 @@ FILE_NAME = "lease.json"
 #: The environment variable by which the driver's jobs know which run they belong to.
 RUN_VARIABLE = "CAPTIONQA_RUN"
 BEAT_S = 2.0
-#: A dry run or a second driver cannot wait to see a counter move; a lease of another host counts as live this long.
+#: How often a job that needs no server looks whether its run goes on.
+LOOK_S = 1.0
+#: A dry run or a second driver cannot wait to see a counter move; a lease of another host counts as live this long,
+#: and longer while its lock is seen to be held.
 FOREIGN_LEASE_S = 600.0
 
 
@@ -42,8 +45,7 @@ class LeaseKeeper:
 
     def __init__(self, folder: Path):
         self._path = folder / FILE_NAME
-        # ids sort by time: a job can tell a run after its own from one before
-        self.run_id = f"{time.time_ns() // 1_000_000}-{uuid.uuid4().hex[:8]}"
+        self.run_id = _run_id(time.time_ns() // 1_000_000)
         self._counter = 0
         self._held = False
         self._over = threading.Event()
@@ -55,11 +57,14 @@ class LeaseKeeper:
         self._lock = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            free = holder(self._path.parent) is None
+            before = read_json(self._path)
+            free = before is None or not _lives(before)
         except BlockingIOError:
             free = False
         if not free:
             raise LeaseTakenError(read_json(self._path))
+        if before is not None and before["run_id"] >= self.run_id:  # the clock was put back since
+            self.run_id = _run_id(int(before["run_id"].partition("-")[0]) + 1)
         self._write("held")
         self._held = True
         self._thread.start()
@@ -89,7 +94,7 @@ class LeaseKeeper:
                 "counter": self._counter,
                 "host": socket.gethostname(),
                 "pid": os.getpid(),
-                "process_started": psutil.Process().create_time(),
+                "process_started": process_start(os.getpid()),
                 "written": time.time(),
             },
         )
@@ -112,7 +117,9 @@ class LeaseWatch:
 
     def over(self) -> str | None:
         """Why the run is over, or None while it goes on."""
-        lease = read_json(self._path)
+        lease = None
+        with suppress(OSError):  # of a flickering disk: as good as a counter that stands still
+            lease = read_json(self._path)
         # an earlier run's lease is one that a network file system still shows on this machine
         if lease is not None and lease["run_id"] >= (self._own or ""):
             if lease["state"] == "released":
@@ -133,20 +140,74 @@ class LeaseWatch:
             raise RunStoppedError(f"{reason}; finished answers are kept, run the same command again to go on.")
 
 
+def end_with_run(folder: Path) -> None:
+    """Raise RunStoppedError in this process's main thread once its run is over, wherever it waits or works.
+
+    For jobs that need no server: none of a run before may still write when the next one does.
+    """
+    watch = LeaseWatch(folder, math.inf)
+
+    def stop(number: int, frame: object) -> None:
+        watch.check()
+        raise RunStoppedError("the job was told to stop.")
+
+    def look() -> None:
+        while True:  # again and again: a library may pass over the first
+            time.sleep(LOOK_S)
+            if watch.over():
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, stop)
+    threading.Thread(target=look, daemon=True, name="run").start()
+
+
 def holder(folder: Path) -> dict[str, Any] | None:
     """The lease of a driver that lives, as far as can be told at once; None where there is none."""
     lease = read_json(folder / FILE_NAME)
-    if lease is None or lease["state"] == "released":
-        return None
-    if lease["host"] != socket.gethostname():
-        return lease if time.time() - lease["written"] < FOREIGN_LEASE_S else None
-    return lease if same_process(lease["pid"], lease["process_started"]) else None
+    return lease if lease is not None and (_lives(lease) or _is_locked(folder, lease)) else None
 
 
-def same_process(pid: int, started: float) -> bool:
-    """Whether the process that had this PID and start time (seconds since the epoch) still lives."""
+def process_start(pid: int) -> int:
+    """When a process started, in clock ticks after the machine's start: what no change of the clock can change.
+
+    Raises OSError where there is no such process.
+    """
+    return int(_process_stat(pid)[19])
+
+
+def same_process(pid: int, started: int) -> bool:
+    """Whether the process that had this PID and `process_start` still lives."""
     try:
-        process = psutil.Process(pid)
-        return abs(process.create_time() - started) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
+        return process_start(pid) == started and _process_stat(pid)[0] not in "ZX"
+    except OSError:
         return False
+
+
+def _process_stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat from the state on; before them is the name, which may hold anything."""
+    return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+
+
+def _run_id(number: int) -> str:
+    """Ids sort by their numbers, milliseconds: a job can tell a run after its own from one before."""
+    return f"{number}-{uuid.uuid4().hex[:8]}"
+
+
+def _lives(lease: dict[str, Any]) -> bool:
+    if lease["state"] == "released":
+        return False
+    if lease["host"] != socket.gethostname():
+        return time.time() - lease["written"] < FOREIGN_LEASE_S
+    return same_process(lease["pid"], lease["process_started"])
+
+
+def _is_locked(folder: Path, lease: dict[str, Any]) -> bool:
+    """Whether another host's driver holds the lock, however old its lease looks by this machine's clock."""
+    if lease["state"] == "released" or lease["host"] == socket.gethostname():
+        return False
+    with suppress(FileNotFoundError), open((folder / FILE_NAME).with_suffix(".lock"), "rb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

@@ -9,7 +9,7 @@ from captionqa.errors import QUESTION_FAULTS, ItemFailure, Reason, ResultError, 
 from captionqa.files import atomic_writer, json_line, json_object_writer, read_json, read_json_lines, write_json
 from captionqa.grading import grade, ground_truth_letter, ungradable
 from captionqa.metrics import Tally
-from captionqa.provenance import ItemCounts, provenance
+from captionqa.provenance import ItemCounts, file_digest, provenance
 from captionqa.question_file import INVALID
 from captionqa.questions import parse_choices
 from captionqa.regrade import LastGrading, flips_line, grading, verdict
@@ -37,7 +37,7 @@ def merge_captions(
     with json_object_writer(captions_path) as add_caption, json_object_writer(failures_path) as add_failure:
         for line in results.lines():
             if "answer" in line:
-                counts.add_answer(line["id"], line["answer"])
+                counts.add_answer(line["id"], line["answer"], line["files"])
                 add_caption(line["id"], line["answer"]["text"])
             else:
                 counts.add_failure(line["id"], line["failure"])
@@ -57,6 +57,7 @@ def merge_qa(
     provenance_path: str,
     flips_path: str,
     graded_path: str,
+    relative_tolerance: float = 0,
 ) -> None:
     """Grade the answers by the rows of the question file and write {qid: record} and the metrics, with companions.
 
@@ -74,13 +75,13 @@ def merge_qa(
         ):
             for row, line in _joined(read_json_lines(rows_path), results.lines()):
                 try:
-                    record = qa_record(row, line)
+                    record = qa_record(row, line, relative_tolerance)
                 except ItemFailure as failure:
                     counts.add_failure(row["id"], failure.reason)
                     tally.add_failure(row, failure.reason)
                     add_failure(row["id"], {"reason": failure.reason, "detail": failure.detail})
                     continue
-                counts.add_answer(row["id"], line["answer"])
+                counts.add_answer(row["id"], line["answer"], line["files"])
                 tally.add_record(record)
                 add_record(row["id"], record)
                 now = grading(record)
@@ -93,17 +94,21 @@ def merge_qa(
             "model": settings["model"],
             **tally.metrics(),
             **(tally.fallback_metrics() if FALLBACK in settings else {}),
+            "relative_tolerance": relative_tolerance,
             "question_path": question_path,
             "dataset_path": dataset_path,
             "server_url": answered_by[0]["url"] if answered_by else None,
         }
         write_json(metrics_path, metrics)
-        write_json(provenance_path, provenance(results.headers, counts, settings, dataset_path))
+        made = provenance(results.headers, counts, settings, dataset_path)
+        with open(rows_path, "rb") as rows:
+            made["question_file"] = {"path": question_path, "fingerprint": file_digest(rows)}
+        write_json(provenance_path, made)
     if verdicts:
         log.info("%s: %s", flips_line(verdicts, counts.answered), flips_path)
 
 
-def qa_record(row: Mapping[str, Any], line: Mapping[str, Any] | None) -> dict[str, Any]:
+def qa_record(row: Mapping[str, Any], line: Mapping[str, Any] | None, relative_tolerance: float = 0) -> dict[str, Any]:
     """The result record of a question, from its row and its line in a chunk result; raises ItemFailure if it has none.
 
     A row that could not be asked has no line.
@@ -115,7 +120,7 @@ def qa_record(row: Mapping[str, Any], line: Mapping[str, Any] | None) -> dict[st
     answer, choices = line["answer"], parse_choices(row["question"])
     if fault := ungradable(row["answer"], choices):
         raise ItemFailure(Reason.UNGRADABLE_GROUND_TRUTH, fault)
-    graded = grade(answer["text"], row["answer"], choices)
+    graded = grade(answer["text"], row["answer"], choices, relative_tolerance)
     gt_letter = ground_truth_letter(row["answer"], choices)
     record = {
         "qid": row["id"],

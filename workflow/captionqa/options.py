@@ -6,6 +6,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from captionqa.questions import LETTERS
+from captionqa.refusal import REFUSAL
 from captionqa.values import number, plain, same_number
 
 #: So many mentions of an option are looked at.
@@ -13,9 +14,11 @@ MENTIONS = 30
 #: Options that are words of nearly every sentence; they count at its beginning alone.
 YES_NO = frozenset({"yes", "no", "true", "false"})
 _ARTICLE = re.compile(r"(?:the|an?)\s")
+#: Options of such words could be taken for a statement about the answer.
+_SPEAKING = re.compile(r"\b(?:options?|choices?|answers?|statements?|correct|right)\b.*\s\S+\s|答|选|正确")
 #: What may stand between a cue and what it announces.
 _LEAD = re.compile(
-    r"(?:[\s:*_\"'>#=~|…]++|\.{2,}|[-–—]+>?(?=[\s*])|→|"
+    r"(?:[\s:*_\"'>#=~|…]++|\.{2,}+(?! ?(?:\n|\Z))|[-–—]+>?(?=[\s*])|→|"
     r"(?:(?:most|very|quite)\s)?(?:likely|probably|clearly|definitely|actually|indeed|therefore|thus|simply|just|then|"
     r"obviously|certainly|evidently|surely|only|also|still|in\sfact|undoubtedly)\b,?|"
     r"(?:the\s)?(?:(?:correct|right|best|final)\s)?(?:option|choice|letter|answer|alternative)\b"
@@ -24,15 +27,15 @@ _LEAD = re.compile(
 )
 #: A letter as a label. A and I are words too: before another word they count only where it gives a reason.
 _LABEL = re.compile(
-    r"[(\[{]\s?[*_]*(?P<paren>[A-Za-z])[*_]*\s?[)\]}](?![\w'])|"
+    r"[(\[{]\s?[*_]*(?:(?P<paren>[A-Za-z])[*_]*\s?(?:[)\]}](?![\w'])|\Z)|(?P<tight>[A-Z])[)\]}])|"
     r"(?P<closed>[A-Za-z])\s?[)\]}](?![\w'])|"
     r"(?P<ended>[A-Z])(?!'[a-z])(?=[.:](?!\d|[A-Z]\.)|,(?!\d)|[;!?\n*_\"')\]]|\s?[-–—→]{1,2}>?[\s(]|\s?\(|\s*\Z|\s\n|"
     r"[、。！？；\u3040-\u9fff\uac00-\ud7af]|\s(?:because|since|as|for|or|and|which|given|due|based|over|rather|instead|"
     r"with|by|where|from|is\s(?:the\s)?(?:correct|right|best|answer))\b)|"
     r"(?P<loose>[B-HJ-Z])(?=\s(?!(?:is|are|was|has)\b)[^\s=<>+*/^])|"
-    r"(?P<lower>[b-hj]|(?<=[:*\"']\s)[ai]|(?<=[:*\"'])[ai])(?=[.*_\"']*\s*(?:\Z|\n))"
+    r"(?P<lower>[b-hj]|(?<=[:*\"']\s)[ai]|(?<=[:*\"'])[ai])(?=[.*_\"'}]*\s*(?:\Z|\n))"
 )
-_LETTERS_JOINED = re.compile(r"[A-J](?:[A-J]{1,9}|(?:\s?[/&+]\s?[A-J]){1,9})(?![\w'])")
+_LETTERS_JOINED = re.compile(r"\([A-J](?:,\s?[A-J]){1,9}\)|[A-J](?:[A-J]{1,9}|(?:\s?[/&+]\s?[A-J]){1,9})(?![\w'])")
 _ANOTHER = re.compile(
     r"[ *_\"')\]]*+(?:[,/&+]|\((?=(?:or|and|possibly|maybe|perhaps)\b)|(?=(?:or|and|oder|und|ou|et|o|y|e|as\swell)\s)|"
     r"(?=[或和、与及])) ?(?:and/or|or|and|oder|und|ou|et|o|y|e|as\swell\sas|或者?|和|、|与|及)? ?"
@@ -55,12 +58,17 @@ NEGATION = re.compile(
     re.IGNORECASE,
 )
 _AFTER_LABEL = re.compile(r"[\s.:)\]*_,;–—-]*")
+#: How a sentence goes on that rules an option out or leaves it open.
+RULED_OUT = re.compile(
+    r"\s(?:might|may|could|cannot|can't|isn't|is\s(?:\w+\s)?(?:not|possible|plausible|incorrect|wrong|false|impossible|"
+    r"unlikely|eliminated|ruled|out))\b"
+)
 _BUT = re.compile(
     r"(?:\bbut(?:\srather)?|\b(?:so|hence)?\s?it(?:'s|\sis|\smust\sbe)|\brather|\binstead|而是|而应选)[,:]?\s*"
     r"(?:(?:it(?:'s|\sis)|is)\s)?",
     re.IGNORECASE,
 )
-_DENIED = re.compile(r"(?:not|never|isn't|cannot|can't)\b|不", re.IGNORECASE)
+_DENIED = re.compile(r"(?:n't|not|never|isn't|cannot|can't)\b|不", re.IGNORECASE)
 _UNSURE = re.compile(
     r"(?:either|neither|both|unclear|unknown|uncertain|undetermin\w*|indetermin\w*|ambiguous|impossible|n/a|none|cannot|"
     r"can't|unable|inconclusive|not|unavailable|all\sof|any\sof|one\sof|between|\?)",
@@ -100,9 +108,12 @@ class Options:
         self.texts = [" ".join(plain(choice).split()).strip(" .;,").lower() for choice in choices[: len(LETTERS)]]
         self._keys = [_key(text) for text in self.texts]
         self._bare_keys = [_key(_ARTICLE.sub("", text)) for text in self.texts]
+        self._speaking = [text for text in self.texts if _SPEAKING.search(text)]
 
     def equal_to(self, text: str) -> str | None:
-        """The one option that a whole text equals, by its words or by its value."""
+        """The one option that a whole text equals, by its words or by its value; a single letter is but a label."""
+        if _single(text):
+            return None
         text = plain(text).lower().strip()
         for keys, key in ((self._keys, _key(text)), (self._bare_keys, _key(_ARTICLE.sub("", text)))):
             if found := [at for at, other in enumerate(keys) if key and other == key]:
@@ -130,11 +141,8 @@ class Options:
                     and _whole(low, start, end)
                 ):
                     best = Reading(Kind.LETTER, letter, end)
-        return (
-            best
-            if best.letter is None or self.texts.count(self.texts[LETTERS.index(best.letter)]) == 1
-            else (Reading(Kind.NONE))
-        )
+        is_twice = best.letter and self.texts.count(self.texts[LETTERS.index(best.letter)]) > 1
+        return Reading(Kind.NONE) if is_twice else best
 
     def mentioned(self, text: str) -> dict[str, list[tuple[int, int]]]:
         """The letters of the options whose text appears outside another option's, with the places of each."""
@@ -156,6 +164,16 @@ class Options:
         }
         return {letter: places for letter, places in outer.items() if places}
 
+    def quoted(self, low: str) -> list[tuple[int, int]]:
+        """Where a text quotes options that speak of options or answers themselves, so that this states nothing."""
+        spans = []
+        for choice in self._speaking:
+            start = low.find(choice)
+            while start >= 0 and len(spans) < MENTIONS:
+                spans.append((start, start + len(choice)))
+                start = low.find(choice, start + len(choice))
+        return spans
+
     def read(self, text: str, at: int, strict: bool = False) -> Reading:
         """What stands at a place: a letter, an option's text, doubt, another text, or words about the answer.
 
@@ -166,11 +184,11 @@ class Options:
         end = stop.start() if stop else len(text)
         if at >= len(text):
             return Reading(Kind.SILENT, end=-1)
-        if _DENIED.match(text, at) and not self._begins_option(text, at):
+        if _DENIED.match(text, at) and self.starting(text, at).letter is None:
             return self._after_denial(text, at, end)
         line = text[at : text.find("\n", at) if "\n" in text[at:] else len(text)]
         if not strict and len(line) <= 400:
-            if letter := self._named_by(line) or self._named_by(text[at:end]):
+            if letter := self.equal_to(line) or self.equal_to(text[at:end]):
                 return self._unless_doubted(Reading(Kind.LETTER, letter, at + len(text[at:end])), text)
             if (found := self.starting(text, at)).kind is not Kind.UNMATCHED and not _LABEL_ONLY.match(text, at):
                 return self._unless_doubted(found, text)
@@ -189,14 +207,7 @@ class Options:
         if len(named) == 1 and not NEGATION.search(sentence) and not _ends_in_question(text, end):
             ((letter, places),) = named.items()
             return Reading(Kind.LETTER, letter, at + places[-1][1])
-        return Reading(Kind.NONE if named else Kind.UNMATCHED)
-
-    def _named_by(self, text: str) -> str | None:
-        """As equal_to; an option that is a single letter is only named by its label."""
-        return None if _single(text) else self.equal_to(text)
-
-    def _begins_option(self, text: str, at: int) -> bool:
-        return self.starting(text, at).letter is not None
+        return Reading(Kind.NONE if named or REFUSAL.search(sentence) else Kind.UNMATCHED)
 
     def _after_denial(self, text: str, at: int, end: int) -> Reading:
         """ "not A, it is C": the option that a denial goes on to name; else it says nothing."""
@@ -220,13 +231,7 @@ class Options:
         named = self.starting(text, follows)
         if named.letter == letter:
             return self._unless_doubted(Reading(Kind.LETTER, letter, named.end), text)
-        line_end = text.find("\n", follows)
-        rest = text[follows : line_end if line_end >= 0 else len(text)]
-        if "\n" not in text[end:follows] and rest.strip() and len(rest) <= 400 and not strict:
-            other = None if _single(rest.strip(" .")) else self.equal_to(rest.strip(" .)"))
-            if other and other != letter:
-                return Reading(Kind.NONE)
-        return Reading(Kind.LETTER, letter, end)
+        return Reading(Kind.SILENT) if strict and RULED_OUT.match(text, end) else Reading(Kind.LETTER, letter, end)
 
     def _unless_doubted(self, reading: Reading, text: str) -> Reading:
         """A reading of an option's text, unless another option or letter is named in the same breath."""

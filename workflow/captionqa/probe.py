@@ -1,24 +1,29 @@
 """Looking at a server from outside: is it healthy, does it serve the model, do its tokens advance."""
 
+import secrets
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import requests
+import urllib3
 
-from captionqa.errors import ServerError
+from captionqa import guard
+from captionqa.errors import ForeignServerError, ServerError, WrongModelError
 
 TIMEOUT_S = 10.0
 #: The first generation compiles and allocates; a large model can take minutes for it.
 FIRST_ANSWER_TIMEOUT_S = 300.0
+PROOF_BYTES = 64
 
 
 @dataclass(frozen=True)
 class Load:
-    """Requests running, and all tokens that the server has read and written so far."""
+    """Requests running or waiting, and all tokens that the server has read and written so far."""
 
-    running: float
+    requests: float
     tokens: float
 
 
@@ -30,26 +35,52 @@ class Probe:
 
     def __init__(self, url: str, key: str | None, trust_env: bool = False):
         self._url = url
+        self._key = key
         self._session = requests.Session()
         self._session.trust_env = trust_env
         if key:
             self._session.headers["Authorization"] = f"Bearer {key}"
+
+    def all_is_well(self, model: str) -> None:
+        """Check that the server just started is ours, healthy, and answers for the model."""
+        self.is_own()
+        self.health()
+        self.serves(model)
+        self.answers(model)
+
+    def is_own(self) -> None:
+        """Check that the server was started with the key; the key itself is not sent.
+
+        Raises ForeignServerError where another answers.
+        """
+        challenge = secrets.token_hex(16)
+        try:
+            # on a connection of its own and without the key
+            with requests.Session() as stranger:
+                stranger.trust_env = False
+                response = stranger.get(f"{self._url}{guard.PROOF_PATH}?{challenge}", timeout=TIMEOUT_S, stream=True)
+                said = response.raw.read(PROOF_BYTES)
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            raise ServerError(f"{self._url} cannot be reached: {type(error).__name__}") from error
+        if not secrets.compare_digest(said, guard.proof(self._key, challenge).encode()):
+            raise ForeignServerError(
+                f"what answers at {self._url} is not the server that was started there (it does not have the run's key)"
+            )
 
     def health(self) -> None:
         self._get("/health")
 
     def serves(self, model: str) -> None:
         """Check that the server lists the model by this name."""
-        try:
-            listed = [entry["id"] for entry in self._get("/v1/models").json()["data"]]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ServerError(
-                f"{self._url}/v1/models is not a list of models; is an OpenAI-compatible server there?"
-            ) from error
+        listed = [entry["id"] for entry in self._models()]
         if model not in listed:
-            raise ServerError(
+            raise WrongModelError(
                 f"{self._url} serves {', '.join(map(repr, listed))}, not {model!r}; set served_model_name to match."
             )
+
+    def root(self, model: str) -> str | None:
+        """What the server says that it loaded the model of this name from: a folder or a hub id."""
+        return next((entry.get("root") for entry in self._models() if entry["id"] == model), None)
 
     def answers(self, model: str) -> None:
         """Check that one token comes back for a chat message."""
@@ -74,7 +105,18 @@ class Probe:
         written = _metric(text, "vllm:generation_tokens_total")
         if running is None or written is None:
             return None
-        return Load(running, written + (_metric(text, "vllm:prompt_tokens_total") or 0.0))
+        return Load(
+            running + (_metric(text, "vllm:num_requests_waiting") or 0.0),
+            written + (_metric(text, "vllm:prompt_tokens_total") or 0.0),
+        )
+
+    def _models(self) -> list[dict[str, Any]]:
+        try:
+            return [{**entry, "id": entry["id"]} for entry in self._get("/v1/models").json()["data"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ServerError(
+                f"{self._url}/v1/models is not a list of models; is an OpenAI-compatible server there?"
+            ) from error
 
     def _get(self, path: str) -> requests.Response:
         return self._request("GET", path, TIMEOUT_S)
@@ -121,6 +163,29 @@ class Patience:
 
     def lost(self) -> bool:
         return self._clock() - self._since > self.limit_s
+
+
+class TokenWatch:
+    """Whether a server's tokens advance while it has requests."""
+
+    def __init__(self, limit_s: float):
+        self._patience = Patience(limit_s)
+        self._last: Load | None = None
+
+    def advance(self, load: Load | None) -> bool:
+        """Whether they have since the last look; yes where the server publishes no metrics.
+
+        Raises ServerError when requests have been there for `limit_s` without a token.
+        """
+        last, self._last = self._last, load
+        advanced = load is None or (last is not None and load.tokens != last.tokens)
+        if advanced or last is None or load.requests == 0:
+            self._patience.good()
+        elif self._patience.lost():
+            raise ServerError(
+                f"{load.requests:.0f} requests were there for {self._patience.limit_s:.0f} s without a token"
+            )
+        return advanced
 
 
 def _metric(text: str, name: str) -> float | None:

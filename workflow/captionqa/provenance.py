@@ -2,17 +2,19 @@
 
 import hashlib
 import json
+import platform
 import subprocess
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from captionqa import __version__
 
-PACKAGES = ("snakemake", "requests", "pillow", "pandas", "pyarrow", "math-verify")
+PACKAGES = ("snakemake", "requests", "pillow", "tifffile", "pandas", "pyarrow", "math-verify")
+DIGEST_BYTES = 12
 _CANONICAL = json.JSONEncoder(sort_keys=True)
 
 
@@ -23,10 +25,13 @@ class ItemCounts:
         self.answered = self.truncated = self.prompt_tokens = self.completion_tokens = 0
         self.reasons: Counter[str] = Counter()
         self.answered_by = _Distinct()
-        self._ids = hashlib.blake2b(digest_size=12)
+        self._ids = hashlib.blake2b(digest_size=DIGEST_BYTES)
+        self._contents = hashlib.blake2b(digest_size=DIGEST_BYTES)
 
-    def add_answer(self, item: str, answer: Mapping[str, Any]) -> None:
+    def add_answer(self, item: str, answer: Mapping[str, Any], files: Sequence[str]) -> None:
+        """`files` are the digests of the image files that the answer is about."""
         self._ids.update(_id_bytes(item))
+        self._contents.update(_id_bytes(item) + "".join(f"{digest}\0" for digest in files).encode())
         self.answered += 1
         self.truncated += answer["finish_reason"] == "length"
         self.prompt_tokens += answer["prompt_tokens"]
@@ -41,6 +46,11 @@ class ItemCounts:
     def dataset_fingerprint(self) -> str:
         """A digest of the items' ids."""
         return self._ids.hexdigest()
+
+    @property
+    def content_fingerprint(self) -> str:
+        """A digest of the items that have an answer, with the contents of their image files."""
+        return self._contents.hexdigest()
 
 
 class _Distinct:
@@ -67,6 +77,7 @@ def provenance(
         "settings": dict(settings),
         "dataset_path": dataset_path,
         "dataset_fingerprint": counts.dataset_fingerprint,
+        "content_fingerprint": counts.content_fingerprint,
         "counts": {
             "items": counts.answered + failed,
             "answered": counts.answered,
@@ -82,8 +93,13 @@ def provenance(
         "clients": _Distinct(header["client"] for header in headers).values(),
         "servers": _Distinct(server for header in headers for server in header["servers"]).values(),
         "captionqa": {"version": __version__, **_git_state()},
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
     }
+
+
+def file_digest(file: BinaryIO) -> str:
+    """A digest of a file's content."""
+    return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=DIGEST_BYTES)).hexdigest()
 
 
 def _id_bytes(item: str) -> bytes:

@@ -48,7 +48,7 @@ _ASKS = re.compile(
     r"\b(?:find|calculate|compute|determine|what\s(?:is|are)|state|give|show|solve|for|if|when)\W*\Z", re.IGNORECASE
 )
 _JOINT = re.compile(r"[,;，；](?:\s*(?:or|and))?\s*\Z|\s(?:or|and)\Z", re.IGNORECASE)
-_IMAGE_MARK = re.compile(r"(?:\s*<image(?:\s?\d+)?>)+\s*\Z")
+_IMAGE_MARK = re.compile(r"(?:\s*<image(?:[\s_]?\d+)?>)+\s*\Z")
 
 
 def parse_choices(question: str) -> list[str]:
@@ -65,7 +65,7 @@ def parse_choices(question: str) -> list[str]:
             for at in [at for at, label in enumerate(labels) if _letter(label).upper() == "A"][-LAST_STARTS:]
             if _may_start(labels[at], by_line)
         ]
-        for run in sorted(runs, key=lambda run: (len(run), run[0].start()), reverse=True):
+        for run in sorted(runs, key=lambda run: run[0].start(), reverse=True):
             if len(run) > 1 and (choices := _texts(question, run, labels, by_line)):
                 return choices
     return []

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from captionqa import command, endpoint
+from captionqa import command, endpoint, request
 from captionqa.config import served_name
 from captionqa.endpoint import Endpoint, State
 from captionqa.errors import ConfigError, ServerError, ServerStartError
@@ -24,7 +24,6 @@ from captionqa.layout import Layout
 from captionqa.lease import LeaseWatch, holder
 from captionqa.probe import Probe
 from captionqa.slurm import SlurmLauncher
-from captionqa.supervisor import REQUEST_FILE
 
 HANDLES_FILE = "handles.json"
 STOPPING_FILE = "stopping"
@@ -67,15 +66,16 @@ class Server:
             return adopted
         self.stop()
         (self._folder / STOPPING_FILE).unlink(missing_ok=True)
+        endpoint.remove_all(self._folder)
         command.resolve(self._server["command"])
         command.check_build(self._server, self._launcher.gpus)
-        endpoint.remove_all(self._folder)
-        endpoint.write_key(self._folder, secrets.token_urlsafe(32))
+        endpoint.write_key(self._folder, key := secrets.token_urlsafe(32))
         wanted = uuid.uuid4().hex
         write_json(
-            self._folder / REQUEST_FILE,
+            self._folder / request.FILE_NAME,
             {
                 "request_id": wanted,
+                "key_digest": request.key_digest(key),
                 "settings": self._digest(),
                 "server": self._server
                 | {
@@ -110,8 +110,9 @@ class Server:
             raise
 
     def stop(self) -> None:
-        """End the servers and wait until they are gone; nothing happens where there are none."""
+        """End the servers, wait until they are gone, and forget their key, which may be the user's own."""
         self._end(self._handles())
+        endpoint.remove_key(self._folder)
 
     def request_stop(self) -> None:
         """Tell the servers to end, without waiting."""
@@ -181,7 +182,7 @@ class Server:
             state=State.READY,
             url=url,
             host=socket.gethostname(),
-            versions={"vllm": probe.version() or "unknown"},
+            versions={"vllm": probe.version() or "unknown", "model_root": probe.root(self._served_name) or "unknown"},
         )
         ready.publish(self._folder)
         return ready

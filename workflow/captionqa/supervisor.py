@@ -3,8 +3,8 @@
     python -m captionqa.supervisor SERVER_FOLDER REPLICA REQUEST_ID
 
 Picks the port, starts vLLM, checks its health (HTTP, and that tokens advance while requests run), publishes the
-endpoint file, restarts vLLM a bounded number of times when it crashes or hangs, and takes the endpoint down before it
-goes. What to serve stands in the folder's request file; one of another id is another server's.
+endpoint file, restarts vLLM when it crashes or hangs as often as its budget allows, and takes the endpoint down before
+it goes. What to serve stands in the folder's request file; one of another id is another server's.
 
 In a Slurm job it also heeds the warning before the time limit: it ends the server in order, sends its job back to the
 queue, and goes on there as the next generation. Why Slurm ends a job (scancel, preemption, a lost node) is not for the
@@ -19,68 +19,56 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
-from enum import Enum
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from captionqa import command, endpoint, slurm
-from captionqa.child import STOP_TIMEOUT_S, exit_text, free_port, listen_address, start_child, stop_group, url_host
+from captionqa import command, endpoint, request, slurm
+from captionqa.child import STOP_TIMEOUT_S, exit_text, start_child, stop_group
 from captionqa.endpoint import Endpoint, State
-from captionqa.errors import CaptionqaError, ServerError
-from captionqa.files import read_json
+from captionqa.errors import CaptionqaError, ForeignServerError, ServerError, WrongModelError
 from captionqa.lease import LeaseWatch
-from captionqa.probe import Aside, Load, Patience, Probe
+from captionqa.outcome import Next, Outcome
+from captionqa.ports import HeldPort, listen_address, url_host
+from captionqa.probe import Aside, Patience, Probe, TokenWatch
+from captionqa.restarts import RestartBudget
+from captionqa.revision import model_revision
+from captionqa.serverlog import ServerLog
 
-REQUEST_FILE = "request.json"
 POLL_S = 0.5
 LOADING_STOP_TIMEOUT_S = 3.0
 JOB_SIGNAL_S = 1.0
 ANOTHER_REQUEST = "another server is asked for meanwhile"
-PORT_TRIES = 5
-#: A request written on another machine may take as long to be seen as a network file system caches folders.
-REQUEST_TIMEOUT_S = 90.0
+PORT_TRIES = 3
+#: Processes that a server leaves behind may keep its output open.
+LAST_WORDS_S = 2.0
 #: Slurm ends a job that it takes back to the queue, usually within seconds.
 REQUEUE_TIMEOUT_S = 120.0
-
-
-class Next(Enum):
-    """What follows the end of a generation."""
-
-    RESTART = "another generation in this process"
-    REQUEUE = "another generation when the job, sent back to the queue from here, starts again"
-    SLURM = "what Slurm decides: another generation when the job starts again, or the end"
-    NOTHING = "the end"
-
-
-@dataclass
-class Outcome:
-    """Why a generation ended, and what follows."""
-
-    reason: str
-    next: Next
 
 
 class Supervisor:
     """One server from start to end; `run` returns when it is over."""
 
-    def __init__(self, folder: Path, replica: int, request: dict[str, Any]):
+    def __init__(self, folder: Path, replica: int, wanted: dict[str, Any]):
         self._folder = folder
-        self._request = request
-        self._settings = request["server"]
-        self._model = request["served_name"]
-        self._log = Path(request["logs"][replica])
+        self._wanted = wanted
+        self._settings = wanted["server"]
+        self._model = wanted["served_name"]
+        self._log = ServerLog(Path(wanted["logs"][replica]), f"captionqa supervisor {replica}")
+        self._budget = RestartBudget(self._settings["max_restarts"], self._settings["restart_forgiven_s"])
         self._key = endpoint.read_key(folder)
         self._lease = LeaseWatch(folder, self._settings["lease_timeout_s"], any_run=True)
         self._child: subprocess.Popen | None = None
+        self._port: HeldPort | None = None
+        self._published = False
         self._told: Outcome | None = None
         self._answered = self._ever_answered = False
-        self._job = os.environ.get("SLURM_JOB_ID") if request["slurm"] else None
+        self._job = os.environ.get("SLURM_JOB_ID") if wanted["slurm"] else None
         self._host = listen_address(self._settings["host"])
         self._endpoint = Endpoint(
             replica=replica,
-            request_id=request["request_id"],
-            settings=request["settings"],
+            request_id=wanted["request_id"],
+            settings=wanted["settings"],
             model=self._model,
             host=socket.gethostname(),
             pid=os.getpid(),
@@ -94,25 +82,26 @@ class Supervisor:
             self._take_up()
         if self._endpoint.state is State.DEAD:
             return
-        self._endpoint.publish(self._folder)
-        restarts, port_tries = 0, 0
+        self._publish()
+        port_tries = 0
         try:
             while True:
                 outcome = self._serve()
-                if outcome.next is Next.RESTART and self._endpoint.state is State.STARTING:
-                    port_tries += 1
-                    if port_tries >= PORT_TRIES or not command.port_was_taken(command.tail(self._log)):
-                        outcome.next = Next.NOTHING
-                elif outcome.next is Next.RESTART:
-                    restarts += 1
-                    self._endpoint.crashes += self._endpoint.state is State.READY
-                    if restarts > self._settings["max_restarts"]:
-                        reason = f"{outcome.reason}; it was restarted {restarts - 1} times before"
+                port_tries = 0 if self._answered else port_tries + 1
+                if outcome.next is Next.OTHER_PORT and not self._answered:
+                    if port_tries >= PORT_TRIES:
+                        outcome = Outcome(f"{outcome.reason}; {port_tries} ports were tried", Next.NOTHING)
+                elif outcome.next is Next.RESTART and self._endpoint.state is State.STARTING:
+                    outcome.next = Next.NOTHING
+                elif outcome.next in (Next.RESTART, Next.OTHER_PORT):
+                    self._endpoint.crashes += self._answered and outcome.next is Next.RESTART
+                    if not self._budget.spend():
+                        reason = f"{outcome.reason}; it was restarted {self._budget.spent} times before"
                         outcome = Outcome(reason, Next.NOTHING)
                 self._take_down(outcome)
                 if outcome.next is Next.REQUEUE:
                     self._requeue()
-                if outcome.next is not Next.RESTART:
+                if outcome.next not in (Next.RESTART, Next.OTHER_PORT):
                     return
         except BaseException as error:
             self._take_down(Outcome(f"the supervisor failed: {type(error).__name__}: {error}", Next.NOTHING))
@@ -122,15 +111,18 @@ class Supervisor:
         """Go on with the endpoint of this job's start before, if there was one."""
         before = endpoint.read(self._folder, self._endpoint.replica)
         if before is not None and before.request_id == self._endpoint.request_id:
-            self._endpoint.generation = before.generation + (before.state is State.READY)
-            self._endpoint.crashes = before.crashes
             ever_ready = bool(before.versions)
+            self._endpoint.crashes, self._endpoint.restarts = before.crashes, before.restarts
+            ended = self._endpoint.generation = before.generation - (ever_ready and before.state is not State.READY)
+            if ever_ready and not any(restart["generation"] >= ended for restart in before.restarts):
+                self._endpoint.note_restart("Slurm ended its job and started it again")
+            self._endpoint.generation += ever_ready
             if before.state is State.DEAD or ever_ready:
                 self._endpoint.state = State.DEAD if before.state is State.DEAD else State.REPLACING
 
     def _requeue(self) -> None:
         """Send this job back to the queue and wait for Slurm to end it."""
-        self._say("its job goes back to the queue")
+        self._log.say("its job goes back to the queue")
         warned = self._told
         refused = slurm.requeue(self._job)
         until = time.monotonic() + (JOB_SIGNAL_S if refused else REQUEUE_TIMEOUT_S)
@@ -140,7 +132,6 @@ class Supervisor:
             self._take_down(Outcome(f"{warned.reason} and its job cannot be requeued: {refused}", Next.NOTHING))
 
     def _on_signal(self, number: int, frame: object) -> None:
-        name = signal.Signals(number).name
         if number == signal.SIGUSR1:
             # one that was never healthy would not become so in another such time either
             self._told = (
@@ -149,79 +140,92 @@ class Supervisor:
                 else Outcome("its job's time limit is near, and it is not healthy yet; raise runtime", Next.NOTHING)
             )
         else:
-            self._told = Outcome(f"it was stopped by {name}", Next.SLURM if self._job else Next.NOTHING)
+            following = Next.SLURM if self._job else Next.NOTHING
+            self._told = Outcome(f"it was stopped by {signal.Signals(number).name}", following)
 
     def _serve(self) -> Outcome:
         """Start one generation and watch it to its end."""
-        wanted = self._settings["port"]
-        # replicas that start together on one node must not choose the same
-        port = free_port(self._host, wanted and min(wanted + self._endpoint.replica, 65_535))
+        self._answered = False
+        port = self._settings["port"]
+        self._port = HeldPort(self._host, port and min(port + self._endpoint.replica, 65_535))
         argv = [
             *command.resolve(self._settings["command"]),
-            *command.arguments(self._settings, self._request["model_path"], self._model, self._host, port),
+            *command.arguments(self._settings, self._wanted["model_path"], self._model, self._host, self._port.number),
         ]
         self._endpoint.argv = argv
-        self._say(f"starting generation {self._endpoint.generation}: {shlex.join(argv)}")
+        self._log.say(f"{command.GENERATION_START} {self._endpoint.generation}: {shlex.join(argv)}")
         try:
-            self._child = start_child(argv, command.environment(self._settings, self._key), self._log)
+            self._child = start_child(argv, command.environment(self._settings, self._key))
         except OSError as error:
             return Outcome(f"the command {argv[0]} cannot be started: {error.strerror}", Next.NOTHING)
-        self._endpoint.url = f"http://{url_host(self._host)}:{port}"
+        self._last_words = self._log.follow(self._child.stdout)
+        self._endpoint.url = f"http://{url_host(self._host)}:{self._port.number}"
         probe = Probe(self._endpoint.url, self._key)
-        outcome = self._wait_until_healthy(probe)
-        self._answered = outcome is None
-        self._ever_answered |= self._answered
-        if outcome is None:
+        if (outcome := self._wait_until_healthy(probe)) is None:
+            self._answered = self._ever_answered = True
             self._endpoint.state, self._endpoint.reason = State.READY, None
-            self._endpoint.versions = {"vllm": probe.version() or "unknown"}
-            self._endpoint.publish(self._folder)
-            self._say(f"healthy at {self._endpoint.url}")
+            revision = model_revision(self._wanted["model_path"], self._settings) or "unknown"
+            self._endpoint.versions = {"vllm": probe.version() or "unknown", "model_revision": revision}
+            self._publish()
+            self._log.say(f"healthy at {self._endpoint.url}")
             outcome = self._watch(probe)
         return outcome
 
     def _wait_until_healthy(self, probe: Probe) -> Outcome | None:
-        deadline = time.monotonic() + self._settings["start_timeout_s"]
-        complaint = "its first answer has not come"
+        timeout_s, complaint = self._settings["start_timeout_s"], "its first answer has not come"
+        deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             if outcome := self._pause(POLL_S):
-                return outcome
-            asked = Aside(lambda: (probe.health(), probe.serves(self._model), probe.answers(self._model)))
+                return self._unless_port_was_taken(outcome)
+            asked = Aside(lambda: probe.all_is_well(self._model))
             while not asked.over and time.monotonic() < deadline:
                 if outcome := self._pause(POLL_S):
-                    return outcome
+                    return self._unless_port_was_taken(outcome)
             if asked.over and asked.error is None:
                 return None
+            if isinstance(asked.error, ForeignServerError | WrongModelError):
+                foreign = isinstance(asked.error, ForeignServerError)
+                return Outcome(str(asked.error), Next.OTHER_PORT if foreign else Next.NOTHING)
             if asked.over:
                 complaint = str(asked.error)
         return Outcome(
-            f"it was not healthy after {self._settings['start_timeout_s']:.0f} s (server.start_timeout_s): {complaint}",
-            Next.NOTHING,
+            f"it was not healthy after {timeout_s:.0f} s (server.start_timeout_s): {complaint}", Next.NOTHING
         )
 
+    def _unless_port_was_taken(self, outcome: Outcome) -> Outcome:
+        """What follows when a server that was loading ended: another port helps where its own was taken."""
+        if outcome.next is Next.RESTART and command.port_was_taken(command.tail(self._log.path)):
+            outcome.next = Next.OTHER_PORT
+        return outcome
+
     def _watch(self, probe: Probe) -> Outcome:
-        health, tokens = Patience(self._settings["hang_timeout_s"]), Patience(self._settings["hang_timeout_s"])
-        last: Load | None = None
+        health, tokens = Patience(self._settings["hang_timeout_s"]), TokenWatch(self._settings["hang_timeout_s"])
+        looked = time.monotonic()
         while True:
             if outcome := self._pause(self._settings["health_interval_s"]):
                 return outcome
+            passed_s, looked = time.monotonic() - looked, time.monotonic()
+            if not self._published:
+                self._publish()
             try:
+                probe.is_own()
                 probe.health()
                 health.good()
+            except ForeignServerError as error:
+                return Outcome(str(error), Next.OTHER_PORT)
             except ServerError as error:
                 if health.lost():
-                    reason = f"its health check failed for {health.limit_s:.0f} s: {error}"
-                    return Outcome(reason, Next.RESTART)
+                    return Outcome(f"its health check failed for {health.limit_s:.0f} s: {error}", Next.RESTART)
                 continue
-            load = probe.load()
-            if load is None or last is None or load.running == 0 or load.tokens != last.tokens:
-                tokens.good()
-            elif tokens.lost():
-                reason = f"{load.running:.0f} requests ran for {tokens.limit_s:.0f} s without a token"
-                return Outcome(reason, Next.RESTART)
-            last = load
-            published = endpoint.read(self._folder, self._endpoint.replica)
-            if published is not None and published.state is State.QUEUED:  # the driver's news came late
-                self._endpoint.publish(self._folder)
+            try:
+                if tokens.advance(probe.load()):
+                    self._budget.generated(passed_s)
+            except ServerError as error:
+                return Outcome(str(error), Next.RESTART)
+            with suppress(OSError):
+                published = endpoint.read(self._folder, self._endpoint.replica)
+                if published is not None and published.state is State.QUEUED:  # the driver's news came late
+                    self._publish()
 
     def _pause(self, seconds: float) -> Outcome | None:
         """Wait, and say why the watch has to end if it has to."""
@@ -231,10 +235,11 @@ class Supervisor:
                 return self._told
             if reason := self._lease.over():
                 return Outcome(reason, Next.NOTHING)
-            if request_id(self._folder) != self._endpoint.request_id:
+            if request.superseded(self._folder, self._endpoint.request_id):
                 return Outcome(ANOTHER_REQUEST, Next.NOTHING)
             code = self._child.poll()
             if code is not None:
+                self._last_words.join(LAST_WORDS_S)
                 if self._job:
                     time.sleep(JOB_SIGNAL_S)  # what ended it may have been a signal to the whole job
                 return self._told or Outcome(f"its process ended with {exit_text(code)}", Next.RESTART)
@@ -248,28 +253,31 @@ class Supervisor:
         self._endpoint.url = None
         if outcome.next is Next.NOTHING:
             self._endpoint.state = State.DEAD
-        elif self._endpoint.state is State.READY:
-            self._endpoint.state = State.REPLACING
-            self._endpoint.generation += 1
+        else:
+            if outcome.next is not Next.SLURM:  # the job's next start, if there is one, notes that
+                self._endpoint.note_restart(outcome.reason)
+            if self._endpoint.state is State.READY:
+                self._endpoint.state = State.REPLACING
+                self._endpoint.generation += 1
+        self._log.say(f"stopping: {outcome.reason}")
         try:
-            self._say(f"stopping: {outcome.reason}")
-            if request_id(self._folder) == self._endpoint.request_id:  # else the file is another server's
-                self._endpoint.publish(self._folder)
-        finally:  # a full disk must not keep the server alive
+            if not request.superseded(self._folder, self._endpoint.request_id):  # else the file is another server's
+                self._publish()
+        finally:
             if self._child is not None:
                 # one that has never answered has nothing to finish, and vLLM hears no SIGTERM while it loads
                 stop_group(self._child, STOP_TIMEOUT_S if self._answered else LOADING_STOP_TIMEOUT_S)
+            if self._port is not None:
+                self._port.release()
 
-    def _say(self, text: str) -> None:
-        stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-        with open(self._log, "a", encoding="utf-8") as log:
-            log.write(f"{stamp} captionqa supervisor {self._endpoint.replica}: {text}\n")
-
-
-def request_id(folder: Path) -> str | None:
-    """The id of the server that is asked for now."""
-    request = read_json(folder / REQUEST_FILE)
-    return request and request["request_id"]
+    def _publish(self) -> None:
+        """Publish the endpoint; where a full or flickering disk forbids it the watch tries again."""
+        try:
+            self._endpoint.publish(self._folder)
+            self._published = True
+        except OSError as error:
+            self._published = False
+            self._log.say(f"the endpoint cannot be published: {error}")
 
 
 def main() -> None:
@@ -278,14 +286,11 @@ def main() -> None:
     parser.add_argument("replica", type=int)
     parser.add_argument("request_id")
     args = parser.parse_args()
-    deadline = time.monotonic() + REQUEST_TIMEOUT_S
-    while request_id(args.folder) != args.request_id and time.monotonic() < deadline:
-        time.sleep(POLL_S)
-    request = read_json(args.folder / REQUEST_FILE)
-    if request is None or request["request_id"] != args.request_id:
+    found = request.wait_for(args.folder, args.request_id)
+    if found is None:
         sys.exit(f"captionqa supervisor: {ANOTHER_REQUEST}, or this machine does not see {args.folder}")
     try:
-        Supervisor(args.folder, args.replica, request).run()
+        Supervisor(args.folder, args.replica, found).run()
     except CaptionqaError as error:
         sys.exit(f"captionqa supervisor: {error}")
 

@@ -1,13 +1,10 @@
-"""Values: whether two free-form answers are the same, cheaply where they are numbers or words, else by math-verify."""
+"""Values: texts without what only sets their type, and the numbers in them with their units."""
 
 import re
 from fractions import Fraction
-from functools import lru_cache
 
-from captionqa.verifier import VERIFIER
+from captionqa.units import unit
 
-#: A longer answer is prose, and is compared as text alone.
-MAX_VALUE_CHARACTERS = 300
 #: math-verify compares decimals to as many places.
 DECIMALS = 6
 _FULL_WIDTH = str.maketrans(
@@ -23,19 +20,23 @@ _WRAPPER = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt)?|math(?:rm|bf|sf|it|bb|tt)|operatorname|emph|boldsymbol|mbox)\s*\{([^{}]*)\}"
 )
 _BARE_WRAPPER = re.compile(r"\\(?:left|right|big|Big|bigg|displaystyle|bf|rm)(?![a-zA-Z])")
-_SPACE = re.compile(r"\\(?:[,;:! ]|quad\b|qquad\b)|~")
+_SPACE = re.compile(r"(?<!\\)\\(?:[,;:! ]|quad\b|qquad\b)|~")
 _DEGREE = re.compile(r"\^\s*\{?\s*\\circ\s*\}?|\\degree\b")
 _FRACTION = re.compile(r"\\[dt]?frac\s*(?:\{\s*([^{}]*?)\s*\}|(\d))\s*(?:\{\s*([^{}]*?)\s*\}|(\d))")
+_SINGLE_FRACTIONS = str.maketrans({"½": " 1/2", "⅓": " 1/3", "⅔": " 2/3", "¼": " 1/4", "¾": " 3/4"})
 _NUMBER = re.compile(
-    r"(?P<sign>[-+\u2212]?)\s*(?P<money>[$€£¥]?)\s*(?P<whole>\d{1,3}(?:,\d{3})+|\d{1,40})?(?P<part>\.\d{1,40})?"
-    r"(?:\s*/\s*(?P<below>\d{1,40}))?\s*(?P<unit>%|[^\W\d_]+[²³]?(?:\^\{?\d\}?)?(?:\s*/\s*[^\W\d_]+)?|°\s?[CF]?)?"
+    r"(?P<sign>[-+\u2212]?)\s*(?P<money>(?:USD|US)?[$€£¥]?)\s*"
+    r"(?P<whole>\d{1,3}(?:,\d{3})+|\d{1,3}(?:\s\d{3})+(?![\d/.])|\d{1,40})?(?P<part>\.\d{1,40})?"
+    r"(?:(?P<mixed>\s+\d{1,9})?\s*/\s*(?P<below>\d{1,40}(?:\.\d{1,9})?)(?!\s*/))?"
+    r"(?:\s*(?:\*|\u00d7|\u00b7|\\times|\\cdot|x)\s*10\s*\^\s*\{?\s*(?P<power>[-+\u2212]?\s?\d{1,3})\s*\}?|"
+    r"[eE](?P<e>[-+]?\d{1,3})(?![\d.]))?"
+    r"(?:\s*(?P<scale>hundred|thousand|million|billion|trillion)\b)?\s*(?P<rest>[^\d,;=<>+*\\]*(?:[\^²³][^,;=<>+*\\]*)?)",
+    re.IGNORECASE,
 )
 _ASSIGNED = re.compile(r"[A-Za-z]\w{0,3}\s*=\s*(?=[^=]*$)")
-#: Words after a number that change its value, so that they are no unit.
-_COUNTING = frozenset(["hundred", "thousand", "million", "billion", "trillion", "dozen", "times", "half", "k", "bn"])
-_ONE_NAME = {"degree": "°", "degrees": "°", "deg": "°", "percent": "%", "dollars": "$", "dollar": "$"}
-_WORD = re.compile(r"(?<![\\A-Za-z])(?!(?:pi|sin|cos|tan|log|ln|sqrt|exp)\b)[A-Za-z]{2,}")
-_MATH = re.compile(r"[\d\\^_=+*/<>|√π∞]")
+_SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_PART_OF = re.compile(r"(%|percent)?\s*of\s(?!\w*\d)[^,;\d]+", re.IGNORECASE)
+_MONEY = re.compile(r"\\\$|\$(?=\s?\d[^$]*\Z)")
 
 
 def unwrap(text: str) -> str:
@@ -61,67 +62,59 @@ def plain(text: str) -> str:
 
 
 def number(text: str) -> tuple[Fraction, str] | None:
-    """The value of a number, with its unit ("" for none): 12, 1,200, 3.5 cm, 1/2, 50%; None for what is none."""
-    text = _ASSIGNED.sub("", _FRACTION.sub(_slash, unwrap(text)).strip(" .*_"), count=1)
+    """The value of a number with its unit ("" for none): 12, 1,200, 3.5 cm, 1 1/2, 1.2\times10^3, 50%, 2 million."""
+    if not any(sign.isdigit() for sign in text):
+        return None
+    money = "$" if len(_MONEY.findall(text)) == 1 else ""
+    text = unwrap(text.translate(_SINGLE_FRACTIONS)).replace("{,}", ",")
+    text = _ASSIGNED.sub("", _FRACTION.sub(_slash, text).strip(" *_").rstrip(" .*_"), count=1)
     match = _NUMBER.fullmatch(text)
-    if match is None or not (match["whole"] or match["part"]):
+    if match is None or not (match["whole"] or match["part"]) or (match["mixed"] and match["part"]):
         return None
-    unit = match["money"] or (match["unit"] or "").replace(" ", "")
-    unit = _ONE_NAME.get(unit.lower(), unit)
-    if unit.lower() in _COUNTING:
+    value = Fraction(re.sub(r"[,\s]", "", match["whole"] or "0") + (match["part"] or ""))
+    if below := match["below"]:
+        if not (divisor := Fraction(below)):
+            return None
+        value = value + Fraction(match["mixed"].strip()) / divisor if match["mixed"] else value / divisor
+        if match["mixed"] and Fraction(match["mixed"].strip()) >= divisor:
+            return None
+    if power := match["power"] or match["e"]:
+        value *= Fraction(10) ** int(power.replace("\u2212", "-").replace(" ", ""))
+    value *= _SCALES[match["scale"].lower()] if match["scale"] else 1
+    rest = match["rest"]
+    if (below or "%" in rest or "percent" in rest.lower()) and (part := _PART_OF.fullmatch(rest.strip())):
+        rest = part[1] or ""
+    name = unit(rest)
+    if name is None:
         return None
-    below = int(match["below"] or 1)
-    if below == 0:
-        return None
-    value = Fraction((match["whole"] or "0").replace(",", "") + (match["part"] or "")) / below
-    return (-value if match["sign"] in ("-", "\u2212") else value), unit
+    money = match["money"].upper().replace("USD", "$").replace("US$", "$") or money
+    return (-value if match["sign"] in ("-", "\u2212") else value), money or name
 
 
-def same_number(one: tuple[Fraction, str], other: tuple[Fraction, str]) -> bool:
-    """Whether two numbers are equal; a unit that only one of them has does not count, and 50% is 0.5 or 50."""
-    (value, unit), (value_2, unit_2) = one, other
-    if unit and unit_2 and unit.lower().rstrip("s") != unit_2.lower().rstrip("s"):
+def same_number(one: tuple[Fraction, str], other: tuple[Fraction, str], relative_tolerance: float = 0) -> bool:
+    """Whether two numbers are equal; a unit that only one of them has does not count, and 50% is 0.5 or 50.
+
+    The tolerance is a share of the first number.
+    """
+    (value, unit_1), (value_2, unit_2) = one, other
+    if unit_1 and unit_2 and unit_1 != unit_2:
         return False
-    if _close(value, value_2):
+    tolerance = Fraction(str(relative_tolerance))
+    if _close(value, value_2, tolerance):
         return True
-    if (unit == "%") != (unit_2 == "%"):
-        return _close(value / 100, value_2) if unit == "%" else _close(value, value_2 / 100)
+    if (unit_1 == "%") != (unit_2 == "%"):
+        return _close(value / 100, value_2, tolerance) if unit_1 == "%" else _close(value, value_2 / 100, tolerance)
     return False
 
 
-@lru_cache(maxsize=65536)
-def same_value(wanted: str, given: str) -> bool:
-    """Whether two free-form answers are the same value: LaTeX, numbers, percent, sets, lists, expressions or words."""
-    wanted_key, given_key = _key(wanted), _key(given)
-    if not wanted_key or not given_key:
-        return False
-    if wanted_key == given_key:
-        return True
-    if max(len(wanted), len(given)) > MAX_VALUE_CHARACTERS:
-        return False
-    first, second = number(wanted), number(given)
-    if first and second:
-        return same_number(first, second)
-    # math-verify picks a number out of a sentence: an expression that holds words is no value of this kind
-    if not (_MATH.search(wanted) and _MATH.search(given)) or _prose(wanted) or _prose(given):
-        return False
-    return VERIFIER.same(unwrap(wanted), unwrap(given))
-
-
-def _prose(text: str) -> bool:
-    return bool(_WORD.search(_WRAPPER.sub("", text)) or _WORD.search(unwrap(text)))
-
-
 def _slash(match: re.Match) -> str:
-    return f"{match[1] or match[2]}/{match[3] or match[4]}"
+    """A fraction in a line; the blank keeps the whole of a mixed number apart."""
+    return f" {match[1] or match[2]}/{match[3] or match[4]}"
 
 
-def _close(one: Fraction, other: Fraction) -> bool:
+def _close(wanted: Fraction, given: Fraction, tolerance: Fraction) -> bool:
     """Equal, or the same decimals where one was rounded: 0.333333 is 1/3, and 1/3 alone is no 0.33."""
-    return one == other or (abs(one - other) < Fraction(1, 10**DECIMALS) and max(abs(one), abs(other)) > 1e-3)
-
-
-def _key(text: str) -> str:
-    return (
-        "".join(unwrap(text).split()).strip(".*_").replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac").casefold()
-    )
+    difference = abs(wanted - given)
+    if difference <= tolerance * abs(wanted):
+        return True
+    return difference < min(Fraction(1, 10**DECIMALS), Fraction(2, 10**DECIMALS) * max(abs(wanted), abs(given)))

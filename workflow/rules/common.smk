@@ -53,11 +53,7 @@ def plan(half):
         if not workflow.is_main_process:
             return chunks.load_plan(RUN_LAYOUT, half)
         check_model_path(config, MODEL)
-        section = config[half]
-        dataset = Path(section["dataset_path"])
-        if half == "captions":
-            return chunks.plan_captions(dataset, section["chunks"], RUN_LAYOUT)
-        return chunks.plan_questions(Path(section["question_path"]), dataset, section["chunks"], RUN_LAYOUT)
+        return chunks.plan_half(config, RUN_LAYOUT, half)
     except CaptionqaError as error:
         sys.exit(f"captionqa: {error}")
 

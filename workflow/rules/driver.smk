@@ -3,6 +3,8 @@ import time
 from urllib.parse import urlsplit
 
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
+#: The rules that ask a server, and what each asks for.
+CHUNK_RULES = {"caption_chunk": "captions", "answer_chunk": "qa"}
 
 
 def begin_run():
@@ -26,8 +28,12 @@ def begin_run():
         return None
 
     DRIVER = Driver(config, RUN_LAYOUT, look_at_jobs, interrupt=workflow.non_local_exec)
-    chunk_runs = any(job.rule.name in ("caption_chunk", "answer_chunk") for job in workflow.dag.needrun_jobs())
+    running = {CHUNK_RULES.get(job.rule.name) for job in workflow.dag.needrun_jobs()}
+    halves_to_run = [half for half in HALVES if half in running]
+    chunk_runs = bool(halves_to_run)
     try:
+        if config["audit"]["stop_on"]:
+            audit_first(halves_to_run)
         DRIVER.begin(items_to_do(config, RUN_LAYOUT), chunk_runs, slurm_server(executor, chunk_runs))
     except CaptionqaError as error:
         sys.exit(f"captionqa: {error}")
@@ -35,6 +41,17 @@ def begin_run():
         say(plan_line(config, RUN_LAYOUT))
     for warning in warnings():
         say(f"WARNING: {warning}")
+
+
+def audit_first(halves_to_run):
+    """Look at what is going to be asked about, before any server starts."""
+    from captionqa.audit import audit
+    from captionqa.driver import say
+
+    if halves_to_run:
+        made = audit(config, RUN_LAYOUT, halves_to_run)
+        say(made.words())
+        made.check(config["audit"]["stop_on"])
 
 
 def warnings():
@@ -66,7 +83,8 @@ def print_summary():
 
 
 def print_errors():
-    from captionqa.driver import errors, say
+    from captionqa.driver import say
+    from captionqa.troubles import errors
 
     for text in errors(RUN_LAYOUT):
         say(text)

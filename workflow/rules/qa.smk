@@ -37,6 +37,14 @@ rule merge_qa:
                 "extraction",
                 "cues",
                 "options",
+                "answers",
+                "comparison",
+                "dates",
+                "formula",
+                "names",
+                "notation",
+                "units",
+                "refusal",
                 "values",
                 "verifier",
                 "metrics",
@@ -59,5 +67,6 @@ rule merge_qa:
     params:
         question_path=config["qa"]["question_path"],
         dataset_path=config["qa"]["dataset_path"],
+        relative_tolerance=config["qa"]["relative_tolerance"],
     script:
         "../scripts/merge_qa.py"

@@ -2,6 +2,7 @@
 
 from captionqa.joblog import job_log
 from captionqa.layout import Layout
+from captionqa.lease import end_with_run
 from captionqa.merge import merge_qa
 from captionqa.settings import qa_settings
 
@@ -9,6 +10,7 @@ config, model = snakemake.config, snakemake.wildcards.model
 layout = Layout(config["output_dir"], model)
 
 with job_log(snakemake.log[0], "merge_qa", layout):
+    end_with_run(layout.server)
     merge_qa(
         snakemake.input.chunks,
         snakemake.input.questions,
@@ -21,4 +23,5 @@ with job_log(snakemake.log[0], "merge_qa", layout):
         provenance_path=snakemake.output.provenance,
         flips_path=snakemake.output.flips,
         graded_path=layout.graded,
+        relative_tolerance=snakemake.params.relative_tolerance,
     )

@@ -1,0 +1,27 @@
+"""A job's log: an error is one sentence, and no name is too odd to be written down."""
+
+from captionqa.files import read_json
+from captionqa.layout import Layout
+
+JOB = r"""
+import logging, sys
+from captionqa.errors import InputError
+from captionqa.joblog import job_log
+from captionqa.layout import Layout
+with job_log(sys.argv[1] + "/log/job.log", "a job", Layout(sys.argv[1], "tiny")):
+    logging.warning("%r is odd, caf%s too", "two\nlines", "\udce9")
+    raise InputError("caf\udce9 is no good; rename it.")
+"""
+
+
+def test_a_name_that_is_not_utf_8_reaches_the_log_and_the_error(start_python, tmp_path):
+    process = start_python(JOB, tmp_path)
+    _, said = process.communicate()
+    assert process.returncode == 1
+    assert "caf\\udce9 is no good" in said
+    assert "Traceback" not in said
+    log = (tmp_path / "log" / "job.log").read_text().splitlines()
+    assert len(log) == 2
+    assert "'two\\nlines' is odd, caf\\udce9 too" in log[0]
+    (error,) = Layout(str(tmp_path), "tiny").errors.glob("*.json")
+    assert "caf\udce9 is no good" in read_json(error)["error"]

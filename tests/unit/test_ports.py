@@ -1,0 +1,82 @@
+"""Ports: what is chosen is held, whoever else is choosing, and our own server can still listen there."""
+
+import socket
+
+import pytest
+from captionqa.errors import ServerError
+from captionqa.ports import HeldPort, listen_address, url_host
+
+LOCAL = "127.0.0.1"
+
+
+@pytest.fixture
+def wanted():
+    """A port that is free."""
+    with socket.socket() as free:
+        free.bind((LOCAL, 0))
+        return free.getsockname()[1]
+
+
+def bind_as_vllm_does(port, host=LOCAL):
+    """Bound and shared, and not yet listening: vLLM loads its model in between."""
+    bound = socket.socket()
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind((host, port))
+    return bound
+
+
+def test_the_wanted_port_is_held_if_it_can_be_had(wanted):
+    held = HeldPort(LOCAL, wanted)
+    assert held.number == wanted
+    held.release()
+    with socket.socket() as taken:
+        taken.bind((LOCAL, wanted))
+        taken.listen()
+        assert HeldPort(LOCAL, wanted).number not in (0, wanted)
+
+
+def test_a_port_that_another_vllm_has_bound_and_does_not_listen_on_yet_is_taken(wanted):
+    with bind_as_vllm_does(wanted):
+        assert HeldPort(LOCAL, wanted).number != wanted
+
+
+@pytest.mark.parametrize("host", [LOCAL, "0.0.0.0"])
+def test_servers_that_choose_at_the_same_time_choose_different_ports(wanted, host):
+    held = [HeldPort(host, wanted) for _ in range(5)]
+    assert len({port.number for port in held}) == 5
+    assert held[0].number == wanted
+
+
+def test_our_own_server_can_listen_on_the_held_port(wanted):
+    held = HeldPort(LOCAL, wanted)
+    with bind_as_vllm_does(held.number) as server:
+        server.listen()
+        with socket.create_connection((LOCAL, wanted)) as connection:
+            assert connection.getpeername() == (LOCAL, wanted)
+        assert HeldPort(LOCAL, wanted).number != wanted
+
+
+def test_no_stranger_gets_the_held_port_by_chance(wanted):
+    held = HeldPort(LOCAL, wanted)
+    with socket.socket() as stranger, pytest.raises(OSError, match="in use"):
+        stranger.bind((LOCAL, held.number))
+
+
+def test_an_address_that_is_not_this_machines_is_an_error():
+    with pytest.raises(ServerError, match=r"no port can be bound on '192\.0\.2\.1'; set server\.host"):
+        HeldPort("192.0.2.1", 0)
+
+
+@pytest.mark.parametrize(("host", "name"), [(LOCAL, LOCAL), ("node1", "node1"), ("::1", "[::1]")])
+def test_a_server_is_reached_under_the_name_it_is_bound_to(host, name):
+    assert url_host(host) == name
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_a_server_bound_to_all_addresses_is_reached_by_the_machines_name(host):
+    assert url_host(host) == socket.gethostname()
+
+
+def test_a_network_interface_stands_for_its_address():
+    assert listen_address("lo") == LOCAL
+    assert listen_address("node1") == "node1"

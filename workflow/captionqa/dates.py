@@ -1,0 +1,32 @@
+"""Dates: a day, or a month of a year, in the forms that people write."""
+
+import re
+
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_MONTH = rf"(?P<month>{'|'.join(_MONTHS)})[a-z]*\.?"
+_DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"
+_YEAR = r"(?P<year>[12]\d{3})"
+_FORMS = [
+    re.compile(form, re.IGNORECASE)
+    for form in (
+        rf"{_MONTH}\s{_DAY}(?:,?\s{_YEAR})?",
+        rf"{_DAY}\s(?:of\s)?{_MONTH}(?:,?\s{_YEAR})?",
+        rf"{_MONTH},?\s{_YEAR}",
+        rf"{_YEAR}[-/.](?P<month>\d{{1,2}})[-/.](?P<day>\d{{1,2}})",
+        rf"(?:{_YEAR}年)(?P<month>\d{{1,2}})月(?:(?P<day>\d{{1,2}})[日号])?",
+        r"(?P<month>\d{1,2})月(?P<day>\d{1,2})[日号]",
+    )
+]
+
+
+def date(text: str) -> tuple[int | None, int, int | None] | None:
+    """Year, month and day of a date, None for what it leaves out; None for a text that is no date."""
+    text = " ".join(text.split()).removeprefix("on ").removeprefix("On ")
+    for form in _FORMS:
+        if match := form.fullmatch(text):
+            parts = {"year": None, "day": None} | match.groupdict()
+            month = parts["month"].lower()
+            number = int(month) if month.isdigit() else 1 + _MONTHS.index(month[:3])
+            year, day = (int(parts[key]) if parts[key] else None for key in ("year", "day"))
+            return (year, number, day) if number <= 12 and (day or 1) <= 31 else None
+    return None
