@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from captionqa import chunks, files, scan, sorting
 from captionqa.chunks import place, plan_captions, plan_questions, question_place
-from captionqa.errors import InputError
+from captionqa.errors import DiskFullError, InputError
 from captionqa.layout import Layout
 from captionqa.question_file import read_questions
 
@@ -320,6 +320,13 @@ def test_a_qid_that_is_there_twice_is_refused_by_name_and_rows(tmp_path, rows, l
     with pytest.raises(InputError, match=f"the qid {rows[first]!r} is there twice, in rows {first} and {second};"):
         plan_questions(path, tmp_path, 4, Layout(str(tmp_path / "output"), "tiny"))
     assert list((tmp_path / "output").rglob("*.jsonl")) == []
+
+
+def test_a_full_disk_is_said_in_one_sentence(data, make_config, monkeypatch):
+    monkeypatch.setattr(sorting.tempfile, "TemporaryFile", lambda dir: open("/dev/full", "r+b", buffering=0))
+    config = make_config({"captions": {"dataset_path": str(data.path)}})
+    with pytest.raises(DiskFullError, match=f"the disk is full: make room in {data.output}"):
+        chunks.plan_half(config, Layout(str(data.output), "tiny"), "captions")
 
 
 def test_planning_leaves_only_the_lists_and_what_it_remembers(data, little_memory):

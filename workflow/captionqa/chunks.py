@@ -19,7 +19,7 @@ from typing import Any
 
 from captionqa.config import halves
 from captionqa.errors import InputError
-from captionqa.files import LineFile, json_line, read_json, write_json
+from captionqa.files import LineFile, disk_full_named, json_line, read_json, write_json
 from captionqa.layout import CHUNK_NAME, ITEMS_NAME, Layout
 from captionqa.question_file import INVALID, read_questions
 from captionqa.scan import ImageScan, NamedImages, Stamp, blocks, map_in_order
@@ -151,12 +151,16 @@ def plan_questions(question_path: Path, dataset: Path, chunks: int | str, layout
 
 
 def plan_half(config: Mapping[str, Any], layout: Layout, half: str) -> Plan:
-    """The plan of a configured half, from its data as it is now; raises InputError as the two above do."""
+    """The plan of a configured half, from its data as it is now.
+
+    Raises InputError as the two above do, and DiskFullError.
+    """
     section = config[half]
     dataset = Path(section["dataset_path"])
-    if half == "captions":
-        return plan_captions(dataset, section["chunks"], layout)
-    return plan_questions(Path(section["question_path"]), dataset, section["chunks"], layout)
+    with disk_full_named(layout.plans):
+        if half == "captions":
+            return plan_captions(dataset, section["chunks"], layout)
+        return plan_questions(Path(section["question_path"]), dataset, section["chunks"], layout)
 
 
 def load_plan(layout: Layout, half: str) -> Plan:

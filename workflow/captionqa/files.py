@@ -24,6 +24,17 @@ _COMPACT = json.JSONEncoder(separators=(",", ":"))
 
 
 @contextmanager
+def disk_full_named(folder: str | os.PathLike) -> Iterator[None]:
+    """Raise DiskFullError, an OSError, where there is no room for what the block writes into the folder."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            raise DiskFullError(folder) from error
+        raise
+
+
+@contextmanager
 def atomic_writer(path: str | os.PathLike, mode: int = 0o644) -> Iterator[TextIO]:
     """Open a text file that takes its name only when the block ends without an error.
 
@@ -32,21 +43,20 @@ def atomic_writer(path: str | os.PathLike, mode: int = 0o644) -> Iterator[TextIO
     """
     path = Path(path)
     temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
-        with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
-            yield file
-            file.flush()
-            os.fsync(descriptor)
-        os.chmod(temporary, mode)
-        os.replace(temporary, path)
-    except BaseException as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno in DISK_FULL:
-            raise DiskFullError(path.parent) from error
-        raise
+    with disk_full_named(path.parent):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
+            with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+                yield file
+                file.flush()
+                os.fsync(descriptor)
+            os.chmod(temporary, mode)
+            os.replace(temporary, path)
+        except BaseException:
+            if temporary is not None:
+                Path(temporary).unlink(missing_ok=True)
+            raise
 
 
 def write_json(path: str | os.PathLike, value: Any, mode: int = 0o644) -> None:
