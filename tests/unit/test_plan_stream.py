@@ -1,6 +1,7 @@
 """Plans made as a stream: the same to the byte as made in memory, and made anew just where something changed."""
 
 import hashlib
+import io
 import json
 import os
 import time
@@ -323,7 +324,7 @@ def test_a_qid_that_is_there_twice_is_refused_by_name_and_rows(tmp_path, rows, l
 
 
 def test_a_full_disk_is_said_in_one_sentence(data, make_config, monkeypatch):
-    monkeypatch.setattr(sorting.tempfile, "TemporaryFile", lambda dir: open("/dev/full", "r+b", buffering=0))
+    monkeypatch.setattr(sorting.tempfile, "TemporaryFile", lambda dir: io.FileIO("/dev/full", "r+"))
     config = make_config({"captions": {"dataset_path": str(data.path)}})
     with pytest.raises(DiskFullError, match=f"the disk is full: make room in {data.output}"):
         chunks.plan_half(config, Layout(str(data.output), "tiny"), "captions")
