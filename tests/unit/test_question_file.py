@@ -2,8 +2,6 @@
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from captionqa.errors import InputError
 from captionqa.question_file import read_questions
@@ -94,18 +92,6 @@ def test_columns_of_other_purposes_are_left_alone(read):
         "category",
         "source",
     }
-
-
-def test_a_qid_that_is_there_twice_is_refused_by_name_and_rows(read):
-    with pytest.raises(InputError, match="the qid 'q1' is there twice, in rows 0 and 1;"):
-        read(columns(qid=["q1", "q1"]))
-
-
-def test_qids_that_are_the_same_as_text_are_refused(tmp_path):
-    path = tmp_path / "questions.parquet"
-    pq.write_table(pa.table(columns(qid=pa.array(["7", "7"]).dictionary_encode())), path)
-    with pytest.raises(InputError, match="twice"):
-        list(read_questions(path))
 
 
 @pytest.mark.parametrize("name", ["qid", "question", "answer", "image"])

@@ -9,31 +9,37 @@ the answers is in a file of its own, and a corrected ground truth changes that o
 import hashlib
 import json
 import os
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from captionqa.config import halves
 from captionqa.errors import InputError
-from captionqa.files import atomic_writer, json_line, read_json, write_json
-from captionqa.images import SNIFF_BYTES, has_image_suffix, looks_like_image
+from captionqa.files import LineFile, full_disk_named, json_line, read_json, write_json
 from captionqa.layout import CHUNK_NAME, ITEMS_NAME, Layout
 from captionqa.question_file import INVALID, read_questions
+from captionqa.scan import ImageScan, NamedImages, Stamp, blocks, map_in_order
 from captionqa.settings import caption_settings, fingerprint, qa_settings
+from captionqa.sorting import ExternalSort
 
 HASH_BITS = 32
 #: With `chunks: auto`: as few as keep a chunk at or below this, in powers of two so that few are renamed by growth.
 ITEMS_PER_CHUNK = 2000
 MIN_CHUNKS, MAX_CHUNKS = 4, 1024
+#: A question file younger than this may change once more and keep size and time: some systems count whole seconds.
+YOUNG_S = 3.0
 
 
 @dataclass(frozen=True)
 class Plan:
     """The chunks of one half: `chunks` are (index, digest, number of items), only those that have items.
 
-    `rows` is the digest of the questions' rows, of which `invalid_rows` cannot be asked and are in no chunk.
+    `rows` is the digest of the questions' rows, of which `invalid_rows` cannot be asked and are in no chunk. `state` is
+    of the data and the configuration that the plan was made from: while it is the same, so is the plan.
     """
 
     n: int
@@ -42,6 +48,7 @@ class Plan:
     skipped_files: int = 0
     rows: str | None = None
     invalid_rows: int = 0
+    state: str = field(default="", compare=False)
 
     def item_lists(self, layout: Layout, half: str) -> list[str]:
         return [
@@ -77,7 +84,7 @@ def question_place(images: list[str]) -> int:
 
 
 def plan_captions(dataset: Path, chunks: int | str, layout: Layout) -> Plan:
-    """Scan a folder of images, write the item lists, and return the plan.
+    """Scan a folder of images, write the item lists where something changed, and return the plan.
 
     Raises InputError where the folder is missing or has no images.
     """
@@ -85,55 +92,75 @@ def plan_captions(dataset: Path, chunks: int | str, layout: Layout) -> Plan:
         raise InputError(
             f"captions.dataset_path: there is no folder {dataset}; set it to your images in the configuration."
         )
-    scan = _ImageScan(dataset, Path(layout.plans) / "sniffed.json")
-    items = [(place(item["id"]), item) for item in scan.items()]
-    if not items:
-        raise InputError(
-            f"captions.dataset_path: {dataset} holds no image ({scan.skipped} other files were skipped); images are "
-            "files with an image suffix or image content."
-        )
-    return _write_plan("captions", items, chunks, layout, skipped_files=scan.skipped)
+    source = _source("captions", chunks, dataset)
+    with ImageScan(dataset, Path(layout.plans) / "sniffed.jsonl") as scan:
+        state = f"{source}-{scan.state}"
+        if (plan := _last_plan("captions", layout)) is not None and plan.state == state:
+            return plan
+        with ExternalSort(layout.plans) as items:
+            for name, stamp in scan.images():
+                items.add((place(name), name, stamp))
+            if not items:
+                raise InputError(
+                    f"captions.dataset_path: {dataset} holds no image ({scan.skipped} other files were skipped); "
+                    "images are files with an image suffix or image content."
+                )
+            lines = ((where, json_line({"id": name, "stamps": [stamp]})) for where, name, stamp in items)
+            state = state if scan.complete else ""
+            return _write_plan("captions", lines, len(items), chunks, layout, skipped_files=scan.skipped, state=state)
 
 
 def plan_questions(question_path: Path, dataset: Path, chunks: int | str, layout: Layout) -> Plan:
     """Read the questions, note the state of their images, write the item lists and the rows, and return the plan.
 
-    Raises InputError as `read_questions` does, where no row can be asked, and where the folder of images is missing.
+    Where neither the question file nor an image changed since the last plan, that one is returned. Raises InputError
+    as `read_questions` does, where a qid is there twice, where no row can be asked, and where the folder of images is
+    missing.
     """
     if not dataset.is_dir():
         raise InputError(
             f"qa.dataset_path: there is no folder {dataset}; the questions' image paths are relative to it."
         )
-    stamps: dict[str, list[int] | None] = {}
-    rows: list[tuple[str, str]] = []
-    items: list[tuple[int, dict[str, Any]]] = []
-    fault = None
-    for row in read_questions(question_path):
-        rows.append((row["id"], json_line(row)))
-        if INVALID in row:
-            fault = fault or f"{row['id']}: {row[INVALID]}"
-            continue
-        for name in row["images"]:
-            if name not in stamps:
-                stamps[name] = _stamp(dataset / name)
-        item = {key: row[key] for key in ("id", "question", "images")}
-        item["stamps"] = [stamps[name] for name in row["images"]]
-        items.append((question_place(row["images"]), item))
-    if not items:
-        raise InputError(f"{question_path}: none of its {len(rows)} rows can be asked; the first is {fault}")
-    rows.sort()
-    digest = _digest(line for _, line in rows)
-    _write_list(layout.question_rows(digest), (line for _, line in rows))
-    return _write_plan("qa", items, chunks, layout, rows=digest, invalid_rows=len(rows) - len(items))
+    saved = Path(layout.plans) / "qa" / "images.jsonl"
+    source = _question_source(question_path, chunks, dataset)
+    plan = _last_plan("qa", layout)
+    if source and plan is not None and plan.state.startswith(source):
+        with NamedImages(dataset, saved) as images:
+            if plan.state == f"{source}-{images.state_again()}":
+                return plan
+    folder = layout.plans
+    with NamedImages(dataset, saved) as images, ExternalSort(folder) as rows, ExternalSort(folder) as items:
+        fault = None
+        for block, stamps in map_in_order(partial(_with_stamps, images), blocks(read_questions(question_path))):
+            images.keep(list(stamps), list(stamps.values()))
+            for row in block:
+                rows.add((row["id"], len(rows), json_line(row)))
+                if INVALID in row:
+                    fault = fault or f"{row['id']}: {row[INVALID]}"
+                    continue
+                item = {key: row[key] for key in ("id", "question", "images")}
+                item["stamps"] = [stamps[name] for name in row["images"]]
+                items.add((question_place(row["images"]), row["id"], json_line(item)))
+        if not items:
+            raise InputError(f"{question_path}: none of its {len(rows)} rows can be asked; the first is {fault}")
+        digest = _write_rows(rows, question_path, layout)
+        found = {"rows": digest, "invalid_rows": len(rows) - len(items)}
+        state = f"{source}-{images.save()}" if source else ""
+        lines = ((where, line) for where, _, line in items)
+        return _write_plan("qa", lines, len(items), chunks, layout, state=state, **found)
 
 
 def plan_half(config: Mapping[str, Any], layout: Layout, half: str) -> Plan:
-    """The plan of a configured half, from its data as it is now; raises InputError as the two above do."""
+    """The plan of a configured half, from its data as it is now.
+
+    Raises InputError as the two above do, and DiskFullError.
+    """
     section = config[half]
     dataset = Path(section["dataset_path"])
-    if half == "captions":
-        return plan_captions(dataset, section["chunks"], layout)
-    return plan_questions(Path(section["question_path"]), dataset, section["chunks"], layout)
+    with full_disk_named(layout.plans):
+        if half == "captions":
+            return plan_captions(dataset, section["chunks"], layout)
+        return plan_questions(Path(section["question_path"]), dataset, section["chunks"], layout)
 
 
 def load_plan(layout: Layout, half: str) -> Plan:
@@ -168,74 +195,6 @@ def works(config: Mapping[str, Any], layout: Layout, half: str) -> list[tuple[st
     ]
 
 
-class _ImageScan:
-    """A walk over a folder: image items in no particular order, other files counted.
-
-    A file without an image suffix is looked into once; the verdict is kept with its size and time of change.
-    """
-
-    def __init__(self, dataset: Path, verdicts: Path):
-        self.skipped = 0
-        self._dataset = str(dataset)
-        self._path = verdicts
-        self._known: dict[str, Any] = read_json(verdicts) or {}
-        self._seen: dict[str, Any] = {}
-
-    def items(self) -> Iterator[dict[str, Any]]:
-        folders: list[tuple[str, frozenset[str]]] = [(self._dataset, frozenset())]
-        while folders:
-            folder, above = folders.pop()
-            real = os.path.realpath(folder)
-            if real in above:  # a link back up the tree
-                continue
-            try:
-                entries = list(os.scandir(folder))
-            except OSError as error:
-                raise InputError(
-                    f"captions.dataset_path: the folder {folder} cannot be read: {error.strerror}."
-                ) from error
-            for entry in entries:
-                if _is_folder(entry):
-                    folders.append((entry.path, above | {real}))
-                elif (stamp := _stamp(entry.path)) is None and not has_image_suffix(entry.name):
-                    self.skipped += 1
-                elif has_image_suffix(entry.name) or self._content_is_image(entry.path, stamp):
-                    yield {"id": os.path.relpath(entry.path, self._dataset), "stamps": [stamp]}
-                else:
-                    self.skipped += 1
-        if self._seen != self._known:
-            write_json(self._path, self._seen)
-
-    def _content_is_image(self, path: str, stamp: list[int]) -> bool:
-        known = self._known.get(path)
-        if not os.path.isfile(path):  # opening a pipe would wait for ever
-            return False
-        if known is None or known["stamp"] != stamp:
-            try:
-                with open(path, "rb") as file:
-                    known = {"stamp": stamp, "image": looks_like_image(file.read(SNIFF_BYTES))}
-            except OSError:
-                return False
-        self._seen[path] = known
-        return known["image"]
-
-
-def _is_folder(entry: os.DirEntry) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
-
-
-def _stamp(path: str | os.PathLike) -> list[int] | None:
-    """Size in bytes and time of change in ns: what tells an edited file without reading it. None if missing."""
-    try:
-        stat = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return [stat.st_size, stat.st_mtime_ns]
-
-
 def _count(chunks: int | str, items: int) -> int:
     if chunks != "auto":
         return chunks
@@ -245,41 +204,81 @@ def _count(chunks: int | str, items: int) -> int:
     return n
 
 
+def _with_stamps(images: NamedImages, rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, Stamp]]:
+    """Rows, and the stamps of their images by name."""
+    names = list(dict.fromkeys(name for row in rows if INVALID not in row for name in row["images"]))
+    return rows, dict(zip(names, images.look(names), strict=True))
+
+
+def _write_rows(rows: ExternalSort, question_path: Path, layout: Layout) -> str:
+    """Write the (id, number, line) of the questions sorted by id; returns the digest that the file is named by."""
+    last, first = None, 0
+    with LineFile(layout.plans) as file:
+        for name, number, line in rows:
+            if name == last:
+                raise InputError(
+                    f"{question_path}: the qid {name!r} is there twice, in rows {first} and {number}; each "
+                    "question needs its own."
+                )
+            last, first = name, number
+            file.add(line)
+        _save(file, layout.question_rows(file.digest()))
+        return file.digest()
+
+
 def _write_plan(
-    half: str, items: list[tuple[int, dict[str, Any]]], chunks: int | str, layout: Layout, **found: Any
+    half: str, items: Iterable[tuple[int, str]], count: int, chunks: int | str, layout: Layout, **found: Any
 ) -> Plan:
-    """Write the item lists and the plan; `found` are the Plan's other fields."""
-    n = _count(chunks, len(items))
-    members: dict[int, list[tuple[int, str, str]]] = defaultdict(list)
-    for where, item in items:
-        members[where * n >> HASH_BITS].append((where, item["id"], json_line(item)))
+    """Write the lists of items, which come as (place, line) in order, and the plan; `found` are its other fields."""
+    n = _count(chunks, count)
     digests = []
-    for index in sorted(members):
-        members[index].sort()
-        digests.append((index, _digest(line for _, _, line in members[index]), len(members[index])))
-    plan = Plan(n, len(items), chunks=tuple(digests), **found)
-    for (index, _, _), path in zip(plan.chunks, plan.item_lists(layout, half), strict=True):
-        _write_list(path, (line for _, _, line in members[index]))
+    for index, members in groupby(items, key=lambda item: item[0] * n >> HASH_BITS):
+        with LineFile(layout.plans) as file:
+            for _, line in members:
+                file.add(line)
+            digests.append((index, file.digest(), file.count))
+            _save(file, Plan(n, count, chunks=(digests[-1],)).item_lists(layout, half)[0])
+    plan = Plan(n, count, chunks=tuple(digests), **found)
     stored = json.loads(json.dumps(asdict(plan)))
     if read_json(_plan_path(layout, half)) != stored:
         write_json(_plan_path(layout, half), stored)
     return plan
 
 
-def _write_list(path: str, lines: Iterable[str]) -> None:
-    """Write a file that is named by a digest of its lines, where it is not there yet."""
+def _save(file: LineFile, path: str) -> None:
+    """Save a file that is named by a digest of its lines, where it is not there yet."""
     if not os.path.exists(path):
-        with atomic_writer(path) as file:
-            file.writelines(lines)
+        file.save(path)
+
+
+def _last_plan(half: str, layout: Layout) -> Plan | None:
+    """The plan as it was last written, where all its lists are there."""
+    try:
+        plan = load_plan(layout, half)
+    except InputError:
+        return None
+    lists = plan.item_lists(layout, half) + ([layout.question_rows(plan.rows)] if plan.rows else [])
+    return plan if all(map(os.path.exists, lists)) else None
+
+
+def _source(*parts: Any) -> str:
+    """A digest of what decides a plan beside the images: these values, and how this version makes plans of them."""
+    digest = hashlib.blake2b(repr(parts).encode("utf-8", "surrogateescape"), digest_size=16)
+    for module in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(module.read_bytes())
+    return digest.hexdigest()
+
+
+def _question_source(question_path: Path, chunks: int | str, dataset: Path) -> str:
+    """As `_source`, with what tells a changed question file; empty where it is too young to tell the next change."""
+    try:
+        stat = question_path.stat()
+    except OSError:
+        return ""
+    if time.time() - stat.st_mtime < YOUNG_S:
+        return ""
+    return _source("qa", chunks, dataset, question_path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
 
 
 def _plan_path(layout: Layout, half: str) -> Path:
     return Path(layout.plans) / half / "plan.json"
-
-
-def _digest(lines: Iterable[str]) -> str:
-    digest = hashlib.blake2b(digest_size=6)
-    for line in lines:
-        digest.update(line.encode("utf-8", "surrogateescape"))
-        digest.update(b"\n")
-    return digest.hexdigest()

@@ -1,13 +1,15 @@
 """Files that are either whole or absent: atomic writes, JSON, JSON lines with a torn end, and a word on full disks."""
 
 import errno
+import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Self, TextIO
 
 from captionqa.errors import DiskFullError
 
@@ -15,18 +17,21 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 STALE_TRIES = 5
 #: Read at a time of a file of JSON lines.
 BLOCK_BYTES = 32 * 1024
+#: Of a file of lines in the making: what is kept in memory.
+LINES_IN_MEMORY_BYTES = 8 * 1024 * 1024
 _INDENTED = json.JSONEncoder(ensure_ascii=False, indent=2)
+_COMPACT = json.JSONEncoder(separators=(",", ":"))
 
 
 @contextmanager
-def full_disk_named(path: Path) -> Iterator[None]:
-    """Raise DiskFullError where a write to `path` found no space."""
+def full_disk_named(folder: str | os.PathLike) -> Iterator[None]:
+    """Raise DiskFullError, an OSError, where there is no room for what the block writes into the folder."""
     try:
         yield
     except OSError as error:
         if error.errno not in DISK_FULL:
             raise
-        raise DiskFullError(path.parent) from error
+        raise DiskFullError(folder) from error
 
 
 @contextmanager
@@ -37,7 +42,7 @@ def atomic_writer(path: str | os.PathLike, mode: int = 0o644) -> Iterator[TextIO
     surrogate (a file name that is not UTF-8) is written as JSON's own escape for it. Raises DiskFullError, an OSError.
     """
     path = Path(path)
-    with full_disk_named(path):
+    with full_disk_named(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
         try:
@@ -92,7 +97,44 @@ def read_json(path: str | os.PathLike) -> Any | None:
 
 
 def json_line(value: Any) -> str:
-    return json.dumps(value, separators=(",", ":")) + "\n"
+    return _COMPACT.encode(value) + "\n"
+
+
+class LineFile:
+    """Lines of JSON that become a file once they are all there, such as one that is named by their digest. A context.
+
+    Lines have to be ASCII, as `json_line` makes them. What does not fit in memory is in a file without a name.
+    """
+
+    def __init__(self, folder: str | os.PathLike):
+        self.count = 0
+        self._digest = hashlib.blake2b(digest_size=6)
+        os.makedirs(folder, exist_ok=True)
+        self._file = tempfile.SpooledTemporaryFile(LINES_IN_MEMORY_BYTES, dir=folder)  # noqa: SIM115
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def add(self, line: str) -> None:
+        data = line.encode("ascii")
+        self.count += 1
+        self._digest.update(data + b"\n")
+        self._file.write(data)
+
+    def digest(self) -> str:
+        return self._digest.hexdigest()
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the lines to a file, atomically."""
+        self._file.seek(0)
+        with atomic_writer(path) as file:
+            shutil.copyfileobj(self._file, file.buffer)
+
+    def close(self) -> None:
+        self._file.close()
 
 
 def read_json_lines(path: str | os.PathLike) -> Iterator[Any]:

@@ -37,7 +37,7 @@ class Segment:
     def __init__(self, folder: Path, index: int, fingerprint: str, wait: Callable[[], None]):
         self._path = segment_path(folder, index)
         self._fingerprint = fingerprint
-        with full_disk_named(self._path):
+        with full_disk_named(self._path.parent):
             folder.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
@@ -67,7 +67,7 @@ class Segment:
         Raises DiskFullError where a file system finds out only now.
         """
         file, self._file = self._file, -1
-        with full_disk_named(self._path):
+        with full_disk_named(self._path.parent):
             os.close(file)
 
     def _lock(self, wait: Callable[[], None]) -> None:
@@ -87,7 +87,7 @@ class Segment:
     def _write(self, data: bytes) -> None:
         size = os.fstat(self._file).st_size
         try:
-            with full_disk_named(self._path):
+            with full_disk_named(self._path.parent):
                 while data:
                     data = data[os.write(self._file, data) :]
         except OSError:

@@ -1,0 +1,337 @@
+"""Plans made as a stream: the same to the byte as made in memory, and made anew just where something changed."""
+
+import hashlib
+import io
+import json
+import os
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from captionqa import chunks, files, scan, sorting
+from captionqa.chunks import place, plan_captions, plan_questions, question_place
+from captionqa.errors import DiskFullError, InputError
+from captionqa.layout import Layout
+from captionqa.question_file import read_questions
+
+NAMES = [
+    *(f"sub{number % 3}/image{number}.png" for number in range(60)),
+    "deep/er/still/ä 日本.jpg",
+    "two\nlines.png",
+    'quote".png',
+    b"caf\xe9.png".decode("utf-8", "surrogateescape"),
+    "\U0001f600.png",
+    "\ufffd.png",
+]
+QUESTION_IMAGES = [[name] for name in NAMES[:20] * 3] + [
+    NAMES[:2],
+    NAMES[1:4],
+    ["nowhere.png"],
+    ["a\0b"],
+    [NAMES[0] + "/"],
+]
+
+
+#: As the code made them that held all in memory.
+GOLDEN = {
+    "captions": ((0, "863ab9582c8c", 16), (1, "b45a67e6a7f8", 19), (2, "fe9dc14e8426", 13), (3, "bdf73dd615bc", 20)),
+    "qa": (
+        "43a6c57247b4",
+        ((0, "8c8a8b901d48", 22), (1, "e0187eac838a", 6), (2, "fb7535a09587", 16), (3, "fb5de77428f7", 20)),
+    ),
+}
+
+
+@pytest.fixture(params=["on disk", "in memory"])
+def little_memory(request, monkeypatch):
+    """Every buffer smaller than the data, so that all goes through files and blocks."""
+    if request.param == "on disk":
+        monkeypatch.setattr(sorting.ExternalSort.__init__, "__defaults__", (7,))
+        monkeypatch.setattr(sorting, "BLOCK_RECORDS", 3)
+        monkeypatch.setattr(files, "LINES_IN_MEMORY_BYTES", 100)
+        monkeypatch.setattr(scan.blocks, "__defaults__", (4,))
+        monkeypatch.setattr(scan, "BLOCK_FILES", 4)
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A folder of files of known sizes and times, and questions on them in a file that is not young."""
+    return Data(tmp_path)
+
+
+class Data:
+    def __init__(self, folder):
+        self.path = folder / "data"
+        self.questions = folder / "questions.parquet"
+        self.output = folder / "output"
+        for number, name in enumerate(NAMES):
+            self.write(name, b"x" * number, number)
+        self.write("no-suffix", b"\x89PNG\r\n\x1a\n", 5)
+        self.write("notes", b"nothing to see", 6)
+        (self.path / "broken.png").symlink_to("nowhere.png")
+        (self.path / "broken").symlink_to("nowhere")
+        self.rows = [
+            {"qid": f"q{number}é"[number % 2 :], "question": f"What {number}?", "answer": "A", "image": images}
+            for number, images in enumerate(QUESTION_IMAGES)
+        ]
+        self.rows[3]["answer"] = None
+        self.ask()
+
+    def write(self, name, content, second):
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        os.utime(path, ns=(1, 10**18 + second))
+
+    def ask(self):
+        pd.DataFrame(self.rows).to_parquet(self.questions)
+        self.age(100)
+
+    def age(self, seconds):
+        os.utime(self.questions, (1, time.time() - seconds))
+
+    def plan(self, half, n=8, output=None):
+        layout = Layout(str(output or self.output), "tiny")
+        if half == "captions":
+            return plan_captions(self.path, n, layout)
+        return plan_questions(self.questions, self.path, n, layout)
+
+    def lists(self, half, plan, output=None):
+        """{file name: content} of all lists of a plan."""
+        layout = Layout(str(output or self.output), "tiny")
+        paths = plan.item_lists(layout, half) + ([layout.question_rows(plan.rows)] if plan.rows else [])
+        return {Path(path).name: Path(path).read_text() for path in paths}
+
+
+def compact(value):
+    return json.dumps(value, separators=(",", ":")) + "\n"
+
+
+def stamp(path):
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return [found.st_size, found.st_mtime_ns]
+
+
+def digest(lines):
+    return hashlib.blake2b("".join(f"{line}\n" for line in lines).encode(), digest_size=6).hexdigest()
+
+
+def lists_in_memory(data, half, n):
+    """What a plan has to write, made the plain way."""
+    written = {}
+    if half == "captions":
+        found = [str(path.relative_to(data.path)) for path in data.path.rglob("*") if not path.is_dir()]
+        names = set(found) - {"notes", "broken"}
+        items = [(place(name), name, {"id": name, "stamps": [stamp(data.path / name)]}) for name in names]
+    else:
+        rows = sorted(read_questions(data.questions), key=lambda row: row["id"])
+        lines = list(map(compact, rows))
+        written[f"questions.{digest(lines)}.jsonl"] = "".join(lines)
+        items = [
+            (
+                question_place(row["images"]),
+                row["id"],
+                {key: row[key] for key in ("id", "question", "images")}
+                | {"stamps": [stamp(data.path / name) for name in row["images"]]},
+            )
+            for row in rows
+            if "invalid" not in row
+        ]
+    members = defaultdict(list)
+    for where, _, item in sorted(items, key=lambda item: item[:2]):
+        members[where * n >> 32].append(compact(item))
+    for index, lines in members.items():
+        written[f"{index:0{len(str(n - 1))}d}-of-{n}.{digest(lines)}.jsonl"] = "".join(lines)
+    return written
+
+
+@pytest.mark.parametrize("half", ["captions", "qa"])
+@pytest.mark.parametrize("n", [1, 8, 1000])
+def test_a_plan_is_to_the_byte_what_memory_would_make_of_it(data, half, n, little_memory):
+    plan = data.plan(half, n)
+    wanted = lists_in_memory(data, half, n)
+    assert data.lists(half, plan) == wanted
+    assert plan.items == sum(count for _, _, count in plan.chunks) == (len(NAMES) + 2 if half == "captions" else 64)
+
+
+def test_the_names_of_chunks_are_those_of_earlier_versions(data):
+    """Other digests would mean that all is asked again after an update."""
+    plan = data.plan("captions", 4)
+    assert plan.chunks == GOLDEN["captions"]
+    plan = data.plan("qa", 4)
+    assert (plan.rows, plan.chunks) == GOLDEN["qa"]
+
+
+def forbid(monkeypatch):
+    def write(*_, **__):
+        raise AssertionError("planned anew")
+
+    monkeypatch.setattr(chunks, "_write_plan", write)
+
+
+@pytest.mark.parametrize("half", ["captions", "qa"])
+def test_what_is_unchanged_is_not_planned_anew(data, half, monkeypatch):
+    plan = data.plan(half)
+    forbid(monkeypatch)
+    assert data.plan(half) == plan
+
+
+def edit(data):
+    data.write(NAMES[5], b"y" * 5, 1000)
+
+
+def edit_at_the_same_time(data):
+    data.write(NAMES[5], b"longer than before", 5)
+
+
+def remove(data):
+    (data.path / NAMES[5]).unlink()
+
+
+def add(data):
+    data.write("nowhere.png", b"", 0)  # which a question names, and where a link leads
+
+
+def edit_behind_a_link(data):
+    (data.path / NAMES[5]).unlink()
+    (data.path / NAMES[5]).symlink_to(data.path.parent / "questions.parquet")
+
+
+def swap_two_files(data):
+    first, second = data.path / NAMES[5], data.path / NAMES[8]
+    first.rename(data.path / "held")
+    second.rename(first)
+    (data.path / "held").rename(second)
+
+
+def turn_notes_into_an_image(data):
+    data.write("notes", b"\xff\xd8\xff", 7)
+
+
+def rewrite_the_questions(data):
+    data.rows[0]["question"] = "Which 0?"
+    data.ask()
+
+
+def lose_a_list(data):
+    next(path for path in data.output.rglob("*-of-8.*.jsonl")).unlink()
+
+
+def lose_the_rows(data):
+    for path in data.output.rglob("questions.*.jsonl"):
+        path.unlink()
+
+
+@pytest.mark.parametrize("half", ["captions", "qa"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        edit,
+        edit_at_the_same_time,
+        remove,
+        add,
+        edit_behind_a_link,
+        swap_two_files,
+        turn_notes_into_an_image,
+        rewrite_the_questions,
+        lose_a_list,
+        lose_the_rows,
+    ],
+)
+def test_after_a_change_the_plan_is_as_one_from_scratch(data, half, change, tmp_path):
+    data.plan(half)
+    change(data)
+    scratch = data.plan(half, output=tmp_path / "scratch")
+    wanted = data.lists(half, scratch, tmp_path / "scratch")
+    for _ in range(2):
+        plan = data.plan(half)
+        assert plan == scratch
+        assert data.lists(half, plan) == wanted
+
+
+@pytest.mark.parametrize("half", ["captions", "qa"])
+def test_another_number_of_chunks_is_another_plan(data, half):
+    data.plan(half)
+    assert data.plan(half, 4).n == 4
+
+
+@pytest.mark.parametrize("half", ["captions", "qa"])
+def test_an_update_of_captionqa_plans_anew(data, half, tmp_path, monkeypatch):
+    for module in Path(chunks.__file__).parent.glob("*.py"):
+        (tmp_path / module.name).write_bytes(module.read_bytes())
+    monkeypatch.setattr(chunks, "__file__", str(tmp_path / "chunks.py"))
+    data.plan(half)
+    with open(tmp_path / "images.py", "a") as file:
+        file.write("# another version\n")
+    forbid(monkeypatch)
+    with pytest.raises(AssertionError, match="planned anew"):
+        data.plan(half)
+
+
+def test_a_question_file_that_may_change_again_unseen_is_read_again(data):
+    data.age(1)
+    before, stat = data.plan("qa"), data.questions.stat()
+    data.questions.write_bytes(data.questions.read_bytes().replace(b"What 0?", b"what 0?"))
+    os.utime(data.questions, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert data.plan("qa").chunks != before.chunks
+
+
+def test_a_file_that_could_not_be_looked_into_is_looked_into_again(data, monkeypatch):
+    def fail(*_):
+        raise PermissionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scan, "open", fail, raising=False)
+        assert data.plan("captions").items == len(NAMES) + 1
+    assert data.plan("captions").items == len(NAMES) + 2
+
+
+def test_files_without_suffix_are_looked_into_once_each(data, monkeypatch):
+    data.plan("captions")
+    looked, look = [], scan.looks_like_image
+    monkeypatch.setattr(scan, "looks_like_image", lambda head: looked.append(head) or look(head))
+    data.write("a-new-one", b"GIF89a", 8)
+    data.write("zz", b"GIF87a", 9)
+    (data.path / "notes").unlink()
+    assert data.plan("captions").items == len(NAMES) + 4
+    assert looked == [b"GIF89a", b"GIF87a"]
+    data.write(NAMES[5], b"", 10)
+    data.plan("captions")
+    assert len(looked) == 2
+
+
+def test_what_was_seen_in_a_file_says_nothing_of_another_folders(data):
+    before = data.plan("captions")
+    data.path = data.path.rename(data.path.parent / "moved")
+    data.write("no-suffix", b"no image", 5)
+    assert data.plan("captions").items == before.items - 1
+
+
+@pytest.mark.parametrize("rows", [{0: "same", 70: "same"}, {2: "7", 3: "7"}])
+def test_a_qid_that_is_there_twice_is_refused_by_name_and_rows(tmp_path, rows, little_memory):
+    path = tmp_path / "questions.parquet"
+    qids = [rows.get(number, f"q{number}") for number in range(80)]
+    pd.DataFrame({"qid": qids, "question": "What?", "answer": "A", "image": "a.png"}).to_parquet(path)
+    first, second = rows
+    with pytest.raises(InputError, match=f"the qid {rows[first]!r} is there twice, in rows {first} and {second};"):
+        plan_questions(path, tmp_path, 4, Layout(str(tmp_path / "output"), "tiny"))
+    assert list((tmp_path / "output").rglob("*.jsonl")) == []
+
+
+def test_a_full_disk_is_said_in_one_sentence(data, make_config, monkeypatch):
+    monkeypatch.setattr(sorting.tempfile, "TemporaryFile", lambda dir: io.FileIO("/dev/full", "r+"))
+    config = make_config({"captions": {"dataset_path": str(data.path)}})
+    with pytest.raises(DiskFullError, match=f"the disk is full: make room in {data.output}"):
+        chunks.plan_half(config, Layout(str(data.output), "tiny"), "captions")
+
+
+def test_planning_leaves_only_the_lists_and_what_it_remembers(data, little_memory):
+    plans = {half: data.plan(half) for half in ("captions", "qa")}
+    left = {path.name for path in data.output.rglob("*") if path.is_file()}
+    lists = {name for half, plan in plans.items() for name in data.lists(half, plan)}
+    assert left == lists | {"plan.json", "images.jsonl", "sniffed.jsonl"}
