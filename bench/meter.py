@@ -1,0 +1,36 @@
+"""What a client's work costs: images, wall and CPU seconds and peak memory, measured in its own process."""
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+MARK = "BENCH "
+
+
+@contextmanager
+def measured() -> Iterator[dict[str, Any]]:
+    """Measure the block and print one line of JSON for whoever started this process; the block adds `images`."""
+    found: dict[str, Any] = {}
+    cpu, wall, start = time.process_time(), time.perf_counter(), time.time()
+    yield found
+    found |= {
+        "wall_s": time.perf_counter() - wall,
+        "cpu_s": time.process_time() - cpu,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "start": start,
+        "end": time.time(),
+    }
+    sys.stdout.flush()
+    print(MARK + json.dumps(found), flush=True)
+
+
+def parse(output: str) -> dict[str, Any]:
+    """The figures that `measured` printed among other output."""
+    lines = [line for line in output.splitlines() if line.startswith(MARK)]
+    if not lines:
+        raise ValueError(f"the client printed no figures: {output[-2000:]}")
+    return json.loads(lines[-1].removeprefix(MARK))
