@@ -75,13 +75,14 @@ def simulator(*arguments: str) -> Iterator[str]:
 
 
 @contextmanager
-def vllm(model: Path, log: Path, *arguments: str) -> Iterator[tuple[str, psutil.Process, float]]:
+def vllm(model: Path, log: Path) -> Iterator[tuple[str, psutil.Process, float]]:
     """A running vLLM with the demo's settings; its base URL, its process and the seconds it took to start."""
     port = "8077"
     argv = [VLLM, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model), "--served-model-name", "bench"]
     argv += ["--port", port, "--host", "127.0.0.1", "--max-model-len", "8192", "--enforce-eager"]
     argv += ["--limit-mm-per-prompt", '{"image": 1, "video": 0}', "--generation-config", "vllm"]
-    argv += ["--disable-uvicorn-access-log", *arguments]
+    # the same images are asked about again and again, which no cache may make cheaper
+    argv += ["--no-enable-prefix-caching", "--mm-processor-cache-gb", "0", "--disable-uvicorn-access-log"]
     started = time.perf_counter()
     with open(log, "w") as output:
         process = start(argv, output, VLLM_CPU_KVCACHE_SPACE="1", VLLM_NO_USAGE_STATS="1")
@@ -128,7 +129,8 @@ def bare_load(target: Target, concurrency: int) -> tuple[list[str], dict[str, An
 
 def peer(name: str, target: Target, concurrency: int) -> tuple[list[str], dict[str, Any]]:
     argv = [PEERS, "-m", "bench.peers", name, "--url", target.url, "--model", target.model]
-    argv += ["--images", str(target.images), "--concurrency", str(concurrency), "--max-tokens", str(target.max_tokens)]
+    argv += ["--images", str(target.images), "--count", str(target.count), "--concurrency", str(concurrency)]
+    argv += ["--max-tokens", str(target.max_tokens)]
     return argv, figures_of(start(argv))
 
 
@@ -157,7 +159,16 @@ def vllm_run_batch(target: Target, folder: Path, model: Path) -> tuple[list[str]
             row = {"custom_id": path.name, "method": "POST", "url": "/v1/chat/completions", "body": body}
             file.write(json.dumps({**row, "body": {**body, "temperature": 0}}) + "\n")
     argv = [VLLM, "-m", "bench.vllm_peers", "run-batch", "-i", str(source), "-o", str(answers), "--model", str(model)]
-    argv += ["--served-model-name", target.model, "--max-model-len", "8192", "--enforce-eager"]
+    argv += [
+        "--no-enable-prefix-caching",
+        "--mm-processor-cache-gb",
+        "0",
+        "--served-model-name",
+        target.model,
+        "--max-model-len",
+        "8192",
+        "--enforce-eager",
+    ]
     argv += ["--limit-mm-per-prompt", '{"image": 1, "video": 0}', "--generation-config", "vllm"]
     return argv, figures_of(start(argv, VLLM_CPU_KVCACHE_SPACE="1", VLLM_NO_USAGE_STATS="1"))
 
@@ -181,4 +192,4 @@ def captionqa(target: Target, folder: Path, jobs: int = 1, **client: Any) -> tup
 
 
 def _files(target: Target) -> list[Path]:
-    return sorted(target.images.glob("*.jpg"))
+    return sorted(target.images.glob("*.jpg"))[: target.count]

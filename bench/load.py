@@ -1,6 +1,6 @@
 """The bare load generator: bytes made beforehand, no image work, to see what a server can take at most.
 
-    python -m bench.load --url http://127.0.0.1:PORT --requests 2000 --concurrency 64 --image-kb 200
+python -m bench.load --url http://127.0.0.1:PORT --requests 2000 --concurrency 64 --image-kb 200
 """
 
 import argparse
@@ -56,7 +56,7 @@ class Sender(asyncio.Protocol):
 
 
 async def load(url: str, body: bytes, requests: int, concurrency: int) -> None:
-    """Send a body `requests` times, `concurrency` at once; raises ConnectionError where one is not answered with 200."""
+    """Send a body `requests` times, `concurrency` at once; raises ConnectionError where one gets no 200."""
     address = urlsplit(url)
     request = (
         f"POST /v1/chat/completions HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Type: application/json\r\n"

@@ -1,6 +1,6 @@
 """captionqa itself: a configuration for a given server, chunk jobs as Snakemake would run them, and whole runs.
 
-    python -m bench.ours --folder FOLDER --chunk 0       one chunk job of a folder that `prepare` made
+python -m bench.ours --folder FOLDER --chunk 0       one chunk job of a folder that `prepare` made
 """
 
 import argparse

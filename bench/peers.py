@@ -1,6 +1,6 @@
 """What people would use instead: the same folder of images through other clients, in their plain use.
 
-    python -m bench.peers openai --url http://127.0.0.1:8000 --model NAME --images FOLDER --concurrency 64 --max-tokens 64
+    python -m bench.peers openai --url URL --model NAME --images FOLDER --concurrency 64 --max-tokens 64
 
 `openai`: the OpenAI Python client with asyncio and a semaphore. `requests`: one request after the other, as the scripts
 did that this workflow replaces. `datatrove`: its inference runner with an endpoint. vLLM's own are in bench.vllm_peers,
@@ -78,7 +78,7 @@ def ask_datatrove(paths: list[Path], options: argparse.Namespace) -> dict[str, s
     from loguru import logger
 
     logger.remove()
-    logger.add(sys.stderr, level="ERROR")
+    logger.add(sys.stderr, level="WARNING")
 
     async def ask(document: Document, generate) -> str:
         answer = await generate({"messages": conversation(Path(document.text)), "max_tokens": options.max_tokens})
@@ -113,10 +113,11 @@ def main() -> None:
     parser.add_argument("--url", required=True)
     parser.add_argument("--model", required=True)
     parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--count", type=int, help="of the images, if not all")
     parser.add_argument("--concurrency", type=int, required=True)
     parser.add_argument("--max-tokens", type=int, required=True)
     options = parser.parse_args()
-    paths = sorted(options.images.glob("*.jpg"))
+    paths = sorted(options.images.glob("*.jpg"))[: options.count]
     if options.peer == "openai":
         import openai  # noqa: F401 - importing is start-up, not work
     elif options.peer == "datatrove":

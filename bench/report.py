@@ -91,7 +91,10 @@ def _value(value: Any) -> str:
 
 
 def _line(cells: Iterable[str], widths: Sequence[int]) -> str:
-    texts = (cell.ljust(width) if at < 2 else cell.rjust(width) for at, (cell, width) in enumerate(zip(cells, widths, strict=True)))
+    texts = (
+        cell.ljust(width) if at < 2 else cell.rjust(width)
+        for at, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    )
     return "  ".join(texts).rstrip()
 
 
@@ -106,7 +109,9 @@ def machine() -> dict[str, Any]:
         "system": platform.platform(),
         "python": platform.python_version(),
         "commit": subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip(),
-        "captionqa's packages": {name: metadata.version(name) for name in ("requests", "urllib3", "pillow", "snakemake")},
+        "captionqa's packages": {
+            name: metadata.version(name) for name in ("requests", "urllib3", "pillow", "snakemake")
+        },
     }
 
 

@@ -267,12 +267,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     listener = socket.create_server(("127.0.0.1", port), backlog=BACKLOG)
     print(f"listening on http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
     counters = Counters(workers)
-    for worker in range(1, workers):
-        if not os.fork():
-            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)  # workers end with their parent
-            break
-    else:
-        worker = 0
+    worker = next((number for number in range(1, workers) if not os.fork()), 0)
+    if worker:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)  # the others end with the first one
     uvloop.run(_serve_for_ever(settings, listener, counters, worker))
 
 
