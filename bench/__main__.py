@@ -170,7 +170,14 @@ class Bench:
     def _interleaved(self, rows: list[Row], runs: Mapping[str, Run], rounds: int | None = None) -> list[Row]:
         """Run each row once, then each once more, and so on, so that a busy minute of the machine hits all alike."""
         for row in itertools.chain.from_iterable([rows] * (rounds or self._sizes.rounds)):
-            argv, figures = runs[row.name]()
+            try:
+                argv, figures = runs[row.name]()
+            except RuntimeError as error:
+                if not row.is_peer:
+                    raise
+                row.figures["failed"] = str(error).strip().splitlines()[-1]
+                say(f"{row.part}: {row.name}: {error}")
+                continue
             row.command = shlex.join(argv)
             row.add(figures["images"], figures["wall_s"], figures["cpu_s"])
             row.figures["peak MB"] = round(figures["peak_mb"])

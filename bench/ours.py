@@ -46,9 +46,15 @@ def configuration(folder: Path, images: Path, url: str, model: str, max_tokens: 
     }
 
 
-def checked(raw: dict[str, Any]) -> dict[str, Any]:
+def save(folder: Path, raw: dict[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG).write_text(yaml.safe_dump(raw))
+
+
+def load(folder: Path) -> dict[str, Any]:
+    """The configuration that was saved in a folder, checked and with its defaults."""
     schema = ROOT / "workflow" / "schemas" / "config.schema.yaml"
-    return check(raw, yaml.safe_load(schema.read_text(encoding="utf-8")))
+    return check(yaml.safe_load((folder / CONFIG).read_text()), yaml.safe_load(schema.read_text(encoding="utf-8")))
 
 
 def plan_of(config: dict[str, Any]) -> tuple[Layout, Plan]:
@@ -59,9 +65,8 @@ def plan_of(config: dict[str, Any]) -> tuple[Layout, Plan]:
 
 def prepare(folder: Path, raw: dict[str, Any]) -> int:
     """Plan the chunks of a configuration and publish its server; returns how many chunks there are."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONFIG).write_text(yaml.safe_dump(raw))
-    config = checked(raw)
+    save(folder, raw)
+    config = load(folder)
     layout, plan = plan_of(config)
     model = config["models"]["bench"]
     Endpoint(
@@ -76,7 +81,7 @@ def ask_chunk(folder: Path, number: int) -> None:
     import captionqa.inference  # noqa: F401 - importing is start-up, which bench.startup measures
     import PIL.JpegImagePlugin  # noqa: F401
 
-    config = checked(yaml.safe_load((folder / CONFIG).read_text()))
+    config = load(folder)
     layout, plan = plan_of(config)
     mark = fingerprint(caption_settings(config, "bench", STYLE))
     result = Path(plan.results(layout.captions_work(STYLE.lower()), mark)[number])
@@ -97,8 +102,7 @@ def ask_chunk(folder: Path, number: int) -> None:
 
 def run_workflow(folder: Path, raw: dict[str, Any], *arguments: str) -> float:
     """Run the workflow to its end; returns its wall time in seconds. Raises RuntimeError where it fails."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONFIG).write_text(yaml.safe_dump(raw))
+    save(folder, raw)
     command = [sys.executable, "-m", "snakemake", "--directory", str(folder), "--profile", "profiles/local"]
     started = time.perf_counter()
     done = subprocess.run(

@@ -13,7 +13,8 @@ from typing import Any
 
 import psutil
 
-HEADINGS = ("part", "what", "images/s", "(least-most)", "CPU ms/image", "of limit", "of best peer", "note")
+HEADINGS = ("part", "what", "images/s", "(least-most)", "CPU ms/image", "of limit", "of best peer", "per core", "")
+LEFT = (0, 1, len(HEADINGS) - 1)
 OURS = "captionqa"
 
 
@@ -41,21 +42,23 @@ class Row:
 def compared(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The rows as plain values, with medians and the ratios to the part's limit and to its best peer."""
     rates = {(row.part, row.name): median(row.images_per_s) for row in rows if row.images_per_s}
-    best: dict[str, float] = {}
-    for row in rows:
-        if row.is_peer and row.images_per_s:
-            best[row.part] = max(best.get(row.part, 0.0), rates[row.part, row.name])
+    peers = [row for row in rows if row.is_peer and row.images_per_s]
+    best = {row.part: max(rates[peer.part, peer.name] for peer in peers if peer.part == row.part) for row in peers}
+    least_cpu = {row.part: min(median(peer.cpu_ms) for peer in peers if peer.part == row.part) for row in peers}
     found = []
     for row in rows:
         rate = rates.get((row.part, row.name))
         limit, peer = rates.get((row.part, row.limit)), best.get(row.part)
+        cpu_ms = median(row.cpu_ms) if row.cpu_ms else None
+        compares = rate and peer and not row.is_peer and row.limit != row.name
         found.append(
             {
                 **asdict(row),
                 "median_images_per_s": rate,
-                "median_cpu_ms": median(row.cpu_ms) if row.cpu_ms else None,
+                "median_cpu_ms": cpu_ms,
                 "of_limit": rate / limit if rate and limit else None,
-                "of_best_peer": rate / peer if rate and peer and not row.is_peer and row.limit != row.name else None,
+                "of_best_peer": rate / peer if compares else None,
+                "per_core_of_best_peer": least_cpu[row.part] / cpu_ms if compares else None,
             }
         )
     return found
@@ -78,6 +81,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         _number(row["median_cpu_ms"], ".2f"),
         _number(row["of_limit"], ".3f"),
         _number(row["of_best_peer"], ".3f"),
+        _number(row["per_core_of_best_peer"], ".3f"),
         ", ".join(f"{name} {_value(value)}" for name, value in row["figures"].items()),
     )
 
@@ -91,10 +95,10 @@ def _value(value: Any) -> str:
 
 
 def _line(cells: Iterable[str], widths: Sequence[int]) -> str:
-    texts = (
-        cell.ljust(width) if at < 2 else cell.rjust(width)
-        for at, (cell, width) in enumerate(zip(cells, widths, strict=True))
-    )
+    texts = [
+        cell.ljust(width) if column in LEFT else cell.rjust(width)
+        for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    ]
     return "  ".join(texts).rstrip()
 
 

@@ -4,7 +4,6 @@ python -m bench.scale plan-captions --folder FOLDER        one stage on a folder
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +43,13 @@ def prepare(folder: Path, items: int) -> dict[str, Any]:
         }
     ).to_parquet(folder / "questions.parquet")
     raw = ours.configuration(folder, images, NO_SERVER, "bench", 64, chunks=CHUNKS)
-    (folder / ours.CONFIG).write_text(json.dumps(raw))
+    ours.save(folder, raw)
     return raw
 
 
 def write_results(folder: Path) -> None:
     """Write the chunk results that the server would have given."""
-    config = ours.checked(json.loads((folder / ours.CONFIG).read_text()))
+    config = ours.load(folder)
     layout, plan = ours.plan_of(config)
     settings = caption_settings(config, "bench", ours.STYLE)
     mark = fingerprint(settings)
@@ -69,7 +68,7 @@ def write_results(folder: Path) -> None:
 
 def stage(name: str, folder: Path) -> None:
     """Run one stage in this process and print its time and peak memory."""
-    config = ours.checked(json.loads((folder / ours.CONFIG).read_text()))
+    config = ours.load(folder)
     layout, images = Layout(config["output_dir"], "bench"), folder / "images"
     if name == "plan-captions":
         with measured():

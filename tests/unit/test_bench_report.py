@@ -31,13 +31,14 @@ def test_medians_and_ratios(rows):
     assert mine["median_cpu_ms"] == pytest.approx(1.0)
     assert [row["of_limit"] for row in (mine, fast)] == [0.8, 0.4]
     assert [row["of_best_peer"] for row in (limit, mine, slow, fast)] == [None, 2.0, None, None]
+    assert mine["per_core_of_best_peer"] == pytest.approx(1.0)
     assert imports["median_images_per_s"] is None
 
 
 def test_the_table_has_a_line_for_each_row(rows):
     heading, *lines = table(rows).splitlines()
     assert heading.split()[:2] == ["part", "what"]
-    assert lines[1].split() == ["client", "captionqa", "80.0", "(70.0-99.0)", "1.00", "0.800", "2.000"]
+    assert lines[1].split() == ["client", "captionqa", "80.0", "(70.0-99.0)", "1.00", "0.800", "2.000", "1.000"]
     assert lines[4].split() == ["startup", "imports", "ms", "12.35"]
 
 
