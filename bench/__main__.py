@@ -11,7 +11,7 @@ import shlex
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -198,6 +198,8 @@ class Bench:
 
 
 PARTS = ("client", "ceiling", "vllm", "resize", "scale", "startup")
+#: Those that need no vLLM, which takes a minute to start.
+QUICK_PARTS = ("client", "ceiling", "scale", "startup")
 
 
 def say(text: str) -> None:
@@ -211,7 +213,7 @@ def parts(text: str) -> list[str]:
     return names
 
 
-def measured_parts(bench: Bench, names: list[str]) -> Iterator[Row]:
+def measured_parts(bench: Bench, names: Sequence[str]) -> Iterator[Row]:
     for name in names:
         started = time.perf_counter()
         yield from getattr(bench, name)()
@@ -220,18 +222,19 @@ def measured_parts(bench: Bench, names: list[str]) -> Iterator[Row]:
 
 def main() -> None:
     parser = argparse.ArgumentParser("bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", type=parts, default=list(PARTS), help="separated by commas; all by default")
+    parser.add_argument("--parts", type=parts, help="separated by commas; all by default, without vLLM's if --quick")
     parser.add_argument("--quick", action="store_true", help="small numbers: whether it works, not how fast it is")
     parser.add_argument("--rounds", type=int, help="how often each is measured, in turn with the others")
     parser.add_argument("--json", type=Path, default=Path("output/bench.json"), help="where all figures go")
     parser.add_argument("--folder", type=Path, help="for temporary files, where /tmp is too small")
     options = parser.parse_args()
     sizes = QUICK if options.quick else FULL
+    names = options.parts or (QUICK_PARTS if options.quick else PARTS)
     sizes = replace(sizes, rounds=options.rounds or sizes.rounds)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="captionqa-bench-") as folder:
         try:
-            rows.extend(measured_parts(Bench(sizes, Path(folder)), options.parts))
+            rows.extend(measured_parts(Bench(sizes, Path(folder)), names))
         finally:
             print(table(rows))
             write(options.json, rows, command=shlex.join(sys.argv), quick=options.quick)

@@ -7,9 +7,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from captionqa.chunks import plan_captions, plan_questions
-from captionqa.files import atomic_writer, json_line, read_json_lines
+from captionqa.files import atomic_writer, json_line, read_json_lines, write_json
 from captionqa.layout import Layout
 from captionqa.merge import merge_captions
 from captionqa.settings import caption_settings, fingerprint
@@ -28,6 +27,8 @@ CAPTION = (
 
 def prepare(folder: Path, items: int) -> dict[str, Any]:
     """Make `items` empty image files and as many questions; returns the configuration, with 1,000 chunks."""
+    import pandas as pd  # its memory is not that of the stages, which import this module too
+
     images = folder / "images"
     for first in range(0, items, IMAGES_PER_FOLDER):
         part = images / f"{first // IMAGES_PER_FOLDER:04d}"
@@ -48,7 +49,7 @@ def prepare(folder: Path, items: int) -> dict[str, Any]:
 
 
 def write_results(folder: Path) -> None:
-    """Write the chunk results that the server would have given."""
+    """Write the chunk results that a server would have given, and that it was there and is no longer needed."""
     config = ours.load(folder)
     layout, plan = ours.plan_of(config)
     settings = caption_settings(config, "bench", ours.STYLE)
@@ -64,6 +65,8 @@ def write_results(folder: Path) -> None:
             file.write(json_line(header))
             lines = sorted(read_json_lines(listed), key=lambda item: item["id"])
             file.writelines(json_line({"id": item["id"], "answer": answer}) for item in lines)
+    write_json(layout.sentinel, [])
+    write_json(layout.released("captions"), {"servers": []})
 
 
 def stage(name: str, folder: Path) -> None:
