@@ -5,6 +5,7 @@ python -m bench.ours --folder FOLDER --chunk 0       one chunk job of a folder t
 
 import argparse
 import json
+import os
 import runpy
 import subprocess
 import sys
@@ -100,18 +101,18 @@ def ask_chunk(folder: Path, number: int) -> None:
             figures["images"] = sum("answer" in json.loads(line) for line in file)
 
 
-def run_workflow(folder: Path, raw: dict[str, Any], *arguments: str) -> float:
-    """Run the workflow to its end; returns its wall time in seconds. Raises RuntimeError where it fails."""
+def run_workflow(folder: Path, raw: dict[str, Any], *arguments: str) -> tuple[float, float]:
+    """Run the workflow to its end; returns its wall and CPU seconds. Raises RuntimeError where it fails."""
     save(folder, raw)
     command = [sys.executable, "-m", "snakemake", "--directory", str(folder), "--profile", "profiles/local"]
-    started = time.perf_counter()
+    started, before = time.perf_counter(), os.times()
     done = subprocess.run(
         [*command, "--configfile", str(folder / CONFIG), *arguments], cwd=ROOT, capture_output=True, text=True
     )
-    seconds = time.perf_counter() - started
+    seconds, after = time.perf_counter() - started, os.times()
     if done.returncode:
         raise RuntimeError(f"the workflow failed: {(done.stdout + done.stderr)[-2000:]}")
-    return seconds
+    return seconds, sum(after[2:4]) - sum(before[2:4])
 
 
 def main() -> None:

@@ -96,13 +96,16 @@ def measure(folder: Path, items: int) -> dict[str, float]:
         figures = clients.figures_of(clients.start([clients.OURS, "-m", "bench.scale", name, "--folder", str(folder)]))
         found[f"{name} s"], found[f"{name} MB"] = figures["wall_s"], figures["peak_mb"]
 
+    def whole(name: str, *arguments: str) -> None:
+        found[f"{name} s"], found[f"{name} CPU s"] = ours.run_workflow(folder, raw, *arguments)
+
     alone("plan-captions")
     alone("plan-questions")
-    found["dry run s"] = ours.run_workflow(folder, raw, "--dry-run", "--quiet", "all")
+    whole("dry run", "--dry-run", "--quiet", "all")
     write_results(folder)
     alone("merge-captions")
-    found["workflow that merges s"] = ours.run_workflow(folder, raw)
-    found["no-op rerun s"] = ours.run_workflow(folder, raw)
+    whole("workflow that merges")
+    whole("no-op rerun")
     return found
 
 
