@@ -8,6 +8,7 @@ make bench ARGS="--parts client,vllm"   some of: client ceiling vllm resize scal
 import argparse
 import itertools
 import shlex
+import signal
 import sys
 import tempfile
 import time
@@ -236,6 +237,7 @@ def main() -> None:
     names = options.parts or (QUICK_PARTS if options.quick else PARTS)
     sizes = replace(sizes, rounds=options.rounds or sizes.rounds)
     rows: list[Row] = []
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: terminated"))  # no server outlives the run
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="captionqa-bench-") as folder:
         try:
             rows.extend(measured_parts(Bench(sizes, Path(folder)), names))

@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -78,7 +79,8 @@ def simulator(*arguments: str) -> Iterator[str]:
 @contextmanager
 def vllm(model: Path, log: Path) -> Iterator[tuple[str, psutil.Process, float]]:
     """A running vLLM with the demo's settings; its base URL, its process and the seconds it took to start."""
-    port = "8077"
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
     argv = [VLLM, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model), "--served-model-name", "bench"]
     argv += ["--port", port, "--host", "127.0.0.1", "--max-model-len", "8192", "--enforce-eager"]
     argv += ["--limit-mm-per-prompt", '{"image": 1, "video": 0}', "--generation-config", "vllm"]
