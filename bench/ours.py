@@ -37,7 +37,9 @@ class Parameters(dict):
     __getattr__ = dict.__getitem__
 
 
-def configuration(folder: Path, images: Path, url: str, model: str, max_tokens: int, **changes: Any) -> dict[str, Any]:
+def configuration(
+    folder: Path, images: Path, url: str, model: str, max_tokens: int, /, **changes: Any
+) -> dict[str, Any]:
     """A raw configuration that asks for captions from an existing server; `changes` go into its `client` part."""
     return {
         "output_dir": str(folder / "output"),
