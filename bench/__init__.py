@@ -1,0 +1,1 @@
+"""The benchmark suite: captionqa beside what people would use instead, on the same work; `make bench` runs it."""

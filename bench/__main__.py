@@ -1,0 +1,251 @@
+"""Measure captionqa beside what people would use instead, print one table and write JSON.
+
+make bench                              all parts (about an hour)
+make bench ARGS="--quick"               small numbers, two minutes or so: whether it works, not how fast it is
+make bench ARGS="--parts client,vllm"   some of: client ceiling vllm resize scale startup; docs/performance.md explains
+"""
+
+import argparse
+import itertools
+import shlex
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bench import clients, ours, scale, startup
+from bench.clients import Target
+from bench.data import make_images
+from bench.report import OURS, Row, table, write
+
+MODEL = ours.ROOT / "resources" / "demo" / "model"
+#: Like a GPU that answers 128 requests a second.
+SLOTS, LATENCY_S = 64, 0.5
+MAX_TOKENS = 64
+MEGAPIXEL = 1 << 20
+#: vLLM on a few CPU cores gains nothing from more.
+VLLM_CONCURRENCY = 32
+
+Run = Callable[[], tuple[list[str], dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much of each part is run."""
+
+    rounds: int
+    client_images: int
+    ceiling_images: int
+    sequential_images: int
+    vllm_images: int
+    photographs: int
+    workflow_images: int
+    scale: tuple[int, ...]
+
+
+FULL = Sizes(5, 2560, 2000, 40, 400, 100, 2000, (1_000, 10_000, 100_000, 1_000_000))
+QUICK = Sizes(1, 256, 200, 6, 24, 8, 0, (1_000,))
+
+
+class Bench:
+    """The parts, with one folder for all they make; each part gives its rows."""
+
+    def __init__(self, sizes: Sizes, folder: Path):
+        self._sizes = sizes
+        self._folder = folder
+
+    def client(self) -> list[Row]:
+        """Against a simulated fast GPU: does one chunk job fill it, and do four that share it."""
+        with clients.simulator("--slots", str(SLOTS), "--latency-s", str(LATENCY_S)) as url:
+            target = self._target(url, self._sizes.client_images)
+            rows, runs = self._beside(target, "client", jobs=(1, 4))
+            return self._interleaved(rows, runs)
+
+    def ceiling(self) -> list[Row]:
+        """Against the simulator as fast as it can be: what an image costs the client itself."""
+        with clients.simulator() as url:
+            target = self._target(url, self._sizes.ceiling_images)
+            rows, runs = self._beside(target, "ceiling", jobs=(1,))
+            row = Row("ceiling", "vLLM bench serve", limit="bare load generator", is_peer=True)
+            runs[row.name] = lambda: clients.vllm_serve(target, SLOTS, self._folder, MODEL)
+            return self._interleaved([*rows, row], runs)
+
+    def vllm(self) -> list[Row]:
+        """Against a real vLLM with the demo's model."""
+        names = ("vLLM bench serve", f"{OURS}, one job", "openai", "vLLM run-batch")
+        rows = [Row("vllm", name, limit=names[0], is_peer=OURS not in name) for name in names]
+        with clients.vllm(MODEL, self._folder / "vllm.log") as (url, _, start_s):
+            target = replace(self._target(url, self._sizes.vllm_images), model="bench")
+            clients.vllm_serve(replace(target, count=min(16, target.count)), VLLM_CONCURRENCY, self._folder, MODEL)
+            job = self._folder / "vllm-job"
+            self._interleaved(
+                rows[:-1],
+                {
+                    names[0]: lambda: clients.vllm_serve(target, VLLM_CONCURRENCY, self._folder, MODEL),
+                    names[1]: lambda: clients.captionqa(target, job, concurrency=VLLM_CONCURRENCY),
+                    names[2]: lambda: clients.peer("openai", target, VLLM_CONCURRENCY),
+                },
+            )
+        self._interleaved(rows[-1:], {names[3]: lambda: clients.vllm_run_batch(target, self._folder, MODEL)}, rounds=1)
+        if self._sizes.workflow_images:
+            rows.append(self._whole_workflow(start_s, median(rows[0].images_per_s)))
+        return rows
+
+    def _whole_workflow(self, start_s: float, images_per_s: float) -> Row:
+        """The whole workflow with a server of its own, beside the server's start plus the images at vLLM's own rate."""
+        count, folder = self._sizes.workflow_images, self._folder / "whole"
+        images, _ = self._images(1024, 200, count)
+        raw = ours.configuration(folder, images, "", str(MODEL), MAX_TOKENS, concurrency=VLLM_CONCURRENCY)
+        raw["models"]["bench"] = {
+            "path": str(MODEL),
+            "server": {
+                "env": {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"},
+                "extra_args": ["--enforce-eager", "--no-enable-prefix-caching", "--mm-processor-cache-gb", "0"],
+                "limit_images_per_prompt": 1,
+            },
+        }
+        wall_s, _ = ours.run_workflow(folder, raw)
+        floor_s = start_s + count / images_per_s
+        figures = {"images": count, "wall s": wall_s, "server start s": start_s, "of start + images": wall_s / floor_s}
+        return Row("vllm", f"{OURS}, whole workflow", figures=figures)
+
+    def resize(self) -> list[Row]:
+        """2048-pixel photographs on a real vLLM, as they are and shrunk by the client to one megapixel."""
+        names = (f"{OURS}, as they are", f"{OURS}, shrunk to 1 megapixel")
+        rows = [Row("resize", name, limit=names[0]) for name in names]
+        server_cpu_ms: dict[str, list[float]] = {name: [] for name in names}
+        with clients.vllm(MODEL, self._folder / "vllm-resize.log") as (url, server, _):
+            images, image_kb = self._images(2048, 1200, self._sizes.photographs)
+            target = Target(url, "bench", images, image_kb, self._sizes.photographs, MAX_TOKENS)
+
+            def run(limit_px: int | None) -> Run:
+                return lambda: clients.captionqa(
+                    target, self._folder / "resize", concurrency=VLLM_CONCURRENCY, images={"max_pixels": limit_px}
+                )
+
+            runs = {names[0]: run(None), names[1]: run(MEGAPIXEL)}
+            runs[names[1]]()  # vLLM's first requests are slow
+            for _, row in itertools.product(range(self._sizes.rounds), rows):
+                before = clients.cpu_s(server)
+                self._interleaved([row], runs, rounds=1)
+                server_cpu_ms[row.name].append(1000 * (clients.cpu_s(server) - before) / target.count)
+                row.figures["server CPU ms/image"] = median(server_cpu_ms[row.name])
+        return rows
+
+    def scale(self) -> list[Row]:
+        """Planning, merging, the dry run and the no-op rerun as the number of items grows."""
+        rows = []
+        for items in self._sizes.scale:
+            say(f"scale: {items:,} items")
+            with tempfile.TemporaryDirectory(dir=self._folder) as folder:
+                rows.append(Row("scale", f"{items:,} items", figures=scale.measure(Path(folder), items)))
+        return rows
+
+    def startup(self) -> list[Row]:
+        """From the start of a chunk job's process to its first request, and the import time in it."""
+        images, _ = self._images(1024, 200, 8)
+        rounds = max(3, self._sizes.rounds)
+        firsts = sorted(startup.first_request_s(self._folder / f"startup-{n}", images) for n in range(rounds))
+        bare = sorted(startup.bare_python_s() for _ in range(rounds))
+        figures = {"s": firsts[rounds // 2], "least s": firsts[0], "bare Python s": bare[rounds // 2]}
+        return [
+            Row("startup", "process start to first request", figures=figures),
+            Row("startup", "imports", figures=startup.import_budget_ms()),
+        ]
+
+    def _beside(self, target: Target, part: str, jobs: tuple[int, ...]) -> tuple[list[Row], dict[str, Run]]:
+        """The bare load generator as the limit, captionqa with default settings, and the peers with 64 in flight."""
+        limit = "bare load generator"
+        few = replace(target, count=self._sizes.sequential_images)
+        runs: dict[str, Run] = {limit: lambda: clients.bare_load(target, SLOTS)}
+        for number in jobs:
+            name = f"{OURS}, {'one job' if number == 1 else f'{number} jobs'}"
+            runs[name] = lambda number=number: clients.captionqa(target, self._folder / part, number)
+        runs["openai"] = lambda: clients.peer("openai", target, SLOTS)
+        runs["datatrove"] = lambda: clients.peer("datatrove", target, SLOTS)
+        runs["requests, one at a time"] = lambda: clients.peer("requests", few, 1)
+        rows = [Row(part, name, limit=limit, is_peer=name != limit and OURS not in name) for name in runs]
+        return rows, runs
+
+    def _interleaved(self, rows: list[Row], runs: Mapping[str, Run], rounds: int | None = None) -> list[Row]:
+        """Run each row once, then each once more, and so on, so that a busy minute of the machine hits all alike."""
+        for row in itertools.chain.from_iterable([rows] * (rounds or self._sizes.rounds)):
+            try:
+                argv, figures = runs[row.name]()
+            except RuntimeError as error:
+                if not row.is_peer:
+                    raise
+                row.figures["failed"] = str(error).strip().splitlines()[-1]
+                say(f"{row.part}: {row.name}: {error}")
+                continue
+            row.command = shlex.join(argv)
+            row.add(figures["images"], figures["wall_s"], figures["cpu_s"])
+            row.figures["peak MB"] = round(figures["peak_mb"])
+            say(f"{row.part}: {row.name}: {row.images_per_s[-1]:.1f} images/s, {row.cpu_ms[-1]:.2f} ms of CPU each")
+        return rows
+
+    def _target(self, url: str, count: int) -> Target:
+        images, image_kb = self._images(1024, 200, count)
+        return Target(url, "simulator", images, image_kb, count, MAX_TOKENS)
+
+    def _images(self, side_px: int, size_kb: float, count: int) -> tuple[Path, float]:
+        folder = self._folder / f"images-{side_px}-{count}"
+        if not folder.exists():
+            say(f"making {count} images of {side_px} pixels and about {size_kb:.0f} kB")
+            make_images(folder, count, side_px, size_kb)
+        sizes = [path.stat().st_size for path in folder.iterdir()]
+        return folder, sum(sizes) / len(sizes) / 1000
+
+
+PARTS = ("client", "ceiling", "vllm", "resize", "scale", "startup")
+#: Those that need no vLLM, which takes a minute to start.
+QUICK_PARTS = ("client", "ceiling", "scale", "startup")
+
+
+def say(text: str) -> None:
+    print(f"bench: {text}", file=sys.stderr, flush=True)
+
+
+def parts(text: str) -> list[str]:
+    names = text.split(",")
+    if unknown := [name for name in names if name not in PARTS]:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is no part; known are {', '.join(PARTS)}")
+    return names
+
+
+def measured_parts(bench: Bench, names: Sequence[str]) -> Iterator[Row]:
+    for name in names:
+        started = time.perf_counter()
+        yield from getattr(bench, name)()
+        say(f"{name}: done in {time.perf_counter() - started:.0f} s")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser("bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", type=parts, help="separated by commas; all by default, without vLLM's if --quick")
+    parser.add_argument("--quick", action="store_true", help="small numbers: whether it works, not how fast it is")
+    parser.add_argument("--rounds", type=int, help="how often each is measured, in turn with the others")
+    parser.add_argument("--json", type=Path, default=Path("output/bench.json"), help="where all figures go")
+    parser.add_argument("--folder", type=Path, help="for temporary files, where /tmp is too small")
+    options = parser.parse_args()
+    sizes = QUICK if options.quick else FULL
+    names = options.parts or (QUICK_PARTS if options.quick else PARTS)
+    sizes = replace(sizes, rounds=options.rounds or sizes.rounds)
+    rows: list[Row] = []
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: terminated"))  # no server outlives the run
+    with tempfile.TemporaryDirectory(dir=options.folder, prefix="captionqa-bench-") as folder:
+        try:
+            rows.extend(measured_parts(Bench(sizes, Path(folder)), names))
+        finally:
+            print(table(rows))
+            write(options.json, rows, command=shlex.join(sys.argv), quick=options.quick)
+            say(f"all figures are in {options.json}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""Starting what is measured: servers, the load generator and clients, each in a process and environment of its own."""
+
+import json
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import psutil
+
+from bench import ours
+from bench.meter import parse
+from bench.peers import conversation
+
+ROOT = ours.ROOT
+OURS = str(ROOT / ".venv" / "bin" / "python")
+PEERS = str(ROOT / ".venv-bench" / "bin" / "python")
+VLLM = str(ROOT / ".venv-vllm" / "bin" / "python")
+START_TIMEOUT_S, CLIENT_TIMEOUT_S, VLLM_START_TIMEOUT_S = 30, 3600, 900
+PATHS = os.pathsep.join([str(ROOT), str(ROOT / "workflow")])
+
+
+@dataclass(frozen=True)
+class Target:
+    """A server and the work for it."""
+
+    url: str
+    model: str
+    images: Path
+    image_kb: float
+    count: int
+    max_tokens: int
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": PATHS, "PYTHONUNBUFFERED": "1", "OPENAI_API_KEY": "none", "HF_HUB_OFFLINE": "1"}
+
+
+def start(argv: Sequence[str], output: Any = subprocess.PIPE, **changes: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        argv, cwd=ROOT, env=environment() | changes, stdout=output, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def figures_of(process: subprocess.Popen) -> dict[str, Any]:
+    """Wait for a client; its figures. Raises RuntimeError where it failed or hung."""
+    try:
+        output, _ = process.communicate(timeout=CLIENT_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        output, _ = process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"{shlex.join(process.args)} failed: {output[-2000:]}")
+    return parse(output)
+
+
+@contextmanager
+def simulator(*arguments: str) -> Iterator[str]:
+    """A running simulator; its base URL."""
+    process = start([PEERS, "-m", "bench.simulator", *arguments])
+    try:
+        line = process.stdout.readline()
+        if "http" not in line:
+            raise RuntimeError(f"the simulator did not start: {line}{process.stdout.read()}")
+        yield line.split()[-1]
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+@contextmanager
+def vllm(model: Path, log: Path) -> Iterator[tuple[str, psutil.Process, float]]:
+    """A running vLLM with the demo's settings; its base URL, its process and the seconds it took to start."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    argv = [VLLM, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model), "--served-model-name", "bench"]
+    argv += ["--port", port, "--host", "127.0.0.1", "--max-model-len", "8192", "--enforce-eager"]
+    argv += ["--limit-mm-per-prompt", '{"image": 1, "video": 0}', "--generation-config", "vllm"]
+    # the same images are asked about again and again, which no cache may make cheaper
+    argv += ["--no-enable-prefix-caching", "--mm-processor-cache-gb", "0", "--disable-uvicorn-access-log"]
+    started = time.perf_counter()
+    with open(log, "w") as output:
+        process = start(argv, output, VLLM_CPU_KVCACHE_SPACE="1", VLLM_NO_USAGE_STATS="1")
+    family: list[psutil.Process] = []
+    try:
+        url = f"http://127.0.0.1:{port}"
+        while not _healthy(url):
+            if process.poll() is not None or time.perf_counter() - started > VLLM_START_TIMEOUT_S:
+                raise RuntimeError(f"vLLM did not start; its log is {log}: {log.read_text()[-1000:]}")
+            time.sleep(0.5)
+        yield url, psutil.Process(process.pid), time.perf_counter() - started
+    finally:
+        if process.poll() is None:
+            family = psutil.Process(process.pid).children(recursive=True)
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        for member in family:
+            if member.is_running():
+                member.kill()
+
+
+def _healthy(url: str) -> bool:
+    try:
+        with urlopen(f"{url}/health", timeout=2) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+def cpu_s(process: psutil.Process) -> float:
+    """CPU seconds of a process and its children so far."""
+    family = [process, *process.children(recursive=True)]
+    return sum(sum(member.cpu_times()[:2]) for member in family)
+
+
+def bare_load(target: Target, concurrency: int) -> tuple[list[str], dict[str, Any]]:
+    argv = [PEERS, "-m", "bench.load", "--url", target.url, "--requests", str(target.count)]
+    argv += ["--concurrency", str(concurrency), "--image-kb", str(target.image_kb)]
+    return argv, figures_of(start(argv))
+
+
+def peer(name: str, target: Target, concurrency: int) -> tuple[list[str], dict[str, Any]]:
+    argv = [PEERS, "-m", "bench.peers", name, "--url", target.url, "--model", target.model]
+    argv += ["--images", str(target.images), "--count", str(target.count), "--concurrency", str(concurrency)]
+    argv += ["--max-tokens", str(target.max_tokens)]
+    return argv, figures_of(start(argv))
+
+
+def vllm_serve(target: Target, concurrency: int, folder: Path, tokenizer: Path) -> tuple[list[str], dict[str, Any]]:
+    """vLLM's `bench serve` on the same files, given as data URLs: of a path it would make a PNG, ten times as large.
+
+    Reading them is not in its time, so its part of the work is smaller than the others'.
+    """
+    listed = folder / "custom_image.jsonl"
+    with open(listed, "w") as file:
+        for path in _files(target):
+            image, text = conversation(path)[0]["content"]
+            file.write(json.dumps({"prompt": text["text"], "image_files": [image["image_url"]["url"]]}) + "\n")
+    argv = [VLLM, "-m", "bench.vllm_peers", "serve", "--backend", "openai-chat", "--endpoint", "/v1/chat/completions"]
+    argv += ["--base-url", target.url, "--model", target.model, "--tokenizer", str(tokenizer)]
+    argv += ["--dataset-name", "custom_image", "--dataset-path", str(listed)]
+    argv += ["--num-prompts", str(target.count), "--custom-output-len", str(target.max_tokens)]
+    argv += ["--max-concurrency", str(concurrency), "--temperature", "0", "--disable-tqdm"]
+    figures = figures_of(start(argv))
+    return argv, {**figures, "wall_s": figures["own_wall_s"]}
+
+
+def vllm_run_batch(target: Target, folder: Path, model: Path) -> tuple[list[str], dict[str, Any]]:
+    """vLLM's `run-batch` on the same files, with an engine of its own, whose start is not in its time."""
+    source, answers = folder / "batch.jsonl", folder / "batch_answers.jsonl"
+    with open(source, "w") as file:
+        for path in _files(target):
+            body = {"model": target.model, "messages": conversation(path), "max_tokens": target.max_tokens}
+            row = {"custom_id": path.name, "method": "POST", "url": "/v1/chat/completions", "body": body}
+            file.write(json.dumps({**row, "body": {**body, "temperature": 0}}) + "\n")
+    argv = [VLLM, "-m", "bench.vllm_peers", "run-batch", "-i", str(source), "-o", str(answers), "--model", str(model)]
+    argv += [
+        "--no-enable-prefix-caching",
+        "--mm-processor-cache-gb",
+        "0",
+        "--served-model-name",
+        target.model,
+        "--max-model-len",
+        "8192",
+        "--enforce-eager",
+    ]
+    argv += ["--limit-mm-per-prompt", '{"image": 1, "video": 0}', "--generation-config", "vllm"]
+    return argv, figures_of(start(argv, VLLM_CPU_KVCACHE_SPACE="1", VLLM_NO_USAGE_STATS="1"))
+
+
+def captionqa(target: Target, folder: Path, jobs: int = 1, **client: Any) -> tuple[list[str], dict[str, Any]]:
+    """So many chunk jobs of captionqa at once, taken together, from the first one's start to the last one's end."""
+    shutil.rmtree(folder, ignore_errors=True)
+    raw = ours.configuration(folder, target.images, target.url, target.model, target.max_tokens, chunks=jobs, **client)
+    chunks = ours.prepare(folder, raw)
+    argvs = [[OURS, "-m", "bench.ours", "--folder", str(folder), "--chunk", str(number)] for number in range(chunks)]
+    found = [figures_of(process) for process in list(map(start, argvs))]
+    total = {
+        "images": sum(one["images"] for one in found),
+        "cpu_s": sum(one["cpu_s"] for one in found),
+        "wall_s": max(one["end"] for one in found) - min(one["start"] for one in found),
+        "peak_mb": max(one["peak_mb"] for one in found),
+    }
+    if total["images"] != target.count:
+        raise RuntimeError(f"captionqa captioned {total['images']} of {target.count} images; see {folder}")
+    return argvs[0], total
+
+
+def _files(target: Target) -> list[Path]:
+    return sorted(target.images.glob("*.jpg"))[: target.count]

@@ -1,0 +1,49 @@
+"""Pictures to send: seeded noise with the spectrum of photographs, as JPEG files of about one size."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+QUALITIES = range(20, 98)
+
+
+def make_images(folder: Path, count: int, side_px: int, size_kb: float, seed: int = 0) -> float:
+    """Write `count` different JPEG files of side_px x 3/4 side_px pixels; returns their mean size in kB (1,000 bytes).
+
+    One quality is searched for that brings the picture nearest to `size_kb`; the files are it, each shifted anew.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(seed)
+    size = (side_px, side_px * 3 // 4)
+    first = _picture(random, size)
+    low, high = QUALITIES[0], QUALITIES[-1]
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if len(_jpeg(Image.fromarray(first), middle)) < size_kb * 1000 else (low, middle)
+    total = 0
+    for number in range(count):
+        shift = tuple(random.integers(0, side_px, 2))
+        data = _jpeg(Image.fromarray(np.roll(first, shift, (0, 1))), low)
+        (folder / f"picture_{number:06d}.jpg").write_bytes(data)
+        total += len(data)
+    return total / count / 1000
+
+
+def _picture(random: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
+    """Octaves of noise, each of half the scale and half the strength of the one before, as in pictures of the world."""
+    width, height = size
+    picture = np.zeros((height, width, 3), np.float32)
+    strength, cells = 0.5, 4
+    while cells <= width // 2:
+        coarse = random.integers(0, 256, (max(1, cells * 3 // 4), cells, 3), dtype=np.uint8)
+        picture += strength * np.asarray(Image.fromarray(coarse).resize(size, Image.Resampling.BILINEAR), np.float32)
+        strength, cells = max(strength / 2, 0.06), cells * 4
+    return picture.clip(0, 255).astype(np.uint8)
+
+
+def _jpeg(picture: Image.Image, quality: int) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()

@@ -1,0 +1,129 @@
+"""captionqa itself: a configuration for a given server, chunk jobs as Snakemake would run them, and whole runs.
+
+python -m bench.ours --folder FOLDER --chunk 0       one chunk job of a folder that `prepare` made
+"""
+
+import argparse
+import json
+import os
+import runpy
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import yaml
+from captionqa import endpoint
+from captionqa.chunks import Plan, plan_captions
+from captionqa.config import check
+from captionqa.endpoint import Endpoint, State
+from captionqa.layout import Layout
+from captionqa.settings import caption_settings, fingerprint
+
+from bench.meter import measured
+
+ROOT = Path(__file__).resolve().parents[1]
+STYLE = "SIMPLE"
+CONFIG = "bench.yaml"
+#: Chunk jobs that are run without a driver have no lease to watch.
+NO_LEASE_S = 10**6
+
+
+class Parameters(dict):
+    """`snakemake.params`, by name and by `get`."""
+
+    __getattr__ = dict.__getitem__
+
+
+def configuration(
+    folder: Path, images: Path, url: str, model: str, max_tokens: int, /, **changes: Any
+) -> dict[str, Any]:
+    """A raw configuration that asks for captions from an existing server; `changes` go into its `client` part."""
+    return {
+        "output_dir": str(folder / "output"),
+        "models": {"bench": {"path": model, "url": url, "server": {"lease_timeout_s": NO_LEASE_S}}},
+        "captions": {"dataset_path": str(images), "max_tokens": max_tokens, "chunks": changes.pop("chunks", 1)},
+        "client": changes,
+    }
+
+
+def save(folder: Path, raw: dict[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG).write_text(yaml.safe_dump(raw))
+
+
+def load(folder: Path) -> dict[str, Any]:
+    """The configuration that was saved in a folder, checked and with its defaults."""
+    schema = ROOT / "workflow" / "schemas" / "config.schema.yaml"
+    return check(yaml.safe_load((folder / CONFIG).read_text()), yaml.safe_load(schema.read_text(encoding="utf-8")))
+
+
+def plan_of(config: dict[str, Any]) -> tuple[Layout, Plan]:
+    layout = Layout(config["output_dir"], "bench")
+    captions = config["captions"]
+    return layout, plan_captions(Path(captions["dataset_path"]), captions["chunks"], layout)
+
+
+def prepare(folder: Path, raw: dict[str, Any]) -> int:
+    """Plan the chunks of a configuration and publish its server; returns how many chunks there are."""
+    save(folder, raw)
+    config = load(folder)
+    layout, plan = plan_of(config)
+    model = config["models"]["bench"]
+    Endpoint(
+        replica=0, request_id="bench", settings="bench", model=model["path"], state=State.READY, url=model["url"]
+    ).publish(layout.server)
+    endpoint.write_key(layout.server, None)
+    return len(plan.chunks)
+
+
+def ask_chunk(folder: Path, number: int) -> None:
+    """Run the workflow's own script for one chunk, and print what it cost."""
+    import captionqa.inference  # noqa: F401 - importing is start-up, which bench.startup measures
+    import PIL.JpegImagePlugin  # noqa: F401
+
+    config = load(folder)
+    layout, plan = plan_of(config)
+    mark = fingerprint(caption_settings(config, "bench", STYLE))
+    result = Path(plan.results(layout.captions_work(STYLE.lower()), mark)[number])
+    snakemake = SimpleNamespace(
+        config=config,
+        wildcards=SimpleNamespace(model="bench", chunk=str(number), n=str(plan.n)),
+        params=Parameters(half="captions", style=STYLE),
+        log=[str(folder / f"chunk-{number}.log")],
+        input=SimpleNamespace(item_list=plan.item_lists(layout, "captions")[number]),
+        output=[str(result)],
+    )
+    with measured() as figures:
+        runpy.run_path(str(ROOT / "workflow" / "scripts" / "ask_chunk.py"), init_globals={"snakemake": snakemake})
+        with open(result, encoding="utf-8") as file:
+            next(file)
+            figures["images"] = sum("answer" in json.loads(line) for line in file)
+
+
+def run_workflow(folder: Path, raw: dict[str, Any], *arguments: str) -> tuple[float, float]:
+    """Run the workflow to its end; returns its wall and CPU seconds. Raises RuntimeError where it fails."""
+    save(folder, raw)
+    command = [sys.executable, "-m", "snakemake", "--directory", str(folder), "--profile", "profiles/local"]
+    started, before = time.perf_counter(), os.times()
+    done = subprocess.run(
+        [*command, "--configfile", str(folder / CONFIG), *arguments], cwd=ROOT, capture_output=True, text=True
+    )
+    seconds, after = time.perf_counter() - started, os.times()
+    if done.returncode:
+        raise RuntimeError(f"the workflow failed: {(done.stdout + done.stderr)[-2000:]}")
+    return seconds, sum(after[2:4]) - sum(before[2:4])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--chunk", type=int, required=True)
+    options = parser.parse_args()
+    ask_chunk(options.folder, options.chunk)
+
+
+if __name__ == "__main__":
+    main()

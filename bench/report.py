@@ -1,0 +1,132 @@
+"""The table and the JSON: medians of interleaved runs with their least and most, and how they compare."""
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import psutil
+
+HEADINGS = ("part", "what", "images/s", "(least-most)", "CPU ms/image", "of limit", "of best peer", "per core", "")
+LEFT = (0, 1, len(HEADINGS) - 1)
+OURS = "captionqa"
+
+
+@dataclass
+class Row:
+    """One line of the table: what was run how often, in images per second and CPU milliseconds per image.
+
+    `limit` is the name of the row of the same part that no client can pass. Without images, `figures` says it all.
+    """
+
+    part: str
+    name: str
+    images_per_s: list[float] = field(default_factory=list)
+    cpu_ms: list[float] = field(default_factory=list)
+    command: str = ""
+    limit: str | None = None
+    is_peer: bool = False
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, images: int, wall_s: float, cpu_s: float) -> None:
+        self.images_per_s.append(images / wall_s)
+        self.cpu_ms.append(1000 * cpu_s / images)
+
+
+def compared(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The rows as plain values, with medians and the ratios to the part's limit and to its best peer."""
+    rates = {(row.part, row.name): median(row.images_per_s) for row in rows if row.images_per_s}
+    peers = [row for row in rows if row.is_peer and row.images_per_s]
+    best = {row.part: max(rates[peer.part, peer.name] for peer in peers if peer.part == row.part) for row in peers}
+    least_cpu = {row.part: min(median(peer.cpu_ms) for peer in peers if peer.part == row.part) for row in peers}
+    found = []
+    for row in rows:
+        rate = rates.get((row.part, row.name))
+        limit, peer = rates.get((row.part, row.limit)), best.get(row.part)
+        cpu_ms = median(row.cpu_ms) if row.cpu_ms else None
+        compares = rate and peer and not row.is_peer and row.limit != row.name
+        found.append(
+            {
+                **asdict(row),
+                "median_images_per_s": rate,
+                "median_cpu_ms": cpu_ms,
+                "of_limit": rate / limit if rate and limit else None,
+                "of_best_peer": rate / peer if compares else None,
+                "per_core_of_best_peer": least_cpu[row.part] / cpu_ms if compares else None,
+            }
+        )
+    return found
+
+
+def table(rows: Sequence[Row]) -> str:
+    cells = [HEADINGS, *map(_cells, compared(rows))]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join(_line(line, widths) for line in cells)
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    rate = row["median_images_per_s"]
+    spread = f"({min(row['images_per_s']):.1f}-{max(row['images_per_s']):.1f})" if rate else ""
+    return (
+        row["part"],
+        row["name"],
+        f"{rate:.1f}" if rate else "",
+        spread,
+        _number(row["median_cpu_ms"], ".2f"),
+        _number(row["of_limit"], ".3f"),
+        _number(row["of_best_peer"], ".3f"),
+        _number(row["per_core_of_best_peer"], ".3f"),
+        ", ".join(f"{name} {_value(value)}" for name, value in row["figures"].items()),
+    )
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
+
+
+def _value(value: Any) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def _line(cells: Iterable[str], widths: Sequence[int]) -> str:
+    texts = [
+        cell.ljust(width) if column in LEFT else cell.rjust(width)
+        for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    ]
+    return "  ".join(texts).rstrip()
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on: processor, memory, load, and the versions of all that took part."""
+    model = next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "?")
+    return {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+        "load_average": os.getloadavg(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "commit": subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip(),
+        "captionqa's packages": {
+            name: metadata.version(name) for name in ("requests", "urllib3", "pillow", "snakemake")
+        },
+    }
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text().splitlines()
+    except OSError:
+        return []
+
+
+def write(path: Path, rows: Sequence[Row], **about: Any) -> None:
+    """Write the JSON: the machine, what else is told about the run, and all rows with every single run."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"machine": machine(), **about, "rows": compared(rows)}, indent=2) + "\n")

@@ -1,0 +1,128 @@
+"""A million items: time and peak memory of planning and merging, and the workflow's own time around them.
+
+python -m bench.scale plan-captions --folder FOLDER        one stage on a folder that `prepare` made, measured alone
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from captionqa.chunks import plan_captions, plan_questions
+from captionqa.files import atomic_writer, json_line, read_json_lines, write_json
+from captionqa.layout import Layout
+from captionqa.merge import merge_captions
+from captionqa.results import FORMAT
+from captionqa.settings import caption_settings, fingerprint
+
+from bench import clients, ours
+from bench.meter import measured
+
+IMAGES_PER_FOLDER = 1000
+CHUNKS = 1000
+#: No request is sent: every chunk has its result.
+NO_SERVER = "http://127.0.0.1:9"
+CAPTION = (
+    "A synthetic caption of a usual length, such as a model of some billion parameters writes about a picture. " * 8
+)
+
+
+def prepare(folder: Path, items: int) -> dict[str, Any]:
+    """Make `items` empty image files and as many questions; returns the configuration, with 1,000 chunks."""
+    import pandas as pd  # its memory is not that of the stages, which import this module too
+
+    images = folder / "images"
+    for first in range(0, items, IMAGES_PER_FOLDER):
+        part = images / f"{first // IMAGES_PER_FOLDER:04d}"
+        part.mkdir(parents=True)
+        for number in range(first, min(first + IMAGES_PER_FOLDER, items)):
+            (part / f"{number:07d}.jpg").touch()
+    pd.DataFrame(
+        {
+            "qid": [f"q{number}" for number in range(items)],
+            "question": ["Which colour is it?\nA. red\nB. blue"] * items,
+            "answer": [r"\boxed{A}"] * items,
+            "image": [f"{n // IMAGES_PER_FOLDER:04d}/{n:07d}.jpg" for n in range(items)],
+        }
+    ).to_parquet(folder / "questions.parquet")
+    raw = ours.configuration(folder, images, NO_SERVER, "bench", 64, chunks=CHUNKS)
+    ours.save(folder, raw)
+    return raw
+
+
+def write_results(folder: Path) -> None:
+    """Write the chunk results that a server would have given, and that it was there and is no longer needed."""
+    config = ours.load(folder)
+    layout, plan = ours.plan_of(config)
+    settings = caption_settings(config, "bench", ours.STYLE)
+    mark = fingerprint(settings)
+    answer = {"text": CAPTION, "finish_reason": "stop", "prompt_tokens": 300, "completion_tokens": 160}
+    answer["server"] = {"url": NO_SERVER, "generation": 1}
+    results = plan.results(layout.captions_work(ours.STYLE.lower()), mark)
+    for (_, _, count), listed, result in zip(plan.chunks, plan.item_lists(layout, "captions"), results, strict=True):
+        header = {
+            "format": FORMAT,
+            "chunk": Path(result).name,
+            "fingerprint": mark,
+            "settings": settings,
+            "items": count,
+        }
+        header |= {"asked": count, "shared": 0, "known": 0, "failed": 0, "started": 0.0, "finished": 1.0}
+        header |= {"client": {"host": "bench", "job": None}, "servers": []}
+        with atomic_writer(result) as file:
+            file.write(json_line(header))
+            lines = sorted(read_json_lines(listed), key=lambda item: item["id"])
+            file.writelines(json_line({"id": item["id"], "answer": answer, "files": ["0" * 24]}) for item in lines)
+    write_json(layout.sentinel, [])
+    write_json(layout.released("captions"), {"servers": []})
+
+
+def stage(name: str, folder: Path) -> None:
+    """Run one stage in this process and print its time and peak memory."""
+    config = ours.load(folder)
+    layout, images = Layout(config["output_dir"], "bench"), folder / "images"
+    if name == "plan-captions":
+        with measured():
+            plan_captions(images, CHUNKS, layout)
+    elif name == "plan-questions":
+        with measured():
+            plan_questions(folder / "questions.parquet", images, CHUNKS, layout)
+    else:
+        settings = caption_settings(config, "bench", ours.STYLE)
+        results = sorted(Path(layout.captions_work(ours.STYLE.lower()), "chunks").glob("*.jsonl"))
+        targets = [str(folder / "merged" / f"{kind}.json") for kind in ("captions", "failures", "provenance")]
+        with measured():
+            merge_captions(list(map(str, results)), settings, str(images), *targets)
+
+
+def measure(folder: Path, items: int) -> dict[str, float]:
+    """All stages for so many items: seconds, and peak memory in MB of those that run in one process."""
+    raw = prepare(folder, items)
+    found: dict[str, float] = {}
+
+    def alone(name: str) -> None:
+        figures = clients.figures_of(clients.start([clients.OURS, "-m", "bench.scale", name, "--folder", str(folder)]))
+        found[f"{name} s"], found[f"{name} MB"] = figures["wall_s"], figures["peak_mb"]
+
+    def whole(name: str, *arguments: str) -> None:
+        found[f"{name} s"], found[f"{name} CPU s"] = ours.run_workflow(folder, raw, *arguments)
+
+    alone("plan-captions")
+    alone("plan-questions")
+    whole("dry run", "--dry-run", "--quiet", "all")
+    write_results(folder)
+    alone("merge-captions")
+    whole("workflow that merges")
+    whole("no-op rerun")
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stage", choices=["plan-captions", "plan-questions", "merge-captions"])
+    parser.add_argument("--folder", type=Path, required=True)
+    options = parser.parse_args()
+    stage(options.stage, options.folder)
+
+
+if __name__ == "__main__":
+    main()

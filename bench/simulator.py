@@ -1,0 +1,277 @@
+"""A model server without a model, as fast as one core allows: slots, a latency and a token rate instead of a GPU.
+
+It speaks as much of vLLM's HTTP as clients and this workflow need: /health, /version, /metrics, /v1/models and
+/v1/chat/completions, streamed or whole, with a key or without. Bodies are read to their end and never parsed: only
+their last bytes are looked into for `"stream": true`. A client may not send its next request on a connection before
+it has the answer to the last one (none does).
+
+    python -m bench.simulator --slots 64 --latency-s 0.5       like a GPU that answers 128 requests a second
+    python -m bench.simulator                                  as fast as it can be
+"""
+
+import argparse
+import asyncio
+import ctypes
+import json
+import mmap
+import os
+import re
+import signal
+import socket
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+BUFFER_BYTES = 1 << 20
+#: How much of a body's end is kept; clients put `stream` behind the messages.
+TAIL_BYTES = 1024
+MAX_HEAD_BYTES = 65_536
+BACKLOG = 1024
+PROMPT_TOKENS = 300
+CAPTION = "A picture of many colours that a model without eyes describes with much care. "
+PR_SET_PDEATHSIG = 1
+COMPLETIONS = "/v1/chat/completions"
+_LENGTH = re.compile(rb"\r\ncontent-length:\s*(\d+)", re.IGNORECASE)
+_KEY = re.compile(rb"\r\nauthorization:\s*bearer ([^\r]*)", re.IGNORECASE)
+_STREAM = re.compile(rb'"stream":\s*true')
+_CLOSE = re.compile(rb"\r\nconnection:\s*close", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the simulated model behaves.
+
+    `slots` requests run at once (0: all of them), each for `latency_s` plus its tokens at `tokens_per_s` (0: no time).
+    """
+
+    model: str = "simulator"
+    slots: int = 0
+    latency_s: float = 0.0
+    tokens_per_s: float = 0.0
+    tokens: int = 64
+    key: str | None = None
+
+    @property
+    def seconds_per_request(self) -> float:
+        return self.latency_s + (self.tokens / self.tokens_per_s if self.tokens_per_s else 0.0)
+
+
+class Counters:
+    """What /metrics tells, shared by all worker processes; one row of 64-bit integers for each of them."""
+
+    RUNNING, WAITING, TOKENS, REQUESTS, FIRST_NS = range(5)
+
+    def __init__(self, workers: int):
+        self._workers = workers
+        self._cells = memoryview(mmap.mmap(-1, 8 * 5 * workers)).cast("q")
+
+    def add(self, worker: int, what: int, amount: int) -> None:
+        self._cells[5 * worker + what] += amount
+
+    def first_request(self, worker: int) -> None:
+        if not self._cells[5 * worker + self.FIRST_NS]:
+            self._cells[5 * worker + self.FIRST_NS] = time.time_ns()
+
+    def total(self, what: int) -> int:
+        return sum(self._cells[5 * worker + what] for worker in range(self._workers))
+
+    def text(self, model: str) -> str:
+        """Prometheus' text format, with vLLM's names; the last one is the simulator's own."""
+        first = [cell for cell in self._cells[self.FIRST_NS :: 5] if cell]
+        values = {
+            "vllm:num_requests_running": self.total(self.RUNNING),
+            "vllm:num_requests_waiting": self.total(self.WAITING),
+            "vllm:generation_tokens_total": self.total(self.TOKENS),
+            "vllm:prompt_tokens_total": self.total(self.REQUESTS) * PROMPT_TOKENS,
+            "vllm:request_success_total": self.total(self.REQUESTS),
+            "simulator:first_request_time_seconds": min(first, default=0) / 1e9,
+        }
+        labels = f'{{engine="0",model_name="{model}"}}'
+        return "".join(f"{name}{labels} {float(value)!r}\n" for name, value in values.items())
+
+
+class Engine:
+    """The slots of one worker process and the requests that wait for one, first come first served."""
+
+    def __init__(self, settings: Settings, counters: Counters, worker: int):
+        self.settings = settings
+        self.counters = counters
+        self.worker = worker
+        self._loop = asyncio.get_running_loop()
+        self._running = 0
+        self._waiting: deque[Connection] = deque()
+        text = (CAPTION * (settings.tokens // 12 + 1)).strip()
+        usage = {
+            "prompt_tokens": PROMPT_TOKENS,
+            "completion_tokens": settings.tokens,
+            "total_tokens": PROMPT_TOKENS + settings.tokens,
+        }
+        whole = {"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        self._whole = self._answer("chat.completion", [whole], usage)
+        pieces = [
+            self._answer("chat.completion.chunk", [{"delta": {"role": "assistant", "content": text}}], None),
+            self._answer("chat.completion.chunk", [{"delta": {}, "finish_reason": "stop"}], None),
+            self._answer("chat.completion.chunk", [], usage),
+            b"[DONE]",
+        ]
+        self._streamed = b"".join(b"data: %s\n\n" % piece for piece in pieces)
+
+    def _answer(self, kind: str, choices: list[dict], usage: dict | None) -> bytes:
+        answer = {
+            "id": "chatcmpl-simulator",
+            "object": kind,
+            "created": int(time.time()),
+            "model": self.settings.model,
+            "choices": [{"index": 0, "finish_reason": None, "logprobs": None, **choice} for choice in choices],
+            "usage": usage,
+        }
+        return json.dumps(answer).encode()
+
+    def submit(self, connection: "Connection") -> None:
+        self.counters.first_request(self.worker)
+        if self.settings.slots and self._running >= self.settings.slots:
+            self._waiting.append(connection)
+            self.counters.add(self.worker, Counters.WAITING, 1)
+        else:
+            self._start(connection)
+
+    def _start(self, connection: "Connection") -> None:
+        self._running += 1
+        self.counters.add(self.worker, Counters.RUNNING, 1)
+        if seconds := self.settings.seconds_per_request:
+            self._loop.call_later(seconds, self._finish, connection)
+        else:
+            self._finish(connection)
+
+    def _finish(self, connection: "Connection") -> None:
+        self._running -= 1
+        for what, amount in (
+            (Counters.RUNNING, -1),
+            (Counters.REQUESTS, 1),
+            (Counters.TOKENS, self.settings.tokens),
+        ):
+            self.counters.add(self.worker, what, amount)
+        if connection.wants_stream:
+            connection.reply(200, self._streamed, b"text/event-stream")
+        else:
+            connection.reply(200, self._whole)
+        if self._waiting:
+            self.counters.add(self.worker, Counters.WAITING, -1)
+            self._start(self._waiting.popleft())
+
+
+class Connection(asyncio.BufferedProtocol):
+    """One client connection; all connections of a process read into the same buffer, since bodies are thrown away."""
+
+    _buffer = bytearray(BUFFER_BYTES)
+
+    def __init__(self, engine: Engine):
+        self._engine = engine
+        self._view = memoryview(self._buffer)
+        self._head = b""
+        self._tail = b""
+        self._left: int | None = None
+        self._last = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._view
+
+    def buffer_updated(self, nbytes: int) -> None:
+        data = self._view[:nbytes]
+        if self._left is None:
+            head, end, rest = (self._head + bytes(data)).partition(b"\r\n\r\n")
+            if not end:
+                self._head = head
+                if len(head) > MAX_HEAD_BYTES:
+                    self._transport.abort()
+                return
+            length = _LENGTH.search(head)
+            self._head, self._tail, self._left = head, b"", int(length[1]) if length else 0
+            data = memoryview(rest)
+        self._left -= len(data)
+        self._tail = bytes(data[-TAIL_BYTES:]) if len(data) >= TAIL_BYTES else (self._tail + data)[-TAIL_BYTES:]
+        if self._left <= 0:
+            self._left, head, self._head = None, self._head, b""
+            self._serve(head)
+
+    @property
+    def wants_stream(self) -> bool:
+        return _STREAM.search(self._tail) is not None
+
+    def _serve(self, head: bytes) -> None:
+        engine, settings = self._engine, self._engine.settings
+        self._last = _CLOSE.search(head) is not None
+        method, path = head.split(b" ", 2)[:2]
+        route = (method.decode("latin-1"), path.decode("latin-1").partition("?")[0])
+        if route[1].startswith("/v1/") and settings.key is not None and not self._has_key(head):
+            self.reply(401, b'{"error":"Unauthorized"}')
+        elif route == ("POST", COMPLETIONS):
+            engine.submit(self)
+        elif route == ("GET", "/health"):
+            self.reply(200, b"")
+        elif route == ("GET", "/version"):
+            self.reply(200, b'{"version":"simulator"}')
+        elif route == ("GET", "/v1/models"):
+            models = [{"id": settings.model, "object": "model", "max_model_len": 8192}]
+            self.reply(200, json.dumps({"object": "list", "data": models}).encode())
+        elif route == ("GET", "/metrics"):
+            self.reply(200, engine.counters.text(settings.model).encode(), b"text/plain; version=0.0.4")
+        else:
+            self.reply(404, b'{"error":{"message":"Not Found"}}')
+
+    def _has_key(self, head: bytes) -> bool:
+        key = _KEY.search(head)
+        return key is not None and key[1].decode("latin-1") == self._engine.settings.key
+
+    def reply(self, status: int, body: bytes, kind: bytes = b"application/json") -> None:
+        if not self._transport.is_closing():
+            self._transport.write(
+                b"HTTP/1.1 %d Simulated\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s"
+                % (status, kind, len(body), body)
+            )
+            if self._last:
+                self._transport.close()
+
+
+async def serve(settings: Settings, listener: socket.socket, counters: Counters, worker: int = 0) -> asyncio.Server:
+    """Answer what comes in at a listening socket until the server that is returned is closed."""
+    engine = Engine(settings, counters, worker)
+    return await asyncio.get_running_loop().create_server(lambda: Connection(engine), sock=listener, backlog=BACKLOG)
+
+
+async def _serve_for_ever(settings: Settings, listener: socket.socket, counters: Counters, worker: int) -> None:
+    await (await serve(settings, listener, counters, worker)).serve_forever()
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    import uvloop
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--port", type=int, default=0, help="0: any free one, which is printed")
+    parser.add_argument("--workers", type=int, default=1, help="processes; more than one only without slots")
+    parser.add_argument("--slots", type=int, default=Settings.slots, help="requests that run at once; 0: all")
+    parser.add_argument("--latency-s", type=float, default=Settings.latency_s, help="seconds for each request")
+    parser.add_argument("--tokens-per-s", type=float, default=Settings.tokens_per_s, help="of each request; 0: no time")
+    parser.add_argument("--tokens", type=int, default=Settings.tokens, help="tokens of each answer")
+    parser.add_argument("--model", default=Settings.model)
+    parser.add_argument("--key", help="the API key that requests must have")
+    options = vars(parser.parse_args(argv))
+    port, workers = options.pop("port"), options.pop("workers")
+    settings = Settings(**options)
+    if workers > 1 and settings.slots:
+        parser.error("--slots are those of one process: leave --workers at 1")
+    listener = socket.create_server(("127.0.0.1", port), backlog=BACKLOG)
+    print(f"listening on http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
+    counters = Counters(workers)
+    worker = next((number for number in range(1, workers) if not os.fork()), 0)
+    if worker:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)  # the others end with the first one
+    uvloop.run(_serve_for_ever(settings, listener, counters, worker))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""vLLM's own clients, `bench serve` and `run-batch`, called as modules in vLLM's environment.
+
+The `vllm` command of the CPU package fails for want of package metadata, and `bench serve` cannot be started with -m.
+Only the measured part of each is timed: what comes before (imports, for `bench serve` also reading and encoding all
+images, for `run-batch` starting the engine) is not.
+
+    .venv-vllm/bin/python -m bench.vllm_peers serve ...        the arguments of `vllm bench serve`
+    .venv-vllm/bin/python -m bench.vllm_peers run-batch ...    the arguments of `vllm run-batch`
+"""
+
+import argparse
+import asyncio
+import sys
+from typing import Any
+
+from bench.meter import measured
+
+
+def bench_serve(arguments: list[str]) -> None:
+    from vllm.benchmarks import serve
+
+    benchmark = serve.benchmark
+
+    async def timed(**options: Any) -> dict[str, Any]:
+        with measured() as figures:
+            result = await benchmark(**options)
+            figures["images"] = result["completed"]
+            # its clock starts behind a first trial request
+            figures["own_wall_s"] = result["duration"]
+        return result
+
+    serve.benchmark = timed
+    parser = argparse.ArgumentParser()
+    serve.add_cli_args(parser)
+    serve.main(parser.parse_args(arguments))
+
+
+def run_batch(arguments: list[str]) -> None:
+    from vllm.entrypoints.launchers import run_batch as module
+
+    run = module.run_batch
+    sys.argv[1:] = arguments
+    options = module.parse_args()
+
+    async def timed(*positional: Any) -> None:
+        with measured() as figures:
+            await run(*positional)
+            with open(options.output_file, encoding="utf-8") as file:
+                figures["images"] = sum('"status_code":200' in line.replace(" ", "") for line in file)
+
+    module.run_batch = timed
+    asyncio.run(module.main(options))
+
+
+if __name__ == "__main__":
+    {"serve": bench_serve, "run-batch": run_batch}[sys.argv[1]](sys.argv[2:])

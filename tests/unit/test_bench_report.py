@@ -1,0 +1,85 @@
+"""The benchmark's table and JSON, and that it runs the workflow's own chunk script."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from captionqa.files import read_json_lines
+from PIL import Image
+
+from bench import ours
+from bench.data import make_images
+from bench.meter import measured, parse
+from bench.report import Row, compared, table, write
+
+
+@pytest.fixture
+def rows():
+    limit = Row("client", "load", limit="load")
+    mine = Row("client", "captionqa", limit="load")
+    slow, fast = (Row("client", name, limit="load", is_peer=True) for name in ("requests", "openai"))
+    for row, rates in ((limit, (100, 90, 110)), (mine, (80, 99, 70)), (slow, (10, 9, 11)), (fast, (40, 50, 30))):
+        for rate in rates:
+            row.add(images=rate, wall_s=1.0, cpu_s=rate / 1000)
+    return [limit, mine, slow, fast, Row("startup", "imports", figures={"ms": 12.3456})]
+
+
+def test_medians_and_ratios(rows):
+    limit, mine, slow, fast, imports = compared(rows)
+    assert [row["median_images_per_s"] for row in (limit, mine, slow, fast)] == [100, 80, 10, 40]
+    assert mine["median_cpu_ms"] == pytest.approx(1.0)
+    assert [row["of_limit"] for row in (mine, fast)] == [0.8, 0.4]
+    assert [row["of_best_peer"] for row in (limit, mine, slow, fast)] == [None, 2.0, None, None]
+    assert mine["per_core_of_best_peer"] == pytest.approx(1.0)
+    assert imports["median_images_per_s"] is None
+
+
+def test_the_table_has_a_line_for_each_row(rows):
+    heading, *lines = table(rows).splitlines()
+    assert heading.split()[:2] == ["part", "what"]
+    assert lines[1].split() == ["client", "captionqa", "80.0", "(70.0-99.0)", "1.00", "0.800", "2.000", "1.000"]
+    assert lines[4].split() == ["startup", "imports", "ms", "12.35"]
+
+
+def test_the_json_says_where_and_how(rows, tmp_path):
+    write(tmp_path / "new" / "bench.json", rows, command="bench --quick")
+    found = json.loads((tmp_path / "new" / "bench.json").read_text())
+    assert found["command"] == "bench --quick"
+    assert found["machine"]["cores"] >= 1
+    assert found["machine"]["captionqa's packages"]["snakemake"]
+    assert found["rows"][1]["images_per_s"] == [80, 99, 70]
+
+
+def test_figures_are_found_among_other_output(capsys):
+    print("some client's own words")
+    with measured() as figures:
+        figures["images"] = 3
+    print("and its last ones")
+    found = parse(capsys.readouterr().out)
+    assert found["images"] == 3
+    assert found["wall_s"] > 0
+    with pytest.raises(ValueError, match="no figures"):
+        parse("nothing of that kind")
+
+
+def test_images_are_all_different_and_of_the_wanted_size(tmp_path):
+    mean_kb = make_images(tmp_path, count=4, side_px=256, size_kb=20)
+    files = sorted(tmp_path.iterdir())
+    assert len({path.read_bytes() for path in files}) == 4
+    assert mean_kb == pytest.approx(20, rel=0.25)
+    with Image.open(files[0]) as image:
+        assert (image.format, image.size) == ("JPEG", (256, 192))
+
+
+def test_a_chunk_job_is_the_workflows_own(tmp_path, stand_in):
+    images, folder = tmp_path / "pictures", tmp_path / "job"
+    make_images(images, count=3, side_px=64, size_kb=2)
+    assert ours.prepare(folder, ours.configuration(folder, images, stand_in.url, "stand-in", 64)) == 1
+    command = [sys.executable, "-m", "bench.ours", "--folder", str(folder), "--chunk", "0"]
+    paths = f"{ours.ROOT}:{ours.ROOT / 'workflow'}"
+    done = subprocess.run(command, env={"PYTHONPATH": paths}, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert parse(done.stdout)["images"] == len(stand_in.asked) == 3
+    (result,) = folder.glob("output/work/bench/captions/simple/chunks/*.jsonl")
+    assert next(read_json_lines(result))["items"] == 3
