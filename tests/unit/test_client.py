@@ -200,6 +200,19 @@ def test_no_answer_in_time_is_a_timeout_after_max_attempts(publish, stand_in, as
     eventually(lambda: len(stand_in.asked) == 2, "two requests")
 
 
+def test_an_answer_that_stops_half_way_is_a_timeout_too(publish, scripted, ask):
+    over = threading.Event()
+
+    def stop_half_way(handler, body):
+        half(handler)
+        over.wait(60)
+
+    publish(scripted.url)
+    scripted.answers = [stop_half_way]
+    assert failure(ask, max_attempts=1, request_timeout_s=0.2).reason is Reason.TIMEOUT
+    over.set()
+
+
 def test_a_timeout_is_asked_again(publish, stand_in, ask):
     publish(stand_in.url)
     stand_in.fail("hang", times=1)
@@ -279,6 +292,18 @@ def test_retry_after_as_a_date_is_obeyed(publish, scripted, ask):
     scripted.answers = [(503, {"Retry-After": format_datetime(until, usegmt=True)}, b""), GOOD]
     assert ask().text == "A cat."
     assert datetime.now(UTC) >= until
+
+
+def test_a_trial_after_the_last_attempt_obeys_retry_after_too(publish, scripted, ask):
+    def try_out(handler, body):
+        tried.append(time.monotonic())
+        answer_well(handler)
+
+    publish(scripted.url)
+    tried, scripted.trial, scripted.answers = [], try_out, [(429, {"Retry-After": "1"}, b"")]
+    began = time.monotonic()
+    assert failure(ask, max_attempts=1).reason is Reason.SERVER_ERROR
+    assert [at - began >= 1 for at in tried] == [True]
 
 
 @pytest.mark.parametrize("value", ["soon", "", "-5", "nan", formatdate(0, usegmt=True)])
