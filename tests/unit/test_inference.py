@@ -15,13 +15,14 @@ import pandas as pd
 import pytest
 from captionqa import client as client_module
 from captionqa import endpoint
+from captionqa import forget as forget_module
 from captionqa import inference as inference_module
 from captionqa import pool as pool_module
 from captionqa.audit import audit
 from captionqa.endpoint import State
 from captionqa.errors import Reason, RunStoppedError, ServerDeadError, ServerRefusedError
 from captionqa.files import read_json, read_json_lines
-from captionqa.forget import retry_failed
+from captionqa.forget import forget, retry_failed
 from captionqa.inference import ChunkRun
 from captionqa.layout import Layout
 from captionqa.merge import merge_captions
@@ -780,6 +781,29 @@ def test_retry_failed_asks_again_for_what_was_set_aside(poison, crashing, run, m
     assert retry_failed(make_config(), "captions", None, reason) == asked
     assert run().failures == {poison: "server_error"}
     assert (crashing.crashes > 2) == asked
+
+
+def test_a_forget_that_is_stopped_after_the_journal_asks_all_the_same(images, server, run, jobs, make_config):
+    images.add(*NAMES)
+    server.fail("length")
+    run()
+    (job,) = jobs()
+    segments, rewrite, rewritten = len(list(job.journal.iterdir())), forget_module._rewrite, itertools.count(1)
+
+    def stop_behind_the_last(path, keep):
+        rewrite(path, keep)
+        if next(rewritten) == segments:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(forget_module, "_rewrite", stop_behind_the_last)
+        with pytest.raises(KeyboardInterrupt):
+            forget(make_config(), "captions", None, "truncated")
+    assert not job.result.exists()
+    assert forget(make_config(), "captions", None, "truncated") == 0
+    asked_before = len(server.asked)
+    run()
+    assert len(server.asked) - asked_before == len(NAMES)
 
 
 def test_a_crash_that_shows_only_later_is_the_items_all_the_same(images, scripted, publish, run, monkeypatch):
