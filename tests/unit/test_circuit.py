@@ -38,6 +38,14 @@ def test_one_at_a_time_tries_after_pauses_that_double(circuit):
     assert pauses == [1, 2, 4, 8, 16, 32, MAX_PAUSE_S, MAX_PAUSE_S]
 
 
+def test_an_outage_of_days_is_tried_to_its_end(circuit):
+    circuit.doubt("HTTP 500")
+    for minute in range(3 * 24 * 60):
+        assert circuit.claim_trial(minute * MAX_PAUSE_S)
+        circuit.tried("HTTP 503", minute * MAX_PAUSE_S)
+    assert circuit.open
+
+
 def test_an_answered_trial_closes_it_and_forgets_what_was(circuit):
     for _ in range(WINDOW):
         circuit.failed("HTTP 500")

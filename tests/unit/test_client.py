@@ -200,6 +200,19 @@ def test_no_answer_in_time_is_a_timeout_after_max_attempts(publish, stand_in, as
     eventually(lambda: len(stand_in.asked) == 2, "two requests")
 
 
+def test_an_answer_that_stops_half_way_is_a_timeout_too(publish, scripted, ask):
+    over = threading.Event()
+
+    def stop_half_way(handler, body):
+        half(handler)
+        over.wait(60)
+
+    publish(scripted.url)
+    scripted.answers = [stop_half_way]
+    assert failure(ask, max_attempts=1, request_timeout_s=0.2).reason is Reason.TIMEOUT
+    over.set()
+
+
 def test_a_timeout_is_asked_again(publish, stand_in, ask):
     publish(stand_in.url)
     stand_in.fail("hang", times=1)
@@ -281,6 +294,18 @@ def test_retry_after_as_a_date_is_obeyed(publish, scripted, ask):
     assert datetime.now(UTC) >= until
 
 
+def test_a_trial_after_the_last_attempt_obeys_retry_after_too(publish, scripted, ask):
+    def try_out(handler, body):
+        tried.append(time.monotonic())
+        answer_well(handler)
+
+    publish(scripted.url)
+    tried, scripted.trial, scripted.answers = [], try_out, [(429, {"Retry-After": "1"}, b"")]
+    began = time.monotonic()
+    assert failure(ask, max_attempts=1, server_wait_s=0.1).reason is Reason.SERVER_ERROR
+    assert [at - began >= 1 for at in tried] == [True]
+
+
 @pytest.mark.parametrize("value", ["soon", "", "-5", "nan", formatdate(0, usegmt=True)])
 def test_a_retry_after_without_sense_is_no_obstacle(publish, scripted, ask, value):
     publish(scripted.url)
@@ -320,6 +345,30 @@ def test_retry_after_is_obeyed_by_all_threads(publish, scripted, make_client, in
     others = [in_background(lambda: (made.ask(MESSAGES, 9), time.monotonic())) for _ in range(3)]
     assert all(outcome()[1] - began >= 1 for outcome in others)
     assert told().text == "A cat."
+
+
+def test_a_server_that_takes_few_requests_at_a_time_costs_no_item(publish, scripted, make_client, in_background):
+    taken = itertools.count()
+
+    def take_every_eighth(handler, body):
+        if next(taken) % 8 == 7:
+            return answer_well(handler)
+        handler.send_response(429)
+        handler.send_header("Retry-After", "0.01")
+        handler.send_header("Content-Length", "0")
+        return handler.end_headers()
+
+    publish(scripted.url)
+    scripted.answers = [take_every_eighth]
+    made = make_client(concurrency=8, max_attempts=2)
+    outcomes = [in_background(lambda: made.ask(MESSAGES, 9).text) for _ in range(8)]
+    assert [outcome() for outcome in outcomes] == ["A cat."] * 8
+
+
+def test_an_item_that_alone_is_put_off_for_ever_fails_after_a_while(publish, scripted, ask):
+    publish(scripted.url)
+    scripted.answers = [(429, {"Retry-After": "0.01"}, b"too long")]
+    assert "HTTP 429: too long (2 attempts)" in failure(ask, max_attempts=2, server_wait_s=0.2).detail
 
 
 def test_retry_after_of_one_server_keeps_nobody_from_another(publish, scripted, stand_in, ask):

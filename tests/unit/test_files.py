@@ -59,6 +59,28 @@ def test_kill_9_in_the_middle_of_a_write_leaves_the_old_file(tmp_path, start_pyt
     assert path.read_text() == "old"
 
 
+@pytest.mark.parametrize("name", ["final[1].json", "n" * 200 + ".json"])
+def test_what_a_killed_writer_of_an_object_left_behind_goes_and_no_neighbours(tmp_path, start_python, name):
+    path, neighbour = tmp_path / name, tmp_path / f"{name[:-5]}_failures.json"
+    code = (
+        "import sys, time\n"
+        "from captionqa.files import json_object_writer\n"
+        "with json_object_writer(sys.argv[1]) as add:\n"
+        "    print('open', flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    writer = start_python(code, path)
+    assert writer.stdout.readline() == "open\n"
+    writer.send_signal(signal.SIGKILL)
+    writer.wait()
+    (remains,) = tmp_path.iterdir()
+    with json_object_writer(neighbour) as add_failure, json_object_writer(path) as add:
+        add_failure("b", 1)
+        add("a", 1)
+    assert (read_json(path), read_json(neighbour)) == ({"a": 1}, {"b": 1})
+    assert remains.exists() is (len(name) > 100)
+
+
 @pytest.mark.parametrize("mode", [0o600, 0o644])
 def test_a_file_gets_the_permissions_asked_for(tmp_path, mode):
     write_json(tmp_path / "file.json", {}, mode)

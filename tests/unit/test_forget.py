@@ -9,6 +9,7 @@ from captionqa.errors import ConfigError
 from captionqa.files import json_line, write_json
 from captionqa.forget import question_faults, retry_failed
 from captionqa.layout import Layout
+from captionqa.results import FORMAT
 from captionqa.settings import fingerprint, qa_settings
 
 
@@ -30,7 +31,7 @@ def failed(config, images):
     (result,) = map(Path, plan.results(layout.qa_work, settings_now))
     lines = [{"id": "q1", "failure": "timeout", "detail": ""}, {"id": "q3", "answer": {"text": "A"}}]
     result.parent.mkdir(parents=True)
-    result.write_text("".join(map(json_line, [{"fingerprint": settings_now, "items": 2}, *lines])))
+    result.write_text("".join(map(json_line, [{"format": FORMAT, "fingerprint": settings_now, "items": 2}, *lines])))
     reasons = {"invalid_question": 1, "timeout": 1, "ungradable_ground_truth": 1}
     write_json(layout.qa("provenance"), {"counts": {"failures_by_reason": reasons}})
     return result

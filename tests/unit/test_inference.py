@@ -15,13 +15,14 @@ import pandas as pd
 import pytest
 from captionqa import client as client_module
 from captionqa import endpoint
+from captionqa import forget as forget_module
 from captionqa import inference as inference_module
 from captionqa import pool as pool_module
 from captionqa.audit import audit
 from captionqa.endpoint import State
 from captionqa.errors import Reason, RunStoppedError, ServerDeadError, ServerRefusedError
 from captionqa.files import read_json, read_json_lines
-from captionqa.forget import retry_failed
+from captionqa.forget import forget, retry_failed
 from captionqa.inference import ChunkRun
 from captionqa.layout import Layout
 from captionqa.merge import merge_captions
@@ -439,7 +440,7 @@ def unsure(publish, scripted):
     def answer(handler, body):
         choice = body.get("structured_outputs", {}).get("choice")
         question = body["messages"][0]["content"][-1]["text"]
-        text = choice[1] if choice else ("The answer is A." if question.startswith("Is") else "A cat or a dog.")
+        text = choice[1] if choice else ("The answer is A." if question.startswith("Is") else scripted.words)
         if choice and scripted.refuses_choices:
             return scripted.reply(handler, 400, {"error": {"message": "no structured outputs here"}})
         choices = [{"message": {"content": text}, "finish_reason": "stop"}]
@@ -453,6 +454,7 @@ def unsure(publish, scripted):
         handler.wfile.write(data)
 
     scripted.reply, scripted.refuses_choices, scripted.answers = reply, False, [answer]
+    scripted.words = "A cat or a dog."
     publish(scripted.url)
     return scripted
 
@@ -515,6 +517,37 @@ def test_a_fallback_that_fails_leaves_the_answer(images, unsure, run, ask_questi
     assert result.failures == {}
     assert result.answers["q2"] == "A cat or a dog."
     assert result.lines["q2"]["fallback"]["failure"] == "request_rejected"
+
+
+def test_an_image_that_vanishes_before_the_fallback_costs_only_the_letter(images, unsure, run, jobs, ask_questions):
+    images.add("a.png")
+    (images.path / "b.png").write_bytes((images.path / "a.png").read_bytes())
+    _, question, names = UNSURE_QUESTIONS[1]
+    ask_questions(("q1", question, names))
+    run("qa", changes=FALLBACK)
+    for path in jobs("qa")[0].journal.glob("*.jsonl"):
+        path.unlink()
+    os.utime(images.path / "a.png", (1, 1))  # so that it is read again to see that the known letter is about it
+    reply = unsure.answers[0]
+
+    def vanish(handler, body):
+        (images.path / "a.png").unlink(missing_ok=True)
+        return reply(handler, body)
+
+    unsure.answers = [vanish, reply]
+    ask_questions(("q1", question, names), ("q2", question, ["b.png"]))
+    result = run("qa", changes=FALLBACK | {"client": {"concurrency": 1}})
+    assert result.answers == dict.fromkeys(("q1", "q2"), unsure.words)
+    assert result.lines["q1"]["fallback"]["failure"] == "missing_image"
+
+
+def test_words_that_are_no_text_are_asked_for_their_letter_all_the_same(images, unsure, run, ask_questions):
+    images.add("a.png")
+    ask_questions(UNSURE_QUESTIONS[1])
+    unsure.words = "Half of a sign: \ud83d"
+    result = run("qa", changes=FALLBACK)
+    assert result.answers == {"q2": unsure.words}
+    assert result.lines["q2"]["fallback"]["text"] == "B"
 
 
 def test_journal_lines_name_the_settings_and_the_files(images, server, run, jobs):
@@ -748,6 +781,29 @@ def test_retry_failed_asks_again_for_what_was_set_aside(poison, crashing, run, m
     assert retry_failed(make_config(), "captions", None, reason) == asked
     assert run().failures == {poison: "server_error"}
     assert (crashing.crashes > 2) == asked
+
+
+def test_a_forget_that_is_stopped_after_the_journal_asks_all_the_same(images, server, run, jobs, make_config):
+    images.add(*NAMES)
+    server.fail("length")
+    run()
+    (job,) = jobs()
+    segments, rewrite, rewritten = len(list(job.journal.iterdir())), forget_module._rewrite, itertools.count(1)
+
+    def stop_behind_the_last(path, keep):
+        rewrite(path, keep)
+        if next(rewritten) == segments:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(forget_module, "_rewrite", stop_behind_the_last)
+        with pytest.raises(KeyboardInterrupt):
+            forget(make_config(), "captions", None, "truncated")
+    assert not job.result.exists()
+    assert forget(make_config(), "captions", None, "truncated") == 0
+    asked_before = len(server.asked)
+    run()
+    assert len(server.asked) - asked_before == len(NAMES)
 
 
 def test_a_crash_that_shows_only_later_is_the_items_all_the_same(images, scripted, publish, run, monkeypatch):

@@ -402,6 +402,14 @@ def test_a_fallback_is_reported_apart_and_makes_no_answer_right(chunk, answers, 
     assert "fallback_letter" not in made.results["q4"]
 
 
+@pytest.mark.parametrize(("text", "letter"), [(" B", "B"), ("B.", "B"), ("C", None), ("Based on", None), ("", None)])
+def test_a_reply_to_the_fallback_that_is_no_letter_of_the_options_gives_none(chunk, answers, asked, text, letter):
+    asked["fallback"] = "Which option is it?"
+    made = answers([row("q1")], chunk(asked, [answered("q1", "Red or blue.") | {"fallback": {"text": text}}]))
+    assert made.results["q1"]["fallback_letter"] == letter
+    assert made.metrics["fallback"]["answered"] == (letter is not None)
+
+
 def test_a_first_grading_flips_nothing(chunk, answers, asked, caplog):
     caplog.set_level("INFO")
     assert answers([row("q1")], chunk(asked, [answered("q1", "A")])).flips == {}

@@ -18,7 +18,7 @@ class Circuit:
         self._first_pause_s = first_pause_s
         self._outcomes: deque[bool] = deque(maxlen=WINDOW)
         self._answered_at = float("-inf")
-        self._failed_trials = 0
+        self._pause_s = min(MAX_PAUSE_S, first_pause_s)
         self._on_trial = False
         self._next_trial = float("-inf")
         self.open = False
@@ -40,7 +40,8 @@ class Circuit:
         """Open it, so that a trial tells whether the server still answers; returns False where it was open before."""
         if self.open:
             return False
-        self.open, self.reason, self._failed_trials, self._next_trial = True, reason, 0, float("-inf")
+        self.open, self.reason, self._next_trial = True, reason, float("-inf")
+        self._pause_s = min(MAX_PAUSE_S, self._first_pause_s)
         return True
 
     def claim_trial(self, now: float) -> bool:
@@ -59,5 +60,5 @@ class Circuit:
             self._outcomes.clear()
         else:
             self.reason = complaint
-            self._next_trial = now + min(MAX_PAUSE_S, self._first_pause_s * 2**self._failed_trials)
-            self._failed_trials += 1
+            self._next_trial = now + self._pause_s
+            self._pause_s = min(MAX_PAUSE_S, 2 * self._pause_s)

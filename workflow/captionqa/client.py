@@ -51,6 +51,7 @@ class Client:
         self._pool = pool
         self._connection = Connection(settings["concurrency"], settings["request_timeout_s"], trust_env)
         self._max_attempts = settings["max_attempts"]
+        self._patience_s = settings["server_wait_s"]
         # what was under way at a crash is asked one at a time, so that the guilty item takes few others with it
         self._one_suspect = threading.Lock()
         self._sampling = {name: value for name, value in sampling.items() if value is not None}
@@ -83,6 +84,7 @@ class Client:
         empty = 0
         broke_on: Endpoint | None = None
         first_failure = float("inf")
+        patience_ends = time.monotonic() + self._patience_s
 
         def attempt() -> Answer:
             nonlocal crashes, empty, broke_on, first_failure
@@ -91,7 +93,7 @@ class Client:
                     raise ItemFailure(Reason.SERVER_ERROR, f"the server crashed {crashes} times while it was asked")
                 try:
                     with self._one_suspect if crashes else nullcontext():
-                        answer = self._attempt(body, broke_on)
+                        answer = self._attempt(body, broke_on, patience_ends)
                     break
                 except _Crashed as error:
                     crashes, broke_on = crashes + 1, None
@@ -140,10 +142,11 @@ class Client:
             self._pool.release(server, reached=True)
         return None
 
-    def _attempt(self, body: dict[str, Any], broke_on: Endpoint | None) -> Answer:
+    def _attempt(self, body: dict[str, Any], broke_on: Endpoint | None, patience_ends: float) -> Answer:
         """One request that reached a server; waiting for one does not count as an attempt.
 
-        `broke_on` is the server on which the attempt before broke: that it crashed may become known only now.
+        `broke_on` is the server on which the attempt before broke: that it crashed may become known only now. Until
+        `patience_ends` being put off by a Retry-After does not count either: a crowd is no fault of the item.
         """
         while True:
             server = self._pool.acquire(self._trial)
@@ -169,6 +172,8 @@ class Client:
                     raise _Crashed(server) from error
                 if successor is None:
                     self._pool.failed(server, error)
+                    if error.retry_after_s and time.monotonic() < patience_ends:
+                        continue
                     error.server = server
                     raise
             finally:

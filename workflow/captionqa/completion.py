@@ -15,7 +15,9 @@ from captionqa.errors import ItemFailure, Reason
 
 MAX_RETRY_AFTER_S = 600.0
 CONNECT_TIMEOUT_S = 10.0
+#: The names of urllib3's errors that requests wraps in a ConnectionError.
 NEVER_CONNECTED = ("NewConnectionError", "NameResolutionError")
+TIMED_OUT_HALF_WAY = "ReadTimeoutError"
 NOT_FINISHED = ("abort", "error")
 TRANSIENT_STATUS = frozenset({408, 429})
 #: The key or the model is refused, whatever is asked.
@@ -90,14 +92,19 @@ class Connection:
         except (requests.exceptions.ConnectTimeout, requests.exceptions.ProxyError) as error:
             raise Unreachable from error
         except requests.exceptions.Timeout as error:
-            raise Transient(Reason.TIMEOUT, f"no answer within {self._timeout_s[1]:.0f} s") from error
+            raise self._timed_out() from error
         except requests.exceptions.ConnectionError as error:
+            if TIMED_OUT_HALF_WAY in repr(error):
+                raise self._timed_out() from error
             if any(sign in repr(error) for sign in NEVER_CONNECTED):
                 raise Unreachable from error
             raise Broken(Reason.SERVER_ERROR, "the connection broke before the answer was whole") from error
         except requests.exceptions.RequestException as error:
             raise Transient(Reason.SERVER_ERROR, f"the answer was cut: {type(error).__name__}") from error
         return _read(response, server)
+
+    def _timed_out(self) -> Transient:
+        return Transient(Reason.TIMEOUT, f"no answer within {self._timeout_s[1]:.0f} s")
 
 
 def _read(response: requests.Response, server: Endpoint) -> Answer:

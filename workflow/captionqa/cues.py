@@ -103,7 +103,7 @@ _SUBJECT = re.compile(
     r"(?:(?:is|must\sbe|would\sbe|should\sbe|has\sto\sbe|appears\sto\sbe|seems\sto\sbe|seems|as)\s"
     r"(?:(?:clearly|definitely|indeed|therefore|thus|hence|the|only|most|our|my|obviously|likely|actually|probably|single|also|"
     r"best|very)\s){0,4}(?:correct(?!ly)|right(?!\s(?:of|side|next|above|below|angle|triangle|hand|now)|-)|best|answer|"
-    r"accurate|appropriate|suitable|correct\sanswer|fitting|match)(?!\s(?:about|in|that|for|but))\b|"
+    r"accurate|appropriate|suitable|correct\sanswer|fitting|match)(?!\s(?:about|in|that|for|but|if|unless))\b|"
     r"(?:best\s)?(?:matches|fits)\s(?:best|the\s(?:description|image|picture)))"
 )
 #: What may stand before a letter that is the option; after another noun ("point B") it is something else.

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import Any, Self, TextIO
 
@@ -15,6 +16,8 @@ from captionqa.errors import DiskFullError
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 STALE_TRIES = 5
+#: Of a file's name, that its temporary one begins with: the rest has to fit into 255 bytes.
+PREFIX_CHARACTERS = 100
 #: Read at a time of a file of JSON lines.
 BLOCK_BYTES = 32 * 1024
 #: Of a file of lines in the making: what is kept in memory.
@@ -44,7 +47,7 @@ def atomic_writer(path: str | os.PathLike, mode: int = 0o644) -> Iterator[TextIO
     path = Path(path)
     with full_disk_named(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=_temporary_prefix(path))
         try:
             with open(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
                 yield file
@@ -57,6 +60,10 @@ def atomic_writer(path: str | os.PathLike, mode: int = 0o644) -> Iterator[TextIO
             raise
 
 
+def _temporary_prefix(path: Path) -> str:
+    return f".{path.name[:PREFIX_CHARACTERS]}."
+
+
 def write_json(path: str | os.PathLike, value: Any, mode: int = 0o644) -> None:
     with atomic_writer(path, mode) as file:
         json.dump(value, file, ensure_ascii=False, indent=2)
@@ -67,8 +74,13 @@ def write_json(path: str | os.PathLike, value: Any, mode: int = 0o644) -> None:
 def json_object_writer(path: str | os.PathLike) -> Iterator[Callable[[str, Any], None]]:
     """Write a JSON object pair by pair, so that its size does not matter: gives what takes each key and its value.
 
-    Like every atomic file it is there once the block ends without an error.
+    Like every atomic file it is there once the block ends without an error. It has one writer at a time, so that what
+    a killed one has left behind, which may be large, can go.
     """
+    path = Path(path)
+    if len(path.name) <= PREFIX_CHARACTERS:  # a longer one may share its beginning with a neighbour
+        for remains in path.parent.glob(f"{escape(_temporary_prefix(path))}????????"):
+            remains.unlink(missing_ok=True)
     with atomic_writer(path) as file:
         comma, end = "", "}\n"
         file.write("{")

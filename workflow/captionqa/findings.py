@@ -43,7 +43,7 @@ EFFECTS = {
     Finding.UNGRADABLE_GROUND_TRUTH: "asks, and fails it when it is graded",
     Finding.TOO_MANY_IMAGES: "asks, and the server rejects it",
     Finding.STRIP_IMAGE: "asks, and a model that takes no such shape, as Qwen's, rejects it",
-    Finding.NO_CHOICES: "compares the whole answer with the letter",
+    Finding.NO_CHOICES: "compares the letter that the answer names, as if the options were in the image",
     Finding.IMAGE_MARKS: "puts the images without a mark first",
     Finding.DUPLICATE_QUESTION: "gives each its own result",
     Finding.DUPLICATE_IMAGE: "gives each its own result",

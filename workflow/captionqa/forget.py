@@ -12,7 +12,7 @@ import argparse
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,14 +43,17 @@ def retry_failed(config: Mapping[str, Any], half: str | None, style: str | None,
     items = 0
     for target in _targets(config, half, style):
         plan = load_plan(target.layout, target.half)
+        results: list[Path] = []
+        failed: set[str] = set()
         for path in filter(Path.exists, map(Path, plan.results(str(target.work), fingerprint(target.settings)))):
             _, lines = read_chunk(path)
-            failed = {line["id"] for line in lines if "failure" in line and reason in (None, line["failure"])}
-            if failed:
-                _clear_suspects(target, failed)
-                path.unlink()
-                _remove(target.finals)
-            items += len(failed)
+            if ids := {line["id"] for line in lines if "failure" in line and reason in (None, line["failure"])}:
+                results.append(path)
+                failed |= ids
+        if failed:
+            _clear_suspects(target, failed)
+            _remove(results + target.finals)
+        items += len(failed)
     return items
 
 
@@ -63,14 +66,18 @@ def forget(config: Mapping[str, Any], half: str | None, style: str | None, reaso
         return retry_failed(config, half, style, reason)
     items = 0
     for target in _targets(config, half, style):
-        journal = (target.work / "journal").glob("*.jsonl")
-        dropped = sum(_drop_lines(path, answer_fingerprint(target.settings), reason) for path in journal)
-        if reason is None:
-            shutil.rmtree(target.work / FOLDER, ignore_errors=True)
-        if dropped or reason is None:
+        settings_now = answer_fingerprint(target.settings)
+        journal = list((target.work / "journal").glob("*.jsonl"))
+        going = sum(_count_going(path, settings_now, reason) for path in journal)
+        if going or reason is None:
+            # before the journal: one that was stopped half way finds by the journal what is left to do
             shutil.rmtree(target.work / "chunks", ignore_errors=True)
             _remove(target.finals)
-        items += dropped
+        for path in journal:
+            _rewrite(path, lambda line: not _goes(line, reason))
+        if reason is None:
+            shutil.rmtree(target.work / FOLDER, ignore_errors=True)
+        items += going
     return items
 
 
@@ -83,26 +90,30 @@ def question_faults(config: Mapping[str, Any], half: str | None, style: str | No
     return {reason: counts[reason] for reason in QUESTION_FAULTS if counts[reason]}
 
 
-def _drop_lines(path: Path, settings_now: str, reason: str | None) -> int:
-    """Rewrite a journal segment without its (truncated) answers; returns how many of the present settings went."""
-    lines = list(read_lines(path))
-    gone = [line for line in lines if reason is None or line.get("answer", {}).get("finish_reason") == "length"]
-    _write_journal(path, [line for line in lines if line not in gone])
-    return len({line["id"] for line in gone if line["fingerprint"] == settings_now and "answer" in line})
+def _goes(line: Mapping[str, Any], reason: str | None) -> bool:
+    """Whether a journal line is to be forgotten."""
+    return reason is None or line.get("answer", {}).get("finish_reason") == "length"
+
+
+def _count_going(path: Path, settings_now: str, reason: str | None) -> int:
+    """How many items of a journal segment lose their answer under the present settings."""
+    lines = (line for line in read_lines(path) if line["fingerprint"] == settings_now and "answer" in line)
+    return len({line["id"] for line in lines if _goes(line, reason)})
 
 
 def _clear_suspects(target: "_Target", ids: set[str]) -> None:
     """Forget at which crashes of a server these items were under way, so that they are not set aside unasked."""
     for path in (target.work / "journal").glob("*.jsonl"):
-        lines = list(read_lines(path))
-        kept = [line for line in lines if "crashed" not in line or line["id"] not in ids]
-        if len(kept) < len(lines):
-            _write_journal(path, kept)
+        _rewrite(path, lambda line: "crashed" not in line or line["id"] not in ids)
 
 
-def _write_journal(path: Path, lines: list[dict[str, Any]]) -> None:
-    with atomic_writer(path) as file:
-        file.writelines(map(json_line, lines))
+def _rewrite(path: Path, keep: Callable[[Mapping[str, Any]], bool]) -> None:
+    """Rewrite a journal segment without the lines that are not to be kept."""
+    lines = list(read_lines(path))
+    kept = [line for line in lines if keep(line)]
+    if len(kept) < len(lines):
+        with atomic_writer(path) as file:
+            file.writelines(map(json_line, kept))
 
 
 @dataclass(frozen=True)

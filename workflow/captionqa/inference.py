@@ -216,9 +216,9 @@ class ChunkRun:
         if journal is None or not (letters := letters_to_ask(item.question, said)):
             return outcome
         known = journal.answers.get(item.id)
-        if known is not None and item.is_as_in(known, said):
-            return outcome | {FALLBACK: known["answer"]}
         try:
+            if known is not None and item.is_as_in(known, said):
+                return outcome | {FALLBACK: known["answer"]}
             messages = letter_messages(item.messages(), said)
             answer = asdict(self._client.ask(messages, LETTER_TOKENS, choice=letters))
         except ItemFailure as failure:

@@ -69,7 +69,8 @@ class Item:
         return [digest for _, _, digest in self.mark()["files"]]
 
     def _prompt_digest(self, said: str | None) -> str:
-        return _digest((self._text if said is None else f"{self._text}\0{said}").encode())
+        text = self._text if said is None else f"{self._text}\0{said}"
+        return _digest(text.encode("utf-8", "surrogatepass"))  # a model's words may hold half of a pair
 
 
 def request_key(mark: Mapping[str, Any]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from captionqa.errors import QUESTION_FAULTS, ItemFailure, Reason, ResultError, TooManyFailuresError
 from captionqa.files import atomic_writer, json_line, json_object_writer, read_json, read_json_lines, write_json
-from captionqa.grading import grade, ground_truth_letter, ungradable
+from captionqa.grading import extract_answer, grade, ground_truth_letter, ungradable
 from captionqa.metrics import Tally
 from captionqa.provenance import ItemCounts, file_digest, provenance
 from captionqa.question_file import INVALID
@@ -141,8 +141,8 @@ def qa_record(row: Mapping[str, Any], line: Mapping[str, Any] | None, relative_t
         "truncated": answer["finish_reason"] == "length",
     }
     if gt_letter and not graded.parsed and FALLBACK in line:
-        # it was allowed letters alone, so there is nothing to read; None where it failed
-        letter = line[FALLBACK].get("text", "").strip() or None
+        # None where it failed; a server that does not know structured outputs answers as it likes
+        letter = extract_answer(line[FALLBACK].get("text", ""), choices)
         record |= {"fallback_letter": letter, "fallback_is_correct": letter == gt_letter}
     return record
 

@@ -26,6 +26,8 @@ _SIGN = re.compile("|".join(map(re.escape, sorted(_SIGNS, key=len, reverse=True)
 _ROOT = re.compile(
     r"√\s*(?:\(([^()]*)\)|(\d+(?:\.\d+)?|[A-Za-z]))|(?<![\\A-Za-z])sqrt\s*[({]([^(){}]*)[)}]|\\sqrt\s*(\d)"
 )
+#: As in Python; where Markdown sets something bold a blank or a mark is on one side.
+_POWER = re.compile(r"(?<=[\w)\]}])\*\*(?=[\w({\\-])")
 _FUNCTION = re.compile(r"(?<![\\A-Za-z])(sin|cos|tan|ln|log|pi)(?![a-z])")
 _DIGIT_GAP = re.compile(r"(?<=\d)\s+(?=[\d.])")
 _CIRCLED_GAP = re.compile(r"(?<=[\u2460-\u2473])\s*(?=[\u2460-\u2473])")
@@ -37,7 +39,8 @@ _OPEN, _CLOSE = "([{⦃", ")]}⦄"
 
 def tidy(text: str) -> str:
     """A text in one notation: LaTeX for signs and roots, no wrappers, no "approximately", no remark in brackets."""
-    text = unwrap(_SIGN.sub(lambda match: _SIGNS[match[0]], text.replace("**", "").replace("`", "")))
+    text = _POWER.sub("^", text).replace("**", "").replace("`", "")
+    text = unwrap(_SIGN.sub(lambda match: _SIGNS[match[0]], text))
     text = _ROOT.sub(lambda match: f"\\sqrt{{{match[1] or match[2] or match[3] or match[4]}}}", text)
     text = _CIRCLED_GAP.sub(", ", _FUNCTION.sub(r"\\\1 ", text))
     text = text.strip(" *_\"'\n")

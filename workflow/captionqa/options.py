@@ -50,7 +50,7 @@ _SENTENCE_STOP = re.compile(
 )
 _OR_TEXT = re.compile(r"[ *_\"')]*(?:,|/|,?\s?(?:or|and)\s)\s?(?:(?:possibly|maybe|perhaps)\s)?(?:the\s|an?\s)?")
 _COUNTED = re.compile(r"\s?(?:hundred|thousand|million|billion|percent|times|half|and\s(?:a\s)?half|%|°)")
-_NO_ONE = re.compile(r"no\s(?:one|longer|more)\b")
+_NO_ONE = re.compile(r"no\s(?:one|longer|more|answer|option|choice|response)\b")
 _AFTER_NUMBER = re.compile(r"[.,:/^]?\d|\s?[-+*/^=<>]\s?\d")
 NEGATION = re.compile(
     r"(?:\b(?:not|never|no|neither|nor|cannot|without|except|unlike|than|instead\sof|isn|aren|doesn|don|wasn|can)\b|n't|"

@@ -91,7 +91,8 @@ class Pool:
     ) -> bool:
         """Whether a server has answered anything since a time; if not, a trial tells.
 
-        While others try it already it counts as ill.
+        While others try it already it counts as ill. The trial waits for the time that the server wants to be left
+        alone.
         """
         with self._lock:
             circuit = self._circuit(server)
@@ -99,6 +100,8 @@ class Pool:
                 return True
             if not circuit.doubt(str(error)) or not circuit.claim_trial(time.monotonic()):
                 return False
+        while time.monotonic() < self._held.get(server.replica, 0.0):
+            self.pause(REFRESH_S)
         return self._try(server, trial)
 
     def successor(self, server: Endpoint) -> Endpoint | None:
