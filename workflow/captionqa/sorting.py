@@ -1,7 +1,7 @@
 """Sorting more records than memory should hold: sorted runs in an unnamed file, merged as they are read back."""
 
 import heapq
-import marshal
+import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -14,29 +14,27 @@ BLOCK_RECORDS = 500
 
 
 class BlockFile:
-    """Blocks of data (lists, tuples, text, bytes, numbers) in a file without a name: even kill -9 leaves nothing of it.
+    """Blocks of bytes in a file without a name: even kill -9 leaves nothing of it.
 
     Raises OSError where the folder cannot be written or the disk is full.
     """
 
     def __init__(self, folder: str | os.PathLike):
         os.makedirs(folder, exist_ok=True)
-        # what is read back is this very process's own, which is what marshal is good (and fast) for
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         self._end = 0
 
-    def append(self, block: Any) -> tuple[int, int]:
+    def append(self, block: bytes) -> tuple[int, int]:
         """Write a block; returns where it is, as (offset, size) in bytes."""
-        data = marshal.dumps(block)
         self._file.seek(self._end)
-        self._file.write(data)
-        self._end += len(data)
-        return self._end - len(data), len(data)
+        self._file.write(block)
+        self._end += len(block)
+        return self._end - len(block), len(block)
 
-    def read(self, where: tuple[int, int]) -> Any:
+    def read(self, where: tuple[int, int]) -> bytes:
         offset, size = where
         self._file.seek(offset)
-        return marshal.loads(self._file.read(size))
+        return self._file.read(size)
 
     def close(self) -> None:
         self._file.close()
@@ -45,7 +43,8 @@ class BlockFile:
 class ExternalSort:
     """Records in, the same records sorted out; a context, since what does not fit in memory is in a file meanwhile.
 
-    Records are tuples of text, numbers and None, sorted as Python does. `len` is how many were added.
+    Records are tuples of what JSON knows, sorted as Python does by parts that are text or numbers; a tuple within one
+    may come out as a list. `len` is how many were added.
     """
 
     def __init__(self, folder: str | os.PathLike, run_records: int = RUN_RECORDS):
@@ -83,7 +82,7 @@ class ExternalSort:
         self._records.sort()
         self._runs.append(
             [
-                self._file.append(self._records[start : start + BLOCK_RECORDS])
+                self._file.append(json.dumps(self._records[start : start + BLOCK_RECORDS]).encode())
                 for start in range(0, len(self._records), BLOCK_RECORDS)
             ]
         )
@@ -92,4 +91,4 @@ class ExternalSort:
 
     def _read(self, run: list[tuple[int, int]]) -> Iterator[tuple[Any, ...]]:
         for where in run:
-            yield from self._file.read(where)
+            yield from map(tuple, json.loads(self._file.read(where)))
