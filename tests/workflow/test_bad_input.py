@@ -57,6 +57,10 @@ CASES = {
     ),
     "missing column": (drop_column, "captionqa: questions.parquet has no column answer"),
     "duplicate qid": (repeat_a_question, "captionqa: questions.parquet: the qid 'q5' is there twice"),
+    "no output folder": (
+        set_key("output_dir", value="questions.parquet/out"),
+        "captionqa: questions.parquet/out/work/items: Not a directory; is output_dir a folder that you",
+    ),
     "missing model": (
         set_key("models", MODEL, "path", value="./no-model"),
         "captionqa: models.stand-in.path: there is no folder ./no-model",

@@ -58,6 +58,8 @@ def plan(half):
         return chunks.plan_half(config, RUN_LAYOUT, half)
     except CaptionqaError as error:
         sys.exit(f"captionqa: {error}")
+    except OSError as error:
+        sys.exit(f"captionqa: {error.filename}: {error.strerror}; is output_dir a folder that you can write to?")
 
 
 def caption_chunks(wildcards):
