@@ -95,7 +95,8 @@ class Supervisor:
                 elif outcome.next in (Next.RESTART, Next.OTHER_PORT):
                     self._endpoint.crashes += self._answered and outcome.next is Next.RESTART
                     if not self._budget.spend():
-                        reason = f"{outcome.reason}; it was restarted {self._budget.spent} times before"
+                        times = "once" if self._budget.spent == 1 else f"{self._budget.spent} times"
+                        reason = f"{outcome.reason}; it was restarted {times} before"
                         outcome = Outcome(reason, Next.NOTHING)
                 self._take_down(outcome)
                 if outcome.next is Next.REQUEUE:
