@@ -80,7 +80,10 @@ def exit_text(code: int) -> str:
 
 
 def main() -> None:
-    """The warden: wait for the end of the one who holds the other end of the standard input, then end its child."""
+    """The warden: wait for the end of the one who holds the other end of the standard input, then end its child.
+
+    Run as a file and isolated, so this module needs the standard library alone.
+    """
     group = sys.stdin.readline()
     sys.stdin.read()
     if group:
