@@ -120,6 +120,12 @@ def test_a_run_right_after_a_killed_driver_takes_its_server_over_and_drops_its_c
     finish(project, driver)
 
 
+def test_a_second_driver_on_the_same_output_is_refused_and_disturbs_nothing(project, cluster):
+    driver = start_slowly(project)
+    assert f"another run works on this output folder (process {driver.pid} on " in project.run(check=False)
+    finish(project, driver)
+
+
 def test_a_server_that_cannot_start_is_reported_with_the_end_of_its_log(project, cluster):
     project.config["models"][MODEL]["server"]["env"]["STAND_IN_FAIL_START"] = "no such thing as a free lunch"
     text = project.run(check=False)

@@ -148,7 +148,7 @@ def test_all_are_in_the_table_and_three_of_each_are_shown(look, pictures):
     for number in range(20):
         pictures.write(f"empty{number}.png", b"")
     assert len(look()) == 20
-    assert "20 unreadable_image: the run fails without being asked" in look.said
+    assert "20 unreadable_image: the run fails the item without asking" in look.said
     assert sum(f"empty{number}.png" in look.said for number in range(20)) == 3
 
 

@@ -177,5 +177,15 @@ def test_a_word_in_passing_does_not_hide_the_failure(noise):
     assert MEMORY in command.advice(log, "org/tiny")
 
 
+def test_words_of_different_lines_are_no_failure():
+    log = (
+        "INFO non-default args: {'max_model_len': 2048, 'enforce_eager': True}\n"
+        "INFO GPU KV cache size: 9,000 tokens\n"
+        "WARNING failed to increase ulimit with error current limit exceeds maximum limit\n"
+        "WARNING the block is larger than it has to be\n"
+    )
+    assert command.advice(f"{log}Segmentation fault\n", "org/tiny") == ""
+
+
 def test_an_unknown_failure_gets_no_advice():
     assert command.advice("Segmentation fault\n", "org/tiny") == ""

@@ -116,6 +116,7 @@ def test_a_model_without_a_path_is_named(raw_config, schema):
         ({"captions": {"prompt_styles": []}}, r"captions\.prompt_styles"),
         ({"captions": {"prompts": {"../up": "text"}}}, r"captions\.prompts"),
         ({"captions": "images"}, "captions: 'images' is not of type object"),
+        ({"client": None}, "client: nothing is given here; leave the key out"),
     ],
 )
 def test_a_wrong_value_is_an_error_that_names_its_place(make_config, changes, message):

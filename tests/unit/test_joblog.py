@@ -1,4 +1,4 @@
-"""A job's log: an error is one sentence, and no name is too odd to be written down."""
+"""A job's log: an error is one sentence, even of the log itself, and no name is too odd to be written down."""
 
 from captionqa.files import read_json
 from captionqa.layout import Layout
@@ -25,3 +25,12 @@ def test_a_name_that_is_not_utf_8_reaches_the_log_and_the_error(start_python, tm
     assert "'two\\nlines' is odd, caf\\udce9 too" in log[0]
     (error,) = Layout(str(tmp_path), "tiny").errors.glob("*.json")
     assert "caf\udce9 is no good" in read_json(error)["error"]
+
+
+def test_a_log_for_which_there_is_no_room_is_one_sentence(start_python, tmp_path):
+    no_room = "def no_room(*_, **__): raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))"
+    process = start_python(f"import errno, logging, os\n{no_room}\nlogging.FileHandler = no_room\n{JOB}", tmp_path)
+    _, said = process.communicate()
+    assert process.returncode == 1
+    assert f"captionqa: a job failed: the disk is full: make room in {tmp_path}" in said
+    assert "Traceback" not in said

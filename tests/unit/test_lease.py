@@ -1,5 +1,7 @@
 """The lease: one driver at a time, seen as gone when it says so or stops moving, by the reader's own clock."""
 
+import errno
+import fcntl
 import os
 import re
 import signal
@@ -295,6 +297,45 @@ def test_a_lease_of_another_host_whose_lock_is_held_is_live_whatever_the_clocks_
     assert holder(server_folder)["host"] == "elsewhere"
     os.close(keeper._lock)
     assert holder(server_folder) is None
+
+
+def no_locks(*_):
+    """What flock does on Lustre mounted without its flock option."""
+    raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+
+def test_on_a_file_system_without_locks_the_lease_alone_tells(server_folder, other_driver, monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(LeaseTakenError, match=f"process {other_driver.pid} on"):
+        LeaseKeeper(server_folder).start()
+    other_driver.send_signal(signal.SIGKILL)
+    other_driver.wait()
+    mine = LeaseKeeper(server_folder)
+    mine.start()
+    assert holder(server_folder)["run_id"] == mine.run_id
+    mine.release()
+
+
+def test_a_lock_of_another_host_on_a_file_system_without_locks_says_nothing(server_folder, keeper, path, monkeypatch):
+    stored = read_json(path)
+    keeper.release()
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    write_json(path, stored | {"host": "elsewhere", "written": time.time() - 100_000})
+    assert holder(server_folder) is None
+    write_json(path, stored | {"host": "elsewhere", "written": time.time()})
+    assert holder(server_folder)["host"] == "elsewhere"
+
+
+def test_a_driver_that_has_left_its_working_folder_still_releases_its_own_lease(tmp_path, monkeypatch):
+    for name in ("project", "elsewhere"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    keeper = LeaseKeeper(Path("out/server"))
+    keeper.start()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    keeper.release()
+    assert read_json(tmp_path / "project" / "out" / "server" / lease.FILE_NAME)["state"] == "released"
+    assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
 def test_a_release_that_cannot_be_written_is_no_error_so_that_the_server_is_still_stopped(tmp_path):

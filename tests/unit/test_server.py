@@ -48,7 +48,7 @@ class Run:
         return self._last
 
     def processes(self):
-        """All processes of the run: the supervisors and their servers."""
+        """All processes of the run: the supervisors, their servers and the servers' wardens."""
         found = []
         for process in psutil.process_iter(["cmdline"]):
             words = process.info["cmdline"] or []
@@ -103,7 +103,7 @@ def test_a_started_server_answers_with_the_runs_key_alone_and_stops_when_told_to
     assert stat.S_IMODE((run.folder / endpoint.KEY_FILE).stat().st_mode) == 0o600
 
     processes = run.processes()
-    assert len(processes) == 2
+    assert len(processes) == 3
     assert not any(key in word for process in processes for word in process.cmdline())
     files = [path for path in Path(run.layout.output_dir).rglob("*") if path.is_file()]
     assert [path.name for path in files if key in path.read_text()] == [endpoint.KEY_FILE]
@@ -115,25 +115,34 @@ def test_a_started_server_answers_with_the_runs_key_alone_and_stops_when_told_to
     server.stop()
 
 
+def test_a_supervisor_that_is_suspended_still_ends_when_told_to(run, lease, gone):
+    server = run.server()
+    (ready,) = server.start()
+    processes = run.processes()
+    os.kill(ready.pid, signal.SIGSTOP)
+    server.stop()
+    assert all(map(gone, processes))
+
+
 def test_a_running_server_is_taken_over_only_while_it_lives_and_fits(run, lease, gone, eventually):
     (first,) = run.server().start()
     (same,) = run.server(start_timeout_s=50).start()
     assert (same.request_id, same.pid, same.url) == (first.request_id, first.pid, first.url)
     before, key = run.processes(), endpoint.read_key(run.folder)
-    assert len(before) == 2
+    assert len(before) == 3
 
     os.kill(first.pid, signal.SIGKILL)
     eventually(lambda: all(map(gone, before)), "the end of the first server")
     (second,) = run.server().start()
     assert second.request_id != first.request_id
     before = run.processes()
-    assert len(before) == 2
+    assert len(before) == 3
 
     (third,) = run.server(max_model_len=4096).start()
     assert third.request_id != second.request_id
     assert "4096" in third.argv
     assert all(map(gone, before))
-    assert len(run.processes()) == 2
+    assert len(run.processes()) == 3
     assert run.get("/v1/models", key).status_code == 401
     assert run.get("/v1/models", endpoint.read_key(run.folder)).ok
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from captionqa import serverlog
-from captionqa.child import start_child
+from captionqa.child import Child
 from captionqa.serverlog import ServerLog
 
 
@@ -17,9 +17,11 @@ def log(tmp_path):
 
 def printed(log, code):
     """Let a child print into the log to its end; returns how it ended."""
-    child = start_child([sys.executable, "-c", code], dict(os.environ))
+    child = Child([sys.executable, "-c", code], dict(os.environ))
     log.follow(child.stdout).join(60)
-    return child.wait(60)
+    code = child.wait(60)
+    child.end()
+    return code
 
 
 def test_what_the_server_prints_and_the_supervisor_says_goes_to_the_end_of_the_log(log):
@@ -37,12 +39,13 @@ def test_a_log_that_fills_is_bounded_while_the_server_runs_and_keeps_its_beginni
     lines = 2 * serverlog.LIMIT_BYTES // 1024
     code = f"print('the beginning')\nfor n in range({lines}): print('{line}')\nprint('the end')"
     sizes = []
-    child = start_child([sys.executable, "-c", code], dict(os.environ))
+    child = Child([sys.executable, "-c", code], dict(os.environ))
     reader = log.follow(child.stdout)
     while reader.is_alive():
         sizes.append(log.path.stat().st_size if log.path.exists() else 0)
         reader.join(0.01)
     assert child.wait() == 0
+    child.end()
     assert max(sizes) <= serverlog.LIMIT_BYTES + serverlog.READ_BYTES
     text = log.path.read_text()
     assert text.startswith("the beginning\n")

@@ -15,7 +15,7 @@ import psutil
 import pytest
 import requests
 from captionqa import endpoint, request
-from captionqa.child import exit_text, start_child, stop_group
+from captionqa.child import Child, exit_text
 from captionqa.endpoint import State
 from captionqa.errors import ServerError
 from captionqa.files import read_json, write_json
@@ -51,6 +51,14 @@ tries.write_text(tries.read_text() + "x" if tries.exists() else "x")
 if len(tries.read_text()) > 1:
     sys.exit(7)
 os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+#: A server that hears no SIGTERM, as vLLM while it loads, with an engine in a process of its own.
+DEAF = """
+import os, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if not os.fork():
+    print("deaf", flush=True)
+time.sleep(600)
 """
 #: A server of somebody else that answers anything, with or without a key.
 STRANGER = """
@@ -91,7 +99,7 @@ class Supervised:
 
     def server(self):
         """The server's process."""
-        (child,) = psutil.Process(self.process.pid).children()
+        _, child = psutil.Process(self.process.pid).children()  # the first is the warden
         return child
 
     def port(self):
@@ -182,7 +190,7 @@ def test_a_crashed_server_is_restarted_a_bounded_number_of_times(ready, eventual
     assert supervised.process.wait() == 0
     dead = supervised.endpoint
     assert dead.state is State.DEAD
-    assert "signal SIGKILL; it was restarted 1 times before" in dead.reason
+    assert "signal SIGKILL; it was restarted once before" in dead.reason
     (restart,) = dead.restarts
     assert (restart["number"], restart["generation"]) == (1, 1)
     assert restart["reason"] == "its process ended with signal SIGKILL"
@@ -207,7 +215,7 @@ def test_a_server_that_is_idle_between_its_crashes_is_not_forgiven(ready, eventu
     time.sleep(0.6)
     supervised.server().kill()
     assert supervised.process.wait() == 0
-    assert "it was restarted 1 times before" in supervised.endpoint.reason
+    assert "it was restarted once before" in supervised.endpoint.reason
 
 
 def test_a_crash_that_comes_again_while_loading_ends_the_server_when_its_restarts_are_spent(ready, tmp_path):
@@ -421,6 +429,17 @@ def test_kill_9_of_the_supervisor_leaves_no_server(ready, eventually, gone):
     eventually(lambda: gone(server), "the server's end")
 
 
+def test_kill_9_of_the_supervisor_leaves_nothing_of_a_server_that_hears_no_sigterm(supervise, eventually, gone):
+    supervised = supervise(command=[sys.executable, "-c", DEAF])
+    supervisor = psutil.Process(supervised.process.pid)
+    eventually(lambda: len(supervisor.children(recursive=True)) == 3, "the warden, the server and its engine")
+    eventually(lambda: supervised.log.read_text().endswith("\ndeaf\n"), "a server that hears no SIGTERM")
+    family = supervisor.children(recursive=True)
+    supervised.process.send_signal(signal.SIGKILL)
+    supervised.process.wait()
+    eventually(lambda: all(map(gone, family)), "the end of all")
+
+
 def test_a_server_ends_when_another_is_asked_for(ready, server_folder, eventually, gone):
     supervised = ready()
     wanted = read_json(server_folder / request.FILE_NAME)
@@ -468,18 +487,18 @@ def test_a_group_that_ignores_the_request_to_end_is_killed_as_a_whole(eventually
         "    print(json.dumps([os.getpid(), member]), flush=True)\n"
         "time.sleep(600)\n"
     )
-    child = start_child([sys.executable, "-c", f"import json\n{code}"], dict(os.environ))
+    child = Child([sys.executable, "-c", f"import json\n{code}"], dict(os.environ))
     pids = json.loads(child.stdout.readline())
-    stop_group(child, polite_s=0.3)
+    child.end(polite_s=0.3)
     assert child.returncode == -signal.SIGKILL
     for pid in pids:
         eventually(lambda pid=pid: not psutil.pid_exists(pid) or gone(psutil.Process(pid)), "its end")
 
 
 def test_a_group_that_is_gone_already_is_no_error():
-    child = start_child([sys.executable, "-c", ""], dict(os.environ))
+    child = Child([sys.executable, "-c", ""], dict(os.environ))
     child.wait()
-    stop_group(child)
+    child.end()
 
 
 def test_the_command_says_what_it_needs(start_python):

@@ -1,5 +1,7 @@
 """What a run says at its end about what went wrong: each reason once, with where to look."""
 
+import time
+
 import pytest
 from captionqa.endpoint import Endpoint
 from captionqa.files import write_json
@@ -69,8 +71,21 @@ def test_restarts_are_told_by_reason_with_the_log(layout, server):
     assert first.startswith("server 0 was started again 3 times, the last time at 20")
     assert "it crashed (2 times); it hung\n" in first
     assert first.endswith(f"server's log: {layout.server_log(0)}")
-    assert second.startswith("server 1 was started again once, ")
+    assert second.startswith("server 1 was started again once, at ")
     assert errors(layout) == [first, second]
+
+
+def test_the_time_of_a_restart_is_in_the_form_and_the_zone_of_the_servers_log(layout, monkeypatch):
+    monkeypatch.setenv("TZ", "India-5:30")
+    time.tzset()
+    try:
+        restart = {"number": 1, "time": "2026-01-02T03:04:05+00:00", "generation": 1, "reason": "it crashed"}
+        Endpoint(0, "request", "settings", "tiny", restarts=[restart]).publish(layout.server)
+        (row,) = restarts(layout)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert row.startswith("server 0 was started again once, at 2026-01-02 08:34:05: it crashed\n")
 
 
 def test_the_restarts_of_a_run_before_are_no_news(layout, server):

@@ -23,7 +23,7 @@ _FETCH_FIRST = (
     "is, with the same HF_HOME (and HF_TOKEN for a gated model): `hf download {model}`; or set the model's path to a "
     "local folder."
 )
-#: What to tell the user when the end of a server's log matches; the first match wins.
+#: What to tell the user when a line at the end of a server's log matches; the first match wins.
 _ADVICE = (
     (r"gated repo|401 Client Error|403 Client Error|Access to model .* is restricted", _FETCH_FIRST),
     (
@@ -37,7 +37,7 @@ _ADVICE = (
         "server.tensor_parallel_size.",
     ),
     (
-        r"max_model_len.*(greater|larger|exceeds)|larger than the (maximum|derived)",
+        r"max_model_len \(.*(greater|larger|exceeds)|larger than the (maximum|derived)",
         "server.max_model_len is more than the model allows.",
     ),
     (
@@ -137,6 +137,6 @@ def port_was_taken(log_end: str) -> bool:
 def advice(log_end: str, model: str) -> str:
     """What the end of a failed server's log means for the user, or an empty string."""
     for pattern, text in _ADVICE:
-        if re.search(pattern, log_end, re.IGNORECASE | re.DOTALL):
+        if re.search(pattern, log_end, re.IGNORECASE):
             return text.format(model=model)
     return ""

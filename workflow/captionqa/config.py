@@ -102,6 +102,8 @@ def _sentence(error: jsonschema.ValidationError) -> str:
         missing = next(key for key in error.validator_value if key not in error.instance)
         return f"{place}: the key {missing!r} is missing; see config/config.yaml for what it means."
     if error.validator == "type" and not _hint(error):
+        if error.instance is None:  # such as a section with nothing but comments
+            return f"{place}: nothing is given here; leave the key out, or see config/config.yaml for what it takes."
         wanted = error.validator_value if isinstance(error.validator_value, str) else " or ".join(error.validator_value)
         return f"{place}: {error.instance!r} is not of type {wanted}."
     return f"{place}: {_hint(error) or error.message}."

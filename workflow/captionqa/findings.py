@@ -32,7 +32,7 @@ class Finding(StrEnum):
     SHRUNK_IMAGE = "shrunk_image"
 
 
-_FAILS = "fails without being asked"
+_FAILS = "fails the item without asking; all others go on"
 #: What the run does with an item of each finding.
 EFFECTS = {
     Finding.MISSING_IMAGE: _FAILS,

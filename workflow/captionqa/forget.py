@@ -162,7 +162,7 @@ def main() -> None:
     parser.add_argument("--configfile", type=Path, required=True)
     parser.add_argument("--half", choices=HALVES, help="only this half")
     parser.add_argument("--style", help="only this prompt style")
-    parser.add_argument("--reason", choices=[*Reason, TRUNCATED], help="only items with this reason")
+    parser.add_argument("--reason", choices=[*map(str, Reason), TRUNCATED], help="only items with this reason")
     args = parser.parse_args()
     try:
         config = load_config(args.configfile)

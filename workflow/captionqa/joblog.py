@@ -19,17 +19,17 @@ def job_log(path: str, name: str, layout: Layout, echo: bool = False) -> Iterato
 
     The sentence is also kept in the run's errors folder, from where the driver repeats it at the very end.
     """
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    # a file name that is not UTF-8 is no reason to lose the line that names it
-    handlers: list[logging.Handler] = [logging.FileHandler(path, "w", encoding="utf-8", errors="backslashreplace")]
-    if echo:
-        terminal = logging.StreamHandler(sys.stderr)
-        terminal.setFormatter(logging.Formatter("captionqa: %(message)s"))
-        handlers.append(terminal)
-    logging.raiseExceptions = False  # a full disk costs lines of the log, and no more words on the terminal
-    logging.basicConfig(level=logging.INFO, format=FORMAT, handlers=handlers)
     error_file = layout.errors / f"{name.replace(' ', '_').replace('/', '_')}.json"
+    logging.raiseExceptions = False  # a full disk costs lines of the log, and no more words on the terminal
     try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        # a file name that is not UTF-8 is no reason to lose the line that names it
+        handlers: list[logging.Handler] = [logging.FileHandler(path, "w", encoding="utf-8", errors="backslashreplace")]
+        if echo:
+            terminal = logging.StreamHandler(sys.stderr)
+            terminal.setFormatter(logging.Formatter("captionqa: %(message)s"))
+            handlers.append(terminal)
+        logging.basicConfig(level=logging.INFO, format=FORMAT, handlers=handlers)
         yield
         error_file.unlink(missing_ok=True)  # of an attempt before
     except (RunStoppedError, KeyboardInterrupt) as error:

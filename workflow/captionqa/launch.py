@@ -83,6 +83,7 @@ class LocalLauncher:
         for handle, status in zip(handles, self.look(handles), strict=True):
             if status.alive:
                 os.kill(handle["pid"], signal.SIGTERM)
+                os.kill(handle["pid"], signal.SIGCONT)  # one that is suspended would not hear it
 
     def hurry(self, handles: Sequence[dict[str, Any]]) -> None:
         pass

@@ -4,6 +4,7 @@ A counter inside a file, not a time stamp of one: network file systems cache tho
 with their own clock how long the counter has stood still.
 """
 
+import errno
 import fcntl
 import math
 import os
@@ -28,6 +29,8 @@ LOOK_S = 1.0
 #: A dry run or a second driver cannot wait to see a counter move; a lease of another host counts as live this long,
 #: and longer while its lock is seen to be held.
 FOREIGN_LEASE_S = 600.0
+#: What flock says on a file system that has no locks, such as Lustre mounted without its flock option.
+NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 
 
 class LeaseTakenError(CaptionqaError):
@@ -44,7 +47,8 @@ class LeaseKeeper:
     """The driver's side: rewrites the counter from a thread until released."""
 
     def __init__(self, folder: Path):
-        self._path = folder / FILE_NAME
+        # absolute: Snakemake leaves its --directory before the process is at its end
+        self._path = folder.absolute() / FILE_NAME
         self.run_id = _run_id(time.time_ns() // 1_000_000)
         self._counter = 0
         self._held = False
@@ -55,13 +59,8 @@ class LeaseKeeper:
         """Take the lease; raises LeaseTakenError where another living driver has it."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            before = read_json(self._path)
-            free = before is None or not _lives(before)
-        except BlockingIOError:
-            free = False
-        if not free:
+        before = read_json(self._path)
+        if not _lock(self._lock, fcntl.LOCK_EX) or (before is not None and _lives(before)):
             raise LeaseTakenError(read_json(self._path))
         if before is not None and before["run_id"] >= self.run_id:  # the clock was put back since
             self.run_id = _run_id(int(before["run_id"].partition("-")[0]) + 1)
@@ -206,8 +205,17 @@ def _is_locked(folder: Path, lease: dict[str, Any]) -> bool:
     if lease["state"] == "released" or lease["host"] == socket.gethostname():
         return False
     with suppress(FileNotFoundError), open((folder / FILE_NAME).with_suffix(".lock"), "rb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+        return not _lock(lock.fileno(), fcntl.LOCK_SH)
     return False
+
+
+def _lock(descriptor: int, kind: int) -> bool:
+    """Take a lock unless another has it; on a file system without locks the lease's age has to do."""
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+    return True

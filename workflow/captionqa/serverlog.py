@@ -11,6 +11,7 @@ LIMIT_BYTES = 64 * 2**20
 #: What is kept of a log that reaches the limit: how the server began, and the end.
 HEAD_BYTES, TAIL_BYTES = 2**20, 8 * 2**20
 READ_BYTES = 65_536
+TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 
 
 class ServerLog:
@@ -24,7 +25,7 @@ class ServerLog:
         path.parent.mkdir(parents=True, exist_ok=True)
 
     def say(self, text: str) -> None:
-        self._write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {self._name}: {text}\n".encode())
+        self._write(f"{time.strftime(TIME_FORMAT)} {self._name}: {text}\n".encode())
 
     def follow(self, output: BinaryIO) -> threading.Thread:
         """Copy an unbuffered stream to its end, and close it, in a thread."""

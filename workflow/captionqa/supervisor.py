@@ -16,7 +16,6 @@ import os
 import shlex
 import signal
 import socket
-import subprocess
 import sys
 import time
 from contextlib import suppress
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from captionqa import command, endpoint, request, slurm
-from captionqa.child import STOP_TIMEOUT_S, exit_text, start_child, stop_group
+from captionqa.child import STOP_TIMEOUT_S, Child, exit_text
 from captionqa.endpoint import Endpoint, State
 from captionqa.errors import CaptionqaError, ForeignServerError, ServerError, WrongModelError
 from captionqa.lease import LeaseWatch
@@ -58,7 +57,7 @@ class Supervisor:
         self._budget = RestartBudget(self._settings["max_restarts"], self._settings["restart_forgiven_s"])
         self._key = endpoint.read_key(folder)
         self._lease = LeaseWatch(folder, self._settings["lease_timeout_s"], any_run=True)
-        self._child: subprocess.Popen | None = None
+        self._child: Child | None = None
         self._port: HeldPort | None = None
         self._published = False
         self._told: Outcome | None = None
@@ -96,7 +95,8 @@ class Supervisor:
                 elif outcome.next in (Next.RESTART, Next.OTHER_PORT):
                     self._endpoint.crashes += self._answered and outcome.next is Next.RESTART
                     if not self._budget.spend():
-                        reason = f"{outcome.reason}; it was restarted {self._budget.spent} times before"
+                        times = "once" if self._budget.spent == 1 else f"{self._budget.spent} times"
+                        reason = f"{outcome.reason}; it was restarted {times} before"
                         outcome = Outcome(reason, Next.NOTHING)
                 self._take_down(outcome)
                 if outcome.next is Next.REQUEUE:
@@ -155,7 +155,7 @@ class Supervisor:
         self._endpoint.argv = argv
         self._log.say(f"{command.GENERATION_START} {self._endpoint.generation}: {shlex.join(argv)}")
         try:
-            self._child = start_child(argv, command.environment(self._settings, self._key))
+            self._child = Child(argv, command.environment(self._settings, self._key))
         except OSError as error:
             return Outcome(f"the command {argv[0]} cannot be started: {error.strerror}", Next.NOTHING)
         self._last_words = self._log.follow(self._child.stdout)
@@ -266,7 +266,7 @@ class Supervisor:
         finally:
             if self._child is not None:
                 # one that has never answered has nothing to finish, and vLLM hears no SIGTERM while it loads
-                stop_group(self._child, STOP_TIMEOUT_S if self._answered else LOADING_STOP_TIMEOUT_S)
+                self._child.end(STOP_TIMEOUT_S if self._answered else LOADING_STOP_TIMEOUT_S)
             if self._port is not None:
                 self._port.release()
 

@@ -2,12 +2,14 @@
 
 import shutil
 from collections import Counter, defaultdict
+from datetime import datetime
 from pathlib import Path
 
 from captionqa import endpoint
 from captionqa.errors import DiskFullError
 from captionqa.files import read_json
 from captionqa.layout import Layout
+from captionqa.serverlog import TIME_FORMAT
 
 #: Chunks usually fail together and by one reason: so many of their logs are named.
 LOGS_NAMED = 5
@@ -34,9 +36,11 @@ def restarts(layout: Layout) -> list[str]:
             last = server.restarts[-1]
             why = Counter(restart["reason"] for restart in server.restarts)
             reasons = "; ".join(f"{reason} ({count} times)" if count > 1 else reason for reason, count in why.items())
-            times = "once" if last["number"] == 1 else f"{last['number']} times"
+            times = "once, at" if last["number"] == 1 else f"{last['number']} times, the last time at"
+            # by this machine's clock and in the form of the server's log, where one looks for it
+            at = datetime.fromisoformat(last["time"]).astimezone().strftime(TIME_FORMAT)
             rows.append(
-                f"server {server.replica} was started again {times}, the last time at {last['time']}: {reasons}\n"
+                f"server {server.replica} was started again {times} {at}: {reasons}\n"
                 f"    server's log: {layout.server_log(server.replica)}"
             )
     return rows

@@ -46,6 +46,14 @@ wildcard_constraints:
     digest="[0-9a-f]{12}",
 
 
+def refuse(error):
+    """End a run that has not begun with one sentence."""
+    if isinstance(error, CaptionqaError):
+        sys.exit(f"captionqa: {error}")
+    where = error.filename or config["output_dir"]
+    sys.exit(f"captionqa: {where}: {error.strerror}; is output_dir a folder that you can write to?")
+
+
 @cache
 def plan(half):
     """The chunks of one half: scanned by the driver, read back by jobs."""
@@ -56,8 +64,8 @@ def plan(half):
             return chunks.load_plan(RUN_LAYOUT, half)
         check_model_path(config, MODEL)
         return chunks.plan_half(config, RUN_LAYOUT, half)
-    except CaptionqaError as error:
-        sys.exit(f"captionqa: {error}")
+    except (CaptionqaError, OSError) as error:
+        refuse(error)
 
 
 def caption_chunks(wildcards):

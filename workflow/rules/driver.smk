@@ -35,8 +35,8 @@ def begin_run():
         if config["audit"]["stop_on"]:
             audit_first(halves_to_run)
         DRIVER.begin(items_to_do(config, RUN_LAYOUT), chunk_runs, slurm_server(executor, chunk_runs))
-    except CaptionqaError as error:
-        sys.exit(f"captionqa: {error}")
+    except (CaptionqaError, OSError) as error:
+        refuse(error)
     if plan.cache_info().currsize:
         say(plan_line(config, RUN_LAYOUT))
     for warning in warnings():

@@ -13,14 +13,16 @@ def slurm_server(executor, server_needed):
     """How Slurm starts a server: sbatch's options as the executor makes them for any job of these resources."""
     if executor is None:
         return None
-    if not server_needed or config["models"][MODEL]["url"]:
+    starts = [job for job in workflow.dag.needrun_jobs() if job.rule.name == "start_server"]
+    # without a start another run's server is up, and the lease will tell whose
+    if not server_needed or not starts or config["models"][MODEL]["url"]:
         return {"name": executor.run_uuid}
     from captionqa.slurm import check_resources
     from snakemake_executor_plugin_slurm.submit_string import get_submit_command
     from snakemake_executor_plugin_slurm.utils import set_gres_string
     from snakemake_executor_plugin_slurm.validation import validate_slurm_extra
 
-    (job,) = [job for job in workflow.dag.needrun_jobs() if job.rule.name == "start_server"]
+    (job,) = starts
     gpus = check_resources(config["models"][MODEL]["server"]["tensor_parallel_size"], job.resources)
     validate_slurm_extra(job)
     command = get_submit_command(

@@ -1,7 +1,8 @@
-"""Fail where too many items of a final file have no result."""
+"""Fail where too many items of a final file have no result, and name all such files."""
 
 from pathlib import Path
 
+from captionqa.errors import TooManyFailuresError
 from captionqa.joblog import job_log
 from captionqa.layout import Layout
 from captionqa.lease import end_with_run
@@ -11,6 +12,12 @@ layout = Layout(snakemake.config["output_dir"], snakemake.wildcards.model)
 
 with job_log(snakemake.log[0], "check_failures", layout):
     end_with_run(layout.server)
+    complaints = []
     for failures, provenance in zip(snakemake.input.failures, snakemake.input.provenance, strict=True):
-        check_failures(failures, provenance, snakemake.params.max_failed_fraction)
+        try:
+            check_failures(failures, provenance, snakemake.params.max_failed_fraction)
+        except TooManyFailuresError as error:
+            complaints.append(str(error))
+    if complaints:
+        raise TooManyFailuresError(" ".join(complaints))
     Path(snakemake.output[0]).touch()
