@@ -135,11 +135,9 @@ class ChunkRun:
         for item in items:
             while True:
                 self._beat()
-                try:
+                with suppress(queue.Full):
                     self._work.put((opened, item), timeout=BEAT_S)
                     break
-                except queue.Full:
-                    continue
 
     def _close_journal(self) -> None:
         with self._lock:
@@ -199,8 +197,10 @@ class ChunkRun:
         try:
             answer = self._client.ask(messages, self._job.settings["max_tokens"], crashes=crashes, on_crash=on_crash)
         except ItemFailure as failure:
-            line = self._fail(opened, item.id, failure)
-            self._check_use(failure)
+            damage = item.damage_behind(failure)
+            line = self._fail(opened, item.id, damage or failure)
+            if damage is None:
+                self._check_use(failure)
         else:
             self._failed_in_a_row = 0
             outcome = {"answer": asdict(answer)}
