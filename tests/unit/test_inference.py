@@ -16,6 +16,7 @@ import pytest
 from captionqa import client as client_module
 from captionqa import endpoint
 from captionqa import inference as inference_module
+from captionqa import item as item_module
 from captionqa import pool as pool_module
 from captionqa.audit import audit
 from captionqa.endpoint import State
@@ -554,6 +555,26 @@ def test_a_server_that_begins_to_reject_everything_stops_the_chunk_and_keeps_wha
     assert set(journal_ids(jobs()[0])) == set(NAMES)
     server.heal()
     assert len(run().answers) == 212
+
+
+def test_no_more_images_are_decoded_at_once_than_there_are_cores(images, server, run, monkeypatch):
+    images.add(*NAMES)
+    at_work, most, guard = [], [], threading.Lock()
+    data_url = item_module.data_url
+
+    def watched(*arguments):
+        with guard:
+            at_work.append(1)
+            most.append(len(at_work))
+        time.sleep(0.02)
+        with guard:
+            at_work.pop()
+        return data_url(*arguments)
+
+    monkeypatch.setattr(item_module, "data_url", watched)
+    cores = len(os.sched_getaffinity(0))
+    assert set(run(changes={"client": {"concurrency": 8 * cores}}).answers) == set(NAMES)
+    assert 1 <= max(most) <= cores
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """An item of a chunk: the words and the image files of one request, and how the journal knows them again."""
 
 import hashlib
+import os
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ from captionqa.settings import image_budget_px
 
 #: What a server says to an image that it cannot decode.
 DAMAGE_SHOWS_AS = (Reason.REQUEST_REJECTED, Reason.SERVER_ERROR)
+#: Decoding more images at once than there are cores is no faster, and takes memory by their size.
+_cores = threading.BoundedSemaphore(len(os.sched_getaffinity(0)))
 
 
 class Item:
@@ -69,7 +73,8 @@ class Item:
         try:
             # what is decoded was read before, and is known by what it held then
             data = read_bytes(file.path) if decode else file.read()
-            return data_url(data, self._settings["images"], budget_px, decode)
+            with _cores:
+                return data_url(data, self._settings["images"], budget_px, decode)
         except ItemFailure as failure:
             raise ItemFailure(failure.reason, f"{file.name!r}: {failure.detail}") from failure
 
