@@ -19,13 +19,11 @@ def seen_to_end(kind: str, data: bytes) -> bool:
 
 
 def _png_ends_with_its_picture(data: bytes) -> bool:
-    """Whether nothing but the end comes behind a PNG's picture: no metadata either, which could turn it."""
+    """Whether a PNG's end comes right behind its picture: no metadata is between them, which could turn it."""
     place, before = PNG_SIGNATURE_BYTES, b""
     while place + 12 <= len(data):
         kind = data[place + 4 : place + 8]
         if kind == b"IEND":
             return before == b"IDAT"
-        if before == b"IDAT" != kind:
-            return False
         place, before = place + 12 + int.from_bytes(data[place : place + 4]), kind
     return False
