@@ -748,6 +748,22 @@ def test_a_proxy_is_used_for_outside_servers_only(publish, stand_in, refused_url
         assert asking.ask(MESSAGES, 9).text.endswith("The answer is A.")
 
 
+def test_a_proxy_with_a_password_passes_requests_on_and_no_proxy_is_respected(
+    publish, scripted, stand_in, monkeypatch, make_client
+):
+    publish("http://outside.invalid:8000")
+    monkeypatch.setenv("http_proxy", scripted.url.replace("//", "//user:word@"))
+    scripted.answers = [GOOD]
+    assert make_client(key="secret", trust_env=True).ask(MESSAGES, 9).text == "A cat."
+    ((headers, _),) = scripted.requests
+    assert headers["Host"] == "outside.invalid:8000"
+    assert headers["Proxy-Authorization"] == "Basic dXNlcjp3b3Jk"
+    assert headers["Authorization"] == "Bearer secret"
+    publish(stand_in.url)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    assert make_client(trust_env=True).ask(MESSAGES, 9).text.endswith("The answer is A.")
+
+
 def test_many_threads_get_their_own_answers(publish, stand_in, make_client, in_background):
     publish(stand_in.url)
     stand_in.fail({"status": 503}, times=1)
