@@ -405,6 +405,46 @@ def test_another_server_on_the_port_of_one_that_is_replaced_is_no_refusal(publis
     assert ask(max_attempts=1).text.endswith("The answer is A.")
 
 
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_the_key_follows_no_redirect(publish, scripted, stand_in, ask, status):
+    publish(scripted.url)
+    elsewhere = f"{stand_in.url}/v1/chat/completions"
+    scripted.answers = [(status, {"Location": elsewhere}, b"")]
+    with pytest.raises(ServerRefusedError, match=f"refuses this address .HTTP {status}: it has moved to {elsewhere}"):
+        ask(key=lambda: "secret")
+    assert stand_in.asked == []
+
+
+def test_an_image_in_bytes_is_sent_like_one_in_text(publish, scripted, make_client):
+    publish(scripted.url)
+    scripted.answers = [GOOD]
+    text, urls = '<image> or "é" <image>\n', ["data:image/png;base64,AAAA", "data:image/png;base64,BBBB"]
+    made = make_client()
+    for given in (urls, [url.encode() for url in urls]):
+        made.ask(chat_messages(text, given), 9, choice=["A", "B"])
+    (_, first), (_, second) = scripted.requests
+    assert first == second
+    assert first["structured_outputs"] == {"choice": ["A", "B"]}
+
+
+def test_one_connection_is_used_again_and_one_that_was_closed_is_made_anew(publish, scripted, make_client):
+    ports = []
+
+    def note(handler, body):
+        ports.append(handler.client_address[1])
+        answer_well(handler)
+        handler.close_connection = len(ports) == 2
+
+    publish(scripted.url)
+    scripted.answers = [note]
+    made = make_client(max_attempts=1)
+    for _ in range(4):
+        made.ask(MESSAGES, 9)
+        time.sleep(0.05)  # the server's end of the second one has to arrive
+    assert len(ports) == 4
+    assert (len({*ports[:2]}), len({*ports[2:]}), len({*ports})) == (1, 1, 2)
+
+
 def outage(scripted, seconds, status=503):
     """Let a server answer nothing for some time, and well from then on."""
     over = time.monotonic() + seconds
@@ -755,6 +795,22 @@ def test_a_proxy_is_used_for_outside_servers_only(publish, stand_in, refused_url
             asking.ask(MESSAGES, 9)
     else:
         assert asking.ask(MESSAGES, 9).text.endswith("The answer is A.")
+
+
+def test_a_proxy_with_a_password_passes_requests_on_and_no_proxy_is_respected(
+    publish, scripted, stand_in, monkeypatch, make_client
+):
+    publish("http://outside.invalid:8000")
+    monkeypatch.setenv("http_proxy", scripted.url.replace("//", "//user:word@"))
+    scripted.answers = [GOOD]
+    assert make_client(key="secret", trust_env=True).ask(MESSAGES, 9).text == "A cat."
+    ((headers, _),) = scripted.requests
+    assert headers["Host"] == "outside.invalid:8000"
+    assert headers["Proxy-Authorization"] == "Basic dXNlcjp3b3Jk"
+    assert headers["Authorization"] == "Bearer secret"
+    publish(stand_in.url)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    assert make_client(trust_env=True).ask(MESSAGES, 9).text.endswith("The answer is A.")
 
 
 def test_many_threads_get_their_own_answers(publish, stand_in, make_client, in_background):

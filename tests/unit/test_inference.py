@@ -17,6 +17,7 @@ from captionqa import client as client_module
 from captionqa import endpoint
 from captionqa import forget as forget_module
 from captionqa import inference as inference_module
+from captionqa import item as item_module
 from captionqa import pool as pool_module
 from captionqa.audit import audit
 from captionqa.endpoint import State
@@ -587,6 +588,80 @@ def test_a_server_that_begins_to_reject_everything_stops_the_chunk_and_keeps_wha
     assert set(journal_ids(jobs()[0])) == set(NAMES)
     server.heal()
     assert len(run().answers) == 212
+
+
+def test_no_more_images_are_decoded_at_once_than_there_are_cores(images, server, run, monkeypatch):
+    images.add(*NAMES)
+    at_work, most, guard = [], [], threading.Lock()
+    data_url = item_module.data_url
+
+    def watched(*arguments):
+        with guard:
+            at_work.append(1)
+            most.append(len(at_work))
+        time.sleep(0.02)
+        with guard:
+            at_work.pop()
+        return data_url(*arguments)
+
+    monkeypatch.setattr(item_module, "data_url", watched)
+    cores = len(os.sched_getaffinity(0))
+    assert set(run(changes={"client": {"concurrency": 8 * cores}}).answers) == set(NAMES)
+    assert 1 <= max(most) <= cores
+
+
+@pytest.fixture
+def damaged(images, encode):
+    """Put PNG files into the folder that are whole but for a few bytes within the picture."""
+
+    def add(*names):
+        for number, name in enumerate(names):
+            data = bytearray(encode(Image.effect_noise((64, 64), number + 50)))
+            data[1000:1010] = b"\xff" * 10
+            (images.path / name).write_bytes(data)
+
+    return add
+
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_a_damaged_image_that_the_server_rejects_is_unreadable_and_a_good_one_is_rejected(
+    images, server, run, damaged, status
+):
+    images.add(*NAMES, "good.png")
+    run()
+    damaged("bad.png")
+    (images.path / "other.png").write_bytes((images.path / "good.png").read_bytes())
+    server.fail({"status": status}, only=CAPTION_TEXT)
+    result = run(changes={"client": {"deduplicate": False}})
+    assert result.failures["bad.png"] == "unreadable_image"
+    assert "'bad.png': OSError: " in result.lines["bad.png"]["detail"]
+    assert result.failures["other.png"] == ("request_rejected" if status == 400 else "server_error")
+
+
+def test_many_damaged_images_are_their_own_fault(images, server, run, damaged):
+    names = [f"{number}.png" for number in range(60)]
+    damaged(*names)
+    server.fail({"status": 400})
+    assert run().failures == dict.fromkeys(names, "unreadable_image")
+
+
+def test_twins_of_a_damaged_image_end_like_it_though_the_file_changes_meanwhile(
+    images, scripted, publish, run, damaged
+):
+    damaged("a.png")
+    (images.path / "b.png").write_bytes((images.path / "a.png").read_bytes())
+
+    def reject(handler, body):
+        time.sleep(0.3)  # the other one is read and waits by then
+        for name in ("a.png", "b.png"):
+            (images.path / name).write_bytes((images.path / name).read_bytes() + b"\0")
+        handler.send_response(400)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    publish(scripted.url)
+    scripted.answers = [reject]
+    assert run().failures == dict.fromkeys(["a.png", "b.png"], "unreadable_image")
 
 
 def test_many_bad_images_in_a_row_stop_no_chunk_of_which_others_are_answered(images, server, run):

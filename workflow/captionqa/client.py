@@ -11,6 +11,7 @@ from typing import Any
 
 import tenacity
 
+from captionqa.body import Body
 from captionqa.completion import Answer, Broken, Connection, Refused, Transient, Unreachable
 from captionqa.endpoint import Endpoint
 from captionqa.errors import ItemFailure, Reason, RunStoppedError, ServerDeadError, ServerRefusedError
@@ -78,9 +79,10 @@ class Client:
             ItemFailure: request_rejected, server_error, timeout or empty_output, once retrying has not helped.
             ServerDeadError, ServerRefusedError, RunStoppedError: nothing will be answered any more.
         """
-        body = {"messages": messages, "max_tokens": max_tokens, **self._sampling}
+        fields = {"messages": messages, "max_tokens": max_tokens, **self._sampling}
         if choice:
-            body["structured_outputs"] = {"choice": list(choice)}
+            fields["structured_outputs"] = {"choice": list(choice)}
+        body = Body.of(fields)
         empty = 0
         broke_on: Endpoint | None = None
         first_failure = float("inf")
@@ -142,7 +144,7 @@ class Client:
             self._pool.release(server, reached=True)
         return None
 
-    def _attempt(self, body: dict[str, Any], broke_on: Endpoint | None, patience_ends: float) -> Answer:
+    def _attempt(self, body: Body, broke_on: Endpoint | None, patience_ends: float) -> Answer:
         """One request that reached a server; waiting for one does not count as an attempt.
 
         `broke_on` is the server on which the attempt before broke: that it crashed may become known only now. Until
@@ -199,7 +201,7 @@ class Client:
         deadline = time.monotonic() + NEWS_DELAY_S
         while (known := self._read_key()) == key and self._pool.successor(server) is None:
             if time.monotonic() >= deadline:
-                what = "the key" if error.status == 401 else f"the model {server.model!r}"
+                what = {401: "the key", 404: f"the model {server.model!r}"}.get(error.status, "this address")
                 raise ServerRefusedError(
                     f"the server {server.url} refuses {what} ({error}), which is no fault of the items; what is "
                     "answered is kept. A server of this workflow is set right by the next run; for one of your own see "
@@ -221,8 +223,8 @@ class Client:
             return None
         return None
 
-    def _trial_body(self) -> dict[str, Any]:
-        return {"messages": _trial_messages(), "max_tokens": 1, **self._sampling}
+    def _trial_body(self) -> Body:
+        return Body.of({"messages": _trial_messages(), "max_tokens": 1, **self._sampling})
 
 
 @cache

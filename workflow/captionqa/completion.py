@@ -5,19 +5,22 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any
 
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, ProxyError, TimeoutError
 
+from captionqa.body import Body
 from captionqa.endpoint import Endpoint
 from captionqa.errors import ItemFailure, Reason
 
 MAX_RETRY_AFTER_S = 600.0
 CONNECT_TIMEOUT_S = 10.0
-#: The names of urllib3's errors that requests wraps in a ConnectionError.
-NEVER_CONNECTED = ("NewConnectionError", "NameResolutionError")
-TIMED_OUT_HALF_WAY = "ReadTimeoutError"
+#: Servers come and go; connections to so many addresses are kept.
+ADDRESSES = 64
 NOT_FINISHED = ("abort", "error")
 TRANSIENT_STATUS = frozenset({408, 429})
 #: The key or the model is refused, whatever is asked.
@@ -55,7 +58,7 @@ class Unreachable(Exception):
 
 
 class Refused(Exception):
-    """The server refuses the key or the model, so the item is not to blame."""
+    """The server refuses the key or the model, or is elsewhere, so the item is not to blame."""
 
     def __init__(self, status: int, detail: str):
         super().__init__(f"HTTP {status}: {detail}")
@@ -69,55 +72,82 @@ class Connection:
     """
 
     def __init__(self, concurrency: int, timeout_s: float, trust_env: bool):
-        self._timeout_s = (CONNECT_TIMEOUT_S, timeout_s)
+        self._concurrency = concurrency
+        self._timeout_s = timeout_s
+        self._timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=timeout_s)
         self._session = requests.Session()
         self._session.trust_env = trust_env
-        self._session.mount("http://", HTTPAdapter(pool_maxsize=concurrency))
-        self._session.mount("https://", HTTPAdapter(pool_maxsize=concurrency))
+        self._route = lru_cache(ADDRESSES)(self._find_route)
 
-    def complete(self, server: Endpoint, key: str | None, body: Mapping[str, Any]) -> Answer:
-        """Send one request; `body` is what the API wants but for the model.
+    def complete(self, server: Endpoint, key: str | None, body: Body) -> Answer:
+        """Send one request.
 
         Raises:
             Transient, Broken, Unreachable, Refused: as they say.
             ItemFailure: request_rejected.
         """
+        parts = body.with_model(server.model)
+        headers = {"Content-Type": "application/json", "Content-Length": str(sum(map(len, parts)))}
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
         try:
-            response = self._session.post(
-                f"{server.url}/v1/chat/completions",
-                json={"model": server.model, **body},
-                headers={"Authorization": f"Bearer {key}"} if key else {},
-                timeout=self._timeout_s,
+            connections, path = self._route(server.url)
+            # no redirect is followed: the key is for this server
+            response = connections.urlopen(
+                "POST",
+                path,
+                body=parts,
+                headers=headers,
+                timeout=self._timeout,
+                retries=False,
+                redirect=False,
+                assert_same_host=False,
+                preload_content=False,
             )
-        except (requests.exceptions.ConnectTimeout, requests.exceptions.ProxyError) as error:
+        except (ConnectTimeoutError, ProxyError) as error:
             raise Unreachable from error
-        except requests.exceptions.Timeout as error:
+        except TimeoutError as error:
             raise self._timed_out() from error
-        except requests.exceptions.ConnectionError as error:
-            if TIMED_OUT_HALF_WAY in repr(error):
-                raise self._timed_out() from error
-            if any(sign in repr(error) for sign in NEVER_CONNECTED):
-                raise Unreachable from error
+        except HTTPError as error:
             raise Broken(Reason.SERVER_ERROR, "the connection broke before the answer was whole") from error
-        except requests.exceptions.RequestException as error:
+        except requests.RequestException as error:
+            raise Transient(Reason.SERVER_ERROR, f"it cannot be asked: {error}") from error
+        try:
+            data = response.read()
+        except TimeoutError as error:
+            raise self._timed_out() from error
+        except HTTPError as error:
             raise Transient(Reason.SERVER_ERROR, f"the answer was cut: {type(error).__name__}") from error
-        return _read(response, server)
+        return _read(response.status, response.headers, data, server)
+
+    def _find_route(self, url: str) -> tuple[urllib3.HTTPConnectionPool, str]:
+        """The connections to a server and the path to ask for, by the proxy and certificates that requests would take.
+
+        requests itself is left out of each single request: it takes longer than all else but the image.
+        """
+        request = requests.Request("POST", f"{url}/v1/chat/completions").prepare()
+        settings = self._session.merge_environment_settings(request.url, {}, None, None, None)
+        adapter = HTTPAdapter(pool_connections=1, pool_maxsize=self._concurrency)
+        connections = adapter.get_connection_with_tls_context(request, settings["verify"], settings["proxies"])
+        adapter.cert_verify(connections, request.url, settings["verify"], settings["cert"])
+        return connections, adapter.request_url(request, settings["proxies"])
 
     def _timed_out(self) -> Transient:
-        return Transient(Reason.TIMEOUT, f"no answer within {self._timeout_s[1]:.0f} s")
+        return Transient(Reason.TIMEOUT, f"no answer within {self._timeout_s:.0f} s")
 
 
-def _read(response: requests.Response, server: Endpoint) -> Answer:
-    status = response.status_code
+def _read(status: int, headers: Mapping[str, str], data: bytes, server: Endpoint) -> Answer:
     if status in REFUSED_STATUS:
-        raise Refused(status, _excerpt(response))
+        raise Refused(status, _excerpt(data))
+    if 300 <= status < 400:
+        raise Refused(status, f"it has moved to {headers.get('Location')}")
     if status in TRANSIENT_STATUS or status >= 500:
         reason = Reason.TIMEOUT if status == 408 else Reason.SERVER_ERROR
-        raise Transient(reason, f"HTTP {status}: {_excerpt(response)}", _retry_after_s(response))
+        raise Transient(reason, f"HTTP {status}: {_excerpt(data)}", _retry_after_s(headers))
     if status != 200:
-        raise ItemFailure(Reason.REQUEST_REJECTED, f"HTTP {status}: {_excerpt(response)}")
+        raise ItemFailure(Reason.REQUEST_REJECTED, f"HTTP {status}: {_excerpt(data)}")
     try:
-        value = json.loads(response.content)
+        value = json.loads(data)
         choice = value["choices"][0]
         text = choice["message"]["content"] or ""
         if choice.get("finish_reason") in NOT_FINISHED:
@@ -133,28 +163,28 @@ def _read(response: requests.Response, server: Endpoint) -> Answer:
             {"url": server.url, "generation": server.generation, **server.versions},
         )
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise Transient(Reason.SERVER_ERROR, f"the answer is no chat completion: {_excerpt(response)}") from error
+        raise Transient(Reason.SERVER_ERROR, f"the answer is no chat completion: {_excerpt(data)}") from error
 
 
-def _excerpt(response: requests.Response) -> str:
+def _excerpt(data: bytes) -> str:
     """The server's own message, short; never the request, which holds the image."""
     try:
-        message = response.json()
+        message = json.loads(data)
         message = message.get("error", message)
         text = message.get("message", message) if isinstance(message, dict) else message
     except (ValueError, AttributeError):
-        text = response.text
+        text = data.decode(errors="replace")
     return " ".join(str(text).split())[:300]
 
 
-def _retry_after_s(response: requests.Response) -> float:
+def _retry_after_s(headers: Mapping[str, str]) -> float:
     """Seconds that a Retry-After header asks for, given as seconds or as a date of the server's own clock."""
-    value = response.headers.get("Retry-After", "")
+    value = headers.get("Retry-After", "")
     try:
         seconds = float(value)
     except ValueError:
         until = _timestamp(value)
-        now = _timestamp(response.headers.get("Date", "")) or time.time()
+        now = _timestamp(headers.get("Date", "")) or time.time()
         seconds = until - now if until is not None else 0.0
     return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from captionqa.errors import ItemFailure, Reason
+from captionqa.truncation import seen_to_end
 
 #: The suffixes of image files, and the format by Pillow's name that each promises.
 SUFFIXES = {
@@ -122,12 +123,12 @@ def read_header(path: Path, limits: Mapping[str, Any]) -> Header:
     return header
 
 
-def data_url(data: bytes, limits: Mapping[str, Any], budget_px: int | None) -> str:
+def data_url(data: bytes, limits: Mapping[str, Any], budget_px: int | None, decode: bool = False) -> bytes:
     """An image file's bytes as a data URL that any server decodes to the picture a person sees.
 
-    Bytes that are right as they are pass through untouched. EXIF orientation is applied; CMYK, palette, 16-bit and
-    alpha become plain 8-bit RGB (alpha on white); of animations the first frame is taken; an image of more than
-    `budget_px` pixels is shrunk onto the model's grid (`limits["pixel_grid_px"]`).
+    Bytes that are right as they are pass through untouched; only `decode` finds damage ahead of their end. EXIF
+    orientation is applied; CMYK, palette, 16-bit and alpha become plain 8-bit RGB (alpha on white); of animations the
+    first frame is taken; more than `budget_px` pixels are shrunk onto the model's grid (`limits["pixel_grid_px"]`).
 
     Raises:
         ItemFailure: unreadable_image, or image_too_large above `limits["max_source_pixels"]`.
@@ -138,9 +139,8 @@ def data_url(data: bytes, limits: Mapping[str, Any], budget_px: int | None) -> s
     with _decoding_failures(), _open(data, limits) as image:
         _check_size(image.width, image.height, limits)
         shrink = budget_px is not None and image.width * image.height > budget_px
-        if _plain(image) and not shrink:
-            image.load()
-            return _url(MIME_TYPES[image.format], data)
+        if not shrink and _plain(image, decode or not seen_to_end(image.format, data)):
+            return _url(image.format, data)
         return _encode(image, limits["pixel_grid_px"], budget_px if shrink else None)
 
 
@@ -243,14 +243,16 @@ def _white(high: float) -> float:
     return next((white for white in (1.0, 255.0, 65535.0) if high <= white), high)
 
 
-def _plain(image) -> bool:
-    return (
-        image.format in MIME_TYPES
-        and image.mode in ("RGB", "L")
-        and not _animated(image)
-        and "transparency" not in image.info
-        and image.getexif().get(EXIF_ORIENTATION, 1) == 1
-    )
+def _plain(image, decode: bool) -> bool:
+    """Whether any server sees an image as a person does; one of which that may be so is decoded if `decode`."""
+    from PIL import Image
+
+    if image.format not in MIME_TYPES or image.mode not in ("RGB", "L") or _animated(image):
+        return False
+    if decode:
+        image.load()
+    # a PNG's own getexif decodes it, for what may come behind the picture
+    return "transparency" not in image.info and Image.Image.getexif(image).get(EXIF_ORIENTATION, 1) == 1
 
 
 def _animated(image) -> bool:
@@ -262,7 +264,7 @@ def _family(image) -> str:
     return {"MPO": "JPEG", "DIB": "BMP"}.get(image.format, image.format)
 
 
-def _encode(image, grid_px: int, budget_px: int | None) -> str:
+def _encode(image, grid_px: int, budget_px: int | None) -> bytes:
     from PIL import Image, ImageOps
 
     lossy = image.format in JPEG_FORMATS
@@ -276,11 +278,9 @@ def _encode(image, grid_px: int, budget_px: int | None) -> str:
     if size is not None:
         image = image.resize(size, Image.Resampling.BICUBIC)
     buffer = io.BytesIO()
-    if lossy:
-        image.save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-    else:
-        image.save(buffer, "PNG", compress_level=1)
-    return _url(MIME_TYPES["JPEG" if lossy else "PNG"], buffer.getvalue())
+    kind, how = ("JPEG", {"quality": JPEG_QUALITY, "subsampling": 0}) if lossy else ("PNG", {"compress_level": 1})
+    image.save(buffer, kind, **how)
+    return _url(kind, buffer.getvalue())
 
 
 def _to_rgb(image):
@@ -296,5 +296,5 @@ def _to_rgb(image):
     return image.convert("RGB")
 
 
-def _url(mime_type: str, data: bytes) -> str:
-    return f"data:{mime_type};base64,{base64.b64encode(data).decode('ascii')}"
+def _url(kind: str, data: bytes) -> bytes:
+    return b"data:%b;base64,%b" % (MIME_TYPES[kind].encode(), base64.b64encode(data))

@@ -85,11 +85,11 @@ class ChunkRun:
             self._pool, job.client, partial(endpoint.read_key, job.server), job.settings["sampling"], job.trust_env
         )
         self._work: queue.Queue[tuple[OpenSegment, dict[str, Any]]] = queue.Queue(job.client["concurrency"])
-        self._lock = threading.Lock()
+        self._lock, self._doubt = threading.Lock(), threading.Lock()
         self._twins: Twins[_Member] = Twins()
         self._opened: list[OpenSegment] = []
         self._lines: list[dict[str, Any]] = []
-        self._failed_in_a_row = 0
+        self._failed_in_a_row, self._next_look = 0, 0.0
         self._error: BaseException | None = None
 
     def run(self) -> None:
@@ -135,11 +135,9 @@ class ChunkRun:
         for item in items:
             while True:
                 self._beat()
-                try:
+                with suppress(queue.Full):
                     self._work.put((opened, item), timeout=BEAT_S)
                     break
-                except queue.Full:
-                    continue
 
     def _close_journal(self) -> None:
         with self._lock:
@@ -153,15 +151,17 @@ class ChunkRun:
 
     def _beat(self) -> None:
         self._check_error()
-        self._lease.check()
         self._progress.beat()
+        if (now := time.monotonic()) >= self._next_look:  # not for each item: the lease is a file
+            self._lease.check()
+            self._next_look = now + BEAT_S
 
     def _check_error(self) -> None:
         if self._error is not None:
             raise self._error
 
     def _ask_from_queue(self) -> None:
-        while not self._pool.stopped.is_set():
+        while self._error is None and not self._pool.stopped.is_set():
             opened, entry = self._work.get()
             try:
                 try:
@@ -199,8 +199,10 @@ class ChunkRun:
         try:
             answer = self._client.ask(messages, self._job.settings["max_tokens"], crashes=crashes, on_crash=on_crash)
         except ItemFailure as failure:
-            line = self._fail(opened, item.id, failure)
-            self._check_use(failure)
+            damage = item.damage_behind(failure)
+            line = self._fail(opened, item.id, damage or failure)
+            if damage is None:
+                self._check_use(failure)
         else:
             self._failed_in_a_row = 0
             outcome = {"answer": asdict(answer)}
@@ -209,8 +211,7 @@ class ChunkRun:
         self._settle(member, line)
 
     def _completed(self, member: _Member, outcome: dict[str, Any]) -> dict[str, Any]:
-        """An answer with the digests of its files, and the fallback's where it commits to no option; a failure of the
-        fallback does not touch it."""
+        """An answer with its files' digests and, where it commits to no option, the fallback's or why that failed."""
         journal, item, said = member.opened.fallback, member.item, outcome["answer"]["text"]
         outcome = outcome | {"files": item.digests()}
         if journal is None or not (letters := letters_to_ask(item.question, said)):
@@ -262,12 +263,12 @@ class ChunkRun:
 
     def _check_use(self, failure: ItemFailure) -> None:
         """Raise ServerRefusedError where so many items fail that they cannot be to blame."""
-        with self._lock:
+        with self._doubt:  # who fails meanwhile waits for what comes of it, and asks for no more
             self._failed_in_a_row += 1
             if self._failed_in_a_row % FAILURES_IN_A_ROW:
                 return
-            none_ever = not (self._progress.answered or self._progress.reused)
-        if none_ever or self._client.rejection():
+            if (self._progress.answered or self._progress.reused) and not self._client.rejection():
+                return
             raise ServerRefusedError(
                 f"the last {FAILURES_IN_A_ROW} items that were asked for all failed, so it is hardly their own fault; "
                 f"the last one with {failure}. What is answered is kept: look into the server's log and the settings "

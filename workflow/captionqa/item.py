@@ -1,6 +1,8 @@
 """An item of a chunk: the words and the image files of one request, and how the journal knows them again."""
 
 import hashlib
+import os
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,11 @@ from captionqa.errors import ItemFailure, Reason
 from captionqa.images import data_url, locate, read_bytes
 from captionqa.prompts import chat_messages, question_text
 from captionqa.settings import image_budget_px
+
+#: What a server says to an image that it cannot decode.
+DAMAGE_SHOWS_AS = (Reason.REQUEST_REJECTED, Reason.SERVER_ERROR)
+#: Decoding more images at once than there are cores is no faster, and takes memory by their size.
+_cores = threading.BoundedSemaphore(len(os.sched_getaffinity(0)))
 
 
 class Item:
@@ -44,17 +51,32 @@ class Item:
 
     def messages(self) -> list[dict[str, Any]]:
         """The request's conversation; reads the files."""
-        budget_px = image_budget_px(self._settings, len(self._files))
-        urls = []
-        for file in self._files:
-            try:
-                urls.append(data_url(file.read(), self._settings["images"], budget_px))
-            except ItemFailure as failure:
-                raise ItemFailure(failure.reason, f"{file.name!r}: {failure.detail}") from failure
+        urls = [self._url(file) for file in self._files]
         try:
             return chat_messages(self._text, urls)
         except ValueError as error:
             raise ItemFailure(Reason.MISSING_IMAGE, str(error)) from error
+
+    def damage_behind(self, failure: ItemFailure) -> ItemFailure | None:
+        """The damaged image that a server's refusal comes from, if it does; only now all are decoded to their end."""
+        if failure.reason not in DAMAGE_SHOWS_AS:
+            return None
+        try:
+            for file in self._files:
+                self._url(file, decode=True)
+        except ItemFailure as damage:
+            return damage if damage.reason is Reason.UNREADABLE_IMAGE else None
+        return None
+
+    def _url(self, file: "_File", decode: bool = False) -> bytes:
+        budget_px = image_budget_px(self._settings, len(self._files))
+        try:
+            # what is decoded was read before, and is known by what it held then
+            data = read_bytes(file.path) if decode else file.read()
+            with _cores:
+                return data_url(data, self._settings["images"], budget_px, decode)
+        except ItemFailure as failure:
+            raise ItemFailure(failure.reason, f"{file.name!r}: {failure.detail}") from failure
 
     def mark(self, said: str | None = None) -> dict[str, Any]:
         """What a journal line says of the item, once its files were read or found there."""
@@ -84,11 +106,11 @@ class _File:
     def __init__(self, name: str, path: Path, stamp: list[int] | None):
         self.name = name
         self.stamp = stamp
-        self._path = path
+        self.path = path
         self._digest: str | None = None
 
     def read(self) -> bytes:
-        data = read_bytes(self._path)
+        data = read_bytes(self.path)
         self._digest = _digest(data)
         return data
 
@@ -101,7 +123,7 @@ class _File:
         if self.name != name:
             return False
         unchanged = self.stamp is not None and self.stamp == stamp
-        self._digest = digest if unchanged else _digest(read_bytes(self._path))
+        self._digest = digest if unchanged else _digest(read_bytes(self.path))
         return self._digest == digest
 
 

@@ -28,7 +28,7 @@ def letter_messages(messages: Sequence[dict[str, Any]], said: str) -> list[dict[
     return [*messages, {"role": "assistant", "content": said}, {"role": "user", "content": LETTER_PROMPT}]
 
 
-def chat_messages(text: str, image_urls: Sequence[str]) -> list[dict[str, Any]]:
+def chat_messages(text: str, image_urls: Sequence[str | bytes]) -> list[dict[str, Any]]:
     """One user message in OpenAI's chat format.
 
     Each `<image>` mark in the text is replaced in place by the next image; images without a mark come first.
