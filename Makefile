@@ -34,7 +34,7 @@ test: setup ## run the whole test suite in two processes (ARGS go to pytest)
 	.venv/bin/pytest --numprocesses 2 $(ARGS)
 
 test-fast: $(DRIVER) ## run the tests of the inner loop, in less than a minute
-	.venv/bin/pytest -m "not slow and not vllm" $(ARGS)
+	.venv/bin/pytest --numprocesses 2 -m "not slow and not vllm" $(ARGS)
 
 lint: $(DRIVER) ## check style and rules: ruff, snakefmt, snakemake --lint
 	.venv/bin/ruff check .
