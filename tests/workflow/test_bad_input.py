@@ -64,7 +64,7 @@ CASES = {
     "duplicate qid": (repeat_a_question, "captionqa: questions.parquet: the qid 'q5' is there twice"),
     "no output folder": (
         set_key("output_dir", value="questions.parquet/out"),
-        "captionqa: questions.parquet/out/work/items: Not a directory; is output_dir a folder that you",
+        "captionqa: questions.parquet/out: Not a directory; is output_dir a folder that you can write to?",
     ),
     "no work folder": (
         put_a_file_in_the_way,
