@@ -55,6 +55,8 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 #: A server that hears no SIGTERM, as vLLM while it loads, with an engine in a process of its own.
 DEAF = """
 import os, signal, time
+
+pytestmark = pytest.mark.slow
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if not os.fork():
     print("deaf", flush=True)
