@@ -22,6 +22,8 @@ from captionqa.files import read_json, write_json
 from captionqa.lease import LeaseKeeper
 from captionqa.probe import Load, Patience, TokenWatch
 
+pytestmark = pytest.mark.slow
+
 KEY = "the-run's-key"
 SICK_SERVER = Path(__file__).with_name("sick_server.py")
 SUPERVISE = "from captionqa import supervisor; supervisor.POLL_S = 0.05; supervisor.main()"
@@ -55,8 +57,6 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 #: A server that hears no SIGTERM, as vLLM while it loads, with an engine in a process of its own.
 DEAF = """
 import os, signal, time
-
-pytestmark = pytest.mark.slow
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if not os.fork():
     print("deaf", flush=True)
