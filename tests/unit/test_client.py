@@ -458,6 +458,7 @@ def outage(scripted, seconds, status=503):
     scripted.trial, scripted.answers = serve, [serve]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("max_attempts", [1, 3])
 def test_an_outage_of_a_server_that_seems_ready_costs_no_item(
     publish, scripted, make_client, in_background, max_attempts
@@ -469,6 +470,7 @@ def test_an_outage_of_a_server_that_seems_ready_costs_no_item(
     assert [outcome().text for outcome in outcomes] == ["A cat."] * 8
 
 
+@pytest.mark.slow
 def test_an_outage_of_a_server_is_not_met_with_a_storm_of_requests(publish, scripted, make_client, in_background):
     publish(scripted.url)
     outage(scripted, seconds=2)
