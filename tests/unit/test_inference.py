@@ -881,6 +881,30 @@ def test_a_forget_that_is_stopped_after_the_journal_asks_all_the_same(images, se
     assert len(server.asked) - asked_before == len(NAMES)
 
 
+def test_a_fallback_under_way_at_two_crashes_is_not_asked_again_by_the_next_run(
+    images, unsure, run, ask_questions, publish
+):
+    answer_well, crashes = unsure.answers[0], 0
+
+    def crash(handler, body):
+        nonlocal crashes
+        if "structured_outputs" not in body:
+            return answer_well(handler, body)
+        crashes += 1
+        publish(unsure.url, generation=1 + crashes, crashes=crashes)
+        handler.close_connection = True
+        return handler.connection.close()
+
+    images.add("a.png")
+    ask_questions(*UNSURE_QUESTIONS)
+    unsure.answers = [crash]
+    for _ in range(2):
+        result = run("qa", changes=FALLBACK)
+        assert result.failures == {}
+        assert result.lines["q2"]["fallback"]["failure"] == "server_error"
+        assert crashes == 2
+
+
 def test_a_crash_that_shows_only_later_is_the_items_all_the_same(images, scripted, publish, run, monkeypatch):
     monkeypatch.setattr(client_module, "NOTICE_END_TRIES", 1)
 

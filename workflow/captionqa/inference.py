@@ -191,13 +191,8 @@ class ChunkRun:
     def _ask(self, member: _Member, messages: list[dict[str, Any]]) -> None:
         """Ask for an item, and for all that wait for the same."""
         opened, item = member.opened, member.item
-        crashes = sum(request_key(line) == item.key() for line in opened.journal.crashes.get(item.id, ()))
-
-        def on_crash(server: Endpoint) -> None:
-            self._append(opened.journal, item.mark(), {"crashed": f"generation {server.generation} at {server.url}"})
-
         try:
-            answer = self._client.ask(messages, self._job.settings["max_tokens"], crashes=crashes, on_crash=on_crash)
+            answer = self._request(opened.journal, item.mark(), messages, self._job.settings["max_tokens"])
         except ItemFailure as failure:
             damage = item.damage_behind(failure)
             line = self._fail(opened, item.id, damage or failure)
@@ -205,9 +200,7 @@ class ChunkRun:
                 self._check_use(failure)
         else:
             self._failed_in_a_row = 0
-            outcome = {"answer": asdict(answer)}
-            self._append(opened.journal, item.mark(), outcome)
-            line = self._done(opened, item.id, self._completed(member, outcome), "answered")
+            line = self._done(opened, item.id, self._completed(member, {"answer": answer}), "answered")
         self._settle(member, line)
 
     def _completed(self, member: _Member, outcome: dict[str, Any]) -> dict[str, Any]:
@@ -221,12 +214,29 @@ class ChunkRun:
             if known is not None and item.is_as_in(known, said):
                 return outcome | {FALLBACK: known["answer"]}
             messages = letter_messages(item.messages(), said)
-            answer = asdict(self._client.ask(messages, LETTER_TOKENS, choice=letters))
+            answer = self._request(journal, item.mark(said), messages, LETTER_TOKENS, letters)
         except ItemFailure as failure:
             log.warning("%r, asked for its letter alone: %s", item.id, failure)
             return outcome | {FALLBACK: {"failure": failure.reason, "detail": failure.detail}}
-        self._append(journal, item.mark(said), {"answer": answer})
         return outcome | {FALLBACK: answer}
+
+    def _request(
+        self,
+        journal: Segment,
+        mark: Mapping[str, Any],
+        messages: list[dict[str, Any]],
+        max_tokens: int,
+        choice: str = "",
+    ) -> dict[str, Any]:
+        """The server's answer, journaled under the mark as each crash on the way is; raises ItemFailure."""
+        crashes = sum(request_key(line) == request_key(mark) for line in journal.crashes.get(mark["id"], ()))
+
+        def on_crash(server: Endpoint) -> None:
+            self._append(journal, mark, {"crashed": f"generation {server.generation} at {server.url}"})
+
+        answer = asdict(self._client.ask(messages, max_tokens, choice, crashes, on_crash))
+        self._append(journal, mark, {"answer": answer})
+        return answer
 
     def _settle(self, member: _Member, line: Mapping[str, Any]) -> None:
         if self._deduplicate:
