@@ -64,7 +64,7 @@ class Driver:
         atexit.register(self._lease.release)  # where not even onerror is run
         os.environ[RUN_VARIABLE] = self._lease.run_id
         self._cancel_jobs()  # of a run that was killed
-        for folder in (self._layout.progress, self._layout.errors):
+        for folder in (self._layout.progress, self._layout.errors, self._layout.spans):
             for file in folder.glob("*.json"):
                 file.unlink()
         write_json(self._layout.run, {"server_needed": server_needed, "slurm": slurm_server})

@@ -4,6 +4,7 @@ One file for each replica, replaced atomically. A server is only ever replaced b
 and `dead` is the one terminal state. `queued` says that the server's job is back in Slurm's queue.
 """
 
+import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +17,8 @@ from captionqa.files import read_json, write_json
 KEY_FILE = "api_key"
 #: So many of the last restarts are kept; they are numbered, so it shows how many there were.
 RESTARTS_KEPT = 20
+#: So many of the last changes of state are kept.
+CHANGES_KEPT = 100
 
 
 class State(StrEnum):
@@ -32,7 +35,8 @@ class Endpoint:
 
     `url` is the base without /v1; `settings` is the digest of its settings; `crashes` counts the generations that ended
     by a crash or a hang, which a request may have caused. `restarts` holds the last ones: number, time, the
-    generation that was ready or loading, and why.
+    generation that was ready or loading, and why. `changes` holds the last states, each with its begin in seconds
+    since the epoch.
     """
 
     replica: int
@@ -50,6 +54,7 @@ class Endpoint:
     versions: dict[str, str] = field(default_factory=dict)
     argv: list[str] = field(default_factory=list)
     restarts: list[dict[str, Any]] = field(default_factory=list)
+    changes: list[list[Any]] = field(default_factory=list)
 
     def note_restart(self, reason: str) -> None:
         number = self.restarts[-1]["number"] + 1 if self.restarts else 1
@@ -58,6 +63,8 @@ class Endpoint:
         self.restarts = [*self.restarts, noted][-RESTARTS_KEPT:]
 
     def publish(self, folder: Path) -> None:
+        if not self.changes or self.changes[-1][0] != self.state:
+            self.changes = [*self.changes, [self.state, round(time.time(), 3)]][-CHANGES_KEPT:]
         write_json(path(folder, self.replica), asdict(self))
 
 

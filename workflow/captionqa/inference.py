@@ -165,7 +165,8 @@ class ChunkRun:
             opened, entry = self._work.get()
             try:
                 try:
-                    self._one(opened, entry)
+                    with self._progress.effort.during("busy_s"):
+                        self._one(opened, entry)
                 except ItemFailure as failure:
                     self._fail(opened, entry["id"], failure)
             except BaseException as error:
@@ -234,7 +235,8 @@ class ChunkRun:
         def on_crash(server: Endpoint) -> None:
             self._append(journal, mark, {"crashed": f"generation {server.generation} at {server.url}"})
 
-        answer = asdict(self._client.ask(messages, max_tokens, choice, crashes, on_crash))
+        with self._progress.effort.during("asking_s"):
+            answer = asdict(self._client.ask(messages, max_tokens, choice, crashes, on_crash))
         self._append(journal, mark, {"answer": answer})
         return answer
 

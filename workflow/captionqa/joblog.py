@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from captionqa.errors import CaptionqaError, DiskFullError, RunStoppedError
 from captionqa.files import DISK_FULL, write_json
 from captionqa.layout import Layout
+from captionqa.spans import note_job
 
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
@@ -17,9 +19,11 @@ FORMAT = "%(asctime)s %(levelname)s %(message)s"
 def job_log(path: str, name: str, layout: Layout, echo: bool = False) -> Iterator[None]:
     """Send log records to a file, to the terminal too with `echo`; end the process with one sentence on an error.
 
-    The sentence is also kept in the run's errors folder, from where the driver repeats it at the very end.
+    The sentence is also kept in the run's errors folder, from where the driver repeats it at the very end; when the job
+    worked is kept for the verdict.
     """
-    error_file = layout.errors / f"{name.replace(' ', '_').replace('/', '_')}.json"
+    file_name, started = name.replace(" ", "_").replace("/", "_"), time.time()
+    error_file = layout.errors / f"{file_name}.json"
     logging.raiseExceptions = False  # a full disk costs lines of the log, and no more words on the terminal
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -50,3 +54,6 @@ def job_log(path: str, name: str, layout: Layout, echo: bool = False) -> Iterato
         if not echo:
             print(f"captionqa: {sentence}", file=sys.stderr, flush=True)
         sys.exit(1)
+    finally:
+        with suppress(OSError):  # a full disk costs a figure of the verdict
+            note_job(layout.spans, file_name, started)

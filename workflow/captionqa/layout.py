@@ -96,4 +96,15 @@ class Layout:
 
     @property
     def progress(self) -> Path:
+        """Folder of what the run's chunk jobs have done so far, and how busy they were."""
         return Path(self.work) / "progress"
+
+    @property
+    def spans(self) -> Path:
+        """Folder of when the run's jobs worked."""
+        return Path(self.work) / "spans"
+
+    @property
+    def verdict(self) -> str:
+        """Where the time of the last run that asked a server went."""
+        return f"{self.logs}/verdict.json"

@@ -21,10 +21,17 @@ PROOF_BYTES = 64
 
 @dataclass(frozen=True)
 class Load:
-    """Requests running or waiting, and all tokens that the server has read and written so far."""
+    """Requests running or waiting, and all tokens that the server has read and written so far.
+
+    `waiting` is how many of the requests wait for their turn, `cache_used` the share of the KV cache that is taken, and
+    `preemptions` how often a running request had to make room in it so far.
+    """
 
     requests: float
     tokens: float
+    waiting: float = 0.0
+    cache_used: float = 0.0
+    preemptions: float = 0.0
 
 
 class Probe:
@@ -105,9 +112,13 @@ class Probe:
         written = _metric(text, "vllm:generation_tokens_total")
         if running is None or written is None:
             return None
+        waiting = _metric(text, "vllm:num_requests_waiting") or 0.0
         return Load(
-            running + (_metric(text, "vllm:num_requests_waiting") or 0.0),
+            running + waiting,
             written + (_metric(text, "vllm:prompt_tokens_total") or 0.0),
+            waiting,
+            _metric(text, "vllm:kv_cache_usage_perc", max) or 0.0,
+            _metric(text, "vllm:num_preemptions_total") or 0.0,
         )
 
     def _models(self) -> list[dict[str, Any]]:
@@ -188,9 +199,9 @@ class TokenWatch:
         return advanced
 
 
-def _metric(text: str, name: str) -> float | None:
-    """The sum of a metric over its labels in Prometheus' text format."""
+def _metric(text: str, name: str, over: Callable[[list[float]], float] = sum) -> float | None:
+    """The sum of a metric over its labels in Prometheus' text format, or what else is made of the values."""
     values = [
         float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith((f"{name}{{", f"{name} "))
     ]
-    return sum(values) if values else None
+    return over(values) if values else None

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from captionqa.effort import Effort
 from captionqa.files import read_json, write_json
 
 LOG_INTERVAL_S = 10.0
@@ -21,6 +22,7 @@ class Progress:
         self._path = path
         self._clock = clock
         self._started = self._logged = self._written = clock()
+        self.effort = Effort(clock)
         self.total = total
         self.answered = self.shared = self.failed = self.reused = 0
 
@@ -34,7 +36,7 @@ class Progress:
             self._written = now
             counts = {name: getattr(self, name) for name in ("total", "done", "failed", "reused", "shared")}
             with suppress(OSError):  # a full disk under this file alone is no reason to stop
-                write_json(self._path, counts)
+                write_json(self._path, counts | self.effort.figures())
         if last or now - self._logged >= LOG_INTERVAL_S:
             self._logged = now
             log.info("%s", self.line())

@@ -22,7 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from captionqa import command, endpoint, request, slurm
+from captionqa import command, endpoint, loads, request, slurm
 from captionqa.child import STOP_TIMEOUT_S, Child, exit_text
 from captionqa.endpoint import Endpoint, State
 from captionqa.errors import CaptionqaError, ForeignServerError, ServerError, WrongModelError
@@ -59,9 +59,9 @@ class Supervisor:
         self._lease = LeaseWatch(folder, self._settings["lease_timeout_s"], any_run=True)
         self._child: Child | None = None
         self._port: HeldPort | None = None
-        self._published = False
+        self._loads = loads.LoadLog(folder, replica, wanted["request_id"])
         self._told: Outcome | None = None
-        self._answered = self._ever_answered = False
+        self._published = self._answered = self._ever_answered = False
         self._job = os.environ.get("SLURM_JOB_ID") if wanted["slurm"] else None
         self._host = listen_address(self._settings["host"])
         self._endpoint = Endpoint(
@@ -113,6 +113,7 @@ class Supervisor:
         if before is not None and before.request_id == self._endpoint.request_id:
             ever_ready = bool(before.versions)
             self._endpoint.crashes, self._endpoint.restarts = before.crashes, before.restarts
+            self._endpoint.changes = before.changes
             ended = self._endpoint.generation = before.generation - (ever_ready and before.state is not State.READY)
             if ever_ready and not any(restart["generation"] >= ended for restart in before.restarts):
                 self._endpoint.note_restart("Slurm ended its job and started it again")
@@ -218,7 +219,7 @@ class Supervisor:
                     return Outcome(f"its health check failed for {health.limit_s:.0f} s: {error}", Next.RESTART)
                 continue
             try:
-                if tokens.advance(probe.load()):
+                if tokens.advance(self._loads.note(probe.load())):
                     self._budget.generated(passed_s)
             except ServerError as error:
                 return Outcome(str(error), Next.RESTART)

@@ -2,6 +2,8 @@
 import time
 from urllib.parse import urlsplit
 
+#: When this run began to look at its configuration and data.
+STARTED = time.monotonic()
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 #: The rules that ask a server, and what each asks for.
 CHUNK_RULES = {"caption_chunk": "captions", "answer_chunk": "qa"}
@@ -12,8 +14,8 @@ def begin_run():
     from captionqa.driver import Driver, plan_line, say
     from captionqa.slurm import LostJobs
 
-    global DRIVER, STARTED
-    STARTED = time.monotonic()
+    global DRIVER, PLANNED
+    PLANNED = time.monotonic()
     executor, lost_jobs = slurm_executor(), LostJobs()
     if executor is not None:
         mend_executor(executor)
@@ -78,8 +80,12 @@ def end_run(failed=False):
 
 def print_summary():
     from captionqa.driver import say, summary
+    from captionqa.verdict import run_verdict
 
-    say(summary(config, RUN_LAYOUT, time.monotonic() - STARTED))
+    seconds, now = time.monotonic() - STARTED, time.time()
+    say(summary(config, RUN_LAYOUT, seconds))
+    if verdict := run_verdict(config, RUN_LAYOUT, (now - seconds, now), PLANNED - STARTED):
+        say(verdict)
 
 
 def print_errors():
