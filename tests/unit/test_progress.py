@@ -69,17 +69,21 @@ def test_answered_failed_and_reused_items_are_done(chunk):
 
 def test_beats_write_now_and_then_and_the_last_one_always(chunk, clock, tmp_path):
     path = tmp_path / "progress" / "chunk.json"
+
+    def counts():
+        return {key: value for key, value in read_json(path).items() if not key.endswith("_s")}
+
     chunk.beat()
     assert not path.exists()
     clock.now += progress.FILE_INTERVAL_S
     chunk.answered = 3
     chunk.beat()
-    assert read_json(path) == {"total": 10, "done": 3, "failed": 0, "reused": 0, "shared": 0}
+    assert counts() == {"total": 10, "done": 3, "failed": 0, "reused": 0, "shared": 0}
     chunk.failed = 7
     chunk.beat()
     assert read_json(path)["done"] == 3
     chunk.beat(last=True)
-    assert read_json(path) == {"total": 10, "done": 10, "failed": 7, "reused": 0, "shared": 0}
+    assert counts() == {"total": 10, "done": 10, "failed": 7, "reused": 0, "shared": 0}
 
 
 def test_the_log_gets_a_line_now_and_then(chunk, clock, caplog):

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 import requests
-from captionqa import endpoint, request
+from captionqa import endpoint, loads, request
 from captionqa.child import Child, exit_text
 from captionqa.endpoint import State
 from captionqa.errors import ServerError
@@ -365,16 +365,21 @@ def test_a_server_whose_health_check_fails_is_replaced(ready, eventually, gone):
     assert gone(first)
 
 
-def test_a_server_is_replaced_only_when_requests_run_without_a_token(ready, eventually):
+def test_a_server_is_replaced_only_when_requests_run_without_a_token(ready, eventually, server_folder):
     supervised = ready()
     supervised.ail(running=0)
     time.sleep(0.5)
     supervised.ail(running=3, tokens="advancing")
     time.sleep(0.5)
     assert supervised.state(State.READY, generation=1)
+    looks = [look for replica in loads.read_all(server_folder) for look in replica]
+    assert {look["requests"] for look in looks} == {0, 3}
+    assert {look["waiting"] for look in looks} == {0}
     supervised.ail(running=1, waiting=2)
     replaced = eventually(lambda: supervised.state(State.REPLACING, generation=2), "a replacement")
     assert "3 requests were there for 0 s without a token" in replaced.reason
+    assert [state for state, _ in replaced.changes] == [State.STARTING, State.READY, State.REPLACING]
+    assert sorted(at for _, at in replaced.changes) == [at for _, at in replaced.changes]
 
 
 def test_a_server_told_to_stop_while_its_first_answer_hangs_stops(supervise, tmp_path, eventually):

@@ -126,6 +126,11 @@ def test_the_demo_tells_the_versions_that_made_it(demo):
 def test_the_demo_shows_its_summary_and_leaves_no_process(demo):
     assert "60 captions SIMPLE" in demo.printed
     assert "accuracy" in demo.printed
+    (line,) = (line for line in demo.printed.splitlines() if line.startswith("captionqa: where "))
+    assert " server start, " in line
+    verdict = json.loads((demo.out / "logs" / demo.model / "verdict.json").read_text())
+    assert sum(verdict["phases"].values()) == pytest.approx(verdict["seconds"])
+    assert verdict["asking"]["without_server_s"] == 0
     assert demo.processes() == []
     assert demo.plan() == {}
 

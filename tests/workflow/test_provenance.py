@@ -1,5 +1,6 @@
 """What stands beside the final files of a real run."""
 
+import json
 import platform
 import subprocess
 
@@ -33,3 +34,15 @@ def test_provenance_names_all_that_a_result_depends_on(completed):
         assert {"host", "job"} <= made["clients"][0].keys()
     assert completed.captions("short", "_provenance")["settings"]["prompt"].startswith("Write a very short")
     assert completed.qa("provenance")["question_file"]["path"] == "questions.parquet"
+
+
+def test_the_verdict_accounts_for_the_whole_time_of_the_run(completed):
+    made = json.loads((completed.out / "logs" / MODEL / "verdict.json").read_text())
+    phases = made["phases"]
+    assert sum(phases.values()) == pytest.approx(made["seconds"])
+    assert phases["queue"] == 0
+    assert all(phases[name] > 0 for name in ("planning", "start", "first_client", "asking", "merging", "else"))
+    assert made["asking"]["seconds"] == pytest.approx(phases["asking"])
+    assert made["asking"]["without_server_s"] == 0
+    assert (made["clients"]["jobs"], made["clients"]["asked"]) == (6, 26)
+    assert made["limit"] == "unknown"  # in so short a time

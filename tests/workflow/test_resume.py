@@ -62,7 +62,9 @@ def test_a_corrected_ground_truth_is_graded_again_without_a_server(completed):
     questions.to_parquet(path)
     completed.forget_requests()
     assert completed.plan() == {"merge_qa": 1, "check_failures": 1, "default": 1}
-    assert "regraded: 1 of 6 answers flipped (1 now " in completed.run()
+    text = completed.run()
+    assert "regraded: 1 of 6 answers flipped (1 now " in text
+    assert "captionqa: where " not in text
     assert completed.requests() == []
     assert completed.qa("flips").keys() == {"q0"}
     assert abs(completed.qa("metrics")["correct_answers"] - before[1]["correct_answers"]) == 1

@@ -81,10 +81,11 @@ def asking_time(chunks: Sequence[Span], servers: Iterable[Endpoint]) -> Asking:
     whole = (min(start for start, _ in chunks), max(end for _, end in chunks))
     known, ready = [], []
     for server in servers:
-        ends = [at for _, at in server.changes[1:]] + [whole[1]]
-        spans = [(since, end) for (_, since), end in zip(server.changes, ends, strict=True)]
-        known += spans
-        ready += [span for span, (state, _) in zip(spans, server.changes, strict=True) if state == State.READY]
+        ends = [*(at for _, at in server.changes[1:]), whole[1]]
+        for (state, since), end in zip(server.changes, ends, strict=False):
+            known.append((since, end))
+            if state == State.READY:
+                ready.append((since, end))
     clients = clip(chunks, whole)
     return Asking(seconds([whole]), seconds(minus(clip(known, whole), ready)), seconds(minus([whole], clients)))
 

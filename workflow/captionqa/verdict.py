@@ -154,8 +154,8 @@ def judge(
         return _client_bound(clients, config, slurm)
     if own >= MOSTLY:
         evidence = (
-            f"the client jobs' threads spent {own:.0%} of their time on files, and {clients.cores:.2f} cores each: "
-            "the file system is the limit"
+            f"the client jobs' threads spent {_percent(own)} of their time on files, with {clients.cores:.2f} cores at "
+            "work in each: the file system is the limit"
         )
         return Judgement("files", evidence, "put the images (dataset_path) and output_dir on a faster one")
     if server is not None and server.requests < IN_ENGINE * under_way:
@@ -166,7 +166,7 @@ def judge(
         return Judgement(
             "preparing", evidence, "smaller images (client.images.max_pixels) are what that takes least of"
         )
-    waited = f"requests waited in the server's queue at {server.full:.0%} of {server.looks} looks" if server else ""
+    waited = _waited(server) if server else None
     if slots != "auto" and clients.busy >= ALL_TAKEN * slots:
         evidence = f"all {slots} request slots of the client jobs were taken"
         if server is None:
@@ -174,20 +174,18 @@ def judge(
             return Judgement("server_or_slots", f"{evidence}: the clients waited for the server", advice)
         evidence += f", and {waited}: it could take more"
         return Judgement("slots", evidence, "raise client.concurrency, or set it to auto")
-    known = [waited] if waited else ["what the server had to do is not known"]
-    known.append(f"each client job used {clients.cores:.2f} cores and had {clients.asking:.0f} requests under way")
-    return Judgement("neither", f"{', '.join(known)}: no clear limit")
+    did = f"each client job used {clients.cores:.2f} cores and had {clients.asking:.0f} requests under way"
+    return Judgement("neither", f"{waited or 'what the server had to do is not known'}, {did}: no clear limit")
 
 
 def _server_bound(server: ServerSide, clients: ClientSide, config: Mapping[str, Any], slurm: bool) -> Judgement:
     (model,) = config["models"].values()
     arguments = " ".join(model["server"]["extra_args"])
-    evidence = f"while asking, requests waited in the server's queue at {server.full:.0%} of {server.looks} looks"
+    evidence = f"while asking, {_waited(server)}"
     if server.cache_full >= TOO_MUCH or server.preemptions >= MANY_PREEMPTIONS * clients.asked:
-        evidence += (
-            f", its KV cache was full at {server.cache_full:.0%}, and {server.preemptions:.0f} running ones had to "
-            "make room: the server's memory is the limit"
-        )
+        evidence += f"; its KV cache was full at {_percent(server.cache_full)} of them"
+        evidence += f", and it put off running requests {server.preemptions:.0f} times" if server.preemptions else ""
+        evidence += ": the server's memory is the limit"
         if "--gpu-memory-utilization" not in arguments:
             return Judgement(
                 "memory", evidence, "raise --gpu-memory-utilization in server.extra_args (vLLM's own is 0.9)"
@@ -211,6 +209,14 @@ def _client_bound(clients: ClientSide, config: Mapping[str, Any], slurm: bool) -
         return Judgement("clients", evidence, f"let more of them run at a time ({knob} in the profile)")
     knob = " and ".join(f"{half}.chunks" for half in halves(config))
     return Judgement("clients", evidence, f"cut the work into more chunks ({knob})")
+
+
+def _waited(server: ServerSide) -> str:
+    return f"requests waited in the server's queue at {_percent(server.full)} of {server.looks} looks"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _part(part_s: float, whole_s: float) -> str:
