@@ -138,8 +138,17 @@ def test_of_a_server_that_nobody_looked_at_nothing_is_claimed(decide):
     assert judged.limit == "server_or_slots"
     assert "looks" not in judged.evidence
     assert judged.advice.startswith("if the server has no requests waiting")
-    assert decide({"looks": 9, "full": 1.0}, {"busy": 3.9, "asking": 3.8}) == judged
     assert decide(False).evidence.startswith("what the server had to do is not known")
+
+
+def test_a_server_whose_requests_often_wait_is_not_sent_more_at_once(decide):
+    assert decide({"requests": 7.0, "full": 0.4}, {"busy": 3.9, "asking": 3.8}).limit == "neither"
+
+
+def test_few_looks_tell_nothing(decide):
+    judged = decide({"looks": 9, "full": 1.0}, {"cores": 1.0})
+    assert judged.limit == "unknown"
+    assert judged.evidence.startswith("9 looks at the server")
 
 
 def test_a_short_run_tells_nothing(decide):

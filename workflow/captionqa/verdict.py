@@ -17,14 +17,15 @@ from captionqa.spans import Span, clip, job_spans, seconds, union
 
 #: Less asking, or fewer looks at a server, tell nothing.
 MIN_ASKING_S, MIN_LOOKS = 30.0, 10
-#: From this share on something is the limit, and time without a server or a client explains the rest.
-MOSTLY, TOO_MUCH = 0.5, 0.25
+#: From the first share on something is the limit; from the second on it is no longer rare: time without a server or a
+#: client explains the rest, and a server whose requests wait so often gains little by more of them.
+MOSTLY, OFTEN = 0.5, 0.25
 #: Python does hardly more than one core's work in a process, whatever the number of its threads.
 BUSY_CORES = 0.8
 #: The share of the request slots that have an item in hand where all are taken.
 ALL_TAKEN = 0.9
 #: Less of what is under way than this in the servers' engines means that it is held up on the way there.
-IN_ENGINE = 0.5
+IN_ENGINE = 0.7
 CACHE_FULL = 0.95
 #: Preemptions for each item asked, from which on the KV cache is too small for what runs at once.
 MANY_PREEMPTIONS = 0.05
@@ -135,14 +136,15 @@ def judge(
     if asking.seconds < MIN_ASKING_S:
         return Judgement("unknown", f"it asked for {duration(asking.seconds)}: too short to tell what the limit was")
     if server is not None and server.looks < MIN_LOOKS:
-        server = None
+        looks = f"{server.looks} looks at the server (server.health_interval_s)"
+        return Judgement("unknown", f"{looks} are too few to tell what the limit was")
     slots = config["client"]["concurrency"]
     own = 1 - clients.asking / clients.busy if clients.busy else 0.0
     under_way = clients.asking * clients.at_a_time
-    if asking.without_server_s >= TOO_MUCH * asking.seconds:
+    if asking.without_server_s >= OFTEN * asking.seconds:
         gone = _part(asking.without_server_s, asking.seconds)
         return Judgement("no_server", f"while asking no server was healthy for {gone}: its log says why")
-    if asking.without_client_s >= TOO_MUCH * asking.seconds:
+    if asking.without_client_s >= OFTEN * asking.seconds:
         gone = _part(asking.without_client_s, asking.seconds)
         advice = "their own start takes that long: fewer and larger chunks (captions.chunks, qa.chunks) need fewer"
         if slurm:
@@ -163,11 +165,11 @@ def judge(
             f"of {under_way:.0f} requests under way on average {server.requests:.0f} were in the server's engine: the "
             "others were being sent, or read and prepared in front of it"
         )
-        return Judgement(
-            "preparing", evidence, "smaller images (client.images.max_pixels) are what that takes least of"
-        )
+        advice = "smaller images (client.images.max_pixels) need less of that, more servers (server.replicas) share it"
+        return Judgement("preparing", evidence, advice)
     waited = _waited(server) if server else None
-    if slots != "auto" and clients.busy >= ALL_TAKEN * slots:
+    may_have_room = server is None or server.full < OFTEN
+    if slots != "auto" and clients.busy >= ALL_TAKEN * slots and may_have_room:
         evidence = f"all {slots} request slots of the client jobs were taken"
         if server is None:
             advice = "if the server has no requests waiting, raise client.concurrency, or set it to auto"
@@ -182,7 +184,7 @@ def _server_bound(server: ServerSide, clients: ClientSide, config: Mapping[str, 
     (model,) = config["models"].values()
     arguments = " ".join(model["server"]["extra_args"])
     evidence = f"while asking, {_waited(server)}"
-    if server.cache_full >= TOO_MUCH or server.preemptions >= MANY_PREEMPTIONS * clients.asked:
+    if server.cache_full >= OFTEN or server.preemptions >= MANY_PREEMPTIONS * clients.asked:
         evidence += f"; its KV cache was full at {_percent(server.cache_full)} of them"
         evidence += f", and it put off running requests {server.preemptions:.0f} times" if server.preemptions else ""
         evidence += ": the server's memory is the limit"
