@@ -124,13 +124,8 @@ def test_a_result_says_how_it_was_made(images, server, run, jobs, tmp_path):
     assert header["settings"] == jobs()[0].settings
     assert header["fingerprint"] == fingerprint(jobs()[0].settings)
     assert header["servers"][0]["url"] == server.url
-    assert read_json(tmp_path / "progress" / "0.json") == {
-        "total": 13,
-        "done": 13,
-        "failed": 1,
-        "reused": 0,
-        "shared": 0,
-    }
+    progress = read_json(tmp_path / "progress" / "0.json")
+    assert progress == progress | {"total": 13, "done": 13, "failed": 1, "reused": 0, "shared": 0}
 
 
 def test_a_rerun_asks_for_nothing_that_is_known(images, server, run):

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import threading
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -33,6 +34,9 @@ QUESTION_IMAGES = [[name] for name in NAMES[:20] * 3] + [
     [NAMES[0] + "/"],
 ]
 
+
+#: Questions beside captions of the same folder, whose scan then tells whether an image changed.
+BESIDE = "qa beside captions"
 
 #: As the code made them that held all in memory.
 GOLDEN = {
@@ -96,10 +100,12 @@ class Data:
         layout = Layout(str(output or self.output), "tiny")
         if half == "captions":
             return plan_captions(self.path, n, layout)
-        return plan_questions(self.questions, self.path, n, layout)
+        scan = plan_captions(self.path, n, layout).scan if half == BESIDE else ""
+        return plan_questions(self.questions, self.path, n, layout, scan)
 
     def lists(self, half, plan, output=None):
         """{file name: content} of all lists of a plan."""
+        half = "qa" if half == BESIDE else half
         layout = Layout(str(output or self.output), "tiny")
         paths = plan.item_lists(layout, half) + ([layout.question_rows(plan.rows)] if plan.rows else [])
         return {Path(path).name: Path(path).read_text() for path in paths}
@@ -227,7 +233,7 @@ def lose_the_rows(data):
         path.unlink()
 
 
-@pytest.mark.parametrize("half", ["captions", "qa"])
+@pytest.mark.parametrize("half", ["captions", "qa", BESIDE])
 @pytest.mark.parametrize(
     "change",
     [
@@ -252,6 +258,46 @@ def test_after_a_change_the_plan_is_as_one_from_scratch(data, half, change, tmp_
         plan = data.plan(half)
         assert plan == scratch
         assert data.lists(half, plan) == wanted
+
+
+@pytest.mark.parametrize("above", [False, True])
+def test_a_scan_spares_looking_at_the_images_that_it_saw(data, above, monkeypatch):
+    """One outside of the folder is not seen by its scan."""
+    if above:
+        data.rows[0]["image"] = ["../data/" + NAMES[0]]
+        data.ask()
+    plan = data.plan(BESIDE)
+    looked = []
+    look = scan.NamedImages.look
+    monkeypatch.setattr(scan.NamedImages, "look", lambda self, names: looked.extend(names) or look(self, names))
+    assert data.plan(BESIDE) == plan
+    assert bool(looked) is above
+
+
+def test_a_scan_that_is_another_spares_it_again_from_the_next_one_on(data, monkeypatch):
+    plan = data.plan(BESIDE)
+    data.write("one more.png", b"", 0)
+    assert data.plan(BESIDE) == plan
+    monkeypatch.setattr(scan.NamedImages, "look", None)
+    assert data.plan(BESIDE) == plan
+
+
+def test_an_image_outside_of_the_scanned_folder_is_looked_at(data):
+    data.rows[0]["image"] = ["../outside.png"]
+    data.ask()
+    data.write("../outside.png", b"", 0)
+    before = data.plan(BESIDE)
+    data.write("../outside.png", b"", 1)
+    assert data.plan(BESIDE).chunks != before.chunks
+
+
+def test_threads_look_where_looks_wait_and_only_there():
+    def look(wait_s):
+        time.sleep(wait_s)
+        return wait_s, threading.current_thread() is threading.main_thread()
+
+    waits_s = [0, 0, 2 * scan.WAITED_S, 0, 0]
+    assert list(scan.map_in_order(look, waits_s)) == list(zip(waits_s, [True, True, True, False, False], strict=True))
 
 
 @pytest.mark.parametrize("half", ["captions", "qa"])

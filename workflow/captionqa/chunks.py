@@ -11,7 +11,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -39,7 +39,8 @@ class Plan:
     """The chunks of one half: `chunks` are (index, digest, number of items), only those that have items.
 
     `rows` is the digest of the questions' rows, of which `invalid_rows` cannot be asked and are in no chunk. `state` is
-    of the data and the configuration that the plan was made from: while it is the same, so is the plan.
+    of the data and the configuration that the plan was made from: while it is the same, so is the plan. `scan` is the
+    state of a scan that saw all the images; of questions' images not every scan does.
     """
 
     n: int
@@ -49,6 +50,7 @@ class Plan:
     rows: str | None = None
     invalid_rows: int = 0
     state: str = field(default="", compare=False)
+    scan: str = field(default="", compare=False)
 
     def item_lists(self, layout: Layout, half: str) -> list[str]:
         return [
@@ -106,15 +108,18 @@ def plan_captions(dataset: Path, chunks: int | str, layout: Layout) -> Plan:
                     "images are files with an image suffix or image content."
                 )
             lines = ((where, json_line({"id": name, "stamps": [stamp]})) for where, name, stamp in items)
-            state = state if scan.complete else ""
-            return _write_plan("captions", lines, len(items), chunks, layout, skipped_files=scan.skipped, state=state)
+            found = {"skipped_files": scan.skipped}
+            if scan.complete:
+                found |= {"state": state, "scan": scan.state}
+            return _write_plan("captions", lines, len(items), chunks, layout, **found)
 
 
-def plan_questions(question_path: Path, dataset: Path, chunks: int | str, layout: Layout) -> Plan:
+def plan_questions(question_path: Path, dataset: Path, chunks: int | str, layout: Layout, scan: str = "") -> Plan:
     """Read the questions, note the state of their images, write the item lists and the rows, and return the plan.
 
-    Where neither the question file nor an image changed since the last plan, that one is returned. Raises InputError
-    as `read_questions` does, where a qid is there twice, where no row can be asked, and where the folder of images is
+    Where neither the question file nor an image changed since the last plan, that one is returned. `scan` is the state
+    of a scan of the folder of images just now: where it is as it was then, no image is looked at. Raises InputError as
+    `read_questions` does, where a qid is there twice, where no row can be asked, and where the folder of images is
     missing.
     """
     if not dataset.is_dir():
@@ -125,9 +130,11 @@ def plan_questions(question_path: Path, dataset: Path, chunks: int | str, layout
     source = _question_source(question_path, chunks, dataset)
     plan = _last_plan("qa", layout)
     if source and plan is not None and plan.state.startswith(source):
+        if scan and plan.scan == scan:
+            return plan
         with NamedImages(dataset, saved) as images:
             if plan.state == f"{source}-{images.state_again()}":
-                return plan
+                return _keep(replace(plan, scan=scan if plan.scan else ""), layout, "qa")
     folder = layout.plans
     with NamedImages(dataset, saved) as images, ExternalSort(folder) as rows, ExternalSort(folder) as items:
         fault = None
@@ -145,13 +152,14 @@ def plan_questions(question_path: Path, dataset: Path, chunks: int | str, layout
             raise InputError(f"{question_path}: none of its {len(rows)} rows can be asked; the first is {fault}")
         digest = _write_rows(rows, question_path, layout)
         found = {"rows": digest, "invalid_rows": len(rows) - len(items)}
-        state = f"{source}-{images.save()}" if source else ""
+        if source:
+            found |= {"state": f"{source}-{images.save()}", "scan": scan if images.all_inside else ""}
         lines = ((where, line) for where, _, line in items)
-        return _write_plan("qa", lines, len(items), chunks, layout, state=state, **found)
+        return _write_plan("qa", lines, len(items), chunks, layout, **found)
 
 
-def plan_half(config: Mapping[str, Any], layout: Layout, half: str) -> Plan:
-    """The plan of a configured half, from its data as it is now.
+def plan_half(config: Mapping[str, Any], layout: Layout, half: str, scan: str = "") -> Plan:
+    """The plan of a configured half, from its data as it is now; `scan` is as in `plan_questions`.
 
     Raises InputError as the two above do, and DiskFullError.
     """
@@ -160,7 +168,7 @@ def plan_half(config: Mapping[str, Any], layout: Layout, half: str) -> Plan:
     with full_disk_named(layout.plans):
         if half == "captions":
             return plan_captions(dataset, section["chunks"], layout)
-        return plan_questions(Path(section["question_path"]), dataset, section["chunks"], layout)
+        return plan_questions(Path(section["question_path"]), dataset, section["chunks"], layout, scan)
 
 
 def load_plan(layout: Layout, half: str) -> Plan:
@@ -238,7 +246,11 @@ def _write_plan(
                 file.add(line)
             digests.append((index, file.digest(), file.count))
             _save(file, Plan(n, count, chunks=(digests[-1],)).item_lists(layout, half)[0])
-    plan = Plan(n, count, chunks=tuple(digests), **found)
+    return _keep(Plan(n, count, chunks=tuple(digests), **found), layout, half)
+
+
+def _keep(plan: Plan, layout: Layout, half: str) -> Plan:
+    """Save a plan as the last one of its half, where it is another."""
     stored = json.loads(json.dumps(asdict(plan)))
     if read_json(_plan_path(layout, half)) != stored:
         write_json(_plan_path(layout, half), stored)

@@ -68,6 +68,11 @@ def halves(config: Mapping[str, Any]) -> list[str]:
     return [half for half in ("captions", "qa") if config.get(half) is not None]
 
 
+def halves_share_images(config: Mapping[str, Any]) -> bool:
+    """Whether captions and questions are of the same folder, so that one scan serves both."""
+    return len(halves(config)) == 2 and config["captions"]["dataset_path"] == config["qa"]["dataset_path"]
+
+
 def _tidy_paths(config: dict[str, Any]) -> None:
     """Expand ~, and give the output folder its plainest name, since Snakemake compares paths as text."""
     config["output_dir"] = os.path.normpath(os.path.expanduser(config["output_dir"]))

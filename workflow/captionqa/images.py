@@ -1,14 +1,16 @@
 """Image files: what counts as one, and the bytes that are sent to the model for it."""
 
-import base64
 import io
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+import pybase64
 
 from captionqa.errors import ItemFailure, Reason
 from captionqa.truncation import seen_to_end
@@ -29,6 +31,8 @@ TIFF_BITS_PER_SAMPLE = 0x0102
 SIDEWAYS = (5, 6, 7, 8)
 JPEG_QUALITY = 95
 SNIFF_BYTES = 16
+#: Folders of images whose real paths are remembered.
+FOLDERS = 4096
 TIFF_MAGIC = (b"II*\0", b"MM\0*")
 
 
@@ -69,7 +73,9 @@ def locate(dataset: Path, name: str, allowed_roots: Sequence[Path]) -> Path:
     out of all of them, missing_image where no file is there, unreadable_image where a folder above it is closed.
     """
     try:
-        real = (dataset / name).resolve()
+        path = dataset / name
+        leads_away = path.name == ".." or path.is_symlink()
+        real = path.resolve() if leads_away else _real_folder(path.parent) / path.name
         if not any(real.is_relative_to(root) for root in (dataset, *allowed_roots)):
             raise ItemFailure(
                 Reason.PATH_OUTSIDE_DATASET,
@@ -83,6 +89,11 @@ def locate(dataset: Path, name: str, allowed_roots: Sequence[Path]) -> Path:
     except (OSError, ValueError, RuntimeError) as error:
         raise ItemFailure(Reason.MISSING_IMAGE, f"{name!r} is not a usable path: {error}") from error
     return real
+
+
+@lru_cache(FOLDERS)
+def _real_folder(folder: Path) -> Path:
+    return folder.resolve()
 
 
 def read_bytes(path: Path) -> bytes:
@@ -297,4 +308,4 @@ def _to_rgb(image):
 
 
 def _url(kind: str, data: bytes) -> bytes:
-    return b"data:%b;base64,%b" % (MIME_TYPES[kind].encode(), base64.b64encode(data))
+    return b"data:%b;base64,%b" % (MIME_TYPES[kind].encode(), pybase64.b64encode(data))

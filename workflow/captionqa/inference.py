@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -236,7 +236,7 @@ class ChunkRun:
             self._append(journal, mark, {"crashed": f"generation {server.generation} at {server.url}"})
 
         with self._progress.effort.during("asking_s"):
-            answer = asdict(self._client.ask(messages, max_tokens, choice, crashes, on_crash))
+            answer = vars(self._client.ask(messages, max_tokens, choice, crashes, on_crash))
         self._append(journal, mark, {"answer": answer})
         return answer
 

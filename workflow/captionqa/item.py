@@ -1,11 +1,12 @@
 """An item of a chunk: the words and the image files of one request, and how the journal knows them again."""
 
-import hashlib
 import os
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from blake3 import blake3
 
 from captionqa.errors import ItemFailure, Reason
 from captionqa.images import data_url, locate, read_bytes
@@ -128,4 +129,4 @@ class _File:
 
 
 def _digest(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=12).hexdigest()
+    return blake3(data).hexdigest(12)

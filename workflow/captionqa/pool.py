@@ -124,7 +124,10 @@ class Pool:
         return entry.state is State.READY and wait_until <= now
 
     def _circuit(self, server: Endpoint) -> Circuit:
-        return self._circuits.setdefault((server.replica, server.generation), Circuit(self._first_pause_s))
+        key = server.replica, server.generation
+        if key not in self._circuits:
+            self._circuits[key] = Circuit(self._first_pause_s)
+        return self._circuits[key]
 
     def _try(self, server: Endpoint, trial: Callable[[Endpoint], Transient | None]) -> bool:
         error = trial(server)

@@ -7,6 +7,7 @@ digest of all that it saw: as long as the state is the same, what was planned fr
 import hashlib
 import os
 import stat
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,8 +20,10 @@ from captionqa.files import LineFile, json_line, read_json_lines
 from captionqa.images import SNIFF_BYTES, has_image_suffix, looks_like_image
 from captionqa.sorting import BlockFile, ExternalSort
 
-#: What a thread looks at in one go. On a network file system each look at a file is a wait, so several threads wait.
+#: What is looked at in one go.
 BLOCK_FILES = 1000
+#: On a network file system each look at a file is a wait: from a block on that waited so long, several threads wait.
+WAITED_S = 0.1
 THREADS = 8
 
 T = TypeVar("T")
@@ -117,9 +120,13 @@ class ImageScan:
 
 
 class NamedImages:
-    """The stamps of images that are named, as those of questions are; `saved` is the file that keeps the names."""
+    """The stamps of images that are named, as those of questions are; `saved` is the file that keeps the names.
+
+    `all_inside` is whether a scan of the folder sees them all: none that is kept has a name that leads out of it.
+    """
 
     def __init__(self, dataset: Path, saved: Path):
+        self.all_inside = True
         self._dataset = dataset
         self._root = os.path.join(dataset, "")
         self._saved = saved
@@ -149,6 +156,7 @@ class NamedImages:
         """Take names that were looked at into what is saved, and their stamps into the state."""
         self._lines.add(json_line(names))
         self._count_in(names, stamps)
+        self.all_inside &= not any(name[0] == "/" or ".." in name for name in names)
 
     def save(self) -> str:
         """Write the names; returns the state."""
@@ -173,10 +181,21 @@ def blocks(things: Iterable[T], size: int = BLOCK_FILES) -> Iterator[list[T]]:
 
 
 def map_in_order(function: Callable[[T], R], things: Iterable[T]) -> Iterator[R]:
-    """Like `map`, in several threads that work no further ahead than memory allows."""
+    """Like `map`, once something has to wait in several threads, which work no further ahead than memory allows.
+
+    Where nothing waits, as for a disk of this machine, threads would only take the interpreter from each other.
+    """
+    rest = iter(things)
+    for thing in rest:
+        started_s, worked_s = time.perf_counter(), time.thread_time()
+        result = function(thing)
+        waited_s = time.perf_counter() - started_s - (time.thread_time() - worked_s)
+        yield result
+        if waited_s > WAITED_S:
+            break
     ahead: deque[Future[R]] = deque()
     with ThreadPoolExecutor(THREADS) as threads:
-        for thing in things:
+        for thing in rest:
             ahead.append(threads.submit(function, thing))
             if len(ahead) > 2 * THREADS:
                 yield ahead.popleft().result()

@@ -7,7 +7,7 @@ import yaml
 
 sys.path.insert(0, str(Path(workflow.current_basedir.get_path_or_uri(secret_free=False)).parent))
 
-from captionqa.config import check, halves, model_name
+from captionqa.config import check, halves, halves_share_images, model_name
 from captionqa.errors import CaptionqaError
 from captionqa.layout import CHUNK_NAME, Layout
 from captionqa.settings import caption_settings, fingerprint, qa_settings
@@ -63,7 +63,8 @@ def plan(half):
         if not workflow.is_main_process:
             return chunks.load_plan(RUN_LAYOUT, half)
         check_model_path(config, MODEL)
-        return chunks.plan_half(config, RUN_LAYOUT, half)
+        scan = plan("captions").scan if half == "qa" and halves_share_images(config) else ""
+        return chunks.plan_half(config, RUN_LAYOUT, half, scan)
     except (CaptionqaError, OSError) as error:
         refuse(error)
 
