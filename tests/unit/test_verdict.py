@@ -209,8 +209,8 @@ def test_the_files_of_a_run_become_its_verdict(finished):
         "where 1 min 40 s went: 1 s planning, 17 s server start, 1 s until the first client job, 1 min 0 s asking, "
         "9 s merging, 12 s else",
         "  while asking, requests waited in the server's queue at 84 % of 31 looks; its KV cache was full at 6 % of "
-        "them, and it put off running requests 15 times: the server's memory is the limit; raise "
-        "--gpu-memory-utilization in server.extra_args (vLLM's own is 0.9)",
+        "them, and it put off running requests 15 times: the server's memory is the limit",
+        "  raise --gpu-memory-utilization in server.extra_args",
     ]
     kept = read_json(layout.verdict)
     assert sum(kept["phases"].values()) == pytest.approx(kept["seconds"]) == 100

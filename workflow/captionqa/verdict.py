@@ -95,7 +95,7 @@ def run_verdict(config: Mapping[str, Any], layout: Layout, run: Span, planning_s
     }
     with suppress(OSError):  # on a full disk it is said all the same
         write_json(layout.verdict, figures | asdict(judged))
-    return "\n  ".join([phases_line(phases), "; ".join(filter(None, (judged.evidence, judged.advice)))])
+    return "\n  ".join(filter(None, (phases_line(phases), judged.evidence, judged.advice)))
 
 
 def server_side(layout: Layout, chunks: Sequence[Span]) -> ServerSide | None:
@@ -189,11 +189,9 @@ def _server_bound(server: ServerSide, clients: ClientSide, config: Mapping[str, 
         evidence += f", and it put off running requests {server.preemptions:.0f} times" if server.preemptions else ""
         evidence += ": the server's memory is the limit"
         if "--gpu-memory-utilization" not in arguments:
-            return Judgement(
-                "memory", evidence, "raise --gpu-memory-utilization in server.extra_args (vLLM's own is 0.9)"
-            )
-        more = "more GPUs for each server ({})".format("start_server's gpu" if slurm else "server.tensor_parallel_size")
-        return Judgement("memory", evidence, more)
+            return Judgement("memory", evidence, "raise --gpu-memory-utilization in server.extra_args")
+        knob = "start_server's gpu in the profile" if slurm else "server.tensor_parallel_size"
+        return Judgement("memory", evidence, f"more GPUs for each server ({knob})")
     evidence += ": the server is the limit"
     if "--max-num-seqs" in arguments:
         return Judgement("server", evidence, "a higher --max-num-seqs in server.extra_args may help")
