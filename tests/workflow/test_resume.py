@@ -1,5 +1,7 @@
 """What a rerun runs: exactly what is missing or changed, and no request for an answer that is known."""
 
+import json
+
 import pandas as pd
 import pytest
 from projects import MODEL, STYLES, draw_image
@@ -103,6 +105,8 @@ def test_changed_max_tokens_asks_for_all_captions_and_no_question(completed):
     completed.run()
     assert len(completed.requests()) == 20
     assert {request["max_tokens"] for request in completed.requests()} == {99}
+    clients = json.loads((completed.out / "logs" / MODEL / "verdict.json").read_text())["clients"]
+    assert (clients["jobs"], clients["asked"]) == (4, 20)  # of this run alone
 
 
 def test_changed_max_tokens_and_server_setting_together_ask_for_all(completed):
