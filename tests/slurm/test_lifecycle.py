@@ -34,6 +34,10 @@ def generations(project):
     return {server["generation"] for server in project.captions(suffix="_provenance")["servers"]}
 
 
+def verdict(project):
+    return json.loads((project.out / "logs" / MODEL / "verdict.json").read_text())
+
+
 def one_server(cluster):
     (server,) = cluster.servers()
     return server["number"]
@@ -161,6 +165,8 @@ def test_a_server_that_waits_in_the_queue_says_why_and_is_waited_for(project, cl
     cluster.command("scancel", blocker["number"])
     assert driver.wait(90) == 0, project.printed()
     assert len(project.captions()) == 10
+    assert " in Slurm's queue, " in project.printed()
+    assert verdict(project)["phases"]["start"] > 0
 
 
 def test_a_driver_killed_while_its_server_waits_in_the_queue_leaves_no_job(project, cluster):
@@ -256,6 +262,9 @@ def test_the_only_server_comes_back_and_the_run_goes_on(project, cluster, interr
     assert max(generations(project)) >= 2
     assert "server 0 was started again once" in project.printed()
     assert "Slurm ended its job and started it again" in project.printed()
+    made = verdict(project)
+    assert made["asking"]["without_server_s"] > 0
+    assert made["phases"]["start"] > 0
     assert not cluster.jobs()
 
 

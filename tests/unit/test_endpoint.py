@@ -109,3 +109,16 @@ def test_only_so_many_restarts_are_kept_but_all_are_counted(publish, server_fold
     entry.publish(server_folder)
     kept = endpoint.read(server_folder, 0).restarts
     assert [(restart["number"], restart["reason"]) for restart in kept] == [(n, f"crash {n}") for n in range(81, 101)]
+
+
+def test_changes_of_state_are_kept_from_the_supervisors_start_on(server_folder):
+    Endpoint(0, "request", "settings", "tiny").publish(server_folder)
+    entry = endpoint.read(server_folder, 0)
+    assert entry.changes == []
+    entry.pid = 7
+    for state in (State.STARTING, State.READY, State.READY, *[State.REPLACING, State.READY] * 60):
+        entry.state = state
+        entry.publish(server_folder)
+    kept = endpoint.read(server_folder, 0).changes
+    assert [state for state, _ in kept] == [State.REPLACING, State.READY] * (endpoint.CHANGES_KEPT // 2)
+    assert kept == sorted(kept, key=lambda change: change[1])

@@ -187,7 +187,7 @@ def finished(make_config, monkeypatch):
         counts = {"total": 50, "done": 50, "failed": 0, "reused": 10, "shared": 0}
         seconds = {"wall_s": 40.0, "cpu_s": cpu_s, "busy_s": 160.0, "asking_s": 140.0}
         write_json(layout.progress / f"captions_SIMPLE_chunk_{number}-of-2.json", counts | seconds)
-    entry = Endpoint(0, "request", "settings", "tiny")
+    entry = Endpoint(0, "request", "settings", "tiny", pid=7)
     for at, state in ((3, State.STARTING), (19, State.READY), (85, State.DEAD)):
         entry.state = state
         monkeypatch.setattr(time, "time", lambda at=at: float(at))

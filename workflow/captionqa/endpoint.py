@@ -35,8 +35,8 @@ class Endpoint:
 
     `url` is the base without /v1; `settings` is the digest of its settings; `crashes` counts the generations that ended
     by a crash or a hang, which a request may have caused. `restarts` holds the last ones: number, time, the
-    generation that was ready or loading, and why. `changes` holds the last states, each with its begin in seconds
-    since the epoch.
+    generation that was ready or loading, and why. `changes` holds the last states since the supervisor first
+    started, each with its begin in seconds since the epoch.
     """
 
     replica: int
@@ -63,7 +63,7 @@ class Endpoint:
         self.restarts = [*self.restarts, noted][-RESTARTS_KEPT:]
 
     def publish(self, folder: Path) -> None:
-        if not self.changes or self.changes[-1][0] != self.state:
+        if self.pid is not None and (not self.changes or self.changes[-1][0] != self.state):
             self.changes = [*self.changes, [self.state, round(time.time(), 3)]][-CHANGES_KEPT:]
         write_json(path(folder, self.replica), asdict(self))
 
