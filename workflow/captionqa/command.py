@@ -110,8 +110,9 @@ def arguments(settings: Mapping[str, Any], model_path: str, served_name: str, ho
     ]
     if settings["max_model_len"] is not None:
         argv += ["--max-model-len", str(settings["max_model_len"])]
-    if media_folder.SETTING in settings:
-        argv += [media_folder.OPTION, settings[media_folder.SETTING]]
+    folder = settings.get(media_folder.SETTING)
+    if folder and Path(folder).is_dir():  # where the server's node lacks it, vLLM would refuse images sent as bytes too
+        argv += [media_folder.OPTION, folder]
     return argv + list(settings["extra_args"])
 
 

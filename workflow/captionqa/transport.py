@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from captionqa.errors import ItemFailure, Reason
+from captionqa.errors import ItemFailure, Reason, ServerRefusedError
 from captionqa.images import bytes_url
 from captionqa.media_folder import FILE, OPTION
 
@@ -69,11 +69,13 @@ class Transport:
         """The answer to a conversation, asked for once more in bytes where its references were of no use.
 
         That is where the server cannot follow them, or where a file changed before the answer came, which may be about
-        another picture then. Raises as `ask` does.
+        another picture then.
+
+        Raises as `ask` does, and ServerRefusedError where the server takes no image at all.
         """
         references = list(_references(messages))
         if not references:
-            return ask(messages)
+            return _ask_in_bytes(ask, messages)
         refusal = None
         try:
             answer = ask(messages)
@@ -84,7 +86,7 @@ class Transport:
         hold = all(reference.still_holds() for reference in references)
         if refusal is None and hold:
             return answer
-        answer = ask(_in_bytes(messages))
+        answer = _ask_in_bytes(ask, messages)
         if refusal is not None and hold:
             self._give_up(refusal)
         return answer
@@ -100,6 +102,20 @@ class Transport:
                 refusal.detail,
                 OPTION,
             )
+
+
+def _ask_in_bytes(ask: Callable[[Messages], Answer], messages: Messages) -> Answer:
+    try:
+        return ask(_in_bytes(messages))
+    except ItemFailure as failure:
+        if OPTION not in failure.detail:
+            raise
+        # vLLM looks for its folder before it takes any image
+        raise ServerRefusedError(
+            f"the server takes no image, since it does not see the folder of its {OPTION} ({failure.detail}): let it see "
+            "the data set by the same path, as with a bind mount of its container, or set client.image_transport to "
+            "bytes; what is answered is kept."
+        ) from failure
 
 
 def file_url(path: Path) -> bytes | None:
