@@ -75,7 +75,7 @@ class Transport:
         """
         references = list(_references(messages))
         if not references:
-            return _ask_in_bytes(ask, messages)
+            return _ask_plainly(ask, messages)
         refusal = None
         try:
             answer = ask(messages)
@@ -86,7 +86,7 @@ class Transport:
         hold = all(reference.still_holds() for reference in references)
         if refusal is None and hold:
             return answer
-        answer = _ask_in_bytes(ask, messages)
+        answer = _ask_plainly(ask, _in_bytes(messages))
         if refusal is not None and hold:
             self._give_up(refusal)
         return answer
@@ -104,17 +104,18 @@ class Transport:
             )
 
 
-def _ask_in_bytes(ask: Callable[[Messages], Answer], messages: Messages) -> Answer:
+def _ask_plainly(ask: Callable[[Messages], Answer], messages: Messages) -> Answer:
+    """The answer to a conversation without references."""
     try:
-        return ask(_in_bytes(messages))
+        return ask(messages)
     except ItemFailure as failure:
         if OPTION not in failure.detail:
             raise
         # vLLM looks for its folder before it takes any image
         raise ServerRefusedError(
-            f"the server takes no image, since it does not see the folder of its {OPTION} ({failure.detail}): let it see "
-            "the data set by the same path, as with a bind mount of its container, or set client.image_transport to "
-            "bytes; what is answered is kept."
+            f"the server takes no image, since it does not see the folder of its {OPTION} ({failure.detail}): let it "
+            "see the data set by the same path, as with a bind mount of its container, or set client.image_transport "
+            "to bytes; what is answered is kept."
         ) from failure
 
 
