@@ -73,7 +73,10 @@ class Bench:
             rows, runs = self._beside(target, "ceiling", jobs=(1,))
             row = Row("ceiling", "vLLM bench serve", limit="bare load generator", is_peer=True)
             runs[row.name] = lambda: clients.vllm_serve(target, SLOTS, self._folder, MODEL)
-            return self._interleaved([*rows, row], runs)
+            by_file = Row("ceiling", f"{OURS}, file references", limit=row.limit)
+            job = self._folder / "ceiling"
+            runs[by_file.name] = lambda: clients.captionqa(target, job, image_transport="file")
+            return self._interleaved([*rows, by_file, row], runs)
 
     def vllm(self) -> list[Row]:
         """Against a real vLLM with the demo's model."""
