@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,9 @@ ROOT = ours.ROOT
 OURS = str(ROOT / ".venv" / "bin" / "python")
 PEERS = str(ROOT / ".venv-bench" / "bin" / "python")
 VLLM = str(ROOT / ".venv-vllm" / "bin" / "python")
-START_TIMEOUT_S, CLIENT_TIMEOUT_S, VLLM_START_TIMEOUT_S = 30, 3600, 900
+#: No client is given more work than it does in a quarter of this, even on a machine that is busy.
+CLIENT_TIMEOUT_S = 600
+VLLM_START_TIMEOUT_S, END_TIMEOUT_S = 900, 30
 PATHS = os.pathsep.join([str(ROOT), str(ROOT / "workflow")])
 
 
@@ -50,16 +52,33 @@ def start(argv: Sequence[str], output: Any = subprocess.PIPE, **changes: str) ->
     )
 
 
-def figures_of(process: subprocess.Popen) -> dict[str, Any]:
-    """Wait for a client; its figures. Raises RuntimeError where it failed or hung."""
+def figures_of(process: subprocess.Popen, timeout_s: float = CLIENT_TIMEOUT_S) -> dict[str, Any]:
+    """Wait for a client; its figures. Raises RuntimeError where it failed or hung, and ValueError where it gave none."""
     try:
-        output, _ = process.communicate(timeout=CLIENT_TIMEOUT_S)
+        output, _ = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
-        process.kill()
-        output, _ = process.communicate()
+        raise RuntimeError(f"{shlex.join(process.args)} was ended since it took more than {timeout_s:.0f} s") from None
+    finally:
+        end(process)
     if process.returncode:
         raise RuntimeError(f"{shlex.join(process.args)} failed: {output[-2000:]}")
     return parse(output)
+
+
+def end(process: subprocess.Popen) -> None:
+    """End a process and all that it started, whatever state they are in; nothing where it has ended by itself."""
+    if process.poll() is not None:
+        return
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.terminate()
+    try:
+        process.wait(END_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    for member in family:
+        with suppress(psutil.NoSuchProcess):
+            member.kill()
 
 
 @contextmanager
@@ -72,8 +91,8 @@ def simulator(*arguments: str) -> Iterator[str]:
             raise RuntimeError(f"the simulator did not start: {line}{process.stdout.read()}")
         yield line.split()[-1]
     finally:
-        process.terminate()
-        process.communicate()
+        end(process)
+        process.stdout.close()
 
 
 @contextmanager
@@ -89,7 +108,6 @@ def vllm(model: Path, log: Path) -> Iterator[tuple[str, psutil.Process, float]]:
     started = time.perf_counter()
     with open(log, "w") as output:
         process = start(argv, output, VLLM_CPU_KVCACHE_SPACE="1", VLLM_NO_USAGE_STATS="1")
-    family: list[psutil.Process] = []
     try:
         url = f"http://127.0.0.1:{port}"
         while not _healthy(url):
@@ -98,16 +116,7 @@ def vllm(model: Path, log: Path) -> Iterator[tuple[str, psutil.Process, float]]:
             time.sleep(0.5)
         yield url, psutil.Process(process.pid), time.perf_counter() - started
     finally:
-        if process.poll() is None:
-            family = psutil.Process(process.pid).children(recursive=True)
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-        for member in family:
-            if member.is_running():
-                member.kill()
+        end(process)
 
 
 def _healthy(url: str) -> bool:
