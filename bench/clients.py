@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import socket
@@ -28,6 +29,12 @@ VLLM = str(ROOT / ".venv-vllm" / "bin" / "python")
 CLIENT_TIMEOUT_S = 600
 VLLM_START_TIMEOUT_S, END_TIMEOUT_S = 900, 30
 PATHS = os.pathsep.join([str(ROOT), str(ROOT / "workflow")])
+#: The same images are asked about again and again, which no cache may make cheaper.
+NO_CACHES = ("--no-enable-prefix-caching", "--mm-processor-cache-gb", "0")
+VLLM_ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
+#: A vLLM's base URL, its main process and the seconds it took to start.
+Running = tuple[str, psutil.Process, float]
+_CACHE = re.compile(r"^vllm:((?:prefix|mm)_cache_(?:hits|queries))_total\{.*\} (\S+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -96,18 +103,17 @@ def simulator(*arguments: str) -> Iterator[str]:
 
 
 @contextmanager
-def vllm(model: Path, log: Path) -> Iterator[tuple[str, psutil.Process, float]]:
+def vllm(model: Path, log: Path, options: Sequence[str] = NO_CACHES) -> Iterator[Running]:
     """A running vLLM with the demo's settings; its base URL, its process and the seconds it took to start."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     argv = [VLLM, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model), "--served-model-name", "bench"]
     argv += ["--port", port, "--host", "127.0.0.1", "--max-model-len", "8192", "--enforce-eager"]
     argv += ["--limit-mm-per-prompt", '{"image": 1, "video": 0}', "--generation-config", "vllm"]
-    # the same images are asked about again and again, which no cache may make cheaper
-    argv += ["--no-enable-prefix-caching", "--mm-processor-cache-gb", "0", "--disable-uvicorn-access-log"]
+    argv += ["--disable-uvicorn-access-log", *options]
     started = time.perf_counter()
     with open(log, "w") as output:
-        process = start(argv, output, VLLM_CPU_KVCACHE_SPACE="1", VLLM_NO_USAGE_STATS="1")
+        process = start(argv, output, **VLLM_ENVIRONMENT)
     try:
         url = f"http://127.0.0.1:{port}"
         while not _healthy(url):
@@ -127,10 +133,43 @@ def _healthy(url: str) -> bool:
         return False
 
 
-def cpu_s(process: psutil.Process) -> float:
-    """CPU seconds of a process and its children so far."""
-    family = [process, *process.children(recursive=True)]
-    return sum(sum(member.cpu_times()[:2]) for member in family)
+def server_figures(running: Running) -> dict[str, float]:
+    """A vLLM's counters so far.
+
+    `cpu_s`: CPU seconds of all its processes; `main_cpu_s`: of the one that does HTTP and preprocesses images;
+    `prefix_cache_hits` and `_queries` in tokens, `mm_cache_hits` and `_queries` in images.
+    """
+    url, server, _ = running
+    with urlopen(f"{url}/metrics") as answer:
+        found = {name: float(value) for name, value in _CACHE.findall(answer.read().decode())}
+    spent = [sum(member.cpu_times()[:2]) for member in (server, *server.children(recursive=True))]
+    return found | {"cpu_s": sum(spent), "main_cpu_s": spent[0]}
+
+
+@contextmanager
+def core_of_its_own(server: psutil.Process) -> Iterator[None]:
+    """Keep a server's main process on the last core, and its engine and all that is started meanwhile on the others.
+
+    Nothing is kept anywhere where there is one core alone.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) == 1:
+        yield
+        return
+    _keep_on(server, cores[-1:])
+    for member in server.children(recursive=True):
+        _keep_on(member, cores[:-1])
+    os.sched_setaffinity(0, cores[:-1])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+def _keep_on(process: psutil.Process, cores: Sequence[int]) -> None:
+    for thread in process.threads():
+        with suppress(ProcessLookupError):
+            os.sched_setaffinity(thread.id, cores)
 
 
 def bare_load(target: Target, concurrency: int) -> tuple[list[str], dict[str, Any]]:
@@ -144,6 +183,15 @@ def peer(name: str, target: Target, concurrency: int) -> tuple[list[str], dict[s
     argv += ["--images", str(target.images), "--count", str(target.count), "--concurrency", str(concurrency)]
     argv += ["--max-tokens", str(target.max_tokens)]
     return argv, figures_of(start(argv))
+
+
+def wide_model(demo: Path, folder: Path) -> Path:
+    """A new folder with the model that bench.vllm_model makes of the demo's."""
+    maker = start([VLLM, "-m", "bench.vllm_model", str(demo), str(folder)])
+    output, _ = maker.communicate(timeout=CLIENT_TIMEOUT_S)
+    if maker.returncode:
+        raise RuntimeError(f"the model for large pictures could not be made: {output[-2000:]}")
+    return folder
 
 
 def vllm_serve(target: Target, concurrency: int, folder: Path, tokenizer: Path) -> tuple[list[str], dict[str, Any]]:
@@ -174,18 +222,9 @@ def vllm_run_batch(target: Target, folder: Path, model: Path) -> tuple[list[str]
             row = {"custom_id": path.name, "method": "POST", "url": "/v1/chat/completions", "body": body}
             file.write(json.dumps({**row, "body": {**body, "temperature": 0}}) + "\n")
     argv = [VLLM, "-m", "bench.vllm_peers", "run-batch", "-i", str(source), "-o", str(answers), "--model", str(model)]
-    argv += [
-        "--no-enable-prefix-caching",
-        "--mm-processor-cache-gb",
-        "0",
-        "--served-model-name",
-        target.model,
-        "--max-model-len",
-        "8192",
-        "--enforce-eager",
-    ]
+    argv += [*NO_CACHES, "--served-model-name", target.model, "--max-model-len", "8192", "--enforce-eager"]
     argv += ["--limit-mm-per-prompt", '{"image": 1, "video": 0}', "--generation-config", "vllm"]
-    return argv, figures_of(start(argv, VLLM_CPU_KVCACHE_SPACE="1", VLLM_NO_USAGE_STATS="1"))
+    return argv, figures_of(start(argv, **VLLM_ENVIRONMENT))
 
 
 def captionqa(target: Target, folder: Path, jobs: int = 1, **client: Any) -> tuple[list[str], dict[str, Any]]:
@@ -194,7 +233,12 @@ def captionqa(target: Target, folder: Path, jobs: int = 1, **client: Any) -> tup
     raw = ours.configuration(folder, target.images, target.url, target.model, target.max_tokens, chunks=jobs, **client)
     chunks = ours.prepare(folder, raw)
     argvs = [[OURS, "-m", "bench.ours", "--folder", str(folder), "--chunk", str(number)] for number in range(chunks)]
-    found = [figures_of(process) for process in list(map(start, argvs))]
+    processes = list(map(start, argvs))
+    try:
+        found = [figures_of(process) for process in processes]
+    finally:
+        for process in processes:
+            end(process)
     total = {
         "images": sum(one["images"] for one in found),
         "cpu_s": sum(one["cpu_s"] for one in found),
@@ -202,7 +246,7 @@ def captionqa(target: Target, folder: Path, jobs: int = 1, **client: Any) -> tup
         "peak_mb": max(one["peak_mb"] for one in found),
     }
     if total["images"] != target.count:
-        raise RuntimeError(f"captionqa captioned {total['images']} of {target.count} images; see {folder}")
+        raise RuntimeError(f"captionqa has answers to {total['images']} of {target.count} items; see {folder}")
     return argvs[0], total
 
 
