@@ -2,7 +2,7 @@
 
 make bench                              all parts (three quarters of an hour)
 make bench ARGS="--quick"               small numbers, two minutes or so: whether it works, not how fast it is
-make bench ARGS="--parts client,vllm"   some of: client ceiling vllm resize cache scale startup; docs/performance.md explains
+make bench ARGS="--parts client,vllm"   some of: client ceiling vllm resize cache scale startup (docs/performance.md)
 """
 
 import argparse
@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,6 +22,7 @@ from bench import clients, ours, scale, startup
 from bench.clients import Target
 from bench.data import QUESTIONS, make_images, make_questions
 from bench.report import OURS, Row, server_use, table, write
+from bench.sizes import FULL, QUICK, Sizes
 
 MODEL = ours.ROOT / "resources" / "demo" / "model"
 #: Like a GPU that answers 128 requests a second.
@@ -38,7 +39,7 @@ SMALL_CACHES = (
     "--max-model-len",
     "2048",
     "--mm-processor-cache-gb",
-    "0.05",
+    "0.01",
     "--block-size",
     "32",
     "--num-gpu-blocks-override",
@@ -46,25 +47,6 @@ SMALL_CACHES = (
 )
 
 Run = Callable[[], tuple[list[str], dict[str, Any]]]
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """How much of each part is run."""
-
-    rounds: int
-    client_images: int
-    ceiling_images: int
-    sequential_images: int
-    vllm_images: int
-    photographs: int
-    cache_images: int
-    workflow_images: int
-    scale: tuple[int, ...]
-
-
-FULL = Sizes(5, 2560, 2000, 40, 400, 60, 150, 2000, (1_000, 10_000, 100_000, 1_000_000))
-QUICK = Sizes(1, 256, 200, 6, 24, 8, 40, 0, (1_000,))
 
 
 class Bench:
@@ -94,17 +76,21 @@ class Bench:
         """Against a real vLLM with the demo's model."""
         names = ("vLLM bench serve", f"{OURS}, one job", "openai", "vLLM run-batch")
         rows = [Row("vllm", name, limit=names[0], is_peer=OURS not in name) for name in names]
-        with clients.vllm(MODEL, self._folder / "vllm.log") as (url, _, start_s):
+        with clients.vllm(MODEL, self._folder / "vllm.log") as running:
+            url, _, start_s = running
             target = replace(self._target(url, self._sizes.vllm_images), model="bench")
             clients.vllm_serve(replace(target, count=min(16, target.count)), VLLM_CONCURRENCY, self._folder, MODEL)
             job = self._folder / "vllm-job"
-            self._interleaved(
+            self._with_server(
                 rows[:-1],
                 {
                     names[0]: lambda: clients.vllm_serve(target, VLLM_CONCURRENCY, self._folder, MODEL),
                     names[1]: lambda: clients.captionqa(target, job, concurrency=VLLM_CONCURRENCY),
                     names[2]: lambda: clients.peer("openai", target, VLLM_CONCURRENCY),
                 },
+                [running] * 3,
+                target.count,
+                self._sizes.rounds,
             )
         self._interleaved(rows[-1:], {names[3]: lambda: clients.vllm_run_batch(target, self._folder, MODEL)}, rounds=1)
         if self._sizes.workflow_images:
@@ -149,7 +135,7 @@ class Bench:
             runs = {names[0]: run(None), names[1]: run(MEGAPIXEL)}
             with clients.core_of_its_own(server):
                 runs[names[1]]()  # vLLM's first requests are slow
-                self._with_server(rows, runs, [running] * len(rows), target.count)
+                self._with_server(rows, runs, [running] * len(rows), target.count, self._sizes.server_rounds)
         return rows
 
     def cache(self) -> list[Row]:
@@ -174,21 +160,22 @@ class Bench:
             runs = {row.name: run(url, file) for row, (url, *_), file in zip(rows, servers, files, strict=True)}
             for row in rows[:2]:
                 runs[row.name]()  # vLLM's first requests are slow
-            self._with_server(rows, runs, servers, count)
+            self._with_server(rows, runs, servers, count, self._sizes.server_rounds)
         return rows
 
     def _with_server(
-        self, rows: list[Row], runs: Mapping[str, Run], servers: Sequence[clients.Running], items: int
+        self, rows: list[Row], runs: Mapping[str, Run], servers: Sequence[clients.Running], items: int, rounds: int
     ) -> None:
-        """Run the rows in turn, and tell what each of `items` cost the row's server, and how often its caches were hit."""
+        """Run the rows in turn, and tell what an item cost the row's server, and how often its caches were hit."""
         spent: dict[str, list[dict[str, float]]] = {row.name: [] for row in rows}
-        for _, (row, server) in itertools.product(range(self._sizes.rounds), list(zip(rows, servers, strict=True))):
+        for _, (row, server) in itertools.product(range(rounds), list(zip(rows, servers, strict=True))):
             before = clients.server_figures(server)
             self._interleaved([row], runs, rounds=1)
             after = clients.server_figures(server)
             spent[row.name].append({name: after[name] - before[name] for name in after})
         for row in rows:
-            row.figures |= server_use(spent[row.name], items)
+            if "failed" not in row.figures:
+                row.figures |= server_use(spent[row.name], items)
 
     def scale(self) -> list[Row]:
         """Planning, merging, the dry run and the no-op rerun as the number of items grows."""
@@ -290,7 +277,8 @@ def main() -> None:
     options = parser.parse_args()
     sizes = QUICK if options.quick else FULL
     names = options.parts or (QUICK_PARTS if options.quick else PARTS)
-    sizes = replace(sizes, rounds=options.rounds or sizes.rounds)
+    if options.rounds:
+        sizes = replace(sizes, rounds=options.rounds, server_rounds=options.rounds)
     rows: list[Row] = []
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: terminated"))  # no server outlives the run
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="captionqa-bench-") as folder:

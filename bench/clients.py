@@ -34,7 +34,9 @@ NO_CACHES = ("--no-enable-prefix-caching", "--mm-processor-cache-gb", "0")
 VLLM_ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
 #: A vLLM's base URL, its main process and the seconds it took to start.
 Running = tuple[str, psutil.Process, float]
-_CACHE = re.compile(r"^vllm:((?:prefix|mm)_cache_(?:hits|queries))_total\{.*\} (\S+)$", re.MULTILINE)
+_COUNTER = re.compile(
+    r"^vllm:((?:prefix|mm)_cache_(?:hits|queries)|(?:prompt|generation)_tokens)_total\{.*\} (\S+)$", re.MULTILINE
+)
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def start(argv: Sequence[str], output: Any = subprocess.PIPE, **changes: str) ->
 
 
 def figures_of(process: subprocess.Popen, timeout_s: float = CLIENT_TIMEOUT_S) -> dict[str, Any]:
-    """Wait for a client; its figures. Raises RuntimeError where it failed or hung, and ValueError where it gave none."""
+    """Wait for a client; its figures. Raises RuntimeError where it failed or hung, ValueError where it gave none."""
     try:
         output, _ = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
@@ -137,11 +139,12 @@ def server_figures(running: Running) -> dict[str, float]:
     """A vLLM's counters so far.
 
     `cpu_s`: CPU seconds of all its processes; `main_cpu_s`: of the one that does HTTP and preprocesses images;
-    `prefix_cache_hits` and `_queries` in tokens, `mm_cache_hits` and `_queries` in images.
+    `prefix_cache_hits` and `_queries` in tokens, `mm_cache_hits` and `_queries` in images; `prompt_tokens` and
+    `generation_tokens`.
     """
     url, server, _ = running
     with urlopen(f"{url}/metrics") as answer:
-        found = {name: float(value) for name, value in _CACHE.findall(answer.read().decode())}
+        found = {name: float(value) for name, value in _COUNTER.findall(answer.read().decode())}
     spent = [sum(member.cpu_times()[:2]) for member in (server, *server.children(recursive=True))]
     return found | {"cpu_s": sum(spent), "main_cpu_s": spent[0]}
 

@@ -65,13 +65,15 @@ def compared(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def server_use(spent: Sequence[Mapping[str, float]], items: int) -> dict[str, float]:
-    """What each of `items` cost a server, and the hit rates of its caches, of what it `spent` in each run.
+    """What each of `items` cost a server in each run, its tokens, and the hit rates of the server's caches.
 
     `spent` is as `clients.server_figures` tells it; a cache that was never asked has no rate.
     """
     found = {
         "server CPU ms each": median(1000 * one["cpu_s"] / items for one in spent),
         "of it HTTP and preprocessing": median(1000 * one["main_cpu_s"] / items for one in spent),
+        "prompt tokens": median(one["prompt_tokens"] / items for one in spent),
+        "answer tokens": median(one["generation_tokens"] / items for one in spent),
     }
     for name, cache in (("prefix hits", "prefix_cache"), ("image hits", "mm_cache")):
         if queries := sum(one[f"{cache}_queries"] for one in spent):

@@ -22,7 +22,7 @@ WEIGHT = "model.visual.patch_embed.proj.weight"
 
 
 def make(source: Path, folder: Path) -> None:
-    """Write the model to a new folder; it sees a picture as the demo's model would see it shrunk by the mean of 8 x 8."""
+    """Write the model to a new folder; it sees a picture as the demo's model sees one shrunk by the mean of 8 x 8."""
     shutil.copytree(source, folder)
     weights = load_file(source / "model.safetensors")
     spread = weights[WEIGHT].repeat_interleave(WIDER, 3).repeat_interleave(WIDER, 4) / WIDER**2
