@@ -52,7 +52,7 @@ def prepare(folder: Path, items: int) -> dict[str, Any]:
 def write_results(folder: Path) -> None:
     """Write the chunk results that a server would have given, and that it was there and is no longer needed."""
     config = ours.load(folder)
-    layout, plan = ours.plan_of(config)
+    layout, _, plan = ours.plan_of(config)
     settings = caption_settings(config, "bench", ours.STYLE)
     mark = fingerprint(settings)
     answer = {"text": CAPTION, "finish_reason": "stop", "prompt_tokens": 300, "completion_tokens": 160}
