@@ -1,8 +1,8 @@
 """Measure captionqa beside what people would use instead, print one table and write JSON.
 
-make bench                              all parts (about an hour)
+make bench                              all parts (three quarters of an hour)
 make bench ARGS="--quick"               small numbers, two minutes or so: whether it works, not how fast it is
-make bench ARGS="--parts client,vllm"   some of: client ceiling vllm resize scale startup; docs/performance.md explains
+make bench ARGS="--parts client,vllm"   some of: client ceiling vllm resize cache scale startup (docs/performance.md)
 """
 
 import argparse
@@ -13,15 +13,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from bench import clients, ours, scale, startup
 from bench.clients import Target
-from bench.data import make_images
-from bench.report import OURS, Row, table, write
+from bench.data import QUESTIONS, make_images, make_questions
+from bench.report import OURS, Row, server_use, table, write
+from bench.sizes import FULL, QUICK, Sizes
 
 MODEL = ours.ROOT / "resources" / "demo" / "model"
 #: Like a GPU that answers 128 requests a second.
@@ -30,26 +31,22 @@ MAX_TOKENS = 64
 MEGAPIXEL = 1 << 20
 #: vLLM on a few CPU cores gains nothing from more.
 VLLM_CONCURRENCY = 32
+ANSWER_TOKENS = 16
+#: An image is 256 tokens, which is nearer to a real model's than the demo's 16.
+MORE_TOKENS = ("--mm-processor-kwargs", '{"size": {"shortest_edge": 1024, "longest_edge": 65536}}')
+#: Both caches hold some dozens of images: a part of those asked about, as it would be with a hundred thousand.
+SMALL_CACHES = (
+    "--max-model-len",
+    "2048",
+    "--mm-processor-cache-gb",
+    "0.01",
+    "--block-size",
+    "32",
+    "--num-gpu-blocks-override",
+    "512",
+)
 
 Run = Callable[[], tuple[list[str], dict[str, Any]]]
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """How much of each part is run."""
-
-    rounds: int
-    client_images: int
-    ceiling_images: int
-    sequential_images: int
-    vllm_images: int
-    photographs: int
-    workflow_images: int
-    scale: tuple[int, ...]
-
-
-FULL = Sizes(5, 2560, 2000, 40, 400, 100, 2000, (1_000, 10_000, 100_000, 1_000_000))
-QUICK = Sizes(1, 256, 200, 6, 24, 8, 0, (1_000,))
 
 
 class Bench:
@@ -73,23 +70,30 @@ class Bench:
             rows, runs = self._beside(target, "ceiling", jobs=(1,))
             row = Row("ceiling", "vLLM bench serve", limit="bare load generator", is_peer=True)
             runs[row.name] = lambda: clients.vllm_serve(target, SLOTS, self._folder, MODEL)
-            return self._interleaved([*rows, row], runs)
+            by_file = Row("ceiling", f"{OURS}, file references", limit=row.limit)
+            job = self._folder / "ceiling"
+            runs[by_file.name] = lambda: clients.captionqa(target, job, image_transport="file")
+            return self._interleaved([*rows, by_file, row], runs)
 
     def vllm(self) -> list[Row]:
         """Against a real vLLM with the demo's model."""
         names = ("vLLM bench serve", f"{OURS}, one job", "openai", "vLLM run-batch")
         rows = [Row("vllm", name, limit=names[0], is_peer=OURS not in name) for name in names]
-        with clients.vllm(MODEL, self._folder / "vllm.log") as (url, _, start_s):
+        with clients.vllm(MODEL, self._folder / "vllm.log") as running:
+            url, _, start_s = running
             target = replace(self._target(url, self._sizes.vllm_images), model="bench")
             clients.vllm_serve(replace(target, count=min(16, target.count)), VLLM_CONCURRENCY, self._folder, MODEL)
             job = self._folder / "vllm-job"
-            self._interleaved(
+            self._with_server(
                 rows[:-1],
                 {
                     names[0]: lambda: clients.vllm_serve(target, VLLM_CONCURRENCY, self._folder, MODEL),
                     names[1]: lambda: clients.captionqa(target, job, concurrency=VLLM_CONCURRENCY),
                     names[2]: lambda: clients.peer("openai", target, VLLM_CONCURRENCY),
                 },
+                [running] * 3,
+                target.count,
+                self._sizes.rounds,
             )
         self._interleaved(rows[-1:], {names[3]: lambda: clients.vllm_run_batch(target, self._folder, MODEL)}, rounds=1)
         if self._sizes.workflow_images:
@@ -104,8 +108,8 @@ class Bench:
         raw["models"]["bench"] = {
             "path": str(MODEL),
             "server": {
-                "env": {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"},
-                "extra_args": ["--enforce-eager", "--no-enable-prefix-caching", "--mm-processor-cache-gb", "0"],
+                "env": clients.VLLM_ENVIRONMENT,
+                "extra_args": ["--enforce-eager", *clients.NO_CACHES],
                 "limit_images_per_prompt": 1,
             },
         }
@@ -115,13 +119,16 @@ class Bench:
         return Row("vllm", f"{OURS}, whole workflow", figures=figures)
 
     def resize(self) -> list[Row]:
-        """2048-pixel photographs on a real vLLM, as they are and shrunk by the client to one megapixel."""
+        """2048-pixel photographs on a vLLM whose preprocessing binds, as they are and shrunk to one megapixel."""
         names = (f"{OURS}, as they are", f"{OURS}, shrunk to 1 megapixel")
         rows = [Row("resize", name, limit=names[0]) for name in names]
-        server_cpu_ms: dict[str, list[float]] = {name: [] for name in names}
-        with clients.vllm(MODEL, self._folder / "vllm-resize.log") as (url, server, _):
+        model = clients.wide_model(MODEL, self._folder / "wide-model")
+        # the engine would take over a part of the preprocessing, which costs a GPU nothing and a CPU most of its time
+        options = (*clients.NO_CACHES, "--no-mm-device-do-normalize")
+        with clients.vllm(model, self._folder / "vllm-resize.log", options) as running:
+            url, server, _ = running
             images, image_kb = self._images(2048, 1200, self._sizes.photographs)
-            target = Target(url, "bench", images, image_kb, self._sizes.photographs, MAX_TOKENS)
+            target = Target(url, "bench", images, image_kb, self._sizes.photographs, ANSWER_TOKENS)
 
             def run(limit_px: int | None) -> Run:
                 return lambda: clients.captionqa(
@@ -129,13 +136,49 @@ class Bench:
                 )
 
             runs = {names[0]: run(None), names[1]: run(MEGAPIXEL)}
-            runs[names[1]]()  # vLLM's first requests are slow
-            for _, row in itertools.product(range(self._sizes.rounds), rows):
-                before = clients.cpu_s(server)
-                self._interleaved([row], runs, rounds=1)
-                server_cpu_ms[row.name].append(1000 * (clients.cpu_s(server) - before) / target.count)
-                row.figures["server CPU ms/image"] = median(server_cpu_ms[row.name])
+            with clients.core_of_its_own(server):
+                runs[names[1]]()  # vLLM's first requests are slow
+                self._with_server(rows, runs, [running] * len(rows), target.count, self._sizes.server_rounds)
         return rows
+
+    def cache(self) -> list[Row]:
+        """Several questions on each image, without vLLM's caches, with them, and with them in another order."""
+        names = ("caches off", "caches on, grouped by image", "caches on, scattered")
+        rows = [Row("cache", f"{OURS}, {name}", limit=f"{OURS}, {names[0]}") for name in names]
+        images, image_kb = self._images(512, 40, self._sizes.cache_images)
+        grouped, scattered = make_questions(images, self._folder / "questions")
+        count = len(QUESTIONS) * self._sizes.cache_images
+
+        def run(url: str, questions: Path) -> Run:
+            target = Target(url, "bench", questions.parent, image_kb, count, ANSWER_TOKENS)
+            return lambda: clients.captionqa(
+                target, self._folder / "cache", concurrency=VLLM_CONCURRENCY, questions=questions
+            )
+
+        with (
+            clients.vllm(MODEL, self._folder / "vllm-off.log", (*MORE_TOKENS, *clients.NO_CACHES)) as off,
+            clients.vllm(MODEL, self._folder / "vllm-on.log", (*MORE_TOKENS, *SMALL_CACHES)) as on,
+        ):
+            servers, files = (off, on, on), (grouped, grouped, scattered)
+            runs = {row.name: run(url, file) for row, (url, *_), file in zip(rows, servers, files, strict=True)}
+            for row in rows[:2]:
+                runs[row.name]()  # vLLM's first requests are slow
+            self._with_server(rows, runs, servers, count, self._sizes.server_rounds)
+        return rows
+
+    def _with_server(
+        self, rows: list[Row], runs: Mapping[str, Run], servers: Sequence[clients.Running], items: int, rounds: int
+    ) -> None:
+        """Run the rows in turn, and tell what an item cost the row's server, and how often its caches were hit."""
+        spent: dict[str, list[dict[str, float]]] = {row.name: [] for row in rows}
+        for _, (row, server) in itertools.product(range(rounds), list(zip(rows, servers, strict=True))):
+            before = clients.server_figures(server)
+            self._interleaved([row], runs, rounds=1)
+            after = clients.server_figures(server)
+            spent[row.name].append({name: after[name] - before[name] for name in after})
+        for row in rows:
+            if "failed" not in row.figures:
+                row.figures |= server_use(spent[row.name], items)
 
     def scale(self) -> list[Row]:
         """Planning, merging, the dry run and the no-op rerun as the number of items grows."""
@@ -175,9 +218,11 @@ class Bench:
     def _interleaved(self, rows: list[Row], runs: Mapping[str, Run], rounds: int | None = None) -> list[Row]:
         """Run each row once, then each once more, and so on, so that a busy minute of the machine hits all alike."""
         for row in itertools.chain.from_iterable([rows] * (rounds or self._sizes.rounds)):
+            if "failed" in row.figures:
+                continue  # what hung once would take its deadline again in each round
             try:
                 argv, figures = runs[row.name]()
-            except RuntimeError as error:
+            except (RuntimeError, ValueError) as error:
                 if not row.is_peer:
                     raise
                 row.figures["failed"] = str(error).strip().splitlines()[-1]
@@ -202,7 +247,7 @@ class Bench:
         return folder, sum(sizes) / len(sizes) / 1000
 
 
-PARTS = ("client", "ceiling", "vllm", "resize", "scale", "startup")
+PARTS = ("client", "ceiling", "vllm", "resize", "cache", "scale", "startup")
 #: Those that need no vLLM, which takes a minute to start.
 QUICK_PARTS = ("client", "ceiling", "scale", "startup")
 
@@ -235,7 +280,8 @@ def main() -> None:
     options = parser.parse_args()
     sizes = QUICK if options.quick else FULL
     names = options.parts or (QUICK_PARTS if options.quick else PARTS)
-    sizes = replace(sizes, rounds=options.rounds or sizes.rounds)
+    if options.rounds:
+        sizes = replace(sizes, rounds=options.rounds, server_rounds=options.rounds)
     rows: list[Row] = []
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: terminated"))  # no server outlives the run
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="captionqa-bench-") as folder:

@@ -2,13 +2,14 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,18 @@ ROOT = ours.ROOT
 OURS = str(ROOT / ".venv" / "bin" / "python")
 PEERS = str(ROOT / ".venv-bench" / "bin" / "python")
 VLLM = str(ROOT / ".venv-vllm" / "bin" / "python")
-START_TIMEOUT_S, CLIENT_TIMEOUT_S, VLLM_START_TIMEOUT_S = 30, 3600, 900
+#: No client is given more work than it does in a quarter of this, even on a machine that is busy.
+CLIENT_TIMEOUT_S = 600
+VLLM_START_TIMEOUT_S, END_TIMEOUT_S = 900, 30
 PATHS = os.pathsep.join([str(ROOT), str(ROOT / "workflow")])
+#: The same images are asked about again and again, which no cache may make cheaper.
+NO_CACHES = ("--no-enable-prefix-caching", "--mm-processor-cache-gb", "0")
+VLLM_ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
+#: A vLLM's base URL, its main process and the seconds it took to start.
+Running = tuple[str, psutil.Process, float]
+_COUNTER = re.compile(
+    r"^vllm:((?:prefix|mm)_cache_(?:hits|queries)|(?:prompt|generation)_tokens)_total\{.*\} (\S+)$", re.MULTILINE
+)
 
 
 @dataclass(frozen=True)
@@ -50,16 +61,33 @@ def start(argv: Sequence[str], output: Any = subprocess.PIPE, **changes: str) ->
     )
 
 
-def figures_of(process: subprocess.Popen) -> dict[str, Any]:
-    """Wait for a client; its figures. Raises RuntimeError where it failed or hung."""
+def figures_of(process: subprocess.Popen, timeout_s: float = CLIENT_TIMEOUT_S) -> dict[str, Any]:
+    """Wait for a client; its figures. Raises RuntimeError where it failed or hung, ValueError where it gave none."""
     try:
-        output, _ = process.communicate(timeout=CLIENT_TIMEOUT_S)
+        output, _ = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
-        process.kill()
-        output, _ = process.communicate()
+        raise RuntimeError(f"{shlex.join(process.args)} was ended since it took more than {timeout_s:.0f} s") from None
+    finally:
+        end(process)
     if process.returncode:
         raise RuntimeError(f"{shlex.join(process.args)} failed: {output[-2000:]}")
     return parse(output)
+
+
+def end(process: subprocess.Popen) -> None:
+    """End a process and all that it started, whatever state they are in; nothing where it has ended by itself."""
+    if process.poll() is not None:
+        return
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.terminate()
+    try:
+        process.wait(END_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    for member in family:
+        with suppress(psutil.NoSuchProcess):
+            member.kill()
 
 
 @contextmanager
@@ -72,24 +100,22 @@ def simulator(*arguments: str) -> Iterator[str]:
             raise RuntimeError(f"the simulator did not start: {line}{process.stdout.read()}")
         yield line.split()[-1]
     finally:
-        process.terminate()
-        process.communicate()
+        end(process)
+        process.stdout.close()
 
 
 @contextmanager
-def vllm(model: Path, log: Path) -> Iterator[tuple[str, psutil.Process, float]]:
+def vllm(model: Path, log: Path, options: Sequence[str] = NO_CACHES) -> Iterator[Running]:
     """A running vLLM with the demo's settings; its base URL, its process and the seconds it took to start."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     argv = [VLLM, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model), "--served-model-name", "bench"]
     argv += ["--port", port, "--host", "127.0.0.1", "--max-model-len", "8192", "--enforce-eager"]
     argv += ["--limit-mm-per-prompt", '{"image": 1, "video": 0}', "--generation-config", "vllm"]
-    # the same images are asked about again and again, which no cache may make cheaper
-    argv += ["--no-enable-prefix-caching", "--mm-processor-cache-gb", "0", "--disable-uvicorn-access-log"]
+    argv += ["--disable-uvicorn-access-log", *options]
     started = time.perf_counter()
     with open(log, "w") as output:
-        process = start(argv, output, VLLM_CPU_KVCACHE_SPACE="1", VLLM_NO_USAGE_STATS="1")
-    family: list[psutil.Process] = []
+        process = start(argv, output, **VLLM_ENVIRONMENT)
     try:
         url = f"http://127.0.0.1:{port}"
         while not _healthy(url):
@@ -98,16 +124,7 @@ def vllm(model: Path, log: Path) -> Iterator[tuple[str, psutil.Process, float]]:
             time.sleep(0.5)
         yield url, psutil.Process(process.pid), time.perf_counter() - started
     finally:
-        if process.poll() is None:
-            family = psutil.Process(process.pid).children(recursive=True)
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-        for member in family:
-            if member.is_running():
-                member.kill()
+        end(process)
 
 
 def _healthy(url: str) -> bool:
@@ -118,10 +135,44 @@ def _healthy(url: str) -> bool:
         return False
 
 
-def cpu_s(process: psutil.Process) -> float:
-    """CPU seconds of a process and its children so far."""
-    family = [process, *process.children(recursive=True)]
-    return sum(sum(member.cpu_times()[:2]) for member in family)
+def server_figures(running: Running) -> dict[str, float]:
+    """A vLLM's counters so far.
+
+    `cpu_s`: CPU seconds of all its processes; `main_cpu_s`: of the one that does HTTP and preprocesses images;
+    `prefix_cache_hits` and `_queries` in tokens, `mm_cache_hits` and `_queries` in images; `prompt_tokens` and
+    `generation_tokens`.
+    """
+    url, server, _ = running
+    with urlopen(f"{url}/metrics") as answer:
+        found = {name: float(value) for name, value in _COUNTER.findall(answer.read().decode())}
+    spent = [sum(member.cpu_times()[:2]) for member in (server, *server.children(recursive=True))]
+    return found | {"cpu_s": sum(spent), "main_cpu_s": spent[0]}
+
+
+@contextmanager
+def core_of_its_own(server: psutil.Process) -> Iterator[None]:
+    """Keep a server's main process on the last core, and its engine and all that is started meanwhile on the others.
+
+    Nothing is kept anywhere where there is one core alone.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) == 1:
+        yield
+        return
+    _keep_on(server, cores[-1:])
+    for member in server.children(recursive=True):
+        _keep_on(member, cores[:-1])
+    os.sched_setaffinity(0, cores[:-1])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+def _keep_on(process: psutil.Process, cores: Sequence[int]) -> None:
+    for thread in process.threads():
+        with suppress(ProcessLookupError):
+            os.sched_setaffinity(thread.id, cores)
 
 
 def bare_load(target: Target, concurrency: int) -> tuple[list[str], dict[str, Any]]:
@@ -135,6 +186,15 @@ def peer(name: str, target: Target, concurrency: int) -> tuple[list[str], dict[s
     argv += ["--images", str(target.images), "--count", str(target.count), "--concurrency", str(concurrency)]
     argv += ["--max-tokens", str(target.max_tokens)]
     return argv, figures_of(start(argv))
+
+
+def wide_model(demo: Path, folder: Path) -> Path:
+    """A new folder with the model that bench.vllm_model makes of the demo's."""
+    maker = start([VLLM, "-m", "bench.vllm_model", str(demo), str(folder)])
+    output, _ = maker.communicate(timeout=CLIENT_TIMEOUT_S)
+    if maker.returncode:
+        raise RuntimeError(f"the model for large pictures could not be made: {output[-2000:]}")
+    return folder
 
 
 def vllm_serve(target: Target, concurrency: int, folder: Path, tokenizer: Path) -> tuple[list[str], dict[str, Any]]:
@@ -165,18 +225,9 @@ def vllm_run_batch(target: Target, folder: Path, model: Path) -> tuple[list[str]
             row = {"custom_id": path.name, "method": "POST", "url": "/v1/chat/completions", "body": body}
             file.write(json.dumps({**row, "body": {**body, "temperature": 0}}) + "\n")
     argv = [VLLM, "-m", "bench.vllm_peers", "run-batch", "-i", str(source), "-o", str(answers), "--model", str(model)]
-    argv += [
-        "--no-enable-prefix-caching",
-        "--mm-processor-cache-gb",
-        "0",
-        "--served-model-name",
-        target.model,
-        "--max-model-len",
-        "8192",
-        "--enforce-eager",
-    ]
+    argv += [*NO_CACHES, "--served-model-name", target.model, "--max-model-len", "8192", "--enforce-eager"]
     argv += ["--limit-mm-per-prompt", '{"image": 1, "video": 0}', "--generation-config", "vllm"]
-    return argv, figures_of(start(argv, VLLM_CPU_KVCACHE_SPACE="1", VLLM_NO_USAGE_STATS="1"))
+    return argv, figures_of(start(argv, **VLLM_ENVIRONMENT))
 
 
 def captionqa(target: Target, folder: Path, jobs: int = 1, **client: Any) -> tuple[list[str], dict[str, Any]]:
@@ -185,7 +236,12 @@ def captionqa(target: Target, folder: Path, jobs: int = 1, **client: Any) -> tup
     raw = ours.configuration(folder, target.images, target.url, target.model, target.max_tokens, chunks=jobs, **client)
     chunks = ours.prepare(folder, raw)
     argvs = [[OURS, "-m", "bench.ours", "--folder", str(folder), "--chunk", str(number)] for number in range(chunks)]
-    found = [figures_of(process) for process in list(map(start, argvs))]
+    processes = list(map(start, argvs))
+    try:
+        found = [figures_of(process) for process in processes]
+    finally:
+        for process in processes:
+            end(process)
     total = {
         "images": sum(one["images"] for one in found),
         "cpu_s": sum(one["cpu_s"] for one in found),
@@ -193,7 +249,7 @@ def captionqa(target: Target, folder: Path, jobs: int = 1, **client: Any) -> tup
         "peak_mb": max(one["peak_mb"] for one in found),
     }
     if total["images"] != target.count:
-        raise RuntimeError(f"captionqa captioned {total['images']} of {target.count} images; see {folder}")
+        raise RuntimeError(f"captionqa has answers to {total['images']} of {target.count} items; see {folder}")
     return argvs[0], total
 
 

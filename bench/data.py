@@ -1,12 +1,21 @@
 """Pictures to send: seeded noise with the spectrum of photographs, as JPEG files of about one size."""
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 QUALITIES = range(20, 98)
+OPTIONS = "\nA. red\nB. green\nC. blue\nD. none of these"
+QUESTIONS = (
+    f"Which colour has the largest shape in the image?{OPTIONS}",
+    f"Which colour is found at the left side of the image?{OPTIONS}",
+    f"Which colour has the smallest shape in the image?{OPTIONS}",
+    f"Which colour does the shape in the middle of the image have?{OPTIONS}",
+)
 
 
 def make_images(folder: Path, count: int, side_px: int, size_kb: float, seed: int = 0) -> float:
@@ -29,6 +38,29 @@ def make_images(folder: Path, count: int, side_px: int, size_kb: float, seed: in
         (folder / f"picture_{number:06d}.jpg").write_bytes(data)
         total += len(data)
     return total / count / 1000
+
+
+def make_questions(images: Path, folder: Path) -> tuple[Path, Path]:
+    """Write two question files that ask each of QUESTIONS about each image; returns (grouped, scattered).
+
+    The folder becomes a data set that has each image once for each question, as links to one file. Grouped questions
+    name the same link, so captionqa puts them next to each other; scattered ones name a link each, so that the same
+    requests come in the order of a hash.
+    """
+    names = sorted(path.name for path in images.iterdir())
+    for number in range(len(QUESTIONS)):
+        (folder / str(number)).mkdir(parents=True)
+        for name in names:
+            os.link(images / name, folder / str(number) / name)
+    files = folder / "grouped.parquet", folder / "scattered.parquet"
+    for file, scattered in zip(files, (False, True), strict=True):
+        rows = [
+            (f"{name}-{number}", text, "\\boxed{A}", f"{number * scattered}/{name}")
+            for name in names
+            for number, text in enumerate(QUESTIONS)
+        ]
+        pd.DataFrame(rows, columns=["qid", "question", "answer", "image"]).to_parquet(file)
+    return files
 
 
 def _picture(random: np.random.Generator, size: tuple[int, int]) -> np.ndarray:

@@ -16,11 +16,11 @@ from typing import Any
 
 import yaml
 from captionqa import endpoint
-from captionqa.chunks import Plan, plan_captions
-from captionqa.config import check
+from captionqa.chunks import Plan, plan_half, works
+from captionqa.config import check, halves
 from captionqa.endpoint import Endpoint, State
 from captionqa.layout import Layout
-from captionqa.settings import caption_settings, fingerprint
+from captionqa.settings import fingerprint
 
 from bench.meter import measured
 
@@ -40,11 +40,17 @@ class Parameters(dict):
 def configuration(
     folder: Path, images: Path, url: str, model: str, max_tokens: int, /, **changes: Any
 ) -> dict[str, Any]:
-    """A raw configuration that asks for captions from an existing server; `changes` go into its `client` part."""
+    """A raw configuration that asks an existing server for captions, or for answers where `questions` names their file.
+
+    The other `changes` go into its `client` part.
+    """
+    half = {"dataset_path": str(images), "max_tokens": max_tokens, "chunks": changes.pop("chunks", 1)}
+    if (questions := changes.pop("questions", None)) is not None:
+        half["question_path"] = str(questions)
     return {
         "output_dir": str(folder / "output"),
         "models": {"bench": {"path": model, "url": url, "server": {"lease_timeout_s": NO_LEASE_S}}},
-        "captions": {"dataset_path": str(images), "max_tokens": max_tokens, "chunks": changes.pop("chunks", 1)},
+        "captions" if questions is None else "qa": half,
         "client": changes,
     }
 
@@ -60,17 +66,17 @@ def load(folder: Path) -> dict[str, Any]:
     return check(yaml.safe_load((folder / CONFIG).read_text()), yaml.safe_load(schema.read_text(encoding="utf-8")))
 
 
-def plan_of(config: dict[str, Any]) -> tuple[Layout, Plan]:
-    layout = Layout(config["output_dir"], "bench")
-    captions = config["captions"]
-    return layout, plan_captions(Path(captions["dataset_path"]), captions["chunks"], layout)
+def plan_of(config: dict[str, Any]) -> tuple[Layout, str, Plan]:
+    """The layout, the one half of a configuration, and the half's plan."""
+    layout, (half,) = Layout(config["output_dir"], "bench"), halves(config)
+    return layout, half, plan_half(config, layout, half)
 
 
 def prepare(folder: Path, raw: dict[str, Any]) -> int:
     """Plan the chunks of a configuration and publish its server; returns how many chunks there are."""
     save(folder, raw)
     config = load(folder)
-    layout, plan = plan_of(config)
+    layout, _, plan = plan_of(config)
     model = config["models"]["bench"]
     Endpoint(
         replica=0, request_id="bench", settings="bench", model=model["path"], state=State.READY, url=model["url"]
@@ -85,15 +91,15 @@ def ask_chunk(folder: Path, number: int) -> None:
     import PIL.JpegImagePlugin  # noqa: F401
 
     config = load(folder)
-    layout, plan = plan_of(config)
-    mark = fingerprint(caption_settings(config, "bench", STYLE))
-    result = Path(plan.results(layout.captions_work(STYLE.lower()), mark)[number])
+    layout, half, plan = plan_of(config)
+    ((work, settings),) = works(config, layout, half)
+    result = Path(plan.results(work, fingerprint(settings))[number])
     snakemake = SimpleNamespace(
         config=config,
         wildcards=SimpleNamespace(model="bench", chunk=str(number), n=str(plan.n)),
-        params=Parameters(half="captions", style=STYLE),
+        params=Parameters(half=half, **({"style": STYLE} if half == "captions" else {})),
         log=[str(folder / f"chunk-{number}.log")],
-        input=SimpleNamespace(item_list=plan.item_lists(layout, "captions")[number]),
+        input=SimpleNamespace(item_list=plan.item_lists(layout, half)[number]),
         output=[str(result)],
     )
     with measured() as figures:

@@ -97,6 +97,9 @@ def ask_datatrove(paths: list[Path], options: argparse.Namespace) -> dict[str, s
             max_concurrent_generations=options.concurrency,
             max_concurrent_documents=options.concurrency,
             request_timeout=TIMEOUT_S,
+            # it asks 300 times, 5 s apart, and tells nobody what keeps it from an answer
+            server_ready_max_attempts=2,
+            server_start_max_retries=0,
         )
         writer = JsonlWriter(folder, output_filename="${rank}.jsonl", compression=None)
         InferenceRunner(rollout_fn=ask, config=config, output_writer=writer).run(documents())

@@ -4,7 +4,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -61,6 +61,23 @@ def compared(rows: Sequence[Row]) -> list[dict[str, Any]]:
                 "per_core_of_best_peer": least_cpu[row.part] / cpu_ms if compares else None,
             }
         )
+    return found
+
+
+def server_use(spent: Sequence[Mapping[str, float]], items: int) -> dict[str, float]:
+    """What each of `items` cost a server in each run, its tokens, and the hit rates of the server's caches.
+
+    `spent` is as `clients.server_figures` tells it; a cache that was never asked has no rate.
+    """
+    found = {
+        "server CPU ms each": median(1000 * one["cpu_s"] / items for one in spent),
+        "of it HTTP and preprocessing": median(1000 * one["main_cpu_s"] / items for one in spent),
+        "prompt tokens": median(one["prompt_tokens"] / items for one in spent),
+        "answer tokens": median(one["generation_tokens"] / items for one in spent),
+    }
+    for name, cache in (("prefix hits", "prefix_cache"), ("image hits", "mm_cache")):
+        if queries := sum(one[f"{cache}_queries"] for one in spent):
+            found[name] = sum(one[f"{cache}_hits"] for one in spent) / queries
     return found
 
 

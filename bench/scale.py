@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from captionqa.chunks import plan_captions, plan_questions
+from captionqa.chunks import plan_half, works
 from captionqa.files import atomic_writer, json_line, read_json_lines, write_json
 from captionqa.layout import Layout
 from captionqa.merge import merge_captions
@@ -18,16 +18,20 @@ from bench import clients, ours
 from bench.meter import measured
 
 IMAGES_PER_FOLDER = 1000
-CHUNKS = 1000
+#: Of each half, so a run has 1,000.
+CHUNKS = 500
 #: No request is sent: every chunk has its result.
 NO_SERVER = "http://127.0.0.1:9"
 CAPTION = (
     "A synthetic caption of a usual length, such as a model of some billion parameters writes about a picture. " * 8
 )
+ANSWER = "The answer is (A)."
+#: The stages that plan, each with its half.
+PLANS = {"plan-captions": "captions", "plan-questions": "qa"}
 
 
 def prepare(folder: Path, items: int) -> dict[str, Any]:
-    """Make `items` empty image files and as many questions; returns the configuration, with 1,000 chunks."""
+    """Make `items` empty image files and as many questions on them; returns the configuration of both."""
     import pandas as pd  # its memory is not that of the stages, which import this module too
 
     images = folder / "images"
@@ -45,6 +49,7 @@ def prepare(folder: Path, items: int) -> dict[str, Any]:
         }
     ).to_parquet(folder / "questions.parquet")
     raw = ours.configuration(folder, images, NO_SERVER, "bench", 64, chunks=CHUNKS)
+    raw["qa"] = raw["captions"] | {"question_path": str(folder / "questions.parquet")}
     ours.save(folder, raw)
     return raw
 
@@ -52,46 +57,39 @@ def prepare(folder: Path, items: int) -> dict[str, Any]:
 def write_results(folder: Path) -> None:
     """Write the chunk results that a server would have given, and that it was there and is no longer needed."""
     config = ours.load(folder)
-    layout, plan = ours.plan_of(config)
-    settings = caption_settings(config, "bench", ours.STYLE)
-    mark = fingerprint(settings)
-    answer = {"text": CAPTION, "finish_reason": "stop", "prompt_tokens": 300, "completion_tokens": 160}
+    layout = Layout(config["output_dir"], "bench")
+    answer = {"finish_reason": "stop", "prompt_tokens": 300, "completion_tokens": 160}
     answer["server"] = {"url": NO_SERVER, "generation": 1}
-    results = plan.results(layout.captions_work(ours.STYLE.lower()), mark)
-    for (_, _, count), listed, result in zip(plan.chunks, plan.item_lists(layout, "captions"), results, strict=True):
-        header = {
-            "format": FORMAT,
-            "chunk": Path(result).name,
-            "fingerprint": mark,
-            "settings": settings,
-            "items": count,
-        }
-        header |= {"asked": count, "shared": 0, "known": 0, "failed": 0, "started": 0.0, "finished": 1.0}
-        header |= {"client": {"host": "bench", "job": None}, "servers": []}
-        with atomic_writer(result) as file:
-            file.write(json_line(header))
-            lines = sorted(read_json_lines(listed), key=lambda item: item["id"])
-            file.writelines(json_line({"id": item["id"], "answer": answer, "files": ["0" * 24]}) for item in lines)
+    for half, text in (("captions", CAPTION), ("qa", ANSWER)):
+        plan = plan_half(config, layout, half)
+        ((work, settings),) = works(config, layout, half)
+        results = plan.results(work, fingerprint(settings))
+        for (_, _, count), listed, result in zip(plan.chunks, plan.item_lists(layout, half), results, strict=True):
+            header = {"format": FORMAT, "chunk": Path(result).name, "settings": settings, "items": count}
+            header |= {"fingerprint": fingerprint(settings), "asked": count, "shared": 0, "known": 0, "failed": 0}
+            header |= {"started": 0.0, "finished": 1.0, "client": {"host": "bench", "job": None}, "servers": []}
+            said = {"answer": {"text": text, **answer}, "files": ["0" * 24]}
+            with atomic_writer(result) as file:
+                file.write(json_line(header))
+                lines = sorted(read_json_lines(listed), key=lambda item: item["id"])
+                file.writelines(json_line({"id": item["id"], **said}) for item in lines)
+        write_json(layout.released(half), {"servers": []})
     write_json(layout.sentinel, [])
-    write_json(layout.released("captions"), {"servers": []})
 
 
 def stage(name: str, folder: Path) -> None:
     """Run one stage in this process and print its time and peak memory."""
     config = ours.load(folder)
-    layout, images = Layout(config["output_dir"], "bench"), folder / "images"
-    if name == "plan-captions":
+    layout = Layout(config["output_dir"], "bench")
+    if name in PLANS:
         with measured():
-            plan_captions(images, CHUNKS, layout)
-    elif name == "plan-questions":
-        with measured():
-            plan_questions(folder / "questions.parquet", images, CHUNKS, layout)
+            plan_half(config, layout, PLANS[name])
     else:
         settings = caption_settings(config, "bench", ours.STYLE)
         results = sorted(Path(layout.captions_work(ours.STYLE.lower()), "chunks").glob("*.jsonl"))
         targets = [str(folder / "merged" / f"{kind}.json") for kind in ("captions", "failures", "provenance")]
         with measured():
-            merge_captions(list(map(str, results)), settings, str(images), *targets)
+            merge_captions(list(map(str, results)), settings, config["captions"]["dataset_path"], *targets)
 
 
 def measure(folder: Path, items: int) -> dict[str, float]:
@@ -106,8 +104,8 @@ def measure(folder: Path, items: int) -> dict[str, float]:
     def whole(name: str, *arguments: str) -> None:
         found[f"{name} s"], found[f"{name} CPU s"] = ours.run_workflow(folder, raw, *arguments)
 
-    alone("plan-captions")
-    alone("plan-questions")
+    for name in PLANS:
+        alone(name)
     whole("dry run", "--dry-run", "--quiet", "all")
     write_results(folder)
     alone("merge-captions")
@@ -118,7 +116,7 @@ def measure(folder: Path, items: int) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", choices=["plan-captions", "plan-questions", "merge-captions"])
+    parser.add_argument("stage", choices=[*PLANS, "merge-captions"])
     parser.add_argument("--folder", type=Path, required=True)
     options = parser.parse_args()
     stage(options.stage, options.folder)

@@ -11,7 +11,8 @@ answer. Faults are injected through a JSON file named by STAND_IN_FAULTS, read a
 Faults: die, hang, close, half, html, empty, null, no choices, length, or {"status", "headers", "body"}. Random ones
 follow from the seed, the request and how often it was asked, this server's predecessors included.
 A test gives answers of its own in the JSON file {text: answer} named by STAND_IN_ANSWERS.
-Each request is appended to the file named by STAND_IN_REQUESTS as {"text", "images" (digests), "max_tokens", "time"}.
+Each request is appended to the file named by STAND_IN_REQUESTS as {"text", "images" (digests), "files" (those that were
+referred to), "max_tokens", "time"}. Files in --allowed-local-media-path are read, and others refused, as vLLM does it.
 """
 
 import argparse
@@ -26,6 +27,8 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 #: What goes wrong at random. A server that dies takes long to be replaced, so that it seldom does.
 RANDOM_FAULTS = {
@@ -74,17 +77,21 @@ class Handler(BaseHTTPRequestHandler):
         if isinstance(parts, str):
             return self.reply(200, completion("ready"))
         text = "".join(part.get("text", "<image>") for part in parts)
-        images = [
-            hashlib.sha256(base64.b64decode(part["image_url"]["url"].partition(",")[2])).hexdigest()[:12]
-            for part in parts
-            if part["type"] == "image_url"
-        ]
+        urls = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
+        files = [referred_file(url) for url in urls if url.startswith("file:")]
+        try:
+            images, refused = [hashlib.sha256(self.server.image(url)).hexdigest()[:12] for url in urls], None
+        except (ValueError, RuntimeError, OSError) as error:
+            images, refused = [], error
         faults = read_faults()
         with self.lock:
-            record = {"text": text, "images": images, "max_tokens": body["max_tokens"], "time": time.time()}
+            record = {"text": text, "images": images, "files": files, "max_tokens": body["max_tokens"]}
+            record["time"] = time.time()
             with open(os.environ["STAND_IN_REQUESTS"], "a") as file:
                 file.write(json.dumps(record) + "\n")
             seen = self.server.seen[text, *images] = self.server.seen.get((text, *images), 0) + 1
+        if refused is not None:
+            return self.reply(400 if isinstance(refused, ValueError) else 500, {"error": {"message": str(refused)}})
         time.sleep(faults.get("delay_s", 0))
         if "random" in faults and (fault := random_fault(faults, text, images, seen)):
             return self.fail(fault)
@@ -176,6 +183,25 @@ def completion(text, finish_reason="stop"):
 class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
+    media_folder = None
+
+    def image(self, url):
+        """The bytes of an image; with vLLM's words and kinds of errors for a file that it does not read."""
+        if self.media_folder is not None and not Path(self.media_folder).exists():
+            raise ValueError(f"Invalid `--allowed-local-media-path`: The path {self.media_folder} does not exist.")
+        if not url.startswith("file:"):
+            return base64.b64decode(url.partition(",")[2])
+        if self.media_folder is None:
+            raise RuntimeError("Cannot load local files without `--allowed-local-media-path`.")
+        path = Path(referred_file(url))
+        if Path(self.media_folder).resolve() not in path.resolve().parents:
+            raise ValueError(f"The file path {path} must be a subpath of `--allowed-local-media-path`.")
+        return path.read_bytes()
+
+
+def referred_file(url):
+    """The path in a file's URL, as vLLM takes it."""
+    return url2pathname(urlsplit(url).netloc + urlsplit(url).path)
 
 
 def main():
@@ -183,12 +209,14 @@ def main():
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--served-model-name", default="stand-in")
+    parser.add_argument("--allowed-local-media-path")
     args, _ = parser.parse_known_args()
     if os.environ.get("STAND_IN_FAIL_START"):
         sys.exit(os.environ["STAND_IN_FAIL_START"])
     time.sleep(float(os.environ.get("STAND_IN_LOADING_S", 0)))
     server = Server((args.host, args.port), Handler)
     server.model, server.seen = args.served_model_name, count_requests(Path(os.environ["STAND_IN_REQUESTS"]))
+    server.media_folder = args.allowed_local_media_path
     print(f"listening on {server.server_address}", flush=True)
     server.serve_forever()
 

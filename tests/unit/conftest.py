@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -152,6 +153,8 @@ class StandIn:
 
     def __init__(self, url, folder):
         self.url = url
+        #: Lets the server read files in a folder.
+        self.read_from = None
         self._faults = folder / "faults.json"
         self._requests = folder / "requests.jsonl"
 
@@ -197,6 +200,7 @@ def stand_in(tmp_path, monkeypatch):
     monkeypatch.delenv("VLLM_API_KEY", raising=False)
     server = stand_in_server.Server(("127.0.0.1", 0), QuickStandIn)
     server.model, server.seen = "tiny", {}
+    running.read_from = partial(setattr, server, "media_folder")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     running.url = f"http://127.0.0.1:{server.server_address[1]}"

@@ -8,10 +8,11 @@ import pytest
 from captionqa.files import read_json_lines
 from PIL import Image
 
-from bench import ours
-from bench.data import make_images
+from bench import clients, ours
+from bench.clients import Target
+from bench.data import QUESTIONS, make_images, make_questions
 from bench.meter import measured, parse
-from bench.report import Row, compared, table, write
+from bench.report import Row, compared, server_use, table, write
 
 
 @pytest.fixture
@@ -42,6 +43,19 @@ def test_the_table_has_a_line_for_each_row(rows):
     assert lines[4].split() == ["startup", "imports", "ms", "12.35"]
 
 
+def test_what_a_server_spent_is_told_by_item_and_its_caches_by_rate():
+    spent = {"cpu_s": 2.0, "main_cpu_s": 0.5, "prompt_tokens": 3000.0, "generation_tokens": 160.0}
+    caches = {"prefix_cache_hits": 0.0, "prefix_cache_queries": 0.0, "mm_cache_hits": 6.0, "mm_cache_queries": 8.0}
+    found = server_use([spent | caches] * 3, items=10)
+    assert found == {
+        "server CPU ms each": 200,
+        "of it HTTP and preprocessing": 50,
+        "prompt tokens": 300,
+        "answer tokens": 16,
+        "image hits": 0.75,
+    }
+
+
 def test_the_json_says_where_and_how(rows, tmp_path):
     write(tmp_path / "new" / "bench.json", rows, command="bench --quick")
     found = json.loads((tmp_path / "new" / "bench.json").read_text())
@@ -70,6 +84,33 @@ def test_images_are_all_different_and_of_the_wanted_size(tmp_path):
     assert mean_kb == pytest.approx(20, rel=0.25)
     with Image.open(files[0]) as image:
         assert (image.format, image.size) == ("JPEG", (256, 192))
+
+
+def test_questions_are_grouped_by_image_or_scattered(tmp_path):
+    make_images(tmp_path / "pictures", count=12, side_px=64, size_kb=2)
+    grouped, scattered = make_questions(tmp_path / "pictures", tmp_path / "data")
+
+    def pictures_in_order(file):
+        """The pictures of captionqa's item list, with those next to each other taken as one."""
+        folder = tmp_path / file.stem
+        ours.save(folder, ours.configuration(folder, file.parent, "http://x", "x", 16, questions=file))
+        layout, half, plan = ours.plan_of(ours.load(folder))
+        items = list(read_json_lines(plan.item_lists(layout, half)[0]))
+        assert len(items) == 12 * len(QUESTIONS)
+        names = [item["images"][0].partition("/")[2] for item in items]
+        return [name for number, name in enumerate(names) if not number or names[number - 1] != name]
+
+    assert len(pictures_in_order(grouped)) == 12
+    assert len(pictures_in_order(scattered)) > 2 * 12
+
+
+def test_a_chunk_job_answers_questions(tmp_path, stand_in):
+    make_images(tmp_path / "pictures", count=2, side_px=64, size_kb=2)
+    file, _ = make_questions(tmp_path / "pictures", tmp_path / "data")
+    folder = tmp_path / "job"
+    target = Target(stand_in.url, "stand-in", file.parent, 2.0, 2 * len(QUESTIONS), 16)
+    _, figures = clients.captionqa(target, folder, questions=file)
+    assert figures["images"] == len(stand_in.asked) == 2 * len(QUESTIONS)
 
 
 def test_a_chunk_job_is_the_workflows_own(tmp_path, stand_in):

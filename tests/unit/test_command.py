@@ -59,6 +59,16 @@ def test_extra_args_come_last_and_win(argv):
     assert argv(extra_args=["--enforce-eager", "--port=1"])[-2:] == ["--enforce-eager", "--port=1"]
 
 
+def test_a_server_may_read_a_folder_that_its_node_has_and_extra_args_still_win(settings, tmp_path):
+    folder = {"allowed_local_media_path": str(tmp_path)}
+    words = command.arguments(settings(extra_args=["--seed", "7"]) | folder, "org/tiny", "tiny", "127.0.0.1", 8123)
+    assert words[-4:] == ["--allowed-local-media-path", str(tmp_path), "--seed", "7"]
+    tmp_path.rmdir()
+    words = command.arguments(settings() | folder, "org/tiny", "tiny", "127.0.0.1", 8123)
+    assert "--allowed-local-media-path" not in words
+    assert "--allowed-local-media-path" not in command.arguments(settings(), "org/tiny", "tiny", "127.0.0.1", 8123)
+
+
 def test_no_context_length_leaves_the_models_own(argv):
     assert "--max-model-len" not in argv(max_model_len=None)
 

@@ -28,6 +28,7 @@ from captionqa.inference import ChunkRun
 from captionqa.layout import Layout
 from captionqa.merge import merge_captions
 from captionqa.settings import fingerprint
+from captionqa.transport import file_url
 from PIL import Image
 
 NAMES = [f"image{number}.png" for number in range(12)]
@@ -821,6 +822,14 @@ def test_an_item_under_way_at_two_crashes_is_set_aside_across_runs(poison, crash
     assert crashing.crashes == 1
     assert run().failures == {poison: "server_error"}
     assert crashing.crashes == 1
+
+
+def test_an_item_that_crashes_the_server_by_a_reference_is_not_asked_in_bytes(poison, crashing, images, run):
+    crashing.poison, crashing.spare = file_url((images.path / poison).resolve()).decode(), 1000
+    assert run(changes={"client": {"image_transport": "file"}}).failures == {poison: "server_error"}
+    assert crashing.crashes == 2
+    encoded = base64.b64encode((images.path / poison).read_bytes()).decode()
+    assert not any(encoded in str(body) for _, body in crashing.requests)
 
 
 def test_all_that_were_under_way_as_the_server_died_are_in_the_journal(images, scripted, publish, jobs, monkeypatch):

@@ -274,8 +274,9 @@ def test_a_scan_spares_looking_at_the_images_that_it_saw(data, above, monkeypatc
     assert bool(looked) is above
 
 
-def test_a_scan_that_is_another_spares_it_again_from_the_next_one_on(data, monkeypatch):
-    plan = data.plan(BESIDE)
+@pytest.mark.parametrize("before", ["qa", BESIDE])
+def test_a_scan_that_is_another_spares_it_again_from_the_next_one_on(data, before, monkeypatch):
+    plan = data.plan(before)
     data.write("one more.png", b"", 0)
     assert data.plan(BESIDE) == plan
     monkeypatch.setattr(scan.NamedImages, "look", None)

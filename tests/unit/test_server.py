@@ -39,11 +39,12 @@ class Run:
         self._command = [sys.executable, str(stand_in_path)]
         self._last = None
 
-    def server(self, model=None, **settings):
-        """The driver's view of the server, with some of the model's and the server's settings changed."""
+    def server(self, model=None, client=None, **settings):
+        """The driver's view of the server, with some of the model's, the client's and the server's settings changed."""
         known = {"command": self._command, "env": {"STAND_IN_REQUESTS": os.devnull}, "start_timeout_s": 60}
         tiny = {**(model or {}), "server": known | settings}
-        config = self._make_config({"output_dir": self.layout.output_dir, "models": {"tiny": tiny}})
+        changes = {"output_dir": self.layout.output_dir, "models": {"tiny": tiny}, "client": client or {}}
+        config = self._make_config(changes)
         self._last = Server(config, "tiny", self.layout)
         return self._last
 
@@ -145,6 +146,19 @@ def test_a_running_server_is_taken_over_only_while_it_lives_and_fits(run, lease,
     assert len(run.processes()) == 3
     assert run.get("/v1/models", key).status_code == 401
     assert run.get("/v1/models", endpoint.read_key(run.folder)).ok
+
+
+def test_a_running_server_is_taken_over_only_if_it_may_read_just_the_folder_that_is_wanted(run, lease, images):
+    def start(**client):
+        return run.server(client=client).start()[0]
+
+    reading = start(image_transport="file")
+    place = reading.argv.index("--allowed-local-media-path")
+    assert reading.argv[place + 1] == str(images.path.resolve())
+    assert start(image_transport="file").request_id == reading.request_id
+    without = start()
+    assert without.request_id != reading.request_id
+    assert "--allowed-local-media-path" not in without.argv
 
 
 def test_a_server_that_does_not_start_is_an_error_with_the_end_of_its_own_log_and_advice(run, lease):

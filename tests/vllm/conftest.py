@@ -20,10 +20,17 @@ def live_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def live_server(demo_config, live_folder):
+def live_dataset(tmp_path_factory):
+    """The one folder that the shared vLLM may read files in."""
+    return tmp_path_factory.mktemp("dataset")
+
+
+@pytest.fixture(scope="session")
+def live_server(demo_config, live_folder, live_dataset):
     """A vLLM that serves the demo model under our supervisor: (url, key)."""
     schema = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
-    config = check({**demo_config, "output_dir": str(live_folder)}, schema)
+    halves = {"captions": {"dataset_path": str(live_dataset)}, "qa": None, "client": {"image_transport": "file"}}
+    config = check({**demo_config, "output_dir": str(live_folder), **halves}, schema)
     layout = Layout(str(live_folder), DEMO_MODEL)
     lease, server = LeaseKeeper(layout.server), Server(config, DEMO_MODEL, layout)
     lease.start()

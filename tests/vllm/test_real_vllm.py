@@ -4,6 +4,7 @@ import base64
 import http.client
 import json
 import re
+import shutil
 import stat
 from contextlib import suppress
 from urllib.parse import urlsplit
@@ -12,6 +13,8 @@ import pandas as pd
 import psutil
 import pytest
 import requests
+from captionqa.images import bytes_url
+from captionqa.transport import file_url
 from PIL import Image
 from projects import DEMO_MODEL, ROOT
 
@@ -75,6 +78,12 @@ SPELLINGS = (
     "/v1//chat/completions",
     "/v1/./chat/completions",
     "/V1/chat/completions",
+)
+
+
+ODD_NAMES = (
+    *("a b.png", "a#b.jpg", "a?b.png", "a%20b.jpg", "a%b.png", "ü漢.jpg", "a\nb.png", "a\\b.jpg", "[x].png"),
+    *("a;b&c=d.jpg", "a@b:c.png", "'\".jpg", "a+b.png"),
 )
 
 
@@ -145,6 +154,76 @@ def test_every_photograph_comes_through(photographs):
     assert set(captions) == images
     (server,) = photographs.captions("simple", "_provenance")["servers"]
     assert server["versions"]["model_root"] == photographs.config["models"][DEMO_MODEL]["path"]
+
+
+@pytest.fixture
+def ask_for(live_server, demo_config):
+    """Ask the shared vLLM about the image of a URL, with its key or another: (status, what it says)."""
+    url, key = live_server
+    model = demo_config["models"][DEMO_MODEL]["path"]
+
+    def ask(image, given=key):
+        content = [{"type": "image_url", "image_url": {"url": image}}, {"type": "text", "text": "Describe it."}]
+        body = {"model": model, "messages": [{"role": "user", "content": content}], "max_tokens": 16, "temperature": 0}
+        headers = {"Authorization": f"Bearer {given}"}
+        answer = requests.post(f"{url}/v1/chat/completions", json=body, headers=headers, timeout=120)
+        return answer.status_code, answer.json()["choices"][0]["message"]["content"] if answer.ok else answer.text
+
+    return ask
+
+
+def test_a_referred_file_is_seen_as_its_bytes_are_whatever_its_name(ask_for, live_dataset):
+    red, blue = (Image.new("RGB", (96, 96), color) for color in ((220, 30, 30), (30, 30, 220)))
+    said = set()
+    for number, name in enumerate(ODD_NAMES):
+        path = live_dataset / name
+        kind = "JPEG" if name.endswith(".jpg") else "PNG"
+        (blue if number % 2 else red).save(path, kind)
+        answer = ask_for(file_url(path).decode())
+        assert answer == ask_for(bytes_url(kind, path.read_bytes()).decode()), name
+        assert answer[0] == 200
+        said.add(answer)
+    assert len(said) >= 2
+
+
+def test_no_file_outside_of_the_data_set_is_read_and_none_without_the_key(ask_for, live_dataset, tmp_path):
+    outside = tmp_path / "outside.png"
+    Image.new("RGB", (32, 32)).save(outside)
+    (inside := live_dataset / "inside.png").write_bytes(outside.read_bytes())
+    (live_dataset / "link.png").symlink_to(outside)
+    assert ask_for(file_url(inside).decode())[0] == 200
+    assert ask_for(file_url(inside).decode(), "guessed")[0] == 401
+    up = "/".join([".."] * len(live_dataset.parts))
+    for url in (
+        file_url(outside).decode(),
+        file_url(live_dataset / "link.png").decode(),
+        f"file://{live_dataset}/{up}{outside}",
+        f"file://{live_dataset}/{up.replace('.', '%2e').replace('/', '%2f')}{outside}",
+        f"FILE://{outside}",
+        f"file://localhost{outside}",
+        f"file:{outside}",
+        "file:///etc/hostname",
+        "file:///proc/self/environ",
+        str(outside),
+    ):
+        assert ask_for(url)[0] == 400, url
+
+
+def test_a_run_by_reference_captions_every_photograph_and_bytes_have_nothing_to_add(photographs, live_dataset):
+    folder, cache = live_dataset / "photographs", photographs.folder / "cache"
+    shutil.copytree(photographs.folder / "photographs", folder)
+    cache.mkdir()
+    (folder / "coffee.png").rename(cache / "blob")
+    (folder / "coffee.png").symlink_to(cache / "blob")
+    photographs.config["captions"]["dataset_path"] = str(folder)
+    photographs.config["client"] = {"image_transport": "file", "images": {"allowed_roots": [str(cache)]}}
+    photographs.run()
+    assert photographs.captions("simple", "_failures") == {}
+    assert len(photographs.captions("simple")) >= 20
+    logs = "".join(path.read_text() for path in photographs.out.rglob("*.log"))
+    assert "WARNING" not in logs  # such as that the server does not read the files
+    photographs.config["client"]["image_transport"] = "bytes"
+    assert photographs.plan() == {}
 
 
 def test_a_fallback_gets_a_letter_for_every_answer_that_has_none(photographs, demo_config):

@@ -134,7 +134,7 @@ def plan_questions(question_path: Path, dataset: Path, chunks: int | str, layout
             return plan
         with NamedImages(dataset, saved) as images:
             if plan.state == f"{source}-{images.state_again()}":
-                return _keep(replace(plan, scan=scan if plan.scan else ""), layout, "qa")
+                return _keep(replace(plan, scan=scan if images.all_inside else ""), layout, "qa")
     folder = layout.plans
     with NamedImages(dataset, saved) as images, ExternalSort(folder) as rows, ExternalSort(folder) as items:
         fault = None

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from captionqa import media_folder
 from captionqa.errors import ConfigError, ServerStartError
 from captionqa.guard import KEY_VARIABLE, KeyGuard
 
@@ -109,6 +110,9 @@ def arguments(settings: Mapping[str, Any], model_path: str, served_name: str, ho
     ]
     if settings["max_model_len"] is not None:
         argv += ["--max-model-len", str(settings["max_model_len"])]
+    folder = settings.get(media_folder.SETTING)
+    if folder and Path(folder).is_dir():  # where the server's node lacks it, vLLM would refuse images sent as bytes too
+        argv += [media_folder.OPTION, folder]
     return argv + list(settings["extra_args"])
 
 

@@ -1,8 +1,9 @@
 """One chat completion over HTTP: an answer, or what kind of failure it was."""
 
 import json
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -23,6 +24,8 @@ CONNECT_TIMEOUT_S = 10.0
 ADDRESSES = 64
 NOT_FINISHED = ("abort", "error")
 TRANSIENT_STATUS = frozenset({408, 429})
+#: How vLLM says, with status 500, that it cannot read a file that it was referred to: another attempt changes nothing.
+UNREAD_FILE = re.compile(r"allowed-local-media-path|\[Errno (?:2|5|13|20|21|36|40|116)\]")
 #: The key or the model is refused, whatever is asked.
 REFUSED_STATUS = frozenset({401, 404})
 
@@ -118,6 +121,8 @@ class Connection:
             raise self._timed_out() from error
         except HTTPError as error:
             raise Transient(Reason.SERVER_ERROR, f"the answer was cut: {type(error).__name__}") from error
+        if response.status == 500 and UNREAD_FILE.search(excerpt := _excerpt(data)) and _refers_to_files(parts):
+            raise ItemFailure(Reason.REQUEST_REJECTED, f"HTTP 500: {excerpt}")
         return _read(response.status, response.headers, data, server)
 
     def _find_route(self, url: str) -> tuple[urllib3.HTTPConnectionPool, str]:
@@ -134,6 +139,10 @@ class Connection:
 
     def _timed_out(self) -> Transient:
         return Transient(Reason.TIMEOUT, f"no answer within {self._timeout_s:.0f} s")
+
+
+def _refers_to_files(parts: Sequence[bytes]) -> bool:
+    return any(part.startswith(b"file://") for part in parts)
 
 
 def _read(status: int, headers: Mapping[str, str], data: bytes, server: Endpoint) -> Answer:

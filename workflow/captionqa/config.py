@@ -10,6 +10,7 @@ import jsonschema
 import yaml
 from jsonschema import Draft202012Validator, validators
 
+from captionqa import media_folder
 from captionqa.errors import ConfigError
 from captionqa.prompts import STYLES
 
@@ -38,6 +39,7 @@ def check(config: dict[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
                     f"{', '.join(sorted(known))}, and any you add under captions.prompts."
                 )
         _refuse_same_names(captions["prompt_styles"])
+    media_folder.server_settings(config, model_name(config))
     return config
 
 

@@ -3,7 +3,7 @@
 import io
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -134,12 +134,24 @@ def read_header(path: Path, limits: Mapping[str, Any]) -> Header:
     return header
 
 
-def data_url(data: bytes, limits: Mapping[str, Any], budget_px: int | None, decode: bool = False) -> bytes:
+def bytes_url(kind: str, data: bytes) -> bytes:
+    """The data URL of an image's bytes; `kind` is their format by Pillow's name."""
+    return b"data:%b;base64,%b" % (MIME_TYPES[kind].encode(), pybase64.b64encode(data))
+
+
+def data_url(
+    data: bytes,
+    limits: Mapping[str, Any],
+    budget_px: int | None,
+    decode: bool = False,
+    untouched: Callable[[str, bytes], bytes] = bytes_url,
+) -> bytes:
     """An image file's bytes as a data URL that any server decodes to the picture a person sees.
 
-    Bytes that are right as they are pass through untouched; only `decode` finds damage ahead of their end. EXIF
-    orientation is applied; CMYK, palette, 16-bit and alpha become plain 8-bit RGB (alpha on white); of animations the
-    first frame is taken; more than `budget_px` pixels are shrunk onto the model's grid (`limits["pixel_grid_px"]`).
+    Bytes that are right as they are pass through, as the URL that `untouched` makes of their format by Pillow's name
+    and of them; only `decode` finds damage ahead of their end. EXIF orientation is applied; CMYK, palette, 16-bit and
+    alpha become plain 8-bit RGB (alpha on white); of animations the first frame is taken; more than `budget_px` pixels
+    are shrunk onto the model's grid (`limits["pixel_grid_px"]`).
 
     Raises:
         ItemFailure: unreadable_image, or image_too_large above `limits["max_source_pixels"]`.
@@ -151,7 +163,7 @@ def data_url(data: bytes, limits: Mapping[str, Any], budget_px: int | None, deco
         _check_size(image.width, image.height, limits)
         shrink = budget_px is not None and image.width * image.height > budget_px
         if not shrink and _plain(image, decode or not seen_to_end(image.format, data)):
-            return _url(image.format, data)
+            return untouched(image.format, data)
         return _encode(image, limits["pixel_grid_px"], budget_px if shrink else None)
 
 
@@ -291,7 +303,7 @@ def _encode(image, grid_px: int, budget_px: int | None) -> bytes:
     buffer = io.BytesIO()
     kind, how = ("JPEG", {"quality": JPEG_QUALITY, "subsampling": 0}) if lossy else ("PNG", {"compress_level": 1})
     image.save(buffer, kind, **how)
-    return _url(kind, buffer.getvalue())
+    return bytes_url(kind, buffer.getvalue())
 
 
 def _to_rgb(image):
@@ -305,7 +317,3 @@ def _to_rgb(image):
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image).convert("RGB")
     return image.convert("RGB")
-
-
-def _url(kind: str, data: bytes) -> bytes:
-    return b"data:%b;base64,%b" % (MIME_TYPES[kind].encode(), pybase64.b64encode(data))

@@ -17,6 +17,7 @@ from typing import Any
 from captionqa import endpoint
 from captionqa.chunks import place, question_place
 from captionqa.client import Client
+from captionqa.completion import Answer
 from captionqa.endpoint import Endpoint
 from captionqa.errors import ItemFailure, ServerDeadError, ServerRefusedError
 from captionqa.fallback import FOLDER, LETTER_TOKENS, letters_to_ask
@@ -29,6 +30,7 @@ from captionqa.progress import Progress
 from captionqa.prompts import letter_messages
 from captionqa.results import FORMAT
 from captionqa.settings import FALLBACK, answer_fingerprint, fingerprint
+from captionqa.transport import Transport
 from captionqa.twins import Twins
 
 BEAT_S = 0.5
@@ -73,6 +75,7 @@ class ChunkRun:
         self._fingerprint = fingerprint(job.settings)
         self._dataset = job.dataset.resolve()
         self._roots = [Path(root).resolve() for root in job.client["images"]["allowed_roots"]]
+        self._transport = Transport(job.client["image_transport"], self._dataset)
         self._deduplicate = job.client["deduplicate"]
         self._lease = LeaseWatch(job.server, job.lease_timeout_s)
         self._pool = Pool(
@@ -176,7 +179,7 @@ class ChunkRun:
 
     def _one(self, opened: OpenSegment, entry: Mapping[str, Any]) -> None:
         """Find an answer to an item in the journal or at a twin's, or ask for it; raises ItemFailure."""
-        item = Item(entry, self._job.settings, self._dataset, self._roots)
+        item = Item(entry, self._job.settings, self._dataset, self._roots, self._transport)
         member = _Member(opened, item)
         known = opened.journal.answers.get(item.id)
         if known is not None and item.is_as_in(known):
@@ -233,10 +236,15 @@ class ChunkRun:
         crashes = sum(request_key(line) == request_key(mark) for line in journal.crashes.get(mark["id"], ()))
 
         def on_crash(server: Endpoint) -> None:
+            nonlocal crashes
+            crashes += 1
             self._append(journal, mark, {"crashed": f"generation {server.generation} at {server.url}"})
 
-        with self._progress.effort.during("asking_s"):
-            answer = vars(self._client.ask(messages, max_tokens, choice, crashes, on_crash))
+        def ask(messages: list[dict[str, Any]]) -> Answer:
+            with self._progress.effort.during("asking_s"):
+                return self._client.ask(messages, max_tokens, choice, crashes, on_crash)
+
+        answer = vars(self._transport.ask(ask, messages))
         self._append(journal, mark, {"answer": answer})
         return answer
 

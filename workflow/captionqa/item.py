@@ -12,6 +12,7 @@ from captionqa.errors import ItemFailure, Reason
 from captionqa.images import data_url, locate, read_bytes
 from captionqa.prompts import chat_messages, question_text
 from captionqa.settings import image_budget_px
+from captionqa.transport import Transport
 
 #: What a server says to an image that it cannot decode.
 DAMAGE_SHOWS_AS = (Reason.REQUEST_REJECTED, Reason.SERVER_ERROR)
@@ -26,11 +27,17 @@ class Item:
     """
 
     def __init__(
-        self, entry: Mapping[str, Any], settings: Mapping[str, Any], dataset: Path, allowed_roots: Sequence[Path]
+        self,
+        entry: Mapping[str, Any],
+        settings: Mapping[str, Any],
+        dataset: Path,
+        allowed_roots: Sequence[Path],
+        transport: Transport,
     ):
         names = entry.get("images", [entry["id"]])
         self.id: str = entry["id"]
         self._settings = settings
+        self._transport = transport
         self.question: str | None = entry.get("question")
         self._text: str = (
             settings["prompt"] if self.question is None else question_text(self.question, settings.get("instruction"))
@@ -72,10 +79,11 @@ class Item:
     def _url(self, file: "_File", decode: bool = False) -> bytes:
         budget_px = image_budget_px(self._settings, len(self._files))
         try:
+            untouched = self._transport.of(file.path)
             # what is decoded was read before, and is known by what it held then
             data = read_bytes(file.path) if decode else file.read()
             with _cores:
-                return data_url(data, self._settings["images"], budget_px, decode)
+                return data_url(data, self._settings["images"], budget_px, decode, untouched)
         except ItemFailure as failure:
             raise ItemFailure(failure.reason, f"{file.name!r}: {failure.detail}") from failure
 

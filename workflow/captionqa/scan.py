@@ -122,7 +122,7 @@ class ImageScan:
 class NamedImages:
     """The stamps of images that are named, as those of questions are; `saved` is the file that keeps the names.
 
-    `all_inside` is whether a scan of the folder sees them all: none that is kept has a name that leads out of it.
+    `all_inside` is whether a scan of the folder sees them all: none of them has a name that leads out of it.
     """
 
     def __init__(self, dataset: Path, saved: Path):
@@ -156,7 +156,6 @@ class NamedImages:
         """Take names that were looked at into what is saved, and their stamps into the state."""
         self._lines.add(json_line(names))
         self._count_in(names, stamps)
-        self.all_inside &= not any(name[0] == "/" or ".." in name for name in names)
 
     def save(self) -> str:
         """Write the names; returns the state."""
@@ -172,6 +171,7 @@ class NamedImages:
 
     def _count_in(self, names: list[str], stamps: list[Stamp]) -> None:
         self._digest.update(json_line([names, stamps]).encode())
+        self.all_inside &= not any(name[0] == "/" or ".." in name for name in names)
 
 
 def blocks(things: Iterable[T], size: int = BLOCK_FILES) -> Iterator[list[T]]:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from captionqa import command, endpoint, request
+from captionqa import command, endpoint, media_folder, request
 from captionqa.config import served_name
 from captionqa.endpoint import Endpoint, State
 from captionqa.errors import ConfigError, ServerError, ServerStartError
@@ -46,7 +46,7 @@ class Server:
         self._layout = layout
         self._folder = layout.server
         self._launcher = launcher or LocalLauncher()
-        self._server = self._settings["server"]
+        self._server = self._settings["server"] | media_folder.server_settings(config, model)
         self.replicas: int = self._server["replicas"]
         self._logs = [Path(layout.server_log(replica)) for replica in range(self.replicas)]
 

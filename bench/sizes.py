@@ -1,0 +1,48 @@
+"""How much of each part is run: for figures, in three quarters of an hour on two cores, or to see that all works."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How many rounds, images and items the parts have.
+
+    `rounds` are for what is compared with peers, `server_rounds` for `resize` and `cache`, whose differences are large.
+    """
+
+    rounds: int
+    server_rounds: int
+    client_images: int
+    ceiling_images: int
+    sequential_images: int
+    vllm_images: int
+    photographs: int
+    cache_images: int
+    workflow_images: int
+    scale: tuple[int, ...]
+
+
+FULL = Sizes(
+    rounds=5,
+    server_rounds=3,
+    client_images=2560,
+    ceiling_images=2000,
+    sequential_images=16,
+    vllm_images=300,
+    photographs=48,
+    cache_images=120,
+    workflow_images=2000,
+    scale=(1_000, 10_000, 100_000, 1_000_000),
+)
+QUICK = Sizes(
+    rounds=1,
+    server_rounds=1,
+    client_images=256,
+    ceiling_images=200,
+    sequential_images=6,
+    vllm_images=24,
+    photographs=8,
+    cache_images=40,
+    workflow_images=0,
+    scale=(1_000,),
+)
