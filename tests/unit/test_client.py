@@ -12,8 +12,10 @@ from captionqa import circuit as circuit_module
 from captionqa import client as client_module
 from captionqa import pool as pool_module
 from captionqa.client import Client
+from captionqa.concurrency import first
 from captionqa.endpoint import State
 from captionqa.errors import ItemFailure, Reason, RunStoppedError, ServerDeadError, ServerRefusedError
+from captionqa.gate import Gate
 from captionqa.lease import LeaseWatch
 from captionqa.pool import Pool
 from captionqa.prompts import chat_messages
@@ -44,7 +46,9 @@ def make_client(make_config, server_folder):
 
     def make(key=None, sampling=None, trust_env=False, **changes):
         settings = make_config({"client": changes})["client"]
-        pool = Pool(server_folder, LeaseWatch(server_folder, 600), settings["server_wait_s"], settings["backoff_s"])
+        gate = Gate(first(settings["concurrency"]))
+        lease = LeaseWatch(server_folder, 600)
+        pool = Pool(server_folder, lease, settings["server_wait_s"], settings["backoff_s"], gate)
         read_key = key if callable(key) else lambda: key
         made = Client(pool, settings, read_key, settings["sampling"] if sampling is None else sampling, trust_env)
         made.pool = pool
@@ -751,7 +755,7 @@ def test_a_stopped_chunk_wakes_who_waits(publish, make_client, in_background):
 def test_the_least_loaded_server_is_taken(publish, make_client):
     for replica in (0, 1, 2):
         publish(f"http://node:{replica}", replica=replica)
-    pool = make_client().pool
+    pool = make_client(concurrency=6).pool
     taken = [pool.acquire(no_trial) for _ in range(6)]
     assert sorted(server.replica for server in taken) == [0, 0, 1, 1, 2, 2]
     for server in taken:

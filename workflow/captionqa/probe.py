@@ -21,10 +21,11 @@ PROOF_BYTES = 64
 
 @dataclass(frozen=True)
 class Load:
-    """Requests running or waiting, and all tokens that the server has read and written so far."""
+    """Requests running or waiting, all tokens that the server has read and written so far, and requests waiting."""
 
     requests: float
     tokens: float
+    waiting: float = 0.0
 
 
 class Probe:
@@ -105,10 +106,8 @@ class Probe:
         written = _metric(text, "vllm:generation_tokens_total")
         if running is None or written is None:
             return None
-        return Load(
-            running + (_metric(text, "vllm:num_requests_waiting") or 0.0),
-            written + (_metric(text, "vllm:prompt_tokens_total") or 0.0),
-        )
+        waiting = _metric(text, "vllm:num_requests_waiting") or 0.0
+        return Load(running + waiting, written + (_metric(text, "vllm:prompt_tokens_total") or 0.0), waiting)
 
     def _models(self) -> list[dict[str, Any]]:
         try:
