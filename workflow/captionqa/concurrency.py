@@ -7,8 +7,8 @@ the law of TCP Vegas (Brakmo & Peterson 1995) and FAST TCP (Wei, Jin, Low & Hegd
 next request is at the server, its images read and encoded, before a slot becomes free.
 
 Where there is no queue, or no telling, the level climbs as long as answers per second grow by it: doubling first, in
-steps later. On 429 and timeouts it is halved or the last step is taken back; added steps and halving make shares fair
-where nobody tells a queue (Chiu & Jain 1989).
+steps later. On 429 and timeouts it is cut by a share. Adding and cutting so makes shares fair where no queue is told
+(Chiu & Jain 1989).
 """
 
 import logging
@@ -29,14 +29,16 @@ START, LEAST, MOST = 64, 1, 256
 LOOK_S = 1.0
 #: The requests of a job that are to wait at its servers, and the share of what is amiss that a look sets right.
 WANTED_WAITING, GAIN = 12.0, 0.5
-#: Later steps: a share of the level where a queue would soon show that it is too much, else a number.
+#: Later steps: a share of the level where a queue would soon show that it is too much, else a number, at most twofold.
 STEP_SHARE, STEP = 0.5, 8.0
 #: A step is kept where answers per second grew by this share of what it would bring at best; they are counted until
 #: chance is a small part of that, over so many bursts of answers where no queue would show a mistake.
 WORTH, NOISE, BURSTS = 0.25, 6.0, 4
 #: A job that has never so much of its level in flight is held up by itself: more of the same would be no help.
 USED = 0.75
-#: After a step that was too much none is tried for so long.
+#: What is left of the level when a server had no time for requests.
+CUT = 0.7
+#: After that, or a step that was for nothing, none is tried for so long.
 HOLD_S = 30.0
 #: A server without vLLM's metrics is looked at so seldom.
 NO_METRICS_S = 30.0
@@ -115,7 +117,7 @@ class Level:
         if not overloads:
             return False
         if self._gate.left >= self._deaf_until:
-            self._step_back(now, self._trial.level if self._trial else self._level / 2)
+            self._step_back(now, CUT * self._level)
             self._deaf_until = self._gate.left + self._gate.in_flight
         return True
 
@@ -127,7 +129,7 @@ class Level:
         if self._window is None:
             self._window = _Window(now, gate.answered)
             return
-        step = self._level if self._quick else STEP_SHARE * self._level if told else STEP
+        step = self._level if self._quick else STEP_SHARE * self._level if told else min(STEP, self._level)
         answered, seconds = gate.answered - self._window.answered, now - self._window.began
         # a count of n varies by its root; answers come in bursts of up to a level's number
         if answered < max(self._level * (1 if told else BURSTS), (NOISE * self._level / step) ** 2):
