@@ -1,12 +1,23 @@
 """Concurrency that finds its own level: the law against simulated servers, and chunk jobs against real ones."""
 
 import heapq
+import json
 import random
+import threading
+import time
 from collections import deque
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from captionqa.concurrency import CUT, LEAST, LOOK_S, MOST, START, WANTED_WAITING, Level
+from captionqa import concurrency as concurrency_module
+from captionqa import pool as pool_module
+from captionqa.concurrency import CUT, LEAST, LOOK_S, MOST, START, WANTED_WAITING, Level, Tuner
+from captionqa.endpoint import State
+from captionqa.files import read_json_lines
 from captionqa.gate import Gate
+from captionqa.inference import ChunkRun
+from captionqa.lease import LeaseWatch
+from captionqa.pool import Pool
 from captionqa.probe import Load
 
 TICK_S = 0.02
@@ -196,3 +207,154 @@ def test_metrics_that_go_away_and_come_back_do_no_harm():
         server.run(job, seconds=60)
         assert len(server.running) == 64
     assert len(server.waiting) <= 2 * WANTED_WAITING
+
+
+def test_a_gate_lets_in_no_more_than_its_limit_and_a_wider_one_wakes_who_waits(eventually):
+    gate = Gate(2)
+    threads = [threading.Thread(target=gate.enter, daemon=True) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    eventually(lambda: gate.in_flight == 2)
+    gate.leave()
+    eventually(lambda: sum(thread.is_alive() for thread in threads) == 2)
+    assert gate.in_flight == gate.peak == 2
+    gate.resize(4)
+    eventually(lambda: not any(thread.is_alive() for thread in threads))
+    assert gate.in_flight == 4
+
+
+def test_threads_beyond_the_limit_take_no_item_until_it_is_raised(eventually):
+    gate = Gate(1)
+    gate.await_seat(0)
+    thread = threading.Thread(target=gate.await_seat, args=[1], daemon=True)
+    thread.start()
+    thread.join(0.05)
+    assert thread.is_alive()
+    gate.resize(2)
+    eventually(lambda: not thread.is_alive())
+
+
+@pytest.fixture
+def metrics_server():
+    """Start servers of a /metrics page with these requests running and waiting; None: they have no such page."""
+    servers = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.server.asked.append((self.path, self.headers["Authorization"]))
+            if self.server.load is None:
+                return self.send_error(404)
+            running, waiting = self.server.load
+            self.send_response(200)
+            self.end_headers()
+            names = {"num_requests_running": running, "num_requests_waiting": waiting, "generation_tokens_total": 5}
+            return self.wfile.write("".join(f'vllm:{name}{{a="b"}} {names[name]}\n' for name in names).encode())
+
+        def log_message(self, *args):
+            pass
+
+    def start(*load):
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server.load, server.asked = load or None, []
+        server.url = f"http://127.0.0.1:{server.server_address[1]}"
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def make_tuner(server_folder):
+    """A tuner of the servers published in the folder by now."""
+
+    def make(key=None):
+        gate = Gate(START)
+        pool = Pool(server_folder, LeaseWatch(server_folder, 600), 30, 0.01, gate)
+        pool.pause(0)
+        return Tuner(gate, pool, lambda: key, trust_env=False)
+
+    return make
+
+
+def test_the_load_is_that_of_all_healthy_servers_and_is_read_with_the_key(publish, metrics_server, make_tuner):
+    servers = [metrics_server(60, 4), metrics_server(3, 0), metrics_server(9, 9)]
+    for replica, server in enumerate(servers):
+        publish(server.url, replica, State.REPLACING if replica == 2 else State.READY)
+    load = make_tuner("secret").load()
+    assert (load.requests, load.waiting) == (67, 4)
+    assert servers[0].asked == servers[1].asked == [("/metrics", "Bearer secret")]
+    assert servers[2].asked == []
+
+
+def test_servers_without_metrics_are_no_error_and_are_not_asked_at_each_look(
+    publish, metrics_server, refused_url, make_tuner
+):
+    silent, telling = metrics_server(), metrics_server(5, 1)
+    publish(silent.url, 0)
+    publish(refused_url, 1)
+    tuner = make_tuner()
+    assert [tuner.load() for _ in range(3)] == [None] * 3
+    assert silent.asked == [("/metrics", None)]
+    publish(telling.url, 2)
+    assert make_tuner().load() == Load(6, 5, 1)
+
+
+@pytest.fixture
+def run_chunk(images, jobs, monkeypatch):
+    """Ask for the captions of so many images with a setting of `client.concurrency`; gives the result's header."""
+    monkeypatch.setattr(pool_module, "REFRESH_S", 0.02)
+    monkeypatch.setattr(concurrency_module, "LOOK_S", 0.05)
+
+    def run(count, concurrency):
+        images.add(*(f"image{number}.png" for number in range(count)))
+        (job,) = jobs(changes={"client": {"concurrency": concurrency}})
+        ChunkRun(job).run()
+        header, *lines = read_json_lines(job.result)
+        assert sum("answer" in line for line in lines) == count
+        return header
+
+    return run
+
+
+def test_a_chunk_job_leaves_a_small_server_a_short_queue(publish, simulator, run_chunk):
+    publish(simulator(slots=4, latency_s=0.03))
+    assert 4 < run_chunk(200, "auto")["concurrency"] <= START / 2
+
+
+def test_a_chunk_job_raises_its_level_on_a_large_server(publish, simulator, run_chunk, monkeypatch):
+    monkeypatch.setattr(concurrency_module, "START", 4)
+    publish(simulator(slots=40, latency_s=0.1))
+    assert run_chunk(200, "auto")["concurrency"] >= 8
+
+
+def test_a_fixed_figure_stays_whatever_the_server_says(publish, simulator, run_chunk):
+    publish(simulator(slots=1, latency_s=0.01))
+    before = threading.active_count()
+    assert run_chunk(30, 5)["concurrency"] == 5
+    assert threading.active_count() <= before + 5
+
+
+def test_a_server_that_answers_429_is_asked_for_less_and_no_item_fails(publish, scripted, run_chunk):
+    free = threading.BoundedSemaphore(6)
+
+    def take_six(handler, body):
+        taken = free.acquire(blocking=False)
+        if taken:
+            time.sleep(0.01)
+        data = json.dumps({"choices": [{"message": {"content": "A cat."}}]} if taken else {}).encode()
+        handler.send_response(200 if taken else 429)
+        handler.send_header("Content-Length", str(len(data)))
+        if taken:
+            free.release()
+        else:
+            handler.send_header("Retry-After", "0.02")
+        handler.end_headers()
+        handler.wfile.write(data)
+
+    publish(scripted.url)
+    scripted.answers = [take_six]
+    assert run_chunk(200, "auto")["concurrency"] <= START / 2

@@ -176,13 +176,13 @@ class Tuner:
         with suppress(RunStoppedError, ServerDeadError):  # which the threads that ask find too
             while True:
                 self._pool.pause(LOOK_S)
-                level.look(time.monotonic(), self._load())
+                level.look(time.monotonic(), self.load())
                 limit, now = self._gate.limit, time.monotonic()
                 if max(limit, told) >= NEWS_FACTOR * min(limit, told) and now >= next_news:
                     log.info("requests in flight: %d at most, after %d", limit, told)
                     told, next_news = limit, now + NEWS_S
 
-    def _load(self) -> Load | None:
+    def load(self) -> Load | None:
         """What all healthy servers that tell their load have together."""
         loads = [load for url in self._pool.urls() if (load := self._load_of(url))]
         if not loads:
