@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from captionqa import concurrency as concurrency_module
+from captionqa import inference as inference_module
 from captionqa import pool as pool_module
 from captionqa.concurrency import CUT, LEAST, LOOK_S, MOST, START, WANTED_WAITING, Level, Tuner
 from captionqa.endpoint import State
@@ -308,6 +309,7 @@ def run_chunk(images, jobs, monkeypatch):
     """Ask for the captions of so many images with a setting of `client.concurrency`; gives the result's header."""
     monkeypatch.setattr(pool_module, "REFRESH_S", 0.02)
     monkeypatch.setattr(concurrency_module, "LOOK_S", 0.05)
+    monkeypatch.setattr(inference_module, "BEAT_S", 0.02)
 
     def run(count, concurrency):
         images.add(*(f"image{number}.png" for number in range(count)))
@@ -327,8 +329,8 @@ def test_a_chunk_job_leaves_a_small_server_a_short_queue(publish, simulator, run
 
 def test_a_chunk_job_raises_its_level_on_a_large_server(publish, simulator, run_chunk, monkeypatch):
     monkeypatch.setattr(concurrency_module, "START", 4)
-    publish(simulator(slots=40, latency_s=0.1))
-    assert run_chunk(200, "auto")["concurrency"] >= 8
+    publish(simulator(slots=40, latency_s=0.3))
+    assert run_chunk(120, "auto")["concurrency"] >= 8
 
 
 def test_a_fixed_figure_stays_whatever_the_server_says(publish, simulator, run_chunk):

@@ -103,7 +103,7 @@ class Level:
             self._quick = False
         elif used:
             self._climb(now, told=load is not None)
-        elif self._trial and gate.left >= self._settled_at:
+        elif self._trial and gate.left >= self._settled_at + self._level:  # its threads had the time to begin
             self._step_back(now, self._trial.level)
         else:
             self._window = None
