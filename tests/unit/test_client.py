@@ -51,7 +51,7 @@ def make_client(make_config, server_folder):
         pool = Pool(server_folder, lease, settings["server_wait_s"], settings["backoff_s"], gate)
         read_key = key if callable(key) else lambda: key
         made = Client(pool, settings, read_key, settings["sampling"] if sampling is None else sampling, trust_env)
-        made.pool = pool
+        made.pool, made.gate = pool, gate
         return made
 
     return make
@@ -367,6 +367,24 @@ def test_a_server_that_takes_few_requests_at_a_time_costs_no_item(publish, scrip
     made = make_client(concurrency=8, max_attempts=2)
     outcomes = [in_background(lambda: made.ask(MESSAGES, 9).text) for _ in range(8)]
     assert [outcome() for outcome in outcomes] == ["A cat."] * 8
+
+
+def answer_late(handler, body):
+    time.sleep(0.5)
+    answer_well(handler)
+
+
+@pytest.mark.parametrize(
+    ("answer", "overloads"),
+    [((429, {}, b""), 1), ((408, {}, b""), 1), (answer_late, 1), ((503, {}, b""), 0), (close, 0), (GOOD, 0)],
+)
+def test_a_server_without_time_for_a_request_is_noted(publish, scripted, make_client, answer, overloads):
+    publish(scripted.url)
+    scripted.answers = [answer, GOOD]
+    made = make_client(request_timeout_s=0.2)
+    assert made.ask(MESSAGES, 9).text == "A cat."
+    gate = made.gate
+    assert (gate.overloads, gate.answered, gate.in_flight) == (overloads, 1, 0)
 
 
 def test_an_item_that_alone_is_put_off_for_ever_fails_after_a_while(publish, scripted, ask):
