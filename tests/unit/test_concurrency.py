@@ -276,7 +276,9 @@ def make_tuner(server_folder):
         gate = Gate(START)
         pool = Pool(server_folder, LeaseWatch(server_folder, 600), 30, 0.01, gate)
         pool.pause(0)
-        return Tuner(gate, pool, lambda: key, trust_env=False)
+        made = Tuner(gate, pool, lambda: key, trust_env=False)
+        made.gate = gate
+        return made
 
     return make
 
@@ -302,6 +304,15 @@ def test_servers_without_metrics_are_no_error_and_are_not_asked_at_each_look(
     assert silent.asked == [("/metrics", None)]
     publish(telling.url, 2)
     assert make_tuner().load() == Load(6, 5, 1)
+
+
+def test_the_last_items_are_sent_at_once_unless_the_server_had_no_time(make_tuner):
+    for overloads, limit in ((0, START), (1, 9)):
+        tuner = make_tuner()
+        tuner.gate.resize(9)
+        tuner.gate.overloads = overloads
+        tuner.finish()
+        assert tuner.gate.limit == limit
 
 
 @pytest.fixture

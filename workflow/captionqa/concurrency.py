@@ -166,9 +166,19 @@ class Tuner:
         self._trust_env = trust_env
         self._probes: dict[tuple[str, str | None], Probe] = {}
         self._next_look: dict[str, float] = {}
+        self._finishing = threading.Event()
+        #: The limit that it came to.
+        self.found = gate.limit
 
     def start(self) -> None:
         threading.Thread(target=self._run, daemon=True, name="concurrency").start()
+
+    def finish(self) -> None:
+        """Let the last items be sent as soon as they are ready, as many as at the start: no share of a later queue is
+        lost by it, and the last job of a server does not end with its slots half empty."""
+        self._finishing.set()
+        if not self._gate.overloads:
+            self._gate.resize(max(self._gate.limit, START))
 
     def _run(self) -> None:
         level = Level(self._gate)
@@ -176,8 +186,12 @@ class Tuner:
         with suppress(RunStoppedError, ServerDeadError):  # which the threads that ask find too
             while True:
                 self._pool.pause(LOOK_S)
-                level.look(time.monotonic(), self.load())
-                limit, now = self._gate.limit, time.monotonic()
+                load = self.load()
+                if self._finishing.is_set():
+                    return
+                level.look(time.monotonic(), load)
+                self.found = limit = self._gate.limit
+                now = time.monotonic()
                 if max(limit, told) >= NEWS_FACTOR * min(limit, told) and now >= next_news:
                     log.info("requests in flight: %d at most, after %d", limit, told)
                     told, next_news = limit, now + NEWS_S

@@ -103,11 +103,13 @@ class ChunkRun:
         items = list(read_json_lines(self._job.items))
         self._progress = Progress(self._job.progress, len(items))
         started = time.time()
-        if self._job.client["concurrency"] == AUTO:
+        if auto := self._job.client["concurrency"] == AUTO:
             self._tuner.start()
         try:
             for index, members in groupby(items, key=lambda item: segment(_place(item))):
                 self._feed(index, list(members))
+            if auto:
+                self._tuner.finish()
             while self._progress.done < len(items):
                 self._beat()
                 time.sleep(BEAT_S / 5)
@@ -306,7 +308,7 @@ class ChunkRun:
             "failed": self._progress.failed,
             "started": started,
             "finished": time.time(),
-            "concurrency": self._gate.limit,
+            "concurrency": self._tuner.found,
             "client": {"host": socket.gethostname(), "job": os.environ.get("SLURM_JOB_ID")},
             "servers": [endpoint.summary(entry) for entry in endpoint.read_all(self._job.server)],
         }
