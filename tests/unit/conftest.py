@@ -1,5 +1,6 @@
 """Fixtures of the unit tests: configurations, pictures, real servers with faults, leases and processes."""
 
+import asyncio
 import copy
 import io
 import json
@@ -30,6 +31,8 @@ from captionqa.layout import Layout
 from captionqa.lease import LeaseKeeper
 from captionqa.settings import caption_settings, fingerprint, qa_settings
 from PIL import Image
+
+from bench.simulator import Counters, Settings, serve
 
 WORKFLOW = Path(captionqa.__file__).resolve().parents[1]
 STAND_IN = Path(stand_in_server.__file__).resolve()
@@ -251,6 +254,27 @@ def scripted():
     yield server
     server.shutdown()
     server.server_close()
+
+
+@pytest.fixture
+def simulator():
+    """Start simulators of the benchmark on a thread of this process; gives their base URLs."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    servers = []
+
+    def start(**settings):
+        listener = socket.create_server(("127.0.0.1", 0))
+        started = serve(Settings(**settings), listener, Counters(1))
+        servers.append(asyncio.run_coroutine_threadsafe(started, loop).result(10))
+        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+    yield start
+    for server in servers:
+        loop.call_soon_threadsafe(server.close)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(10)
 
 
 @pytest.fixture

@@ -12,30 +12,9 @@ import pytest
 import requests
 
 from bench.load import body_of, load
-from bench.simulator import CAPTION, PROMPT_TOKENS, Counters, Settings, serve
+from bench.simulator import CAPTION, PROMPT_TOKENS, Settings
 
 MESSAGES = [{"role": "user", "content": [{"type": "text", "text": "Describe this image in detail."}]}]
-
-
-@pytest.fixture
-def simulator():
-    """Start simulators on a thread of this process; gives their base URLs."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    servers = []
-
-    def start(**settings):
-        listener = socket.create_server(("127.0.0.1", 0))
-        started = serve(Settings(**settings), listener, Counters(1))
-        servers.append(asyncio.run_coroutine_threadsafe(started, loop).result(10))
-        return f"http://127.0.0.1:{listener.getsockname()[1]}"
-
-    yield start
-    for server in servers:
-        loop.call_soon_threadsafe(server.close)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(10)
 
 
 def metrics(url):

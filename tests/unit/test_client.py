@@ -12,8 +12,10 @@ from captionqa import circuit as circuit_module
 from captionqa import client as client_module
 from captionqa import pool as pool_module
 from captionqa.client import Client
+from captionqa.concurrency import first
 from captionqa.endpoint import State
 from captionqa.errors import ItemFailure, Reason, RunStoppedError, ServerDeadError, ServerRefusedError
+from captionqa.gate import Gate
 from captionqa.lease import LeaseWatch
 from captionqa.pool import Pool
 from captionqa.prompts import chat_messages
@@ -44,10 +46,12 @@ def make_client(make_config, server_folder):
 
     def make(key=None, sampling=None, trust_env=False, **changes):
         settings = make_config({"client": changes})["client"]
-        pool = Pool(server_folder, LeaseWatch(server_folder, 600), settings["server_wait_s"], settings["backoff_s"])
+        gate = Gate(first(settings["concurrency"]))
+        lease = LeaseWatch(server_folder, 600)
+        pool = Pool(server_folder, lease, settings["server_wait_s"], settings["backoff_s"], gate)
         read_key = key if callable(key) else lambda: key
         made = Client(pool, settings, read_key, settings["sampling"] if sampling is None else sampling, trust_env)
-        made.pool = pool
+        made.pool, made.gate = pool, gate
         return made
 
     return make
@@ -363,6 +367,24 @@ def test_a_server_that_takes_few_requests_at_a_time_costs_no_item(publish, scrip
     made = make_client(concurrency=8, max_attempts=2)
     outcomes = [in_background(lambda: made.ask(MESSAGES, 9).text) for _ in range(8)]
     assert [outcome() for outcome in outcomes] == ["A cat."] * 8
+
+
+def answer_late(handler, body):
+    time.sleep(0.5)
+    answer_well(handler)
+
+
+@pytest.mark.parametrize(
+    ("answer", "overloads"),
+    [((429, {}, b""), 1), ((408, {}, b""), 1), (answer_late, 1), ((503, {}, b""), 0), (close, 0), (GOOD, 0)],
+)
+def test_a_server_without_time_for_a_request_is_noted(publish, scripted, make_client, answer, overloads):
+    publish(scripted.url)
+    scripted.answers = [answer, GOOD]
+    made = make_client(request_timeout_s=0.2)
+    assert made.ask(MESSAGES, 9).text == "A cat."
+    gate = made.gate
+    assert (gate.overloads, gate.answered, gate.in_flight) == (overloads, 1, 0)
 
 
 def test_an_item_that_alone_is_put_off_for_ever_fails_after_a_while(publish, scripted, ask):
@@ -751,7 +773,7 @@ def test_a_stopped_chunk_wakes_who_waits(publish, make_client, in_background):
 def test_the_least_loaded_server_is_taken(publish, make_client):
     for replica in (0, 1, 2):
         publish(f"http://node:{replica}", replica=replica)
-    pool = make_client().pool
+    pool = make_client(concurrency=6).pool
     taken = [pool.acquire(no_trial) for _ in range(6)]
     assert sorted(server.replica for server in taken) == [0, 0, 1, 1, 2, 2]
     for server in taken:

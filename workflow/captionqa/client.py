@@ -13,6 +13,7 @@ import tenacity
 
 from captionqa.body import Body
 from captionqa.completion import Answer, Broken, Connection, Refused, Transient, Unreachable
+from captionqa.concurrency import most
 from captionqa.endpoint import Endpoint
 from captionqa.errors import ItemFailure, Reason, RunStoppedError, ServerDeadError, ServerRefusedError
 from captionqa.pool import Pool
@@ -50,7 +51,7 @@ class Client:
         `trust_env` obeys the environment's proxies, which are on the way to an outside server, not to a compute node.
         """
         self._pool = pool
-        self._connection = Connection(settings["concurrency"], settings["request_timeout_s"], trust_env)
+        self._connection = Connection(most(settings["concurrency"]), settings["request_timeout_s"], trust_env)
         self._max_attempts = settings["max_attempts"]
         self._patience_s = settings["server_wait_s"]
         # what was under way at a crash is asked one at a time, so that the guilty item takes few others with it

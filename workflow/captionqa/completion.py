@@ -46,10 +46,12 @@ class Transient(Exception):
 
     server: Endpoint
 
-    def __init__(self, reason: Reason, detail: str, retry_after_s: float = 0.0):
+    def __init__(self, reason: Reason, detail: str, retry_after_s: float = 0.0, overload: bool = False):
+        """`overload` says that the server had no time for the request."""
         super().__init__(detail)
         self.reason = reason
         self.retry_after_s = retry_after_s
+        self.overload = overload or reason is Reason.TIMEOUT
 
 
 class Broken(Transient):
@@ -152,7 +154,7 @@ def _read(status: int, headers: Mapping[str, str], data: bytes, server: Endpoint
         raise Refused(status, f"it has moved to {headers.get('Location')}")
     if status in TRANSIENT_STATUS or status >= 500:
         reason = Reason.TIMEOUT if status == 408 else Reason.SERVER_ERROR
-        raise Transient(reason, f"HTTP {status}: {_excerpt(data)}", _retry_after_s(headers))
+        raise Transient(reason, f"HTTP {status}: {_excerpt(data)}", _retry_after_s(headers), overload=status == 429)
     if status != 200:
         raise ItemFailure(Reason.REQUEST_REJECTED, f"HTTP {status}: {_excerpt(data)}")
     try:

@@ -18,10 +18,12 @@ from captionqa import endpoint
 from captionqa.chunks import place, question_place
 from captionqa.client import Client
 from captionqa.completion import Answer
+from captionqa.concurrency import AUTO, Tuner, first
 from captionqa.endpoint import Endpoint
 from captionqa.errors import ItemFailure, ServerDeadError, ServerRefusedError
 from captionqa.fallback import FOLDER, LETTER_TOKENS, letters_to_ask
 from captionqa.files import atomic_writer, json_line, read_json_lines
+from captionqa.gate import Gate
 from captionqa.item import Item, request_key
 from captionqa.journal import OpenSegment, Segment, segment
 from captionqa.lease import LeaseWatch
@@ -78,16 +80,19 @@ class ChunkRun:
         self._transport = Transport(job.client["image_transport"], self._dataset)
         self._deduplicate = job.client["deduplicate"]
         self._lease = LeaseWatch(job.server, job.lease_timeout_s)
+        self._gate = Gate(first(job.client["concurrency"]))
         self._pool = Pool(
             job.server,
             LeaseWatch(job.server, job.lease_timeout_s),
             job.client["server_wait_s"],
             job.client["backoff_s"],
+            self._gate,
         )
-        self._client = Client(
-            self._pool, job.client, partial(endpoint.read_key, job.server), job.settings["sampling"], job.trust_env
-        )
-        self._work: queue.Queue[tuple[OpenSegment, dict[str, Any]]] = queue.Queue(job.client["concurrency"])
+        read_key = partial(endpoint.read_key, job.server)
+        self._client = Client(self._pool, job.client, read_key, job.settings["sampling"], job.trust_env)
+        self._tuner = Tuner(self._gate, self._pool, read_key, job.trust_env)
+        self._threads: list[threading.Thread] = []
+        self._work: queue.Queue[tuple[OpenSegment, dict[str, Any]]] = queue.Queue(self._gate.limit)
         self._lock, self._doubt = threading.Lock(), threading.Lock()
         self._twins: Twins[_Member] = Twins()
         self._opened: list[OpenSegment] = []
@@ -101,15 +106,13 @@ class ChunkRun:
         items = list(read_json_lines(self._job.items))
         self._progress = Progress(self._job.progress, len(items))
         started = time.time()
-        threads = [
-            threading.Thread(target=self._ask_from_queue, daemon=True, name=f"ask-{number}")
-            for number in range(self._job.client["concurrency"])
-        ]
-        for thread in threads:
-            thread.start()
+        if auto := self._job.client["concurrency"] == AUTO:
+            self._tuner.start()
         try:
             for index, members in groupby(items, key=lambda item: segment(_place(item))):
                 self._feed(index, list(members))
+            if auto:
+                self._tuner.finish()
             while self._progress.done < len(items):
                 self._beat()
                 time.sleep(BEAT_S / 5)
@@ -117,7 +120,7 @@ class ChunkRun:
         except ServerDeadError:
             self._pool.stopped.set()
             deadline = time.monotonic() + LAST_WORDS_S
-            for thread in threads:
+            for thread in self._threads:
                 thread.join(max(0.0, deadline - time.monotonic()))
             raise
         finally:
@@ -154,6 +157,11 @@ class ChunkRun:
 
     def _beat(self) -> None:
         self._check_error()
+        while len(self._threads) < self._gate.limit:
+            number = len(self._threads)
+            thread = threading.Thread(target=self._ask_from_queue, args=[number], daemon=True, name=f"ask-{number}")
+            self._threads.append(thread)
+            thread.start()
         self._progress.beat()
         if (now := time.monotonic()) >= self._next_look:  # not for each item: the lease is a file
             self._lease.check()
@@ -163,8 +171,9 @@ class ChunkRun:
         if self._error is not None:
             raise self._error
 
-    def _ask_from_queue(self) -> None:
+    def _ask_from_queue(self, number: int) -> None:
         while self._error is None and not self._pool.stopped.is_set():
+            self._gate.await_seat(number)
             opened, entry = self._work.get()
             try:
                 try:
@@ -309,6 +318,7 @@ class ChunkRun:
             "failed": self._progress.failed,
             "started": started,
             "finished": time.time(),
+            "concurrency": self._tuner.found,
             "client": {"host": socket.gethostname(), "job": os.environ.get("SLURM_JOB_ID")},
             "servers": [endpoint.summary(entry) for entry in endpoint.read_all(self._job.server)],
         }

@@ -14,6 +14,7 @@ from captionqa.circuit import Circuit
 from captionqa.completion import Transient
 from captionqa.endpoint import Endpoint, State
 from captionqa.errors import RunStoppedError, ServerDeadError
+from captionqa.gate import Gate
 from captionqa.lease import LeaseWatch
 
 REFRESH_S = 1.0
@@ -29,8 +30,10 @@ class Pool:
     driver is gone, ServerDeadError when every server is dead or none served for `wait_s` seconds.
     """
 
-    def __init__(self, folder: Path, lease: LeaseWatch, wait_s: float, first_pause_s: float):
+    def __init__(self, folder: Path, lease: LeaseWatch, wait_s: float, first_pause_s: float, gate: Gate):
+        """No more attempts than the gate lets in are made at a time."""
         self._folder = folder
+        self._gate = gate
         self._lease = lease
         self._wait_s = wait_s
         self._first_pause_s = first_pause_s
@@ -46,6 +49,14 @@ class Pool:
 
     def acquire(self, trial: Callable[[Endpoint], Transient | None]) -> Endpoint:
         """A healthy server; give it back with `release`."""
+        self._gate.enter()
+        try:
+            return self._acquire(trial)
+        except BaseException:
+            self._gate.leave()
+            raise
+
+    def _acquire(self, trial: Callable[[Endpoint], Transient | None]) -> Endpoint:
         while True:
             with self._lock:
                 self._refresh()
@@ -67,6 +78,7 @@ class Pool:
                 self._try(on_trial, trial)
 
     def release(self, server: Endpoint, reached: bool) -> None:
+        self._gate.leave()
         with self._lock:
             self._in_flight[server.replica] -= 1
             if reached:
@@ -77,11 +89,13 @@ class Pool:
     def answered(self, server: Endpoint) -> None:
         """Note that an attempt on a server was answered, be it by a rejection."""
         with self._lock:
+            self._gate.answered += 1
             self._circuit(server).answered(time.monotonic())
 
     def failed(self, server: Endpoint, error: Transient) -> None:
         """Note that an attempt on a server failed; nobody asks it for the time that it wants to be left alone."""
         with self._lock:
+            self._gate.overloads += error.overload
             self._hold(server, error)
             if self._circuit(server).failed(str(error)):
                 log.warning("server %d fails most requests (%s): waiting until it answers", server.replica, error)
@@ -111,6 +125,11 @@ class Pool:
             self._look()
             now = next((entry for entry in self._endpoints if entry.replica == server.replica), server)
             return None if now.generation == server.generation and now.state is State.READY else now
+
+    def urls(self) -> list[str]:
+        """The addresses of the healthy servers."""
+        with self._lock:
+            return [entry.url for entry in self._endpoints if entry.state is State.READY and entry.url]
 
     def pause(self, seconds: float) -> None:
         """Sleep, unless the chunk is being stopped or every server is dead."""
