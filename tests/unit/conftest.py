@@ -26,7 +26,7 @@ from captionqa.client import TRIAL_TEXT
 from captionqa.config import check
 from captionqa.endpoint import Endpoint, State
 from captionqa.files import read_json_lines
-from captionqa.inference import ChunkJob
+from captionqa.job import ChunkJob
 from captionqa.layout import Layout
 from captionqa.lease import LeaseKeeper
 from captionqa.settings import caption_settings, fingerprint, qa_settings

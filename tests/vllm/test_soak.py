@@ -12,7 +12,8 @@ from captionqa import endpoint
 from captionqa.chunks import plan_captions
 from captionqa.config import check
 from captionqa.files import read_json_lines
-from captionqa.inference import ChunkJob, ChunkRun
+from captionqa.inference import ChunkRun
+from captionqa.job import ChunkJob
 from captionqa.layout import Layout
 from captionqa.settings import caption_settings, fingerprint
 from projects import DEMO_MODEL, ROOT

@@ -23,8 +23,9 @@ from captionqa.errors import CaptionqaError, ItemFailure
 from captionqa.files import atomic_writer, read_json_lines
 from captionqa.findings import COUNTED_ONLY, EFFECTS, Finding, Findings, Found, printable
 from captionqa.grading import ground_truth_letter, ungradable
-from captionqa.images import Header, locate, promised_format, read_header
+from captionqa.images import Header, promised_format, read_header
 from captionqa.layout import Layout
+from captionqa.location import locate
 from captionqa.prompts import IMAGE_MARK
 from captionqa.question_file import INVALID
 from captionqa.questions import LETTERS, parse_choices

@@ -1,9 +1,7 @@
 """Asking for a chunk: what the journal knows comes from there, the rest is asked, each answer is journaled at once."""
 
 import logging
-import os
 import queue
-import socket
 import threading
 import time
 from collections.abc import Mapping
@@ -22,15 +20,15 @@ from captionqa.concurrency import AUTO, Tuner, first
 from captionqa.endpoint import Endpoint
 from captionqa.errors import ItemFailure, ServerDeadError, ServerRefusedError
 from captionqa.fallback import FOLDER, LETTER_TOKENS, letters_to_ask
-from captionqa.files import atomic_writer, json_line, read_json_lines
+from captionqa.files import read_json_lines
 from captionqa.gate import Gate
 from captionqa.item import Item, request_key
+from captionqa.job import ChunkJob
 from captionqa.journal import OpenSegment, Segment, segment
 from captionqa.lease import LeaseWatch
 from captionqa.pool import Pool
 from captionqa.progress import Progress
 from captionqa.prompts import letter_messages
-from captionqa.results import FORMAT
 from captionqa.settings import FALLBACK, answer_fingerprint, fingerprint
 from captionqa.transport import Transport
 from captionqa.twins import Twins
@@ -42,23 +40,6 @@ LAST_WORDS_S = 2.0
 FAILURES_IN_A_ROW = 50
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ChunkJob:
-    """What a chunk needs: its items, where answers go, and the settings that decide them."""
-
-    name: str
-    items: Path
-    result: Path
-    journal: Path
-    progress: Path
-    server: Path
-    dataset: Path
-    settings: Mapping[str, Any]
-    client: Mapping[str, Any]
-    lease_timeout_s: float
-    trust_env: bool
 
 
 @dataclass(frozen=True)
@@ -99,6 +80,7 @@ class ChunkRun:
         self._lines: list[dict[str, Any]] = []
         self._failed_in_a_row, self._next_look = 0, 0.0
         self._error: BaseException | None = None
+        self._news = threading.Event()  # all is done, or an error
 
     def run(self) -> None:
         """Raises ServerDeadError, ServerRefusedError, RunStoppedError, DiskFullError or another OSError; what was
@@ -115,7 +97,7 @@ class ChunkRun:
                 self._tuner.finish()
             while self._progress.done < len(items):
                 self._beat()
-                time.sleep(BEAT_S / 5)
+                self._news.wait(BEAT_S / 5)
             self._check_error()
         except ServerDeadError:
             self._pool.stopped.set()
@@ -127,7 +109,7 @@ class ChunkRun:
             self._pool.stopped.set()  # the threads are daemons: none of them holds up the end of the process
             self._close_journal()
             self._progress.beat(last=True)
-        self._write_result(started)
+        self._job.write_result(started, self._progress, self._tuner.found, self._lines)
 
     def _feed(self, index: int, items: list[dict[str, Any]]) -> None:
         """Lock a segment and hand its items to the threads."""
@@ -184,6 +166,7 @@ class ChunkRun:
             except BaseException as error:
                 with self._lock:
                     self._error = self._error or error
+                self._news.set()
                 return
 
     def _one(self, opened: OpenSegment, entry: Mapping[str, Any]) -> None:
@@ -288,6 +271,8 @@ class ChunkRun:
             opened.item_done()
             self._lines.append(line)
             setattr(self._progress, counter, getattr(self._progress, counter) + 1)
+            if self._progress.done == self._progress.total:
+                self._news.set()
         return line
 
     def _check_use(self, failure: ItemFailure) -> None:
@@ -303,28 +288,6 @@ class ChunkRun:
                 f"the last one with {failure}. What is answered is kept: look into the server's log and the settings "
                 "(model, sampling, max_tokens, prompts), then run the same command again."
             )
-
-    def _write_result(self, started: float) -> None:
-        self._lines.sort(key=lambda line: line["id"])
-        header = {
-            "format": FORMAT,
-            "chunk": self._job.name,
-            "fingerprint": self._fingerprint,
-            "settings": self._job.settings,
-            "items": len(self._lines),
-            "asked": self._progress.answered,
-            "shared": self._progress.shared,
-            "known": self._progress.reused,
-            "failed": self._progress.failed,
-            "started": started,
-            "finished": time.time(),
-            "concurrency": self._tuner.found,
-            "client": {"host": socket.gethostname(), "job": os.environ.get("SLURM_JOB_ID")},
-            "servers": [endpoint.summary(entry) for entry in endpoint.read_all(self._job.server)],
-        }
-        with atomic_writer(self._job.result) as file:
-            file.write(json_line(header))
-            file.writelines(map(json_line, self._lines))
 
 
 def _place(item: Mapping[str, Any]) -> int:

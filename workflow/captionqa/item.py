@@ -9,7 +9,8 @@ from typing import Any
 from blake3 import blake3
 
 from captionqa.errors import ItemFailure, Reason
-from captionqa.images import data_url, locate, read_bytes
+from captionqa.images import data_url, read_bytes
+from captionqa.location import locate
 from captionqa.prompts import chat_messages, question_text
 from captionqa.settings import image_budget_px
 from captionqa.transport import Transport

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from captionqa.inference import ChunkJob, ChunkRun
+from captionqa.inference import ChunkRun
+from captionqa.job import ChunkJob
 from captionqa.joblog import job_log
 from captionqa.layout import Layout
 from captionqa.settings import caption_settings, qa_settings

@@ -1,0 +1,40 @@
+"""The location of an image file: links followed, and never outside of the data set."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+from captionqa.errors import ItemFailure, Reason
+
+#: Folders of images whose real paths are remembered.
+FOLDERS = 4096
+
+
+def locate(dataset: Path, name: str, allowed_roots: Sequence[Path]) -> Path:
+    """The real path of an image, links followed.
+
+    `dataset` and `allowed_roots` are resolved folders. Raises ItemFailure: path_outside_dataset where the path leads
+    out of all of them, missing_image where no file is there, unreadable_image where a folder above it is closed.
+    """
+    try:
+        path = dataset / name
+        leads_away = path.name == ".." or path.is_symlink()
+        real = path.resolve() if leads_away else _real_folder(path.parent) / path.name
+        if not any(real.is_relative_to(root) for root in (dataset, *allowed_roots)):
+            raise ItemFailure(
+                Reason.PATH_OUTSIDE_DATASET,
+                f"{name!r} leads to {real}, outside {dataset}; if that is meant, add its folder to "
+                "client.images.allowed_roots and `make retry-failed`",
+            )
+        if not real.is_file():
+            raise ItemFailure(Reason.MISSING_IMAGE, f"no file {name!r} in {dataset}")
+    except PermissionError as error:
+        raise ItemFailure(Reason.UNREADABLE_IMAGE, f"{name!r}: {error.strerror}") from error
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ItemFailure(Reason.MISSING_IMAGE, f"{name!r} is not a usable path: {error}") from error
+    return real
+
+
+@lru_cache(FOLDERS)
+def _real_folder(folder: Path) -> Path:
+    return folder.resolve()
