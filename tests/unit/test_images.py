@@ -16,11 +16,11 @@ from captionqa.images import (
     data_url,
     grid_size,
     has_image_suffix,
-    locate,
     looks_like_image,
     read_bytes,
     read_header,
 )
+from captionqa.location import locate
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
