@@ -61,7 +61,7 @@ class Bench:
         with clients.simulator("--slots", str(SLOTS), "--latency-s", str(LATENCY_S)) as url:
             target = self._target(url, self._sizes.client_images)
             rows, runs = self._beside(target, "client", jobs=(1, 4))
-            return self._interleaved(rows, runs)
+            return self._interleaved(rows, runs, self._sizes.simulator_rounds)
 
     def ceiling(self) -> list[Row]:
         """Against the simulator as fast as it can be: what an image costs the client itself."""
@@ -73,7 +73,7 @@ class Bench:
             by_file = Row("ceiling", f"{OURS}, file references", limit=row.limit)
             job = self._folder / "ceiling"
             runs[by_file.name] = lambda: clients.captionqa(target, job, image_transport="file")
-            return self._interleaved([*rows, by_file, row], runs)
+            return self._interleaved([*rows, by_file, row], runs, self._sizes.simulator_rounds)
 
     def vllm(self) -> list[Row]:
         """Against a real vLLM with the demo's model."""
@@ -281,7 +281,8 @@ def main() -> None:
     sizes = QUICK if options.quick else FULL
     names = options.parts or (QUICK_PARTS if options.quick else PARTS)
     if options.rounds:
-        sizes = replace(sizes, rounds=options.rounds, server_rounds=options.rounds)
+        rounds = dict.fromkeys(("rounds", "simulator_rounds", "server_rounds"), options.rounds)
+        sizes = replace(sizes, **rounds)
     rows: list[Row] = []
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: terminated"))  # no server outlives the run
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="captionqa-bench-") as folder:

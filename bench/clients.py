@@ -18,6 +18,7 @@ from urllib.request import urlopen
 import psutil
 
 from bench import ours
+from bench.data import PART
 from bench.meter import parse
 from bench.peers import conversation
 
@@ -233,7 +234,10 @@ def vllm_run_batch(target: Target, folder: Path, model: Path) -> tuple[list[str]
 def captionqa(target: Target, folder: Path, jobs: int = 1, **client: Any) -> tuple[list[str], dict[str, Any]]:
     """So many chunk jobs of captionqa at once, taken together, from the first one's start to the last one's end."""
     shutil.rmtree(folder, ignore_errors=True)
-    raw = ours.configuration(folder, target.images, target.url, target.model, target.max_tokens, chunks=jobs, **client)
+    chunks = jobs if "questions" in client else jobs * PART
+    raw = ours.configuration(
+        folder, target.images, target.url, target.model, target.max_tokens, chunks=chunks, **client
+    )
     chunks = ours.prepare(folder, raw)
     argvs = [[OURS, "-m", "bench.ours", "--folder", str(folder), "--chunk", str(number)] for number in range(chunks)]
     processes = list(map(start, argvs))

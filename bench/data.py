@@ -2,12 +2,18 @@
 
 import io
 import os
+from collections.abc import Iterator
+from itertools import count as count_from
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from captionqa.chunks import HASH_BITS, place
 from PIL import Image
 
+#: The pictures are a part of a data set of so many times their number: all in the first of so many equal chunks.
+PART = 16
 QUALITIES = range(20, 98)
 OPTIONS = "\nA. red\nB. green\nC. blue\nD. none of these"
 QUESTIONS = (
@@ -21,7 +27,9 @@ QUESTIONS = (
 def make_images(folder: Path, count: int, side_px: int, size_kb: float, seed: int = 0) -> float:
     """Write `count` different JPEG files of side_px x 3/4 side_px pixels; returns their mean size in kB (1,000 bytes).
 
-    One quality is searched for that brings the picture nearest to `size_kb`; the files are it, each shifted anew.
+    One quality is searched for that brings the picture nearest to `size_kb`; the files are it, each shifted anew. Their
+    names are those of a larger data set's chunk: a chunk job opens the journals of its range, and is to have as many
+    items for each as in a run that is worth measuring.
     """
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(seed)
@@ -32,10 +40,10 @@ def make_images(folder: Path, count: int, side_px: int, size_kb: float, seed: in
         middle = (low + high) // 2
         low, high = (middle + 1, high) if len(_jpeg(Image.fromarray(first), middle)) < size_kb * 1000 else (low, middle)
     total = 0
-    for number in range(count):
+    for name in islice(_names(), count):
         shift = tuple(random.integers(0, side_px, 2))
         data = _jpeg(Image.fromarray(np.roll(first, shift, (0, 1))), low)
-        (folder / f"picture_{number:06d}.jpg").write_bytes(data)
+        (folder / name).write_bytes(data)
         total += len(data)
     return total / count / 1000
 
@@ -61,6 +69,11 @@ def make_questions(images: Path, folder: Path) -> tuple[Path, Path]:
         ]
         pd.DataFrame(rows, columns=["qid", "question", "answer", "image"]).to_parquet(file)
     return files
+
+
+def _names() -> Iterator[str]:
+    names = (f"picture_{number:06d}.jpg" for number in count_from())
+    return (name for name in names if place(name) < (1 << HASH_BITS) // PART)
 
 
 def _picture(random: np.random.Generator, size: tuple[int, int]) -> np.ndarray:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 class Sizes:
     """How many rounds, images and items the parts have.
 
-    `rounds` are for what is compared with peers, `server_rounds` for `resize` and `cache`, whose differences are large.
+    `rounds` are for what is compared on a real vLLM, `simulator_rounds` for what is on the simulator, `server_rounds`
+    for `resize` and `cache`, whose differences are large.
     """
 
     rounds: int
+    simulator_rounds: int
     server_rounds: int
     client_images: int
     ceiling_images: int
@@ -24,6 +26,7 @@ class Sizes:
 
 FULL = Sizes(
     rounds=5,
+    simulator_rounds=3,
     server_rounds=3,
     client_images=2560,
     ceiling_images=2000,
@@ -36,6 +39,7 @@ FULL = Sizes(
 )
 QUICK = Sizes(
     rounds=1,
+    simulator_rounds=1,
     server_rounds=1,
     client_images=256,
     ceiling_images=200,

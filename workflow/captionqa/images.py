@@ -65,8 +65,8 @@ def looks_like_image(head: bytes) -> bool:
 
 def read_bytes(path: Path) -> bytes:
     """The file's bytes; raises ItemFailure where it cannot be read or is empty."""
-    with _read_failures(path):
-        data = path.read_bytes()
+    with _read_failures(path), open(path, "rb", buffering=0) as file:
+        data = file.readall()
     if not data:
         raise ItemFailure(Reason.UNREADABLE_IMAGE, f"{str(path)!r} is empty")
     return data

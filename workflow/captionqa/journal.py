@@ -38,14 +38,17 @@ class Segment:
         self._path = segment_path(folder, index)
         self._fingerprint = fingerprint
         with full_disk_named(self._path.parent):
-            folder.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            try:
+                self._file = self._open()
+            except FileNotFoundError:
+                folder.mkdir(parents=True, exist_ok=True)
+                self._file = self._open()
         try:
             self._lock(wait)
-            self._mend_torn_end()
+            is_empty = not self._mend_torn_end()
             self.answers: dict[str, dict[str, Any]] = {}
             self.crashes: dict[str, list[dict[str, Any]]] = {}
-            for line in read_lines(self._path):
+            for line in () if is_empty else read_lines(self._path):
                 if line["fingerprint"] == fingerprint and "crashed" in line:
                     self.crashes.setdefault(line["id"], []).append(line)
                 elif line["fingerprint"] == fingerprint:
@@ -70,6 +73,9 @@ class Segment:
         with full_disk_named(self._path.parent):
             os.close(file)
 
+    def _open(self) -> int:
+        return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+
     def _lock(self, wait: Callable[[], None]) -> None:
         while True:
             try:
@@ -78,11 +84,13 @@ class Segment:
             except BlockingIOError:
                 wait()
 
-    def _mend_torn_end(self) -> None:
-        """End a line that a killed writer left open, so that the next one is not glued to it."""
+    def _mend_torn_end(self) -> int:
+        """End a line that a killed writer left open, so that the next one is not glued to it; returns the size in bytes
+        before."""
         size = os.fstat(self._file).st_size
         if size and os.pread(self._file, 1, size - 1) != b"\n":
             self._write(b"\n")
+        return size
 
     def _write(self, data: bytes) -> None:
         size = os.fstat(self._file).st_size

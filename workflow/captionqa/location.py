@@ -1,5 +1,7 @@
 """The location of an image file: links followed, and never outside of the data set."""
 
+import os
+import stat
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -18,21 +20,28 @@ def locate(dataset: Path, name: str, allowed_roots: Sequence[Path]) -> Path:
     """
     try:
         path = dataset / name
-        leads_away = path.name == ".." or path.is_symlink()
-        real = path.resolve() if leads_away else _real_folder(path.parent) / path.name
+        plain = path.name != ".." and _is_plain_file(path)
+        real = _real_folder(path.parent) / path.name if plain else path.resolve()
         if not any(real.is_relative_to(root) for root in (dataset, *allowed_roots)):
             raise ItemFailure(
                 Reason.PATH_OUTSIDE_DATASET,
                 f"{name!r} leads to {real}, outside {dataset}; if that is meant, add its folder to "
                 "client.images.allowed_roots and `make retry-failed`",
             )
-        if not real.is_file():
+        if not plain and not real.is_file():
             raise ItemFailure(Reason.MISSING_IMAGE, f"no file {name!r} in {dataset}")
     except PermissionError as error:
         raise ItemFailure(Reason.UNREADABLE_IMAGE, f"{name!r}: {error.strerror}") from error
     except (OSError, ValueError, RuntimeError) as error:
         raise ItemFailure(Reason.MISSING_IMAGE, f"{name!r} is not a usable path: {error}") from error
     return real
+
+
+def _is_plain_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except OSError:
+        return False
 
 
 @lru_cache(FOLDERS)
