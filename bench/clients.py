@@ -152,7 +152,7 @@ def server_figures(running: Running) -> dict[str, float]:
 
 @contextmanager
 def core_of_its_own(server: psutil.Process) -> Iterator[None]:
-    """Keep a server's main process on the last core, and its engine and all that is started meanwhile on the others.
+    """Keep a server on the last core and all that is started meanwhile on the others.
 
     Nothing is kept anywhere where there is one core alone.
     """
@@ -160,9 +160,8 @@ def core_of_its_own(server: psutil.Process) -> Iterator[None]:
     if len(cores) == 1:
         yield
         return
-    _keep_on(server, cores[-1:])
-    for member in server.children(recursive=True):
-        _keep_on(member, cores[:-1])
+    for member in (server, *server.children(recursive=True)):
+        _keep_on(member, cores[-1:])
     os.sched_setaffinity(0, cores[:-1])
     try:
         yield
