@@ -1,4 +1,4 @@
-"""How much of each part is run: for figures, in three quarters of an hour on two cores, or to see that all works."""
+"""How much of each part is run: for figures, in half an hour on two cores, or to see that all works."""
 
 from dataclasses import dataclass
 
