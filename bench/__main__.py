@@ -1,6 +1,6 @@
 """Measure captionqa beside what people would use instead, print one table and write JSON.
 
-make bench                              all parts (three quarters of an hour)
+make bench                              all parts (half an hour)
 make bench ARGS="--quick"               small numbers, two minutes or so: whether it works, not how fast it is
 make bench ARGS="--parts client,vllm"   some of: client ceiling vllm resize cache scale startup (docs/performance.md)
 """
