@@ -84,7 +84,11 @@ def print_summary():
 
     seconds, now = time.monotonic() - STARTED, time.time()
     say(summary(config, RUN_LAYOUT, seconds))
-    if verdict := run_verdict(config, RUN_LAYOUT, (now - seconds, now), PLANNED - STARTED):
+    try:
+        verdict = run_verdict(config, RUN_LAYOUT, (now - seconds, now), PLANNED - STARTED)
+    except OSError as error:  # of a flickering file system, which must not fail a run that is complete
+        verdict = f"where the time went cannot be told: {error}"
+    if verdict:
         say(verdict)
 
 
