@@ -606,6 +606,18 @@ def test_no_more_images_are_decoded_at_once_than_there_are_cores(images, server,
     assert 1 <= max(most) <= cores
 
 
+def test_slow_files_are_read_at_the_same_time(images, server, run, monkeypatch):
+    images.add(*MANY)
+    all_read, read_bytes = threading.Barrier(8, timeout=20), item_module.read_bytes
+
+    def slow(path):
+        all_read.wait()
+        return read_bytes(path)
+
+    monkeypatch.setattr(item_module, "read_bytes", slow)
+    assert set(run(changes={"client": {"concurrency": 8}}).answers) == set(MANY)
+
+
 @pytest.fixture
 def damaged(images, encode):
     """Put PNG files into the folder that are whole but for a few bytes within the picture."""

@@ -1,7 +1,6 @@
 """Asking for a chunk: what the journal knows comes from there, the rest is asked, each answer is journaled at once."""
 
 import logging
-import queue
 import threading
 import time
 from collections.abc import Mapping
@@ -30,7 +29,9 @@ from captionqa.pool import Pool
 from captionqa.progress import Progress
 from captionqa.prompts import letter_messages
 from captionqa.settings import FALLBACK, answer_fingerprint, fingerprint
+from captionqa.stock import Stock
 from captionqa.transport import Transport
+from captionqa.turn import Turn
 from captionqa.twins import Twins
 
 BEAT_S = 0.5
@@ -73,7 +74,8 @@ class ChunkRun:
         self._client = Client(self._pool, job.client, read_key, job.settings["sampling"], job.trust_env)
         self._tuner = Tuner(self._gate, self._pool, read_key, job.trust_env)
         self._threads: list[threading.Thread] = []
-        self._work: queue.Queue[tuple[OpenSegment, dict[str, Any]]] = queue.Queue(self._gate.limit)
+        self._work: Stock[tuple[OpenSegment, dict[str, Any]]] = Stock(self._gate.limit)
+        self._turn = Turn()
         self._lock, self._doubt = threading.Lock(), threading.Lock()
         self._twins: Twins[_Member] = Twins()
         self._opened: list[OpenSegment] = []
@@ -120,12 +122,9 @@ class ChunkRun:
             fallback = Segment(folder, index, self._fingerprint, wait=self._wait_for_segment)
         opened = OpenSegment(journal, fallback, len(items))
         self._opened = [segment for segment in self._opened if segment.left] + [opened]
+        self._beat()
         for item in items:
-            while True:
-                self._beat()
-                with suppress(queue.Full):
-                    self._work.put((opened, item), timeout=BEAT_S)
-                    break
+            self._work.put((opened, item), self._beat, BEAT_S / 5)
 
     def _close_journal(self) -> None:
         with self._lock:
@@ -139,6 +138,7 @@ class ChunkRun:
 
     def _beat(self) -> None:
         self._check_error()
+        self._turn.watch()
         while len(self._threads) < self._gate.limit:
             number = len(self._threads)
             thread = threading.Thread(target=self._ask_from_queue, args=[number], daemon=True, name=f"ask-{number}")
@@ -156,10 +156,10 @@ class ChunkRun:
     def _ask_from_queue(self, number: int) -> None:
         while self._error is None and not self._pool.stopped.is_set():
             self._gate.await_seat(number)
-            opened, entry = self._work.get()
+            opened, entry = self._work.take()
             try:
                 try:
-                    with self._progress.effort.during("busy_s"):
+                    with self._turn, self._progress.effort.during("busy_s"):
                         self._one(opened, entry)
                 except ItemFailure as failure:
                     self._fail(opened, entry["id"], failure)
@@ -233,7 +233,7 @@ class ChunkRun:
             self._append(journal, mark, {"crashed": f"generation {server.generation} at {server.url}"})
 
         def ask(messages: list[dict[str, Any]]) -> Answer:
-            with self._progress.effort.during("asking_s"):
+            with self._turn.aside(), self._progress.effort.during("asking_s"):
                 return self._client.ask(messages, max_tokens, choice, crashes, on_crash)
 
         answer = vars(self._transport.ask(ask, messages))
@@ -277,7 +277,7 @@ class ChunkRun:
 
     def _check_use(self, failure: ItemFailure) -> None:
         """Raise ServerRefusedError where so many items fail that they cannot be to blame."""
-        with self._doubt:  # who fails meanwhile waits for what comes of it, and asks for no more
+        with self._turn.aside(), self._doubt:  # who fails meanwhile waits for what comes of it, and asks for no more
             self._failed_in_a_row += 1
             if self._failed_in_a_row % FAILURES_IN_A_ROW:
                 return
