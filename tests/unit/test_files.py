@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import json
+import os
 import resource
 import signal
 import stat
