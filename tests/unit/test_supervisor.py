@@ -502,6 +502,35 @@ def test_a_group_that_ignores_the_request_to_end_is_killed_as_a_whole(eventually
         eventually(lambda pid=pid: not psutil.pid_exists(pid) or gone(psutil.Process(pid)), "its end")
 
 
+def test_those_that_a_server_leaves_behind_are_buried_also_where_the_first_process_buries_nobody(start_python):
+    server = (
+        "import os, signal, time\n"
+        "if os.fork():\n"
+        "    time.sleep(600)\n"
+        "signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.3), os._exit(0)))\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    supervisor = (
+        "import os, psutil, sys\n"
+        "from captionqa.child import Child, adopt_orphans\n"
+        "adopt_orphans()\n"
+        f"child = Child([sys.executable, '-c', {server!r}], dict(os.environ))\n"
+        "child.stdout.readline()\n"
+        "child.end()\n"
+        "print(child.returncode, psutil.Process().children())\n"
+    )
+    first = (
+        "import ctypes, psutil, subprocess, sys\n"
+        "from captionqa.child import PR_SET_CHILD_SUBREAPER\n"
+        "ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)\n"
+        f"subprocess.run([sys.executable, '-c', {supervisor!r}])\n"
+        "print(psutil.Process().children())\n"
+    )
+    said, errors = start_python(first).communicate(timeout=120)
+    assert said.splitlines() == ["-15 []", "[]"], errors
+
+
 def test_a_group_that_is_gone_already_is_no_error():
     child = Child([sys.executable, "-c", ""], dict(os.environ))
     child.wait()

@@ -7,11 +7,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 STOP_TIMEOUT_S = 20.0
 #: What is left of a server without a supervisor has nothing to finish.
 ORPHAN_STOP_TIMEOUT_S = 3.0
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 class Child(subprocess.Popen):
@@ -49,13 +50,28 @@ class Child(subprocess.Popen):
 
     def end(self, polite_s: float = STOP_TIMEOUT_S) -> None:
         """End the whole process group: politely for so many seconds, then not."""
-        end_group(self.pid, polite_s, self.poll)
+        end_group(self.pid, polite_s, self._bury)
         self._dismiss_warden()
+
+    def _bury(self) -> None:
+        """Bury the dead of the group: those that this process has adopted are in its way until then."""
+        self.poll()
+        with suppress(ChildProcessError):
+            while os.waitpid(-self.pid, os.WNOHANG) != (0, 0):
+                pass
 
     def _dismiss_warden(self) -> None:
         self._warden.kill()
         self._warden.wait()
         self._warden.stdin.close()
+
+
+def adopt_orphans() -> None:
+    """Become the parent of what this process's children leave behind.
+
+    Some containers have a first process that never buries the dead, or late; a group that holds one looks alive.
+    """
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
 def end_group(group: int, polite_s: float, look: Callable[[], object] = lambda: None) -> None:

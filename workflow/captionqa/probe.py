@@ -148,7 +148,7 @@ class Aside:
     """A call in a thread of its own, so that a server that does not answer cannot hold up the watch."""
 
     def __init__(self, call: Callable[[], object]):
-        self.over = False
+        self.over = threading.Event()
         self.error: Exception | None = None
         self._call = call
         threading.Thread(target=self._run, daemon=True).start()
@@ -158,7 +158,7 @@ class Aside:
             self._call()
         except Exception as error:
             self.error = error
-        self.over = True
+        self.over.set()
 
 
 class Patience:

@@ -17,13 +17,14 @@ import shlex
 import signal
 import socket
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from captionqa import command, endpoint, loads, request, slurm
-from captionqa.child import STOP_TIMEOUT_S, Child, exit_text
+from captionqa.child import STOP_TIMEOUT_S, Child, adopt_orphans, exit_text
 from captionqa.endpoint import Endpoint, State
 from captionqa.errors import CaptionqaError, ForeignServerError, ServerError, WrongModelError
 from captionqa.lease import LeaseWatch
@@ -35,9 +36,9 @@ from captionqa.revision import model_revision
 from captionqa.serverlog import ServerLog
 
 POLL_S = 0.5
-LOADING_STOP_TIMEOUT_S = 3.0
-JOB_SIGNAL_S = 1.0
+LOADING_STOP_TIMEOUT_S, JOB_SIGNAL_S = 3.0, 1.0
 ANOTHER_REQUEST = "another server is asked for meanwhile"
+NO_NEWS = threading.Event()
 PORT_TRIES = 3
 #: Processes that a server leaves behind may keep its output open.
 LAST_WORDS_S = 2.0
@@ -179,15 +180,14 @@ class Supervisor:
             if outcome := self._pause(POLL_S):
                 return self._unless_port_was_taken(outcome)
             asked = Aside(lambda: probe.all_is_well(self._model))
-            while not asked.over and time.monotonic() < deadline:
-                if outcome := self._pause(POLL_S):
-                    return self._unless_port_was_taken(outcome)
-            if asked.over and asked.error is None:
+            if outcome := self._pause(deadline - time.monotonic(), asked.over):
+                return self._unless_port_was_taken(outcome)
+            if asked.over.is_set() and asked.error is None:
                 return None
             if isinstance(asked.error, ForeignServerError | WrongModelError):
                 foreign = isinstance(asked.error, ForeignServerError)
                 return Outcome(str(asked.error), Next.OTHER_PORT if foreign else Next.NOTHING)
-            if asked.over:
+            if asked.over.is_set():
                 complaint = str(asked.error)
         return Outcome(
             f"it was not healthy after {timeout_s:.0f} s (server.start_timeout_s): {complaint}", Next.NOTHING
@@ -228,8 +228,8 @@ class Supervisor:
                 if published is not None and published.state is State.QUEUED:  # the driver's news came late
                     self._publish()
 
-    def _pause(self, seconds: float) -> Outcome | None:
-        """Wait, and say why the watch has to end if it has to."""
+    def _pause(self, seconds: float, news: threading.Event = NO_NEWS) -> Outcome | None:
+        """Wait for so long, or until there are news, and say why the watch has to end if it has to."""
         until = time.monotonic() + seconds
         while True:
             if self._told:
@@ -238,15 +238,14 @@ class Supervisor:
                 return Outcome(reason, Next.NOTHING)
             if request.superseded(self._folder, self._endpoint.request_id):
                 return Outcome(ANOTHER_REQUEST, Next.NOTHING)
-            code = self._child.poll()
-            if code is not None:
+            if (code := self._child.poll()) is not None:
                 self._last_words.join(LAST_WORDS_S)
                 if self._job:
                     time.sleep(JOB_SIGNAL_S)  # what ended it may have been a signal to the whole job
                 return self._told or Outcome(f"its process ended with {exit_text(code)}", Next.RESTART)
-            if time.monotonic() >= until:
+            if news.is_set() or time.monotonic() >= until:
                 return None
-            time.sleep(min(POLL_S, seconds))
+            news.wait(min(POLL_S, max(seconds, 0.0)))
 
     def _take_down(self, outcome: Outcome) -> None:
         """Tell the clients first, then end the server's processes."""
@@ -290,6 +289,7 @@ def main() -> None:
     found = request.wait_for(args.folder, args.request_id)
     if found is None:
         sys.exit(f"captionqa supervisor: {ANOTHER_REQUEST}, or this machine does not see {args.folder}")
+    adopt_orphans()
     try:
         Supervisor(args.folder, args.replica, found).run()
     except CaptionqaError as error:
