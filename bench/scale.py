@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from captionqa.chunks import plan_half, works
+from captionqa.chunks import load_plan, plan_half, works
 from captionqa.files import atomic_writer, json_line, read_json_lines, write_json
 from captionqa.layout import Layout
 from captionqa.merge import merge_captions
@@ -61,7 +61,7 @@ def write_results(folder: Path) -> None:
     answer = {"finish_reason": "stop", "prompt_tokens": 300, "completion_tokens": 160}
     answer["server"] = {"url": NO_SERVER, "generation": 1}
     for half, text in (("captions", CAPTION), ("qa", ANSWER)):
-        plan = plan_half(config, layout, half)
+        plan = load_plan(layout, half)
         ((work, settings),) = works(config, layout, half)
         results = plan.results(work, fingerprint(settings))
         for (_, _, count), listed, result in zip(plan.chunks, plan.item_lists(layout, half), results, strict=True):
@@ -82,8 +82,10 @@ def stage(name: str, folder: Path) -> None:
     config = ours.load(folder)
     layout = Layout(config["output_dir"], "bench")
     if name in PLANS:
+        half = PLANS[name]
+        scan = load_plan(layout, "captions").scan if half == "qa" else ""  # as in the workflow: both are of one folder
         with measured():
-            plan_half(config, layout, PLANS[name])
+            plan_half(config, layout, half, scan)
     else:
         settings = caption_settings(config, "bench", ours.STYLE)
         results = sorted(Path(layout.captions_work(ours.STYLE.lower()), "chunks").glob("*.jsonl"))
@@ -106,8 +108,7 @@ def measure(folder: Path, items: int) -> dict[str, float]:
 
     for name in PLANS:
         alone(name)
-    for name in ("first dry run", "dry run"):  # the first one finds plans that were made for each half alone
-        whole(name, "--dry-run", "--quiet", "all")
+    whole("dry run", "--dry-run", "--quiet", "all")
     write_results(folder)
     alone("merge-captions")
     whole("workflow that merges")
