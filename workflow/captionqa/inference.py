@@ -233,7 +233,7 @@ class ChunkRun:
             self._append(journal, mark, {"crashed": f"generation {server.generation} at {server.url}"})
 
         def ask(messages: list[dict[str, Any]]) -> Answer:
-            with self._turn.aside(), self._progress.effort.during("asking_s"):
+            with self._progress.effort.during("asking_s"), self._turn.aside():
                 return self._client.ask(messages, max_tokens, choice, crashes, on_crash)
 
         answer = vars(self._transport.ask(ask, messages))
