@@ -505,6 +505,10 @@ def test_a_group_that_ignores_the_request_to_end_is_killed_as_a_whole(eventually
 def test_those_that_a_server_leaves_behind_are_buried_also_where_the_first_process_buries_nobody(start_python):
     server = (
         "import os, signal, time\n"
+        "if not os.fork():\n"
+        "    os.fork()\n"
+        "    os._exit(0)\n"  # and its child, which is left behind
+        "os.wait()\n"
         "if os.fork():\n"
         "    time.sleep(600)\n"
         "signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.3), os._exit(0)))\n"
@@ -512,11 +516,16 @@ def test_those_that_a_server_leaves_behind_are_buried_also_where_the_first_proce
         "time.sleep(600)\n"
     )
     supervisor = (
-        "import os, psutil, sys\n"
+        "import os, psutil, sys, time\n"
         "from captionqa.child import Child, adopt_orphans\n"
+        "def count(*states):\n"
+        "    return sum(child.status() in states for child in psutil.Process().children())\n"
         "adopt_orphans()\n"
         f"child = Child([sys.executable, '-c', {server!r}], dict(os.environ))\n"
         "child.stdout.readline()\n"
+        "while count(psutil.STATUS_ZOMBIE) == 0:\n"
+        "    time.sleep(0.01)\n"
+        "print(child.poll(), count(psutil.STATUS_ZOMBIE))\n"
         "child.end()\n"
         "print(child.returncode, psutil.Process().children())\n"
     )
@@ -528,7 +537,7 @@ def test_those_that_a_server_leaves_behind_are_buried_also_where_the_first_proce
         "print(psutil.Process().children())\n"
     )
     said, errors = start_python(first).communicate(timeout=120)
-    assert said.splitlines() == ["-15 []", "[]"], errors
+    assert said.splitlines() == ["None 0", "-15 []", "[]"], errors
 
 
 def test_a_group_that_is_gone_already_is_no_error():

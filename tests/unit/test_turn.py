@@ -3,26 +3,38 @@
 import threading
 
 import pytest
-from captionqa.turn import FREE_S, SLOW_S, SMOOTHING, STUCK_S, Turn
+from captionqa.turn import FREE_S, MOST, SLOW_S, SMOOTHING, STUCK_S, WAITING_S, Turn
 
 WAIT_S = 10.0
 
 
-class Clock:
-    now = 100.0
+class Clocks:
+    """The time and a thread's share of the processor, as the test has them."""
 
-    def __call__(self):
-        return self.now
+    now, cpu = 100.0, 0.0
+
+    def wait(self, seconds):
+        self.now += seconds
+
+    def compute(self, seconds):
+        self.now += seconds
+        self.cpu += seconds
 
 
 @pytest.fixture
-def clock():
-    return Clock()
+def clocks():
+    return Clocks()
 
 
 @pytest.fixture
-def turn(clock):
-    return Turn(clock)
+def told():
+    """The seconds of the turns that ended."""
+    return []
+
+
+@pytest.fixture
+def turn(clocks, told):
+    return Turn(told.append, lambda: clocks.now, lambda: clocks.cpu)
 
 
 @pytest.fixture
@@ -53,13 +65,6 @@ def kept_out(inside):
     return not inside.wait(0.1)
 
 
-def take_slow_turns(turn, clock):
-    """As many as it takes for their mean to be slow."""
-    for _ in range(SMOOTHING):
-        with turn:
-            clock.now += 2 * SLOW_S
-
-
 def test_one_thread_waits_for_the_turn_of_another(visitor):
     first, leave = visitor()
     assert first.wait(WAIT_S)
@@ -87,52 +92,83 @@ def test_a_failure_aside_ends_with_the_turn(turn, visitor):
     assert kept_out(visitor()[0])
 
 
-def test_all_go_at_once_for_a_while_after_slow_turns(turn, clock, visitor):
-    take_slow_turns(turn, clock)
+@pytest.mark.parametrize(("spend", "seconds"), [(Clocks.compute, 2 * SLOW_S), (Clocks.wait, 2 * WAITING_S)])
+def test_all_go_at_once_for_a_while_after_slow_turns(turn, clocks, visitor, spend, seconds):
+    for _ in range(SMOOTHING):
+        with turn:
+            spend(clocks, seconds)
     (first, leave_first), (second, leave_second) = visitor(), visitor()
     assert first.wait(WAIT_S)
     assert second.wait(WAIT_S)
     leave_first.set()
     leave_second.set()
-    clock.now += FREE_S
+    clocks.wait(FREE_S)
     third, _ = visitor()
     assert third.wait(WAIT_S)
     assert kept_out(visitor()[0])
 
 
-def test_those_who_wait_during_slow_turns_go_at_once(turn, clock, visitor):
+def test_those_who_wait_during_slow_turns_go_at_once(turn, clocks, visitor):
+    for _ in range(4):
+        with turn:
+            clocks.compute(MOST * SLOW_S)
     first, leave = visitor()
     assert first.wait(WAIT_S)
     others = [visitor()[0] for _ in range(3)]
     assert kept_out(others[0])
-    clock.now += SMOOTHING * SLOW_S + 0.001
+    clocks.compute(MOST * SLOW_S)
     leave.set()
     assert all(other.wait(WAIT_S) for other in others)
 
 
-def test_one_slow_turn_among_quick_ones_changes_nothing(turn, clock, visitor):
+@pytest.mark.parametrize(("spend", "seconds"), [(Clocks.compute, SLOW_S), (Clocks.wait, WAITING_S)])
+def test_one_slow_turn_among_quick_ones_changes_nothing(turn, clocks, visitor, spend, seconds):
     for _ in range(100):
         with turn:
-            clock.now += SLOW_S / 4
+            spend(clocks, seconds / 4)
     with turn:
-        clock.now += 5 * SLOW_S
+        spend(clocks, 1000 * seconds)
     first, _ = visitor()
     assert first.wait(WAIT_S)
     assert kept_out(visitor()[0])
 
 
-def test_a_turn_that_does_not_end_lets_the_others_go_and_may_end_later(turn, clock, visitor):
+def test_a_turn_that_does_not_end_lets_the_others_go_and_may_end_later(clocks, visitor):
     stuck, leave = visitor()
     assert stuck.wait(WAIT_S)
     others = [visitor()[0] for _ in range(3)]
-    clock.now += STUCK_S / 2
-    turn.watch()
-    assert kept_out(others[0])
-    clock.now += STUCK_S
-    turn.watch()
+    clocks.wait(STUCK_S / 2)
+    assert not others[0].wait(2 * STUCK_S)
+    clocks.wait(STUCK_S)
     assert all(other.wait(WAIT_S) for other in others)
-    clock.now += FREE_S
+    clocks.wait(FREE_S)
     leave.set()
     later, _ = visitor()
     assert later.wait(WAIT_S)
     assert kept_out(visitor()[0])
+
+
+def test_the_seconds_of_each_turn_are_told_without_those_aside_or_before_it(turn, clocks, told, visitor):
+    with turn:
+        clocks.compute(1)
+        with turn.aside():
+            clocks.wait(10)
+        clocks.wait(2)
+    assert told == [1, 2]
+    with turn:  # all go at once after these
+        clocks.compute(3)
+    assert told == [1, 2, 3]
+
+
+def test_the_wait_for_a_turn_is_not_told_as_a_part_of_it(clocks, told, visitor):
+    first, leave_first = visitor()
+    assert first.wait(WAIT_S)
+    second, leave_second = visitor()
+    assert kept_out(second)
+    clocks.compute(SLOW_S)
+    leave_first.set()
+    assert second.wait(WAIT_S)
+    clocks.compute(SLOW_S / 2)
+    leave_second.set()
+    assert kept_out(visitor()[0]) is False
+    assert told == pytest.approx([SLOW_S, SLOW_S / 2])

@@ -185,7 +185,7 @@ def finished(make_config, monkeypatch):
         note_job(layout.spans, name, float(start))
     for number, cpu_s in enumerate((10.0, 30.0)):
         counts = {"total": 50, "done": 50, "failed": 0, "reused": 10, "shared": 0}
-        seconds = {"wall_s": 40.0, "cpu_s": cpu_s, "busy_s": 160.0, "asking_s": 140.0}
+        seconds = {"wall_s": 40.0, "cpu_s": cpu_s, "working_s": 20.0, "asking_s": 140.0}
         write_json(layout.progress / f"captions_SIMPLE_chunk_{number}-of-2.json", counts | seconds)
     entry = Endpoint(0, "request", "settings", "tiny", pid=7)
     for at, state in ((3, State.STARTING), (19, State.READY), (85, State.DEAD)):
@@ -274,18 +274,18 @@ def test_a_slow_server_shows_in_the_threads_that_ask(figures, server):
     server.set(delay_s=0.2)
     found = figures()
     assert found["asking_s"] >= 24 * 0.2
-    assert found["asking_s"] > 0.5 * found["busy_s"]
-    assert found["busy_s"] <= 4 * found["wall_s"]
+    assert found["asking_s"] > found["working_s"]
+    assert found["asking_s"] + found["working_s"] <= 4 * found["wall_s"]
 
 
 def test_a_slow_file_system_shows_in_the_threads_that_do_not_ask(figures, monkeypatch):
     slow_file_system(monkeypatch)
     found = figures()
-    assert found["busy_s"] - found["asking_s"] >= 24 * 0.1
+    assert found["working_s"] >= 24 * 0.1
 
 
 def test_a_client_at_work_shows_in_the_processor_s_time(figures, monkeypatch):
     slow_encoding(monkeypatch)
     found = figures()
     assert found["cpu_s"] >= 24 * 0.02
-    assert found["busy_s"] - found["asking_s"] >= 24 * 0.02
+    assert found["working_s"] >= 24 * 0.02

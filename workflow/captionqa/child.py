@@ -50,15 +50,16 @@ class Child(subprocess.Popen):
 
     def end(self, polite_s: float = STOP_TIMEOUT_S) -> None:
         """End the whole process group: politely for so many seconds, then not."""
-        end_group(self.pid, polite_s, self._bury)
+        end_group(self.pid, polite_s, self.poll)
         self._dismiss_warden()
 
-    def _bury(self) -> None:
-        """Bury the dead of the group: those that this process has adopted are in its way until then."""
-        self.poll()
+    def poll(self) -> int | None:
+        """The exit code, None while it runs; buries the dead of its group too, which this process may have adopted."""
         with suppress(ChildProcessError):
-            while os.waitpid(-self.pid, os.WNOHANG) != (0, 0):
-                pass
+            while (found := os.waitpid(-self.pid, os.WNOHANG)) != (0, 0):
+                if found[0] == self.pid:
+                    self.returncode = os.waitstatus_to_exitcode(found[1])
+        return super().poll()
 
     def _dismiss_warden(self) -> None:
         self._warden.kill()

@@ -75,7 +75,6 @@ class ChunkRun:
         self._tuner = Tuner(self._gate, self._pool, read_key, job.trust_env)
         self._threads: list[threading.Thread] = []
         self._work: Stock[tuple[OpenSegment, dict[str, Any]]] = Stock(self._gate.limit)
-        self._turn = Turn()
         self._lock, self._doubt = threading.Lock(), threading.Lock()
         self._twins: Twins[_Member] = Twins()
         self._opened: list[OpenSegment] = []
@@ -89,6 +88,7 @@ class ChunkRun:
         answered until then is in the journal."""
         items = list(read_json_lines(self._job.items))
         self._progress = Progress(self._job.progress, len(items))
+        self._turn = Turn(self._progress.effort.worked)
         started = time.time()
         if auto := self._job.client["concurrency"] == AUTO:
             self._tuner.start()
@@ -138,7 +138,6 @@ class ChunkRun:
 
     def _beat(self) -> None:
         self._check_error()
-        self._turn.watch()
         while len(self._threads) < self._gate.limit:
             number = len(self._threads)
             thread = threading.Thread(target=self._ask_from_queue, args=[number], daemon=True, name=f"ask-{number}")
@@ -159,7 +158,7 @@ class ChunkRun:
             opened, entry = self._work.take()
             try:
                 try:
-                    with self._turn, self._progress.effort.during("busy_s"):
+                    with self._turn:
                         self._one(opened, entry)
                 except ItemFailure as failure:
                     self._fail(opened, entry["id"], failure)
@@ -233,7 +232,7 @@ class ChunkRun:
             self._append(journal, mark, {"crashed": f"generation {server.generation} at {server.url}"})
 
         def ask(messages: list[dict[str, Any]]) -> Answer:
-            with self._progress.effort.during("asking_s"), self._turn.aside():
+            with self._turn.aside(), self._progress.effort.asking():
                 return self._client.ask(messages, max_tokens, choice, crashes, on_crash)
 
         answer = vars(self._transport.ask(ask, messages))

@@ -21,8 +21,10 @@ class Stock(Generic[T]):
         self._items.put(item)
         if self._items.qsize() < self._size:
             return
-        self._half_empty.clear()
-        while self._items.qsize() > self._size // 2:
+        while True:
+            self._half_empty.clear()
+            if self._items.qsize() <= self._size // 2:
+                return
             self._half_empty.wait(beat_s)
             beat()
 

@@ -229,7 +229,7 @@ class Supervisor:
                     self._publish()
 
     def _pause(self, seconds: float, news: threading.Event = NO_NEWS) -> Outcome | None:
-        """Wait for so long, or until there are news, and say why the watch has to end if it has to."""
+        """Wait for so long, or until there is news, and say why the watch has to end if it has to."""
         until = time.monotonic() + seconds
         while True:
             if self._told:
@@ -245,7 +245,7 @@ class Supervisor:
                 return self._told or Outcome(f"its process ended with {exit_text(code)}", Next.RESTART)
             if news.is_set() or time.monotonic() >= until:
                 return None
-            news.wait(min(POLL_S, max(seconds, 0.0)))
+            news.wait(min(POLL_S, seconds))
 
     def _take_down(self, outcome: Outcome) -> None:
         """Tell the clients first, then end the server's processes."""

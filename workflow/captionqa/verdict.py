@@ -124,9 +124,9 @@ def client_side(layout: Layout, chunks: Sequence[Span]) -> ClientSide | None:
     wall_s = sum(stored["wall_s"] for stored in found)
     if not asked or not wall_s or not chunks:
         return None
-    cores, busy, asking = (sum(stored[key] for stored in found) / wall_s for key in ("cpu_s", "busy_s", "asking_s"))
+    cores, own, asking = (sum(stored[key] for stored in found) / wall_s for key in ("cpu_s", "working_s", "asking_s"))
     at_a_time = seconds(chunks) / seconds(union(chunks))
-    return ClientSide(len(found), at_a_time, cores, busy, asking, asked)
+    return ClientSide(len(found), at_a_time, cores, own + asking, asking, asked)
 
 
 def judge(
