@@ -153,7 +153,7 @@ def test_few_looks_tell_nothing(decide):
 
 def test_a_short_run_tells_nothing(decide):
     judged = decide({"full": 1.0}, {"cores": 1.0}, {"seconds": 12.0})
-    assert judged == Judgement("unknown", "it asked for 12 s: too short to tell what the limit was")
+    assert judged == Judgement("unknown", "it asked for less than 30 s: too short to tell what the limit was")
 
 
 def test_a_server_that_was_gone_is_told_before_all_else(decide):

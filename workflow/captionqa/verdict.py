@@ -134,7 +134,8 @@ def judge(
 ) -> Judgement:
     """What the limit of a run was while it asked; the strongest reason alone."""
     if asking.seconds < MIN_ASKING_S:
-        return Judgement("unknown", f"it asked for {duration(asking.seconds)}: too short to tell what the limit was")
+        shortest = duration(MIN_ASKING_S)
+        return Judgement("unknown", f"it asked for less than {shortest}: too short to tell what the limit was")
     if server is not None and server.looks < MIN_LOOKS:
         looks = f"{server.looks} looks at the server (server.health_interval_s)"
         return Judgement("unknown", f"{looks} are too few to tell what the limit was")
