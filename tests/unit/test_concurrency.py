@@ -357,7 +357,7 @@ def test_a_server_that_answers_429_is_asked_for_less_and_no_item_fails(publish, 
     def take_six(handler, body):
         taken = free.acquire(blocking=False)
         if taken:
-            time.sleep(0.01)
+            time.sleep(0.03)
         data = json.dumps({"choices": [{"message": {"content": "A cat."}}]} if taken else {}).encode()
         handler.send_response(200 if taken else 429)
         handler.send_header("Content-Length", str(len(data)))
@@ -370,4 +370,4 @@ def test_a_server_that_answers_429_is_asked_for_less_and_no_item_fails(publish, 
 
     publish(scripted.url)
     scripted.answers = [take_six]
-    assert run_chunk(200, "auto")["concurrency"] <= START / 2
+    assert run_chunk(300, "auto")["concurrency"] <= START / 2
