@@ -106,6 +106,7 @@ def test_a_driver_stopped_while_merging_leaves_no_process_and_the_next_run_merge
 
 def test_a_run_right_after_a_killed_driver_takes_its_server_over(project):
     project.config["models"][MODEL]["server"]["lease_timeout_s"] = 60
+    project.config["captions"]["chunks"] = 8  # most have not begun by then; those that have end without the driver
     project.faults(delay_s=0.7)
     driver = project.start()
     project.wait_for(lambda: project.journaled() > 2)
@@ -115,9 +116,8 @@ def test_a_run_right_after_a_killed_driver_takes_its_server_over(project):
     project.faults()
     text = project.run()
     assert "taken over" in text
-    assert text.count("captionqa: where ") == 1
-    verdict = json.loads((project.out / "logs" / MODEL / "verdict.json").read_text())
-    assert verdict["phases"]["asking"] > 0  # in words less than a second may be rounded away
+    (line,) = (line for line in text.splitlines() if line.startswith("captionqa: where "))
+    assert " asking, " in line
     assert json.loads((project.out / "work" / MODEL / "server" / "ready.json").read_text()) == server
     assert project.asked_once()
     assert not project.processes()
