@@ -25,7 +25,7 @@ def argv(settings):
 @pytest.fixture
 def no_vllm(tmp_path, monkeypatch):
     """A machine without any vLLM: not beside the checkout, not in conda, not in PATH."""
-    monkeypatch.setattr(command, "WORKFLOW", tmp_path / "checkout" / "workflow")
+    monkeypatch.setattr(command, "CHECKOUT", tmp_path / "checkout")
     monkeypatch.delenv("CONDA_PREFIX", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     return tmp_path

@@ -4,14 +4,18 @@ import hashlib
 import io
 import json
 import os
+import shutil
+import subprocess
+import sys
 import threading
 import time
 from collections import defaultdict
 from pathlib import Path
 
+import captionqa
 import pandas as pd
 import pytest
-from captionqa import chunks, files, scan, sorting
+from captionqa import chunks, files, images, scan, sorting
 from captionqa.chunks import place, plan_captions, plan_questions, question_place
 from captionqa.errors import DiskFullError, InputError
 from captionqa.layout import Layout
@@ -309,15 +313,28 @@ def test_another_number_of_chunks_is_another_plan(data, half):
 
 @pytest.mark.parametrize("half", ["captions", "qa"])
 def test_an_update_of_captionqa_plans_anew(data, half, tmp_path, monkeypatch):
-    for module in Path(chunks.__file__).parent.glob("*.py"):
-        (tmp_path / module.name).write_bytes(module.read_bytes())
-    monkeypatch.setattr(chunks, "__file__", str(tmp_path / "chunks.py"))
+    copy = shutil.copytree(captionqa.PACKAGE, tmp_path / "captionqa")
+    monkeypatch.setattr(chunks, "PACKAGE", copy)
     data.plan(half)
-    with open(tmp_path / "images.py", "a") as file:
-        file.write("# another version\n")
+    module = copy / Path(images.__file__).relative_to(captionqa.PACKAGE)
+    module.write_text(module.read_text() + "# another version\n")
     forbid(monkeypatch)
     with pytest.raises(AssertionError, match="planned anew"):
         data.plan(half)
+
+
+def test_all_code_that_planning_imports_is_part_of_a_plans_state():
+    listing = f"import sys, {chunks.__name__}; print(*(module.__file__ for module in sys.modules.values() "
+    listing += "if module.__name__.startswith('captionqa.') and module.__file__))"
+    found = subprocess.run(
+        [sys.executable, "-c", listing],
+        env={**os.environ, "PYTHONPATH": str(captionqa.WORKFLOW)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert len(found) > 5
+    assert set(map(Path, found)) <= set(chunks.deciding_modules())
 
 
 def test_a_question_file_that_may_change_again_unseen_is_read_again(data):

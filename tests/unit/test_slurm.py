@@ -54,7 +54,7 @@ def server_settings(make_config):
 
 
 def test_the_cpu_build_in_a_job_with_gpus_is_an_error(server_settings, tmp_path, monkeypatch):
-    monkeypatch.setattr(command, "WORKFLOW", tmp_path / "workflow")
+    monkeypatch.setattr(command, "CHECKOUT", tmp_path)
     command.check_build(server_settings(), 1)
     (tmp_path / ".venv-vllm").mkdir()
     (tmp_path / ".venv-vllm" / ".installed-cpu").touch()

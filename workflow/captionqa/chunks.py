@@ -17,6 +17,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from captionqa import PACKAGE
 from captionqa.config import halves
 from captionqa.errors import InputError
 from captionqa.files import LineFile, full_disk_named, json_line, read_json, write_json
@@ -276,9 +277,14 @@ def _last_plan(half: str, layout: Layout) -> Plan | None:
 def _source(*parts: Any) -> str:
     """A digest of what decides a plan beside the images: these values, and how this version makes plans of them."""
     digest = hashlib.blake2b(repr(parts).encode("utf-8", "surrogateescape"), digest_size=16)
-    for module in sorted(Path(__file__).parent.glob("*.py")):
+    for module in deciding_modules():
         digest.update(module.read_bytes())
     return digest.hexdigest()
+
+
+def deciding_modules() -> list[Path]:
+    """The files of this package whose code can change a plan of the same data."""
+    return sorted(PACKAGE.rglob("*.py"))
 
 
 def _question_source(question_path: Path, chunks: int | str, dataset: Path) -> str:

@@ -8,11 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from captionqa import media_folder
+from captionqa import CHECKOUT, WORKFLOW, media_folder
 from captionqa.errors import ConfigError, ServerStartError
 from captionqa.guard import KEY_VARIABLE, KeyGuard
 
-WORKFLOW = Path(__file__).resolve().parents[1]
 SERVER_ENVIRONMENT = ".venv-vllm"
 CPU_MARKER = ".installed-cpu"
 API_SERVER = ["-m", "vllm.entrypoints.openai.api_server"]
@@ -59,7 +58,7 @@ def resolve(command: list[str] | None) -> list[str]:
     """
     if command:
         return list(command)
-    python = WORKFLOW.parent / SERVER_ENVIRONMENT / "bin" / "python"
+    python = CHECKOUT / SERVER_ENVIRONMENT / "bin" / "python"
     if python.exists():
         return [str(python), *API_SERVER]
     conda = Path(os.environ.get("CONDA_PREFIX", "/nonexistent")) / "bin"
@@ -75,7 +74,7 @@ def resolve(command: list[str] | None) -> list[str]:
 
 def check_build(settings: Mapping[str, Any], gpus: int) -> None:
     """Raise ConfigError where a job that holds GPUs would run the CPU build that `make setup` installed."""
-    cpu_build = (WORKFLOW.parent / SERVER_ENVIRONMENT / CPU_MARKER).exists()
+    cpu_build = (CHECKOUT / SERVER_ENVIRONMENT / CPU_MARKER).exists()
     if gpus and cpu_build and not settings["command"] and not settings["allow_cpu"]:
         raise ConfigError(
             f"the server's job asks for {gpus} GPUs, but {SERVER_ENVIRONMENT} holds vLLM's CPU build; run "

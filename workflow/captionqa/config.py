@@ -10,11 +10,11 @@ import jsonschema
 import yaml
 from jsonschema import Draft202012Validator, validators
 
-from captionqa import media_folder
+from captionqa import WORKFLOW, media_folder
 from captionqa.errors import ConfigError
 from captionqa.prompts import STYLES
 
-SCHEMA = Path(__file__).resolve().parents[1] / "schemas" / "config.schema.yaml"
+SCHEMA = WORKFLOW / "schemas" / "config.schema.yaml"
 
 
 def check(config: dict[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:

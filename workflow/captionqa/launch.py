@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from captionqa.command import WORKFLOW
+from captionqa import WORKFLOW
 from captionqa.lease import process_start, same_process
 
 STOP_TIMEOUT_S = 60.0

@@ -8,10 +8,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
-from pathlib import Path
 from typing import Any, BinaryIO
 
-from captionqa import __version__
+from captionqa import CHECKOUT, __version__
 
 PACKAGES = ("snakemake", "requests", "pillow", "tifffile", "pandas", "pyarrow", "math-verify")
 DIGEST_BYTES = 12
@@ -117,7 +116,7 @@ def _git_state() -> dict[str, Any]:
     """The commit of this checkout and whether it has changes; both None outside of one."""
 
     def git(*arguments: str) -> str | None:
-        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        command = ["git", "-C", str(CHECKOUT), *arguments]
         try:
             return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
         except (OSError, subprocess.SubprocessError):

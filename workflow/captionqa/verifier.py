@@ -14,8 +14,8 @@ import signal
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
+from captionqa import WORKFLOW
 from captionqa.errors import ResultError
 
 #: Processor time for one comparison. Nearly all take less than a tenth of it.
@@ -75,7 +75,7 @@ class Verifier:
         return answer
 
     def _start(self) -> None:
-        path = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+        path = [str(WORKFLOW), os.environ.get("PYTHONPATH", "")]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "captionqa.verifier"],
             stdin=subprocess.PIPE,
