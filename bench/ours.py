@@ -15,12 +15,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import yaml
-from captionqa import endpoint
-from captionqa.chunks import Plan, plan_half, works
-from captionqa.config import check, halves
-from captionqa.endpoint import Endpoint, State
-from captionqa.layout import Layout
-from captionqa.settings import fingerprint
+from captionqa.config.config import check, halves
+from captionqa.config.layout import Layout
+from captionqa.config.settings import fingerprint
+from captionqa.dataset.plan import Plan, plan_half, works
+from captionqa.server import endpoint
+from captionqa.server.endpoint import Endpoint, State
 
 from bench.meter import measured
 
@@ -87,7 +87,7 @@ def prepare(folder: Path, raw: dict[str, Any]) -> int:
 
 def ask_chunk(folder: Path, number: int) -> None:
     """Run the workflow's own script for one chunk, and print what it cost."""
-    import captionqa.inference  # noqa: F401 - importing is start-up, which bench.startup measures
+    import captionqa.client.chunk_run  # noqa: F401 - importing is start-up, which bench.startup measures
     import PIL.JpegImagePlugin  # noqa: F401
 
     config = load(folder)

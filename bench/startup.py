@@ -11,7 +11,7 @@ from bench import clients, ours
 _FIRST = re.compile(r"^simulator:first_request_time_seconds\S* (\S+)$", re.MULTILINE)
 _IMPORT = re.compile(r"^import time:\s*(\d+) \|\s*(\d+) \|( *)(\S+)$", re.MULTILINE)
 #: What a chunk job imports before it can ask.
-MODULES = "captionqa.inference, captionqa.joblog, captionqa.layout, captionqa.settings, PIL.JpegImagePlugin"
+MODULES = "captionqa.client.chunk_run, captionqa.run.job_log, captionqa.config.settings, PIL.JpegImagePlugin"
 WORST = 6
 
 

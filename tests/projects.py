@@ -58,9 +58,16 @@ class Project:
         return subprocess.Popen(self.command(*arguments), cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
 
     def forget(self, *arguments: str) -> str:
-        """Run captionqa.forget on this project and return what it printed."""
+        """Run captionqa.results.ask_again on this project and return what it printed."""
         self.save()
-        command = [sys.executable, "-m", "captionqa.forget", *arguments, "--configfile", str(self.folder / "my.yaml")]
+        command = [
+            sys.executable,
+            "-m",
+            "captionqa.results.ask_again",
+            *arguments,
+            "--configfile",
+            str(self.folder / "my.yaml"),
+        ]
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow")}
         done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=True)
         return done.stdout

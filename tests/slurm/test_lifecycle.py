@@ -5,7 +5,7 @@ import signal
 import subprocess
 
 import pytest
-from captionqa import slurm
+from captionqa.server import slurm
 from projects import MODEL, draw_image
 
 pytestmark = pytest.mark.slow

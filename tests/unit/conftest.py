@@ -21,15 +21,15 @@ import psutil
 import pytest
 import stand_in_server
 import yaml
-from captionqa.chunks import plan_captions, plan_questions
-from captionqa.client import TRIAL_TEXT
-from captionqa.config import check
-from captionqa.endpoint import Endpoint, State
+from captionqa.client.chunk_job import ChunkJob
+from captionqa.client.retrying_client import TRIAL_TEXT
+from captionqa.config.config import check
+from captionqa.config.layout import Layout
+from captionqa.config.settings import caption_settings, fingerprint, qa_settings
+from captionqa.dataset.plan import plan_captions, plan_questions
 from captionqa.files import read_json_lines
-from captionqa.job import ChunkJob
-from captionqa.layout import Layout
-from captionqa.lease import LeaseKeeper
-from captionqa.settings import caption_settings, fingerprint, qa_settings
+from captionqa.run.lease import LeaseKeeper
+from captionqa.server.endpoint import Endpoint, State
 from PIL import Image
 
 from bench.simulator import Counters, Settings, serve

@@ -8,11 +8,11 @@ from collections import Counter
 import pandas as pd
 import pytest
 import yaml
-from captionqa import audit as audit_module
-from captionqa.audit import run_audit
+from captionqa.config.layout import Layout
+from captionqa.dataset import audit as audit_module
+from captionqa.dataset.audit import run_audit
+from captionqa.dataset.findings import EFFECTS, Finding
 from captionqa.errors import InputError
-from captionqa.findings import EFFECTS, Finding
-from captionqa.layout import Layout
 from PIL import Image
 
 CHOICES = "What is it?\nA. red\nB. blue"
@@ -183,7 +183,7 @@ def test_the_audit_is_a_command(look, pictures, raw_config, tmp_path, workflow_f
     for stop_on, code in ([], 0), (["unreadable_image"], 1):
         (tmp_path / "my.yaml").write_text(yaml.safe_dump(raw_config({"audit": {"stop_on": stop_on}})))
         done = subprocess.run(
-            [sys.executable, "-m", "captionqa.audit", "--configfile", str(tmp_path / "my.yaml")],
+            [sys.executable, "-m", "captionqa.dataset.audit", "--configfile", str(tmp_path / "my.yaml")],
             env={"PYTHONPATH": str(workflow_folder)},
             capture_output=True,
             text=True,

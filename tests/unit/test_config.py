@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import yaml
-from captionqa.config import check, halves, model_name, served_name
+from captionqa.config.config import check, halves, model_name, served_name
 from captionqa.errors import ConfigError
 
 

@@ -13,11 +13,11 @@ from captionqa.files import read_json_lines
 #: A write to the journal counts as three steps: before it, half way through it, and after it.
 KILLED_AT_EACH_STEP = """
 import dataclasses, itertools, json, os, pickle, signal, sys, threading
-from captionqa import inference
+from captionqa.client import chunk_run
 from captionqa.files import read_json_lines
 from PIL import Image  # noqa: F401 - imported once for all children
 
-inference.BEAT_S = 0.02
+chunk_run.BEAT_S = 0.02
 STEPS = ("write", "fsync", "replace", "chmod", "ftruncate", "close", "open", "unlink", "mkdir")
 
 
@@ -56,7 +56,7 @@ def run(job, last=None):
         try:
             if last is not None:
                 count_steps(last)
-            inference.ChunkRun(job).run()
+            chunk_run.ChunkRun(job).run()
             os._exit(0)
         except BaseException as error:
             print(repr(error), file=sys.stderr)

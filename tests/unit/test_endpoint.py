@@ -6,8 +6,8 @@ import stat
 import threading
 
 import pytest
-from captionqa import endpoint
-from captionqa.endpoint import Endpoint, State
+from captionqa.server import endpoint
+from captionqa.server.endpoint import Endpoint, State
 
 
 def test_what_is_published_is_read_back(publish, server_folder):

@@ -3,7 +3,7 @@
 import contextlib
 
 import pytest
-from captionqa.formula import Uncomputable, same_equation, same_formula
+from captionqa.grading.formula import Uncomputable, same_equation, same_formula
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -6,10 +6,10 @@ import os
 import subprocess
 
 import pytest
+from captionqa.client.chunk_run import ChunkRun
+from captionqa.client.journal import Segment, read_lines, segment_path
 from captionqa.errors import DiskFullError
 from captionqa.files import read_json_lines, write_json
-from captionqa.inference import ChunkRun
-from captionqa.journal import Segment, read_lines, segment_path
 
 NAMES = [f"{number}.png" for number in range(60)]
 PAGE_BYTES = 4096

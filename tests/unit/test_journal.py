@@ -5,8 +5,8 @@ import signal
 import threading
 
 import pytest
-from captionqa.chunks import place
-from captionqa.journal import Segment, read_lines, segment, segment_path
+from captionqa.client.journal import Segment, read_lines, segment, segment_path
+from captionqa.dataset.plan import place
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -118,7 +118,7 @@ def test_kill_9_in_the_middle_of_a_write_loses_nothing_acknowledged(open_segment
     code = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from captionqa.journal import Segment\n"
+        "from captionqa.client.journal import Segment\n"
         "segment = Segment(Path(sys.argv[1]), 0, 'f1', None)\n"
         "for number in range(10**9):\n"
         "    segment.append({'id': str(number), 'answer': 'x' * 300_000})\n"
@@ -166,7 +166,7 @@ def test_the_lock_of_a_killed_writer_is_free(open_segment, start_python):
     code = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from captionqa.journal import Segment\n"
+        "from captionqa.client.journal import Segment\n"
         "segment = Segment(Path(sys.argv[1]), 0, 'f1', None)\n"
         "print('locked', flush=True)\n"
         "time.sleep(600)\n"

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import psutil
 import pytest
-from captionqa import lease
 from captionqa.errors import RunStoppedError
 from captionqa.files import read_json, write_json
-from captionqa.lease import LeaseKeeper, LeaseTakenError, LeaseWatch, holder, process_start, same_process
+from captionqa.run import lease
+from captionqa.run.lease import LeaseKeeper, LeaseTakenError, LeaseWatch, holder, process_start, same_process
 
 KEEP = (
     "import sys, time\n"
     "from pathlib import Path\n"
-    "from captionqa.lease import LeaseKeeper\n"
+    "from captionqa.run.lease import LeaseKeeper\n"
     "LeaseKeeper(Path(sys.argv[1])).start()\n"
     "print('held', flush=True)\n"
     "time.sleep(600)\n"
@@ -232,7 +232,7 @@ def test_a_job_that_waits_for_something_else_ends_with_its_run(
 ):
     os.mkfifo(tmp_path / "pipe")
     code = (
-        "import sys\nfrom pathlib import Path\nfrom captionqa import lease\nlease.LOOK_S = 0.05\n"
+        "import sys\nfrom pathlib import Path\nfrom captionqa.run import lease\nlease.LOOK_S = 0.05\n"
         "lease.end_with_run(Path(sys.argv[1]))\nprint('waits', flush=True)\nopen(sys.argv[2])"
     )
     environment = {lease.RUN_VARIABLE: keeper.run_id}

@@ -3,12 +3,12 @@
 from operator import itemgetter
 
 import pytest
+from captionqa.client.chunk_result import FORMAT
+from captionqa.config.settings import caption_settings, fingerprint, qa_settings
 from captionqa.errors import ResultError, TooManyFailuresError
 from captionqa.files import json_line, read_json, write_json
-from captionqa.merge import check_failures, merge_captions, merge_qa
-from captionqa.metrics import wilson_interval
-from captionqa.results import FORMAT
-from captionqa.settings import caption_settings, fingerprint, qa_settings
+from captionqa.results.merge import check_failures, merge_captions, merge_qa
+from captionqa.results.metrics import wilson_interval
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -1,7 +1,7 @@
 """Metrics: counts that add up, and Wilson intervals against published values."""
 
 import pytest
-from captionqa.metrics import Tally, wilson_interval
+from captionqa.results.metrics import Tally, wilson_interval
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest

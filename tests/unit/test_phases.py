@@ -1,8 +1,8 @@
 """Phases: they add up to the run, whatever overlaps, and each second is that of the first phase that it fits."""
 
 import pytest
-from captionqa.endpoint import Endpoint
-from captionqa.phases import PHASES, Asking, asking_time, phase_seconds, phases_line
+from captionqa.driver.phases import PHASES, Asking, asking_time, phase_seconds, phases_line
+from captionqa.server.endpoint import Endpoint
 from hypothesis import given
 from hypothesis import strategies as st
 

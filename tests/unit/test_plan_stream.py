@@ -15,11 +15,12 @@ from pathlib import Path
 import captionqa
 import pandas as pd
 import pytest
-from captionqa import chunks, files, images, scan, sorting
-from captionqa.chunks import place, plan_captions, plan_questions, question_place
+from captionqa import external_sort, files
+from captionqa.config.layout import Layout
+from captionqa.dataset import image_file, plan, scan
+from captionqa.dataset.plan import place, plan_captions, plan_questions, question_place
+from captionqa.dataset.question_file import read_questions
 from captionqa.errors import DiskFullError, InputError
-from captionqa.layout import Layout
-from captionqa.question_file import read_questions
 
 NAMES = [
     *(f"sub{number % 3}/image{number}.png" for number in range(60)),
@@ -56,8 +57,8 @@ GOLDEN = {
 def little_memory(request, monkeypatch):
     """Every buffer smaller than the data, so that all goes through files and blocks."""
     if request.param == "on disk":
-        monkeypatch.setattr(sorting.ExternalSort.__init__, "__defaults__", (7,))
-        monkeypatch.setattr(sorting, "BLOCK_RECORDS", 3)
+        monkeypatch.setattr(external_sort.ExternalSort.__init__, "__defaults__", (7,))
+        monkeypatch.setattr(external_sort, "BLOCK_RECORDS", 3)
         monkeypatch.setattr(files, "LINES_IN_MEMORY_BYTES", 100)
         monkeypatch.setattr(scan.blocks, "__defaults__", (4,))
         monkeypatch.setattr(scan, "BLOCK_FILES", 4)
@@ -181,7 +182,7 @@ def forbid(monkeypatch):
     def write(*_, **__):
         raise AssertionError("planned anew")
 
-    monkeypatch.setattr(chunks, "_write_plan", write)
+    monkeypatch.setattr(plan, "_write_plan", write)
 
 
 @pytest.mark.parametrize("half", ["captions", "qa"])
@@ -314,9 +315,9 @@ def test_another_number_of_chunks_is_another_plan(data, half):
 @pytest.mark.parametrize("half", ["captions", "qa"])
 def test_an_update_of_captionqa_plans_anew(data, half, tmp_path, monkeypatch):
     copy = shutil.copytree(captionqa.PACKAGE, tmp_path / "captionqa")
-    monkeypatch.setattr(chunks, "PACKAGE", copy)
+    monkeypatch.setattr(plan, "PACKAGE", copy)
     data.plan(half)
-    module = copy / Path(images.__file__).relative_to(captionqa.PACKAGE)
+    module = copy / Path(image_file.__file__).relative_to(captionqa.PACKAGE)
     module.write_text(module.read_text() + "# another version\n")
     forbid(monkeypatch)
     with pytest.raises(AssertionError, match="planned anew"):
@@ -324,7 +325,7 @@ def test_an_update_of_captionqa_plans_anew(data, half, tmp_path, monkeypatch):
 
 
 def test_all_code_that_planning_imports_is_part_of_a_plans_state():
-    listing = f"import sys, {chunks.__name__}; print(*(module.__file__ for module in sys.modules.values() "
+    listing = f"import sys, {plan.__name__}; print(*(module.__file__ for module in sys.modules.values() "
     listing += "if module.__name__.startswith('captionqa.') and module.__file__))"
     found = subprocess.run(
         [sys.executable, "-c", listing],
@@ -334,7 +335,7 @@ def test_all_code_that_planning_imports_is_part_of_a_plans_state():
         check=True,
     ).stdout.split()
     assert len(found) > 5
-    assert set(map(Path, found)) <= set(chunks.deciding_modules())
+    assert set(map(Path, found)) <= set(plan.deciding_modules())
 
 
 def test_a_question_file_that_may_change_again_unseen_is_read_again(data):
@@ -388,10 +389,10 @@ def test_a_qid_that_is_there_twice_is_refused_by_name_and_rows(tmp_path, rows, l
 
 
 def test_a_full_disk_is_said_in_one_sentence(data, make_config, monkeypatch):
-    monkeypatch.setattr(sorting.tempfile, "TemporaryFile", lambda dir: io.FileIO("/dev/full", "r+"))
+    monkeypatch.setattr(external_sort.tempfile, "TemporaryFile", lambda dir: io.FileIO("/dev/full", "r+"))
     config = make_config({"captions": {"dataset_path": str(data.path)}})
     with pytest.raises(DiskFullError, match=f"the disk is full: make room in {data.output}"):
-        chunks.plan_half(config, Layout(str(data.output), "tiny"), "captions")
+        plan.plan_half(config, Layout(str(data.output), "tiny"), "captions")
 
 
 def test_planning_leaves_only_the_lists_and_what_it_remembers(data, little_memory):

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 from captionqa.errors import ServerError
-from captionqa.ports import HeldPort, listen_address, url_host
+from captionqa.server.ports import HeldPort, listen_address, url_host
 
 LOCAL = "127.0.0.1"
 

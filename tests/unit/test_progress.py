@@ -4,9 +4,9 @@ import json
 import logging
 
 import pytest
-from captionqa import progress
 from captionqa.files import read_json
-from captionqa.progress import Progress, duration, progress_line, totals
+from captionqa.run import progress
+from captionqa.run.progress import Progress, duration, progress_line, totals
 
 
 class Clock:
@@ -87,7 +87,7 @@ def test_beats_write_now_and_then_and_the_last_one_always(chunk, clock, tmp_path
 
 
 def test_the_log_gets_a_line_now_and_then(chunk, clock, caplog):
-    with caplog.at_level(logging.INFO, logger="captionqa.progress"):
+    with caplog.at_level(logging.INFO, logger="captionqa.run.progress"):
         chunk.beat()
         assert caplog.messages == []
         chunk.answered = 5

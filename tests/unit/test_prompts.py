@@ -1,7 +1,7 @@
 """What the model is asked: the styles' own words, and images in their places."""
 
 import pytest
-from captionqa.prompts import chat_messages, style_text
+from captionqa.config.prompts import chat_messages, style_text
 
 
 def kinds(messages):

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from captionqa.dataset.question_file import read_questions
 from captionqa.errors import InputError
-from captionqa.question_file import read_questions
 
 ROW = {"qid": "q1", "question": "What?\nA. red\nB. blue", "answer": r"\boxed{A}", "image": "a.png"}
 

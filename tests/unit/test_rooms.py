@@ -3,8 +3,8 @@
 import re
 
 import captionqa
-from captionqa.command import CHECKOUT, SERVER_ENVIRONMENT
-from captionqa.config import SCHEMA
+from captionqa.config.config import SCHEMA
+from captionqa.server.vllm_command import CHECKOUT, SERVER_ENVIRONMENT
 
 MODULES = sorted(captionqa.PACKAGE.rglob("*.py"))
 

@@ -3,7 +3,7 @@
 import ast
 
 import pytest
-from captionqa import command
+from captionqa.server import vllm_command
 
 FORBIDDEN_MODULES = {"pickle", "cPickle", "dill", "joblib", "marshal", "shelve", "code", "codeop"}
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
@@ -41,7 +41,7 @@ def offences(source):
 
 
 def test_no_module_evaluates_unpickles_or_calls_a_shell(workflow_folder):
-    modules = [*workflow_folder.glob("captionqa/*.py"), *workflow_folder.glob("scripts/*.py")]
+    modules = [*workflow_folder.glob("captionqa/**/*.py"), *workflow_folder.glob("scripts/*.py")]
     assert len(modules) > 30
     assert {module.name: offences(module.read_text()) for module in modules if offences(module.read_text())} == {}
 
@@ -66,5 +66,5 @@ def test_a_models_own_code_is_run_only_where_the_user_asks_for_it(make_config):
     option = "--trust-remote-code"
     for extra_args in ([], [option]):
         config = make_config({"models": {"tiny": {"server": {"extra_args": extra_args, "tensor_parallel_size": 1}}}})
-        argv = command.arguments(config["models"]["tiny"]["server"], "org/tiny", "tiny", "127.0.0.1", 8000)
+        argv = vllm_command.arguments(config["models"]["tiny"]["server"], "org/tiny", "tiny", "127.0.0.1", 8000)
         assert (option in argv) is (option in extra_args)

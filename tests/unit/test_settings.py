@@ -1,7 +1,7 @@
 """The fingerprint changes with what decides an answer and with nothing else; images are fitted to the context."""
 
 import pytest
-from captionqa.settings import answer_fingerprint, caption_settings, fingerprint, image_budget_px, qa_settings
+from captionqa.config.settings import answer_fingerprint, caption_settings, fingerprint, image_budget_px, qa_settings
 from hypothesis import given
 from hypothesis import strategies as st
 

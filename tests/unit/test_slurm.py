@@ -1,9 +1,9 @@
 """What captionqa reads out of resources and configurations for Slurm; tests/slurm has the rest, on a real Slurm."""
 
 import pytest
-from captionqa import command
 from captionqa.errors import ConfigError
-from captionqa.slurm import check_resources, gpus_asked
+from captionqa.server import vllm_command
+from captionqa.server.slurm import check_resources, gpus_asked
 
 
 @pytest.mark.parametrize(
@@ -54,12 +54,12 @@ def server_settings(make_config):
 
 
 def test_the_cpu_build_in_a_job_with_gpus_is_an_error(server_settings, tmp_path, monkeypatch):
-    monkeypatch.setattr(command, "CHECKOUT", tmp_path)
-    command.check_build(server_settings(), 1)
+    monkeypatch.setattr(vllm_command, "CHECKOUT", tmp_path)
+    vllm_command.check_build(server_settings(), 1)
     (tmp_path / ".venv-vllm").mkdir()
     (tmp_path / ".venv-vllm" / ".installed-cpu").touch()
     with pytest.raises(ConfigError, match=r"asks for 1 GPUs, but \.venv-vllm holds vLLM's CPU build; run `make setup"):
-        command.check_build(server_settings(), 1)
-    command.check_build(server_settings(), 0)
-    command.check_build(server_settings(allow_cpu=True), 1)
-    command.check_build(server_settings(command=["vllm"]), 1)
+        vllm_command.check_build(server_settings(), 1)
+    vllm_command.check_build(server_settings(), 0)
+    vllm_command.check_build(server_settings(allow_cpu=True), 1)
+    vllm_command.check_build(server_settings(command=["vllm"]), 1)

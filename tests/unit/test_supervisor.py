@@ -14,23 +14,23 @@ from pathlib import Path
 import psutil
 import pytest
 import requests
-from captionqa import endpoint, loads, request
-from captionqa.child import Child, exit_text
-from captionqa.endpoint import State
 from captionqa.errors import ServerError
 from captionqa.files import read_json, write_json
-from captionqa.lease import LeaseKeeper
-from captionqa.probe import Load, Patience, TokenWatch
+from captionqa.run.lease import LeaseKeeper
+from captionqa.server import endpoint, load_log, start_request
+from captionqa.server.endpoint import State
+from captionqa.server.probe import Load, Patience, TokenWatch
+from captionqa.server.process import Child, exit_text
 
 pytestmark = pytest.mark.slow
 
 KEY = "the-run's-key"
 SICK_SERVER = Path(__file__).with_name("sick_server.py")
-SUPERVISE = "from captionqa import supervisor; supervisor.POLL_S = 0.05; supervisor.main()"
+SUPERVISE = "from captionqa.server import supervisor; supervisor.POLL_S = 0.05; supervisor.main()"
 DRIVE = """
 import sys, time
 from pathlib import Path
-from captionqa import lease
+from captionqa.run import lease
 lease.BEAT_S = 0.05
 lease.LeaseKeeper(Path(sys.argv[1])).start()
 print("held", flush=True)
@@ -132,7 +132,7 @@ def supervise(tmp_path, server_folder, make_config, start_python):
         settings["lease_timeout_s"] = lease_timeout_s
         wanted = {
             "request_id": "request",
-            "key_digest": request.key_digest(KEY),
+            "key_digest": start_request.key_digest(KEY),
             "settings": "settings",
             "server": settings | {"host": "127.0.0.1", "tensor_parallel_size": 1},
             "slurm": False,
@@ -141,7 +141,7 @@ def supervise(tmp_path, server_folder, make_config, start_python):
             "logs": [str(log)],
         }
         write_json(sick, ailments or {})
-        write_json(server_folder / request.FILE_NAME, wanted)
+        write_json(server_folder / start_request.FILE_NAME, wanted)
         endpoint.write_key(server_folder, KEY)
         process = start_python(SUPERVISE, server_folder, 0, "request", **(environment or {}))
         return Supervised(process, server_folder, log, sick)
@@ -300,8 +300,8 @@ def test_two_servers_that_start_together_and_want_the_same_port_both_become_heal
     other = tmp_path / "other"
     shutil.copytree(server_folder, other)
     log = tmp_path / "other.log"
-    asked = read_json(other / request.FILE_NAME)
-    write_json(other / request.FILE_NAME, asked | {"logs": [str(log)]})
+    asked = read_json(other / start_request.FILE_NAME)
+    write_json(other / start_request.FILE_NAME, asked | {"logs": [str(log)]})
     second = Supervised(start_python(SUPERVISE, other, 0, "request", STAND_IN_LOADING_S="1"), other, log, None)
     for supervised in (first, second):
         eventually(lambda supervised=supervised: supervised.state(State.READY), "a healthy server")
@@ -339,10 +339,10 @@ def test_an_endpoint_that_cannot_be_published_yet_is_published_later(supervise, 
 
 def test_a_request_that_is_out_of_sight_for_a_while_does_not_end_the_server(ready, server_folder):
     supervised = ready()
-    asked = read_json(server_folder / request.FILE_NAME)
-    (server_folder / request.FILE_NAME).unlink()
+    asked = read_json(server_folder / start_request.FILE_NAME)
+    (server_folder / start_request.FILE_NAME).unlink()
     time.sleep(0.3)
-    write_json(server_folder / request.FILE_NAME, asked)
+    write_json(server_folder / start_request.FILE_NAME, asked)
     time.sleep(0.3)
     assert supervised.process.poll() is None
     assert supervised.state(State.READY)
@@ -372,7 +372,7 @@ def test_a_server_is_replaced_only_when_requests_run_without_a_token(ready, even
     supervised.ail(running=3, tokens="advancing")
     time.sleep(0.5)
     assert supervised.state(State.READY, generation=1)
-    looks = [look for replica in loads.read_all(server_folder) for look in replica]
+    looks = [look for replica in load_log.read_all(server_folder) for look in replica]
     assert {look["requests"] for look in looks} == {0, 3}
     assert {look["waiting"] for look in looks} == {0}
     supervised.ail(running=1, waiting=2)
@@ -449,9 +449,9 @@ def test_kill_9_of_the_supervisor_leaves_nothing_of_a_server_that_hears_no_sigte
 
 def test_a_server_ends_when_another_is_asked_for(ready, server_folder, eventually, gone):
     supervised = ready()
-    wanted = read_json(server_folder / request.FILE_NAME)
+    wanted = read_json(server_folder / start_request.FILE_NAME)
     server = supervised.server()
-    write_json(server_folder / request.FILE_NAME, wanted | {"request_id": "another"})
+    write_json(server_folder / start_request.FILE_NAME, wanted | {"request_id": "another"})
     eventually(lambda: supervised.process.poll() is not None, "the supervisor to end")
     assert gone(server)
     assert supervised.endpoint.state is State.READY  # the file belongs to the other server now
@@ -517,7 +517,7 @@ def test_those_that_a_server_leaves_behind_are_buried_also_where_the_first_proce
     )
     supervisor = (
         "import os, psutil, sys, time\n"
-        "from captionqa.child import Child, adopt_orphans\n"
+        "from captionqa.server.process import Child, adopt_orphans\n"
         "def count(*states):\n"
         "    return sum(child.status() in states for child in psutil.Process().children())\n"
         "adopt_orphans()\n"
@@ -531,7 +531,7 @@ def test_those_that_a_server_leaves_behind_are_buried_also_where_the_first_proce
     )
     first = (
         "import ctypes, psutil, subprocess, sys\n"
-        "from captionqa.child import PR_SET_CHILD_SUBREAPER\n"
+        "from captionqa.server.process import PR_SET_CHILD_SUBREAPER\n"
         "ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)\n"
         f"subprocess.run([sys.executable, '-c', {supervisor!r}])\n"
         "print(psutil.Process().children())\n"
@@ -547,6 +547,6 @@ def test_a_group_that_is_gone_already_is_no_error():
 
 
 def test_the_command_says_what_it_needs(start_python):
-    process = start_python("from captionqa.supervisor import main; main()")
+    process = start_python("from captionqa.server.supervisor import main; main()")
     assert process.wait() == 2
     assert "folder replica" in process.stderr.read()

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from captionqa import endpoint
-from captionqa.config import check
-from captionqa.layout import Layout
-from captionqa.lease import LeaseKeeper
-from captionqa.server import Server
+from captionqa.config.config import check
+from captionqa.config.layout import Layout
+from captionqa.run.lease import LeaseKeeper
+from captionqa.server.lifecycle import Server, endpoint
 from projects import DEMO_MODEL, ROOT, Project
 
 

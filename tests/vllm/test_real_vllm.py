@@ -13,8 +13,8 @@ import pandas as pd
 import psutil
 import pytest
 import requests
-from captionqa.images import bytes_url
-from captionqa.transport import file_url
+from captionqa.client.image_transport import file_url
+from captionqa.dataset.image_file import bytes_url
 from PIL import Image
 from projects import DEMO_MODEL, ROOT
 

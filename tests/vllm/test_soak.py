@@ -8,14 +8,14 @@ import pandas as pd
 import psutil
 import pytest
 import yaml
-from captionqa import endpoint
-from captionqa.chunks import plan_captions
-from captionqa.config import check
+from captionqa.client.chunk_job import ChunkJob
+from captionqa.client.chunk_run import ChunkRun
+from captionqa.config.config import check
+from captionqa.config.layout import Layout
+from captionqa.config.settings import caption_settings, fingerprint
+from captionqa.dataset.plan import plan_captions
 from captionqa.files import read_json_lines
-from captionqa.inference import ChunkRun
-from captionqa.job import ChunkJob
-from captionqa.layout import Layout
-from captionqa.settings import caption_settings, fingerprint
+from captionqa.server import endpoint
 from projects import DEMO_MODEL, ROOT
 
 pytestmark = pytest.mark.vllm

@@ -5,7 +5,7 @@ import platform
 import subprocess
 
 import pytest
-from captionqa.revision import model_revision
+from captionqa.server.model_revision import model_revision
 from projects import MODEL, ROOT
 
 pytestmark = pytest.mark.slow

@@ -27,7 +27,7 @@ rule merge_captions:
     input:
         chunks=caption_chunks,
         released=LAYOUT.released("captions"),
-        code=[workflow.source_path(f"../captionqa/{module}.py") for module in ("merge", "results")],
+        code=code(MERGING_CODE),
     output:
         captions=LAYOUT.captions(),
         failures=LAYOUT.captions(suffix="_failures"),

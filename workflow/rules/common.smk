@@ -7,10 +7,11 @@ import yaml
 
 sys.path.insert(0, str(Path(workflow.current_basedir.get_path_or_uri(secret_free=False)).parent))
 
-from captionqa.config import check, halves, halves_share_images, model_name
+from captionqa import PACKAGE
+from captionqa.config.config import check, halves, halves_share_images, model_name
 from captionqa.errors import CaptionqaError
-from captionqa.layout import CHUNK_NAME, Layout
-from captionqa.settings import caption_settings, fingerprint, qa_settings
+from captionqa.config.layout import CHUNK_NAME, Layout
+from captionqa.config.settings import caption_settings, fingerprint, qa_settings
 
 try:
     check(config, yaml.safe_load(Path(workflow.source_path("../schemas/config.schema.yaml")).read_text()))
@@ -24,13 +25,13 @@ STYLES = {style.lower(): style for style in (config["captions"]["prompt_styles"]
 RUN_LAYOUT = Layout(config["output_dir"], MODEL)
 
 if workflow.is_main_process:
-    from captionqa.server import check_model_path, drop_stale_live_markers
-    from captionqa.slurm import end_killed_run
+    from captionqa.server.lifecycle import check_model_path, drop_stale_live_markers
+    from captionqa.server.slurm import end_killed_run
 
     drop_stale_live_markers(RUN_LAYOUT)
     end_killed_run(RUN_LAYOUT)
 else:
-    from captionqa.lease import LeaseWatch
+    from captionqa.run.lease import LeaseWatch
 
     if over := LeaseWatch(RUN_LAYOUT.server, float("inf")).over():
         sys.exit(f"captionqa: this job's run is over: {over}")
@@ -46,6 +47,21 @@ wildcard_constraints:
     digest="[0-9a-f]{12}",
 
 
+#: The code that decides what merging writes, as patterns of the package's files. Tracked, since a change of it has to
+#: change the results.
+MERGING_CODE = ("*.py", "config/*.py", "results/*.py", "client/chunk_result.py")
+GRADING_CODE = ("grading/*.py", "dataset/question_file.py")
+
+
+def code(patterns):
+    """The package's files of these patterns, as inputs of a rule."""
+    return [
+        workflow.source_path(f"../captionqa/{path.relative_to(PACKAGE)}")
+        for pattern in patterns
+        for path in sorted(PACKAGE.glob(pattern))
+    ]
+
+
 def refuse(error):
     """End a run that has not begun with one sentence."""
     if isinstance(error, CaptionqaError):
@@ -57,14 +73,14 @@ def refuse(error):
 @cache
 def plan(half):
     """The chunks of one half: scanned by the driver, read back by jobs."""
-    from captionqa import chunks
+    from captionqa.dataset import plan
 
     try:
         if not workflow.is_main_process:
-            return chunks.load_plan(RUN_LAYOUT, half)
+            return plan.load_plan(RUN_LAYOUT, half)
         check_model_path(config, MODEL)
         scan = plan("captions").scan if half == "qa" and halves_share_images(config) else ""
-        return chunks.plan_half(config, RUN_LAYOUT, half, scan)
+        return plan.plan_half(config, RUN_LAYOUT, half, scan)
     except (CaptionqaError, OSError) as error:
         refuse(error)
 
@@ -83,7 +99,7 @@ def question_rows(wildcards):
 
 
 def half_chunks(wildcards):
-    from captionqa.chunks import works
+    from captionqa.dataset.plan import works
 
     half = wildcards.half
     return [

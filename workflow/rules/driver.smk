@@ -10,9 +10,9 @@ CHUNK_RULES = {"caption_chunk": "captions", "answer_chunk": "qa"}
 
 
 def begin_run():
-    from captionqa.chunks import items_to_do
-    from captionqa.driver import Driver, plan_line, say
-    from captionqa.slurm import LostJobs
+    from captionqa.dataset.plan import items_to_do
+    from captionqa.driver.driver import Driver, plan_line, say
+    from captionqa.server.slurm import LostJobs
 
     global DRIVER, PLANNED
     PLANNED = time.monotonic()
@@ -47,8 +47,8 @@ def begin_run():
 
 def audit_first(halves_to_run):
     """Look at what is going to be asked about, before any server starts."""
-    from captionqa.audit import audit
-    from captionqa.driver import say
+    from captionqa.dataset.audit import audit
+    from captionqa.driver.driver import say
 
     if halves_to_run:
         made = audit(config, RUN_LAYOUT, halves_to_run)
@@ -70,7 +70,7 @@ def warnings():
 
 
 def end_run(failed=False):
-    from captionqa.driver import say
+    from captionqa.driver.driver import say
 
     try:
         DRIVER.cancel() if failed else DRIVER.end()
@@ -79,8 +79,8 @@ def end_run(failed=False):
 
 
 def print_summary():
-    from captionqa.driver import say, summary
-    from captionqa.verdict import run_verdict
+    from captionqa.driver.driver import say, summary
+    from captionqa.driver.bottleneck import run_verdict
 
     seconds, now = time.monotonic() - STARTED, time.time()
     say(summary(config, RUN_LAYOUT, seconds))
@@ -93,8 +93,8 @@ def print_summary():
 
 
 def print_errors():
-    from captionqa.driver import say
-    from captionqa.troubles import errors
+    from captionqa.driver.driver import say
+    from captionqa.driver.failure_report import errors
 
     for text in errors(RUN_LAYOUT):
         say(text)

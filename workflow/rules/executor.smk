@@ -17,7 +17,7 @@ def slurm_server(executor, server_needed):
     # without a start another run's server is up, and the lease will tell whose
     if not server_needed or not starts or config["models"][MODEL]["url"]:
         return {"name": executor.run_uuid}
-    from captionqa.slurm import check_resources
+    from captionqa.server.slurm import check_resources
     from snakemake_executor_plugin_slurm.submit_string import get_submit_command
     from snakemake_executor_plugin_slurm.utils import set_gres_string
     from snakemake_executor_plugin_slurm.validation import validate_slurm_extra
@@ -77,7 +77,7 @@ def mend_executor(executor):
 
 def report_lost_jobs(executor, lost_jobs):
     """Let jobs fail, and so be submitted again, of which the executor would never hear."""
-    from captionqa.driver import say
+    from captionqa.driver.driver import say
 
     with executor.lock:
         waited_for = [job.external_jobid for job in executor.active_jobs]

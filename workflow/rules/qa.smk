@@ -27,30 +27,7 @@ rule merge_qa:
         chunks=answer_chunks,
         questions=question_rows,
         released=LAYOUT.released("qa"),
-        # tracked, since a change in how answers are graded has to change the results
-        code=[
-            workflow.source_path(f"../captionqa/{module}.py")
-            for module in (
-                "merge",
-                "results",
-                "grading",
-                "extraction",
-                "cues",
-                "options",
-                "answers",
-                "comparison",
-                "dates",
-                "formula",
-                "names",
-                "notation",
-                "units",
-                "refusal",
-                "values",
-                "verifier",
-                "metrics",
-                "questions",
-            )
-        ],
+        code=code(MERGING_CODE + GRADING_CODE),
     output:
         results=LAYOUT.qa("results"),
         metrics=report(LAYOUT.qa("metrics"), caption="../report/metrics.rst", category="Questions"),

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from captionqa.inference import ChunkRun
-from captionqa.job import ChunkJob
-from captionqa.joblog import job_log
-from captionqa.layout import Layout
-from captionqa.settings import caption_settings, qa_settings
+from captionqa.client.chunk_job import ChunkJob
+from captionqa.client.chunk_run import ChunkRun
+from captionqa.config.layout import Layout
+from captionqa.config.settings import caption_settings, qa_settings
+from captionqa.run.job_log import job_log
 
 config, wildcards, half = snakemake.config, snakemake.wildcards, snakemake.params.half
 layout = Layout(config["output_dir"], wildcards.model)

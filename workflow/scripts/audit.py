@@ -1,9 +1,9 @@
 """Look through the images and the questions, and write the table of what is wrong or odd with them."""
 
-from captionqa.audit import run_audit
-from captionqa.config import model_name
-from captionqa.joblog import job_log
-from captionqa.layout import Layout
+from captionqa.config.config import model_name
+from captionqa.config.layout import Layout
+from captionqa.dataset.audit import run_audit
+from captionqa.run.job_log import job_log
 
 config = snakemake.config
 layout = Layout(config["output_dir"], model_name(config))

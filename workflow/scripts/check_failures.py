@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from captionqa.config.layout import Layout
 from captionqa.errors import TooManyFailuresError
-from captionqa.joblog import job_log
-from captionqa.layout import Layout
-from captionqa.lease import end_with_run
-from captionqa.merge import check_failures
+from captionqa.results.merge import check_failures
+from captionqa.run.job_log import job_log
+from captionqa.run.lease import end_with_run
 
 layout = Layout(snakemake.config["output_dir"], snakemake.wildcards.model)
 

@@ -1,10 +1,10 @@
 """Merge the chunks of one prompt style into the captions JSON and its companions."""
 
-from captionqa.joblog import job_log
-from captionqa.layout import Layout
-from captionqa.lease import end_with_run
-from captionqa.merge import merge_captions
-from captionqa.settings import caption_settings
+from captionqa.config.layout import Layout
+from captionqa.config.settings import caption_settings
+from captionqa.results.merge import merge_captions
+from captionqa.run.job_log import job_log
+from captionqa.run.lease import end_with_run
 
 config, model = snakemake.config, snakemake.wildcards.model
 layout = Layout(config["output_dir"], model)

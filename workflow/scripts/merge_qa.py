@@ -1,10 +1,10 @@
 """Grade the answers of all chunks and write the QA results, the metrics and their companions."""
 
-from captionqa.joblog import job_log
-from captionqa.layout import Layout
-from captionqa.lease import end_with_run
-from captionqa.merge import merge_qa
-from captionqa.settings import qa_settings
+from captionqa.config.layout import Layout
+from captionqa.config.settings import qa_settings
+from captionqa.results.merge import merge_qa
+from captionqa.run.job_log import job_log
+from captionqa.run.lease import end_with_run
 
 config, model = snakemake.config, snakemake.wildcards.model
 layout = Layout(config["output_dir"], model)

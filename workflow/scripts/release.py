@@ -1,10 +1,10 @@
 """Say that one half needs the server no more; the last half to say so stops it."""
 
-from captionqa.config import halves
+from captionqa.config.config import halves
+from captionqa.config.layout import Layout
 from captionqa.files import read_json, write_json
-from captionqa.joblog import job_log
-from captionqa.layout import Layout
-from captionqa.server import Server
+from captionqa.run.job_log import job_log
+from captionqa.server.lifecycle import Server
 
 config, model = snakemake.config, snakemake.wildcards.model
 layout = Layout(config["output_dir"], model)

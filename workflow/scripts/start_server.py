@@ -7,12 +7,12 @@ import shutil
 from dataclasses import asdict
 from pathlib import Path
 
+from captionqa.config.layout import Layout
 from captionqa.files import read_json, write_json
-from captionqa.joblog import job_log
-from captionqa.launch import LocalLauncher
-from captionqa.layout import Layout
-from captionqa.server import Server
-from captionqa.slurm import SlurmLauncher
+from captionqa.run.job_log import job_log
+from captionqa.server.launcher import LocalLauncher
+from captionqa.server.lifecycle import Server
+from captionqa.server.slurm import SlurmLauncher
 
 config, model = snakemake.config, snakemake.wildcards.model
 layout = Layout(config["output_dir"], model)

@@ -1,0 +1,94 @@
+"""What a run says at its end about what went wrong: each reason once, with where to look."""
+
+import time
+
+import pytest
+from captionqa.config.layout import Layout
+from captionqa.driver.failure_report import errors, restarts
+from captionqa.files import write_json
+from captionqa.server.endpoint import Endpoint
+
+
+@pytest.fixture
+def layout(tmp_path):
+    layout = Layout(str(tmp_path / "output"), "tiny")
+    write_json(layout.run, {"server_needed": True, "slurm": None})
+    return layout
+
+
+@pytest.fixture
+def fail(layout):
+    """Let a job have failed by a reason."""
+
+    def write(name, reason):
+        error = {"error": f"{name} failed: {reason}\n  log: {name}.log", "name": name, "reason": reason}
+        write_json(layout.errors / f"{name}.json", error | {"log": f"{name}.log"})
+
+    return write
+
+
+@pytest.fixture
+def server(layout):
+    """A server that was restarted by these reasons."""
+
+    def publish(*reasons, replica=0):
+        entry = Endpoint(replica, "request", "settings", "tiny")
+        for reason in reasons:
+            entry.note_restart(reason)
+        entry.publish(layout.server)
+
+    return publish
+
+
+def test_a_run_without_trouble_has_nothing_to_say(layout, server):
+    assert errors(layout) == []
+    server()
+    assert errors(layout) == []
+
+
+def test_chunks_that_failed_by_one_reason_are_one_sentence(layout, fail):
+    for number in range(9):
+        fail(f"chunk {number}-of-9", "the server is gone for good")
+    fail("merge", "two results do not fit")
+    many, one = errors(layout)
+    assert many.splitlines()[0] == "9 jobs failed: the server is gone for good"
+    assert many.splitlines()[1] == "  chunk 0-of-9, log: chunk 0-of-9.log"
+    assert many.splitlines()[-1] == "  and 4 more, logs beside these"
+    assert one == "merge failed: two results do not fit\n  log: merge.log"
+
+
+def test_what_the_driver_had_to_say_stands_beside_it(layout, fail):
+    fail("chunk", "no answer")
+    write_json(layout.errors / "server.json", {"error": "the server is gone for good: it crashed"})
+    assert errors(layout) == ["chunk failed: no answer\n  log: chunk.log", "the server is gone for good: it crashed"]
+
+
+def test_restarts_are_told_by_reason_with_the_log(layout, server):
+    server("it crashed", "it hung", "it crashed")
+    server("it hung", replica=1)
+    server(replica=2)
+    first, second = restarts(layout)
+    assert first.startswith("server 0 was started again 3 times, the last time at 20")
+    assert "it crashed (2 times); it hung\n" in first
+    assert first.endswith(f"server's log: {layout.server_log(0)}")
+    assert second.startswith("server 1 was started again once, at ")
+    assert errors(layout) == [first, second]
+
+
+def test_the_time_of_a_restart_is_in_the_form_and_the_zone_of_the_servers_log(layout, monkeypatch):
+    monkeypatch.setenv("TZ", "India-5:30")
+    time.tzset()
+    try:
+        restart = {"number": 1, "time": "2026-01-02T03:04:05+00:00", "generation": 1, "reason": "it crashed"}
+        Endpoint(0, "request", "settings", "tiny", restarts=[restart]).publish(layout.server)
+        (row,) = restarts(layout)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert row.startswith("server 0 was started again once, at 2026-01-02 08:34:05: it crashed\n")
+
+
+def test_the_restarts_of_a_run_before_are_no_news(layout, server):
+    server("it crashed")
+    write_json(layout.run, {"server_needed": False, "slurm": None})
+    assert restarts(layout) == []

@@ -1,0 +1,36 @@
+"""A job's log: an error is one sentence, even of the log itself, and no name is too odd to be written down."""
+
+from captionqa.config.layout import Layout
+from captionqa.files import read_json
+
+JOB = r"""
+import logging, sys
+from captionqa.errors import InputError
+from captionqa.run.job_log import job_log
+from captionqa.config.layout import Layout
+with job_log(sys.argv[1] + "/log/job.log", "a job", Layout(sys.argv[1], "tiny")):
+    logging.warning("%r is odd, caf%s too", "two\nlines", "\udce9")
+    raise InputError("caf\udce9 is no good; rename it.")
+"""
+
+
+def test_a_name_that_is_not_utf_8_reaches_the_log_and_the_error(start_python, tmp_path):
+    process = start_python(JOB, tmp_path)
+    _, said = process.communicate()
+    assert process.returncode == 1
+    assert "caf\\udce9 is no good" in said
+    assert "Traceback" not in said
+    log = (tmp_path / "log" / "job.log").read_text().splitlines()
+    assert len(log) == 2
+    assert "'two\\nlines' is odd, caf\\udce9 too" in log[0]
+    (error,) = Layout(str(tmp_path), "tiny").errors.glob("*.json")
+    assert "caf\udce9 is no good" in read_json(error)["error"]
+
+
+def test_a_log_for_which_there_is_no_room_is_one_sentence(start_python, tmp_path):
+    no_room = "def no_room(*_, **__): raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))"
+    process = start_python(f"import errno, logging, os\n{no_room}\nlogging.FileHandler = no_room\n{JOB}", tmp_path)
+    _, said = process.communicate()
+    assert process.returncode == 1
+    assert f"captionqa: a job failed: the disk is full: make room in {tmp_path}" in said
+    assert "Traceback" not in said

@@ -1,0 +1,52 @@
+"""Spans of time: what overlaps is counted once, and a job keeps its tries."""
+
+import time
+
+import pytest
+from captionqa.run.job_times import clip, job_spans, minus, note_job, seconds, union
+from hypothesis import given
+from hypothesis import strategies as st
+
+MOMENTS = st.integers(0, 40)
+SPANS = st.lists(st.tuples(MOMENTS, MOMENTS), max_size=8)
+
+
+def moments(spans):
+    """The whole units of time that spans of whole numbers cover."""
+    return {moment for start, end in spans for moment in range(start, end)}
+
+
+@pytest.mark.parametrize(
+    ("spans", "merged"),
+    [
+        ([], []),
+        ([(3, 3), (5, 4)], []),
+        ([(4, 6), (1, 2)], [(1, 2), (4, 6)]),
+        ([(1, 4), (2, 3), (4, 5)], [(1, 5)]),
+    ],
+)
+def test_the_union_has_no_overlaps(spans, merged):
+    assert union(spans) == merged
+
+
+@given(SPANS, SPANS)
+def test_what_is_left_is_in_none_of_the_others(spans, others):
+    left = minus(spans, others)
+    assert moments(left) == moments(spans) - moments(others)
+    assert seconds(left) == len(moments(left))
+
+
+@given(SPANS, st.tuples(MOMENTS, MOMENTS))
+def test_clipping_keeps_what_is_within(spans, within):
+    assert moments(clip(spans, within)) == moments(spans) & moments([within])
+
+
+def test_a_job_keeps_when_its_tries_were(tmp_path):
+    before = time.time()
+    note_job(tmp_path / "spans", "qa_chunk_0-of-2", before - 5)
+    note_job(tmp_path / "spans", "qa_chunk_0-of-2", before - 2)
+    note_job(tmp_path / "spans", "merge_qa", before - 1)
+    found = job_spans(tmp_path / "spans")
+    assert found.keys() == {"qa_chunk_0-of-2", "merge_qa"}
+    assert [start for start, _ in found["qa_chunk_0-of-2"]] == [before - 5, before - 2]
+    assert all(before <= end <= time.time() for spans in found.values() for _, end in spans)

@@ -1,0 +1,59 @@
+"""Regrading: the same output with another letter or correctness is a flip, and nothing else is."""
+
+from collections import Counter
+
+import pytest
+from captionqa.files import json_line
+from captionqa.results.regrading import LastGrading, flips_line, grading, verdict
+
+
+def graded(qid="q1", output="Hm.", letter="A", right=True, rule="box"):
+    names = ("qid", "model_output", "predicted_letter", "is_correct", "graded_by", "gt_answer")
+    return grading(dict(zip(names, (qid, output, letter, right, rule, "A"), strict=True)))
+
+
+@pytest.fixture
+def flips(tmp_path):
+    """Compare a grading with one before it."""
+
+    def between(before, now):
+        path = tmp_path / "graded.jsonl"
+        path.write_text("".join(map(json_line, before)))
+        last = LastGrading(str(path))
+        return {line["id"]: verdict(flip) for line in now if (flip := last.flip(line))}
+
+    return between
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "kind"),
+    [
+        ({}, {}, None),
+        ({}, {"rule": "cue"}, None),
+        ({}, {"output": "So.", "right": False}, None),
+        ({}, {"right": False}, "now wrong"),
+        ({"right": False}, {}, "now right"),
+        ({"letter": None, "right": False}, {"letter": "B", "right": False}, "another letter"),
+    ],
+)
+def test_a_flip_is_another_letter_or_correctness_of_the_same_output(flips, before, now, kind):
+    assert flips([graded(**before)], [graded(**now)]) == ({"q1": kind} if kind else {})
+
+
+def test_items_that_came_or_went_move_no_comparison(flips):
+    before = [graded(f"q{number}") for number in (1, 2, 3, 4, 6, 7)]
+    now = [graded(f"q{number}", right=False) for number in (0, 2, 6, 8)]
+    assert flips(before, now) == {"q2": "now wrong", "q6": "now wrong"}
+
+
+def test_without_a_last_grading_nothing_flips(tmp_path):
+    assert LastGrading(str(tmp_path / "none.jsonl")).flip(graded()) is None
+
+
+def test_an_output_that_is_no_text_can_be_kept():
+    assert graded(output="\ud83d")["output"] != graded(output="")["output"]
+
+
+def test_the_line_for_a_person_counts_each_kind():
+    verdicts = Counter({"now right": 2, "now wrong": 1})
+    assert flips_line(verdicts, 150) == "regraded: 3 of 150 answers flipped (2 now right, 1 now wrong)"

@@ -1,0 +1,68 @@
+"""The request file: a supervisor on another machine may see it late, and an earlier one's key for a while."""
+
+import threading
+import time
+
+import pytest
+from captionqa.files import write_json
+from captionqa.server import endpoint, start_request
+
+
+@pytest.fixture(autouse=True)
+def quick_looks(monkeypatch):
+    monkeypatch.setattr(start_request, "POLL_S", 0.01)
+    monkeypatch.setattr(start_request, "TIMEOUT_S", 0.3)
+
+
+@pytest.fixture
+def ask(server_folder):
+    """Ask for a server of this id with this key; returns the request."""
+
+    def write(wanted, key):
+        asked = {"request_id": wanted, "key_digest": start_request.key_digest(key)}
+        write_json(server_folder / start_request.FILE_NAME, asked)
+        return asked
+
+    return write
+
+
+def test_a_request_and_its_key_are_waited_for(server_folder, ask, monkeypatch):
+    monkeypatch.setattr(start_request, "TIMEOUT_S", 30)
+    ask("before", "old key")
+    endpoint.write_key(server_folder, "old key")
+
+    def become_visible():
+        time.sleep(0.1)
+        ask("wanted", "new key")
+        time.sleep(0.1)
+        endpoint.write_key(server_folder, "new key")
+
+    threading.Thread(target=become_visible).start()
+    found = start_request.wait_for(server_folder, "wanted")
+    assert found["request_id"] == "wanted"
+    assert endpoint.read_key(server_folder) == "new key"
+
+
+def test_a_request_that_does_not_come_is_none(server_folder, ask):
+    assert start_request.wait_for(server_folder, "wanted") is None
+    ask("another", "key")
+    endpoint.write_key(server_folder, "key")
+    assert start_request.wait_for(server_folder, "wanted") is None
+
+
+def test_with_the_key_of_an_earlier_server_none_is_started(server_folder, ask):
+    ask("wanted", "new key")
+    endpoint.write_key(server_folder, "old key")
+    assert start_request.wait_for(server_folder, "wanted") is None
+
+
+def test_only_another_request_supersedes_one(server_folder, ask):
+    path = server_folder / start_request.FILE_NAME
+    assert not start_request.superseded(server_folder, "wanted")
+    path.mkdir()
+    assert not start_request.superseded(server_folder, "wanted")
+    path.rmdir()
+    ask("wanted", "key")
+    assert not start_request.superseded(server_folder, "wanted")
+    ask("another", "key")
+    assert start_request.superseded(server_folder, "wanted")

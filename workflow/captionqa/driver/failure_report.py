@@ -1,0 +1,58 @@
+"""What went wrong in a run, for the person at the terminal: by reason, and where to look."""
+
+import shutil
+from collections import Counter, defaultdict
+from datetime import datetime
+from pathlib import Path
+
+from captionqa.config.layout import Layout
+from captionqa.errors import DiskFullError
+from captionqa.files import read_json
+from captionqa.server import endpoint
+from captionqa.server.server_log import TIME_FORMAT
+
+#: Chunks usually fail together and by one reason: so many of their logs are named.
+LOGS_NAMED = 5
+FULL_BYTES = 2**20
+
+
+def errors(layout: Layout) -> list[str]:
+    """What failed in this run, each reason once, and what became of its servers."""
+    if shutil.disk_usage(layout.output_dir).free < FULL_BYTES:  # the jobs could not even write down why they failed
+        return [str(DiskFullError(layout.output_dir))]
+    found = [stored for file in sorted(layout.errors.glob("*.json")) if (stored := read_json(file))]
+    alike = defaultdict(list)
+    for stored in found:
+        alike[stored.get("reason", stored["error"])].append(stored)
+    return [_sentence(reason, jobs, layout) for reason, jobs in alike.items()] + restarts(layout)
+
+
+def restarts(layout: Layout) -> list[str]:
+    """Which servers of this run were started again, how often, why, and where to look."""
+    run = read_json(layout.run)
+    rows = []
+    for server in endpoint.read_all(layout.server) if run and run["server_needed"] else ():
+        if server.restarts:
+            last = server.restarts[-1]
+            why = Counter(restart["reason"] for restart in server.restarts)
+            reasons = "; ".join(f"{reason} ({count} times)" if count > 1 else reason for reason, count in why.items())
+            times = "once, at" if last["number"] == 1 else f"{last['number']} times, the last time at"
+            # by this machine's clock and in the form of the server's log, where one looks for it
+            at = datetime.fromisoformat(last["time"]).astimezone().strftime(TIME_FORMAT)
+            rows.append(
+                f"server {server.replica} was started again {times} {at}: {reasons}\n"
+                f"    server's log: {layout.server_log(server.replica)}"
+            )
+    return rows
+
+
+def _sentence(reason: str, jobs: list[dict[str, str]], layout: Layout) -> str:
+    if len(jobs) == 1:
+        return jobs[0]["error"]
+    rows = [f"{len(jobs)} jobs failed: {reason}"]
+    rows += [f"  {job['name']}, log: {job['log']}" for job in jobs[:LOGS_NAMED]]
+    if len(jobs) > LOGS_NAMED:
+        rows.append(f"  and {len(jobs) - LOGS_NAMED} more, logs beside these")
+    if Path(layout.server_log()).exists():
+        rows.append(f"  server's log: {layout.server_log()}")
+    return "\n".join(rows)

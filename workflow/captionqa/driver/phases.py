@@ -1,0 +1,100 @@
+"""Phases: what a run's time went to, each second counted once."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from captionqa.config.layout import HALVES
+from captionqa.run.job_times import Span, clip, minus, seconds, union
+from captionqa.run.progress import duration
+from captionqa.server.endpoint import Endpoint, State
+
+#: What the phases are called at the end of a run. Time that fits several is that of the first.
+PHASES = {
+    "planning": "planning",
+    "queue": "in Slurm's queue",
+    "start": "server start",
+    "first_client": "until the first client job",
+    "asking": "asking",
+    "merging": "merging",
+    "else": "else",
+}
+CHUNK_JOBS = tuple(f"{half}_" for half in HALVES)
+MERGE_JOBS = ("merge_", "check_failures")
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How long a run asked, and for how much of that no server was healthy and no client job ran, all in seconds."""
+
+    seconds: float
+    without_server_s: float
+    without_client_s: float
+
+
+def chunk_spans(jobs: Mapping[str, Sequence[Span]]) -> list[Span]:
+    """The spans of a run's chunk jobs, out of those of all its jobs by their names."""
+    return [span for name, spans in jobs.items() if name.startswith(CHUNK_JOBS) for span in spans]
+
+
+def phase_seconds(
+    run: Span, planning_s: float, jobs: Mapping[str, Sequence[Span]], servers: Iterable[Endpoint]
+) -> dict[str, float]:
+    """How long each phase of a run was; they add up to the whole of it.
+
+    Asking is from the start of the first chunk job to the end of the last, whatever is merged meanwhile.
+    """
+    starts, chunks = jobs.get("start_server", []), chunk_spans(jobs)
+    asking = [(min(start for start, _ in chunks), max(end for _, end in chunks))] if chunks else []
+    left_queue = _left_queue(servers)
+    spans_of = {
+        "planning": [(run[0], run[0] + planning_s)],
+        "queue": [(start, min(end, left_queue)) for start, end in starts],
+        "start": starts,
+        "first_client": [(end, asking[0][0]) for _, end in starts if asking],
+        "asking": asking,
+        "merging": [span for name, spans in jobs.items() if name.startswith(MERGE_JOBS) for span in spans],
+        "else": [run],
+    }
+    found: dict[str, float] = {}
+    taken: list[Span] = []
+    for name, spans in spans_of.items():
+        own = minus(clip(spans, run), taken)
+        found[name] = seconds(own)
+        taken = union([*taken, *own])
+    return found
+
+
+def phases_line(phases: Mapping[str, float]) -> str:
+    """The phases in words, rounded so that whole seconds add up to the rounded whole."""
+    parts: list[str] = []
+    shown, passed = 0, 0.0
+    for name, length in phases.items():
+        passed += length
+        if whole := round(passed) - shown:
+            parts.append(f"{duration(whole)} {PHASES[name]}")
+        shown += whole
+    return f"where {duration(shown)} went: {', '.join(parts)}"
+
+
+def asking_time(chunks: Sequence[Span], servers: Iterable[Endpoint]) -> Asking:
+    """The time from the start of the first chunk job to the end of the last, by their spans."""
+    whole = (min(start for start, _ in chunks), max(end for _, end in chunks))
+    known, ready = [], []
+    for server in servers:
+        ends = [*(at for _, at in server.changes[1:]), whole[1]]
+        for (state, since), end in zip(server.changes, ends, strict=False):
+            known.append((since, end))
+            if state == State.READY:
+                ready.append((since, end))
+    clients = clip(chunks, whole)
+    return Asking(seconds([whole]), seconds(minus(clip(known, whole), ready)), seconds(minus([whole], clients)))
+
+
+def _left_queue(servers: Iterable[Endpoint]) -> float:
+    """When the job of the server that was ready first had left Slurm's queue, in seconds since the epoch; none is 0."""
+    ready = [
+        (min(at for state, at in server.changes if state == State.READY), server.changes[0][1])
+        for server in servers
+        if server.job and any(state == State.READY for state, _ in server.changes)
+    ]
+    return min(ready)[1] if ready else 0.0
