@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from captionqa.dataset.plan import HASH_BITS, place
+from captionqa.dataset.places import HASH_BITS, place
 from PIL import Image
 
 #: The pictures are a part of a data set of so many times their number: all in the first of so many equal chunks.

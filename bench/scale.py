@@ -12,7 +12,7 @@ from captionqa.config.layout import Layout
 from captionqa.config.settings import caption_settings, fingerprint
 from captionqa.dataset.plan import load_plan, plan_half, works
 from captionqa.files import atomic_writer, json_line, read_json_lines, write_json
-from captionqa.results.merge import merge_captions
+from captionqa.results.captions import merge_captions
 
 from bench import clients, ours
 from bench.meter import measured

@@ -26,7 +26,7 @@ from captionqa.errors import Reason, RunStoppedError, ServerDeadError, ServerRef
 from captionqa.files import read_json, read_json_lines
 from captionqa.results import ask_again as forget_module
 from captionqa.results.ask_again import forget, retry_failed
-from captionqa.results.merge import merge_captions
+from captionqa.results.captions import merge_captions
 from captionqa.server import endpoint
 from captionqa.server.endpoint import State
 from PIL import Image

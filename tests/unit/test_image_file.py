@@ -10,15 +10,8 @@ import zlib
 import numpy as np
 import pytest
 import tifffile
-from captionqa.dataset.image_file import (
-    Header,
-    data_url,
-    grid_size,
-    has_image_suffix,
-    looks_like_image,
-    read_bytes,
-    read_header,
-)
+from captionqa.dataset.image_encoding import data_url, grid_size
+from captionqa.dataset.image_file import Header, has_image_suffix, looks_like_image, read_bytes, read_header
 from captionqa.dataset.image_path import locate
 from captionqa.errors import ItemFailure, Reason
 from hypothesis import assume, given

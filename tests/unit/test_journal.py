@@ -6,7 +6,7 @@ import threading
 
 import pytest
 from captionqa.client.journal import Segment, read_lines, segment, segment_path
-from captionqa.dataset.plan import place
+from captionqa.dataset.places import place
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -14,7 +14,8 @@ import pytest
 from captionqa.errors import RunStoppedError
 from captionqa.files import read_json, write_json
 from captionqa.run import lease
-from captionqa.run.lease import LeaseKeeper, LeaseTakenError, LeaseWatch, holder, process_start, same_process
+from captionqa.run.lease import LeaseKeeper, LeaseTakenError, LeaseWatch, holder
+from captionqa.run.process_identity import process_start, same_process
 
 KEEP = (
     "import sys, time\n"

@@ -12,7 +12,8 @@ import requests
 from captionqa.config.layout import Layout
 from captionqa.errors import ConfigError, RunStoppedError, ServerStartError
 from captionqa.files import write_json
-from captionqa.run.lease import LeaseKeeper, process_start
+from captionqa.run.lease import LeaseKeeper
+from captionqa.run.process_identity import process_start
 from captionqa.server import lifecycle as server_module
 from captionqa.server.endpoint import Endpoint, State
 from captionqa.server.launcher import LocalLauncher, wait_until_gone

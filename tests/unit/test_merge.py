@@ -7,8 +7,10 @@ from captionqa.client.chunk_result import FORMAT
 from captionqa.config.settings import caption_settings, fingerprint, qa_settings
 from captionqa.errors import ResultError, TooManyFailuresError
 from captionqa.files import json_line, read_json, write_json
-from captionqa.results.merge import check_failures, merge_captions, merge_qa
+from captionqa.results.captions import merge_captions
+from captionqa.results.failures import check_failures
 from captionqa.results.metrics import wilson_interval
+from captionqa.results.qa import merge_qa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

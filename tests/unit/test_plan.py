@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from captionqa.config.layout import Layout
 from captionqa.config.settings import fingerprint
-from captionqa.dataset.plan import items_to_do, load_plan, place, plan_captions, plan_questions, question_place, works
+from captionqa.dataset.places import place, question_place
+from captionqa.dataset.plan import items_to_do, load_plan, plan_captions, plan_questions, works
 from captionqa.errors import InputError
 from hypothesis import given, settings
 from hypothesis import strategies as st

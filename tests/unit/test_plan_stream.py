@@ -18,7 +18,8 @@ import pytest
 from captionqa import external_sort, files
 from captionqa.config.layout import Layout
 from captionqa.dataset import image_file, plan, scan
-from captionqa.dataset.plan import place, plan_captions, plan_questions, question_place
+from captionqa.dataset.places import place, question_place
+from captionqa.dataset.plan import plan_captions, plan_questions
 from captionqa.dataset.question_file import read_questions
 from captionqa.errors import DiskFullError, InputError
 
@@ -61,7 +62,7 @@ def little_memory(request, monkeypatch):
         monkeypatch.setattr(external_sort, "BLOCK_RECORDS", 3)
         monkeypatch.setattr(files, "LINES_IN_MEMORY_BYTES", 100)
         monkeypatch.setattr(scan.blocks, "__defaults__", (4,))
-        monkeypatch.setattr(scan, "BLOCK_FILES", 4)
+        monkeypatch.setattr(scan, "BLOCK_ITEMS", 4)
 
 
 @pytest.fixture
@@ -302,8 +303,8 @@ def test_threads_look_where_looks_wait_and_only_there():
         time.sleep(wait_s)
         return wait_s, threading.current_thread() is threading.main_thread()
 
-    waits_s = [0, 0, 2 * scan.WAITED_S, 0, 0]
-    assert list(scan.map_in_order(look, waits_s)) == list(zip(waits_s, [True, True, True, False, False], strict=True))
+    waits_s = [0, 0, 2 * threads.WAITED_S, 0, 0]
+    assert list(threads.map_in_order(look, waits_s)) == list(zip(waits_s, [True, True, True, False, False], strict=True))
 
 
 @pytest.mark.parametrize("half", ["captions", "qa"])

@@ -19,8 +19,9 @@ from captionqa.files import read_json, write_json
 from captionqa.run.lease import LeaseKeeper
 from captionqa.server import endpoint, load_log, start_request
 from captionqa.server.endpoint import State
-from captionqa.server.probe import Load, Patience, TokenWatch
+from captionqa.server.probe import Load
 from captionqa.server.process import Child, exit_text
+from captionqa.server.watch import Patience, TokenWatch
 
 pytestmark = pytest.mark.slow
 

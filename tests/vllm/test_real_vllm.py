@@ -14,7 +14,7 @@ import psutil
 import pytest
 import requests
 from captionqa.client.image_transport import file_url
-from captionqa.dataset.image_file import bytes_url
+from captionqa.dataset.image_encoding import bytes_url
 from PIL import Image
 from projects import DEMO_MODEL, ROOT
 

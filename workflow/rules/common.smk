@@ -73,14 +73,14 @@ def refuse(error):
 @cache
 def plan(half):
     """The chunks of one half: scanned by the driver, read back by jobs."""
-    from captionqa.dataset import plan
+    from captionqa.dataset.plan import load_plan, plan_half
 
     try:
         if not workflow.is_main_process:
-            return plan.load_plan(RUN_LAYOUT, half)
+            return load_plan(RUN_LAYOUT, half)
         check_model_path(config, MODEL)
         scan = plan("captions").scan if half == "qa" and halves_share_images(config) else ""
-        return plan.plan_half(config, RUN_LAYOUT, half, scan)
+        return plan_half(config, RUN_LAYOUT, half, scan)
     except (CaptionqaError, OSError) as error:
         refuse(error)
 

@@ -11,7 +11,9 @@ CHUNK_RULES = {"caption_chunk": "captions", "answer_chunk": "qa"}
 
 def begin_run():
     from captionqa.dataset.plan import items_to_do
-    from captionqa.driver.driver import Driver, plan_line, say
+    from captionqa.driver.driver import Driver
+    from captionqa.driver.terminal import say
+    from captionqa.driver.summary import plan_line
     from captionqa.server.slurm import LostJobs
 
     global DRIVER, PLANNED
@@ -48,7 +50,7 @@ def begin_run():
 def audit_first(halves_to_run):
     """Look at what is going to be asked about, before any server starts."""
     from captionqa.dataset.audit import audit
-    from captionqa.driver.driver import say
+    from captionqa.driver.terminal import say
 
     if halves_to_run:
         made = audit(config, RUN_LAYOUT, halves_to_run)
@@ -70,7 +72,7 @@ def warnings():
 
 
 def end_run(failed=False):
-    from captionqa.driver.driver import say
+    from captionqa.driver.terminal import say
 
     try:
         DRIVER.cancel() if failed else DRIVER.end()
@@ -79,7 +81,8 @@ def end_run(failed=False):
 
 
 def print_summary():
-    from captionqa.driver.driver import say, summary
+    from captionqa.driver.terminal import say
+    from captionqa.driver.summary import summary
     from captionqa.driver.bottleneck import run_verdict
 
     seconds, now = time.monotonic() - STARTED, time.time()
@@ -93,7 +96,7 @@ def print_summary():
 
 
 def print_errors():
-    from captionqa.driver.driver import say
+    from captionqa.driver.terminal import say
     from captionqa.driver.failure_report import errors
 
     for text in errors(RUN_LAYOUT):

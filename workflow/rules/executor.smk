@@ -77,7 +77,7 @@ def mend_executor(executor):
 
 def report_lost_jobs(executor, lost_jobs):
     """Let jobs fail, and so be submitted again, of which the executor would never hear."""
-    from captionqa.driver.driver import say
+    from captionqa.driver.terminal import say
 
     with executor.lock:
         waited_for = [job.external_jobid for job in executor.active_jobs]

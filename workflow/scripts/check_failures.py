@@ -4,7 +4,7 @@ from pathlib import Path
 
 from captionqa.config.layout import Layout
 from captionqa.errors import TooManyFailuresError
-from captionqa.results.merge import check_failures
+from captionqa.results.failures import check_failures
 from captionqa.run.job_log import job_log
 from captionqa.run.lease import end_with_run
 

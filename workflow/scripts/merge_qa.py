@@ -2,7 +2,7 @@
 
 from captionqa.config.layout import Layout
 from captionqa.config.settings import qa_settings
-from captionqa.results.merge import merge_qa
+from captionqa.results.qa import merge_qa
 from captionqa.run.job_log import job_log
 from captionqa.run.lease import end_with_run
 

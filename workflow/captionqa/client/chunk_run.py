@@ -26,7 +26,7 @@ from captionqa.client.server_pool import Pool
 from captionqa.client.work_queue import Stock
 from captionqa.config.prompts import letter_messages
 from captionqa.config.settings import FALLBACK, answer_fingerprint, fingerprint
-from captionqa.dataset.plan import place, question_place
+from captionqa.dataset.places import place, question_place
 from captionqa.errors import ItemFailure, ServerDeadError, ServerRefusedError
 from captionqa.files import read_json_lines
 from captionqa.run.lease import LeaseWatch

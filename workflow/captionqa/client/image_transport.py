@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from captionqa.config.media_folder import FILE, OPTION
-from captionqa.dataset.image_file import bytes_url
+from captionqa.dataset.image_encoding import bytes_url
 from captionqa.errors import ItemFailure, Reason, ServerRefusedError
 
 #: How a reference that a server cannot follow shows.

@@ -11,7 +11,8 @@ from blake3 import blake3
 from captionqa.client.image_transport import Transport
 from captionqa.config.prompts import chat_messages, question_text
 from captionqa.config.settings import image_budget_px
-from captionqa.dataset.image_file import data_url, read_bytes
+from captionqa.dataset.image_encoding import data_url
+from captionqa.dataset.image_file import read_bytes
 from captionqa.dataset.image_path import locate
 from captionqa.errors import ItemFailure, Reason
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from captionqa.dataset.plan import HASH_BITS
+from captionqa.dataset.places import HASH_BITS
 from captionqa.files import full_disk_named, json_line, read_json_lines
 
 SEGMENT_BITS = 10

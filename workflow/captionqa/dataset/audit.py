@@ -24,7 +24,8 @@ from captionqa.config.settings import caption_settings, image_budget_px, qa_sett
 from captionqa.dataset.findings import COUNTED_ONLY, EFFECTS, Finding, Findings, Found, printable
 from captionqa.dataset.image_file import Header, promised_format, read_header
 from captionqa.dataset.image_path import locate
-from captionqa.dataset.plan import load_plan, plan_half, question_place
+from captionqa.dataset.places import question_place
+from captionqa.dataset.plan import load_plan, plan_half
 from captionqa.dataset.question_file import INVALID
 from captionqa.errors import CaptionqaError, ItemFailure
 from captionqa.files import atomic_writer, read_json_lines

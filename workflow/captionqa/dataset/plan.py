@@ -21,13 +21,14 @@ from captionqa import PACKAGE
 from captionqa.config.config import halves
 from captionqa.config.layout import CHUNK_NAME, ITEMS_NAME, Layout
 from captionqa.config.settings import caption_settings, fingerprint, qa_settings
+from captionqa.dataset.places import HASH_BITS, place, question_place
 from captionqa.dataset.question_file import INVALID, read_questions
-from captionqa.dataset.scan import ImageScan, NamedImages, Stamp, blocks, map_in_order
+from captionqa.dataset.scan import ImageScan, NamedImages, Stamp
 from captionqa.errors import InputError
 from captionqa.external_sort import ExternalSort
 from captionqa.files import LineFile, full_disk_named, json_line, read_json, write_json
+from captionqa.threads import blocks, map_in_order
 
-HASH_BITS = 32
 #: With `chunks: auto`: as few as keep a chunk at or below this, in powers of two so that few are renamed by growth.
 ITEMS_PER_CHUNK = 2000
 MIN_CHUNKS, MAX_CHUNKS = 4, 1024
@@ -74,16 +75,6 @@ class Plan:
 
     def _name(self, index: int) -> str:
         return f"{index:0{len(str(self.n - 1))}d}"
-
-
-def place(name: str) -> int:
-    """An item's place in the hash range [0, 2**32), by its name alone."""
-    return int.from_bytes(hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=HASH_BITS // 8).digest())
-
-
-def question_place(images: list[str]) -> int:
-    """Questions on the same images share a place, so that they meet the same cache in the server."""
-    return place(json.dumps(images))
 
 
 def plan_captions(dataset: Path, chunks: int | str, layout: Layout) -> Plan:

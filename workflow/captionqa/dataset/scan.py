@@ -7,27 +7,16 @@ digest of all that it saw: as long as the state is the same, what was planned fr
 import hashlib
 import os
 import stat
-import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Self
 
 from captionqa.dataset.image_file import SNIFF_BYTES, has_image_suffix, looks_like_image
 from captionqa.errors import InputError
 from captionqa.external_sort import BlockFile, ExternalSort
 from captionqa.files import LineFile, json_line, read_json_lines
+from captionqa.threads import BLOCK_ITEMS, map_in_order
 
-#: What is looked at in one go.
-BLOCK_FILES = 1000
-#: On a network file system each look at a file is a wait: from a block on that waited so long, several threads wait.
-WAITED_S = 0.1
-THREADS = 8
-
-T = TypeVar("T")
-R = TypeVar("R")
 Stamp = tuple[int, int] | None
 
 
@@ -174,35 +163,6 @@ class NamedImages:
         self.all_inside &= not any(name[0] == "/" or ".." in name for name in names)
 
 
-def blocks(things: Iterable[T], size: int = BLOCK_FILES) -> Iterator[list[T]]:
-    iterator = iter(things)
-    while block := list(islice(iterator, size)):
-        yield block
-
-
-def map_in_order(function: Callable[[T], R], things: Iterable[T]) -> Iterator[R]:
-    """Like `map`, once something has to wait in several threads, which work no further ahead than memory allows.
-
-    Where nothing waits, as for a disk of this machine, threads would only take the interpreter from each other.
-    """
-    rest = iter(things)
-    for thing in rest:
-        started_s, worked_s = time.perf_counter(), time.thread_time()
-        result = function(thing)
-        waited_s = time.perf_counter() - started_s - (time.thread_time() - worked_s)
-        yield result
-        if waited_s > WAITED_S:
-            break
-    ahead: deque[Future[R]] = deque()
-    with ThreadPoolExecutor(THREADS) as threads:
-        for thing in rest:
-            ahead.append(threads.submit(function, thing))
-            if len(ahead) > 2 * THREADS:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-
-
 def _unpacked(looks: bytes) -> Iterator[tuple[str, int, int, int]]:
     fields = looks.decode("utf-8", "surrogateescape").split("\0")
     for name, numbers in zip(fields[:-1:2], fields[1::2], strict=True):
@@ -226,7 +186,7 @@ def _file_blocks(dataset: str) -> Iterator[list[os.DirEntry]]:
                         folders.append((entry.path, above | {real}))
                         continue
                     block.append(entry)
-                    if len(block) == BLOCK_FILES:
+                    if len(block) == BLOCK_ITEMS:
                         yield block
                         block = []
         except OSError as error:

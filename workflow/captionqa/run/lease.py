@@ -19,6 +19,7 @@ from typing import Any
 
 from captionqa.errors import CaptionqaError, RunStoppedError
 from captionqa.files import read_json, write_json
+from captionqa.run.process_identity import process_start, same_process
 
 FILE_NAME = "lease.json"
 #: The environment variable by which the driver's jobs know which run they belong to.
@@ -164,27 +165,6 @@ def holder(folder: Path) -> dict[str, Any] | None:
     """The lease of a driver that lives, as far as can be told at once; None where there is none."""
     lease = read_json(folder / FILE_NAME)
     return lease if lease is not None and (_lives(lease) or _is_locked(folder, lease)) else None
-
-
-def process_start(pid: int) -> int:
-    """When a process started, in clock ticks after the machine's start: what no change of the clock can change.
-
-    Raises OSError where there is no such process.
-    """
-    return int(_process_stat(pid)[19])
-
-
-def same_process(pid: int, started: int) -> bool:
-    """Whether the process that had this PID and `process_start` still lives."""
-    try:
-        return process_start(pid) == started and _process_stat(pid)[0] not in "ZX"
-    except OSError:
-        return False
-
-
-def _process_stat(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat from the state on; before them is the name, which may hold anything."""
-    return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
 
 
 def _run_id(number: int) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from captionqa import WORKFLOW
-from captionqa.run.lease import process_start, same_process
+from captionqa.run.process_identity import process_start, same_process
 
 STOP_TIMEOUT_S = 60.0
 

@@ -30,10 +30,11 @@ from captionqa.server.endpoint import Endpoint, State
 from captionqa.server.model_revision import model_revision
 from captionqa.server.outcome import Next, Outcome
 from captionqa.server.ports import HeldPort, listen_address, url_host
-from captionqa.server.probe import Aside, Patience, Probe, TokenWatch
+from captionqa.server.probe import Probe
 from captionqa.server.process import STOP_TIMEOUT_S, Child, adopt_orphans, exit_text
 from captionqa.server.restart_budget import RestartBudget
 from captionqa.server.server_log import ServerLog
+from captionqa.server.watch import Aside, Patience, TokenWatch
 
 POLL_S = 0.5
 LOADING_STOP_TIMEOUT_S, JOB_SIGNAL_S = 3.0, 1.0

@@ -8,8 +8,8 @@ from typing import Any
 from captionqa.client.chunk_result import ChunkResults
 from captionqa.config.settings import FALLBACK
 from captionqa.dataset.question_file import INVALID
-from captionqa.errors import QUESTION_FAULTS, ItemFailure, Reason, ResultError, TooManyFailuresError
-from captionqa.files import atomic_writer, json_line, json_object_writer, read_json, read_json_lines, write_json
+from captionqa.errors import ItemFailure, Reason, ResultError
+from captionqa.files import atomic_writer, json_line, json_object_writer, read_json_lines, write_json
 from captionqa.grading.choices import parse_choices
 from captionqa.grading.ground_truth import extract_answer, grade, ground_truth_letter, ungradable
 from captionqa.results.metrics import Tally
@@ -19,30 +19,6 @@ from captionqa.results.regrading import LastGrading, flips_line, grading, verdic
 log = logging.getLogger(__name__)
 
 _START_ANEW = "delete the chunks folder and run again, the answers are in the journal."
-
-
-def merge_captions(
-    chunks: Sequence[str],
-    settings: Mapping[str, Any],
-    dataset_path: str,
-    captions_path: str,
-    failures_path: str,
-    provenance_path: str,
-) -> None:
-    """Write {image: caption}, sorted by image, with the failures and the provenance.
-
-    Raises ResultError for a chunk result that is not whole or was made under other settings.
-    """
-    results, counts = ChunkResults(chunks, settings), ItemCounts()
-    with json_object_writer(captions_path) as add_caption, json_object_writer(failures_path) as add_failure:
-        for line in results.lines():
-            if "answer" in line:
-                counts.add_answer(line["id"], line["answer"], line["files"], shared="same_as" in line)
-                add_caption(line["id"], line["answer"]["text"])
-            else:
-                counts.add_failure(line["id"], line["failure"])
-                add_failure(line["id"], {"reason": line["failure"], "detail": line["detail"]})
-    write_json(provenance_path, provenance(results.headers, counts, settings, dataset_path))
 
 
 def merge_qa(
@@ -169,21 +145,3 @@ def _joined(
 
 def _no_question(line: Mapping[str, Any]) -> ResultError:
     return ResultError(f"{line['id']!r} is in a chunk result and no present question; {_START_ANEW}")
-
-
-def check_failures(failures_path: str, provenance_path: str, max_failed_fraction: float) -> None:
-    """Raise TooManyFailuresError where more than the allowed share of a final file's items failed."""
-    counts = read_json(provenance_path)["counts"]
-    if counts["failed"] > max_failed_fraction * counts["items"]:
-        by_reason = counts["failures_by_reason"]
-        reasons = ", ".join(f"{count} {reason}" for reason, count in by_reason.items())
-        remedies = []
-        if by_reason.keys() - QUESTION_FAULTS:
-            remedies.append("`make retry-failed` and a new run ask for them again")
-        if by_reason.keys() & QUESTION_FAULTS:
-            remedies.append(f"the question file has to be corrected for {' and '.join(QUESTION_FAULTS)}")
-        raise TooManyFailuresError(
-            f"{counts['failed']} of {counts['items']} items failed ({reasons}), more than client.max_failed_fraction = "
-            f"{max_failed_fraction:g} allows; each is named in {failures_path}. The final file is there without them: "
-            f"{', '.join(remedies)}, a higher max_failed_fraction accepts them."
-        )

@@ -1,0 +1,20 @@
+"""The terminal: what captionqa itself prints there beside Snakemake."""
+
+import logging
+import sys
+from contextlib import suppress
+
+
+def log_to_terminal() -> None:
+    """Only captionqa's own records: Snakemake prints its own."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("captionqa: %(message)s"))
+    logger = logging.getLogger("captionqa")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+def say(text: str) -> None:
+    with suppress(OSError, ValueError):  # the terminal may be gone, and nothing may depend on it
+        print(f"captionqa: {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,32 @@
+"""The captions JSON of one prompt style, and its companions, from the chunk results."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from captionqa.client.chunk_result import ChunkResults
+from captionqa.files import json_object_writer, write_json
+from captionqa.results.provenance import ItemCounts, provenance
+
+
+def merge_captions(
+    chunks: Sequence[str],
+    settings: Mapping[str, Any],
+    dataset_path: str,
+    captions_path: str,
+    failures_path: str,
+    provenance_path: str,
+) -> None:
+    """Write {image: caption}, sorted by image, with the failures and the provenance.
+
+    Raises ResultError for a chunk result that is not whole or was made under other settings.
+    """
+    results, counts = ChunkResults(chunks, settings), ItemCounts()
+    with json_object_writer(captions_path) as add_caption, json_object_writer(failures_path) as add_failure:
+        for line in results.lines():
+            if "answer" in line:
+                counts.add_answer(line["id"], line["answer"], line["files"], shared="same_as" in line)
+                add_caption(line["id"], line["answer"]["text"])
+            else:
+                counts.add_failure(line["id"], line["failure"])
+                add_failure(line["id"], {"reason": line["failure"], "detail": line["detail"]})
+    write_json(provenance_path, provenance(results.headers, counts, settings, dataset_path))
