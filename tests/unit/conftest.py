@@ -91,7 +91,7 @@ def _merge(base, changes):
 
 @pytest.fixture
 def raw_config(tmp_path):
-    """An unchecked configuration of both halves with the changes merged in."""
+    """An unchecked configuration of both tasks with the changes merged in."""
 
     def make(changes=None):
         base = {
@@ -307,12 +307,12 @@ def server(publish, stand_in):
 
 @pytest.fixture
 def jobs(tmp_path, images, make_config, server_folder):
-    """The chunk jobs of one half as the driver would plan them now."""
+    """The chunk jobs of one task as the driver would plan them now."""
 
-    def make(half="captions", chunks=1, changes=None):
+    def make(task="captions", chunks=1, changes=None):
         config = make_config(changes)
         layout = Layout(config["output_dir"], "tiny")
-        if half == "captions":
+        if task == "captions":
             plan = plan_captions(images.path, chunks, layout)
             work, settings = Path(layout.captions_work("simple")), caption_settings(config, "tiny", "SIMPLE")
         else:
@@ -333,7 +333,7 @@ def jobs(tmp_path, images, make_config, server_folder):
                 lease_timeout_s=600,
                 trust_env=False,
             )
-            for (index, _, _), items, result in zip(plan.chunks, plan.item_lists(layout, half), results, strict=True)
+            for (index, _, _), items, result in zip(plan.chunks, plan.item_lists(layout, task), results, strict=True)
         ]
 
     return make

@@ -51,7 +51,7 @@ def ask(make_config):
 
 @pytest.fixture
 def look(make_config, caplog, pictures, ask):
-    """Audit the data and give back {(half, item, finding)} as the table has them, and what was said."""
+    """Audit the data and give back {(task, item, finding)} as the table has them, and what was said."""
 
     def through(changes=None):
         config = make_config(changes)
@@ -64,7 +64,7 @@ def look(make_config, caplog, pictures, ask):
             with open(layout.audit, encoding="utf-8", newline="") as file:
                 through.rows = list(csv.DictReader(file, dialect="excel-tab"))
         through.said = caplog.text
-        return {(row["half"], row["item"], row["finding"]) for row in through.rows}
+        return {(row["task"], row["item"], row["finding"]) for row in through.rows}
 
     return through
 

@@ -71,9 +71,9 @@ class Result:
 def run(jobs):
     """Run all chunks one after another and give back their results taken together."""
 
-    def through(half="captions", chunks=1, changes=None):
+    def through(task="captions", chunks=1, changes=None):
         header, lines = None, {}
-        for job in jobs(half, chunks, changes):
+        for job in jobs(task, chunks, changes):
             job.result.unlink(missing_ok=True)
             ChunkRun(job).run()
             header, *found = read_json_lines(job.result)
@@ -1076,9 +1076,9 @@ def test_a_question_comes_through_whatever_is_in_its_names(images, server, run, 
     assert result.failures == {"none\n'\"": "missing_image"}
 
 
-@pytest.mark.parametrize("half", ["captions", "qa"])
+@pytest.mark.parametrize("task", ["captions", "qa"])
 def test_the_audit_tells_every_failure_beforehand_and_no_other(
-    images, server, run, jobs, make_config, ask_questions, half
+    images, server, run, jobs, make_config, ask_questions, task
 ):
     images.add(*NAMES)
     (images.path / "missing.png").symlink_to("nowhere.png")
@@ -1090,12 +1090,12 @@ def test_the_audit_tells_every_failure_beforehand_and_no_other(
     changes = {"client": {"images": {"max_source_pixels": 1000}}}
     config = make_config(changes)
     layout = Layout(config["output_dir"], "tiny")
-    jobs(half, changes=changes)
-    audit(config, layout, [half])
+    jobs(task, changes=changes)
+    audit(config, layout, [task])
     rows = pd.read_csv(layout.audit, sep="\t").query("finding in @reasons", local_dict={"reasons": list(Reason)})
-    failures = run(half, changes=changes).failures
+    failures = run(task, changes=changes).failures
     assert dict(zip(rows["item"], rows["finding"], strict=True)) == failures
-    assert len(failures) == (4 if half == "captions" else 5)
+    assert len(failures) == (4 if task == "captions" else 5)
 
 
 def test_a_result_tells_the_contents_that_it_is_about_known_or_asked(images, server, run):

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import yaml
-from captionqa.config.config import check, halves, model_name, served_name
+from captionqa.config.config import check, model_name, served_name, tasks
 from captionqa.errors import ConfigError
 
 
@@ -136,12 +136,12 @@ def test_an_empty_configuration_says_what_is_missing(schema):
         check({}, schema)
 
 
-@pytest.mark.parametrize("half", ["captions", "qa"])
+@pytest.mark.parametrize("task", ["captions", "qa"])
 @pytest.mark.parametrize("how", ["left out", "null"])
-def test_leaving_out_a_half_leaves_the_other(raw_config, schema, half, how):
+def test_leaving_out_a_task_leaves_the_other(raw_config, schema, task, how):
     config = raw_config()
-    config.update({half: None}) if how == "null" else config.pop(half)
-    assert halves(check(config, schema)) == [{"captions": "qa", "qa": "captions"}[half]]
+    config.update({task: None}) if how == "null" else config.pop(task)
+    assert tasks(check(config, schema)) == [{"captions": "qa", "qa": "captions"}[task]]
 
 
 def test_asking_for_nothing_is_an_error(raw_config, schema):

@@ -15,7 +15,7 @@ from pathlib import Path
 import captionqa
 import pandas as pd
 import pytest
-from captionqa import external_sort, files
+from captionqa import external_sort, files, threads
 from captionqa.config.layout import Layout
 from captionqa.dataset import image_file, plan, scan
 from captionqa.dataset.places import place, question_place
@@ -61,7 +61,7 @@ def little_memory(request, monkeypatch):
         monkeypatch.setattr(external_sort.ExternalSort.__init__, "__defaults__", (7,))
         monkeypatch.setattr(external_sort, "BLOCK_RECORDS", 3)
         monkeypatch.setattr(files, "LINES_IN_MEMORY_BYTES", 100)
-        monkeypatch.setattr(scan.blocks, "__defaults__", (4,))
+        monkeypatch.setattr(threads.blocks, "__defaults__", (4,))
         monkeypatch.setattr(scan, "BLOCK_ITEMS", 4)
 
 
@@ -102,18 +102,18 @@ class Data:
     def age(self, seconds):
         os.utime(self.questions, (1, time.time() - seconds))
 
-    def plan(self, half, n=8, output=None):
+    def plan(self, task, n=8, output=None):
         layout = Layout(str(output or self.output), "tiny")
-        if half == "captions":
+        if task == "captions":
             return plan_captions(self.path, n, layout)
-        scan = plan_captions(self.path, n, layout).scan if half == BESIDE else ""
+        scan = plan_captions(self.path, n, layout).scan if task == BESIDE else ""
         return plan_questions(self.questions, self.path, n, layout, scan)
 
-    def lists(self, half, plan, output=None):
+    def lists(self, task, plan, output=None):
         """{file name: content} of all lists of a plan."""
-        half = "qa" if half == BESIDE else half
+        task = "qa" if task == BESIDE else task
         layout = Layout(str(output or self.output), "tiny")
-        paths = plan.item_lists(layout, half) + ([layout.question_rows(plan.rows)] if plan.rows else [])
+        paths = plan.item_lists(layout, task) + ([layout.question_rows(plan.rows)] if plan.rows else [])
         return {Path(path).name: Path(path).read_text() for path in paths}
 
 
@@ -133,10 +133,10 @@ def digest(lines):
     return hashlib.blake2b("".join(f"{line}\n" for line in lines).encode(), digest_size=6).hexdigest()
 
 
-def lists_in_memory(data, half, n):
+def lists_in_memory(data, task, n):
     """What a plan has to write, made the plain way."""
     written = {}
-    if half == "captions":
+    if task == "captions":
         found = [str(path.relative_to(data.path)) for path in data.path.rglob("*") if not path.is_dir()]
         names = set(found) - {"notes", "broken"}
         items = [(place(name), name, {"id": name, "stamps": [stamp(data.path / name)]}) for name in names]
@@ -162,13 +162,13 @@ def lists_in_memory(data, half, n):
     return written
 
 
-@pytest.mark.parametrize("half", ["captions", "qa"])
+@pytest.mark.parametrize("task", ["captions", "qa"])
 @pytest.mark.parametrize("n", [1, 8, 1000])
-def test_a_plan_is_to_the_byte_what_memory_would_make_of_it(data, half, n, little_memory):
-    plan = data.plan(half, n)
-    wanted = lists_in_memory(data, half, n)
-    assert data.lists(half, plan) == wanted
-    assert plan.items == sum(count for _, _, count in plan.chunks) == (len(NAMES) + 2 if half == "captions" else 64)
+def test_a_plan_is_to_the_byte_what_memory_would_make_of_it(data, task, n, little_memory):
+    plan = data.plan(task, n)
+    wanted = lists_in_memory(data, task, n)
+    assert data.lists(task, plan) == wanted
+    assert plan.items == sum(count for _, _, count in plan.chunks) == (len(NAMES) + 2 if task == "captions" else 64)
 
 
 def test_the_names_of_chunks_are_those_of_earlier_versions(data):
@@ -186,11 +186,11 @@ def forbid(monkeypatch):
     monkeypatch.setattr(plan, "_write_plan", write)
 
 
-@pytest.mark.parametrize("half", ["captions", "qa"])
-def test_what_is_unchanged_is_not_planned_anew(data, half, monkeypatch):
-    plan = data.plan(half)
+@pytest.mark.parametrize("task", ["captions", "qa"])
+def test_what_is_unchanged_is_not_planned_anew(data, task, monkeypatch):
+    plan = data.plan(task)
     forbid(monkeypatch)
-    assert data.plan(half) == plan
+    assert data.plan(task) == plan
 
 
 def edit(data):
@@ -239,7 +239,7 @@ def lose_the_rows(data):
         path.unlink()
 
 
-@pytest.mark.parametrize("half", ["captions", "qa", BESIDE])
+@pytest.mark.parametrize("task", ["captions", "qa", BESIDE])
 @pytest.mark.parametrize(
     "change",
     [
@@ -255,15 +255,15 @@ def lose_the_rows(data):
         lose_the_rows,
     ],
 )
-def test_after_a_change_the_plan_is_as_one_from_scratch(data, half, change, tmp_path):
-    data.plan(half)
+def test_after_a_change_the_plan_is_as_one_from_scratch(data, task, change, tmp_path):
+    data.plan(task)
     change(data)
-    scratch = data.plan(half, output=tmp_path / "scratch")
-    wanted = data.lists(half, scratch, tmp_path / "scratch")
+    scratch = data.plan(task, output=tmp_path / "scratch")
+    wanted = data.lists(task, scratch, tmp_path / "scratch")
     for _ in range(2):
-        plan = data.plan(half)
+        plan = data.plan(task)
         assert plan == scratch
-        assert data.lists(half, plan) == wanted
+        assert data.lists(task, plan) == wanted
 
 
 @pytest.mark.parametrize("above", [False, True])
@@ -304,25 +304,27 @@ def test_threads_look_where_looks_wait_and_only_there():
         return wait_s, threading.current_thread() is threading.main_thread()
 
     waits_s = [0, 0, 2 * threads.WAITED_S, 0, 0]
-    assert list(threads.map_in_order(look, waits_s)) == list(zip(waits_s, [True, True, True, False, False], strict=True))
+    assert list(threads.map_in_order(look, waits_s)) == list(
+        zip(waits_s, [True, True, True, False, False], strict=True)
+    )
 
 
-@pytest.mark.parametrize("half", ["captions", "qa"])
-def test_another_number_of_chunks_is_another_plan(data, half):
-    data.plan(half)
-    assert data.plan(half, 4).n == 4
+@pytest.mark.parametrize("task", ["captions", "qa"])
+def test_another_number_of_chunks_is_another_plan(data, task):
+    data.plan(task)
+    assert data.plan(task, 4).n == 4
 
 
-@pytest.mark.parametrize("half", ["captions", "qa"])
-def test_an_update_of_captionqa_plans_anew(data, half, tmp_path, monkeypatch):
+@pytest.mark.parametrize("task", ["captions", "qa"])
+def test_an_update_of_captionqa_plans_anew(data, task, tmp_path, monkeypatch):
     copy = shutil.copytree(captionqa.PACKAGE, tmp_path / "captionqa")
     monkeypatch.setattr(plan, "PACKAGE", copy)
-    data.plan(half)
+    data.plan(task)
     module = copy / Path(image_file.__file__).relative_to(captionqa.PACKAGE)
     module.write_text(module.read_text() + "# another version\n")
     forbid(monkeypatch)
     with pytest.raises(AssertionError, match="planned anew"):
-        data.plan(half)
+        data.plan(task)
 
 
 def test_all_code_that_planning_imports_is_part_of_a_plans_state():
@@ -393,11 +395,11 @@ def test_a_full_disk_is_said_in_one_sentence(data, make_config, monkeypatch):
     monkeypatch.setattr(external_sort.tempfile, "TemporaryFile", lambda dir: io.FileIO("/dev/full", "r+"))
     config = make_config({"captions": {"dataset_path": str(data.path)}})
     with pytest.raises(DiskFullError, match=f"the disk is full: make room in {data.output}"):
-        plan.plan_half(config, Layout(str(data.output), "tiny"), "captions")
+        plan.plan_task(config, Layout(str(data.output), "tiny"), "captions")
 
 
 def test_planning_leaves_only_the_lists_and_what_it_remembers(data, little_memory):
-    plans = {half: data.plan(half) for half in ("captions", "qa")}
+    plans = {task: data.plan(task) for task in ("captions", "qa")}
     left = {path.name for path in data.output.rglob("*") if path.is_file()}
-    lists = {name for half, plan in plans.items() for name in data.lists(half, plan)}
+    lists = {name for task, plan in plans.items() for name in data.lists(task, plan)}
     assert left == lists | {"plan.json", "images.jsonl", "sniffed.jsonl"}

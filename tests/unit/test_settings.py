@@ -38,7 +38,7 @@ def test_what_decides_an_answer_changes_the_fingerprint(prints, changes):
     assert before[1] != after[1]
 
 
-def test_the_prompt_and_the_length_change_their_own_half_alone(prints):
+def test_the_prompt_and_the_length_change_their_own_task_alone(prints):
     before = prints()
     prompt = prints({"captions": {"prompts": {"SIMPLE": "Say what you see."}}})
     assert prompt[0] != before[0]

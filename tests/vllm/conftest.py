@@ -28,8 +28,8 @@ def live_dataset(tmp_path_factory):
 def live_server(demo_config, live_folder, live_dataset):
     """A vLLM that serves the demo model under our supervisor: (url, key)."""
     schema = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
-    halves = {"captions": {"dataset_path": str(live_dataset)}, "qa": None, "client": {"image_transport": "file"}}
-    config = check({**demo_config, "output_dir": str(live_folder), **halves}, schema)
+    tasks = {"captions": {"dataset_path": str(live_dataset)}, "qa": None, "client": {"image_transport": "file"}}
+    config = check({**demo_config, "output_dir": str(live_folder), **tasks}, schema)
     layout = Layout(str(live_folder), DEMO_MODEL)
     lease, server = LeaseKeeper(layout.server), Server(config, DEMO_MODEL, layout)
     lease.start()

@@ -269,7 +269,7 @@ def test_too_many_failures_fail_the_run_after_all_files_are_written(project):
     project.forget_requests()
     assert project.plan() == {"check_failures": 1, "default": 1}
     project.config["client"]["max_failed_fraction"] = 0.2
-    assert "9 failed items" in project.forget("retry-failed", "--half", "captions")
+    assert "9 failed items" in project.forget("retry-failed", "--task", "captions")
     project.run()
     assert len(project.requests()) == 9
     assert len(project.captions("short")) == 9
@@ -291,7 +291,7 @@ def test_a_poison_image_fails_alone_and_the_rest_goes_on(project):
     assert len(failures) <= 2  # at most one innocent item of the other chunk was under way both times
 
 
-def test_a_half_that_was_released_before_a_kill_does_not_release_the_next_run(project):
+def test_a_task_that_was_released_before_a_kill_does_not_release_the_next_run(project):
     project.config["models"][MODEL]["server"]["lease_timeout_s"] = 60
     project.faults(delay_s=2)  # the captions are still asked for as the questions are done
     project.config["client"]["concurrency"] = 1
@@ -331,7 +331,7 @@ def test_one_final_file_can_be_asked_for_alone(project):
     text = project.run(f"out/captions/{MODEL}/{MODEL}_simple.json")
     assert "10 captions SIMPLE" in text
     assert "SHORT" not in text.split("captionqa: done")[1]
-    assert len(project.requests()) == 20  # the server is released by a whole half
+    assert len(project.requests()) == 20  # the server is released by a whole task
 
 
 def test_only_failures_that_still_stand_are_retried(project):

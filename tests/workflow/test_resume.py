@@ -173,7 +173,7 @@ def test_another_number_of_chunks_asks_for_nothing(completed):
     assert (completed.captions(), completed.qa("results")) == before
 
 
-def test_a_half_that_is_left_out_is_left_alone(completed):
+def test_a_task_that_is_left_out_is_left_alone(completed):
     del completed.config["qa"]
     assert "start_server" not in completed.plan()
     completed.config["captions"]["prompt_styles"] = ["LONG"]

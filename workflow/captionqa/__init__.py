@@ -2,6 +2,19 @@
 
 Data flows one way: chunk -> request -> journal -> chunk result -> merge -> report. Nothing in this package knows of
 the workflow engine that calls it.
+
+The package has eight rooms on common ground. A module imports from the ground, from its own room and from rooms
+above it in this list; tests/unit/test_rooms.py sees to it.
+
+    ground      errors, files, external_sort, threads: these import nothing else of the package
+    config/     the checked configuration, what of it decides an answer, prompts, and where every file is
+    grading/    which letter or value a model's words commit to, and whether it is the ground truth
+    dataset/    images and questions: finding, checking, reading and encoding them, and the plan of chunks
+    run/        one run: its lease, its jobs' logs, times and progress
+    server/     the vLLM server: starting, supervising, publishing and ending it, locally and on Slurm
+    client/     a chunk's client job: requests, retries, concurrency, the journal and the chunk's result
+    results/    merging chunk results into final files; comparing them, and asking again
+    driver/     what the main process does around the jobs, and what it says to the person at the terminal
 """
 
 from pathlib import Path

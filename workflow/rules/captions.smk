@@ -17,7 +17,7 @@ rule caption_chunk:
         mem_mb=lambda wildcards, attempt: attempt * 16_000,
         runtime="2d",
     params:
-        half="captions",
+        task="captions",
         style=lambda wildcards: STYLES[wildcards.style],
     script:
         "../scripts/ask_chunk.py"

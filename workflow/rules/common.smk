@@ -8,7 +8,7 @@ import yaml
 sys.path.insert(0, str(Path(workflow.current_basedir.get_path_or_uri(secret_free=False)).parent))
 
 from captionqa import PACKAGE
-from captionqa.config.config import check, halves, halves_share_images, model_name
+from captionqa.config.config import check, tasks, tasks_share_images, model_name
 from captionqa.errors import CaptionqaError
 from captionqa.config.layout import CHUNK_NAME, Layout
 from captionqa.config.settings import caption_settings, fingerprint, qa_settings
@@ -18,10 +18,10 @@ try:
 except CaptionqaError as error:
     sys.exit(f"captionqa: {error}")
 
-HALVES = halves(config)
+TASKS = tasks(config)
 MODEL = model_name(config)
 LAYOUT = Layout(config["output_dir"])
-STYLES = {style.lower(): style for style in (config["captions"]["prompt_styles"] if "captions" in HALVES else [])}
+STYLES = {style.lower(): style for style in (config["captions"]["prompt_styles"] if "captions" in TASKS else [])}
 RUN_LAYOUT = Layout(config["output_dir"], MODEL)
 
 if workflow.is_main_process:
@@ -39,7 +39,7 @@ else:
 
 wildcard_constraints:
     model=MODEL.replace(".", r"\."),
-    half="|".join(HALVES),
+    task="|".join(TASKS),
     style="|".join(STYLES) or "none",
     chunk=r"\d+",
     n=r"\d+",
@@ -71,16 +71,16 @@ def refuse(error):
 
 
 @cache
-def plan(half):
-    """The chunks of one half: scanned by the driver, read back by jobs."""
-    from captionqa.dataset.plan import load_plan, plan_half
+def plan(task):
+    """The chunks of one task: scanned by the driver, read back by jobs."""
+    from captionqa.dataset.plan import load_plan, plan_task
 
     try:
         if not workflow.is_main_process:
-            return load_plan(RUN_LAYOUT, half)
+            return load_plan(RUN_LAYOUT, task)
         check_model_path(config, MODEL)
-        scan = plan("captions").scan if half == "qa" and halves_share_images(config) else ""
-        return plan_half(config, RUN_LAYOUT, half, scan)
+        scan = plan("captions").scan if task == "qa" and tasks_share_images(config) else ""
+        return plan_task(config, RUN_LAYOUT, task, scan)
     except (CaptionqaError, OSError) as error:
         refuse(error)
 
@@ -98,14 +98,14 @@ def question_rows(wildcards):
     return LAYOUT.question_rows(plan("qa").rows)
 
 
-def half_chunks(wildcards):
+def task_chunks(wildcards):
     from captionqa.dataset.plan import works
 
-    half = wildcards.half
+    task = wildcards.task
     return [
         path
-        for work, settings in works(config, RUN_LAYOUT, half)
-        for path in plan(half).results(work, fingerprint(settings))
+        for work, settings in works(config, RUN_LAYOUT, task)
+        for path in plan(task).results(work, fingerprint(settings))
     ]
 
 
@@ -113,6 +113,6 @@ def final_files(suffixes=None):
     """The final files; with suffixes (of captions, of qa) the companions of these names."""
     captions, qa = suffixes or ("", "results")
     files = [LAYOUT.captions(style, captions) for style in STYLES]
-    files += [LAYOUT.qa(qa)] if "qa" in HALVES else []
-    files += [LAYOUT.qa("metrics")] if "qa" in HALVES and suffixes is None else []
+    files += [LAYOUT.qa(qa)] if "qa" in TASKS else []
+    files += [LAYOUT.qa("metrics")] if "qa" in TASKS and suffixes is None else []
     return expand(files, model=MODEL)

@@ -33,11 +33,11 @@ def begin_run():
 
     DRIVER = Driver(config, RUN_LAYOUT, look_at_jobs, interrupt=workflow.non_local_exec)
     running = {CHUNK_RULES.get(job.rule.name) for job in workflow.dag.needrun_jobs()}
-    halves_to_run = [half for half in HALVES if half in running]
-    chunk_runs = bool(halves_to_run)
+    tasks_to_run = [task for task in TASKS if task in running]
+    chunk_runs = bool(tasks_to_run)
     try:
         if config["audit"]["stop_on"]:
-            audit_first(halves_to_run)
+            audit_first(tasks_to_run)
         DRIVER.begin(items_to_do(config, RUN_LAYOUT), chunk_runs, slurm_server(executor, chunk_runs))
     except (CaptionqaError, OSError) as error:
         refuse(error)
@@ -47,13 +47,13 @@ def begin_run():
         say(f"WARNING: {warning}")
 
 
-def audit_first(halves_to_run):
+def audit_first(tasks_to_run):
     """Look at what is going to be asked about, before any server starts."""
     from captionqa.dataset.audit import audit
     from captionqa.driver.terminal import say
 
-    if halves_to_run:
-        made = audit(config, RUN_LAYOUT, halves_to_run)
+    if tasks_to_run:
+        made = audit(config, RUN_LAYOUT, tasks_to_run)
         say(made.words())
         made.check(config["audit"]["stop_on"])
 

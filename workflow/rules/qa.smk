@@ -17,7 +17,7 @@ rule answer_chunk:
         mem_mb=lambda wildcards, attempt: attempt * 16_000,
         runtime="2d",
     params:
-        half="qa",
+        task="qa",
     script:
         "../scripts/ask_chunk.py"
 

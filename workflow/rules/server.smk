@@ -11,8 +11,8 @@ rule start_server:
     output:
         # update: a plain output would be deleted when a start fails, and every finished chunk would run again
         sentinel=update(LAYOUT.sentinel),
-        # temp: gone once its half is done, so a half with chunks to run always starts a server
-        live=temp(expand(LAYOUT.live(), half=HALVES, allow_missing=True)),
+        # temp: gone once its task is done, so a task with chunks to run always starts a server
+        live=temp(expand(LAYOUT.live(), task=TASKS, allow_missing=True)),
     log:
         f"{LAYOUT.logs}/start_server.log",
     retries: 0  # those of a profile are for faults of a client's node
@@ -32,11 +32,11 @@ rule start_server:
 rule release:
     input:
         live=LAYOUT.live(),
-        chunks=half_chunks,
+        chunks=task_chunks,
     output:
         LAYOUT.released(),
     log:
-        f"{LAYOUT.logs}/release_{{half}}.log",
+        f"{LAYOUT.logs}/release_{{task}}.log",
     retries: 0
     conda:
         "../../environment.yml"

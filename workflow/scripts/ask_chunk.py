@@ -8,10 +8,10 @@ from captionqa.config.layout import Layout
 from captionqa.config.settings import caption_settings, qa_settings
 from captionqa.run.job_log import job_log
 
-config, wildcards, half = snakemake.config, snakemake.wildcards, snakemake.params.half
+config, wildcards, task = snakemake.config, snakemake.wildcards, snakemake.params.task
 layout = Layout(config["output_dir"], wildcards.model)
 style = snakemake.params.get("style")
-name = f"{half} {style or ''} chunk {wildcards.chunk}-of-{wildcards.n}".replace("  ", " ")
+name = f"{task} {style or ''} chunk {wildcards.chunk}-of-{wildcards.n}".replace("  ", " ")
 
 with job_log(snakemake.log[0], name, layout):
     model = config["models"][wildcards.model]
@@ -24,7 +24,7 @@ with job_log(snakemake.log[0], name, layout):
             journal=work / "journal",
             progress=layout.progress / f"{name.replace(' ', '_')}.json",
             server=layout.server,
-            dataset=Path(config[half]["dataset_path"]),
+            dataset=Path(config[task]["dataset_path"]),
             settings=caption_settings(config, wildcards.model, style)
             if style
             else qa_settings(config, wildcards.model),

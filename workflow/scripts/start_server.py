@@ -21,7 +21,7 @@ with job_log(snakemake.log[0], "start_server", layout, echo=True):
     run = read_json(layout.run)
     launcher = SlurmLauncher(**run["slurm"]) if run["slurm"] else LocalLauncher()
     endpoints = Server(config, model, layout, launcher).start() if run["server_needed"] else []
-    # a server that is taken over was released by halves of the run before
+    # a server that is taken over was released by tasks of the run before
     shutil.rmtree(Path(layout.released("_")).parent, ignore_errors=True)
     write_json(snakemake.output.sentinel, [asdict(endpoint) for endpoint in endpoints])
     for marker in snakemake.output.live:

@@ -28,7 +28,7 @@ def check(config: dict[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
     if error is not None:
         raise ConfigError(_sentence(error))
     _tidy_paths(config)
-    if not halves(config):
+    if not tasks(config):
         raise ConfigError("the configuration asks for nothing: give captions, qa or both; see config/config.yaml.")
     captions = config.get("captions")
     if captions is not None:
@@ -66,14 +66,14 @@ def served_name(config: Mapping[str, Any], model: str) -> str:
     return settings["served_model_name"] or settings["path"]
 
 
-def halves(config: Mapping[str, Any]) -> list[str]:
+def tasks(config: Mapping[str, Any]) -> list[str]:
     """Which of `captions` and `qa` the configuration asks for."""
-    return [half for half in ("captions", "qa") if config.get(half) is not None]
+    return [task for task in ("captions", "qa") if config.get(task) is not None]
 
 
-def halves_share_images(config: Mapping[str, Any]) -> bool:
+def tasks_share_images(config: Mapping[str, Any]) -> bool:
     """Whether captions and questions are of the same folder, so that one scan serves both."""
-    return len(halves(config)) == 2 and config["captions"]["dataset_path"] == config["qa"]["dataset_path"]
+    return len(tasks(config)) == 2 and config["captions"]["dataset_path"] == config["qa"]["dataset_path"]
 
 
 def _tidy_paths(config: dict[str, Any]) -> None:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-#: The two halves of a run; a configuration may leave one out.
-HALVES = ("captions", "qa")
+#: The two tasks of a run; a configuration may leave one out.
+TASKS = ("captions", "qa")
 WORK = "work"
 CHUNK_NAME = "{chunk}-of-{n}.{fingerprint}.{digest}.jsonl"
 ITEMS_NAME = "{chunk}-of-{n}.{digest}.jsonl"
@@ -36,19 +36,19 @@ class Layout:
         """What the driver knows before its first job: whether a server is needed, and how Slurm starts one."""
         return f"{self.server}/run.json"
 
-    def live(self, half: str = "{half}") -> str:
-        return f"{self.server}/live/{half}"
+    def live(self, task: str = "{task}") -> str:
+        return f"{self.server}/live/{task}"
 
-    def released(self, half: str = "{half}") -> str:
-        return f"{self.server}/released/{half}.json"
+    def released(self, task: str = "{task}") -> str:
+        return f"{self.server}/released/{task}.json"
 
     @property
     def plans(self) -> str:
         """Folder of the item lists, which do not depend on the model."""
         return f"{self.output_dir}/{WORK}/items"
 
-    def items(self, half: str, name: str = ITEMS_NAME) -> str:
-        return f"{self.plans}/{half}/{name}"
+    def items(self, task: str, name: str = ITEMS_NAME) -> str:
+        return f"{self.plans}/{task}/{name}"
 
     def question_rows(self, digest: str) -> str:
         """All rows of the question file, sorted by id, which grading needs beside the answers."""

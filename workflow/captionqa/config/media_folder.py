@@ -23,7 +23,7 @@ def server_settings(config: Mapping[str, Any], model: str) -> dict[str, str]:
     named = any(_option(word) == OPTION for word in settings["server"]["extra_args"])
     if config["client"]["image_transport"] != FILE or settings["url"] is not None or named:
         return {}
-    paths = [config[half]["dataset_path"] for half in ("captions", "qa") if config.get(half) is not None]
+    paths = [config[task]["dataset_path"] for task in ("captions", "qa") if config.get(task) is not None]
     folders = [Path(path).resolve() for path in paths]
     for folder in folders:
         if all(other.is_relative_to(folder) for other in folders):

@@ -17,7 +17,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from captionqa.config.config import halves, load_config, model_name
+from captionqa.config.config import load_config, model_name, tasks
 from captionqa.config.layout import Layout
 from captionqa.config.prompts import IMAGE_MARK
 from captionqa.config.settings import caption_settings, image_budget_px, qa_settings
@@ -25,14 +25,14 @@ from captionqa.dataset.findings import COUNTED_ONLY, EFFECTS, Finding, Findings,
 from captionqa.dataset.image_file import Header, promised_format, read_header
 from captionqa.dataset.image_path import locate
 from captionqa.dataset.places import question_place
-from captionqa.dataset.plan import load_plan, plan_half
+from captionqa.dataset.plan import load_plan, plan_task
 from captionqa.dataset.question_file import INVALID
 from captionqa.errors import CaptionqaError, ItemFailure
 from captionqa.files import atomic_writer, read_json_lines
 from captionqa.grading.choices import LETTERS, parse_choices
 from captionqa.grading.ground_truth import ground_truth_letter, ungradable
 
-COLUMNS = ("half", "item", "finding", "what the run does", "detail")
+COLUMNS = ("task", "item", "finding", "what the run does", "detail")
 #: File systems of clusters answer slowly and to many at once.
 THREADS = 16
 BATCH_ITEMS = 2048
@@ -44,15 +44,15 @@ log = logging.getLogger(__name__)
 
 
 def audit(config: Mapping[str, Any], layout: Layout, wanted: Iterable[str]) -> Findings:
-    """Look at all items of the planned halves and write the table of findings."""
+    """Look at all items of the planned tasks and write the table of findings."""
     made = Findings(layout.audit)
     with atomic_writer(layout.audit) as file, ThreadPoolExecutor(THREADS) as pool:
         table = csv.writer(file, "excel-tab", lineterminator="\n")
         table.writerow(COLUMNS)
-        for half in wanted:
-            plan = load_plan(layout, half)
-            items = _counted(made, plan.item_lists(layout, half))
-            findings = _HalfAudit(config, layout, half, pool).findings(items)
+        for task in wanted:
+            plan = load_plan(layout, task)
+            items = _counted(made, plan.item_lists(layout, task))
+            findings = _TaskAudit(config, layout, task, pool).findings(items)
             if plan.rows is not None:
                 made.items += plan.invalid_rows
                 rows = read_json_lines(layout.question_rows(plan.rows))
@@ -61,33 +61,33 @@ def audit(config: Mapping[str, Any], layout: Layout, wanted: Iterable[str]) -> F
                 made.add(found)
                 if found.finding not in COUNTED_ONLY:
                     words = found.item, found.finding, EFFECTS[found.finding], found.detail
-                    table.writerow([half, *map(printable, words)])
+                    table.writerow([task, *map(printable, words)])
     return made
 
 
 def run_audit(config: Mapping[str, Any], layout: Layout) -> None:
     """Plan and audit all that is configured, say what was found, and raise InputError as `Findings.check` does."""
-    for half in halves(config):
-        plan_half(config, layout, half)
-    made = audit(config, layout, halves(config))
+    for task in tasks(config):
+        plan_task(config, layout, task)
+    made = audit(config, layout, tasks(config))
     log.info("%s", made.words())
     made.check(config["audit"]["stop_on"])
 
 
-class _HalfAudit:
-    """The findings on one half's items; the memory that it takes grows with the number of different images alone."""
+class _TaskAudit:
+    """The findings on one task's items; the memory that it takes grows with the number of different images alone."""
 
-    def __init__(self, config: Mapping[str, Any], layout: Layout, half: str, pool: ThreadPoolExecutor):
+    def __init__(self, config: Mapping[str, Any], layout: Layout, task: str, pool: ThreadPoolExecutor):
         model = config["models"][layout.model]
-        self._half = half
+        self._task = task
         self._pool = pool
-        self._dataset = Path(config[half]["dataset_path"]).resolve()
+        self._dataset = Path(config[task]["dataset_path"]).resolve()
         self._roots = [Path(root).resolve() for root in config["client"]["images"]["allowed_roots"]]
         self._limits = config["client"]["images"]
         self._max_images = None if model["url"] else model["server"]["limit_images_per_prompt"]
         self._settings = (
             caption_settings(config, layout.model, config["captions"]["prompt_styles"][0])
-            if half == "captions"
+            if task == "captions"
             else qa_settings(config, layout.model)
         )
         self._sizes: dict[int, str | None] = {}
@@ -97,7 +97,7 @@ class _HalfAudit:
         self._asked: dict[tuple[str, ...], str] = {}
 
     def findings(self, items: Iterator[dict[str, Any]]) -> Iterator[Found]:
-        if self._half == "captions":
+        if self._task == "captions":
             while batch := list(islice(items, BATCH_ITEMS)):
                 headers = self._pool.map(self._header, (item["id"] for item in batch))
                 for item, header in zip(batch, headers, strict=True):

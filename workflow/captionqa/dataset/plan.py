@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from captionqa import PACKAGE
-from captionqa.config.config import halves
+from captionqa.config.config import tasks
 from captionqa.config.layout import CHUNK_NAME, ITEMS_NAME, Layout
 from captionqa.config.settings import caption_settings, fingerprint, qa_settings
 from captionqa.dataset.places import HASH_BITS, place, question_place
@@ -38,7 +38,7 @@ YOUNG_S = 3.0
 
 @dataclass(frozen=True)
 class Plan:
-    """The chunks of one half: `chunks` are (index, digest, number of items), only those that have items.
+    """The chunks of one task: `chunks` are (index, digest, number of items), only those that have items.
 
     `rows` is the digest of the questions' rows, of which `invalid_rows` cannot be asked and are in no chunk. `state` is
     of the data and the configuration that the plan was made from: while it is the same, so is the plan. `scan` is the
@@ -54,9 +54,9 @@ class Plan:
     state: str = field(default="", compare=False)
     scan: str = field(default="", compare=False)
 
-    def item_lists(self, layout: Layout, half: str) -> list[str]:
+    def item_lists(self, layout: Layout, task: str) -> list[str]:
         return [
-            layout.items(half, ITEMS_NAME.format(chunk=self._name(index), n=self.n, digest=digest))
+            layout.items(task, ITEMS_NAME.format(chunk=self._name(index), n=self.n, digest=digest))
             for index, digest, _ in self.chunks
         ]
 
@@ -150,44 +150,44 @@ def plan_questions(question_path: Path, dataset: Path, chunks: int | str, layout
         return _write_plan("qa", lines, len(items), chunks, layout, **found)
 
 
-def plan_half(config: Mapping[str, Any], layout: Layout, half: str, scan: str = "") -> Plan:
-    """The plan of a configured half, from its data as it is now; `scan` is as in `plan_questions`.
+def plan_task(config: Mapping[str, Any], layout: Layout, task: str, scan: str = "") -> Plan:
+    """The plan of a configured task, from its data as it is now; `scan` is as in `plan_questions`.
 
     Raises InputError as the two above do, and DiskFullError.
     """
-    section = config[half]
+    section = config[task]
     dataset = Path(section["dataset_path"])
     with full_disk_named(layout.plans):
-        if half == "captions":
+        if task == "captions":
             return plan_captions(dataset, section["chunks"], layout)
         return plan_questions(Path(section["question_path"]), dataset, section["chunks"], layout, scan)
 
 
-def load_plan(layout: Layout, half: str) -> Plan:
+def load_plan(layout: Layout, task: str) -> Plan:
     """The plan as the driver last wrote it; for jobs, which must not scan the data set again."""
-    stored = read_json(_plan_path(layout, half))
+    stored = read_json(_plan_path(layout, task))
     if stored is None:
-        raise InputError(f"{_plan_path(layout, half)} is missing; start the workflow again to write it.")
+        raise InputError(f"{_plan_path(layout, task)} is missing; start the workflow again to write it.")
     return Plan(**stored | {"chunks": tuple(map(tuple, stored["chunks"]))})
 
 
 def items_to_do(config: Mapping[str, Any], layout: Layout) -> int:
-    """How many items are in chunks without a result, over the final files of all halves that were ever planned."""
+    """How many items are in chunks without a result, over the final files of all tasks that were ever planned."""
     return sum(
-        load_plan(layout, half).items_without(work, fingerprint(settings_now))
-        for half in planned_halves(config, layout)
-        for work, settings_now in works(config, layout, half)
+        load_plan(layout, task).items_without(work, fingerprint(settings_now))
+        for task in planned_tasks(config, layout)
+        for work, settings_now in works(config, layout, task)
     )
 
 
-def planned_halves(config: Mapping[str, Any], layout: Layout) -> list[str]:
-    """The configured halves that have a plan; one that no target asked for may have none."""
-    return [half for half in halves(config) if _plan_path(layout, half).exists()]
+def planned_tasks(config: Mapping[str, Any], layout: Layout) -> list[str]:
+    """The configured tasks that have a plan; one that no target asked for may have none."""
+    return [task for task in tasks(config) if _plan_path(layout, task).exists()]
 
 
-def works(config: Mapping[str, Any], layout: Layout, half: str) -> list[tuple[str, dict[str, Any]]]:
-    """(work folder, settings) of each final file of a half."""
-    if half == "qa":
+def works(config: Mapping[str, Any], layout: Layout, task: str) -> list[tuple[str, dict[str, Any]]]:
+    """(work folder, settings) of each final file of a task."""
+    if task == "qa":
         return [(layout.qa_work, qa_settings(config, layout.model))]
     return [
         (layout.captions_work(style.lower()), caption_settings(config, layout.model, style))
@@ -227,7 +227,7 @@ def _write_rows(rows: ExternalSort, question_path: Path, layout: Layout) -> str:
 
 
 def _write_plan(
-    half: str, items: Iterable[tuple[int, str]], count: int, chunks: int | str, layout: Layout, **found: Any
+    task: str, items: Iterable[tuple[int, str]], count: int, chunks: int | str, layout: Layout, **found: Any
 ) -> Plan:
     """Write the lists of items, which come as (place, line) in order, and the plan; `found` are its other fields."""
     n = _count(chunks, count)
@@ -237,15 +237,15 @@ def _write_plan(
             for _, line in members:
                 file.add(line)
             digests.append((index, file.digest(), file.count))
-            _save(file, Plan(n, count, chunks=(digests[-1],)).item_lists(layout, half)[0])
-    return _keep(Plan(n, count, chunks=tuple(digests), **found), layout, half)
+            _save(file, Plan(n, count, chunks=(digests[-1],)).item_lists(layout, task)[0])
+    return _keep(Plan(n, count, chunks=tuple(digests), **found), layout, task)
 
 
-def _keep(plan: Plan, layout: Layout, half: str) -> Plan:
-    """Save a plan as the last one of its half, where it is another."""
+def _keep(plan: Plan, layout: Layout, task: str) -> Plan:
+    """Save a plan as the last one of its task, where it is another."""
     stored = json.loads(json.dumps(asdict(plan)))
-    if read_json(_plan_path(layout, half)) != stored:
-        write_json(_plan_path(layout, half), stored)
+    if read_json(_plan_path(layout, task)) != stored:
+        write_json(_plan_path(layout, task), stored)
     return plan
 
 
@@ -255,13 +255,13 @@ def _save(file: LineFile, path: str) -> None:
         file.save(path)
 
 
-def _last_plan(half: str, layout: Layout) -> Plan | None:
+def _last_plan(task: str, layout: Layout) -> Plan | None:
     """The plan as it was last written, where all its lists are there."""
     try:
-        plan = load_plan(layout, half)
+        plan = load_plan(layout, task)
     except InputError:
         return None
-    lists = plan.item_lists(layout, half) + ([layout.question_rows(plan.rows)] if plan.rows else [])
+    lists = plan.item_lists(layout, task) + ([layout.question_rows(plan.rows)] if plan.rows else [])
     return plan if all(map(os.path.exists, lists)) else None
 
 
@@ -289,5 +289,5 @@ def _question_source(question_path: Path, chunks: int | str, dataset: Path) -> s
     return _source("qa", chunks, dataset, question_path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
 
 
-def _plan_path(layout: Layout, half: str) -> Path:
-    return Path(layout.plans) / half / "plan.json"
+def _plan_path(layout: Layout, task: str) -> Path:
+    return Path(layout.plans) / task / "plan.json"

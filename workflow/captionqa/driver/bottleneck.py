@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
-from captionqa.config.config import halves
+from captionqa.config.config import tasks
 from captionqa.config.layout import Layout
 from captionqa.driver.phases import Asking, asking_time, chunk_spans, phase_seconds, phases_line
 from captionqa.files import read_json, write_json
@@ -208,7 +208,7 @@ def _client_bound(clients: ClientSide, config: Mapping[str, Any], slurm: bool) -
     if clients.jobs > clients.at_a_time + 1:
         knob = "jobs" if slurm else "cores"
         return Judgement("clients", evidence, f"let more of them run at a time ({knob} in the profile)")
-    knob = " and ".join(f"{half}.chunks" for half in halves(config))
+    knob = " and ".join(f"{task}.chunks" for task in tasks(config))
     return Judgement("clients", evidence, f"cut the work into more chunks ({knob})")
 
 

@@ -16,7 +16,8 @@ from captionqa.driver.terminal import log_to_terminal, say
 from captionqa.files import read_json, write_json
 from captionqa.run.lease import RUN_VARIABLE, LeaseKeeper
 from captionqa.run.progress import progress_line, totals
-from captionqa.server.lifecycle import Server, slurm
+from captionqa.server import slurm
+from captionqa.server.lifecycle import Server
 
 PROGRESS_INTERVAL_S = 10.0
 WATCH_INTERVAL_S = 5.0

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from captionqa.config.layout import HALVES
+from captionqa.config.layout import TASKS
 from captionqa.run.job_times import Span, clip, minus, seconds, union
 from captionqa.run.progress import duration
 from captionqa.server.endpoint import Endpoint, State
@@ -18,7 +18,7 @@ PHASES = {
     "merging": "merging",
     "else": "else",
 }
-CHUNK_JOBS = tuple(f"{half}_" for half in HALVES)
+CHUNK_JOBS = tuple(f"{task}_" for task in TASKS)
 MERGE_JOBS = ("merge_", "check_failures")
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from captionqa.config.layout import Layout
-from captionqa.dataset.plan import items_to_do, load_plan, planned_halves
+from captionqa.dataset.plan import items_to_do, load_plan, planned_tasks
 from captionqa.driver.failure_report import restarts
 from captionqa.files import read_json
 from captionqa.results.regrading import flips_line, verdict
@@ -15,9 +15,9 @@ from captionqa.run.progress import duration
 def plan_line(config: Mapping[str, Any], layout: Layout) -> str:
     """What the plan found in the data, and how much of it is still to be asked."""
     found = []
-    for half in planned_halves(config, layout):
-        plan = load_plan(layout, half)
-        text = f"{plan.items:,} {'images' if half == 'captions' else 'questions'} in {len(plan.chunks)} chunks"
+    for task in planned_tasks(config, layout):
+        plan = load_plan(layout, task)
+        text = f"{plan.items:,} {'images' if task == 'captions' else 'questions'} in {len(plan.chunks)} chunks"
         text += f" ({plan.skipped_files:,} other files skipped)" if plan.skipped_files else ""
         text += f" ({plan.invalid_rows:,} more are invalid)" if plan.invalid_rows else ""
         found.append(text)

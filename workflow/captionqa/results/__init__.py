@@ -1,0 +1,1 @@
+"""Results: chunk results merged into final files, comparisons of them, and asking again."""

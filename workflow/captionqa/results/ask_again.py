@@ -1,7 +1,7 @@
 """Asking again on purpose: drop failures, or answers too, so that the next run asks for them.
 
-    python -m captionqa.results.ask_again retry-failed --configfile my.yaml [--half qa] [--style SHORT] [--reason R]
-    python -m captionqa.results.ask_again forget --configfile my.yaml [--half qa] [--style SHORT] [--reason truncated]
+    python -m captionqa.results.ask_again retry-failed --configfile my.yaml [--task qa] [--style SHORT] [--reason R]
+    python -m captionqa.results.ask_again forget --configfile my.yaml [--task qa] [--style SHORT] [--reason truncated]
 
 `retry-failed` removes the chunk results that hold failures (of a reason), and the final files above them; answers stay
 in the journal. `forget` removes answers too: all of them, or those that were truncated. Neither helps where the
@@ -20,8 +20,8 @@ from typing import Any
 from captionqa.client.chunk_result import read_chunk
 from captionqa.client.journal import read_lines
 from captionqa.client.letter_fallback import FOLDER
-from captionqa.config.config import halves, load_config, model_name
-from captionqa.config.layout import HALVES, Layout
+from captionqa.config.config import load_config, model_name, tasks
+from captionqa.config.layout import TASKS, Layout
 from captionqa.config.settings import answer_fingerprint, fingerprint
 from captionqa.dataset.plan import load_plan, works
 from captionqa.errors import QUESTION_FAULTS, CaptionqaError, ConfigError, Reason
@@ -33,7 +33,7 @@ CAPTION_FILES = ("", "_failures", "_provenance")
 QA_FILES = ("results", "metrics", "failures", "provenance", "flips")
 
 
-def retry_failed(config: Mapping[str, Any], half: str | None, style: str | None, reason: str | None) -> int:
+def retry_failed(config: Mapping[str, Any], task: str | None, style: str | None, reason: str | None) -> int:
     """Remove the chunk results with failures, and their final files; returns how many items will be asked again.
 
     Raises ConfigError for a reason that asking again does not help with.
@@ -41,8 +41,8 @@ def retry_failed(config: Mapping[str, Any], half: str | None, style: str | None,
     if reason in QUESTION_FAULTS:
         raise ConfigError(f"{reason} is a fault of the question file: correct it there and run again.")
     items = 0
-    for target in _targets(config, half, style):
-        plan = load_plan(target.layout, target.half)
+    for target in _targets(config, task, style):
+        plan = load_plan(target.layout, target.task)
         results: list[Path] = []
         failed: set[str] = set()
         for path in filter(Path.exists, map(Path, plan.results(str(target.work), fingerprint(target.settings)))):
@@ -57,15 +57,15 @@ def retry_failed(config: Mapping[str, Any], half: str | None, style: str | None,
     return items
 
 
-def forget(config: Mapping[str, Any], half: str | None, style: str | None, reason: str | None) -> int:
+def forget(config: Mapping[str, Any], task: str | None, style: str | None, reason: str | None) -> int:
     """Remove answers, chunk results and final files; returns how many items will be asked again.
 
     With the reason `truncated` only answers that ended at max_tokens go, with a failure's reason only such failures.
     """
     if reason not in (None, TRUNCATED):
-        return retry_failed(config, half, style, reason)
+        return retry_failed(config, task, style, reason)
     items = 0
-    for target in _targets(config, half, style):
+    for target in _targets(config, task, style):
         settings_now = answer_fingerprint(target.settings)
         journal = list((target.work / "journal").glob("*.jsonl"))
         going = sum(_count_going(path, settings_now, reason) for path in journal)
@@ -81,10 +81,10 @@ def forget(config: Mapping[str, Any], half: str | None, style: str | None, reaso
     return items
 
 
-def question_faults(config: Mapping[str, Any], half: str | None, style: str | None) -> dict[str, int]:
+def question_faults(config: Mapping[str, Any], task: str | None, style: str | None) -> dict[str, int]:
     """{reason: items} of the failures for which the question file is at fault, so that asking again does not help."""
     counts: Counter[str] = Counter()
-    for target in _targets(config, half, style):
+    for target in _targets(config, task, style):
         if (stored := read_json(target.provenance)) is not None:
             counts.update(stored["counts"]["failures_by_reason"])
     return {reason: counts[reason] for reason in QUESTION_FAULTS if counts[reason]}
@@ -121,7 +121,7 @@ class _Target:
     """One final file with its companions, the work folder behind it, and its present settings."""
 
     layout: Layout
-    half: str
+    task: str
     work: Path
     settings: Mapping[str, Any]
     finals: list[Path]
@@ -131,12 +131,12 @@ class _Target:
         return next(path for path in self.finals if path.stem.endswith("_provenance"))
 
 
-def _targets(config: Mapping[str, Any], half: str | None, style: str | None) -> list[_Target]:
-    """What is meant by the half and the style; by neither: everything that is configured."""
+def _targets(config: Mapping[str, Any], task: str | None, style: str | None) -> list[_Target]:
+    """What is meant by the task and the style; by neither: everything that is configured."""
     layout = Layout(config["output_dir"], model_name(config))
     if holder(layout.server) is not None:
         raise ConfigError(f"a run works on {config['output_dir']} now; wait for it or stop it first.")
-    styles = [name.lower() for name in config["captions"]["prompt_styles"]] if "captions" in halves(config) else []
+    styles = [name.lower() for name in config["captions"]["prompt_styles"]] if "captions" in tasks(config) else []
     if style is not None and style.lower() not in styles:
         raise ConfigError(f"{style!r} is none of the configured styles: {', '.join(sorted(styles)) or 'none'}.")
     finals = {layout.captions_work(name): [layout.captions(name, end) for end in CAPTION_FILES] for name in styles}
@@ -144,8 +144,8 @@ def _targets(config: Mapping[str, Any], half: str | None, style: str | None) -> 
     wanted = None if style is None else layout.captions_work(style.lower())
     return [
         _Target(layout, name, Path(work), settings_now, list(map(Path, finals[work])))
-        for name in halves(config)
-        if half in (None, name)
+        for name in tasks(config)
+        if task in (None, name)
         for work, settings_now in works(config, layout, name)
         if wanted in (None, work)
     ]
@@ -160,7 +160,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=["retry-failed", "forget"])
     parser.add_argument("--configfile", type=Path, required=True)
-    parser.add_argument("--half", choices=HALVES, help="only this half")
+    parser.add_argument("--task", "--half", choices=TASKS, help="only this task")
     parser.add_argument("--style", help="only this prompt style")
     parser.add_argument("--reason", choices=[*map(str, Reason), TRUNCATED], help="only items with this reason")
     args = parser.parse_args()
@@ -169,14 +169,14 @@ def main() -> None:
         if args.action == "retry-failed":
             if args.reason == TRUNCATED:
                 raise ConfigError("truncated is a flag on an answer, not a failure: use forget.")
-            faults = question_faults(config, args.half, args.style)
-            count = retry_failed(config, args.half, args.style, args.reason)
+            faults = question_faults(config, args.task, args.style)
+            count = retry_failed(config, args.task, args.style, args.reason)
             print(f"{count} failed items will be asked again by the next run.")
             if faults and args.reason is None:
                 reasons = ", ".join(f"{items} {reason}" for reason, items in faults.items())
                 print(f"Not asked again: {reasons}. Correct these in the question file and run again.")
         else:
-            count = forget(config, args.half, args.style, args.reason)
+            count = forget(config, args.task, args.style, args.reason)
             print(f"{count} items were forgotten and will be asked again by the next run.")
     except CaptionqaError as error:
         sys.exit(f"captionqa: {error}")

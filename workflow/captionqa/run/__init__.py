@@ -1,0 +1,1 @@
+"""A run: its lease, and its jobs' logs, times and progress."""

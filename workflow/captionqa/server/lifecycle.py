@@ -14,7 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from captionqa.config.config import media_folder, served_name
+from captionqa.config import media_folder
+from captionqa.config.config import served_name
 from captionqa.config.layout import Layout
 from captionqa.errors import ConfigError, ServerError, ServerStartError
 from captionqa.files import read_json, write_json
