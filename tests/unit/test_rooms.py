@@ -34,7 +34,7 @@ def imported(path):
 
 
 def offences(path, room):
-    """What a module of a room imports from rooms that it may not know; the ground knows none, not even itself."""
+    """What a module of a room imports from rooms that it may not know; the ground knows itself alone."""
     allowed = {"ground"} | (set() if room == "ground" else set(ROOMS[: ROOMS.index(room) + 1]))
     return [name for name in imported(path) if room_of(name) not in allowed]
 
