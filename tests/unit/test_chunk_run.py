@@ -13,12 +13,12 @@ import time
 
 import pandas as pd
 import pytest
-from captionqa.client import chunk_run as inference_module
+from captionqa.client import chunk_run as chunk_run_module
 from captionqa.client import item as item_module
-from captionqa.client import retrying_client as client_module
+from captionqa.client import retried_request as request_module
 from captionqa.client import server_pool as pool_module
 from captionqa.client.chunk_run import ChunkRun
-from captionqa.client.image_transport import file_url
+from captionqa.client.image_part import file_url
 from captionqa.config.layout import Layout
 from captionqa.config.settings import fingerprint
 from captionqa.dataset.audit import audit
@@ -46,9 +46,9 @@ ChunkRun(job).run()
 @pytest.fixture(autouse=True)
 def quick_looks(monkeypatch):
     monkeypatch.setattr(pool_module, "REFRESH_S", 0.02)
-    monkeypatch.setattr(client_module, "NOTICE_END_S", 0.02)
-    monkeypatch.setattr(client_module, "NEWS_DELAY_S", 0.1)
-    monkeypatch.setattr(inference_module, "BEAT_S", 0.02)
+    monkeypatch.setattr(request_module, "END_CHECK_S", 0.02)
+    monkeypatch.setattr(request_module, "STALE_FILE_S", 0.1)
+    monkeypatch.setattr(chunk_run_module, "HEARTBEAT_S", 0.02)
 
 
 @dataclasses.dataclass
@@ -589,7 +589,7 @@ def test_a_server_that_begins_to_reject_everything_stops_the_chunk_and_keeps_wha
 def test_no_more_images_are_decoded_at_once_than_there_are_cores(images, server, run, monkeypatch):
     images.add(*NAMES)
     at_work, most, guard = [], [], threading.Lock()
-    data_url = item_module.data_url
+    encode_image = item_module.encode_image
 
     def watched(*arguments):
         with guard:
@@ -598,9 +598,9 @@ def test_no_more_images_are_decoded_at_once_than_there_are_cores(images, server,
         time.sleep(0.02)
         with guard:
             at_work.pop()
-        return data_url(*arguments)
+        return encode_image(*arguments)
 
-    monkeypatch.setattr(item_module, "data_url", watched)
+    monkeypatch.setattr(item_module, "encode_image", watched)
     cores = len(os.sched_getaffinity(0))
     assert set(run(changes={"client": {"concurrency": 8 * cores}}).answers) == set(NAMES)
     assert 1 <= max(most) <= cores
@@ -845,7 +845,7 @@ def test_an_item_that_crashes_the_server_by_a_reference_is_not_asked_in_bytes(po
 
 
 def test_all_that_were_under_way_as_the_server_died_are_in_the_journal(images, scripted, publish, jobs, monkeypatch):
-    monkeypatch.setattr(client_module, "NOTICE_END_S", 20)  # so that another thread learns of the end first
+    monkeypatch.setattr(request_module, "END_CHECK_S", 20)  # so that another thread learns of the end first
     under_way = threading.Barrier(3)
 
     def crash(handler, body):
@@ -922,7 +922,7 @@ def test_a_fallback_under_way_at_two_crashes_is_not_asked_again_by_the_next_run(
 
 
 def test_a_crash_that_shows_only_later_is_the_items_all_the_same(images, scripted, publish, run, monkeypatch):
-    monkeypatch.setattr(client_module, "NOTICE_END_TRIES", 1)
+    monkeypatch.setattr(request_module, "END_CHECKS", 1)
 
     def crash(handler, body):
         crashes = len(scripted.requests)

@@ -17,7 +17,7 @@ from captionqa.client import chunk_run
 from captionqa.files import read_json_lines
 from PIL import Image  # noqa: F401 - imported once for all children
 
-chunk_run.BEAT_S = 0.02
+chunk_run.HEARTBEAT_S = 0.02
 STEPS = ("write", "fsync", "replace", "chmod", "ftruncate", "close", "open", "unlink", "mkdir")
 
 

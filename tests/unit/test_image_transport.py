@@ -11,10 +11,10 @@ from urllib.request import url2pathname
 import pandas as pd
 import pytest
 from blake3 import blake3
-from captionqa.client import retrying_client as client_module
+from captionqa.client import retried_request as request_module
 from captionqa.client import server_pool as pool_module
 from captionqa.client.chunk_run import ChunkRun
-from captionqa.client.image_transport import file_url
+from captionqa.client.image_part import file_url
 from captionqa.config.media_folder import server_settings
 from captionqa.errors import ConfigError, ServerRefusedError
 from captionqa.files import read_json_lines
@@ -33,7 +33,7 @@ ODD_NAMES = [
 @pytest.fixture(autouse=True)
 def quick_looks(monkeypatch):
     monkeypatch.setattr(pool_module, "REFRESH_S", 0.02)
-    monkeypatch.setattr(client_module, "NOTICE_END_S", 0.02)
+    monkeypatch.setattr(request_module, "END_CHECK_S", 0.02)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from captionqa.client.work_queue import Stock
+from captionqa.client.work_queue import WorkQueue
 
 WAIT_S = 10.0
 
@@ -32,7 +32,7 @@ def filler():
 
 
 def test_what_is_put_is_taken_in_its_order_and_who_fills_it_is_woken(filler, eventually):
-    stock, taken = Stock(4), []
+    stock, taken = WorkQueue(4), []
     _, beats = filler(stock, 50, beat_s=600)
     threading.Thread(target=lambda: taken.extend(stock.take() for _ in range(50)), daemon=True).start()
     eventually(lambda: len(taken) == 50, "all that was put")
@@ -41,7 +41,7 @@ def test_what_is_put_is_taken_in_its_order_and_who_fills_it_is_woken(filler, eve
 
 
 def test_a_full_stock_is_filled_up_once_half_of_it_is_taken(filler, eventually):
-    stock = Stock(6)
+    stock = WorkQueue(6)
     put, beats = filler(stock, 20, beat_s=0.01)
     eventually(lambda: beats, "a beat")
     assert [stock.take(), stock.take(), put] == [0, 1, list(range(5))]
@@ -52,7 +52,7 @@ def test_a_full_stock_is_filled_up_once_half_of_it_is_taken(filler, eventually):
 
 
 def test_a_stock_for_one_at_a_time_holds_one(filler, eventually):
-    stock = Stock(1)
+    stock = WorkQueue(1)
     put, beats = filler(stock, 3, beat_s=0.01)
     eventually(lambda: beats, "a beat")
     assert put == []
@@ -64,4 +64,4 @@ def test_a_beat_that_raises_ends_the_wait():
         raise KeyError
 
     with pytest.raises(KeyError):
-        Stock(1).put(0, beat, 0.01)
+        WorkQueue(1).put(0, beat, 0.01)

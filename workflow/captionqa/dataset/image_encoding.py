@@ -2,7 +2,8 @@
 
 import io
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pybase64
@@ -26,24 +27,26 @@ SIDEWAYS = (5, 6, 7, 8)
 JPEG_QUALITY = 95
 
 
-def bytes_url(kind: str, data: bytes) -> bytes:
-    """The data URL of an image's bytes; `kind` is their format by Pillow's name."""
-    return b"data:%b;base64,%b" % (MIME_TYPES[kind].encode(), pybase64.b64encode(data))
+@dataclass(frozen=True, slots=True)
+class EncodedImage:
+    """An image's bytes as they are sent to the model."""
+
+    #: Their format by Pillow's name, one of MIME_TYPES.
+    format: str
+    data: bytes
+    #: Whether they are the file's own bytes.
+    is_untouched: bool
+
+    def data_url(self) -> bytes:
+        return b"data:%b;base64,%b" % (MIME_TYPES[self.format].encode(), pybase64.b64encode(self.data))
 
 
-def data_url(
-    data: bytes,
-    limits: Mapping[str, Any],
-    budget_px: int | None,
-    decode: bool = False,
-    untouched: Callable[[str, bytes], bytes] = bytes_url,
-) -> bytes:
-    """An image file's bytes as a data URL that any server decodes to the picture a person sees.
+def encode_image(data: bytes, limits: Mapping[str, Any], budget_px: int | None, decode: bool = False) -> EncodedImage:
+    """An image file's bytes as any server decodes them to the picture that a person sees.
 
-    Bytes that are right as they are pass through, as the URL that `untouched` makes of their format by Pillow's name
-    and of them; only `decode` finds damage ahead of their end. EXIF orientation is applied; CMYK, palette, 16-bit and
-    alpha become plain 8-bit RGB (alpha on white); of animations the first frame is taken; more than `budget_px` pixels
-    are shrunk onto the model's grid (`limits["pixel_grid_px"]`).
+    Bytes that need no change are passed through; damage before their end is found with `decode` only. EXIF orientation
+    is applied. CMYK, palette, 16-bit and alpha become plain 8-bit RGB, with alpha on white. Of an animation the first
+    frame is taken. More than `budget_px` pixels are shrunk onto the model's grid (`limits["pixel_grid_px"]`).
 
     Raises:
         ItemFailure: unreadable_image, or image_too_large above `limits["max_source_pixels"]`.
@@ -55,7 +58,7 @@ def data_url(
         check_size(image.width, image.height, limits)
         shrink = budget_px is not None and image.width * image.height > budget_px
         if not shrink and _plain(image, decode or not seen_to_end(image.format, data)):
-            return untouched(image.format, data)
+            return EncodedImage(image.format, data, is_untouched=True)
         return _encode(image, limits["pixel_grid_px"], budget_px if shrink else None)
 
 
@@ -135,7 +138,7 @@ def _plain(image, decode: bool) -> bool:
     return "transparency" not in image.info and Image.Image.getexif(image).get(EXIF_ORIENTATION, 1) == 1
 
 
-def _encode(image, grid_px: int, budget_px: int | None) -> bytes:
+def _encode(image, grid_px: int, budget_px: int | None) -> EncodedImage:
     from PIL import Image, ImageOps
 
     lossy = image.format in JPEG_FORMATS
@@ -151,7 +154,7 @@ def _encode(image, grid_px: int, budget_px: int | None) -> bytes:
     buffer = io.BytesIO()
     kind, how = ("JPEG", {"quality": JPEG_QUALITY, "subsampling": 0}) if lossy else ("PNG", {"compress_level": 1})
     image.save(buffer, kind, **how)
-    return bytes_url(kind, buffer.getvalue())
+    return EncodedImage(kind, buffer.getvalue(), is_untouched=False)
 
 
 def _to_rgb(image):

@@ -64,7 +64,7 @@ def read_bytes(path: Path) -> bytes:
 def read_header(path: Path, limits: Mapping[str, Any]) -> Header:
     """An image file's header; no picture is decoded.
 
-    Raises ItemFailure as `read_bytes` and `data_url` do, for as much as a header shows: one that is read may still
+    Raises ItemFailure as `read_bytes` and `encode_image` do, for as much as a header shows: one that is read may still
     belong to a damaged picture.
     """
     from PIL import Image, UnidentifiedImageError
