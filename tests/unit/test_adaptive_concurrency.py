@@ -1,4 +1,4 @@
-"""Concurrency that finds its own level: the law against simulated servers, and chunk jobs against real ones."""
+"""Adaptive concurrency: the control law against simulated servers, and chunk jobs against real ones."""
 
 import heapq
 import json
@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from captionqa.client import adaptive_concurrency as concurrency_module
 from captionqa.client import chunk_run as chunk_run_module
+from captionqa.client import concurrency_tuner as tuner_module
 from captionqa.client import server_pool as pool_module
 from captionqa.client.adaptive_concurrency import (
     DECREASE_FACTOR,
@@ -18,11 +19,10 @@ from captionqa.client.adaptive_concurrency import (
     MAX_LIMIT,
     MIN_LIMIT,
     TARGET_QUEUED,
-    UPDATE_S,
     AdaptiveLimit,
-    ConcurrencyTuner,
 )
 from captionqa.client.chunk_run import ChunkRun
+from captionqa.client.concurrency_tuner import UPDATE_S, ConcurrencyTuner
 from captionqa.client.in_flight_limit import InFlightLimiter
 from captionqa.client.server_pool import ServerPool
 from captionqa.files import read_json_lines
@@ -45,7 +45,10 @@ class Job:
 
 
 class Server:
-    """A simulated server with slots and a queue; one that takes only so many requests refuses the rest with 429."""
+    """A simulated server with slots and a queue.
+
+    Above `takes` requests it refuses the rest with 429. If it `tells`, it publishes its load.
+    """
 
     def __init__(self, slots, latency_s=0.5, takes=10**6, tells=True):
         self.slots, self.latency_s, self.takes, self.tells = slots, latency_s, takes, tells
@@ -54,7 +57,7 @@ class Server:
         self._chance = random.Random(7)
 
     def run(self, *jobs, seconds):
-        """Let these jobs ask for so long; those of before that are not among them have left."""
+        """Let these jobs send requests for this time; earlier jobs that are not among them have left."""
         next_look, until = self.now + UPDATE_S, self.now + seconds
         while self.now < until:
             self.now += TICK_S
@@ -108,25 +111,25 @@ def test_no_more_than_the_most_are_in_flight():
     assert job.limiter.limit == job.limiter.in_flight == MAX_LIMIT
 
 
-def test_requests_that_take_long_do_not_make_the_level_swing():
+def test_requests_that_take_long_do_not_make_the_limit_swing():
     server, job = Server(64, latency_s=10), Job()
     server.run(job, seconds=300)
-    levels = []
+    limits = []
     for _ in range(100):
         server.run(job, seconds=1)
-        levels.append(job.limiter.limit)
+        limits.append(job.limiter.limit)
     assert len(server.running) == 64
-    assert 64 < min(levels) <= max(levels) <= 64 + 2 * TARGET_QUEUED
+    assert 64 < min(limits) <= max(limits) <= 64 + 2 * TARGET_QUEUED
 
 
-def test_jobs_that_come_one_after_another_end_with_the_same_level():
+def test_jobs_that_come_one_after_another_end_with_the_same_limit():
     server, jobs = Server(64), []
     for _ in range(8):
         jobs.append(Job())
         server.run(*jobs, seconds=5)
     server.run(*jobs, seconds=60)
-    levels = [job.limiter.limit for job in jobs]
-    assert max(levels) <= 1.3 * min(levels)
+    limits = [job.limiter.limit for job in jobs]
+    assert max(limits) <= 1.3 * min(limits)
     assert len(server.running) == 64
     assert len(server.waiting) <= 1.5 * 8 * TARGET_QUEUED
 
@@ -145,7 +148,7 @@ def test_a_server_that_refuses_what_is_too_much_is_asked_for_less(tells):
     settled, answered = server.refused, job.limiter.answered
     server.run(job, seconds=300)
     assert job.limiter.limit <= 20
-    # a step that was too much now and then is how it is found out that the server takes no more
+    # a step that is too large now and then is how the job finds the server's limit
     assert server.refused - settled <= 0.01 * (job.limiter.answered - answered)
     assert job.limiter.answered - answered >= 0.8 * 300 * 20 / server.latency_s
 
@@ -162,7 +165,7 @@ def test_jobs_share_fairly_what_a_server_takes_that_tells_nothing():
     assert sum(answered) >= 0.7 * 600 * 60 / server.latency_s
 
 
-def test_what_was_sent_before_a_change_cuts_the_level_no_more():
+def test_what_was_sent_before_a_change_lowers_the_limit_no_more():
     job = Job()
     for _ in range(INITIAL_LIMIT):
         job.limiter.acquire()
@@ -177,7 +180,7 @@ def test_what_was_sent_before_a_change_cuts_the_level_no_more():
     assert job.limiter.limit == round(DECREASE_FACTOR**2 * INITIAL_LIMIT)
 
 
-def test_the_level_never_falls_to_nothing():
+def test_the_limit_never_falls_to_nothing():
     job = Job()
     for second in range(20):
         job.limiter.overloads += 1
@@ -186,7 +189,7 @@ def test_the_level_never_falls_to_nothing():
 
 
 @pytest.mark.parametrize("tells", [True, False])
-def test_a_job_that_does_not_use_its_level_keeps_it(tells):
+def test_a_job_that_does_not_use_its_limit_keeps_it(tells):
     server, job = Server(200, tells=tells), Job(at_once=40)
     server.run(job, seconds=60)
     assert job.limiter.limit == INITIAL_LIMIT
@@ -198,7 +201,7 @@ def test_a_step_that_the_job_cannot_use_is_taken_back():
     assert job.limiter.limit <= 100
 
 
-def test_without_metrics_the_level_climbs_while_answers_come_faster():
+def test_without_metrics_the_limit_climbs_while_answers_come_faster():
     server, job = Server(200, tells=False), Job()
     server.run(job, seconds=120)
     assert len(server.running) == 200
@@ -219,7 +222,7 @@ def test_metrics_that_go_away_and_come_back_do_no_harm():
     assert len(server.waiting) <= 2 * TARGET_QUEUED
 
 
-def test_a_gate_lets_in_no_more_than_its_limit_and_a_wider_one_wakes_who_waits(eventually):
+def test_a_limiter_admits_no_more_than_its_limit_and_a_higher_one_wakes_who_waits(eventually):
     limiter = InFlightLimiter(2)
     threads = [threading.Thread(target=limiter.acquire, daemon=True) for _ in range(5)]
     for thread in threads:
@@ -246,7 +249,7 @@ def test_threads_beyond_the_limit_take_no_item_until_it_is_raised(eventually):
 
 @pytest.fixture
 def metrics_server():
-    """Start servers of a /metrics page with these requests running and waiting; None: they have no such page."""
+    """Start servers whose /metrics page shows (running, waiting) requests; without these they have no such page."""
     servers = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -279,7 +282,7 @@ def metrics_server():
 
 @pytest.fixture
 def make_tuner(server_folder):
-    """A tuner of the servers published in the folder by now."""
+    """A tuner for the servers that are published in the folder by now."""
 
     def make(key=None):
         limiter = InFlightLimiter(INITIAL_LIMIT)
@@ -326,9 +329,9 @@ def test_the_last_items_are_sent_at_once_unless_the_server_had_no_time(make_tune
 
 @pytest.fixture
 def run_chunk(images, jobs, monkeypatch):
-    """Ask for the captions of so many images with a setting of `client.concurrency`; gives the result's header."""
+    """Ask for the captions of `count` images with this `client.concurrency`; gives the result's header."""
     monkeypatch.setattr(pool_module, "REFRESH_S", 0.02)
-    monkeypatch.setattr(concurrency_module, "UPDATE_S", 0.05)
+    monkeypatch.setattr(tuner_module, "UPDATE_S", 0.05)
     monkeypatch.setattr(chunk_run_module, "HEARTBEAT_S", 0.02)
 
     def run(count, concurrency):
@@ -347,7 +350,7 @@ def test_a_chunk_job_leaves_a_small_server_a_short_queue(publish, simulator, run
     assert 4 < run_chunk(200, "auto")["concurrency"] <= INITIAL_LIMIT / 2
 
 
-def test_a_chunk_job_raises_its_level_on_a_large_server(publish, simulator, run_chunk, monkeypatch):
+def test_a_chunk_job_raises_its_limit_on_a_large_server(publish, simulator, run_chunk, monkeypatch):
     monkeypatch.setattr(concurrency_module, "INITIAL_LIMIT", 4)
     publish(simulator(slots=40, latency_s=0.3))
     assert run_chunk(120, "auto")["concurrency"] >= 8

@@ -1,4 +1,4 @@
-"""The circuit: open while most attempts fail, tried by one at a time after growing pauses, closed by an answer."""
+"""The circuit breaker: open while most attempts fail, with single trials after growing pauses, closed by an answer."""
 
 import itertools
 
@@ -61,7 +61,7 @@ def test_a_closed_circuit_is_not_tried(circuit):
     assert not circuit.claim_trial(0.0)
 
 
-def test_doubt_opens_only_what_was_closed(circuit):
+def test_a_trip_opens_only_what_was_closed(circuit):
     assert circuit.trip("one")
     assert not circuit.trip("two")
     assert circuit.reason == "one"

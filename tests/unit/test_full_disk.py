@@ -1,4 +1,4 @@
-"""A full disk, a real one: the chunk fails with one sentence that names it, and a rerun goes on once there is space."""
+"""A real full disk: the chunk fails with one sentence that names it, and a rerun continues once there is room."""
 
 import contextlib
 import dataclasses

@@ -1,4 +1,4 @@
-"""The client: retried where that can help and nowhere else, and nothing but the model's own words is an answer."""
+"""The client: it retries only where that can help, and only the model's own output is an answer."""
 
 import itertools
 import json
@@ -48,7 +48,7 @@ GOOD = (200, {}, completion("A cat."))
 def quick_looks(monkeypatch):
     """Look at the endpoint files more often, so that waiting for a change of them is short."""
     monkeypatch.setattr(pool_module, "REFRESH_S", 0.02)
-    monkeypatch.setattr(request_module, "END_CHECK_S", 0.02)
+    monkeypatch.setattr(request_module, "CHECK_INTERVAL_S", 0.02)
     monkeypatch.setattr(request_module, "STALE_FILE_S", 0.1)
 
 
@@ -87,7 +87,7 @@ def failure(call, **changes):
 
 @pytest.fixture
 def in_background():
-    """Run something in a thread; the result is had from `outcome()`, which waits."""
+    """Run something in a thread; gives a function that waits for its result, or for the exception that it raised."""
 
     def start(call):
         box = {}
@@ -476,13 +476,13 @@ def test_one_connection_is_used_again_and_one_that_was_closed_is_made_anew(publi
     made = make_client(max_attempts=1)
     for _ in range(4):
         made.ask(REQUEST)
-        time.sleep(0.05)  # the server's end of the second one has to arrive
+        time.sleep(0.05)  # the client has to learn that the server closed the second one
     assert len(ports) == 4
     assert (len({*ports[:2]}), len({*ports[2:]}), len({*ports})) == (1, 1, 2)
 
 
 def outage(scripted, seconds, status=503):
-    """Let a server answer nothing for some time, and well from then on."""
+    """Let a server answer with errors for some time, and well from then on."""
     over = time.monotonic() + seconds
 
     def serve(handler, body):
@@ -513,7 +513,7 @@ def test_an_outage_of_a_server_is_not_met_with_a_storm_of_requests(publish, scri
     made = make_client(max_attempts=1000, backoff_s=0.2)
     for outcome in [in_background(lambda: made.ask(REQUEST)) for _ in range(12)]:
         outcome()
-    # 12 good ones, a window of bad ones and what was under way with the last of them
+    # 12 good ones, a window of bad ones, and those in flight with the last of them
     assert len(scripted.requests) <= 12 + 2 * circuit_module.WINDOW
 
 
@@ -538,7 +538,7 @@ def test_a_server_that_puts_everybody_off_for_ever_fails_the_chunk(publish, scri
     scripted.trial, scripted.answers = put_off, [put_off]
     with pytest.raises(ServerDeadError, match="HTTP 429"):
         ask(server_wait_s=0.3, max_attempts=2, backoff_s=0.001)
-    assert len(asked) < 8  # two attempts, and a trial after each time that it wanted to be left alone
+    assert len(asked) < 8  # two attempts, and a trial after each Retry-After
 
 
 def test_an_item_that_fails_alone_is_to_blame_though_nothing_else_is_asked(publish, scripted, ask):

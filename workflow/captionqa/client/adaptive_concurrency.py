@@ -11,17 +11,10 @@ first (slow start), then in steps. After 429 and timeouts it is multiplied by `D
 multiplicative decrease makes shares fair where no queue length is known (Chiu & Jain 1989).
 """
 
-import logging
-import threading
-import time
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 from captionqa.client.in_flight_limit import InFlightLimiter
-from captionqa.client.server_pool import ServerPool
-from captionqa.errors import RunStoppedError, ServerDeadError
-from captionqa.server.probe import Load, Probe
+from captionqa.server.probe import Load
 
 #: The value of `client.concurrency` that asks for adaptive concurrency.
 AUTO = "auto"
@@ -29,8 +22,6 @@ AUTO = "auto"
 INITIAL_LIMIT = 64
 MIN_LIMIT = 1
 MAX_LIMIT = 256
-#: How often the limit is updated.
-UPDATE_S = 1.0
 #: Target queue length per job: its requests that wait at the servers.
 TARGET_QUEUED = 12.0
 #: The fraction of the error in the queue length that one update corrects.
@@ -51,14 +42,6 @@ USED_FRACTION = 0.75
 DECREASE_FACTOR = 0.7
 #: After a decrease, or a step that brought nothing, no step is tried for this long.
 HOLD_S = 30.0
-#: A server without vLLM's metrics is asked for them again after this long.
-METRICS_RETRY_S = 30.0
-#: A change of the limit is logged if it is at least by this factor,
-LOG_FACTOR = 1.5
-#: and if the last logged change is at least this old.
-LOG_INTERVAL_S = 30.0
-
-log = logging.getLogger(__name__)
 
 
 def initial_limit(concurrency: int | str) -> int:
@@ -110,9 +93,10 @@ class AdaptiveLimit:
         self._measure_from = limiter.finished + limiter.in_flight
 
     def update(self, now: float, load: Load | None) -> None:
-        """Set the limit anew; to be called every `UPDATE_S`.
+        """Set the limit anew; to be called about once a second.
 
-        `load` is that of all healthy servers together, None where they publish none.
+        `now` is in seconds by a monotonic clock. `load` is that of all healthy servers together, or None where they
+        publish none.
         """
         limiter = self._limiter
         used, limiter.peak = limiter.peak >= USED_FRACTION * limiter.limit, limiter.in_flight
@@ -132,7 +116,7 @@ class AdaptiveLimit:
             limiter.resize(round(self._limit))
 
     def _decrease(self, now: float) -> bool:
-        """Whether a server was too busy for requests; lowers the limit unless they were sent before it last fell."""
+        """Whether a server was too busy for requests; lowers the limit, unless they were sent before it last fell."""
         limiter = self._limiter
         overloads, self._overloads = limiter.overloads - self._overloads, limiter.overloads
         if not overloads:
@@ -190,68 +174,3 @@ class AdaptiveLimit:
         """Forget the step and its measurement; the next one begins when the requests in flight are finished."""
         self._step, self._measurement = None, None
         self._measure_from = self._limiter.finished + self._limiter.in_flight
-
-
-class ConcurrencyTuner:
-    """Updates the limit of a limiter by the load of a pool's servers, in a thread of its own until the pool stops."""
-
-    def __init__(self, limiter: InFlightLimiter, pool: ServerPool, read_key: Callable[[], str | None], trust_env: bool):
-        """`read_key` gives the servers' key as it is now; `trust_env` is as for `Probe`."""
-        self._limiter = limiter
-        self._pool = pool
-        self._read_key = read_key
-        self._trust_env = trust_env
-        #: By address and key, since either may change. Used by the tuner's thread alone, like what follows.
-        self._probes: dict[tuple[str, str | None], Probe] = {}
-        #: By address: when a server without metrics is asked for them again.
-        self._next_try: dict[str, float] = {}
-        self._finishing = threading.Event()
-        #: The limit that the last update set.
-        self.limit = limiter.limit
-
-    def start(self) -> None:
-        threading.Thread(target=self._run, daemon=True, name="concurrency").start()
-
-    def finish(self) -> None:
-        """End the updates, and send the last items as soon as they are ready, as many at a time as at the start.
-
-        No later request of the job waits longer for that. The last job on a server leaves none of its slots empty.
-        """
-        self._finishing.set()
-        if not self._limiter.overloads:
-            self._limiter.resize(max(self._limiter.limit, INITIAL_LIMIT))
-
-    def load(self) -> Load | None:
-        """The load of all healthy servers that publish theirs, added up; None where none does."""
-        loads = [load for url in self._pool.ready_urls() if (load := self._load_of(url))]
-        if not loads:
-            return None
-        return Load(*(sum(values) for values in zip(*map(astuple, loads), strict=True)))
-
-    def _run(self) -> None:
-        law = AdaptiveLimit(self._limiter)
-        logged, next_log = self._limiter.limit, 0.0
-        with suppress(RunStoppedError, ServerDeadError):  # the threads that send requests find out too
-            while True:
-                self._pool.pause(UPDATE_S)
-                load = self.load()
-                if self._finishing.is_set():
-                    return
-                law.update(time.monotonic(), load)
-                self.limit = limit = self._limiter.limit
-                now = time.monotonic()
-                if max(limit, logged) >= LOG_FACTOR * min(limit, logged) and now >= next_log:
-                    log.info("requests in flight: %d at most, after %d", limit, logged)
-                    logged, next_log = limit, now + LOG_INTERVAL_S
-
-    def _load_of(self, url: str) -> Load | None:
-        if time.monotonic() < self._next_try.get(url, 0.0):
-            return None
-        with suppress(OSError):  # of a flickering file system
-            address = url, self._read_key()
-            if address not in self._probes:
-                self._probes[address] = Probe(*address, self._trust_env)
-            if load := self._probes[address].load():
-                return load
-        self._next_try[url] = time.monotonic() + METRICS_RETRY_S
-        return None

@@ -30,18 +30,23 @@ class ChunkHeader(TypedDict):
     format: int
     #: The chunk's name, such as 3-of-8.
     chunk: str
-    #: The fingerprint of the settings, and the settings themselves.
+    #: The fingerprint of the settings.
     fingerprint: str
+    #: What decides an answer.
     settings: Mapping[str, Any]
-    #: How many lines follow.
+    #: How many lines follow, the sum of the next four.
     items: int
-    #: Of these: answered by the server in this job, by an identical item, by the journal; and failed.
+    #: Items that the server answered in this job.
     asked: int
+    #: Items with the answer of an identical item.
     shared: int
+    #: Items whose answer was in the journal.
     known: int
+    #: Items without an answer.
     failed: int
-    #: When the job began and ended, in seconds since the epoch.
+    #: When the job began, in seconds since the epoch.
     started: float
+    #: When it ended, in seconds since the epoch.
     finished: float
     #: The limit on requests in flight at the end of the job.
     concurrency: int

@@ -6,9 +6,10 @@ from contextlib import suppress
 from functools import partial
 from itertools import groupby
 
-from captionqa.client.adaptive_concurrency import AUTO, ConcurrencyTuner, initial_limit
+from captionqa.client.adaptive_concurrency import AUTO, initial_limit
 from captionqa.client.chunk_job import ChunkJob
 from captionqa.client.chunk_result import ResultLine
+from captionqa.client.concurrency_tuner import ConcurrencyTuner
 from captionqa.client.in_flight_limit import InFlightLimiter
 from captionqa.client.item_processor import ItemProcessor, Source
 from captionqa.client.journal import JournalSegment, SegmentJournals, segment_of

@@ -4,13 +4,13 @@
     an answer with text                            | done                                       |
     timeout, 408, 429, 5xx, not a chat completion, | backoff, then it is sent again             | yes
       or a connection that broke                   |                                            |
-    the same with a Retry-After, while the request | it is sent again, to this server only      | no
-      is younger than `patience_s`                 | after that time                            |
-    an empty answer                                | it is sent again once; then empty_output   | yes
+    the same with a Retry-After, while the request | it is sent again, to this server not       | no
+      is younger than `patience_s`                 | before that time                           |
+    an empty answer                                | backoff, once more; then empty_output      | yes
     no connection                                  | it is sent to another server, or waits     | no
     the server was replaced meanwhile              | it is sent to the next one                 | no
-    the server crashed meanwhile                   | it is sent again while no other suspect is | no
-                                                   | in flight; a second time: server_error     |
+    the server crashed meanwhile                   | it is sent again with no other suspect in  | no
+                                                   | flight; after a second crash server_error  |
     the key or the model is refused                | it waits for a new key or server           | no
     any other 4xx                                  | request_rejected                           |
 
@@ -46,10 +46,11 @@ from captionqa.server.endpoint import Endpoint
 MAX_EMPTY_ANSWERS = 2
 #: Crashes of a server during a request before the request is blamed for them.
 MAX_CRASHES = 2
-#: How often, and how many times, a client looks whether a server whose connection broke has ended.
-END_CHECK_S = 0.5
+#: The interval between two looks at the endpoint file or the key, while one of them is expected to change.
+CHECK_INTERVAL_S = 0.5
+#: Looks at the endpoint file after a broken connection: a supervisor takes a moment to publish its server's end.
 END_CHECKS = 6
-#: A network file system may show an old key or endpoint for this long.
+#: After a refusal: how long to wait for a new key or endpoint, since a network file system may show old ones.
 STALE_FILE_S = 60.0
 
 
@@ -62,7 +63,7 @@ class ServerCrashError(Exception):
 
 @dataclass(frozen=True)
 class RetryTools:
-    """What all requests of a client share."""
+    """What all requests of a client share; each part is safe to share between threads."""
 
     pool: ServerPool
     client: CompletionClient
@@ -73,13 +74,13 @@ class RetryTools:
     max_attempts: int
     #: Until a request is this old, a Retry-After spends no attempt.
     patience_s: float
-    #: Held while a request that was in flight at a crash is sent again: one at a time, so that the one that crashes
-    #: servers takes few others with it.
+    #: Held while a request that was in flight at a crash is sent again. Such suspects are sent one at a time, so that
+    #: the guilty one takes few others with it.
     suspects: threading.Lock
 
 
 class RetriedRequest:
-    """One request: call `answer` once. Belongs to one thread."""
+    """One request and what it has met so far; `answer` is called once, by the one thread that has it."""
 
     def __init__(self, tools: RetryTools, body: Body, crashes: int, on_crash: Callable[[Endpoint], None]):
         """`crashes` counts a server's crashes during this very request so far; `on_crash` gets each further one."""
@@ -194,12 +195,12 @@ class RetriedRequest:
         return successor is not None and successor.crashes > server.crashes
 
     def _await_successor(self, server: Endpoint) -> Endpoint | None:
-        """What follows a server whose connection broke, if anything does; its supervisor takes a moment to say so."""
+        """What a server whose connection broke has become; None if it stays as it was."""
         for _ in range(END_CHECKS):
             if successor := self._tools.pool.successor(server):
                 return successor
             try:
-                self._tools.pool.pause(END_CHECK_S)
+                self._tools.pool.pause(CHECK_INTERVAL_S)
             except (ServerDeadError, RunStoppedError):  # the crash has to be counted before the run ends
                 break
         return self._tools.pool.successor(server)
@@ -218,5 +219,5 @@ class RetriedRequest:
                     "answered is kept. A server of this workflow is set right by the next run; for one of your own see "
                     "url, api_key_env and served_model_name in the configuration."
                 )
-            self._tools.pool.pause(END_CHECK_S)
+            self._tools.pool.pause(CHECK_INTERVAL_S)
         self._tools.key.value = key

@@ -51,11 +51,13 @@ class ServerPool:
         self._refreshed = float("-inf")
         #: When no server could be used any more; None while one can.
         self._unserved_since: float | None = None
-        #: By replica: requests in flight, and until when it is left alone for either reason.
+        #: {replica: requests in flight}
         self._in_flight: Counter[int] = Counter()
+        #: {replica: until when it is left alone since no connection was made}
         self._unreachable_until: dict[int, float] = {}
+        #: {replica: until when it is left alone since it asked for that}
         self._retry_after_until: dict[int, float] = {}
-        #: By replica and generation: a new generation starts with a closed circuit.
+        #: By (replica, generation), since a new generation starts with a closed circuit.
         self._circuits: dict[tuple[int, int], CircuitBreaker] = {}
         #: Set when the chunk ends; wakes every thread that pauses.
         self.stopped = threading.Event()
