@@ -28,7 +28,7 @@ def slurm_server(executor, server_needed):
     command = get_submit_command(
         job,
         {
-            # placeholders, replaced at each start: equal options mean an equal server, which a later driver may take over
+            # placeholders, replaced at each start: equal options mean an equal server, which a driver may take over
             "run_uuid": "captionqa",
             "slurm_logfile": "captionqa",
             "comment_str": f"rule_{job.rule.name}",
