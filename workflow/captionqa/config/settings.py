@@ -3,8 +3,9 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
+from captionqa.config.config import Auto, Config
 from captionqa.config.prompts import LETTER_PROMPT, style_text
 
 #: Tokens left for the words of the prompt and the chat template when images are fitted to max_model_len.
@@ -12,19 +13,52 @@ TEXT_TOKENS = 512
 FALLBACK = "fallback"
 
 
-def caption_settings(config: Mapping[str, Any], model: str, style: str) -> dict[str, Any]:
-    captions = config["captions"]
-    return _settings(config, model, captions["max_tokens"]) | {"prompt": style_text(style, captions["prompts"])}
+class ImageSettings(TypedDict):
+    """How image files become what is sent; see `client.images` in config/config.yaml."""
+
+    max_pixels: int | Auto | None
+    pixel_grid_px: int
+    max_source_pixels: int
 
 
-def qa_settings(config: Mapping[str, Any], model: str) -> dict[str, Any]:
-    qa = config["qa"]
-    settings = _settings(config, model, qa["max_tokens"])
-    # what is left out is not named, so that a former run's answers still fit
-    if qa["instruction"]:
-        settings["instruction"] = qa["instruction"]
-    if qa["fallback"]:
-        settings[FALLBACK] = LETTER_PROMPT
+class AnswerSettings(TypedDict):
+    """All that decides an answer. Its fingerprint is in the names of chunk results and in each journal line.
+
+    A key that a configuration does not use is left out, so that answers of earlier versions still fit.
+    """
+
+    #: The name of the model in the configuration, and its hub id or folder.
+    model: str
+    model_path: str
+    #: Of a server that may serve several models: the name that picks one.
+    served_name: NotRequired[str]
+    max_tokens: int
+    sampling: Mapping[str, float | None]
+    images: ImageSettings
+    #: Only where images are fitted to it.
+    max_model_len: int | None
+    #: Of captions: the text that is sent with each image.
+    prompt: NotRequired[str]
+    #: Of questions: what is added to each.
+    instruction: NotRequired[str]
+    #: Of questions: what asks for the letter alone.
+    fallback: NotRequired[str]
+
+
+def caption_settings(config: Config, model: str, style: str) -> AnswerSettings:
+    """The settings of the captions of one prompt style."""
+    captions = config.section("captions")
+    return {**_settings(config, model, captions.max_tokens), "prompt": style_text(style, captions.prompts)}
+
+
+def qa_settings(config: Config, model: str) -> AnswerSettings:
+    """The settings of the questions."""
+    qa = config.section("qa")
+    settings = _settings(config, model, qa.max_tokens)
+    if qa.instruction:
+        settings["instruction"] = qa.instruction
+    if qa.fallback:
+        settings["fallback"] = LETTER_PROMPT
     return settings
 
 
@@ -39,7 +73,7 @@ def fingerprint(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
-def image_budget_px(settings: Mapping[str, Any], images: int) -> int | None:
+def image_budget_px(settings: AnswerSettings, images: int) -> int | None:
     """The most pixels an image may have when an item has `images` of them; None for no limit.
 
     Qwen3-VL spends one token on each square of `pixel_grid_px` pixels a side; half of a short context stays free
@@ -55,20 +89,23 @@ def image_budget_px(settings: Mapping[str, Any], images: int) -> int | None:
     return max(1, tokens // max(1, images)) * limits["pixel_grid_px"] ** 2
 
 
-def _settings(config: Mapping[str, Any], model: str, max_tokens: int) -> dict[str, Any]:
-    server = config["models"][model]
-    images = config["client"]["images"]
-    fitted = images["max_pixels"] == "auto"
-    return {
-        "model": model,
-        "model_path": server["path"],
-        # an existing server may serve several models, and then this name alone picks one
-        **({"served_name": server["served_model_name"]} if server["url"] and server["served_model_name"] else {}),
+def _settings(config: Config, name: str, max_tokens: int) -> AnswerSettings:
+    model, images = config.models[name], config.client.images
+    settings: AnswerSettings = {
+        "model": name,
+        "model_path": model.path,
         "max_tokens": max_tokens,
-        "sampling": config["client"]["sampling"],
-        "images": {key: images[key] for key in ("max_pixels", "pixel_grid_px", "max_source_pixels")},
-        "max_model_len": server["server"]["max_model_len"] if fitted else None,
+        "sampling": config.client.sampling,
+        "images": {
+            "max_pixels": images.max_pixels,
+            "pixel_grid_px": images.pixel_grid_px,
+            "max_source_pixels": images.max_source_pixels,
+        },
+        "max_model_len": model.server.max_model_len if images.max_pixels == "auto" else None,
     }
+    if model.url and model.served_model_name:
+        settings["served_name"] = model.served_model_name
+    return settings
 
 
 def _plain_numbers(value: Any) -> Any:
