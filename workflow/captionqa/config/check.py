@@ -1,4 +1,4 @@
-"""Checking a configuration: defaults and rules come from the schema; what is wrong becomes one clear sentence."""
+"""Checking a configuration: the schema gives defaults and rules, and the first error becomes one clear sentence."""
 
 import difflib
 import os
@@ -68,7 +68,7 @@ def _tidy_paths(raw: dict[str, Any]) -> None:
 
 
 def _with_defaults(schema: Mapping[str, Any]) -> Any:
-    """A validator that also fills in defaults, as the jsonschema FAQ shows."""
+    """A validator that also fills in defaults; the recipe is from jsonschema's FAQ."""
     check_properties = Draft202012Validator.VALIDATORS["properties"]
 
     def fill(validator: Any, properties: Mapping[str, Any], instance: Any, subschema: Mapping[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""What decides an answer: the settings of a style or of the questions, and their fingerprint."""
+"""Settings: everything that decides an answer, for one prompt style or for the questions, and their fingerprint."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from typing import Any, NotRequired, TypedDict
 from captionqa.config.config import Auto, Config
 from captionqa.config.prompts import LETTER_PROMPT, style_text
 
-#: Tokens left for the words of the prompt and the chat template when images are fitted to max_model_len.
+#: Tokens kept free for the prompt and the chat template when images are fitted to max_model_len.
 TEXT_TOKENS = 512
 FALLBACK = "fallback"
 
@@ -22,26 +22,26 @@ class ImageSettings(TypedDict):
 
 
 class AnswerSettings(TypedDict):
-    """All that decides an answer. Its fingerprint is in the names of chunk results and in each journal line.
+    """Everything that decides an answer; its fingerprint is in the name of each chunk result and in each journal line.
 
-    A key that a configuration does not use is left out, so that answers of earlier versions still fit.
+    An unused key is left out, so that the answers of versions that did not have it keep their fingerprint.
     """
 
     #: The name of the model in the configuration, and its hub id or folder.
     model: str
     model_path: str
-    #: Of a server that may serve several models: the name that picks one.
+    #: The name to ask an existing server for, which may serve several models.
     served_name: NotRequired[str]
     max_tokens: int
     sampling: Mapping[str, float | None]
     images: ImageSettings
-    #: Only where images are fitted to it.
+    #: In tokens; None unless images are fitted to it (`max_pixels: auto`).
     max_model_len: int | None
-    #: Of captions: the text that is sent with each image.
+    #: Captions only: the text sent with each image.
     prompt: NotRequired[str]
-    #: Of questions: what is added to each.
+    #: Questions only: the line added to each question.
     instruction: NotRequired[str]
-    #: Of questions: what asks for the letter alone.
+    #: Questions only: the follow-up that asks for the letter alone.
     fallback: NotRequired[str]
 
 
@@ -63,7 +63,7 @@ def qa_settings(config: Config, model: str) -> AnswerSettings:
 
 
 def answer_fingerprint(settings: Mapping[str, Any]) -> str:
-    """The fingerprint of what decides the answers themselves: a fallback comes after them and changes none."""
+    """The fingerprint without the fallback, which follows an answer and changes none."""
     return fingerprint({key: value for key, value in settings.items() if key != FALLBACK})
 
 
@@ -74,10 +74,10 @@ def fingerprint(settings: Mapping[str, Any]) -> str:
 
 
 def image_budget_px(settings: AnswerSettings, images: int) -> int | None:
-    """The most pixels an image may have when an item has `images` of them; None for no limit.
+    """The most pixels that an image may have in an item of `images` images; None for no limit.
 
-    Qwen3-VL spends one token on each square of `pixel_grid_px` pixels a side; half of a short context stays free
-    for the words.
+    Qwen3-VL spends one token on each square of `pixel_grid_px` pixels a side. TEXT_TOKENS stay free for the text, or
+    half of the context where it is shorter than twice that.
     """
     limits = settings["images"]
     if limits["max_pixels"] != "auto":
@@ -109,7 +109,7 @@ def _settings(config: Config, name: str, max_tokens: int) -> AnswerSettings:
 
 
 def _plain_numbers(value: Any) -> Any:
-    """The same with 0.0 as 0: how a number is written decides nothing."""
+    """The value with 0.0 written as 0: both mean the same setting."""
     if isinstance(value, Mapping):
         return {key: _plain_numbers(item) for key, item in value.items()}
     return int(value) if isinstance(value, float) and value.is_integer() else value
