@@ -57,13 +57,12 @@ def make_client(make_config, server_folder):
     """A client of the servers published in the folder; settings of `client` may be changed."""
 
     def make(key=None, sampling=None, trust_env=False, **changes):
-        settings = make_config({"client": changes})["client"]
-        limiter = InFlightLimiter(initial_limit(settings["concurrency"]))
+        settings = make_config({"client": changes}).client
+        limiter = InFlightLimiter(initial_limit(settings.concurrency))
         lease = LeaseWatch(server_folder, 600)
-        pool = ServerPool(server_folder, lease, settings["server_wait_s"], settings["backoff_s"], limiter)
+        pool = ServerPool(server_folder, lease, settings.server_wait_s, settings.backoff_s, limiter)
         read_key = key if callable(key) else lambda: key
-        sampling = settings["sampling"] if sampling is None else sampling
-        made = RetryingClient(pool, settings, read_key, sampling, trust_env)
+        made = RetryingClient(pool, settings, read_key, settings.sampling if sampling is None else sampling, trust_env)
         made.pool, made.limiter = pool, limiter
         return made
 

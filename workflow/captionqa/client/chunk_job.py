@@ -3,13 +3,12 @@
 import os
 import socket
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from captionqa.client.chunk_result import FORMAT, ChunkHeader, ResultLine
-from captionqa.config.settings import fingerprint
+from captionqa.config.config import ClientConfig
+from captionqa.config.settings import AnswerSettings, fingerprint
 from captionqa.files import atomic_writer, json_line
 from captionqa.run.progress import Progress
 from captionqa.server import endpoint
@@ -33,10 +32,9 @@ class ChunkJob:
     server: Path
     #: The folder of the images.
     dataset: Path
-    #: What decides an answer; its fingerprint is in the journal and in the result.
-    settings: Mapping[str, Any]
-    #: The `client` part of the configuration.
-    client: Mapping[str, Any]
+    #: Their fingerprint is in the journal and in the result.
+    settings: AnswerSettings
+    client: ClientConfig
     #: The driver counts as gone once its lease has stood still for this long.
     lease_timeout_s: float
     #: Whether to obey the environment's proxies, which lead to an outside server but not to a compute node.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Required, TypedDict, final
 
 from captionqa.client.chat_completion import Answer
-from captionqa.config.settings import fingerprint
+from captionqa.config.settings import AnswerSettings, fingerprint
 from captionqa.errors import ResultError
 from captionqa.files import read_json_lines
 
@@ -33,7 +33,7 @@ class ChunkHeader(TypedDict):
     #: The fingerprint of the settings.
     fingerprint: str
     #: What decides an answer.
-    settings: Mapping[str, Any]
+    settings: AnswerSettings
     #: How many lines follow, the sum of the next four.
     items: int
     #: Items that the server answered in this job.

@@ -42,16 +42,16 @@ class ChunkRun:
 
     def __init__(self, job: ChunkJob):
         self._job = job
-        self._is_adaptive = job.client["concurrency"] == AUTO
+        self._is_adaptive = job.client.concurrency == AUTO
         self._items: list[ItemEntry] = list(read_json_lines(job.items))
         self._progress = Progress(job.progress, len(self._items))
         self._lease = LeaseWatch(job.server, job.lease_timeout_s)
-        self._limiter = InFlightLimiter(initial_limit(job.client["concurrency"]))
+        self._limiter = InFlightLimiter(initial_limit(job.client.concurrency))
         self._pool = ServerPool(
             job.server,
             LeaseWatch(job.server, job.lease_timeout_s),
-            job.client["server_wait_s"],
-            job.client["backoff_s"],
+            job.client.server_wait_s,
+            job.client.backoff_s,
             self._limiter,
         )
         read_key = partial(endpoint.read_key, job.server)

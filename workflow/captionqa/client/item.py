@@ -2,10 +2,9 @@
 
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from blake3 import blake3
 
@@ -14,7 +13,7 @@ from captionqa.client.image_part import ImagePart
 from captionqa.client.image_transport import ImageTransport
 from captionqa.client.journal import FileMark, ItemMark
 from captionqa.config.prompts import place_images, question_text
-from captionqa.config.settings import image_budget_px
+from captionqa.config.settings import AnswerSettings, image_budget_px
 from captionqa.dataset.image_encoding import encode_image
 from captionqa.dataset.image_file import read_bytes
 from captionqa.dataset.image_path import locate
@@ -34,7 +33,7 @@ class Item:
     def __init__(
         self,
         entry: ItemEntry,
-        settings: Mapping[str, Any],
+        settings: AnswerSettings,
         dataset: Path,
         allowed_roots: Sequence[Path],
         transport: ImageTransport,

@@ -50,9 +50,9 @@ class ItemProcessor:
         """`progress` counts what `finish` is given; its effort gets the threads' time."""
         self._settings = job.settings
         self._dataset = job.dataset.resolve()
-        self._allowed_roots = [Path(root).resolve() for root in job.client["images"]["allowed_roots"]]
-        self._transport = ImageTransport(job.client["image_transport"], self._dataset)
-        self._deduplicate = job.client["deduplicate"]
+        self._allowed_roots = [Path(root).resolve() for root in job.client.images.allowed_roots]
+        self._transport = ImageTransport(job.client.image_transport, self._dataset)
+        self._deduplicate = job.client.deduplicate
         self._client = client
         self._effort = progress.effort
         self._finish = finish

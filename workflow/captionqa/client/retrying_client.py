@@ -14,6 +14,7 @@ from captionqa.client.request_errors import TransientError
 from captionqa.client.retried_request import RetriedRequest, RetryTools
 from captionqa.client.server_pool import ServerPool
 from captionqa.client.server_trial import ServerTrial
+from captionqa.config.config import ClientConfig
 from captionqa.server.endpoint import Endpoint
 
 #: The longest wait between two attempts.
@@ -26,7 +27,7 @@ class RetryingClient:
     def __init__(
         self,
         pool: ServerPool,
-        settings: Mapping[str, Any],
+        settings: ClientConfig,
         read_key: Callable[[], str | None],
         sampling: Mapping[str, Any],
         trust_env: bool = False,
@@ -35,7 +36,7 @@ class RetryingClient:
 
         `trust_env` obeys the environment's proxies, which lead to an outside server but not to a compute node.
         """
-        client = CompletionClient(max_limit(settings["concurrency"]), settings["request_timeout_s"], trust_env)
+        client = CompletionClient(max_limit(settings.concurrency), settings.request_timeout_s, trust_env)
         key = ApiKey(read_key)
         self._sampling = {name: value for name, value in sampling.items() if value is not None}
         self._trial = ServerTrial(client, key, self._sampling)
@@ -47,15 +48,15 @@ class RetryingClient:
             trial=self._trial,
             attempts=tenacity.Retrying(
                 retry=tenacity.retry_if_exception_type(TransientError),
-                stop=tenacity.stop_after_attempt(settings["max_attempts"]),
+                stop=tenacity.stop_after_attempt(settings.max_attempts),
                 wait=tenacity.wait_exponential_jitter(
-                    multiplier=settings["backoff_s"], max=MAX_BACKOFF_S, jitter=settings["backoff_s"]
+                    multiplier=settings.backoff_s, max=MAX_BACKOFF_S, jitter=settings.backoff_s
                 ),
                 sleep=pool.pause,
                 reraise=True,
             ),
-            max_attempts=settings["max_attempts"],
-            patience_s=settings["server_wait_s"],
+            max_attempts=settings.max_attempts,
+            patience_s=settings.server_wait_s,
             suspects=threading.Lock(),
         )
 

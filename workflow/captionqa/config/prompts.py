@@ -11,27 +11,29 @@ STYLES = {
     "SHORT": "Write a very short caption for the given image.",
     "LONG": "Write a very long and detailed caption describing the given image as comprehensively as possible.",
 }
-#: Stands in a text for an image.
+#: Where an image stands in a question's text.
 IMAGE_MARK = "<image>"
-#: Asks for the letter alone after an answer that names no option.
+#: The follow-up to an answer that commits to no option.
 LETTER_PROMPT = "Which option is it? Answer with its letter only."
 
 
 def style_text(style: str, prompts: Mapping[str, str]) -> str:
-    """The text of a style; the user's own `prompts` win over the built-in ones."""
+    """The prompt of a style; the user's `prompts` override the built-in ones."""
     return prompts.get(style) or STYLES[style]
 
 
 def question_text(question: str, instruction: str | None) -> str:
-    """A question as it is asked: with the instruction, if there is one, on a line of its own after it."""
+    """The question, followed by the instruction on a line of its own if there is one."""
     return f"{question}\n{instruction}" if instruction else question
 
 
 def place_images(text: str, images: Sequence[Image]) -> list[str | Image]:
     """The texts and the images of a message, in the order in which the model sees them.
 
-    Each `<image>` mark in the text is replaced by the next image; images without a mark come first.
-    Raises ValueError where the text has more marks than there are images.
+    Each `<image>` mark is replaced by the next image; images without a mark go before the text.
+
+    Raises:
+        ValueError: the text has more marks than there are images.
     """
     pieces = text.split(IMAGE_MARK)
     marks = len(pieces) - 1

@@ -2,12 +2,11 @@
 
 import io
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import pybase64
 
+from captionqa.config.settings import ImageSettings
 from captionqa.dataset.image_file import JPEG_FORMATS, TIFF_MAGIC, check_size, decoding_failures, is_animated
 from captionqa.dataset.truncation import seen_to_end
 
@@ -41,7 +40,7 @@ class EncodedImage:
         return b"data:%b;base64,%b" % (MIME_TYPES[self.format].encode(), pybase64.b64encode(self.data))
 
 
-def encode_image(data: bytes, limits: Mapping[str, Any], budget_px: int | None, decode: bool = False) -> EncodedImage:
+def encode_image(data: bytes, limits: ImageSettings, budget_px: int | None, decode: bool = False) -> EncodedImage:
     """An image file's bytes as any server decodes them to the picture that a person sees.
 
     Bytes that need no change are passed through; damage before their end is found with `decode` only. EXIF orientation
@@ -77,7 +76,7 @@ def grid_size(width: int, height: int, grid_px: int, budget_px: int) -> tuple[in
     return min(fitted[0], fit(budget_px / fitted[1])), min(fitted[1], fit(budget_px / fitted[0]))
 
 
-def _open(data: bytes, limits: Mapping[str, Any]):
+def _open(data: bytes, limits: ImageSettings):
     """Pillow's image of a file; a TIFF of more than 8 bits comes through tifffile, where it can read it.
 
     Pillow knows no doubles, and mistakes 16-bit planes and 16-bit pictures whose zero is white.
@@ -100,7 +99,7 @@ def _open(data: bytes, limits: Mapping[str, Any]):
         return image
 
 
-def _open_deep_tiff(data: bytes, limits: Mapping[str, Any]):
+def _open_deep_tiff(data: bytes, limits: ImageSettings):
     import numpy as np
     import tifffile
     from PIL import Image
