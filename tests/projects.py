@@ -57,19 +57,14 @@ class Project:
         log = open(self.folder / "run.log", "wb")  # noqa: SIM115 - the process keeps it
         return subprocess.Popen(self.command(*arguments), cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
 
-    def forget(self, *arguments: str) -> str:
-        """Run captionqa.results.ask_again on this project and return what it printed."""
+    def forget(self, command: str, *arguments: str) -> str:
+        """Run `captionqa retry-failed` or `captionqa forget` on this project and return what it printed."""
         self.save()
-        command = [
-            sys.executable,
-            "-m",
-            "captionqa.results.ask_again",
-            *arguments,
-            "--configfile",
-            str(self.folder / "my.yaml"),
-        ]
+        command_line = [sys.executable, "-m", "captionqa", command, str(self.folder / "my.yaml"), *arguments]
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow")}
-        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            command_line, cwd=self.folder, env=environment, capture_output=True, text=True, check=True
+        )
         return done.stdout
 
     def plan(self, *arguments: str) -> dict[str, int]:

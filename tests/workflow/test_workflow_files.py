@@ -13,6 +13,7 @@ from projects import ROOT
 CHECKS = {
     "ruff check": ["-m", "ruff", "check", "."],
     "ruff format": ["-m", "ruff", "format", "--check", "."],
+    "mypy": ["-m", "mypy"],
     "snakefmt": ["-m", "snakefmt", "--check", "Snakefile", "workflow"],
     "snakemake --lint": ["-m", "snakemake", "--lint", "--configfile", "config/demo.yaml"],
 }

@@ -1,4 +1,5 @@
 # What all rules share: the checked configuration, the paths and the plan of chunks.
+import os
 import sys
 from functools import cache
 from pathlib import Path
@@ -7,11 +8,15 @@ import yaml
 
 sys.path.insert(0, str(Path(workflow.current_basedir.get_path_or_uri(secret_free=False)).parent))
 
-from captionqa import PACKAGE
+from captionqa import PACKAGE, WORKFLOW
 from captionqa.config.config import check, tasks, tasks_share_images, model_name
 from captionqa.errors import CaptionqaError
 from captionqa.config.layout import CHUNK_NAME, Layout
 from captionqa.config.settings import caption_settings, fingerprint, qa_settings
+
+# In a script's process Snakemake puts this folder behind site-packages, where another version may be installed.
+module_folders = [str(WORKFLOW), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(filter(None, module_folders)))
 
 try:
     check(config, yaml.safe_load(Path(workflow.source_path("../schemas/config.schema.yaml")).read_text()))
