@@ -1,4 +1,4 @@
-# What is wrong or odd with the data, told when it is asked for by name: `snakemake audit ...`, or `make audit`.
+# What is wrong or odd with the data, on request alone: `captionqa audit my.yaml`, or `snakemake audit ...`.
 
 
 localrules:
