@@ -27,7 +27,7 @@ def config(make_config):
 
 @pytest.fixture
 def layout(config):
-    return Layout(config["output_dir"], "tiny")
+    return Layout(config.output_dir, "tiny")
 
 
 @pytest.fixture
@@ -118,20 +118,20 @@ def test_questions_have_a_line_of_their_own(make_config, images, jobs, server):
     config = make_config({"captions": {"prompt_styles": ["SIMPLE", "LONG"]}})
     rows = [(f"q{number}", "What?\nA. x\nB. y", "A", [NAMES[number % 4]]) for number in range(12)]
     frame = pd.DataFrame(rows, columns=["qid", "question", "answer", "image"])
-    frame.to_parquet(config["qa"]["question_path"])
+    frame.to_parquet(config.qa.question_path)
     first, *_ = jobs("qa", 4)
     ChunkRun(first).run()
     second = jobs("qa", 4)[1]
     ChunkRun(second).run()
     second.result.unlink()
-    status = read_status(config, Layout(config["output_dir"], "tiny"))
+    status = read_status(config, Layout(config.output_dir, "tiny"))
     (file,) = status.files
     assert (file.name, file.items, file.answered, file.journaled) == ("qa", 12, size(first), size(second))
     assert status.unplanned == ["captions"]
     assert "captions: not planned yet" in status_text(status, CONFIG)
 
     jobs("captions", 2)
-    names = [file.name for file in read_status(config, Layout(config["output_dir"], "tiny")).files]
+    names = [file.name for file in read_status(config, Layout(config.output_dir, "tiny")).files]
     assert names == ["captions SIMPLE", "captions LONG", "qa"]
 
 
@@ -144,7 +144,7 @@ def test_failures_are_those_of_a_final_file_of_the_present_settings(make_config,
         settings_now, path = caption_settings(config, "tiny", "SIMPLE"), layout.captions("simple", "_provenance")
     else:
         frame = pd.DataFrame({"qid": ["q"], "question": "What?", "answer": "A", "image": "a.png"})
-        frame.to_parquet(config["qa"]["question_path"])
+        frame.to_parquet(config.qa.question_path)
         jobs("qa", 1)
         settings_now, path = qa_settings(config, "tiny"), layout.qa("provenance")
     stored = {"settings": settings_now, "counts": {"failures_by_reason": {"timeout": 2}}}
@@ -171,7 +171,9 @@ def test_it_says_whether_a_run_works_on_the_folder(config, layout, planned):
     assert "go on with" not in text
 
 
-def test_a_complete_run_is_not_to_go_on(config, layout, asked):
+def test_a_run_is_to_go_on_until_it_is_merged(config, layout, asked):
+    assert "go on with: captionqa run my.yaml" in status_text(read_status(config, layout), CONFIG)
+    write_json(layout.captions("simple"), {})
     assert status_text(read_status(config, layout), CONFIG).endswith("no run works on this folder now")
 
 
@@ -199,8 +201,8 @@ def test_every_state_of_a_server_has_its_words(config, layout):
 
 def test_the_numbers_stand_below_each_other():
     files = [
-        FileStatus("captions SIMPLE", 128, 12, 250_000, 23_000, 438, 1_020, {}, "simple_failures.json"),
-        FileStatus("qa", 4, 4, 60, 58, 2, 0, {"timeout": 2, "ungradable_ground_truth": 4}, "qa_failures.json"),
+        FileStatus("captions SIMPLE", 128, 12, 250_000, 23_000, 438, 1_020, False, {}, "simple_failures.json"),
+        FileStatus("qa", 4, 4, 60, 58, 2, 0, True, {"timeout": 2, "ungradable_ground_truth": 4}, "qa_failures.json"),
     ]
     lease = {"pid": 7, "host": "login1"}
     text = status_text(Status("out", "tiny", files, unplanned=[], lease=lease, servers=[]), CONFIG)

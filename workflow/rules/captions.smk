@@ -43,6 +43,6 @@ rule merge_captions:
         runtime="2h",
     params:
         style=lambda wildcards: STYLES[wildcards.style],
-        dataset_path=config["captions"]["dataset_path"],
+        dataset_path=CONFIG.captions.dataset_path,
     script:
         "../scripts/merge_captions.py"

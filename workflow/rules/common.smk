@@ -9,7 +9,7 @@ import yaml
 sys.path.insert(0, str(Path(workflow.current_basedir.get_path_or_uri(secret_free=False)).parent))
 
 from captionqa import PACKAGE, WORKFLOW
-from captionqa.config.config import check, tasks, tasks_share_images, model_name
+from captionqa.config.check import check
 from captionqa.errors import CaptionqaError
 from captionqa.config.layout import CHUNK_NAME, Layout
 from captionqa.config.settings import caption_settings, fingerprint, qa_settings
@@ -19,15 +19,15 @@ module_folders = [str(WORKFLOW), *os.environ.get("PYTHONPATH", "").split(os.path
 os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(filter(None, module_folders)))
 
 try:
-    check(config, yaml.safe_load(Path(workflow.source_path("../schemas/config.schema.yaml")).read_text()))
+    CONFIG = check(config, yaml.safe_load(Path(workflow.source_path("../schemas/config.schema.yaml")).read_text()))
 except CaptionqaError as error:
     sys.exit(f"captionqa: {error}")
 
-TASKS = tasks(config)
-MODEL = model_name(config)
-LAYOUT = Layout(config["output_dir"])
-STYLES = {style.lower(): style for style in (config["captions"]["prompt_styles"] if "captions" in TASKS else [])}
-RUN_LAYOUT = Layout(config["output_dir"], MODEL)
+TASKS = CONFIG.tasks
+MODEL = CONFIG.model_name
+LAYOUT = Layout(CONFIG.output_dir)
+STYLES = {style.lower(): style for style in CONFIG.prompt_styles}
+RUN_LAYOUT = Layout(CONFIG.output_dir, MODEL)
 
 if workflow.is_main_process:
     from captionqa.server.lifecycle import check_model_path, drop_stale_live_markers
@@ -71,7 +71,7 @@ def refuse(error):
     """End a run that has not begun with one sentence."""
     if isinstance(error, CaptionqaError):
         sys.exit(f"captionqa: {error}")
-    where = error.filename or config["output_dir"]
+    where = error.filename or CONFIG.output_dir
     sys.exit(f"captionqa: {where}: {error.strerror}; is output_dir a folder that you can write to?")
 
 
@@ -83,20 +83,20 @@ def plan(task):
     try:
         if not workflow.is_main_process:
             return load_plan(RUN_LAYOUT, task)
-        check_model_path(config, MODEL)
-        scan = plan("captions").scan if task == "qa" and tasks_share_images(config) else ""
-        return plan_task(config, RUN_LAYOUT, task, scan)
+        check_model_path(CONFIG, MODEL)
+        scan = plan("captions").scan if task == "qa" and CONFIG.tasks_share_images else ""
+        return plan_task(CONFIG, RUN_LAYOUT, task, scan)
     except (CaptionqaError, OSError) as error:
         refuse(error)
 
 
 def caption_chunks(wildcards):
-    settings = caption_settings(config, MODEL, STYLES[wildcards.style])
+    settings = caption_settings(CONFIG, MODEL, STYLES[wildcards.style])
     return plan("captions").results(RUN_LAYOUT.captions_work(wildcards.style), fingerprint(settings))
 
 
 def answer_chunks(wildcards):
-    return plan("qa").results(RUN_LAYOUT.qa_work, fingerprint(qa_settings(config, MODEL)))
+    return plan("qa").results(RUN_LAYOUT.qa_work, fingerprint(qa_settings(CONFIG, MODEL)))
 
 
 def question_rows(wildcards):
@@ -109,7 +109,7 @@ def task_chunks(wildcards):
     task = wildcards.task
     return [
         path
-        for work, settings in works(config, RUN_LAYOUT, task)
+        for work, settings in works(CONFIG, RUN_LAYOUT, task)
         for path in plan(task).results(work, fingerprint(settings))
     ]
 

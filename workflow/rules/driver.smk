@@ -31,18 +31,18 @@ def begin_run():
             report_lost_jobs(executor, lost_jobs)
         return None
 
-    DRIVER = Driver(config, RUN_LAYOUT, look_at_jobs, interrupt=workflow.non_local_exec)
+    DRIVER = Driver(CONFIG, RUN_LAYOUT, look_at_jobs, interrupt=workflow.non_local_exec)
     running = {CHUNK_RULES.get(job.rule.name) for job in workflow.dag.needrun_jobs()}
     tasks_to_run = [task for task in TASKS if task in running]
     chunk_runs = bool(tasks_to_run)
     try:
-        if config["audit"]["stop_on"]:
+        if CONFIG.audit.stop_on:
             audit_first(tasks_to_run)
-        DRIVER.begin(items_to_do(config, RUN_LAYOUT), chunk_runs, slurm_server(executor, chunk_runs))
+        DRIVER.begin(items_to_do(CONFIG, RUN_LAYOUT), chunk_runs, slurm_server(executor, chunk_runs))
     except (CaptionqaError, OSError) as error:
         refuse(error)
     if plan.cache_info().currsize:
-        say(plan_line(config, RUN_LAYOUT))
+        say(plan_line(CONFIG, RUN_LAYOUT))
     for warning in warnings():
         say(f"WARNING: {warning}")
 
@@ -53,15 +53,15 @@ def audit_first(tasks_to_run):
     from captionqa.driver.terminal import say
 
     if tasks_to_run:
-        made = audit(config, RUN_LAYOUT, tasks_to_run)
+        made = audit(CONFIG, RUN_LAYOUT, tasks_to_run)
         say(made.words())
-        made.check(config["audit"]["stop_on"])
+        made.check(CONFIG.audit.stop_on)
 
 
 def warnings():
     if not workflow.non_local_exec:
         return
-    url = config["models"][MODEL]["url"]
+    url = CONFIG.model.url
     if url and urlsplit(url).hostname in LOCAL_HOSTS:
         yield f"models.{MODEL}.url is {url}, which on another node is that node itself; name the server's host."
     if getattr(workflow.executor_settings, "status_command", None) == "sacct":
@@ -86,9 +86,9 @@ def print_summary():
     from captionqa.driver.bottleneck import run_verdict
 
     seconds, now = time.monotonic() - STARTED, time.time()
-    say(summary(config, RUN_LAYOUT, seconds))
+    say(summary(CONFIG, RUN_LAYOUT, seconds))
     try:
-        verdict = run_verdict(config, RUN_LAYOUT, (now - seconds, now), PLANNED - STARTED)
+        verdict = run_verdict(CONFIG, RUN_LAYOUT, (now - seconds, now), PLANNED - STARTED)
     except OSError as error:  # of a flickering file system, which must not fail a run that is complete
         verdict = f"where the time went cannot be told: {error}"
     if verdict:

@@ -24,7 +24,7 @@ def slurm_server(executor, server_needed):
         return None
     starts = [job for job in workflow.dag.needrun_jobs() if job.rule.name == "start_server"]
     # without a start another run's server is up, and the lease will tell whose
-    if not server_needed or not starts or config["models"][MODEL]["url"]:
+    if not server_needed or not starts or CONFIG.model.url:
         return {"name": executor.run_uuid}
     from captionqa.server.slurm import check_resources
     from snakemake_executor_plugin_slurm.submit_string import get_submit_command
@@ -32,7 +32,7 @@ def slurm_server(executor, server_needed):
     from snakemake_executor_plugin_slurm.validation import validate_slurm_extra
 
     (job,) = starts
-    gpus = check_resources(config["models"][MODEL]["server"]["tensor_parallel_size"], job.resources)
+    gpus = check_resources(CONFIG.model.server.tensor_parallel_size, job.resources)
     validate_slurm_extra(job)
     command = get_submit_command(
         job,

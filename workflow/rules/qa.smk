@@ -42,8 +42,8 @@ rule merge_qa:
         mem_mb=lambda wildcards, attempt: attempt * 8_000,
         runtime="2h",
     params:
-        question_path=config["qa"]["question_path"],
-        dataset_path=config["qa"]["dataset_path"],
-        relative_tolerance=config["qa"]["relative_tolerance"],
+        question_path=CONFIG.qa.question_path,
+        dataset_path=CONFIG.qa.dataset_path,
+        relative_tolerance=CONFIG.qa.relative_tolerance,
     script:
         "../scripts/merge_qa.py"

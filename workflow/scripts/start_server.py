@@ -7,6 +7,7 @@ import shutil
 from dataclasses import asdict
 from pathlib import Path
 
+from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.files import read_json, write_json
 from captionqa.run.job_log import job_log
@@ -14,8 +15,8 @@ from captionqa.server.launcher import LocalLauncher
 from captionqa.server.lifecycle import Server
 from captionqa.server.slurm import SlurmLauncher
 
-config, model = snakemake.config, snakemake.wildcards.model
-layout = Layout(config["output_dir"], model)
+config, model = Config.of(snakemake.config), snakemake.wildcards.model
+layout = Layout(config.output_dir, model)
 
 with job_log(snakemake.log[0], "start_server", layout, echo=True):
     run = read_json(layout.run)

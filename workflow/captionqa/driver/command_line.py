@@ -9,9 +9,9 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import captionqa
+from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.driver.command_parser import UsageError, parse
 from captionqa.driver.terminal import log_to_terminal, say, show
@@ -129,14 +129,14 @@ COMMANDS = {
 }
 
 
-def _load(path: Path) -> tuple[dict[str, Any], Layout]:
+def _load(path: Path) -> tuple[Config, Layout]:
     """A checked configuration and the paths of its run; raises ConfigError."""
     _check_checkout()
     _check_file(path)
-    from captionqa.config.config import load_config, model_name
+    from captionqa.config.check import load_config
 
     config = load_config(path)
-    return config, Layout(config["output_dir"], model_name(config))
+    return config, Layout(config.output_dir, config.model_name)
 
 
 def _check_file(path: Path) -> None:

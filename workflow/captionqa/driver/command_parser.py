@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import captionqa
-from captionqa.config.layout import TASKS
+from captionqa.config.config import TASKS
 from captionqa.errors import TRUNCATED, CaptionqaError, Reason
 
 REASONS = (*map(str, Reason), TRUNCATED)

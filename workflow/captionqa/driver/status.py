@@ -9,9 +9,9 @@ from typing import Any
 
 from captionqa.client.chunk_result import read_chunk
 from captionqa.client.journal import read_lines, segment, segment_path
-from captionqa.config.config import tasks
+from captionqa.config.config import Config, Task
 from captionqa.config.layout import Layout
-from captionqa.config.settings import answer_fingerprint, fingerprint
+from captionqa.config.settings import AnswerSettings, answer_fingerprint, fingerprint
 from captionqa.dataset.places import place, question_place
 from captionqa.dataset.plan import load_plan, planned_tasks, works
 from captionqa.files import read_json, read_json_lines
@@ -47,10 +47,16 @@ class FileStatus:
     failed: int
     #: Items of unfinished chunks whose answer the journal holds; a run reuses it unless the item changed since.
     journaled: int
-    #: {reason: items} of the final file, where there is one; with what failed only as it was graded.
+    #: Whether the final file is there.
+    merged: bool
+    #: {reason: items} of the final file, which include answers that could not be graded; empty where there is no file.
     failures_by_reason: Mapping[str, int]
     #: The list of failures beside the final file.
     failures_path: str
+
+    @property
+    def complete(self) -> bool:
+        return self.merged and self.finished_chunks == self.chunks
 
     @property
     def to_do(self) -> int:
@@ -67,20 +73,20 @@ class Status:
     #: One entry per final file of the tasks that were planned.
     files: list[FileStatus]
     #: Configured tasks without a plan.
-    unplanned: list[str]
+    unplanned: list[Task]
     #: The lease of the driver that works on the folder now.
     lease: Mapping[str, Any] | None
     servers: list[Endpoint]
 
 
-def read_status(config: Mapping[str, Any], layout: Layout) -> Status:
+def read_status(config: Config, layout: Layout) -> Status:
     """Where the run of a configuration stands; the time it takes grows with the items of unfinished chunks alone."""
     planned = planned_tasks(config, layout)
     return Status(
         output_dir=layout.output_dir,
         model=layout.model,
         files=[file for task in planned for file in _files(config, layout, task)],
-        unplanned=[task for task in tasks(config) if task not in planned],
+        unplanned=[task for task in config.tasks if task not in planned],
         lease=holder(layout.server),
         servers=endpoint.read_all(layout.server),
     )
@@ -95,18 +101,18 @@ def status_text(status: Status, config_path: Path) -> str:
         lines.append(f"a run works on this folder now: process {status.lease['pid']} on {status.lease['host']}")
     elif not status.files:
         lines.append(f"nothing was planned yet; start with: captionqa run {config_path}")
-    elif status.unplanned or any(file.to_do or file.journaled for file in status.files):
+    elif status.unplanned or not all(file.complete for file in status.files):
         lines.append(f"no run works on this folder now; go on with: captionqa run {config_path}")
     else:
         lines.append("no run works on this folder now")
     return "\n".join([*lines, *map(_server_line, status.servers)])
 
 
-def _files(config: Mapping[str, Any], layout: Layout, task: str) -> Iterable[FileStatus]:
+def _files(config: Config, layout: Layout, task: Task) -> Iterable[FileStatus]:
     """The status of each final file of a planned task."""
     plan = load_plan(layout, task)
     lists = plan.item_lists(layout, task)
-    styles = config["captions"]["prompt_styles"] if task == "captions" else [None]
+    styles = config.prompt_styles if task == "captions" else [None]
     for style, (work, settings) in zip(styles, works(config, layout, task), strict=True):
         results = plan.results(work, fingerprint(settings))
         finished = {path for path in results if Path(path).exists()}  # looked at once: a run may go on meanwhile
@@ -121,12 +127,13 @@ def _files(config: Mapping[str, Any], layout: Layout, task: str) -> Iterable[Fil
             answered=sum(header["items"] for header in headers) - failed,
             failed=failed,
             journaled=_journaled(task, unfinished, Path(work) / "journal", answer_fingerprint(settings)),
+            merged=Path(layout.captions(style.lower()) if style else layout.qa("results")).exists(),
             failures_by_reason=_failures_by_reason(_companion(layout, style, "provenance"), settings),
             failures_path=_companion(layout, style, "failures"),
         )
 
 
-def _journaled(task: str, item_lists: Iterable[str], journal: Path, settings_now: str) -> int:
+def _journaled(task: Task, item_lists: Iterable[str], journal: Path, settings_now: str) -> int:
     """How many items of these lists, which are in the order of their places, have an answer in the journal."""
     count = 0
     items = chain.from_iterable(map(read_json_lines, item_lists))
@@ -139,7 +146,7 @@ def _journaled(task: str, item_lists: Iterable[str], journal: Path, settings_now
     return count
 
 
-def _place(task: str, item: Mapping[str, Any]) -> int:
+def _place(task: Task, item: Mapping[str, Any]) -> int:
     return place(item["id"]) if task == "captions" else question_place(item["images"])
 
 
@@ -148,7 +155,7 @@ def _companion(layout: Layout, style: str | None, kind: str) -> str:
     return layout.captions(style.lower(), f"_{kind}") if style else layout.qa(kind)
 
 
-def _failures_by_reason(provenance_path: str, settings: Mapping[str, Any]) -> Mapping[str, int]:
+def _failures_by_reason(provenance_path: str, settings: AnswerSettings) -> Mapping[str, int]:
     """Of a final file that was made under the present settings."""
     stored = read_json(provenance_path)
     if stored is None or fingerprint(stored["settings"]) != fingerprint(settings):

@@ -15,9 +15,9 @@ from typing import Any
 from captionqa.client.chunk_result import read_chunk
 from captionqa.client.journal import read_lines
 from captionqa.client.letter_fallback import FOLDER
-from captionqa.config.config import model_name, tasks
+from captionqa.config.config import Config, Task
 from captionqa.config.layout import Layout
-from captionqa.config.settings import answer_fingerprint, fingerprint
+from captionqa.config.settings import AnswerSettings, answer_fingerprint, fingerprint
 from captionqa.dataset.plan import load_plan, works
 from captionqa.errors import QUESTION_FAULTS, TRUNCATED, ConfigError
 from captionqa.files import atomic_writer, json_line, read_json
@@ -27,7 +27,7 @@ CAPTION_FILES = ("", "_failures", "_provenance")
 QA_FILES = ("results", "metrics", "failures", "provenance", "flips")
 
 
-def retry_failed(config: Mapping[str, Any], task: str | None, style: str | None, reason: str | None) -> int:
+def retry_failed(config: Config, task: Task | None, style: str | None, reason: str | None) -> int:
     """Remove the chunk results with failures, and their final files; returns how many items will be asked again.
 
     Raises ConfigError for a reason that asking again does not help with.
@@ -51,7 +51,7 @@ def retry_failed(config: Mapping[str, Any], task: str | None, style: str | None,
     return items
 
 
-def forget(config: Mapping[str, Any], task: str | None, style: str | None, reason: str | None) -> int:
+def forget(config: Config, task: Task | None, style: str | None, reason: str | None) -> int:
     """Remove answers, chunk results and final files; returns how many items will be asked again.
 
     With the reason `truncated` only answers that ended at max_tokens go, with a failure's reason only such failures.
@@ -75,7 +75,7 @@ def forget(config: Mapping[str, Any], task: str | None, style: str | None, reaso
     return items
 
 
-def question_faults(config: Mapping[str, Any], task: str | None, style: str | None) -> dict[str, int]:
+def question_faults(config: Config, task: Task | None, style: str | None) -> dict[str, int]:
     """{reason: items} of the failures for which the question file is at fault, so that asking again does not help."""
     counts: Counter[str] = Counter()
     for target in _targets(config, task, style):
@@ -115,9 +115,9 @@ class _Target:
     """One final file with its companions, the work folder behind it, and its present settings."""
 
     layout: Layout
-    task: str
+    task: Task
     work: Path
-    settings: Mapping[str, Any]
+    settings: AnswerSettings
     finals: list[Path]
 
     @property
@@ -125,12 +125,12 @@ class _Target:
         return next(path for path in self.finals if path.stem.endswith("_provenance"))
 
 
-def _targets(config: Mapping[str, Any], task: str | None, style: str | None) -> list[_Target]:
+def _targets(config: Config, task: Task | None, style: str | None) -> list[_Target]:
     """What is meant by the task and the style; by neither: everything that is configured."""
-    layout = Layout(config["output_dir"], model_name(config))
+    layout = Layout(config.output_dir, config.model_name)
     if holder(layout.server) is not None:
-        raise ConfigError(f"a run works on {config['output_dir']} now; wait for it or stop it first.")
-    styles = [name.lower() for name in config["captions"]["prompt_styles"]] if "captions" in tasks(config) else []
+        raise ConfigError(f"a run works on {config.output_dir} now; wait for it or stop it first.")
+    styles = [name.lower() for name in config.prompt_styles]
     if style is not None and style.lower() not in styles:
         raise ConfigError(f"{style!r} is none of the configured styles: {', '.join(sorted(styles)) or 'none'}.")
     finals = {layout.captions_work(name): [layout.captions(name, end) for end in CAPTION_FILES] for name in styles}
@@ -138,7 +138,7 @@ def _targets(config: Mapping[str, Any], task: str | None, style: str | None) -> 
     wanted = None if style is None else layout.captions_work(style.lower())
     return [
         _Target(layout, name, Path(work), settings_now, list(map(Path, finals[work])))
-        for name in tasks(config)
+        for name in config.tasks
         if task in (None, name)
         for work, settings_now in works(config, layout, name)
         if wanted in (None, work)
