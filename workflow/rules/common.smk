@@ -1,5 +1,4 @@
 # What all rules share: the checked configuration, the paths and the plan of chunks.
-import os
 import sys
 from functools import cache
 from pathlib import Path
@@ -8,15 +7,14 @@ import yaml
 
 sys.path.insert(0, str(Path(workflow.current_basedir.get_path_or_uri(secret_free=False)).parent))
 
-from captionqa import PACKAGE, WORKFLOW
+from captionqa import PACKAGE
 from captionqa.config.check import check
 from captionqa.errors import CaptionqaError
 from captionqa.config.layout import CHUNK_NAME, Layout
 from captionqa.config.settings import caption_settings, fingerprint, qa_settings
+from captionqa.run.job_environment import prefer_checkout
 
-# In a script's process Snakemake puts this folder behind site-packages, where another version may be installed.
-module_folders = [str(WORKFLOW), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(filter(None, module_folders)))
+prefer_checkout()
 
 try:
     CONFIG = check(config, yaml.safe_load(Path(workflow.source_path("../schemas/config.schema.yaml")).read_text()))
