@@ -4,7 +4,7 @@
 rule caption_chunk:
     input:
         server=ancient(LAYOUT.sentinel),
-        # the list's digest is in the name of the result: a changed list has another
+        # ancient: the result's name holds the list's digest, so a changed list already is another result
         item_list=ancient(LAYOUT.items("captions")),
     output:
         f"{LAYOUT.captions_work()}/chunks/{CHUNK_NAME}",

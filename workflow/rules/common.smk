@@ -50,14 +50,14 @@ wildcard_constraints:
     digest="[0-9a-f]{12}",
 
 
-#: The code that decides what merging writes, as patterns of the package's files. Tracked, since a change of it has to
-#: change the results.
+#: Code that decides what the merges write, as glob patterns within the package. These files are inputs of the merges,
+#: so that a change of the code reaches the results.
 MERGING_CODE = ("*.py", "config/*.py", "results/*.py", "client/chunk_result.py")
 GRADING_CODE = ("grading/*.py", "dataset/question_file.py")
 
 
 def code(patterns):
-    """The package's files of these patterns, as inputs of a rule."""
+    """The package's files that match the patterns, as inputs of a rule."""
     return [
         workflow.source_path(f"../captionqa/{path.relative_to(PACKAGE)}")
         for pattern in patterns
@@ -66,7 +66,7 @@ def code(patterns):
 
 
 def refuse(error):
-    """End a run that has not begun with one sentence."""
+    """End the process with one sentence, before the run has begun."""
     if isinstance(error, CaptionqaError):
         sys.exit(f"captionqa: {error}")
     where = error.filename or CONFIG.output_dir
@@ -75,7 +75,7 @@ def refuse(error):
 
 @cache
 def plan(task):
-    """The chunks of one task: scanned by the driver, read back by jobs."""
+    """The chunks of one task: the driver scans the data for them, a job reads what the driver wrote."""
     from captionqa.dataset.plan import load_plan, plan_task
 
     try:
@@ -113,7 +113,7 @@ def task_chunks(wildcards):
 
 
 def final_files(suffixes=None):
-    """The final files; with suffixes (of captions, of qa) the companions of these names."""
+    """The final files; with `suffixes`, a pair for captions and for qa, their companion files instead."""
     captions, qa = suffixes or ("", "results")
     files = [LAYOUT.captions(style, captions) for style in STYLES]
     files += [LAYOUT.qa(qa)] if "qa" in TASKS else []

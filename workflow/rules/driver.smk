@@ -1,11 +1,11 @@
-# The driver's hooks: around the jobs of a run, in the main process only.
+# The driver's hooks: what the main process does before and after the jobs of a run.
 import time
 from urllib.parse import urlsplit
 
-#: When this run began to look at its configuration and data.
+#: When this run began: before its data are scanned.
 STARTED = time.monotonic()
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
-#: The rules that ask a server, and what each asks for.
+#: The rules that send requests, with the task of each.
 CHUNK_RULES = {"caption_chunk": "captions", "answer_chunk": "qa"}
 
 
@@ -23,7 +23,7 @@ def begin_run():
         mend_executor(executor)
 
     def look_at_jobs():
-        """Say why the run has to stop, if it has to."""
+        """Why the run has to stop; None while it may go on."""
         scheduler = workflow.scheduler
         if scheduler.failed and scheduler.running and not scheduler.keepgoing:
             return "a job failed, so the others are stopped too (--keep-going would let them finish)"
@@ -48,7 +48,7 @@ def begin_run():
 
 
 def audit_first(tasks_to_run):
-    """Look at what is going to be asked about, before any server starts."""
+    """Audit the data of the tasks that are going to send requests, before any server starts."""
     from captionqa.dataset.audit import audit
     from captionqa.driver.terminal import say
 
@@ -89,7 +89,7 @@ def print_summary():
     say(summary(CONFIG, RUN_LAYOUT, seconds))
     try:
         verdict = run_verdict(CONFIG, RUN_LAYOUT, (now - seconds, now), PLANNED - STARTED)
-    except OSError as error:  # of a flickering file system, which must not fail a run that is complete
+    except OSError as error:  # a file system that fails for a moment must not fail a complete run
         verdict = f"where the time went cannot be told: {error}"
     if verdict:
         say(verdict)

@@ -1,4 +1,4 @@
-# After the merges: is what has been made good enough.
+# After the merges: fail the run if too many items have no result.
 
 
 localrules:

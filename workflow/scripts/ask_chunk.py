@@ -1,4 +1,4 @@
-"""Ask the server for one chunk of captions or of answers."""
+"""Send the requests of one chunk of images or questions, and write the chunk's result."""
 
 from pathlib import Path
 

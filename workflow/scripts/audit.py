@@ -1,4 +1,4 @@
-"""Look through the images and the questions, and write the table of what is wrong or odd with them."""
+"""Audit the images and the questions, and write the table of findings."""
 
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout

@@ -1,4 +1,4 @@
-"""Fail where too many items of a final file have no result, and name all such files."""
+"""Fail if too many items of a final file have no result; the error names all such files."""
 
 from pathlib import Path
 

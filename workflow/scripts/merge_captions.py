@@ -1,4 +1,4 @@
-"""Merge the chunks of one prompt style into the captions JSON and its companions."""
+"""Merge the chunk results of one prompt style into its captions JSON, with failures and provenance."""
 
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout

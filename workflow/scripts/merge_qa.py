@@ -1,4 +1,4 @@
-"""Grade the answers of all chunks and write the QA results, the metrics and their companions."""
+"""Grade the answers of all chunks and write the QA results and metrics, with failures, flips and provenance."""
 
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout

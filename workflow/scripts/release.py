@@ -1,4 +1,4 @@
-"""Say that one task needs the server no more; the last task to say so stops it."""
+"""Mark one task as done with the server; the last task to be released stops it."""
 
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
