@@ -6,13 +6,14 @@ import time
 from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
-from typing import TypedDict, cast
+from typing import cast
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, ProxyError, TimeoutError
 
+from captionqa.client.answer import Answer
 from captionqa.client.request_body import Body
 from captionqa.client.request_errors import (
     AccessRefusedError,
@@ -38,19 +39,6 @@ REFUSED_STATUS = frozenset({401, 404})
 UNREADABLE_FILE = re.compile(r"allowed-local-media-path|\[Errno (?:2|5|13|20|21|36|40|116)\]")
 #: Characters of a server's message that are kept in a failure's detail.
 EXCERPT_CHARACTERS = 300
-
-
-class Answer(TypedDict):
-    """A model's answer, in memory as in the journal and in chunk results."""
-
-    #: The model's output, unchanged.
-    text: str
-    #: Why the model stopped: "stop", "length" (at max_tokens), another word of the server's, or None.
-    finish_reason: str | None
-    prompt_tokens: int
-    completion_tokens: int
-    #: The server: its url, its generation and the version of each of its packages.
-    server: dict[str, str | int | None]
 
 
 class CompletionClient:

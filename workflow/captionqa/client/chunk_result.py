@@ -7,7 +7,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, Required, TypedDict, final
 
-from captionqa.client.chat_completion import Answer
+from captionqa.client.answer import Answer
 from captionqa.config.settings import AnswerSettings, fingerprint
 from captionqa.errors import ResultError
 from captionqa.files import read_json_lines

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from captionqa.client.chat_completion import Answer
+from captionqa.client.answer import Answer
 from captionqa.client.chat_request import ChatRequest
 from captionqa.client.image_part import FileReference
 from captionqa.config.media_folder import FILE, OPTION

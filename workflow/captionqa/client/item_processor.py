@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from captionqa.client.chat_completion import Answer
+from captionqa.client.answer import Answer
 from captionqa.client.chat_request import ChatRequest
 from captionqa.client.chunk_job import ChunkJob
 from captionqa.client.chunk_result import FailureRecord, ResultLine

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypedDict
 
-from captionqa.client.chat_completion import Answer
+from captionqa.client.answer import Answer
 from captionqa.dataset.places import HASH_BITS
 from captionqa.files import full_disk_named, json_line, read_json_lines
 

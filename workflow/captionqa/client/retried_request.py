@@ -28,8 +28,9 @@ from dataclasses import dataclass
 
 import tenacity
 
+from captionqa.client.answer import Answer
 from captionqa.client.api_key import ApiKey
-from captionqa.client.chat_completion import Answer, CompletionClient
+from captionqa.client.chat_completion import CompletionClient
 from captionqa.client.request_body import Body
 from captionqa.client.request_errors import (
     AccessRefusedError,

@@ -7,8 +7,9 @@ from typing import Any
 import tenacity
 
 from captionqa.client.adaptive_concurrency import max_limit
+from captionqa.client.answer import Answer
 from captionqa.client.api_key import ApiKey
-from captionqa.client.chat_completion import Answer, CompletionClient
+from captionqa.client.chat_completion import CompletionClient
 from captionqa.client.chat_request import ChatRequest
 from captionqa.client.request_errors import TransientError
 from captionqa.client.retried_request import RetriedRequest, RetryTools
