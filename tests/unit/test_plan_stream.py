@@ -16,12 +16,16 @@ import captionqa
 import pandas as pd
 import pytest
 from captionqa import external_sort, files, threads
+from captionqa.client import journal
+from captionqa.config import layout as layout_module
 from captionqa.config.layout import Layout
 from captionqa.dataset import image_file, plan, scan
 from captionqa.dataset.places import place, question_place
 from captionqa.dataset.plan import plan_captions, plan_questions
 from captionqa.dataset.question_file import read_questions
+from captionqa.driver import summary
 from captionqa.errors import DiskFullError, InputError
+from captionqa.results import qa
 
 NAMES = [
     *(f"sub{number % 3}/image{number}.png" for number in range(60)),
@@ -315,16 +319,36 @@ def test_another_number_of_chunks_is_another_plan(data, task):
     assert data.plan(task, 4).n == 4
 
 
-@pytest.mark.parametrize("task", ["captions", "qa"])
-def test_an_update_of_captionqa_plans_anew(data, task, tmp_path, monkeypatch):
+@pytest.fixture
+def update(tmp_path, monkeypatch):
+    """Change a module in a copy of the package, from which plans take their state."""
     copy = shutil.copytree(captionqa.PACKAGE, tmp_path / "captionqa")
     monkeypatch.setattr(plan, "PACKAGE", copy)
+
+    def change(module):
+        path = copy / Path(module.__file__).relative_to(captionqa.PACKAGE)
+        path.write_text(path.read_text() + "# another version\n")
+
+    return change
+
+
+@pytest.mark.parametrize("task", ["captions", "qa"])
+@pytest.mark.parametrize("module", [files, layout_module, image_file], ids=["ground", "config", "dataset"])
+def test_an_update_of_captionqa_plans_anew(data, task, module, update, monkeypatch):
     data.plan(task)
-    module = copy / Path(image_file.__file__).relative_to(captionqa.PACKAGE)
-    module.write_text(module.read_text() + "# another version\n")
+    update(module)
     forbid(monkeypatch)
     with pytest.raises(AssertionError, match="planned anew"):
         data.plan(task)
+
+
+@pytest.mark.parametrize("task", ["captions", "qa"])
+@pytest.mark.parametrize("module", [summary, journal, qa], ids=["driver", "client", "results"])
+def test_an_update_of_a_room_that_decides_no_plan_keeps_the_plan(data, task, module, update, monkeypatch):
+    before = data.plan(task)
+    update(module)
+    forbid(monkeypatch)
+    assert data.plan(task) == before
 
 
 def test_all_code_that_planning_imports_is_part_of_a_plans_state():

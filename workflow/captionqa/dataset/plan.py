@@ -34,6 +34,8 @@ ITEMS_PER_CHUNK = 2000
 MIN_CHUNKS, MAX_CHUNKS = 4, 1024
 #: A question file younger than this may change once more and keep size and time: some systems count whole seconds.
 YOUNG_S = 3.0
+#: The rooms whose code can change a plan; a new version of any other room keeps the plan.
+DECIDING_ROOMS = ("config", "dataset")
 
 
 @dataclass(frozen=True)
@@ -274,8 +276,9 @@ def _source(*parts: Any) -> str:
 
 
 def deciding_modules() -> list[Path]:
-    """The files of this package whose code can change a plan of the same data."""
-    return sorted(PACKAGE.rglob("*.py"))
+    """The source files that can change a plan of the same data: the ground modules and the deciding rooms."""
+    rooms = (module for room in DECIDING_ROOMS for module in (PACKAGE / room).rglob("*.py"))
+    return sorted([*PACKAGE.glob("*.py"), *rooms])
 
 
 def _question_source(question_path: Path, chunks: int | str, dataset: Path) -> str:
