@@ -7,11 +7,11 @@ import yaml
 
 sys.path.insert(0, str(Path(workflow.current_basedir.get_path_or_uri(secret_free=False)).parent))
 
-from captionqa import PACKAGE
 from captionqa.config.config import check, tasks, tasks_share_images, model_name
 from captionqa.errors import CaptionqaError
 from captionqa.config.layout import CHUNK_NAME, Layout
 from captionqa.config.settings import caption_settings, fingerprint, qa_settings
+from captionqa.results.tracked_code import GRADING_CODE, MERGING_CODE, tracked_modules
 
 try:
     check(config, yaml.safe_load(Path(workflow.source_path("../schemas/config.schema.yaml")).read_text()))
@@ -47,19 +47,9 @@ wildcard_constraints:
     digest="[0-9a-f]{12}",
 
 
-#: The code that decides what merging writes, as patterns of the package's files. Tracked, since a change of it has to
-#: change the results.
-MERGING_CODE = ("*.py", "config/*.py", "results/*.py", "client/chunk_result.py")
-GRADING_CODE = ("grading/*.py", "dataset/question_file.py")
-
-
 def code(patterns):
-    """The package's files of these patterns, as inputs of a rule."""
-    return [
-        workflow.source_path(f"../captionqa/{path.relative_to(PACKAGE)}")
-        for pattern in patterns
-        for path in sorted(PACKAGE.glob(pattern))
-    ]
+    """The package's modules that match the patterns, as inputs of a rule: a change of one runs the rule again."""
+    return [workflow.source_path(f"../captionqa/{path}") for path in tracked_modules(patterns)]
 
 
 def refuse(error):
