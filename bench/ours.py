@@ -18,7 +18,8 @@ import yaml
 from captionqa.config.config import check, tasks
 from captionqa.config.layout import Layout
 from captionqa.config.settings import fingerprint
-from captionqa.dataset.plan import Plan, plan_task, works
+from captionqa.dataset.plan import Plan, work_folders
+from captionqa.dataset.planning import plan_task
 from captionqa.server import endpoint
 from captionqa.server.endpoint import Endpoint, State
 
@@ -92,7 +93,7 @@ def ask_chunk(folder: Path, number: int) -> None:
 
     config = load(folder)
     layout, task, plan = plan_of(config)
-    ((work, settings),) = works(config, layout, task)
+    ((work, settings),) = work_folders(config, layout, task)
     result = Path(plan.results(work, fingerprint(settings))[number])
     snakemake = SimpleNamespace(
         config=config,

@@ -10,7 +10,8 @@ from typing import Any
 from captionqa.client.chunk_result import FORMAT
 from captionqa.config.layout import Layout
 from captionqa.config.settings import caption_settings, fingerprint
-from captionqa.dataset.plan import load_plan, plan_task, works
+from captionqa.dataset.plan import load_plan, work_folders
+from captionqa.dataset.planning import plan_task
 from captionqa.files import atomic_writer, json_line, read_json_lines, write_json
 from captionqa.results.captions import merge_captions
 
@@ -62,7 +63,7 @@ def write_results(folder: Path) -> None:
     answer["server"] = {"url": NO_SERVER, "generation": 1}
     for task, text in (("captions", CAPTION), ("qa", ANSWER)):
         plan = load_plan(layout, task)
-        ((work, settings),) = works(config, layout, task)
+        ((work, settings),) = work_folders(config, layout, task)
         results = plan.results(work, fingerprint(settings))
         for (_, _, count), listed, result in zip(plan.chunks, plan.item_lists(layout, task), results, strict=True):
             header = {"format": FORMAT, "chunk": Path(result).name, "settings": settings, "items": count}

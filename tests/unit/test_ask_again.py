@@ -7,7 +7,7 @@ import pytest
 from captionqa.client.chunk_result import FORMAT
 from captionqa.config.layout import Layout
 from captionqa.config.settings import fingerprint, qa_settings
-from captionqa.dataset.plan import plan_questions
+from captionqa.dataset.question_plan import plan_questions
 from captionqa.errors import ConfigError
 from captionqa.files import json_line, write_json
 from captionqa.results.ask_again import question_faults, retry_failed

@@ -19,10 +19,11 @@ from captionqa import external_sort, files, threads
 from captionqa.client import journal
 from captionqa.config import layout as layout_module
 from captionqa.config.layout import Layout
-from captionqa.dataset import image_file, plan, scan
+from captionqa.dataset import caption_plan, image_file, plan_state, planning, question_plan, scan
+from captionqa.dataset.caption_plan import plan_captions
 from captionqa.dataset.places import place, question_place
-from captionqa.dataset.plan import plan_captions, plan_questions
 from captionqa.dataset.question_file import read_questions
+from captionqa.dataset.question_plan import plan_questions
 from captionqa.driver import summary
 from captionqa.errors import DiskFullError, InputError
 from captionqa.results import qa
@@ -187,7 +188,8 @@ def forbid(monkeypatch):
     def write(*_, **__):
         raise AssertionError("planned anew")
 
-    monkeypatch.setattr(plan, "_write_plan", write)
+    monkeypatch.setattr(caption_plan, "write_plan", write)
+    monkeypatch.setattr(question_plan, "write_plan", write)
 
 
 @pytest.mark.parametrize("task", ["captions", "qa"])
@@ -278,8 +280,8 @@ def test_a_scan_spares_looking_at_the_images_that_it_saw(data, above, monkeypatc
         data.ask()
     plan = data.plan(BESIDE)
     looked = []
-    look = scan.NamedImages.look
-    monkeypatch.setattr(scan.NamedImages, "look", lambda self, names: looked.extend(names) or look(self, names))
+    stamps = scan.NamedImages.stamps
+    monkeypatch.setattr(scan.NamedImages, "stamps", lambda self, names: looked.extend(names) or stamps(self, names))
     assert data.plan(BESIDE) == plan
     assert bool(looked) is above
 
@@ -289,7 +291,7 @@ def test_a_scan_that_is_another_spares_it_again_from_the_next_one_on(data, befor
     plan = data.plan(before)
     data.write("one more.png", b"", 0)
     assert data.plan(BESIDE) == plan
-    monkeypatch.setattr(scan.NamedImages, "look", None)
+    monkeypatch.setattr(scan.NamedImages, "stamps", None)
     assert data.plan(BESIDE) == plan
 
 
@@ -323,7 +325,7 @@ def test_another_number_of_chunks_is_another_plan(data, task):
 def update(tmp_path, monkeypatch):
     """Change a module in a copy of the package, from which plans take their state."""
     copy = shutil.copytree(captionqa.PACKAGE, tmp_path / "captionqa")
-    monkeypatch.setattr(plan, "PACKAGE", copy)
+    monkeypatch.setattr(plan_state, "PACKAGE", copy)
 
     def change(module):
         path = copy / Path(module.__file__).relative_to(captionqa.PACKAGE)
@@ -352,7 +354,7 @@ def test_an_update_of_a_room_that_decides_no_plan_keeps_the_plan(data, task, mod
 
 
 def test_all_code_that_planning_imports_is_part_of_a_plans_state():
-    listing = f"import sys, {plan.__name__}; print(*(module.__file__ for module in sys.modules.values() "
+    listing = f"import sys, {planning.__name__}; print(*(module.__file__ for module in sys.modules.values() "
     listing += "if module.__name__.startswith('captionqa.') and module.__file__))"
     found = subprocess.run(
         [sys.executable, "-c", listing],
@@ -361,8 +363,8 @@ def test_all_code_that_planning_imports_is_part_of_a_plans_state():
         text=True,
         check=True,
     ).stdout.split()
-    assert len(found) > 5
-    assert set(map(Path, found)) <= set(plan.deciding_modules())
+    assert len(found) > 10
+    assert set(map(Path, found)) <= set(plan_state.deciding_modules())
 
 
 def test_a_question_file_that_may_change_again_unseen_is_read_again(data):
@@ -419,7 +421,7 @@ def test_a_full_disk_is_said_in_one_sentence(data, make_config, monkeypatch):
     monkeypatch.setattr(external_sort.tempfile, "TemporaryFile", lambda dir: io.FileIO("/dev/full", "r+"))
     config = make_config({"captions": {"dataset_path": str(data.path)}})
     with pytest.raises(DiskFullError, match=f"the disk is full: make room in {data.output}"):
-        plan.plan_task(config, Layout(str(data.output), "tiny"), "captions")
+        planning.plan_task(config, Layout(str(data.output), "tiny"), "captions")
 
 
 def test_planning_leaves_only_the_lists_and_what_it_remembers(data, little_memory):

@@ -63,7 +63,8 @@ def refuse(error):
 @cache
 def plan(task):
     """The chunks of one task: scanned by the driver, read back by jobs."""
-    from captionqa.dataset.plan import load_plan, plan_task
+    from captionqa.dataset.plan import load_plan
+    from captionqa.dataset.planning import plan_task
 
     try:
         if not workflow.is_main_process:
@@ -89,12 +90,12 @@ def question_rows(wildcards):
 
 
 def task_chunks(wildcards):
-    from captionqa.dataset.plan import works
+    from captionqa.dataset.plan import work_folders
 
     task = wildcards.task
     return [
         path
-        for work, settings in works(config, RUN_LAYOUT, task)
+        for work, settings in work_folders(config, RUN_LAYOUT, task)
         for path in plan(task).results(work, fingerprint(settings))
     ]
 

@@ -25,8 +25,8 @@ from captionqa.dataset.findings import COUNTED_ONLY, EFFECTS, Finding, Findings,
 from captionqa.dataset.image_file import Header, promised_format, read_header
 from captionqa.dataset.image_path import locate
 from captionqa.dataset.places import question_place
-from captionqa.dataset.plan import load_plan, plan_task
-from captionqa.dataset.question_file import INVALID
+from captionqa.dataset.plan import load_plan
+from captionqa.dataset.planning import plan_task
 from captionqa.errors import CaptionqaError, ItemFailure
 from captionqa.files import atomic_writer, read_json_lines
 from captionqa.grading.choices import LETTERS, parse_choices
@@ -194,8 +194,8 @@ def _asked_findings(item: Mapping[str, Any], max_images: int | None) -> Iterator
 
 def _graded_findings(row: Mapping[str, Any]) -> Iterator[Found]:
     """What is wrong or odd about a row of the question file as its answer is graded."""
-    if INVALID in row:
-        yield Found(row["id"], Finding.INVALID_QUESTION, row[INVALID])
+    if "invalid" in row:
+        yield Found(row["id"], Finding.INVALID_QUESTION, row["invalid"])
         return
     choices = parse_choices(row["question"])
     if why := ungradable(row["answer"], choices):

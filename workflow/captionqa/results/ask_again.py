@@ -23,7 +23,7 @@ from captionqa.client.letter_fallback import FOLDER
 from captionqa.config.config import load_config, model_name, tasks
 from captionqa.config.layout import TASKS, Layout
 from captionqa.config.settings import answer_fingerprint, fingerprint
-from captionqa.dataset.plan import load_plan, works
+from captionqa.dataset.plan import load_plan, work_folders
 from captionqa.errors import QUESTION_FAULTS, CaptionqaError, ConfigError, Reason
 from captionqa.files import atomic_writer, json_line, read_json
 from captionqa.run.lease import holder
@@ -146,7 +146,7 @@ def _targets(config: Mapping[str, Any], task: str | None, style: str | None) -> 
         _Target(layout, name, Path(work), settings_now, list(map(Path, finals[work])))
         for name in tasks(config)
         if task in (None, name)
-        for work, settings_now in works(config, layout, name)
+        for work, settings_now in work_folders(config, layout, name)
         if wanted in (None, work)
     ]
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from captionqa.client.chunk_result import ChunkResults
 from captionqa.config.settings import FALLBACK
-from captionqa.dataset.question_file import INVALID
 from captionqa.errors import ItemFailure, Reason, ResultError
 from captionqa.files import atomic_writer, json_line, json_object_writer, read_json_lines, write_json
 from captionqa.grading.choices import parse_choices
@@ -89,8 +88,8 @@ def qa_record(row: Mapping[str, Any], line: Mapping[str, Any] | None, relative_t
 
     A row that could not be asked has no line.
     """
-    if INVALID in row:
-        raise ItemFailure(Reason.INVALID_QUESTION, row[INVALID])
+    if "invalid" in row:
+        raise ItemFailure(Reason.INVALID_QUESTION, row["invalid"])
     if "failure" in line:
         raise ItemFailure(line["failure"], line["detail"])
     answer, choices = line["answer"], parse_choices(row["question"])
@@ -132,7 +131,7 @@ def _joined(
     """
     for row in rows:
         line = None
-        if INVALID not in row:
+        if "invalid" not in row:
             line = next(lines, None)
             if line is None or line["id"] > row["id"]:
                 raise ResultError(f"the question {row['id']!r} is in no chunk result; {_START_ANEW}")
