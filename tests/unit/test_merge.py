@@ -9,8 +9,8 @@ from captionqa.errors import ResultError, TooManyFailuresError
 from captionqa.files import json_line, read_json, write_json
 from captionqa.results.captions import merge_captions
 from captionqa.results.failures import check_failures
-from captionqa.results.metrics import wilson_interval
 from captionqa.results.qa import merge_qa
+from captionqa.results.statistics import wilson_interval
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

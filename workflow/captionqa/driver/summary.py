@@ -8,7 +8,7 @@ from captionqa.config.layout import Layout
 from captionqa.dataset.plan import items_to_do, load_plan, planned_tasks
 from captionqa.driver.failure_report import restarts
 from captionqa.files import read_json
-from captionqa.results.regrading import flips_line, verdict
+from captionqa.results.regrading import flip_kind, flips_line
 from captionqa.run.progress import duration
 
 
@@ -45,7 +45,7 @@ def summary(config: Mapping[str, Any], layout: Layout, seconds: float) -> str:
             f"{metrics['total_questions']}; 95 % interval {low:.1%} to {high:.1%})  {layout.qa('metrics')}"
         )
         if flips := read_json(layout.qa("flips")):
-            line = flips_line(Counter(map(verdict, flips.values())), metrics["answered_questions"])
+            line = flips_line(Counter(map(flip_kind, flips.values())), metrics["answered_questions"])
             rows.append(f"          {line}  {layout.qa('flips')}")
         rows += _failures(_counts(layout.qa("provenance")), layout.qa("failures"))
     return "\n".join([*rows, *(f"  {row}" for row in restarts(layout))])

@@ -1,4 +1,4 @@
-"""The captions JSON of one prompt style, and its companions, from the chunk results."""
+"""Merging captions: the chunk results of one prompt style become its captions JSON and the companions."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,7 +18,8 @@ def merge_captions(
 ) -> None:
     """Write {image: caption}, sorted by image, with the failures and the provenance.
 
-    Raises ResultError for a chunk result that is not whole or was made under other settings.
+    Raises:
+        ResultError: a chunk result is incomplete or was made under other settings.
     """
     results, counts = ChunkResults(chunks, settings), ItemCounts()
     with json_object_writer(captions_path) as add_caption, json_object_writer(failures_path) as add_failure:
