@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 import yaml
 from captionqa.config.layout import Layout
-from captionqa.dataset import audit as audit_module
+from captionqa.dataset import audit_checks
 from captionqa.dataset.audit import run_audit
-from captionqa.dataset.findings import EFFECTS, Finding
+from captionqa.dataset.findings import EFFECTS, FindingKind
 from captionqa.errors import InputError
 from PIL import Image
 
@@ -132,7 +132,7 @@ def test_images_that_are_shrunk_are_counted_and_not_listed(look, pictures):
     for number in range(5):
         pictures.add(f"{number}.jpg", (800, 600), "JPEG", colour=(number * 40, 0, 0))
     assert look({"client": {"images": {"max_pixels": 100_000}}}) == set()
-    assert f"5 shrunk_image: the run {EFFECTS[Finding.SHRUNK_IMAGE]}" in look.said
+    assert f"5 shrunk_image: the run {EFFECTS[FindingKind.SHRUNK_IMAGE]}" in look.said
     assert look({"client": {"images": {"max_pixels": None}}}) == set()
     assert "shrunk" not in look.said
 
@@ -175,7 +175,7 @@ def test_a_run_stops_on_what_the_user_named_and_on_nothing_else(look, pictures):
 
 def test_a_finding_can_be_named_in_the_configuration_and_each_has_its_effect(schema):
     named = schema["properties"]["audit"]["properties"]["stop_on"]["items"]["enum"]
-    assert named == [str(finding) for finding in Finding] == list(EFFECTS)
+    assert named == [str(kind) for kind in FindingKind] == list(EFFECTS)
 
 
 def test_the_audit_is_a_command(look, pictures, raw_config, tmp_path, workflow_folder):
@@ -201,5 +201,5 @@ def test_what_is_found_does_not_depend_on_how_many_are_looked_at_at_a_time(look,
     first = look()
     counts = Counter(finding for _, _, finding in first)
     assert counts == {"duplicate_image": 6, "duplicate_question": 3, "ungradable_ground_truth": 5}
-    monkeypatch.setattr(audit_module, "BATCH_ITEMS", 1)
+    monkeypatch.setattr(audit_checks, "BATCH_ITEMS", 1)
     assert look() == first

@@ -53,9 +53,9 @@ def audit_first(tasks_to_run):
     from captionqa.driver.terminal import say
 
     if tasks_to_run:
-        made = audit(config, RUN_LAYOUT, tasks_to_run)
-        say(made.words())
-        made.check(config["audit"]["stop_on"])
+        report = audit(config, RUN_LAYOUT, tasks_to_run)
+        say(report.text())
+        report.check(config["audit"]["stop_on"])
 
 
 def warnings():
