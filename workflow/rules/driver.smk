@@ -12,7 +12,7 @@ CHUNK_RULES = {"caption_chunk": "captions", "answer_chunk": "qa"}
 def begin_run():
     from captionqa.dataset.plan import items_to_do
     from captionqa.driver.driver import Driver
-    from captionqa.driver.terminal import say
+    from captionqa.driver.terminal import print_message
     from captionqa.driver.summary import plan_line
     from captionqa.server.slurm import LostJobs
 
@@ -22,8 +22,8 @@ def begin_run():
     if executor is not None:
         mend_executor(executor)
 
-    def look_at_jobs():
-        """Say why the run has to stop, if it has to."""
+    def check_jobs():
+        """Why the run has to stop, or None."""
         scheduler = workflow.scheduler
         if scheduler.failed and scheduler.running and not scheduler.keepgoing:
             return "a job failed, so the others are stopped too (--keep-going would let them finish)"
@@ -31,7 +31,7 @@ def begin_run():
             report_lost_jobs(executor, lost_jobs)
         return None
 
-    DRIVER = Driver(config, RUN_LAYOUT, look_at_jobs, interrupt=workflow.non_local_exec)
+    DRIVER = Driver(config, RUN_LAYOUT, check_jobs, interrupt=workflow.non_local_exec)
     running = {CHUNK_RULES.get(job.rule.name) for job in workflow.dag.needrun_jobs()}
     tasks_to_run = [task for task in TASKS if task in running]
     chunk_runs = bool(tasks_to_run)
@@ -42,20 +42,20 @@ def begin_run():
     except (CaptionqaError, OSError) as error:
         refuse(error)
     if plan.cache_info().currsize:
-        say(plan_line(config, RUN_LAYOUT))
+        print_message(plan_line(config, RUN_LAYOUT))
     for warning in warnings():
-        say(f"WARNING: {warning}")
+        print_message(f"WARNING: {warning}")
 
 
 def audit_first(tasks_to_run):
-    """Look at what is going to be asked about, before any server starts."""
+    """Audit the tasks that will run before any server starts."""
     from captionqa.dataset.audit import audit
-    from captionqa.driver.terminal import say
+    from captionqa.driver.terminal import print_message
 
     if tasks_to_run:
-        report = audit(config, RUN_LAYOUT, tasks_to_run)
-        say(report.text())
-        report.check(config["audit"]["stop_on"])
+        audited = audit(config, RUN_LAYOUT, tasks_to_run)
+        print_message(audited.text())
+        audited.check(config["audit"]["stop_on"])
 
 
 def warnings():
@@ -72,32 +72,32 @@ def warnings():
 
 
 def end_run(failed=False):
-    from captionqa.driver.terminal import say
+    from captionqa.driver.terminal import print_message
 
     try:
         DRIVER.cancel() if failed else DRIVER.end()
     except CaptionqaError as error:
-        say(error)
+        print_message(str(error))
 
 
 def print_summary():
-    from captionqa.driver.terminal import say
+    from captionqa.driver.terminal import print_message
     from captionqa.driver.summary import summary
-    from captionqa.driver.bottleneck import run_verdict
+    from captionqa.driver.verdict import run_verdict
 
     seconds, now = time.monotonic() - STARTED, time.time()
-    say(summary(config, RUN_LAYOUT, seconds))
+    print_message(summary(config, RUN_LAYOUT, seconds))
     try:
         verdict = run_verdict(config, RUN_LAYOUT, (now - seconds, now), PLANNED - STARTED)
-    except OSError as error:  # of a flickering file system, which must not fail a run that is complete
-        verdict = f"where the time went cannot be told: {error}"
+    except OSError as error:  # a flickering file system must not fail a run that is complete
+        verdict = f"where the time went is not known: {error}"
     if verdict:
-        say(verdict)
+        print_message(verdict)
 
 
 def print_errors():
-    from captionqa.driver.terminal import say
+    from captionqa.driver.terminal import print_message
     from captionqa.driver.failure_report import errors
 
     for text in errors(RUN_LAYOUT):
-        say(text)
+        print_message(text)

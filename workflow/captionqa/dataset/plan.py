@@ -159,6 +159,14 @@ def work_folders(config: Mapping[str, Any], layout: Layout, task: str) -> list[t
     ]
 
 
+def planned_items(config: Mapping[str, Any], layout: Layout) -> int:
+    """How many items all final files have, over all tasks that were ever planned."""
+    return sum(
+        load_plan(layout, task).items * len(work_folders(config, layout, task))
+        for task in planned_tasks(config, layout)
+    )
+
+
 def items_to_do(config: Mapping[str, Any], layout: Layout) -> int:
     """How many items are in chunks without a result, over the final files of all tasks that were ever planned."""
     return sum(
