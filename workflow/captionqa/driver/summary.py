@@ -19,13 +19,14 @@ def plan_line(config: Mapping[str, Any], layout: Layout) -> str:
     parts = []
     for task in planned_tasks(config, layout):
         plan = load_plan(layout, task)
-        text = f"{plan.items:,} {'images' if task == 'captions' else 'questions'} in {len(plan.chunks)} chunks"
-        text += f" ({plan.skipped_files:,} other files skipped)" if plan.skipped_files else ""
+        text = f"{_counted(plan.items, 'image' if task == 'captions' else 'question')} in "
+        text += _counted(len(plan.chunks), "chunk")
+        text += f" ({_counted(plan.skipped_files, 'other file')} skipped)" if plan.skipped_files else ""
         text += f" ({plan.invalid_rows:,} more are invalid)" if plan.invalid_rows else ""
         parts.append(text)
     to_do = items_to_do(config, layout)
     known = planned_items(config, layout) - to_do
-    return f"{', '.join(parts)}; {to_do:,} items to do" + (f", {known:,} known" if known else "")
+    return f"{', '.join(parts)}; {_counted(to_do, 'item')} to do" + (f", {known:,} known" if known else "")
 
 
 def summary(config: Mapping[str, Any], layout: Layout, seconds: float) -> str:
@@ -58,6 +59,10 @@ def _qa_rows(metrics: QaMetrics, layout: Layout) -> list[str]:
         rows.append(f"          {line}  {layout.qa('flips')}")
     counts = _counts(layout.qa("provenance"))
     return rows + (_failed(counts, layout.qa("failures")) if counts is not None else [])
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _counts(path: str) -> ItemTotals | None:
