@@ -25,8 +25,8 @@ def layout(config, images):
     images.add(*NAMES)
     (images.path / "notes.txt").write_text("notes")
     rows = {"qid": ["q1", "q2", "q3"], "question": "What?", "answer": ["A", None, "B"], "image": NAMES[0]}
-    pd.DataFrame(rows).to_parquet(config["qa"]["question_path"])
-    layout = Layout(config["output_dir"], "tiny")
+    pd.DataFrame(rows).to_parquet(config.qa.question_path)
+    layout = Layout(config.output_dir, "tiny")
     for task in ("captions", "qa"):
         plan_task(config, layout, task)
     return layout

@@ -10,13 +10,13 @@ import csv
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
-from captionqa.config.config import load_config, model_name, tasks
+from captionqa.config.check import load_config
+from captionqa.config.config import Config, Task
 from captionqa.config.layout import Layout
 from captionqa.dataset.audit_checks import TaskChecks
 from captionqa.dataset.findings import COUNTED_ONLY, EFFECTS, AuditReport, Finding, FindingKind, printable
@@ -37,7 +37,7 @@ PROGRESS_INTERVAL_S = 10.0
 log = logging.getLogger(__name__)
 
 
-def audit(config: Mapping[str, Any], layout: Layout, audited_tasks: Iterable[str]) -> AuditReport:
+def audit(config: Config, layout: Layout, audited_tasks: Iterable[Task]) -> AuditReport:
     """Check all items of the planned tasks, and write the table of findings."""
     report = AuditReport(layout.audit)
     with atomic_writer(layout.audit) as file, ThreadPoolExecutor(THREADS) as pool:
@@ -59,17 +59,17 @@ def audit(config: Mapping[str, Any], layout: Layout, audited_tasks: Iterable[str
     return report
 
 
-def run_audit(config: Mapping[str, Any], layout: Layout) -> None:
+def run_audit(config: Config, layout: Layout) -> None:
     """Plan and audit all that is configured, and log the report.
 
     Raises:
         InputError: a task cannot be planned, or something was found on which audit.stop_on stops.
     """
-    for task in tasks(config):
+    for task in config.tasks:
         plan_task(config, layout, task)
-    report = audit(config, layout, tasks(config))
+    report = audit(config, layout, config.tasks)
     log.info("%s", report.text())
-    report.check(config["audit"]["stop_on"])
+    report.check(config.audit.stop_on)
 
 
 def _row_findings(row: QuestionRow | InvalidRow) -> Iterator[Finding]:
@@ -104,7 +104,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="captionqa: %(message)s")
     try:
         config = load_config(args.configfile)
-        run_audit(config, Layout(config["output_dir"], model_name(config)))
+        run_audit(config, Layout(config.output_dir, config.model_name))
     except CaptionqaError as error:
         sys.exit(f"captionqa: {error}")
 

@@ -1,12 +1,12 @@
 """The checks of an audit: what is wrong or odd with each image and each question of a task, as it will be asked."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
+from captionqa.config.config import Config, Task
 from captionqa.config.layout import Layout
 from captionqa.config.prompts import IMAGE_MARK
 from captionqa.config.settings import caption_settings, image_budget_px, qa_settings
@@ -26,21 +26,21 @@ MAX_SIDES_RATIO = 200
 class TaskChecks:
     """Checks the items of one task; memory grows only with the number of different images."""
 
-    def __init__(self, config: Mapping[str, Any], layout: Layout, task: str, pool: ThreadPoolExecutor):
+    def __init__(self, config: Config, layout: Layout, task: Task, pool: ThreadPoolExecutor):
         """`pool` reads the headers of images."""
-        model = config["models"][layout.model]
+        model = config.models[layout.model]
         self._task = task
         self._pool = pool
-        self._dataset = Path(config[task]["dataset_path"]).resolve()
-        self._roots = [Path(root).resolve() for root in config["client"]["images"]["allowed_roots"]]
-        self._limits = config["client"]["images"]
+        self._dataset = Path(config.section(task).dataset_path).resolve()
+        self._roots = [Path(root).resolve() for root in config.client.images.allowed_roots]
         # how many images an existing server accepts is not known
-        self._max_images = None if model["url"] else model["server"]["limit_images_per_prompt"]
+        self._max_images = None if model.url else model.server.limit_images_per_prompt
         self._settings = (
-            caption_settings(config, layout.model, config["captions"]["prompt_styles"][0])
+            caption_settings(config, layout.model, config.prompt_styles[0])
             if task == "captions"
             else qa_settings(config, layout.model)
         )
+        self._limits = self._settings["images"]
         #: By size in bytes: the first image of that size, None once it is in `_by_digest`.
         self._by_size: dict[int, str | None] = {}
         #: By content digest: the first image of that content.

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from captionqa.config.config import Auto
 from captionqa.config.layout import Layout
 from captionqa.dataset.places import place
 from captionqa.dataset.plan import Plan, load_complete_plan, write_plan
@@ -13,7 +14,7 @@ from captionqa.external_sort import ExternalSort
 from captionqa.files import json_line
 
 
-def plan_captions(dataset: Path, chunks: int | str, layout: Layout) -> Plan:
+def plan_captions(dataset: Path, chunks: int | Auto, layout: Layout) -> Plan:
     """Scan a folder of images, write the item lists if anything changed, and return the plan.
 
     Raises:

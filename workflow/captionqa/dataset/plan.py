@@ -8,15 +8,15 @@ corrected ground truth renames that file and no chunk.
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from captionqa.config.config import tasks
+from captionqa.config.config import Auto, Config, Task
 from captionqa.config.layout import CHUNK_NAME, ITEMS_NAME, Layout
-from captionqa.config.settings import caption_settings, fingerprint, qa_settings
+from captionqa.config.settings import AnswerSettings, caption_settings, fingerprint, qa_settings
 from captionqa.dataset.places import HASH_BITS
 from captionqa.errors import InputError
 from captionqa.files import LineFile, read_json, write_json
@@ -63,7 +63,7 @@ class Plan:
     #: The state of a scan that saw all the images; empty where questions name images outside the scanned folder.
     scan: str = field(default="", compare=False)
 
-    def item_lists(self, layout: Layout, task: str) -> list[str]:
+    def item_lists(self, layout: Layout, task: Task) -> list[str]:
         """The paths of the chunks' item lists."""
         return [
             layout.items(task, ITEMS_NAME.format(chunk=self._padded(chunk.number), n=self.n, digest=chunk.digest))
@@ -89,7 +89,7 @@ class Plan:
         return f"{index:0{len(str(self.n - 1))}d}"
 
 
-def load_plan(layout: Layout, task: str) -> Plan:
+def load_plan(layout: Layout, task: Task) -> Plan:
     """The plan as the driver last saved it; for jobs, which must not scan the data set again.
 
     Raises:
@@ -101,7 +101,7 @@ def load_plan(layout: Layout, task: str) -> Plan:
     return Plan(**stored | {"chunks": tuple(Chunk(*chunk) for chunk in stored["chunks"])})
 
 
-def load_complete_plan(layout: Layout, task: str) -> Plan | None:
+def load_complete_plan(layout: Layout, task: Task) -> Plan | None:
     """The plan as last saved; None where there is none or a file that it names is gone."""
     try:
         plan = load_plan(layout, task)
@@ -111,7 +111,7 @@ def load_complete_plan(layout: Layout, task: str) -> Plan | None:
     return plan if all(map(os.path.exists, lists)) else None
 
 
-def save_plan(plan: Plan, layout: Layout, task: str) -> Plan:
+def save_plan(plan: Plan, layout: Layout, task: Task) -> Plan:
     """Save a plan as the task's newest, unless it is saved already, and return it."""
     stored = json.loads(json.dumps(asdict(plan)))
     if read_json(_plan_path(layout, task)) != stored:
@@ -120,7 +120,7 @@ def save_plan(plan: Plan, layout: Layout, task: str) -> Plan:
 
 
 def write_plan(
-    task: str, items: Iterable[tuple[int, str]], count: int, chunks: int | str, layout: Layout, **fields: Any
+    task: Task, items: Iterable[tuple[int, str]], count: int, chunks: int | Auto, layout: Layout, **fields: Any
 ) -> Plan:
     """Write the item lists, save the plan and return it.
 
@@ -144,22 +144,22 @@ def save_by_digest(file: LineFile, path: str) -> None:
         file.save(path)
 
 
-def planned_tasks(config: Mapping[str, Any], layout: Layout) -> list[str]:
+def planned_tasks(config: Config, layout: Layout) -> list[Task]:
     """The configured tasks that have a plan; one that no target asked for may have none."""
-    return [task for task in tasks(config) if _plan_path(layout, task).exists()]
+    return [task for task in config.tasks if _plan_path(layout, task).exists()]
 
 
-def work_folders(config: Mapping[str, Any], layout: Layout, task: str) -> list[tuple[str, dict[str, Any]]]:
+def work_folders(config: Config, layout: Layout, task: Task) -> list[tuple[str, AnswerSettings]]:
     """(work folder, settings) of each final file of a task: one per prompt style, one for all questions."""
     if task == "qa":
         return [(layout.qa_work, qa_settings(config, layout.model))]
     return [
         (layout.captions_work(style.lower()), caption_settings(config, layout.model, style))
-        for style in config["captions"]["prompt_styles"]
+        for style in config.prompt_styles
     ]
 
 
-def planned_items(config: Mapping[str, Any], layout: Layout) -> int:
+def planned_items(config: Config, layout: Layout) -> int:
     """How many items all final files have, over all tasks that were ever planned."""
     return sum(
         load_plan(layout, task).items * len(work_folders(config, layout, task))
@@ -167,7 +167,7 @@ def planned_items(config: Mapping[str, Any], layout: Layout) -> int:
     )
 
 
-def items_to_do(config: Mapping[str, Any], layout: Layout) -> int:
+def items_to_do(config: Config, layout: Layout) -> int:
     """How many items are in chunks without a result, over the final files of all tasks that were ever planned."""
     return sum(
         load_plan(layout, task).pending_items(work, fingerprint(settings_now))
@@ -176,8 +176,8 @@ def items_to_do(config: Mapping[str, Any], layout: Layout) -> int:
     )
 
 
-def _chunk_count(chunks: int | str, items: int) -> int:
-    if not isinstance(chunks, str):
+def _chunk_count(chunks: int | Auto, items: int) -> int:
+    if chunks != "auto":
         return chunks
     n = MIN_CHUNKS
     while n < MAX_CHUNKS and items > n * ITEMS_PER_CHUNK:
@@ -185,5 +185,5 @@ def _chunk_count(chunks: int | str, items: int) -> int:
     return n
 
 
-def _plan_path(layout: Layout, task: str) -> Path:
+def _plan_path(layout: Layout, task: Task) -> Path:
     return Path(layout.plans) / task / "plan.json"

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 from captionqa import PACKAGE
+from captionqa.config.config import Auto
 
 #: The rooms whose code can change a plan; a new version of any other room keeps the plan.
 DECIDING_ROOMS = ("config", "dataset")
@@ -21,7 +22,7 @@ def inputs_digest(*values: object) -> str:
     return digest.hexdigest()
 
 
-def question_inputs_digest(question_path: Path, chunks: int | str, dataset: Path) -> str:
+def question_inputs_digest(question_path: Path, chunks: int | Auto, dataset: Path) -> str:
     """As `inputs_digest`, for questions, with what shows a change of their file.
 
     Empty where the file is missing or so young that its next change might not show.

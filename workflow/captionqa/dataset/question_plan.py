@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from captionqa.config.config import Auto
 from captionqa.config.layout import Layout
 from captionqa.dataset.places import question_place
 from captionqa.dataset.plan import Plan, load_complete_plan, save_by_digest, save_plan, write_plan
@@ -18,7 +19,7 @@ from captionqa.files import LineFile, json_line
 from captionqa.threads import blocks, map_in_order
 
 
-def plan_questions(question_path: Path, dataset: Path, chunks: int | str, layout: Layout, scan: str = "") -> Plan:
+def plan_questions(question_path: Path, dataset: Path, chunks: int | Auto, layout: Layout, scan: str = "") -> Plan:
     """Read the questions, write the item lists and the question rows, and return the plan.
 
     The last plan is returned where neither the question file nor an image changed since. `scan` is the state of a scan

@@ -1,11 +1,10 @@
 """The bottleneck: what limited a run while it sent requests, the figures that show it, and the setting to change."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-from captionqa.config.config import tasks
+from captionqa.config.config import Config
 from captionqa.driver.load_figures import ClientLoad, ServerLoad
 from captionqa.driver.phases import Asking
 from captionqa.run.progress import duration
@@ -48,12 +47,12 @@ class _Run:
     asking: Asking
     server: ServerLoad | None
     clients: ClientLoad
-    config: Mapping[str, Any]
+    config: Config
     slurm: bool
 
 
 def find_bottleneck(
-    asking: Asking, server: ServerLoad | None, clients: ClientLoad, config: Mapping[str, Any], slurm: bool = False
+    asking: Asking, server: ServerLoad | None, clients: ClientLoad, config: Config, slurm: bool = False
 ) -> Bottleneck:
     """What limited a run while it sent requests: of several limits the first in the order of `_RULES` alone.
 
@@ -97,8 +96,7 @@ def _server_bound(run: _Run) -> Bottleneck | None:
     server = run.server
     if server is None or server.full < MOSTLY:
         return None
-    (model,) = run.config["models"].values()
-    arguments = " ".join(model["server"]["extra_args"])
+    arguments = " ".join(run.config.model.server.extra_args)
     evidence = _queued(server)
     if server.cache_full >= OFTEN or server.preemptions >= MANY_PREEMPTIONS * run.clients.asked:
         evidence += f"; its KV cache was full in {_percent(server.cache_full)} of them"
@@ -127,7 +125,7 @@ def _clients_bound(run: _Run) -> Bottleneck | None:
     if clients.jobs > clients.at_a_time + 1:
         setting = "jobs" if run.slurm else "cores"
         return Bottleneck("clients", evidence, f"let more of them run at a time ({setting} in the profile)")
-    settings = " and ".join(f"{task}.chunks" for task in tasks(run.config))
+    settings = " and ".join(f"{task}.chunks" for task in run.config.tasks)
     return Bottleneck("clients", evidence, f"cut the work into more chunks ({settings})")
 
 
@@ -158,7 +156,7 @@ def _preparing(run: _Run) -> Bottleneck | None:
 
 def _slots_bound(run: _Run) -> Bottleneck | None:
     """Too few requests in flight, where their number is configured and the server may have room for more."""
-    slots, server = run.config["client"]["concurrency"], run.server
+    slots, server = run.config.client.concurrency, run.server
     if slots == "auto" or run.clients.busy < ALL_TAKEN * slots:
         return None
     evidence = f"all {slots} request slots of the client jobs were taken"

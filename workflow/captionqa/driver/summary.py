@@ -1,9 +1,8 @@
 """The summary of a run: what it starts with and what it has produced, for the user at the terminal."""
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
 
+from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.dataset.plan import items_to_do, load_plan, planned_items, planned_tasks
 from captionqa.driver.failure_report import restarts
@@ -14,7 +13,7 @@ from captionqa.results.regrading import flip_kind, flips_line
 from captionqa.run.progress import duration
 
 
-def plan_line(config: Mapping[str, Any], layout: Layout) -> str:
+def plan_line(config: Config, layout: Layout) -> str:
     """What the plan found in the data, and how many items are in chunks without a result."""
     parts = []
     for task in planned_tasks(config, layout):
@@ -29,19 +28,17 @@ def plan_line(config: Mapping[str, Any], layout: Layout) -> str:
     return f"{', '.join(parts)}; {_counted(to_do, 'item')} to do" + (f", {known:,} known" if known else "")
 
 
-def summary(config: Mapping[str, Any], layout: Layout, seconds: float) -> str:
+def summary(config: Config, layout: Layout, seconds: float) -> str:
     """What a finished run of this many seconds has produced."""
     rows = [f"done in {duration(seconds)}"]
-    captions = config.get("captions")
-    if captions is not None:
-        for style in captions["prompt_styles"]:
-            path = layout.captions(style.lower())
-            counts = _counts(layout.captions(style.lower(), "_provenance"))
-            if counts is None:  # the run was asked for other final files only
-                continue
-            rows.append(f"  {counts['answered']:>7,} captions {style:<8} {path}")
-            rows += _failed(counts, layout.captions(style.lower(), "_failures"))
-    metrics = read_json(layout.qa("metrics")) if config.get("qa") is not None else None
+    for style in config.prompt_styles:
+        path = layout.captions(style.lower())
+        counts = _counts(layout.captions(style.lower(), "_provenance"))
+        if counts is None:  # the run was asked for other final files only
+            continue
+        rows.append(f"  {counts['answered']:>7,} captions {style:<8} {path}")
+        rows += _failed(counts, layout.captions(style.lower(), "_failures"))
+    metrics = read_json(layout.qa("metrics")) if config.qa is not None else None
     if metrics is not None:
         rows += _qa_rows(metrics, layout)
     return "\n".join([*rows, *(f"  {row}" for row in restarts(layout))])

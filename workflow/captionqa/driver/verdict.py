@@ -1,10 +1,10 @@
 """The verdict at the end of a run: where its time went, what its bottleneck was, and the setting to change."""
 
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
-from typing import Any, TypedDict
+from typing import TypedDict
 
+from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.driver.bottleneck import find_bottleneck
 from captionqa.driver.load_figures import client_load, server_load
@@ -33,7 +33,7 @@ class Verdict(TypedDict):
     advice: str | None
 
 
-def run_verdict(config: Mapping[str, Any], layout: Layout, run: Span, planning_s: float) -> str | None:
+def run_verdict(config: Config, layout: Layout, run: Span, planning_s: float) -> str | None:
     """Write the verdict file and return its text for the user; None where the run sent no request.
 
     `run` is when the run began and ended; its first `planning_s` seconds were planning. Times of jobs on other machines

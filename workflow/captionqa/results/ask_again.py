@@ -20,9 +20,10 @@ from typing import Any
 from captionqa.client.chunk_result import read_chunk
 from captionqa.client.journal import read_lines
 from captionqa.client.letter_fallback import FOLDER
-from captionqa.config.config import load_config, model_name, tasks
-from captionqa.config.layout import TASKS, Layout
-from captionqa.config.settings import answer_fingerprint, fingerprint
+from captionqa.config.check import load_config
+from captionqa.config.config import TASKS, Config, Task
+from captionqa.config.layout import Layout
+from captionqa.config.settings import AnswerSettings, answer_fingerprint, fingerprint
 from captionqa.dataset.plan import load_plan, work_folders
 from captionqa.errors import QUESTION_FAULTS, CaptionqaError, ConfigError, Reason
 from captionqa.files import atomic_writer, json_line, read_json
@@ -38,11 +39,11 @@ class _ResultSet:
     """All stored results of one final file."""
 
     layout: Layout
-    task: str
+    task: Task
     #: The folder of its journals and chunk results.
     work: Path
     #: What decides its requests, as configured now.
-    settings: Mapping[str, Any]
+    settings: AnswerSettings
     #: The final file and its companions.
     finals: list[Path]
 
@@ -56,7 +57,7 @@ class _ResultSet:
         return list((self.work / "journal").glob("*.jsonl"))
 
 
-def retry_failed(config: Mapping[str, Any], task: str | None, style: str | None, reason: str | None) -> int:
+def retry_failed(config: Config, task: Task | None, style: str | None, reason: str | None) -> int:
     """Remove the chunk results with failures, and their final files; returns how many items will be asked again.
 
     None for `task`, `style` or `reason` means all of them.
@@ -85,7 +86,7 @@ def retry_failed(config: Mapping[str, Any], task: str | None, style: str | None,
     return items
 
 
-def forget(config: Mapping[str, Any], task: str | None, style: str | None, reason: str | None) -> int:
+def forget(config: Config, task: Task | None, style: str | None, reason: str | None) -> int:
     """Remove answers, chunk results and final files; returns how many items will be asked again.
 
     None for `task`, `style` or `reason` means all of them. With the reason `truncated` only answers that ended at
@@ -113,7 +114,7 @@ def forget(config: Mapping[str, Any], task: str | None, style: str | None, reaso
     return items
 
 
-def question_faults(config: Mapping[str, Any], task: str | None, style: str | None) -> dict[str, int]:
+def question_faults(config: Config, task: Task | None, style: str | None) -> dict[str, int]:
     """{reason: items} of the failures that only a corrected question file helps with.
 
     Raises:
@@ -155,16 +156,16 @@ def _filter_lines(path: Path, keep: Callable[[Mapping[str, Any]], bool]) -> None
             file.writelines(map(json_line, kept))
 
 
-def _selected(config: Mapping[str, Any], task: str | None, style: str | None) -> list[_ResultSet]:
+def _selected(config: Config, task: Task | None, style: str | None) -> list[_ResultSet]:
     """The result sets of a task and a prompt style; None means all that are configured.
 
     Raises:
         ConfigError: the style is not configured, or a run is going on.
     """
-    layout = Layout(config["output_dir"], model_name(config))
+    layout = Layout(config.output_dir, config.model_name)
     if holder(layout.server) is not None:
-        raise ConfigError(f"a run works on {config['output_dir']} now; wait for it or stop it first.")
-    styles = [name.lower() for name in config["captions"]["prompt_styles"]] if "captions" in tasks(config) else []
+        raise ConfigError(f"a run works on {config.output_dir} now; wait for it or stop it first.")
+    styles = [name.lower() for name in config.prompt_styles]
     if style is not None and style.lower() not in styles:
         raise ConfigError(f"{style!r} is none of the configured styles: {', '.join(sorted(styles)) or 'none'}.")
     finals = {layout.captions_work(name): [layout.captions(name, end) for end in CAPTION_FILES] for name in styles}
@@ -172,7 +173,7 @@ def _selected(config: Mapping[str, Any], task: str | None, style: str | None) ->
     wanted = None if style is None else layout.captions_work(style.lower())
     return [
         _ResultSet(layout, name, Path(work), settings_now, list(map(Path, finals[work])))
-        for name in tasks(config)
+        for name in config.tasks
         if task in (None, name)
         for work, settings_now in work_folders(config, layout, name)
         if wanted in (None, work)

@@ -1,16 +1,16 @@
 """Merging captions: the chunk results of one prompt style become its captions JSON and the companions."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from captionqa.client.chunk_result import ChunkResults
+from captionqa.config.settings import AnswerSettings
 from captionqa.files import json_object_writer, write_json
 from captionqa.results.provenance import ItemCounts, provenance
 
 
 def merge_captions(
     chunks: Sequence[str],
-    settings: Mapping[str, Any],
+    settings: AnswerSettings,
     dataset_path: str,
     captions_path: str,
     failures_path: str,

@@ -12,6 +12,7 @@ from io import BufferedReader
 from typing import Any, NotRequired, TypedDict
 
 from captionqa import CHECKOUT, __version__
+from captionqa.config.settings import AnswerSettings
 
 #: The packages whose versions a provenance file has.
 PACKAGES = ("snakemake", "requests", "pillow", "tifffile", "pandas", "pyarrow", "math-verify")
@@ -60,8 +61,7 @@ class QuestionFile(TypedDict):
 class Provenance(TypedDict):
     """A provenance file."""
 
-    #: What decided the requests: model, prompt, sampling, pixel limits.
-    settings: dict[str, Any]
+    settings: AnswerSettings
     dataset_path: str
     #: A digest of the items' ids.
     dataset_fingerprint: str
@@ -150,11 +150,11 @@ class _Distinct:
 
 
 def provenance(
-    headers: Sequence[Mapping[str, Any]], counts: ItemCounts, settings: Mapping[str, Any], dataset_path: str
+    headers: Sequence[Mapping[str, Any]], counts: ItemCounts, settings: AnswerSettings, dataset_path: str
 ) -> Provenance:
     """Describe a final file by the headers of its chunk results and the counts of its items."""
     return {
-        "settings": dict(settings),
+        "settings": settings,
         "dataset_path": dataset_path,
         "dataset_fingerprint": counts.dataset_fingerprint,
         "content_fingerprint": counts.content_fingerprint,

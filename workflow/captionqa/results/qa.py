@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from captionqa.client.chunk_result import ChunkResults
-from captionqa.config.settings import FALLBACK
+from captionqa.config.settings import FALLBACK, AnswerSettings
 from captionqa.dataset.question_file import InvalidRow, QuestionRow
 from captionqa.errors import ItemFailure, ResultError
 from captionqa.files import atomic_writer, json_line, json_object_writer, read_json_lines, write_json
@@ -25,7 +25,7 @@ _START_ANEW = "delete the chunks folder and run again, the answers are in the jo
 def merge_qa(
     chunks: Sequence[str],
     rows_path: str,
-    settings: Mapping[str, Any],
+    settings: AnswerSettings,
     question_path: str,
     dataset_path: str,
     results_path: str,
@@ -81,7 +81,7 @@ def merge_qa(
 def _metrics(
     tally: Tally,
     counts: ItemCounts,
-    settings: Mapping[str, Any],
+    settings: AnswerSettings,
     relative_tolerance: float,
     question_path: str,
     dataset_path: str,
