@@ -1,15 +1,16 @@
-"""An item entry: one line of a chunk's item list, with all that decides the item's request beside the settings."""
+"""One line of a chunk's item list, as the plan writes it and the client reads it."""
 
 from typing import NotRequired, TypedDict
 
 
 class ItemEntry(TypedDict):
-    """An image to caption, or a question; only a question has `question` and `images`."""
+    """What decides an item's request, beside the settings."""
 
-    #: The image's path relative to the data set, or the question's qid.
+    #: An image's path relative to the data set, or a question's qid.
     id: str
-    question: NotRequired[str]
-    #: Paths relative to the data set, in the order of the question.
-    images: NotRequired[list[str]]
-    #: For each image its size in bytes and its modification time in ns; null where there was no file.
+    #: [size in bytes, time of change in ns] of each image file when it was planned; None where there was no file.
     stamps: list[list[int] | None]
+    #: Of a question: its text.
+    question: NotRequired[str]
+    #: Of a question: the paths of its images, relative to the data set.
+    images: NotRequired[list[str]]
