@@ -274,9 +274,7 @@ def measured_parts(bench: Bench, names: Sequence[str]) -> Iterator[Row]:
 
 def main() -> None:
     parser = argparse.ArgumentParser("bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--parts", type=parts, help="separated by commas; all by default, with --quick all without vLLM"
-    )
+    parser.add_argument("--parts", type=parts, help="comma-separated; all by default, with --quick all without vLLM")
     parser.add_argument("--quick", action="store_true", help="small numbers: shows whether it works, not how fast")
     parser.add_argument("--rounds", type=int, help="how often each row is measured")
     parser.add_argument("--json", type=Path, default=Path("output/bench.json"), help="the file for all figures")
