@@ -12,6 +12,9 @@ from captionqa.errors import CaptionqaError
 from captionqa.config.layout import CHUNK_NAME, Layout
 from captionqa.config.settings import caption_settings, fingerprint, qa_settings
 from captionqa.results.tracked_code import GRADING_CODE, MERGING_CODE, tracked_modules
+from captionqa.run.job_environment import prefer_checkout
+
+prefer_checkout()
 
 try:
     CONFIG = check(config, yaml.safe_load(Path(workflow.source_path("../schemas/config.schema.yaml")).read_text()))

@@ -1,21 +1,15 @@
 """The audit: what is wrong or odd with images and questions, found before GPU time is spent.
 
-    python -m captionqa.dataset.audit --configfile my.yaml
-
 Only headers of images are read, so a picture that is damaged behind its header still fails in the run.
 """
 
-import argparse
 import csv
 import logging
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
-from pathlib import Path
 
-from captionqa.config.check import load_config
 from captionqa.config.config import Config, Task
 from captionqa.config.layout import Layout
 from captionqa.dataset.audit_checks import TaskChecks
@@ -24,7 +18,6 @@ from captionqa.dataset.item_entry import ItemEntry
 from captionqa.dataset.plan import load_plan
 from captionqa.dataset.planning import plan_task
 from captionqa.dataset.question_file import InvalidRow, QuestionRow
-from captionqa.errors import CaptionqaError
 from captionqa.files import atomic_writer, read_json_lines
 from captionqa.grading.choices import LETTERS, parse_choices
 from captionqa.grading.ground_truth import ground_truth_letter, ungradable
@@ -95,19 +88,3 @@ def _counted(report: AuditReport, item_lists: Iterable[str]) -> Iterator[ItemEnt
                 logged = time.monotonic()
                 log.info("audit: %s items checked", f"{report.items:,}")
             yield item
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--configfile", type=Path, required=True)
-    args = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="captionqa: %(message)s")
-    try:
-        config = load_config(args.configfile)
-        run_audit(config, Layout(config.output_dir, config.model_name))
-    except CaptionqaError as error:
-        sys.exit(f"captionqa: {error}")
-
-
-if __name__ == "__main__":
-    main()

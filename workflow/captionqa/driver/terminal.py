@@ -1,4 +1,4 @@
-"""The terminal: what captionqa itself prints there beside Snakemake."""
+"""The terminal: what captionqa itself prints there. Messages go to stderr, what a command was asked for to stdout."""
 
 import logging
 import sys
@@ -19,3 +19,8 @@ def print_message(text: str) -> None:
     """Print a message to stderr, if the terminal is still there: nothing may depend on it."""
     with suppress(OSError, ValueError):
         print(f"captionqa: {text}", file=sys.stderr, flush=True)
+
+
+def show(text: str) -> None:
+    """Print what a command was asked for; raises BrokenPipeError where nobody reads it."""
+    print(text, flush=True)

@@ -1,21 +1,17 @@
 """A paired comparison of two QA results files: how much better B is than A on the same questions, and is it chance.
 
-    python -m captionqa.results.compare_runs A_qa_results.json B_qa_results.json [--output comparison.json]
-
 Only questions that both files answer are compared. A question is left out, counted and named where it is in one file
 alone, where its text or ground truth differs, or where it failed in one run, as the failures file beside each results
 file tells. A second line counts failed questions as wrong, as the metrics do.
 """
 
-import argparse
-import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypedDict
 
-from captionqa.errors import CaptionqaError, ResultError
-from captionqa.files import read_json, write_json
+from captionqa.errors import ResultError
+from captionqa.files import read_json
 from captionqa.results.failures import Failure
 from captionqa.results.qa_record import QaRecord
 from captionqa.results.statistics import mcnemar_p, paired_interval
@@ -232,22 +228,3 @@ def _load(path: str | Path) -> tuple[dict[str, QaRecord], dict[str, Failure]]:
     if not isinstance(failures, dict):
         raise ResultError(f"{beside} is no file of failures; let the run write it again, or move it away.")
     return results, failures
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("a", type=Path, help="the results file to start from")
-    parser.add_argument("b", type=Path, help="the results file to compare with it")
-    parser.add_argument("--output", type=Path, help="write everything as JSON here, with all names")
-    args = parser.parse_args()
-    try:
-        comparison = compare(args.a, args.b)
-        if args.output:
-            write_json(args.output, comparison)
-    except (CaptionqaError, OSError) as error:
-        sys.exit(f"captionqa: {error}")
-    print(table(comparison))
-
-
-if __name__ == "__main__":
-    main()
