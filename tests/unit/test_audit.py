@@ -1,4 +1,4 @@
-"""The audit: every fault of the data by its name, before anything is asked, and no word about what is good."""
+"""The audit: it finds every fault of the data before any request, and nothing in good data."""
 
 import csv
 import subprocess
@@ -20,7 +20,7 @@ CHOICES = "What is it?\nA. red\nB. blue"
 
 @pytest.fixture
 def pictures(images, encode):
-    """Put pictures of some size, format and content into the data set."""
+    """Write pictures of a given size, format and content to the data set."""
 
     class Pictures:
         path = images.path
@@ -39,7 +39,7 @@ def pictures(images, encode):
 
 @pytest.fixture
 def ask(make_config):
-    """Write the parquet of questions; each is (qid, question, answer, images)."""
+    """Write the parquet of questions from rows of (qid, question, answer, images)."""
 
     def write(*rows):
         frame = pd.DataFrame(rows, columns=["qid", "question", "answer", "image"])
@@ -51,7 +51,7 @@ def ask(make_config):
 
 @pytest.fixture
 def look(make_config, caplog, pictures, ask):
-    """Audit the data and give back {(task, item, finding)} as the table has them, and what was said."""
+    """Audit the data; gives {(task, item, finding)} from the table, and keeps the rows and the log."""
 
     def through(changes=None):
         config = make_config(changes)
@@ -94,7 +94,7 @@ def test_each_fault_of_an_image_is_found(look, pictures, ask, finding, spoil):
     found = look({"client": {"images": {"max_source_pixels": 1_000_000}}})
     fails = finding in ("missing_image", "unreadable_image", "image_too_large", "path_outside_dataset", "strip_image")
     captions = {("captions", "x.png", finding)}
-    if finding == "duplicate_image":  # which of the two is the copy does not matter
+    if finding == "duplicate_image":  # either of the two may be reported as the copy
         captions = {("captions", look.rows[0]["item"], finding)}
     assert found == captions | {("qa", "q1" if fails else "x.png", finding)}
     assert f"1 {finding}" in look.said or f"2 {finding}" in look.said

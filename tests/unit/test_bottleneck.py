@@ -1,4 +1,4 @@
-"""The verdict: the figures of a run's files into one sentence, the strongest reason alone, and none that is a guess."""
+"""The verdict: a run's files become figures, and the figures one bottleneck, the strongest, and never a guess."""
 
 import dataclasses
 import time
@@ -19,23 +19,23 @@ from captionqa.server.load_log import LoadLog
 from captionqa.server.probe import Load
 
 LONG = Asking(600.0, 0.0, 0.0)
-#: Nobody's limit: the server has no queue and work to do, the clients have free slots and little to do.
+#: No bottleneck: the server is at work and has no queue, the clients have free slots and little to do.
 EASY_SERVER = ServerLoad(looks=120, full=0.1, idle=0.0, cache_full=0.0, requests=5.0, preemptions=0.0)
 EASY_CLIENTS = ClientLoad(jobs=8, at_a_time=2.0, cores=0.2, busy=3.0, asking=2.5, asked=9000)
 
 
 @pytest.fixture
 def decide(make_config, monkeypatch):
-    """Judge easy figures with some of them changed."""
+    """The bottleneck of easy figures with some of them changed."""
     monkeypatch.setattr(bottleneck_module.os, "cpu_count", lambda: 32)
 
-    def made(server=None, clients=None, asking=None, changes=None, slurm=False):
+    def find(server=None, clients=None, asking=None, changes=None, slurm=False):
         side = None if server is False else dataclasses.replace(EASY_SERVER, **(server or {}))
         clients = dataclasses.replace(EASY_CLIENTS, **(clients or {}))
         asking = dataclasses.replace(LONG, **(asking or {}))
         return find_bottleneck(asking, side, clients, make_config(changes), slurm)
 
-    return made
+    return find
 
 
 def test_where_nothing_is_the_limit_nothing_is_advised(decide):
@@ -172,7 +172,7 @@ def test_clients_that_had_to_wait_for_their_turn_are_told(decide, slurm, words):
 
 @pytest.fixture
 def finished(make_config, monkeypatch):
-    """The files of a run of 100 s that asked one server from 20 to 80 s; gives its configuration and layout."""
+    """The files of a run of 100 s that sent requests to one server from 20 to 80 s; gives configuration and layout."""
     config = make_config()
     layout = Layout(config.output_dir, "tiny")
     write_json(layout.run, {"server_needed": True, "slurm": None})
@@ -260,15 +260,15 @@ def slow_encoding(monkeypatch):
 
 @pytest.fixture
 def figures(jobs, images, server):
-    """Run a chunk of 24 images and give back what its progress file says of the job."""
+    """Run a chunk of 24 images; gives the job's progress file."""
     images.add(*(f"{number}.png" for number in range(24)))
 
-    def made():
+    def run():
         (job,) = jobs()
         ChunkRun(job).run()
         return read_json(job.progress)
 
-    return made
+    return run
 
 
 def test_a_slow_server_shows_in_the_threads_that_ask(figures, server):

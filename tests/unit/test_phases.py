@@ -1,4 +1,4 @@
-"""Phases: they add up to the run, whatever overlaps, and each second is that of the first phase that it fits."""
+"""Phases: they add up to the run, whatever overlaps, and each second counts for the first phase that it fits."""
 
 import pytest
 from captionqa.driver.phases import PHASES, Asking, asking_time, phase_seconds, phases_line
@@ -6,7 +6,7 @@ from captionqa.server.endpoint import Endpoint
 from hypothesis import given
 from hypothesis import strategies as st
 
-#: A run of 100 s on Slurm: 4 s of planning, the server's job queued from 5 to 15 and was healthy at 40.
+#: The jobs of a run of 100 s on Slurm: 4 s of planning, a server that was queued from 5 to 15 and healthy at 40.
 JOBS = {
     "start_server": [(5.0, 40.5)],
     "captions_SIMPLE_chunk_0-of-2": [(42.0, 60.0)],

@@ -1,4 +1,4 @@
-"""Chunks: an item's place follows from its name alone, and names of chunks change just where their items do."""
+"""Plans: an item's name alone decides its place, and a chunk's name changes only where its items do."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def plan(images, layout):
 
 @pytest.fixture
 def members(plan, layout):
-    """{item: chunk} by the written item lists."""
+    """{item: number of its chunk}, from the written item lists."""
 
     def read(chunks=8):
         made = plan(chunks)
@@ -65,7 +65,7 @@ def members(plan, layout):
 
 @pytest.fixture
 def ask(tmp_path, images, layout):
-    """Plan questions from rows of (qid, images)."""
+    """Plan questions given as (qid, images); gives the plan and {qid: number of its chunk}."""
 
     def of(rows, chunks=8):
         path = tmp_path / "questions.parquet"
@@ -301,7 +301,7 @@ def test_an_edited_image_renames_the_chunk_of_its_questions_alone(images, ask):
 
 @pytest.fixture
 def plan_rows(tmp_path, images, layout):
-    """Plan questions from whole rows, some columns changed."""
+    """Plan one question for each mapping of columns that differ from a default row."""
     images.add("a.png", "b.png")
     row = {"question": "What?", "answer": "A", "image": "a.png", "category": "c", "source": "s"}
 

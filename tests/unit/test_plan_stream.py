@@ -1,4 +1,4 @@
-"""Plans made as a stream: the same to the byte as made in memory, and made anew just where something changed."""
+"""Planning as a stream: byte for byte what planning in memory gives, and repeated only where something changed."""
 
 import hashlib
 import io
@@ -46,10 +46,10 @@ QUESTION_IMAGES = [[name] for name in NAMES[:20] * 3] + [
 ]
 
 
-#: Questions beside captions of the same folder, whose scan then tells whether an image changed.
+#: Questions planned after captions of the same folder, whose scan then shows whether an image changed.
 BESIDE = "qa beside captions"
 
-#: As the code made them that held all in memory.
+#: The chunks that earlier versions gave the same data, which held everything in memory.
 GOLDEN = {
     "captions": ((0, "863ab9582c8c", 16), (1, "b45a67e6a7f8", 19), (2, "fe9dc14e8426", 13), (3, "bdf73dd615bc", 20)),
     "qa": (
@@ -61,7 +61,7 @@ GOLDEN = {
 
 @pytest.fixture(params=["on disk", "in memory"])
 def little_memory(request, monkeypatch):
-    """Every buffer smaller than the data, so that all goes through files and blocks."""
+    """Make every buffer smaller than the data, so that everything goes through files and blocks."""
     if request.param == "on disk":
         monkeypatch.setattr(external_sort.ExternalSort.__init__, "__defaults__", (7,))
         monkeypatch.setattr(external_sort, "BLOCK_RECORDS", 3)
@@ -72,7 +72,7 @@ def little_memory(request, monkeypatch):
 
 @pytest.fixture
 def data(tmp_path):
-    """A folder of files of known sizes and times, and questions on them in a file that is not young."""
+    """A folder of files of known sizes and times, and questions on them in a file that is older than YOUNG_S."""
     return Data(tmp_path)
 
 
@@ -115,7 +115,7 @@ class Data:
         return plan_questions(self.questions, self.path, n, layout, scan)
 
     def lists(self, task, plan, output=None):
-        """{file name: content} of all lists of a plan."""
+        """{file name: content} of a plan's item lists and question rows."""
         task = "qa" if task == BESIDE else task
         layout = Layout(str(output or self.output), "tiny")
         paths = plan.item_lists(layout, task) + ([layout.question_rows(plan.rows)] if plan.rows else [])
@@ -139,7 +139,7 @@ def digest(lines):
 
 
 def lists_in_memory(data, task, n):
-    """What a plan has to write, made the plain way."""
+    """{file name: content} that planning has to write, computed in memory."""
     written = {}
     if task == "captions":
         found = [str(path.relative_to(data.path)) for path in data.path.rglob("*") if not path.is_dir()]
@@ -177,7 +177,7 @@ def test_a_plan_is_to_the_byte_what_memory_would_make_of_it(data, task, n, littl
 
 
 def test_the_names_of_chunks_are_those_of_earlier_versions(data):
-    """Other digests would mean that all is asked again after an update."""
+    """Other digests would mean that an update repeats all requests."""
     plan = data.plan("captions", 4)
     assert plan.chunks == GOLDEN["captions"]
     plan = data.plan("qa", 4)
@@ -212,7 +212,7 @@ def remove(data):
 
 
 def add(data):
-    data.write("nowhere.png", b"", 0)  # which a question names, and where a link leads
+    data.write("nowhere.png", b"", 0)  # named by a question, and the target of a link
 
 
 def edit_behind_a_link(data):
@@ -274,7 +274,7 @@ def test_after_a_change_the_plan_is_as_one_from_scratch(data, task, change, tmp_
 
 @pytest.mark.parametrize("above", [False, True])
 def test_a_scan_spares_looking_at_the_images_that_it_saw(data, above, monkeypatch):
-    """One outside of the folder is not seen by its scan."""
+    """A scan does not see an image outside of its folder, so that one needs a look."""
     if above:
         data.rows[0]["image"] = ["../data/" + NAMES[0]]
         data.ask()

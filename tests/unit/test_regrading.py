@@ -14,7 +14,7 @@ def graded(qid="q1", output="Hm.", letter="A", right=True, rule="box"):
 
 @pytest.fixture
 def flips(tmp_path):
-    """Compare a grading with one before it."""
+    """{id: kind of flip} between two gradings."""
 
     def between(before, now):
         path = tmp_path / "graded.jsonl"
