@@ -1,35 +1,43 @@
-"""Image files: what counts as one, and the bytes that are sent to the model for it."""
+"""Image files: what counts as one, and what its header says."""
 
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from captionqa.config.settings import ImageSettings
 from captionqa.errors import ItemFailure, Reason
 
-#: The suffixes of image files, and the format by Pillow's name that each promises.
+if TYPE_CHECKING:
+    from PIL import Image
+
+#: {suffix: the format that it promises, by Pillow's name}.
 SUFFIXES = {
     **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),
     **dict.fromkeys((".tif", ".tiff"), "TIFF"),
     **dict.fromkeys((".bmp", ".dib"), "BMP"),
     **{".png": "PNG", ".webp": "WEBP", ".gif": "GIF"},
 }
-#: MPO is what many phones write: a JPEG with a second picture behind it, which decoders of JPEG pass over.
+#: Pillow's names of JPEG. Many phones write MPO: a JPEG with a second picture after it, which JPEG decoders ignore.
 JPEG_FORMATS = ("JPEG", "MPO")
+#: How much of a file `looks_like_image` needs.
 SNIFF_BYTES = 16
 TIFF_MAGIC = (b"II*\0", b"MM\0*")
 
 
 @dataclass(frozen=True)
 class Header:
-    """What an image file says of itself before its pixels: Pillow's name of its format, its size in pixels, and whether
-    it goes on after the first picture."""
+    """What an image file says of itself before its pixels."""
 
+    #: The format by Pillow's name, JPEG and BMP also for their variants MPO and DIB.
     format: str
+    #: In pixels, before EXIF orientation.
     width: int
+    #: In pixels, before EXIF orientation.
     height: int
+    #: Whether more pictures follow the first.
     animated: bool
 
 
@@ -38,13 +46,13 @@ def has_image_suffix(name: str) -> bool:
 
 
 def promised_format(name: str) -> str | None:
-    """The format that a file's suffix promises; None where it is no image suffix."""
+    """The format that a file's suffix promises, by Pillow's name; None where it is no image suffix."""
     dot = name.rfind(".")
     return SUFFIXES.get(name[dot:].lower()) if dot >= 0 else None
 
 
 def looks_like_image(head: bytes) -> bool:
-    """Whether a file's first bytes are those of JPEG, PNG, GIF, BMP, TIFF or WebP."""
+    """Whether a file's first SNIFF_BYTES bytes are those of JPEG, PNG, GIF, BMP, TIFF or WebP."""
     return (
         head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", *TIFF_MAGIC))
         or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
@@ -53,7 +61,11 @@ def looks_like_image(head: bytes) -> bool:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The file's bytes; raises ItemFailure where it cannot be read or is empty."""
+    """The file's bytes.
+
+    Raises:
+        ItemFailure: missing_image, or unreadable_image where the file cannot be read or is empty.
+    """
     with _read_failures(path), open(path, "rb", buffering=0) as file:
         data = file.readall()
     if not data:
@@ -62,14 +74,14 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_header(path: Path, limits: ImageSettings) -> Header:
-    """An image file's header; no picture is decoded.
+    """An image file's header, read without decoding the picture, which may still be damaged.
 
-    Raises ItemFailure as `read_bytes` and `data_url` do, for as much as a header shows: one that is read may still
-    belong to a damaged picture.
+    Raises:
+        ItemFailure: missing_image, unreadable_image or image_too_large.
     """
     from PIL import Image, UnidentifiedImageError
 
-    Image.MAX_IMAGE_PIXELS = None
+    Image.MAX_IMAGE_PIXELS = None  # `check_size` applies the user's own limit
     with _read_failures(path), open(path, "rb") as file, decoding_failures():
         head = file.read(SNIFF_BYTES)
         if not head:
@@ -84,15 +96,16 @@ def read_header(path: Path, limits: ImageSettings) -> Header:
             import tifffile
 
             file.seek(0)
-            with tifffile.TiffFile(file) as pages:
-                header = Header("TIFF", pages.pages[0].imagewidth, pages.pages[0].imagelength, len(pages.pages) > 1)
+            with tifffile.TiffFile(file) as tiff:
+                page = tiff.pages.first
+                header = Header("TIFF", page.imagewidth, page.imagelength, len(tiff.pages) > 1)
     check_size(header.width, header.height, limits)
     return header
 
 
 @contextmanager
 def _read_failures(path: Path) -> Iterator[None]:
-    """Name what keeps a file from being read."""
+    """Raise ItemFailure where the block cannot read the file."""
     try:
         yield
     except FileNotFoundError as error:
@@ -103,7 +116,7 @@ def _read_failures(path: Path) -> Iterator[None]:
 
 @contextmanager
 def decoding_failures() -> Iterator[None]:
-    """Name what keeps an image from being decoded; odd metadata is no reason to lose a readable picture."""
+    """Raise ItemFailure where the block cannot decode an image; warnings about its metadata are ignored."""
     from PIL import UnidentifiedImageError
 
     try:
@@ -118,6 +131,11 @@ def decoding_failures() -> Iterator[None]:
 
 
 def check_size(width: int, height: int, limits: ImageSettings) -> None:
+    """Check the size of an image in pixels before it is decoded.
+
+    Raises:
+        ItemFailure: image_too_large.
+    """
     if width * height > limits["max_source_pixels"]:
         raise ItemFailure(
             Reason.IMAGE_TOO_LARGE,
@@ -125,10 +143,12 @@ def check_size(width: int, height: int, limits: ImageSettings) -> None:
         )
 
 
-def is_animated(image) -> bool:
+def is_animated(image: "Image.Image") -> bool:
+    """Whether more pictures follow the first; the second one of an MPO does not count."""
     return image.format not in JPEG_FORMATS and getattr(image, "is_animated", False)
 
 
-def _family(image) -> str:
+def _family(image: "Image.Image") -> str:
     """The image's format, by the one name that its suffixes promise."""
+    assert image.format is not None, "an image that was opened has a format"
     return {"MPO": "JPEG", "DIB": "BMP"}.get(image.format, image.format)
