@@ -45,17 +45,19 @@ def test_durations_read_as_a_person_says_them(seconds, text):
 
 def test_the_rate_counts_only_what_was_not_known_before():
     line = progress_line(done=600, total=1000, reused=500, failed=3, seconds=50)
-    assert line == "600/1,000 items (60 %), 2.0 items/s, 3 min 20 s left, 500 known before, 3 failed"
+    assert line == "600/1,000 items (60 %), 2.0 items/s, 3 min 20 s left, 500 already answered, 3 failed"
 
 
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
         ((0, 10, 0, 0, 5), "0/10 items (0 %)"),
-        ((10, 10, 10, 0, 5), "10/10 items (100 %), 10 known before"),
+        ((10, 10, 10, 0, 5), "10/10 items (100 %), 10 already answered"),
         ((10, 10, 0, 0, 5), "10/10 items (100 %), 2.0 items/s"),
         ((0, 0, 0, 0, 0), "0/0 items (100 %)"),
         ((3, 10, 0, 0, 0), "3/10 items (30 %)"),
+        ((10, 10, 10, 0, 5, 1), "10/10 items (100 %), 10 already answered, 1 duplicate (answer shared)"),
+        ((10, 10, 10, 0, 5, 2), "10/10 items (100 %), 10 already answered, 2 duplicates (answer shared)"),
     ],
 )
 def test_a_line_says_no_more_than_is_known(arguments, line):

@@ -13,7 +13,7 @@ from captionqa.config.config import Config, Task
 from captionqa.config.layout import Layout
 from captionqa.config.settings import AnswerSettings, answer_fingerprint, fingerprint
 from captionqa.dataset.places import place, question_place
-from captionqa.dataset.plan import load_plan, planned_tasks, works
+from captionqa.dataset.plan import load_plan, planned_tasks, work_folders
 from captionqa.files import read_json, read_json_lines
 from captionqa.run.lease import holder
 from captionqa.run.progress import duration
@@ -113,7 +113,7 @@ def _files(config: Config, layout: Layout, task: Task) -> Iterable[FileStatus]:
     plan = load_plan(layout, task)
     lists = plan.item_lists(layout, task)
     styles = config.prompt_styles if task == "captions" else [None]
-    for style, (work, settings) in zip(styles, works(config, layout, task), strict=True):
+    for style, (work, settings) in zip(styles, work_folders(config, layout, task), strict=True):
         results = plan.results(work, fingerprint(settings))
         finished = {path for path in results if Path(path).exists()}  # looked at once: a run may go on meanwhile
         headers = [read_chunk(path)[0] for path in finished]

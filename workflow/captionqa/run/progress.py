@@ -57,9 +57,9 @@ def progress_line(done: int, total: int, reused: int, failed: int, seconds: floa
         if done < total:
             text += f", {duration((total - done) / rate)} left"
     if reused:
-        text += f", {reused:,} known before"
+        text += f", {reused:,} already answered"
     if shared:
-        text += f", {shared:,} with an answer of another"
+        text += f", {shared:,} {'duplicate' if shared == 1 else 'duplicates'} (answer shared)"
     if failed:
         text += f", {failed:,} failed"
     return text
