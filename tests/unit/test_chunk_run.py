@@ -881,7 +881,7 @@ def test_a_forget_that_is_stopped_after_the_journal_asks_all_the_same(images, se
     server.fail("length")
     run()
     (job,) = jobs()
-    segments, rewrite, rewritten = len(list(job.journal.iterdir())), forget_module._rewrite, itertools.count(1)
+    segments, rewrite, rewritten = len(list(job.journal.iterdir())), forget_module._filter_lines, itertools.count(1)
 
     def stop_behind_the_last(path, keep):
         rewrite(path, keep)
@@ -889,7 +889,7 @@ def test_a_forget_that_is_stopped_after_the_journal_asks_all_the_same(images, se
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(forget_module, "_rewrite", stop_behind_the_last)
+        patch.setattr(forget_module, "_filter_lines", stop_behind_the_last)
         with pytest.raises(KeyboardInterrupt):
             forget(make_config(), "captions", None, "truncated")
     assert not job.result.exists()
