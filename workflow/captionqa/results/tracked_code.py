@@ -5,8 +5,8 @@ from pathlib import Path
 
 from captionqa import PACKAGE
 
-#: Patterns of the modules that decide what `merge_captions` writes. Of the client only the records and the reading of chunk
-#: results count: how answers were obtained does not change how they are merged.
+#: Patterns of the modules that decide what `merge_captions` writes. Of the client only the records that merging reads
+#: count: how answers were obtained does not change how they are merged.
 MERGING_CODE = ("*.py", "config/*.py", "results/*.py", "client/answer.py", "client/chunk_result.py")
 #: Patterns of the modules that decide, beside these, what `merge_qa` writes.
 GRADING_CODE = ("grading/*.py", "dataset/question_file.py")
