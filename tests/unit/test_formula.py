@@ -110,6 +110,8 @@ def test_numbers_that_nobody_can_write_down_are_given_up_at_once(text):
         ("x^2+y^2=25", "x^2+y^2=5", False),
         ("\\frac{1}{x}=2", "x=\\frac{1}{2}", None),
         ("x=1=2", "x=1", None),
+        ("ab=ba", "x=3", False),  # holds everywhere
+        ("x=3", "ab=ba", None),
     ],
 )
 def test_equations_are_the_same_if_one_is_a_multiple_of_the_other(one, other, verdict):

@@ -76,7 +76,7 @@ def same_equation(one: str, other: str) -> bool | None:
             raise
         except (ValueError, ArithmeticError, RecursionError):
             return None
-    if all(_agree(ratio, ratios[0]) for ratio in ratios) and ratios[0]:
+    if ratios[0] and all(_agree(ratio, ratios[0]) for ratio in ratios):
         return True
     return None if _NO_POLYNOMIAL.search(one) or _NO_POLYNOMIAL.search(other) else False
 
