@@ -83,7 +83,8 @@ class _Helper:
             bufsize=0,
             start_new_session=True,
         )
-        assert self._process.stdin is not None and self._process.stdout is not None  # PIPE, as asked for above
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._requests, self._replies = self._process.stdin, self._process.stdout
         self.pid = self._process.pid
         if self._read() != b"ready\n":
