@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from captionqa.grading.chosen_letter import final_part, last_box
-from captionqa.grading.ground_truth import extract_answer, grade, ground_truth_letter, ungradable
+from captionqa.grading.ground_truth import GroundTruth, extract_answer, grade
 from captionqa.grading.math_verify import SHORT_LIMIT_S, Verifier
 from captionqa.grading.same_value import same_value
 from hypothesis import given, settings
@@ -392,11 +392,11 @@ def test_the_final_part_is_none_only_for_unfinished_reasoning():
     ],
 )
 def test_ground_truth_is_read_in_every_form(answer, letter):
-    assert ground_truth_letter(answer, CHOICES) == letter
+    assert GroundTruth.read(answer, CHOICES).letter == letter
 
 
 def test_without_choices_there_is_no_ground_truth_letter():
-    assert ground_truth_letter(r"\boxed{A}", []) is None
+    assert GroundTruth.read(r"\boxed{A}", []).letter is None
 
 
 @pytest.mark.parametrize(
@@ -463,8 +463,8 @@ def test_a_value_beside_choices_that_are_no_match_is_compared_as_a_value():
     ],
 )
 def test_a_ground_truth_that_nothing_can_match_is_told_with_a_reason(answer, choices, reason):
-    assert reason in ungradable(answer, choices)
-    assert repr(answer) in ungradable(answer, choices)
+    assert reason in GroundTruth.read(answer, choices).fault
+    assert repr(answer) in GroundTruth.read(answer, choices).fault
 
 
 @pytest.mark.parametrize(
@@ -479,7 +479,7 @@ def test_a_ground_truth_that_nothing_can_match_is_told_with_a_reason(answer, cho
     ],
 )
 def test_other_ground_truth_can_be_graded(answer, choices):
-    assert ungradable(answer, choices) is None
+    assert GroundTruth.read(answer, choices).fault is None
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from captionqa.dataset.question_file import INVALID
 from captionqa.errors import CaptionqaError, ItemFailure
 from captionqa.files import atomic_writer, read_json_lines
 from captionqa.grading.choices import LETTERS, parse_choices
-from captionqa.grading.ground_truth import ground_truth_letter, ungradable
+from captionqa.grading.ground_truth import GroundTruth
 
 COLUMNS = ("task", "item", "finding", "what the run does", "detail")
 #: File systems of clusters answer slowly and to many at once.
@@ -198,9 +198,9 @@ def _graded_findings(row: Mapping[str, Any]) -> Iterator[Found]:
         yield Found(row["id"], Finding.INVALID_QUESTION, row[INVALID])
         return
     choices = parse_choices(row["question"])
-    if why := ungradable(row["answer"], choices):
-        yield Found(row["id"], Finding.UNGRADABLE_GROUND_TRUTH, why)
-    elif not choices and ground_truth_letter(row["answer"], LETTERS):
+    if fault := GroundTruth.read(row["answer"], choices).fault:
+        yield Found(row["id"], Finding.UNGRADABLE_GROUND_TRUTH, fault)
+    elif not choices and GroundTruth.read(row["answer"], LETTERS).letter:  # as if ten choices were listed
         yield Found(row["id"], Finding.NO_CHOICES, f"the ground truth is {row['answer']!r}")
 
 

@@ -1,14 +1,15 @@
 """Extraction: the letter that a model's words commit to, by the first rule that applies; never a guess."""
 
 import re
-from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from captionqa.grading.announcements import read_cues
 from captionqa.grading.options import NEGATION, RULED_OUT, YES_NO, Kind, Options, Reading
 from captionqa.grading.quantity import plain
 from captionqa.grading.refusal import REFUSAL
 
+#: What a letter was found by, in the order in which the rules are tried.
+LetterRule = Literal["box", "cue", "letter", "option text", "none"]
 #: Only so much of an output's end is searched for cues, so that no output takes long.
 SEARCHED_CHARACTERS = 20_000
 #: A text as short as a number says little in a text longer than this, unless it stands at the end.
@@ -72,17 +73,15 @@ def last_boxes(text: str, between: re.Pattern) -> list[str]:
     return contents
 
 
-def extract(model_output: str, choices: Sequence[str]) -> tuple[str | None, str]:
-    """The letter that the output commits to, and the rule that found it: box, cue, letter, option text or none."""
-    said = final_part(model_output)
-    if said is None or len(choices) < 1:
+def extract(said: str | None, options: Options) -> tuple[str | None, LetterRule]:
+    """The letter that a model's final words commit to, and the rule that found it; None for unfinished reasoning."""
+    if said is None or not options.letters:
         return None, "none"
-    options = Options(choices)
     said = _INVISIBLE.sub("", said)
     if boxes := _boxes(said):
         if len(boxes) > 1 and _TWO_BOXES.match(said[boxes[-2].end : boxes[-1].start]):
             return None, "none"
-        boxed = _read_alone(said[slice(*boxes[-1].inside)], options)
+        boxed = read_whole(plain(said[slice(*boxes[-1].inside)]).strip(), options)
         if boxed.kind is Kind.LETTER:
             return boxed.letter, "box"
         if boxed.kind is not Kind.UNMATCHED:
@@ -108,22 +107,14 @@ def extract(model_output: str, choices: Sequence[str]) -> tuple[str | None, str]
     return (letter, "option text") if letter else (None, "none")
 
 
-def read_short(content: str, options: Options) -> Reading:
-    """What a ground truth stands for: none where a letter stands before another option's text."""
-    reading, text = _read_alone(content, options), plain(content).strip()
-    other = options.equal_to(text[reading.end :].lstrip(" .:)]-")) if reading.end else None
-    return Reading(Kind.NONE) if other not in (None, reading.letter) else reading
-
-
-def _read_alone(content: str, options: Options) -> Reading:
-    """What a short text by itself stands for, such as the content of a box."""
-    content = plain(content).strip()
-    if match := _ONLY_LETTER.fullmatch(content):
+def read_whole(text: str, options: Options) -> Reading:
+    """What a short plain text by itself stands for, such as the content of a box."""
+    if match := _ONLY_LETTER.fullmatch(text):
         letter = match[1].upper()
         return Reading(Kind.LETTER, letter) if letter in options.letters else Reading(Kind.NONE)
-    if not content:
+    if not text:
         return Reading(Kind.UNMATCHED)
-    reading = options.read(content, 0)
+    reading = options.read(text, 0)
     return Reading(Kind.UNMATCHED) if reading.kind is Kind.SILENT else reading
 
 

@@ -7,18 +7,22 @@ only a letter, the one option whose text appears, else nothing. Never a guess.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from captionqa.grading.choices import LETTERS
-from captionqa.grading.chosen_letter import REFUSAL, extract, final_part, last_box, read_short
-from captionqa.grading.options import Kind, Options
+from captionqa.grading.chosen_letter import LetterRule, extract, final_part, last_box, read_whole
+from captionqa.grading.options import Kind, Options, Reading
 from captionqa.grading.quantity import plain
+from captionqa.grading.refusal import REFUSAL
 from captionqa.grading.same_value import same_value
 from captionqa.grading.stated_value import stated_value
+
+Rule = Literal[LetterRule, "verify"]
 
 _SEVERAL_LETTERS = re.compile(r"[(\[{]?[A-J][)\]}]?(?:\s*(?:[,;/&+]|and|or)?\s*[(\[{]?[A-J][)\]}]?)+")
 _ONE_LETTER = re.compile(r"[(\[{\s]*[A-Za-z][)\]}.:\s]*")
 _LETTER_TRUTH = re.compile(r"\s*\(?([A-Ja-j])[).]?\s*")
-_UNSEEN_OPTIONS = [""] * len(LETTERS)
+_UNSEEN_OPTIONS = Options([""] * len(LETTERS))
 _VALUE = re.compile(r"[\d\\=^<>]")
 
 
@@ -28,64 +32,90 @@ class Grade:
 
     predicted_letter: str | None
     is_correct: bool
-    rule: str
+    rule: Rule
     parsed: bool
     refused: bool
 
 
+@dataclass(frozen=True)
+class GroundTruth:
+    """The ground truth of one question, read once for everything that is asked of it."""
+
+    #: The ground truth without its box, and the question's choices prepared for looking them up.
+    value: str
+    options: Options
+    #: The letter of `\\boxed{A}`, `A`, `(A)`, or of an option's text or value; None for a free-form ground truth.
+    letter: str | None
+    #: The letter of an option that the question's text does not list, since the options are in the image.
+    unlisted_letter: str | None
+    #: Why no output could be graded against it, in a sentence; None where it can be.
+    fault: str | None
+
+    @classmethod
+    def read(cls, answer: str, choices: Sequence[str]) -> "GroundTruth":
+        """Read a ground truth as it stands in the question file, for the choices that the question lists."""
+        box = last_box(answer)
+        value = answer if box is None else box
+        text, options = plain(value).strip(), Options(choices)
+        if not choices:
+            unlisted = _LETTER_TRUTH.fullmatch(text)
+            fault = _fault(answer, text, options, None)
+            return cls(value, options, None, unlisted[1].upper() if unlisted else None, fault)
+        reading = _reading(text, options)
+        return cls(value, options, reading.letter, None, _fault(answer, text, options, reading))
+
+    def grade(self, model_output: str, relative_tolerance: float = 0) -> Grade:
+        """Grade an output; a free-form ground truth is compared by value.
+
+        Without choices two plain numbers may differ by the tolerance, a share of the ground truth.
+        """
+        said = final_part(model_output)
+        if said is None:
+            return Grade(None, False, "none", False, False)
+        if self.letter is not None:
+            letter, rule = extract(said, self.options)
+            return Grade(letter, letter == self.letter, rule, letter is not None, letter is None and _refuses(said))
+        if self.unlisted_letter and extract(said, _UNSEEN_OPTIONS)[0] == self.unlisted_letter:
+            return Grade(None, True, "verify", True, False)
+        value = stated_value(said)
+        if value is None or _refuses(value):
+            return Grade(None, False, "none", False, _refuses(said))
+        tolerance = 0 if self.options.letters else relative_tolerance
+        return Grade(None, same_value(self.value, value, tolerance), "verify", True, False)
+
+
 def extract_answer(model_output: str, choices: Sequence[str]) -> str | None:
     """The letter that the output commits to, or None where it commits to none."""
-    return extract(model_output, choices)[0]
+    return extract(final_part(model_output), Options(choices))[0]
 
 
-def ground_truth_letter(answer: str, choices: Sequence[str]) -> str | None:
-    """The letter of a ground truth: `\\boxed{A}`, `A`, `(A)`, an option's text or value; None for a free-form one."""
-    return read_short(_wanted(answer), Options(choices)).letter if choices else None
+def grade(model_output: str, answer: str, choices: Sequence[str], relative_tolerance: float = 0) -> Grade:
+    """Grade one output against a ground truth that is used once; see GroundTruth."""
+    return GroundTruth.read(answer, choices).grade(model_output, relative_tolerance)
 
 
-def ungradable(answer: str, choices: Sequence[str]) -> str | None:
-    """Why no output could be graded against this ground truth, in a sentence; None where it can be."""
-    wanted = plain(_wanted(answer)).strip()
-    if not wanted.strip(" .$*_{}"):
+def _reading(text: str, options: Options) -> Reading:
+    """What a ground truth stands for: none where a letter stands before another option's text."""
+    reading = read_whole(text, options)
+    other = options.equal_to(text[reading.end :].lstrip(" .:)]-")) if reading.end else None
+    return Reading(Kind.NONE) if other not in (None, reading.letter) else reading
+
+
+def _fault(answer: str, text: str, options: Options, reading: Reading | None) -> str | None:
+    """Why a ground truth is ungradable, from its plain text and, where there are choices, what it stands for."""
+    if not text.strip(" .$*_{}"):
         return f"The ground truth {answer!r} is empty."
-    if not choices or ground_truth_letter(answer, choices):
+    if reading is None or reading.letter:
         return None
-    last = Options(choices).letters[-1]
-    if _ONE_LETTER.fullmatch(wanted):
+    last = options.letters[-1]
+    if _ONE_LETTER.fullmatch(text):
         return f"The ground truth {answer!r} is no letter of the choices A to {last}."
-    if _SEVERAL_LETTERS.fullmatch(wanted):
+    if _SEVERAL_LETTERS.fullmatch(text):
         return f"The ground truth {answer!r} names several choices; one can be graded."
-    if read_short(wanted, Options(choices)).kind is Kind.NONE or not _VALUE.search(wanted):
+    if reading.kind is Kind.NONE or not _VALUE.search(text):
         return f"The ground truth {answer!r} is neither a letter of the choices A to {last} nor the text of one choice."
     return None
 
 
-def grade(model_output: str, answer: str, choices: Sequence[str], relative_tolerance: float = 0) -> Grade:
-    """Grade an output against the ground truth; a free-form ground truth is compared by value.
-
-    Without choices two plain numbers may differ by the tolerance, a share of the ground truth.
-    """
-    said = final_part(model_output)
-    truth = ground_truth_letter(answer, choices)
-    if truth is not None:
-        letter, rule = extract(model_output, choices)
-        return Grade(letter, letter == truth, rule, letter is not None, letter is None and _refuses(said))
-    wanted, value = _wanted(answer), None if said is None else stated_value(said)
-    if not choices and (letter := _LETTER_TRUTH.fullmatch(plain(wanted))):
-        # the options are in the image
-        named = extract(model_output, _UNSEEN_OPTIONS)[0]
-        if named == letter[1].upper():
-            return Grade(None, True, "verify", True, False)
-    if value is None or REFUSAL.search(value):
-        return Grade(None, False, "none", False, _refuses(said))
-    return Grade(None, same_value(wanted, value, 0 if choices else relative_tolerance), "verify", True, False)
-
-
-def _wanted(answer: str) -> str:
-    """The ground truth without its box."""
-    box = last_box(answer)
-    return answer if box is None else box
-
-
-def _refuses(said: str | None) -> bool:
-    return said is not None and bool(REFUSAL.search(said))
+def _refuses(said: str) -> bool:
+    return bool(REFUSAL.search(said))
