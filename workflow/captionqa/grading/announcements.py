@@ -211,8 +211,8 @@ def _announcements(text: str, low: str) -> Iterator[tuple[int, int, bool]]:
     """Start and end of each cue, and whether only a letter may follow."""
     for match in _CUE.finditer(low):
         yield match.start(), match.end(), bool(match["gap"])
-    if match := _FIRST.match(text):
-        yield 0, match.end(), True
+    if first := _FIRST.match(text):
+        yield 0, first.end(), True
     for match in _HEADING.finditer(low):
         yield match.start(), match.end(), False
     for pattern in (_CHOOSE, _COLON, _NAMED):
@@ -230,8 +230,8 @@ def _remarks(text: str, low: str, options: Options, after: int, quoted: Spans) -
     found: list[tuple[int, str | None]] = []
     for match in _SUBJECT.finditer(text, after):
         letter = match["paren"] or match["letter"]
-        word = text[max(0, match.start() - 24) : match.start()].rpartition("\n")[2].split()[-1:] or [""]
-        word = word[0].lower().strip("(*\"'")
+        words = text[max(0, match.start() - 24) : match.start()].rpartition("\n")[2].split()
+        word = words[-1].lower().strip("(*\"'") if words else ""
         is_noun = word.isalpha() and not _BEFORE_LETTER.fullmatch(word)
         is_article = letter in "AI" and match["gap"] and not (match["paren"] or match["stop"] or word in _LABELS)
         if not is_noun and not is_article:

@@ -71,17 +71,17 @@ def parse_choices(question: str) -> list[str]:
     return []
 
 
-def _letter(label: re.Match) -> str:
+def _letter(label: re.Match[str]) -> str:
     return label["inside"] or label["letter"]
 
 
-def _form(label: re.Match) -> tuple[str | None, str | None, bool]:
+def _form(label: re.Match[str]) -> tuple[str | None, str | None, bool]:
     """What the labels of one list have in common: the signs around the letter, and its case."""
     mark = {"．": ".", "：": ":", "）": ")"}.get(label["mark"], label["mark"])
     return {"（": "(", "【": "["}.get(label["open"], label["open"]), mark, _letter(label).isupper()
 
 
-def _may_start(label: re.Match, by_line: bool) -> bool:
+def _may_start(label: re.Match[str], by_line: bool) -> bool:
     """Whether a list of choices may begin with this label, by what stands before it."""
     if label["line"] is not None or by_line:
         return label["line"] is not None
@@ -95,7 +95,7 @@ def _may_start(label: re.Match, by_line: bool) -> bool:
     return bool(_BEFORE_INLINE.search(before)) and not _NAMES.search(before)
 
 
-def _run(labels: Sequence[re.Match], by_line: bool) -> list[re.Match]:
+def _run(labels: Sequence[re.Match[str]], by_line: bool) -> list[re.Match[str]]:
     """The labels A, B, C ... of one form from the first on."""
     run = [labels[0]]
     for label in labels[1:]:
@@ -107,7 +107,7 @@ def _run(labels: Sequence[re.Match], by_line: bool) -> list[re.Match]:
     return run
 
 
-def _may_follow(label: re.Match, by_line: bool) -> bool:
+def _may_follow(label: re.Match[str], by_line: bool) -> bool:
     """Whether a label within a line may go on with a list; in a list by lines only where a wide gap sets it off."""
     before = label.string[max(0, label.start() - 2) : label.start()]
     if by_line:
@@ -118,7 +118,7 @@ def _may_follow(label: re.Match, by_line: bool) -> bool:
     return not tight and (before[-1].isspace() or before[-1] in ";,*_；，。" or before[-1] > "\u2e80")
 
 
-def _texts(question: str, run: Sequence[re.Match], labels: Sequence[re.Match], by_line: bool) -> list[str]:
+def _texts(question: str, run: Sequence[re.Match[str]], labels: Sequence[re.Match[str]], by_line: bool) -> list[str]:
     """The texts between the labels of a run; none where they are the words of a sentence or tasks."""
     last, end = run[-1], len(question)
     if len(run) == len(LETTERS):  # an eleventh choice is none of the tenth
@@ -139,7 +139,7 @@ def _texts(question: str, run: Sequence[re.Match], labels: Sequence[re.Match], b
     return [] if not all(texts) or (not by_line and _is_prose(run, texts)) else texts
 
 
-def _is_prose(run: Sequence[re.Match], texts: Sequence[str]) -> bool:
+def _is_prose(run: Sequence[re.Match[str]], texts: Sequence[str]) -> bool:
     """Whether labels within a line are no list of choices but points of a sentence, or the tasks of an exercise."""
     before = run[0].string[max(0, run[0].start() - 40) : run[0].start()]
     if _HEADER.search(before):

@@ -61,7 +61,7 @@ def last_box(text: str) -> str | None:
     return text[slice(*boxes[-1].inside)].strip() if boxes else None
 
 
-def last_boxes(text: str, between: re.Pattern) -> list[str]:
+def last_boxes(text: str, between: re.Pattern[str]) -> list[str]:
     """The contents of the last box and of those before it that only `between` parts from the next; [] for none."""
     contents: list[str] = []
     following = None
@@ -169,7 +169,8 @@ def _by_option_text(text: str, options: Options) -> str | None:
     """The one option whose text appears, unless it is denied, asked about or refused."""
     named = options.mentioned(text)
     if not named:
-        begin = options.starting(text, _WORD.search(text).start() if _WORD.search(text) else 0)
+        word = _WORD.search(text)
+        begin = options.starting(text, word.start() if word else 0)
         is_word = begin.letter is not None and options.texts[options.letters.index(begin.letter)] in YES_NO
         return begin.letter if is_word and not REFUSAL.search(text) and not _EITHER.match(text, begin.end) else None
     if len(named) > 1:

@@ -24,9 +24,9 @@ def date(text: str) -> tuple[int | None, int, int | None] | None:
     text = " ".join(text.split()).removeprefix("on ").removeprefix("On ")
     for form in _FORMS:
         if match := form.fullmatch(text):
-            parts = {"year": None, "day": None} | match.groupdict()
+            parts = match.groupdict()
             month = parts["month"].lower()
             number = int(month) if month.isdigit() else 1 + _MONTHS.index(month[:3])
-            year, day = (int(parts[key]) if parts[key] else None for key in ("year", "day"))
+            year, day = (int(parts[key]) if parts.get(key) else None for key in ("year", "day"))
             return (year, number, day) if number <= 12 and (day or 1) <= 31 else None
     return None

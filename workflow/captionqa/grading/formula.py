@@ -7,6 +7,7 @@ math-verify.
 import cmath
 import math
 import re
+from collections.abc import Callable
 from fractions import Fraction
 
 #: A power or factorial of more digits than this is not computed, here or elsewhere.
@@ -239,8 +240,8 @@ class _Reader:
             return value + part
         return value
 
-    def _root(self, token: str) -> complex:
-        degree = Fraction(2)
+    def _root(self, token: str) -> Fraction | complex:
+        degree: Fraction | complex = Fraction(2)
         if token == "\\sqrt" and self._next() == "[":
             self._take()
             degree = self._sum()
@@ -250,7 +251,7 @@ class _Reader:
             raise UnknownNotation("a root of a negative number has several values")
         return _power(value, 1 / degree)
 
-    def _function(self, function) -> complex:
+    def _function(self, function: Callable[[complex], complex]) -> complex:
         if self._next() in ("^", "_"):
             raise UnknownNotation(self._next())
         value = function(complex(self._power()))

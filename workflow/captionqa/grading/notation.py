@@ -2,7 +2,7 @@
 
 import re
 
-from captionqa.grading.quantity import unwrap
+from captionqa.grading.quantity import skip, unwrap
 
 _LEAD = re.compile(
     r"(?:(?:is|are|approximately|approx\.?|about|around|roughly|nearly|exactly|simply|just|only|equals?(?:\sto)?|"
@@ -44,7 +44,7 @@ def tidy(text: str) -> str:
     text = _ROOT.sub(lambda match: f"\\sqrt{{{match[1] or match[2] or match[3] or match[4]}}}", text)
     text = _CIRCLED_GAP.sub(", ", _FUNCTION.sub(r"\\\1 ", text))
     text = text.strip(" *_\"'\n")
-    text = _REMARK.sub("", text[_LEAD.match(text).end() :].rstrip(" .*_,;:\"'\n。"))
+    text = _REMARK.sub("", text[skip(_LEAD, text, 0) :].rstrip(" .*_,;:\"'\n。"))
     text = _POINT_NAME.sub("", text)
     brackets, parts = split_parts(text)
     return parts[0] if brackets in ("()", "{}") and len(parts) == 1 else text

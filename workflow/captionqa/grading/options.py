@@ -6,7 +6,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from captionqa.grading.choices import LETTERS
-from captionqa.grading.quantity import number, plain, same_number
+from captionqa.grading.quantity import number, plain, same_number, skip
 from captionqa.grading.refusal import REFUSAL
 
 #: So many mentions of an option are looked at.
@@ -146,7 +146,8 @@ class Options:
 
     def mentioned(self, text: str) -> dict[str, list[tuple[int, int]]]:
         """The letters of the options whose text appears outside another option's, with the places of each."""
-        low, found = text.lower(), {}
+        low = text.lower()
+        found: dict[str, list[tuple[int, int]]] = {}
         for letter, choice in zip(self.letters, self.texts, strict=True):
             start = -1 if _single(choice) or choice in YES_NO else low.find(choice)
             while start >= 0 and len(found.get(letter, ())) < MENTIONS:
@@ -166,7 +167,7 @@ class Options:
 
     def quoted(self, low: str) -> list[tuple[int, int]]:
         """Where a text quotes options that speak of options or answers themselves, so that this states nothing."""
-        spans = []
+        spans: list[tuple[int, int]] = []
         for choice in self._speaking:
             start = low.find(choice)
             while start >= 0 and len(spans) < MENTIONS:
@@ -179,7 +180,7 @@ class Options:
 
         With `strict` only a letter counts that ends its clause, and no option's text.
         """
-        at = _LEAD.match(text, at).end()
+        at = skip(_LEAD, text, at)
         stop = _SENTENCE_END.search(text, at)
         end = stop.start() if stop else len(text)
         if at >= len(text):
@@ -217,9 +218,11 @@ class Options:
                 return reading
         return Reading(Kind.SILENT)
 
-    def _labelled(self, label: re.Match, text: str, strict: bool) -> Reading:
-        letter, end = label[label.lastgroup].upper(), label.end()
-        if strict and label.lastgroup == "loose":
+    def _labelled(self, label: re.Match[str], text: str, strict: bool) -> Reading:
+        form, end = label.lastgroup, label.end()
+        assert form is not None  # each alternative has a named group
+        letter = label[form].upper()
+        if strict and form == "loose":
             return Reading(Kind.SILENT)
         if _ends_in_question(text, end):
             return Reading(Kind.SILENT)
@@ -227,7 +230,7 @@ class Options:
             return Reading(Kind.NONE)
         if _another(text, end, self.letters) or _later_label(text, end, letter):
             return Reading(Kind.NONE)
-        follows = _AFTER_LABEL.match(text, end).end()
+        follows = skip(_AFTER_LABEL, text, end)
         named = self.starting(text, follows)
         if named.letter == letter:
             return self._unless_doubted(Reading(Kind.LETTER, letter, named.end), text)
@@ -253,14 +256,14 @@ _LABEL_ONLY = re.compile(r"[(\[]?[A-J][)\].:](?:\s|\Z)")
 
 def _another(text: str, end: int, letters: str) -> bool:
     found = _ANOTHER.match(text, end)
-    return bool(found) and (found["letter"] in letters or found["letter"] not in "AI")
+    return found is not None and (found["letter"] in letters or found["letter"] not in "AI")
 
 
 def _later_label(text: str, end: int, letter: str) -> bool:
     """Whether the same sentence goes on to another label: "(A) it is red, and (C) it is round"."""
     stop = _SENTENCE_STOP.search(text, end)
     found = _LATER_LABEL.search(text, end, stop.start() if stop else len(text))
-    return bool(found) and found[1] != letter
+    return found is not None and found[1] != letter
 
 
 def _ends_in_question(text: str, end: int) -> bool:

@@ -39,6 +39,12 @@ _PART_OF = re.compile(r"(%|percent)?\s*of\s(?!\w*\d)[^,;\d]+", re.IGNORECASE)
 _MONEY = re.compile(r"\\\$|\$(?=\s?\d[^$]*\Z)")
 
 
+def skip(pattern: re.Pattern[str], text: str, at: int) -> int:
+    """Where a pattern that may match nothing ends."""
+    match = pattern.match(text, at)
+    return match.end() if match else at
+
+
 def unwrap(text: str) -> str:
     r"""A text without what only sets its type: \text{}, \textbf{}, \left, spaces and dollar signs of LaTeX."""
     if "\\" in text or "~" in text:
@@ -107,7 +113,7 @@ def same_number(one: tuple[Fraction, str], other: tuple[Fraction, str], relative
     return False
 
 
-def _slash(match: re.Match) -> str:
+def _slash(match: re.Match[str]) -> str:
     """A fraction in a line; the blank keeps the whole of a mixed number apart."""
     return f" {match[1] or match[2]}/{match[3] or match[4]}"
 

@@ -90,16 +90,19 @@ def _same_special(wanted: str, given: str) -> bool:
 
     A time of the day is text.
     """
-    if (one := _IN_BASE.fullmatch(wanted)) or _IN_BASE.fullmatch(given):
-        return bool(one) and text_key(one[1]) == text_key(given)
+    based = _IN_BASE.fullmatch(wanted)
+    if based or _IN_BASE.fullmatch(given):
+        return based is not None and text_key(based[1]) == text_key(given)
     if _CLOCK.fullmatch(wanted):
         return False
-    ratios = [_RATIO.fullmatch(text) for text in (wanted, given)]
-    if all(ratios):
-        one, other = ([Fraction(part) for part in ratio.groups() if part] for ratio in ratios)
+    ratio, given_ratio = _RATIO.fullmatch(wanted), _RATIO.fullmatch(given)
+    if ratio and given_ratio:
+        one, other = ([Fraction(part) for part in match.groups() if part] for match in (ratio, given_ratio))
         return len(one) == len(other) and all(a * other[0] == b * one[0] for a, b in zip(one, other, strict=True))
+    if not ratio and not given_ratio:
+        return False
     values = [number(text.replace(":", "/")) if text.count(":") < 2 else None for text in (wanted, given)]
-    return any(ratios) and None not in values and values[0] == values[1]
+    return None not in values and values[0] == values[1]
 
 
 def _same_parts(wanted: str, given: str, tolerance: float, depth: int) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from captionqa.grading.announcements import last_cue
 from captionqa.grading.chosen_letter import SEARCHED_CHARACTERS, last_boxes
 from captionqa.grading.options import NEGATION
-from captionqa.grading.quantity import number
+from captionqa.grading.quantity import number, skip
 
 #: A message of so few words is the answer itself.
 BARE_ANSWER_WORDS = 3
@@ -69,7 +69,7 @@ def stated_value(said: str) -> str | None:
         return ", ".join(dict.fromkeys(found)) or None
     said = said.replace("**", "")
     if (cue := last_cue(said)) is not None:
-        begin = _BEFORE_ANSWER.match(said, cue).end()
+        begin = skip(_BEFORE_ANSWER, said, cue)
         end = _ANSWER_END.search(said, begin)
         phrase = said[begin : end.start() if end else len(said)].strip(" *_").rstrip(" .*_")
         return _end_of(phrase) or None
