@@ -9,9 +9,10 @@ import threading
 from pathlib import Path
 
 import pytest
-from captionqa.grading.chosen_letter import final_part, last_box
+from captionqa.grading import math_verify
 from captionqa.grading.ground_truth import GroundTruth, extract_answer, grade
 from captionqa.grading.math_verify import SHORT_LIMIT_S, Verifier
+from captionqa.grading.model_output import last_box, without_reasoning
 from captionqa.grading.same_value import same_value
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -364,10 +365,10 @@ def test_a_letter_is_never_out_of_range(text):
         assert extract_answer(output, CHOICES[:2]) in ("A", "B", None)
 
 
-def test_the_final_part_is_none_only_for_unfinished_reasoning():
-    assert final_part("plain") == "plain"
-    assert final_part("<think>a</think> b") == " b"
-    assert final_part("<think>a") is None
+def test_the_text_without_reasoning_is_none_only_for_unfinished_reasoning():
+    assert without_reasoning("plain") == "plain"
+    assert without_reasoning("<think>a</think> b") == " b"
+    assert without_reasoning("<think>a") is None
 
 
 @pytest.mark.parametrize(
@@ -482,6 +483,13 @@ def test_other_ground_truth_can_be_graded(answer, choices):
     assert GroundTruth.read(answer, choices).fault is None
 
 
+@pytest.mark.parametrize(("answer", "choices"), [(r"\boxed{B}", CHOICES), ("12", CHOICES), ("A", []), ("12 cm", [])])
+def test_a_ground_truth_that_is_read_once_grades_any_number_of_outputs(answer, choices):
+    truth = GroundTruth.read(answer, choices)
+    for output in ("The answer is B.", "(A)", "12 cm", "dark blue", "It is unclear.", "<think>B", ""):
+        assert truth.grade(output) == grade(output, answer, choices)
+
+
 @pytest.mark.parametrize(
     ("wanted", "given_value"),
     [
@@ -549,13 +557,19 @@ def test_many_hostile_expressions_do_not_start_the_helper_anew_and_lose_their_ti
         assert not verifier.same("1", f"9^{{9^{{9^{{{number + 4}}}}}}}")
     assert verifier.same("x>1", "1<x")
     assert verifier._helper.pid == helper
-    # the limit was lost twice and reached; the rest had a short one
+    # the first two reach the limit on lost time, so the other six get the short limit
     assert verifier._lost_s == pytest.approx(2 * 0.5 + 6 * SHORT_LIMIT_S)
 
 
 def test_a_helper_that_was_killed_is_replaced(verifier):
     assert verifier.same("x+1", "1+x")
     os.killpg(verifier._helper.pid, signal.SIGKILL)
+    assert verifier.same("x+1", "1+x")
+
+
+def test_the_helper_needs_no_module_path_and_is_not_misled_by_our_module_of_the_same_name(verifier, monkeypatch):
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    monkeypatch.chdir(Path(math_verify.__file__).parent)
     assert verifier.same("x+1", "1+x")
 
 
