@@ -43,7 +43,7 @@ def ask(make_config):
 
     def write(*rows):
         frame = pd.DataFrame(rows, columns=["qid", "question", "answer", "image"])
-        frame.to_parquet(make_config()["qa"]["question_path"])
+        frame.to_parquet(make_config().qa.question_path)
 
     write(("q0", CHOICES, "A", ["good.png"]), ("q00", "How many <image>?", r"\boxed{12}", ["fine.jpg"]))
     return write
@@ -55,7 +55,7 @@ def look(make_config, caplog, pictures, ask):
 
     def through(changes=None):
         config = make_config(changes)
-        layout = Layout(config["output_dir"], "tiny")
+        layout = Layout(config.output_dir, "tiny")
         caplog.clear()
         caplog.set_level("INFO")
         try:
@@ -183,7 +183,7 @@ def test_the_audit_is_a_command(look, pictures, raw_config, tmp_path, workflow_f
     for stop_on, code in ([], 0), (["unreadable_image"], 1):
         (tmp_path / "my.yaml").write_text(yaml.safe_dump(raw_config({"audit": {"stop_on": stop_on}})))
         done = subprocess.run(
-            [sys.executable, "-m", "captionqa.dataset.audit", "--configfile", str(tmp_path / "my.yaml")],
+            [sys.executable, "-m", "captionqa", "audit", str(tmp_path / "my.yaml")],
             env={"PYTHONPATH": str(workflow_folder)},
             capture_output=True,
             text=True,

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-#: The two tasks of a run; a configuration may leave one out.
-TASKS = ("captions", "qa")
 WORK = "work"
 CHUNK_NAME = "{chunk}-of-{n}.{fingerprint}.{digest}.jsonl"
 ITEMS_NAME = "{chunk}-of-{n}.{digest}.jsonl"

@@ -1,16 +1,11 @@
 """Asking again on purpose: drop failures, or answers too, so that the next run asks for them.
 
-    python -m captionqa.results.ask_again retry-failed --configfile my.yaml [--task qa] [--style SHORT] [--reason R]
-    python -m captionqa.results.ask_again forget --configfile my.yaml [--task qa] [--style SHORT] [--reason truncated]
-
 `retry-failed` removes the chunk results that hold failures (of a reason), and the final files above them; answers stay
 in the journal. `forget` removes answers too: all of them, or those that were truncated. Neither helps where the
 question file is at fault: once that is corrected, the next run takes it up by itself.
 """
 
-import argparse
 import shutil
-import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,20 +15,19 @@ from typing import Any
 from captionqa.client.chunk_result import read_chunk
 from captionqa.client.journal import read_lines
 from captionqa.client.letter_fallback import FOLDER
-from captionqa.config.config import load_config, model_name, tasks
-from captionqa.config.layout import TASKS, Layout
-from captionqa.config.settings import answer_fingerprint, fingerprint
+from captionqa.config.config import Config, Task
+from captionqa.config.layout import Layout
+from captionqa.config.settings import AnswerSettings, answer_fingerprint, fingerprint
 from captionqa.dataset.plan import load_plan, works
-from captionqa.errors import QUESTION_FAULTS, CaptionqaError, ConfigError, Reason
+from captionqa.errors import QUESTION_FAULTS, TRUNCATED, ConfigError
 from captionqa.files import atomic_writer, json_line, read_json
 from captionqa.run.lease import holder
 
-TRUNCATED = "truncated"
 CAPTION_FILES = ("", "_failures", "_provenance")
 QA_FILES = ("results", "metrics", "failures", "provenance", "flips")
 
 
-def retry_failed(config: Mapping[str, Any], task: str | None, style: str | None, reason: str | None) -> int:
+def retry_failed(config: Config, task: Task | None, style: str | None, reason: str | None) -> int:
     """Remove the chunk results with failures, and their final files; returns how many items will be asked again.
 
     Raises ConfigError for a reason that asking again does not help with.
@@ -57,7 +51,7 @@ def retry_failed(config: Mapping[str, Any], task: str | None, style: str | None,
     return items
 
 
-def forget(config: Mapping[str, Any], task: str | None, style: str | None, reason: str | None) -> int:
+def forget(config: Config, task: Task | None, style: str | None, reason: str | None) -> int:
     """Remove answers, chunk results and final files; returns how many items will be asked again.
 
     With the reason `truncated` only answers that ended at max_tokens go, with a failure's reason only such failures.
@@ -81,7 +75,7 @@ def forget(config: Mapping[str, Any], task: str | None, style: str | None, reaso
     return items
 
 
-def question_faults(config: Mapping[str, Any], task: str | None, style: str | None) -> dict[str, int]:
+def question_faults(config: Config, task: Task | None, style: str | None) -> dict[str, int]:
     """{reason: items} of the failures for which the question file is at fault, so that asking again does not help."""
     counts: Counter[str] = Counter()
     for target in _targets(config, task, style):
@@ -121,9 +115,9 @@ class _Target:
     """One final file with its companions, the work folder behind it, and its present settings."""
 
     layout: Layout
-    task: str
+    task: Task
     work: Path
-    settings: Mapping[str, Any]
+    settings: AnswerSettings
     finals: list[Path]
 
     @property
@@ -131,12 +125,12 @@ class _Target:
         return next(path for path in self.finals if path.stem.endswith("_provenance"))
 
 
-def _targets(config: Mapping[str, Any], task: str | None, style: str | None) -> list[_Target]:
+def _targets(config: Config, task: Task | None, style: str | None) -> list[_Target]:
     """What is meant by the task and the style; by neither: everything that is configured."""
-    layout = Layout(config["output_dir"], model_name(config))
+    layout = Layout(config.output_dir, config.model_name)
     if holder(layout.server) is not None:
-        raise ConfigError(f"a run works on {config['output_dir']} now; wait for it or stop it first.")
-    styles = [name.lower() for name in config["captions"]["prompt_styles"]] if "captions" in tasks(config) else []
+        raise ConfigError(f"a run works on {config.output_dir} now; wait for it or stop it first.")
+    styles = [name.lower() for name in config.prompt_styles]
     if style is not None and style.lower() not in styles:
         raise ConfigError(f"{style!r} is none of the configured styles: {', '.join(sorted(styles)) or 'none'}.")
     finals = {layout.captions_work(name): [layout.captions(name, end) for end in CAPTION_FILES] for name in styles}
@@ -144,7 +138,7 @@ def _targets(config: Mapping[str, Any], task: str | None, style: str | None) -> 
     wanted = None if style is None else layout.captions_work(style.lower())
     return [
         _Target(layout, name, Path(work), settings_now, list(map(Path, finals[work])))
-        for name in tasks(config)
+        for name in config.tasks
         if task in (None, name)
         for work, settings_now in works(config, layout, name)
         if wanted in (None, work)
@@ -154,33 +148,3 @@ def _targets(config: Mapping[str, Any], task: str | None, style: str | None) -> 
 def _remove(paths: list[Path]) -> None:
     for path in paths:
         path.unlink(missing_ok=True)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=["retry-failed", "forget"])
-    parser.add_argument("--configfile", type=Path, required=True)
-    parser.add_argument("--task", "--half", choices=TASKS, help="only this task")
-    parser.add_argument("--style", help="only this prompt style")
-    parser.add_argument("--reason", choices=[*map(str, Reason), TRUNCATED], help="only items with this reason")
-    args = parser.parse_args()
-    try:
-        config = load_config(args.configfile)
-        if args.action == "retry-failed":
-            if args.reason == TRUNCATED:
-                raise ConfigError("truncated is a flag on an answer, not a failure: use forget.")
-            faults = question_faults(config, args.task, args.style)
-            count = retry_failed(config, args.task, args.style, args.reason)
-            print(f"{count} failed items will be asked again by the next run.")
-            if faults and args.reason is None:
-                reasons = ", ".join(f"{items} {reason}" for reason, items in faults.items())
-                print(f"Not asked again: {reasons}. Correct these in the question file and run again.")
-        else:
-            count = forget(config, args.task, args.style, args.reason)
-            print(f"{count} items were forgotten and will be asked again by the next run.")
-    except CaptionqaError as error:
-        sys.exit(f"captionqa: {error}")
-
-
-if __name__ == "__main__":
-    main()

@@ -11,11 +11,12 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from captionqa.config import media_folder
-from captionqa.config.config import served_name
+from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.errors import ConfigError, ServerError, ServerStartError
 from captionqa.files import read_json, write_json
@@ -41,14 +42,14 @@ log = logging.getLogger(__name__)
 class Server:
     """The servers of one model in one output folder; new ones are started by `launcher`."""
 
-    def __init__(self, config: Mapping[str, Any], model: str, layout: Layout, launcher: Launcher | None = None):
-        self._settings = config["models"][model]
-        self._served_name = served_name(config, model)
+    def __init__(self, config: Config, model: str, layout: Layout, launcher: Launcher | None = None):
+        self._model = config.models[model]
+        self._served_name = self._model.served_name
         self._layout = layout
         self._folder = layout.server
         self._launcher = launcher or LocalLauncher()
-        self._server = self._settings["server"] | media_folder.server_settings(config, model)
-        self.replicas: int = self._server["replicas"]
+        self._server = replace(self._model.server, allowed_local_media_path=media_folder.allowed_folder(config))
+        self.replicas = self._server.replicas
         self._logs = [Path(layout.server_log(replica)) for replica in range(self.replicas)]
 
     def start(self) -> list[Endpoint]:
@@ -59,7 +60,7 @@ class Server:
             RunStoppedError: the driver gave up meanwhile.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        if self._settings["url"]:
+        if self._model.url:
             self.stop()
             return [self._use_existing()]
         if adopted := self._adopt():
@@ -68,7 +69,7 @@ class Server:
         self.stop()
         (self._folder / STOPPING_FILE).unlink(missing_ok=True)
         endpoint.remove_all(self._folder)
-        vllm_command.resolve(self._server["command"])
+        vllm_command.resolve(self._server.command)
         vllm_command.check_build(self._server, self._launcher.gpus)
         endpoint.write_key(self._folder, key := secrets.token_urlsafe(32))
         wanted = uuid.uuid4().hex
@@ -78,13 +79,15 @@ class Server:
                 "request_id": wanted,
                 "key_digest": start_request.key_digest(key),
                 "settings": self._digest(),
-                "server": self._server
-                | {
-                    "host": self._server["host"] or self._launcher.host,
-                    "tensor_parallel_size": self._server["tensor_parallel_size"] or max(self._launcher.gpus, 1),
-                },
+                "server": asdict(
+                    replace(
+                        self._server,
+                        host=self._server.host or self._launcher.host,
+                        tensor_parallel_size=self._server.tensor_parallel_size or max(self._launcher.gpus, 1),
+                    )
+                ),
                 "slurm": isinstance(self._launcher, SlurmLauncher),
-                "model_path": self._settings["path"],
+                "model_path": self._model.path,
                 "served_name": self._served_name,
                 "logs": [str(path) for path in self._logs],
             },
@@ -163,11 +166,11 @@ class Server:
             (self._folder / STOPPING_FILE).unlink(missing_ok=True)
 
     def _use_existing(self) -> Endpoint:
-        variable = self._settings["api_key_env"]
+        variable = self._model.api_key_env
         key = os.environ.get(variable) if variable else None
         if variable and not key:
             raise ServerStartError(f"api_key_env names {variable}, which is not set; export it and start again.")
-        url = self._settings["url"].rstrip("/").removesuffix("/v1")
+        url = self._model.url.rstrip("/").removesuffix("/v1")
         probe = Probe(url, key, trust_env=True)
         try:
             probe.serves(self._served_name)
@@ -211,9 +214,9 @@ class Server:
 
         Each has a deadline of its own, and time in a queue does not count.
         """
-        timeout_s = self._server["start_timeout_s"] + LAST_WORD_S
+        timeout_s = self._server.start_timeout_s + LAST_WORD_S
         deadlines = [time.monotonic() + timeout_s] * len(handles)
-        lease = LeaseWatch(self._folder, self._server["lease_timeout_s"])
+        lease = LeaseWatch(self._folder, self._server.lease_timeout_s)
         told = started = time.monotonic()
         told_words = ""
         while time.monotonic() < max(deadlines):
@@ -238,12 +241,12 @@ class Server:
                 log.info("waiting for the server, %.0f s so far; %s", told - started, where)
             time.sleep(POLL_S)
         raise self._start_error(
-            f"it was not healthy after {self._server['start_timeout_s']:.0f} s (server.start_timeout_s)"
+            f"it was not healthy after {self._server.start_timeout_s:.0f} s (server.start_timeout_s)"
         )
 
     def _start_error(self, reason: str) -> ServerStartError:
         end = vllm_command.tail(self._logs[0])
-        hint = vllm_command.advice(end, self._settings["path"])
+        hint = vllm_command.advice(end, self._model.path)
         return ServerStartError(
             f"the server did not start: {reason}. {hint}\n--- the end of {self._logs[0]}:\n{end}\n---".replace(
                 ". \n", ".\n"
@@ -252,17 +255,19 @@ class Server:
 
     def _digest(self) -> str:
         """Of all that makes a running server fit or not."""
-        server = {key: value for key, value in self._server.items() if key not in DRIVER_ONLY}
+        server = {key: value for key, value in asdict(self._server).items() if key not in DRIVER_ONLY}
+        if self._server.allowed_local_media_path is None:
+            del server["allowed_local_media_path"]
         launcher = list(self._launcher.settings)
-        described = json.dumps([self._settings["path"], self._served_name, server, launcher], sort_keys=True)
+        described = json.dumps([self._model.path, self._served_name, server, launcher], sort_keys=True)
         return hashlib.sha256(described.encode()).hexdigest()[:12]
 
 
-def check_model_path(config: Mapping[str, Any], model: str) -> None:
+def check_model_path(config: Config, model: str) -> None:
     """Raise ConfigError for a path that can only be a local folder and is none; `name/name` may be a hub id."""
-    path = config["models"][model]["path"]
+    path = config.models[model].path
     local = path.count("/") > 1 or path.startswith((".", "/", "~"))
-    if local and config["models"][model]["url"] is None and not Path(path).is_dir():
+    if local and config.models[model].url is None and not Path(path).is_dir():
         raise ConfigError(f"models.{model}.path: there is no folder {path}; give a local folder or a hub id.")
 
 

@@ -4,28 +4,27 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.gguf")
 DEFAULT_REVISION = "main"
 
 
-def model_revision(path: str, server: Mapping[str, Any]) -> str | None:
+def model_revision(path: str, extra_args: Sequence[str], env: Mapping[str, str]) -> str | None:
     """What tells a model's version from others of the same name; None where nothing does, or it cannot be read.
 
-    For a hub id the commit in the hub's cache on this machine, as the variables and the arguments (--revision,
-    --download-dir) of the `server` settings choose it. For a local folder `local-` and a digest of its config.json
+    For a hub id the commit in the hub's cache on this machine, as the variables `env` and the arguments `extra_args`
+    (--revision, --download-dir) of the server choose it. For a local folder `local-` and a digest of its config.json
     and of the names and sizes of its weights: reading all of these would take as long as loading them.
     """
     try:
-        return _folder_digest(Path(path)) if Path(path).is_dir() else _hub_commit(path, server)
+        return _folder_digest(Path(path)) if Path(path).is_dir() else _hub_commit(path, extra_args, env)
     except (OSError, ValueError):
         return None
 
 
-def _hub_commit(model: str, server: Mapping[str, Any]) -> str | None:
-    wanted = _option(server["extra_args"], "--revision") or DEFAULT_REVISION
-    for cache in _caches(server["extra_args"], {**os.environ, **server["env"]}):
+def _hub_commit(model: str, extra_args: Sequence[str], env: Mapping[str, str]) -> str | None:
+    wanted = _option(extra_args, "--revision") or DEFAULT_REVISION
+    for cache in _caches(extra_args, {**os.environ, **env}):
         folder = cache / f"models--{model.replace('/', '--')}"
         if (folder / "refs" / wanted).is_file():
             return (folder / "refs" / wanted).read_text(encoding="utf-8").strip()

@@ -23,6 +23,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from captionqa.config.config import ServerConfig
 from captionqa.errors import CaptionqaError, ForeignServerError, ServerError, WrongModelError
 from captionqa.run.lease import LeaseWatch
 from captionqa.server import endpoint, load_log, slurm, start_request, vllm_command
@@ -53,19 +54,19 @@ class Supervisor:
     def __init__(self, folder: Path, replica: int, wanted: dict[str, Any]):
         self._folder = folder
         self._wanted = wanted
-        self._settings = wanted["server"]
+        self._settings = ServerConfig(**wanted["server"])
         self._model = wanted["served_name"]
         self._log = ServerLog(Path(wanted["logs"][replica]), f"captionqa supervisor {replica}")
-        self._budget = RestartBudget(self._settings["max_restarts"], self._settings["restart_forgiven_s"])
+        self._budget = RestartBudget(self._settings.max_restarts, self._settings.restart_forgiven_s)
         self._key = endpoint.read_key(folder)
-        self._lease = LeaseWatch(folder, self._settings["lease_timeout_s"], any_run=True)
+        self._lease = LeaseWatch(folder, self._settings.lease_timeout_s, any_run=True)
         self._child: Child | None = None
         self._port: HeldPort | None = None
         self._loads = load_log.LoadLog(folder, replica, wanted["request_id"])
         self._told: Outcome | None = None
         self._published = self._answered = self._ever_answered = False
         self._job = os.environ.get("SLURM_JOB_ID") if wanted["slurm"] else None
-        self._host = listen_address(self._settings["host"])
+        self._host = listen_address(self._settings.host)
         self._endpoint = Endpoint(
             replica=replica,
             request_id=wanted["request_id"],
@@ -149,10 +150,10 @@ class Supervisor:
     def _serve(self) -> Outcome:
         """Start one generation and watch it to its end."""
         self._answered = False
-        port = self._settings["port"]
+        port = self._settings.port
         self._port = HeldPort(self._host, port and min(port + self._endpoint.replica, 65_535))
         argv = [
-            *vllm_command.resolve(self._settings["command"]),
+            *vllm_command.resolve(self._settings.command),
             *vllm_command.arguments(
                 self._settings, self._wanted["model_path"], self._model, self._host, self._port.number
             ),
@@ -169,7 +170,9 @@ class Supervisor:
         if (outcome := self._wait_until_healthy(probe)) is None:
             self._answered = self._ever_answered = True
             self._endpoint.state, self._endpoint.reason = State.READY, None
-            revision = model_revision(self._wanted["model_path"], self._settings) or "unknown"
+            revision = (
+                model_revision(self._wanted["model_path"], self._settings.extra_args, self._settings.env) or "unknown"
+            )
             self._endpoint.versions = {"vllm": probe.version() or "unknown", "model_revision": revision}
             self._publish()
             self._log.say(f"healthy at {self._endpoint.url}")
@@ -177,7 +180,7 @@ class Supervisor:
         return outcome
 
     def _wait_until_healthy(self, probe: Probe) -> Outcome | None:
-        timeout_s, complaint = self._settings["start_timeout_s"], "its first answer has not come"
+        timeout_s, complaint = self._settings.start_timeout_s, "its first answer has not come"
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             if outcome := self._pause(POLL_S):
@@ -203,10 +206,10 @@ class Supervisor:
         return outcome
 
     def _watch(self, probe: Probe) -> Outcome:
-        health, tokens = Patience(self._settings["hang_timeout_s"]), TokenWatch(self._settings["hang_timeout_s"])
+        health, tokens = Patience(self._settings.hang_timeout_s), TokenWatch(self._settings.hang_timeout_s)
         looked = time.monotonic()
         while True:
-            if outcome := self._pause(self._settings["health_interval_s"]):
+            if outcome := self._pause(self._settings.health_interval_s):
                 return outcome
             passed_s, looked = time.monotonic() - looked, time.monotonic()
             if not self._published:

@@ -4,12 +4,12 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from captionqa import CHECKOUT, WORKFLOW
 from captionqa.config import media_folder
+from captionqa.config.config import ServerConfig
 from captionqa.errors import ConfigError, ServerStartError
 from captionqa.server.key_guard import KEY_VARIABLE, KeyGuard
 
@@ -52,7 +52,7 @@ _ADVICE = (
 _PORT_TAKEN = re.compile(r"address already in use|Errno 98", re.IGNORECASE)
 
 
-def resolve(command: list[str] | None) -> list[str]:
+def resolve(command: Sequence[str] | None) -> list[str]:
     """The command that starts the server: the configured one, else what the set-up or the environment has.
 
     Raises ServerStartError where there is none.
@@ -73,17 +73,17 @@ def resolve(command: list[str] | None) -> list[str]:
     )
 
 
-def check_build(settings: Mapping[str, Any], gpus: int) -> None:
+def check_build(settings: ServerConfig, gpus: int) -> None:
     """Raise ConfigError where a job that holds GPUs would run the CPU build that `make setup` installed."""
     cpu_build = (CHECKOUT / SERVER_ENVIRONMENT / CPU_MARKER).exists()
-    if gpus and cpu_build and not settings["command"] and not settings["allow_cpu"]:
+    if gpus and cpu_build and not settings.command and not settings.allow_cpu:
         raise ConfigError(
             f"the server's job asks for {gpus} GPUs, but {SERVER_ENVIRONMENT} holds vLLM's CPU build; run "
             "`make setup VLLM=gpu` (or set server.allow_cpu to waste them)."
         )
 
 
-def arguments(settings: Mapping[str, Any], model_path: str, served_name: str, host: str, port: int) -> list[str]:
+def arguments(settings: ServerConfig, model_path: str, served_name: str, host: str, port: int) -> list[str]:
     """vLLM's arguments for a model's `server` settings."""
     path = Path(model_path)
     argv = [
@@ -96,11 +96,11 @@ def arguments(settings: Mapping[str, Any], model_path: str, served_name: str, ho
         "--port",
         str(port),
         "--tensor-parallel-size",
-        str(settings["tensor_parallel_size"]),
+        str(settings.tensor_parallel_size),
         "--dtype",
-        settings["dtype"],
+        settings.dtype,
         "--limit-mm-per-prompt",
-        json.dumps({"image": settings["limit_images_per_prompt"], "video": 0}),
+        json.dumps({"image": settings.limit_images_per_prompt, "video": 0}),
         # sampling is the client's business: the model's own generation config would add its own on top
         "--generation-config",
         "vllm",
@@ -108,17 +108,17 @@ def arguments(settings: Mapping[str, Any], model_path: str, served_name: str, ho
         "--middleware",
         f"{KeyGuard.__module__}.{KeyGuard.__qualname__}",
     ]
-    if settings["max_model_len"] is not None:
-        argv += ["--max-model-len", str(settings["max_model_len"])]
-    folder = settings.get(media_folder.SETTING)
+    if settings.max_model_len is not None:
+        argv += ["--max-model-len", str(settings.max_model_len)]
+    folder = settings.allowed_local_media_path
     if folder and Path(folder).is_dir():  # where the server's node lacks it, vLLM would refuse images sent as bytes too
         argv += [media_folder.OPTION, folder]
-    return argv + list(settings["extra_args"])
+    return argv + list(settings.extra_args)
 
 
-def environment(settings: Mapping[str, Any], key: str) -> dict[str, str]:
+def environment(settings: ServerConfig, key: str) -> dict[str, str]:
     """The server's environment variables; the key travels here and never in argv."""
-    wanted = {**os.environ, "PYTHONUNBUFFERED": "1", **settings["env"]}
+    wanted = {**os.environ, "PYTHONUNBUFFERED": "1", **settings.env}
     modules = [str(WORKFLOW), *filter(None, [wanted.get("PYTHONPATH")])]
     return {**wanted, "PYTHONPATH": os.pathsep.join(modules), KEY_VARIABLE: key}
 
