@@ -22,7 +22,7 @@ import pytest
 import stand_in_server
 import yaml
 from captionqa.client.chunk_job import ChunkJob
-from captionqa.client.retrying_client import TRIAL_TEXT
+from captionqa.client.server_trial import TRIAL_TEXT
 from captionqa.config.check import check
 from captionqa.config.layout import Layout
 from captionqa.config.settings import caption_settings, fingerprint, qa_settings

@@ -245,7 +245,7 @@ def slow_file_system(monkeypatch):
 
 
 def slow_encoding(monkeypatch):
-    encode = item_module.data_url
+    encode = item_module.encode_image
 
     def work(*arguments):
         until = time.thread_time() + 0.02
@@ -253,7 +253,7 @@ def slow_encoding(monkeypatch):
             pass
         return encode(*arguments)
 
-    monkeypatch.setattr(item_module, "data_url", work)
+    monkeypatch.setattr(item_module, "encode_image", work)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from captionqa.client.chunk_run import ChunkRun
-from captionqa.client.journal import Segment, segment, segment_path
+from captionqa.client.journal import JournalSegment, segment_of, segment_path
 from captionqa.config.layout import Layout
 from captionqa.config.settings import answer_fingerprint, caption_settings, qa_settings
 from captionqa.dataset.places import place
@@ -79,7 +79,7 @@ def test_what_is_finished_journaled_and_to_do_is_told_apart(config, layout, aske
     in_journal.result.unlink()
     lost.result.unlink()
     for item in read_json_lines(lost.items):
-        segment_path(lost.journal, segment(place(item["id"]))).unlink(missing_ok=True)
+        segment_path(lost.journal, segment_of(place(item["id"]))).unlink(missing_ok=True)
     (file,) = read_status(config, layout).files
     assert (file.finished_chunks, file.items) == (2, 41)
     assert counts(file) == (40 - size(in_journal) - size(lost), 1, size(in_journal), size(lost))
@@ -101,7 +101,7 @@ def test_an_item_counts_once_and_a_crash_is_no_answer(config, layout, planned):
     settings_now = answer_fingerprint(caption_settings(config, "tiny", "SIMPLE"))
 
     def journal(name, outcome):
-        opened = Segment(work, segment(place(name)), settings_now, wait=pytest.fail)
+        opened = JournalSegment(work, segment_of(place(name)), settings_now, wait=pytest.fail)
         opened.append({"id": name, **outcome})
         opened.close()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from captionqa.client.chunk_result import read_chunk
-from captionqa.client.journal import read_lines, segment, segment_path
+from captionqa.client.journal import read_lines, segment_of, segment_path
 from captionqa.config.config import Config, Task
 from captionqa.config.layout import Layout
 from captionqa.config.settings import AnswerSettings, answer_fingerprint, fingerprint
@@ -137,7 +137,7 @@ def _journaled(task: Task, item_lists: Iterable[str], journal: Path, settings_no
     """How many items of these lists, which are in the order of their places, have an answer in the journal."""
     count = 0
     items = chain.from_iterable(map(read_json_lines, item_lists))
-    segments = groupby(items, key=lambda item: segment(_place(task, item)))
+    segments = groupby(items, key=lambda item: segment_of(_place(task, item)))
     for index, members in segments:
         path = segment_path(journal, index)
         if path.exists():
