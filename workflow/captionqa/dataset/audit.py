@@ -20,7 +20,7 @@ from captionqa.dataset.planning import plan_task
 from captionqa.dataset.question_file import InvalidRow, QuestionRow
 from captionqa.files import atomic_writer, read_json_lines
 from captionqa.grading.choices import LETTERS, parse_choices
-from captionqa.grading.ground_truth import ground_truth_letter, ungradable
+from captionqa.grading.ground_truth import GroundTruth
 
 COLUMNS = ("task", "item", "finding", "what the run does", "detail")
 #: Threads that read headers: file systems of clusters answer slowly, but many requests at once.
@@ -71,9 +71,9 @@ def _row_findings(row: QuestionRow | InvalidRow) -> Iterator[Finding]:
         yield Finding(row["id"], FindingKind.INVALID_QUESTION, row["invalid"])
         return
     choices = parse_choices(row["question"])
-    if why := ungradable(row["answer"], choices):
-        yield Finding(row["id"], FindingKind.UNGRADABLE_GROUND_TRUTH, why)
-    elif not choices and ground_truth_letter(row["answer"], LETTERS):
+    if fault := GroundTruth.read(row["answer"], choices).fault:
+        yield Finding(row["id"], FindingKind.UNGRADABLE_GROUND_TRUTH, fault)
+    elif not choices and GroundTruth.read(row["answer"], LETTERS).letter:  # as if ten choices were listed
         detail = f"the ground truth is {row['answer']!r}, and the text lists no choices; is there an options column?"
         yield Finding(row["id"], FindingKind.NO_CHOICES, detail)
 

@@ -7,7 +7,7 @@ from captionqa.config.settings import FALLBACK
 from captionqa.dataset.question_file import InvalidRow, QuestionRow
 from captionqa.errors import ItemFailure, Reason
 from captionqa.grading.choices import parse_choices
-from captionqa.grading.ground_truth import extract_answer, grade, ground_truth_letter, ungradable
+from captionqa.grading.ground_truth import GroundTruth
 
 
 class QaRecord(TypedDict):
@@ -57,16 +57,16 @@ def qa_record(row: QuestionRow | InvalidRow, line: Mapping[str, Any], relative_t
     if "failure" in line:
         raise ItemFailure(line["failure"], line["detail"])
     answer, choices = line["answer"], parse_choices(row["question"])
-    if fault := ungradable(row["answer"], choices):
-        raise ItemFailure(Reason.UNGRADABLE_GROUND_TRUTH, fault)
-    graded = grade(answer["text"], row["answer"], choices, relative_tolerance)
-    gt_letter = ground_truth_letter(row["answer"], choices)
+    truth = GroundTruth.read(row["answer"], choices)
+    if truth.fault:
+        raise ItemFailure(Reason.UNGRADABLE_GROUND_TRUTH, truth.fault)
+    graded = truth.grade(answer["text"], relative_tolerance)
     record: QaRecord = {
         "qid": row["id"],
         "question": row["question"],
         "choices": choices,
         "gt_answer": row["answer"],
-        "gt_letter": gt_letter,
+        "gt_letter": truth.letter,
         "predicted_letter": graded.predicted_letter,
         "model_output": answer["text"],
         "is_correct": graded.is_correct,
@@ -79,9 +79,9 @@ def qa_record(row: QuestionRow | InvalidRow, line: Mapping[str, Any], relative_t
         "refused": graded.refused,
         "truncated": answer["finish_reason"] == "length",
     }
-    if gt_letter and not graded.parsed and FALLBACK in line:
+    if truth.letter and not graded.parsed and FALLBACK in line:
         # without a text the fallback failed; a server that does not know structured outputs may answer anything
-        letter = extract_answer(line[FALLBACK].get("text", ""), choices)
-        record["fallback_letter"] = letter
-        record["fallback_is_correct"] = letter == gt_letter
+        fallback = truth.grade(line[FALLBACK].get("text", ""))
+        record["fallback_letter"] = fallback.predicted_letter
+        record["fallback_is_correct"] = fallback.is_correct
     return record
