@@ -53,8 +53,9 @@ def test_a_server_with_a_queue_is_the_limit_whatever_the_clients_do(decide):
     assert "server.replicas" in judged.advice
 
 
-def test_a_server_that_the_user_holds_back_is_let_go_first(decide):
-    arguments = {"models": {"tiny": {"server": {"extra_args": ["--max-num-seqs", "8"]}}}}
+@pytest.mark.parametrize("extra_args", [["--max-num-seqs", "8"], ["--max_num_seqs=8"]])
+def test_a_server_that_the_user_holds_back_is_let_go_first(decide, extra_args):
+    arguments = {"models": {"tiny": {"server": {"extra_args": extra_args}}}}
     assert "--max-num-seqs" in decide({"full": 0.93}, changes=arguments).advice
 
 
@@ -64,6 +65,7 @@ def test_a_server_that_the_user_holds_back_is_let_go_first(decide):
     [
         ([], False, "--gpu-memory-utilization in server.extra_args"),
         (["--gpu-memory-utilization=0.95"], False, "server.tensor_parallel_size"),
+        (["--gpu_memory_utilization", "0.95"], False, "server.tensor_parallel_size"),
         (["--gpu-memory-utilization", "0.95"], True, "start_server's gpu"),
     ],
 )

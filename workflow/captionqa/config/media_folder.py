@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from captionqa.config.vllm_options import is_given
 from captionqa.errors import ConfigError
 
 #: Of `client.image_transport`.
@@ -20,7 +21,7 @@ def server_settings(config: Mapping[str, Any], model: str) -> dict[str, str]:
     none is added. Raises ConfigError where two data sets are not one within the other.
     """
     settings = config["models"][model]
-    named = any(_option(word) == OPTION for word in settings["server"]["extra_args"])
+    named = is_given(settings["server"]["extra_args"], OPTION)
     if config["client"]["image_transport"] != FILE or settings["url"] is not None or named:
         return {}
     paths = [config[task]["dataset_path"] for task in ("captions", "qa") if config.get(task) is not None]
@@ -33,8 +34,3 @@ def server_settings(config: Mapping[str, Any], model: str) -> dict[str, str]:
         f"({paths[0]}) nor qa.dataset_path ({paths[1]}) holds the other; set image_transport to bytes, make a run with "
         f"an output_dir of its own for each, or name a folder that holds both after {OPTION} in server.extra_args."
     )
-
-
-def _option(word: str) -> str:
-    """The option that a word on vLLM's command line is or begins with."""
-    return word.partition("=")[0].replace("_", "-")

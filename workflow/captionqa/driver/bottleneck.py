@@ -9,6 +9,7 @@ from typing import Any
 
 from captionqa.config.config import tasks
 from captionqa.config.layout import Layout
+from captionqa.config.vllm_options import is_given
 from captionqa.driver.phases import Asking, asking_time, chunk_spans, phase_seconds, phases_line
 from captionqa.files import read_json, write_json
 from captionqa.run.job_times import Span, clip, job_spans, seconds, union
@@ -183,18 +184,18 @@ def judge(
 
 def _server_bound(server: ServerSide, clients: ClientSide, config: Mapping[str, Any], slurm: bool) -> Judgement:
     (model,) = config["models"].values()
-    arguments = " ".join(model["server"]["extra_args"])
+    arguments = model["server"]["extra_args"]
     evidence = f"while asking, {_waited(server)}"
     if server.cache_full >= OFTEN or server.preemptions >= MANY_PREEMPTIONS * clients.asked:
         evidence += f"; its KV cache was full at {_percent(server.cache_full)} of them"
         evidence += f", and it put off running requests {server.preemptions:.0f} times" if server.preemptions else ""
         evidence += ": the server's memory is the limit"
-        if "--gpu-memory-utilization" not in arguments:
+        if not is_given(arguments, "--gpu-memory-utilization"):
             return Judgement("memory", evidence, "raise --gpu-memory-utilization in server.extra_args")
         knob = "start_server's gpu in the profile" if slurm else "server.tensor_parallel_size"
         return Judgement("memory", evidence, f"more GPUs for each server ({knob})")
     evidence += ": the server is the limit"
-    if "--max-num-seqs" in arguments:
+    if is_given(arguments, "--max-num-seqs"):
         return Judgement("server", evidence, "a higher --max-num-seqs in server.extra_args may help")
     return Judgement("server", evidence, "more servers (server.replicas) would help, more clients would not")
 

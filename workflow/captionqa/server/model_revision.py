@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from captionqa.config.vllm_options import option_value
+
 WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.gguf")
 DEFAULT_REVISION = "main"
 
@@ -24,7 +26,7 @@ def model_revision(path: str, server: Mapping[str, Any]) -> str | None:
 
 
 def _hub_commit(model: str, server: Mapping[str, Any]) -> str | None:
-    wanted = _option(server["extra_args"], "--revision") or DEFAULT_REVISION
+    wanted = option_value(server["extra_args"], "--revision") or DEFAULT_REVISION
     for cache in _caches(server["extra_args"], {**os.environ, **server["env"]}):
         folder = cache / f"models--{model.replace('/', '--')}"
         if (folder / "refs" / wanted).is_file():
@@ -49,20 +51,9 @@ def _caches(extra_args: Sequence[str], environment: Mapping[str, str]) -> list[P
         environment.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "huggingface"
     )
     named = (
-        _option(extra_args, "--download-dir"),
+        option_value(extra_args, "--download-dir"),
         environment.get("HF_HUB_CACHE"),
         environment.get("HUGGINGFACE_HUB_CACHE"),
         os.path.join(home, "hub"),
     )
     return [Path(cache).expanduser() for cache in named if cache]
-
-
-def _option(extra_args: Sequence[str], name: str) -> str | None:
-    """The value of an option among arguments, given as `name value` or `name=value`; the last one wins."""
-    value = None
-    for at, word in enumerate(extra_args):
-        if word == name and at + 1 < len(extra_args):
-            value = extra_args[at + 1]
-        elif word.startswith(f"{name}="):
-            value = word.partition("=")[2]
-    return value
