@@ -176,7 +176,7 @@ def finished(make_config, monkeypatch):
     """The files of a run of 100 s that asked one server from 20 to 80 s; gives its configuration and layout."""
     config = make_config()
     layout = Layout(config["output_dir"], "tiny")
-    write_json(layout.run, {"server_needed": True, "slurm": None})
+    write_json(layout.server_files.run, {"server_needed": True, "slurm": None})
     for name, start, end in (
         ("start_server", 2, 19),
         ("captions_SIMPLE_chunk_0-of-2", 20, 60),
@@ -184,7 +184,7 @@ def finished(make_config, monkeypatch):
         ("merge_captions_simple", 81, 90),
     ):
         monkeypatch.setattr(time, "time", lambda end=end: float(end))
-        note_job(layout.spans, name, float(start))
+        note_job(layout.job_times, name, float(start))
     for number, cpu_s in enumerate((10.0, 30.0)):
         counts = {"total": 50, "done": 50, "failed": 0, "reused": 10, "shared": 0}
         seconds = {"wall_s": 40.0, "cpu_s": cpu_s, "working_s": 20.0, "asking_s": 140.0}

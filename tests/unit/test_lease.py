@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from captionqa.config.server_files import ServerFiles
 from captionqa.errors import RunStoppedError
 from captionqa.files import read_json, write_json
 from captionqa.run import lease
@@ -29,7 +30,7 @@ KEEP = (
 
 @pytest.fixture
 def path(server_folder):
-    return server_folder / lease.FILE_NAME
+    return ServerFiles(server_folder).lease
 
 
 @pytest.fixture
@@ -287,7 +288,7 @@ def test_runs_follow_each_other_though_the_clock_is_put_back(server_folder, writ
     keeper = LeaseKeeper(server_folder)
     keeper.start()
     keeper.release()
-    assert read_json(server_folder / lease.FILE_NAME)["run_id"] == keeper.run_id
+    assert read_json(ServerFiles(server_folder).lease)["run_id"] == keeper.run_id
     assert keeper.run_id > before
 
 
@@ -335,7 +336,7 @@ def test_a_driver_that_has_left_its_working_folder_still_releases_its_own_lease(
     keeper.start()
     monkeypatch.chdir(tmp_path / "elsewhere")
     keeper.release()
-    assert read_json(tmp_path / "project" / "out" / "server" / lease.FILE_NAME)["state"] == "released"
+    assert read_json(ServerFiles(tmp_path / "project" / "out" / "server").lease)["state"] == "released"
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 

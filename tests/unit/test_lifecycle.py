@@ -101,13 +101,13 @@ def test_a_started_server_answers_with_the_runs_key_alone_and_stops_when_told_to
     key = endpoint.read_key(run.folder)
     assert run.get("/v1/models").status_code == 401
     assert run.get("/v1/models", key).json()["data"][0]["id"] == "org/tiny"
-    assert stat.S_IMODE((run.folder / endpoint.KEY_FILE).stat().st_mode) == 0o600
+    assert stat.S_IMODE(run.layout.server_files.api_key.stat().st_mode) == 0o600
 
     processes = run.processes()
     assert len(processes) == 3
     assert not any(key in word for process in processes for word in process.cmdline())
     files = [path for path in Path(run.layout.output_dir).rglob("*") if path.is_file()]
-    assert [path.name for path in files if key in path.read_text()] == [endpoint.KEY_FILE]
+    assert [path.name for path in files if key in path.read_text()] == ["api_key"]
 
     server.stop()
     assert run.processes() == []
@@ -173,7 +173,7 @@ def test_a_server_that_does_not_start_is_an_error_with_the_end_of_its_own_log_an
 
     with pytest.raises(ServerStartError, match="another start"):
         run.server(command=[sys.executable, "-c", "print('another start')"]).start()
-    assert "CUDA" in Path(run.layout.server_log()).with_suffix(".previous.log").read_text()
+    assert "CUDA" in Path(run.layout.previous_server_log()).read_text()
     assert "CUDA" not in Path(run.layout.server_log()).read_text()
 
 
@@ -286,7 +286,9 @@ def test_live_markers_are_dropped_only_when_no_driver_lives(run, held):
 def test_only_endpoints_that_say_so_are_dead(make_run, tmp_path):
     run = make_run(tmp_path)
     server = run.server()
-    write_json(run.folder / "handles.json", [{"pid": os.getpid(), "process_started": process_start(os.getpid()) - 9}])
+    write_json(
+        run.layout.server_files.handles, [{"pid": os.getpid(), "process_started": process_start(os.getpid()) - 9}]
+    )
     live = Path(run.layout.live("captions"))
     assert server.look_after() is None  # start_server has not finished
     live.parent.mkdir()
@@ -295,7 +297,7 @@ def test_only_endpoints_that_say_so_are_dead(make_run, tmp_path):
     Endpoint(replica=0, request_id="r", settings="s", model="tiny", state=State.READY).publish(run.folder)
     assert "its supervisor ended without a word" in server.look_after()
     assert endpoint.read(run.folder, 0).state is State.DEAD
-    (run.folder / "stopping").touch()
+    run.layout.server_files.stopping.touch()
     assert server.look_after() is None
 
 

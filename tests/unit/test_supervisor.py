@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 import requests
+from captionqa.config.server_files import ServerFiles
 from captionqa.errors import ServerError
 from captionqa.files import read_json, write_json
 from captionqa.run.lease import LeaseKeeper
@@ -142,7 +143,7 @@ def supervise(tmp_path, server_folder, make_config, start_python):
             "logs": [str(log)],
         }
         write_json(sick, ailments or {})
-        write_json(server_folder / start_request.FILE_NAME, wanted)
+        write_json(ServerFiles(server_folder).request, wanted)
         endpoint.write_key(server_folder, KEY)
         process = start_python(SUPERVISE, server_folder, 0, "request", **(environment or {}))
         return Supervised(process, server_folder, log, sick)
@@ -301,8 +302,8 @@ def test_two_servers_that_start_together_and_want_the_same_port_both_become_heal
     other = tmp_path / "other"
     shutil.copytree(server_folder, other)
     log = tmp_path / "other.log"
-    asked = read_json(other / start_request.FILE_NAME)
-    write_json(other / start_request.FILE_NAME, asked | {"logs": [str(log)]})
+    asked = read_json(ServerFiles(other).request)
+    write_json(ServerFiles(other).request, asked | {"logs": [str(log)]})
     second = Supervised(start_python(SUPERVISE, other, 0, "request", STAND_IN_LOADING_S="1"), other, log, None)
     for supervised in (first, second):
         eventually(lambda supervised=supervised: supervised.state(State.READY), "a healthy server")
@@ -330,20 +331,20 @@ def test_a_full_disk_under_the_log_does_not_end_a_healthy_server(ready):
 
 
 def test_an_endpoint_that_cannot_be_published_yet_is_published_later(supervise, server_folder, eventually):
-    endpoint.path(server_folder, 0).mkdir()
+    ServerFiles(server_folder).endpoint(0).mkdir()
     supervised = supervise()
     eventually(lambda: supervised.log.exists() and "healthy at" in supervised.log.read_text(), "a healthy server")
     assert supervised.process.poll() is None
-    endpoint.path(server_folder, 0).rmdir()
+    ServerFiles(server_folder).endpoint(0).rmdir()
     eventually(lambda: supervised.state(State.READY), "a published server")
 
 
 def test_a_request_that_is_out_of_sight_for_a_while_does_not_end_the_server(ready, server_folder):
     supervised = ready()
-    asked = read_json(server_folder / start_request.FILE_NAME)
-    (server_folder / start_request.FILE_NAME).unlink()
+    asked = read_json(ServerFiles(server_folder).request)
+    ServerFiles(server_folder).request.unlink()
     time.sleep(0.3)
-    write_json(server_folder / start_request.FILE_NAME, asked)
+    write_json(ServerFiles(server_folder).request, asked)
     time.sleep(0.3)
     assert supervised.process.poll() is None
     assert supervised.state(State.READY)
@@ -450,9 +451,9 @@ def test_kill_9_of_the_supervisor_leaves_nothing_of_a_server_that_hears_no_sigte
 
 def test_a_server_ends_when_another_is_asked_for(ready, server_folder, eventually, gone):
     supervised = ready()
-    wanted = read_json(server_folder / start_request.FILE_NAME)
+    wanted = read_json(ServerFiles(server_folder).request)
     server = supervised.server()
-    write_json(server_folder / start_request.FILE_NAME, wanted | {"request_id": "another"})
+    write_json(ServerFiles(server_folder).request, wanted | {"request_id": "another"})
     eventually(lambda: supervised.process.poll() is not None, "the supervisor to end")
     assert gone(server)
     assert supervised.endpoint.state is State.READY  # the file belongs to the other server now

@@ -7,7 +7,7 @@ rule caption_chunk:
         # the list's digest is in the name of the result: a changed list has another
         item_list=ancient(LAYOUT.items("captions")),
     output:
-        f"{LAYOUT.captions_work()}/chunks/{CHUNK_NAME}",
+        AnswerFiles(LAYOUT.captions_work()).result(),
     log:
         f"{LAYOUT.logs}/captions/{{style}}.{CHUNK_NAME.removesuffix('.jsonl')}.log",
     conda:

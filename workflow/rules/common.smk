@@ -8,9 +8,10 @@ import yaml
 sys.path.insert(0, str(Path(workflow.current_basedir.get_path_or_uri(secret_free=False)).parent))
 
 from captionqa import PACKAGE
+from captionqa.config.answer_files import CHUNK_NAME, AnswerFiles
 from captionqa.config.config import check, tasks, tasks_share_images, model_name
 from captionqa.errors import CaptionqaError
-from captionqa.config.layout import CHUNK_NAME, Layout
+from captionqa.config.layout import Layout
 from captionqa.config.settings import caption_settings, fingerprint, qa_settings
 
 try:

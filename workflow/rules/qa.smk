@@ -7,7 +7,7 @@ rule answer_chunk:
         # the list's digest is in the name of the result: a changed list has another
         item_list=ancient(LAYOUT.items("qa")),
     output:
-        f"{LAYOUT.qa_work}/chunks/{CHUNK_NAME}",
+        AnswerFiles(LAYOUT.qa_work).result(),
     log:
         f"{LAYOUT.logs}/qa/{CHUNK_NAME.removesuffix('.jsonl')}.log",
     conda:

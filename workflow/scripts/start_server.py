@@ -18,11 +18,11 @@ config, model = snakemake.config, snakemake.wildcards.model
 layout = Layout(config["output_dir"], model)
 
 with job_log(snakemake.log[0], "start_server", layout, echo=True):
-    run = read_json(layout.run)
+    run = read_json(layout.server_files.run)
     launcher = SlurmLauncher(**run["slurm"]) if run["slurm"] else LocalLauncher()
     endpoints = Server(config, model, layout, launcher).start() if run["server_needed"] else []
     # a server that is taken over was released by tasks of the run before
-    shutil.rmtree(Path(layout.released("_")).parent, ignore_errors=True)
+    shutil.rmtree(layout.server_files.released_folder, ignore_errors=True)
     write_json(snakemake.output.sentinel, [asdict(endpoint) for endpoint in endpoints])
     for marker in snakemake.output.live:
         Path(marker).touch()

@@ -20,10 +20,11 @@ from captionqa.client.image_transport import Transport
 from captionqa.client.in_flight_limit import Gate
 from captionqa.client.item import Item, request_key
 from captionqa.client.journal import OpenSegment, Segment, segment
-from captionqa.client.letter_fallback import FOLDER, LETTER_TOKENS, letters_to_ask
+from captionqa.client.letter_fallback import LETTER_TOKENS, letters_to_ask
 from captionqa.client.retrying_client import Client
 from captionqa.client.server_pool import Pool
 from captionqa.client.work_queue import Stock
+from captionqa.config.answer_files import AnswerFiles
 from captionqa.config.prompts import letter_messages
 from captionqa.config.settings import FALLBACK, answer_fingerprint, fingerprint
 from captionqa.dataset.places import place, question_place
@@ -118,7 +119,7 @@ class ChunkRun:
         journal = Segment(self._job.journal, index, answer_fingerprint(self._job.settings), wait=self._wait_for_segment)
         fallback = None
         if FALLBACK in self._job.settings:
-            folder = self._job.journal.with_name(FOLDER)
+            folder = AnswerFiles(str(self._job.journal.parent)).fallback
             fallback = Segment(folder, index, self._fingerprint, wait=self._wait_for_segment)
         opened = OpenSegment(journal, fallback, len(items))
         self._opened = [segment for segment in self._opened if segment.left] + [opened]

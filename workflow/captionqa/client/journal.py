@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from captionqa.config.answer_files import journal_segment
 from captionqa.dataset.places import HASH_BITS
 from captionqa.files import full_disk_named, json_line, read_json_lines
 
@@ -22,10 +23,6 @@ def segment(place: int) -> int:
     return place >> (HASH_BITS - SEGMENT_BITS)
 
 
-def segment_path(folder: Path, index: int) -> Path:
-    return folder / f"{index:04d}.jsonl"
-
-
 class Segment:
     """One locked segment: what it holds for a fingerprint, and a place to append to.
 
@@ -35,7 +32,7 @@ class Segment:
     """
 
     def __init__(self, folder: Path, index: int, fingerprint: str, wait: Callable[[], None]):
-        self._path = segment_path(folder, index)
+        self._path = journal_segment(folder, index)
         self._fingerprint = fingerprint
         with full_disk_named(self._path.parent):
             try:

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from captionqa import PACKAGE
+from captionqa.config.answer_files import CHUNK_NAME, AnswerFiles
 from captionqa.config.config import tasks
-from captionqa.config.layout import CHUNK_NAME, ITEMS_NAME, Layout
+from captionqa.config.layout import ITEMS_NAME, Layout
 from captionqa.config.settings import caption_settings, fingerprint, qa_settings
 from captionqa.dataset.places import HASH_BITS, place, question_place
 from captionqa.dataset.question_file import INVALID, read_questions
@@ -63,8 +64,9 @@ class Plan:
     def results(self, work: str, fingerprint: str) -> list[str]:
         """The paths of the chunk results for settings of this fingerprint, below a work folder."""
         return [
-            f"{work}/chunks/"
-            + CHUNK_NAME.format(chunk=self._name(index), n=self.n, fingerprint=fingerprint, digest=digest)
+            AnswerFiles(work).result(
+                CHUNK_NAME.format(chunk=self._name(index), n=self.n, fingerprint=fingerprint, digest=digest)
+            )
             for index, digest, _ in self.chunks
         ]
 
@@ -87,7 +89,7 @@ def plan_captions(dataset: Path, chunks: int | str, layout: Layout) -> Plan:
             f"captions.dataset_path: there is no folder {dataset}; set it to your images in the configuration."
         )
     source = _source("captions", chunks, dataset)
-    with ImageScan(dataset, Path(layout.plans) / "sniffed.jsonl") as scan:
+    with ImageScan(dataset, layout.sniffed) as scan:
         state = f"{source}-{scan.state}"
         if (plan := _last_plan("captions", layout)) is not None and plan.state == state:
             return plan
@@ -118,17 +120,20 @@ def plan_questions(question_path: Path, dataset: Path, chunks: int | str, layout
         raise InputError(
             f"qa.dataset_path: there is no folder {dataset}; the questions' image paths are relative to it."
         )
-    saved = Path(layout.plans) / "qa" / "images.jsonl"
     source = _question_source(question_path, chunks, dataset)
     plan = _last_plan("qa", layout)
     if source and plan is not None and plan.state.startswith(source):
         if scan and plan.scan == scan:
             return plan
-        with NamedImages(dataset, saved) as images:
+        with NamedImages(dataset, layout.question_images) as images:
             if plan.state == f"{source}-{images.state_again()}":
                 return _keep(replace(plan, scan=scan if images.all_inside else ""), layout, "qa")
     folder = layout.plans
-    with NamedImages(dataset, saved) as images, ExternalSort(folder) as rows, ExternalSort(folder) as items:
+    with (
+        NamedImages(dataset, layout.question_images) as images,
+        ExternalSort(folder) as rows,
+        ExternalSort(folder) as items,
+    ):
         fault = None
         for block, stamps in map_in_order(partial(_with_stamps, images), blocks(read_questions(question_path))):
             images.keep(list(stamps), list(stamps.values()))
@@ -165,9 +170,9 @@ def plan_task(config: Mapping[str, Any], layout: Layout, task: str, scan: str = 
 
 def load_plan(layout: Layout, task: str) -> Plan:
     """The plan as the driver last wrote it; for jobs, which must not scan the data set again."""
-    stored = read_json(_plan_path(layout, task))
+    stored = read_json(layout.plan(task))
     if stored is None:
-        raise InputError(f"{_plan_path(layout, task)} is missing; start the workflow again to write it.")
+        raise InputError(f"{layout.plan(task)} is missing; start the workflow again to write it.")
     return Plan(**stored | {"chunks": tuple(map(tuple, stored["chunks"]))})
 
 
@@ -182,7 +187,7 @@ def items_to_do(config: Mapping[str, Any], layout: Layout) -> int:
 
 def planned_tasks(config: Mapping[str, Any], layout: Layout) -> list[str]:
     """The configured tasks that have a plan; one that no target asked for may have none."""
-    return [task for task in tasks(config) if _plan_path(layout, task).exists()]
+    return [task for task in tasks(config) if layout.plan(task).exists()]
 
 
 def works(config: Mapping[str, Any], layout: Layout, task: str) -> list[tuple[str, dict[str, Any]]]:
@@ -244,8 +249,8 @@ def _write_plan(
 def _keep(plan: Plan, layout: Layout, task: str) -> Plan:
     """Save a plan as the last one of its task, where it is another."""
     stored = json.loads(json.dumps(asdict(plan)))
-    if read_json(_plan_path(layout, task)) != stored:
-        write_json(_plan_path(layout, task), stored)
+    if read_json(layout.plan(task)) != stored:
+        write_json(layout.plan(task), stored)
     return plan
 
 
@@ -287,7 +292,3 @@ def _question_source(question_path: Path, chunks: int | str, dataset: Path) -> s
     if time.time() - stat.st_mtime < YOUNG_S:
         return ""
     return _source("qa", chunks, dataset, question_path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
-
-
-def _plan_path(layout: Layout, task: str) -> Path:
-    return Path(layout.plans) / task / "plan.json"

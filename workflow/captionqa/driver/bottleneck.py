@@ -79,14 +79,14 @@ def run_verdict(config: Mapping[str, Any], layout: Layout, run: Span, planning_s
     `run` is when it began and ended; its first `planning_s` seconds were planning. Times of jobs on other machines are
     by those machines' clocks.
     """
-    jobs, servers = job_spans(layout.spans), endpoint.read_all(layout.server)
+    jobs, servers = job_spans(layout.job_times), endpoint.read_all(layout.server)
     chunks = clip(chunk_spans(jobs), run)
     clients = client_side(layout, chunk_spans(jobs))
     if clients is None or not chunks:
         return None
     phases = phase_seconds(run, planning_s, jobs, servers)
     asking, server = asking_time(chunks, servers), server_side(layout, chunks)
-    judged = judge(asking, server, clients, config, slurm=bool((read_json(layout.run) or {}).get("slurm")))
+    judged = judge(asking, server, clients, config, slurm=bool((read_json(layout.server_files.run) or {}).get("slurm")))
     figures = {
         "seconds": run[1] - run[0],
         "phases": phases,

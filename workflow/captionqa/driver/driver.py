@@ -59,10 +59,10 @@ class Driver:
         atexit.register(self._lease.release)  # where not even onerror is run
         os.environ[RUN_VARIABLE] = self._lease.run_id
         self._cancel_jobs()  # of a run that was killed
-        for folder in (self._layout.progress, self._layout.errors, self._layout.spans):
+        for folder in (self._layout.progress, self._layout.errors, self._layout.job_times):
             for file in folder.glob("*.json"):
                 file.unlink()
-        write_json(self._layout.run, {"server_needed": server_needed, "slurm": slurm_server})
+        write_json(self._layout.server_files.run, {"server_needed": server_needed, "slurm": slurm_server})
         for number in STOP_SIGNALS:
             self._chain(number)
         threading.Thread(target=self._show_progress, args=(items_to_do,), daemon=True, name="progress").start()
@@ -83,7 +83,7 @@ class Driver:
 
     def _cancel_jobs(self, servers: int = 0) -> None:
         """Cancel the jobs of the run that is written down, and so many of its servers."""
-        run = read_json(self._layout.run)
+        run = read_json(self._layout.server_files.run)
         if run and run["slurm"]:
             name = run["slurm"]["name"]
             slurm.cancel_named(name, *(slurm.server_name(name, replica) for replica in range(servers)))
@@ -99,7 +99,7 @@ class Driver:
             if dead >= DEAD_LOOKS:
                 error = f"the server is gone for good: {reason}\n  server's log: {self._layout.server_log()}"
                 with suppress(OSError):  # on a full disk it is said now and not again at the end
-                    write_json(self._layout.errors / "server.json", {"error": error})
+                    write_json(self._layout.job_error("server"), {"error": error})
                 return self._stop(error)
             if reason := self._look_at_jobs():
                 return self._stop(reason)

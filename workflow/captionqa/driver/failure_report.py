@@ -29,7 +29,7 @@ def errors(layout: Layout) -> list[str]:
 
 def restarts(layout: Layout) -> list[str]:
     """Which servers of this run were started again, how often, why, and where to look."""
-    run = read_json(layout.run)
+    run = read_json(layout.server_files.run)
     rows = []
     for server in endpoint.read_all(layout.server) if run and run["server_needed"] else ():
         if server.restarts:

@@ -19,7 +19,7 @@ from typing import Any
 
 from captionqa.client.chunk_result import read_chunk
 from captionqa.client.journal import read_lines
-from captionqa.client.letter_fallback import FOLDER
+from captionqa.config.answer_files import AnswerFiles, journal_segments
 from captionqa.config.config import load_config, model_name, tasks
 from captionqa.config.layout import TASKS, Layout
 from captionqa.config.settings import answer_fingerprint, fingerprint
@@ -45,7 +45,7 @@ def retry_failed(config: Mapping[str, Any], task: str | None, style: str | None,
         plan = load_plan(target.layout, target.task)
         results: list[Path] = []
         failed: set[str] = set()
-        for path in filter(Path.exists, map(Path, plan.results(str(target.work), fingerprint(target.settings)))):
+        for path in filter(Path.exists, map(Path, plan.results(target.files.folder, fingerprint(target.settings)))):
             _, lines = read_chunk(path)
             if ids := {line["id"] for line in lines if "failure" in line and reason in (None, line["failure"])}:
                 results.append(path)
@@ -67,16 +67,16 @@ def forget(config: Mapping[str, Any], task: str | None, style: str | None, reaso
     items = 0
     for target in _targets(config, task, style):
         settings_now = answer_fingerprint(target.settings)
-        journal = list((target.work / "journal").glob("*.jsonl"))
+        journal = journal_segments(target.files.journal)
         going = sum(_count_going(path, settings_now, reason) for path in journal)
         if going or reason is None:
             # before the journal: one that was stopped half way finds by the journal what is left to do
-            shutil.rmtree(target.work / "chunks", ignore_errors=True)
+            shutil.rmtree(target.files.chunks, ignore_errors=True)
             _remove(target.finals)
         for path in journal:
             _rewrite(path, lambda line: not _goes(line, reason))
         if reason is None:
-            shutil.rmtree(target.work / FOLDER, ignore_errors=True)
+            shutil.rmtree(target.files.fallback, ignore_errors=True)
         items += going
     return items
 
@@ -103,7 +103,7 @@ def _count_going(path: Path, settings_now: str, reason: str | None) -> int:
 
 def _clear_suspects(target: "_Target", ids: set[str]) -> None:
     """Forget at which crashes of a server these items were under way, so that they are not set aside unasked."""
-    for path in (target.work / "journal").glob("*.jsonl"):
+    for path in journal_segments(target.files.journal):
         _rewrite(path, lambda line: "crashed" not in line or line["id"] not in ids)
 
 
@@ -118,11 +118,11 @@ def _rewrite(path: Path, keep: Callable[[Mapping[str, Any]], bool]) -> None:
 
 @dataclass(frozen=True)
 class _Target:
-    """One final file with its companions, the work folder behind it, and its present settings."""
+    """One final file with its companions, the work files behind it, and its present settings."""
 
     layout: Layout
     task: str
-    work: Path
+    files: AnswerFiles
     settings: Mapping[str, Any]
     finals: list[Path]
 
@@ -143,7 +143,7 @@ def _targets(config: Mapping[str, Any], task: str | None, style: str | None) -> 
     finals[layout.qa_work] = [layout.qa(kind) for kind in QA_FILES]
     wanted = None if style is None else layout.captions_work(style.lower())
     return [
-        _Target(layout, name, Path(work), settings_now, list(map(Path, finals[work])))
+        _Target(layout, name, AnswerFiles(work), settings_now, list(map(Path, finals[work])))
         for name in tasks(config)
         if task in (None, name)
         for work, settings_now in works(config, layout, name)

@@ -23,7 +23,7 @@ def job_log(path: str, name: str, layout: Layout, echo: bool = False) -> Iterato
     worked is kept for the verdict.
     """
     file_name, started = name.replace(" ", "_").replace("/", "_"), time.time()
-    error_file = layout.errors / f"{file_name}.json"
+    error_file = layout.job_error(file_name)
     logging.raiseExceptions = False  # a full disk costs lines of the log, and no more words on the terminal
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -56,4 +56,4 @@ def job_log(path: str, name: str, layout: Layout, echo: bool = False) -> Iterato
         sys.exit(1)
     finally:
         with suppress(OSError):  # a full disk costs a figure of the verdict
-            note_job(layout.spans, file_name, started)
+            note_job(layout.job_times, file_name, started)

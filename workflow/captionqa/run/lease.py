@@ -17,11 +17,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from captionqa.config.server_files import ServerFiles
 from captionqa.errors import CaptionqaError, RunStoppedError
 from captionqa.files import read_json, write_json
 from captionqa.run.process_identity import process_start, same_process
 
-FILE_NAME = "lease.json"
 #: The environment variable by which the driver's jobs know which run they belong to.
 RUN_VARIABLE = "CAPTIONQA_RUN"
 BEAT_S = 2.0
@@ -49,7 +49,7 @@ class LeaseKeeper:
 
     def __init__(self, folder: Path):
         # absolute: Snakemake leaves its --directory before the process is at its end
-        self._path = folder.absolute() / FILE_NAME
+        self._files = ServerFiles(folder.absolute())
         self.run_id = _run_id(time.time_ns() // 1_000_000)
         self._counter = 0
         self._held = False
@@ -58,11 +58,11 @@ class LeaseKeeper:
 
     def start(self) -> None:
         """Take the lease; raises LeaseTakenError where another living driver has it."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o644)
-        before = read_json(self._path)
+        self._files.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = os.open(self._files.lease_lock, os.O_RDWR | os.O_CREAT, 0o644)
+        before = read_json(self._files.lease)
         if not _lock(self._lock, fcntl.LOCK_EX) or (before is not None and _lives(before)):
-            raise LeaseTakenError(read_json(self._path))
+            raise LeaseTakenError(read_json(self._files.lease))
         if before is not None and before["run_id"] >= self.run_id:  # the clock was put back since
             self.run_id = _run_id(int(before["run_id"].partition("-")[0]) + 1)
         self._write("held")
@@ -87,7 +87,7 @@ class LeaseKeeper:
     def _write(self, state: str) -> None:
         self._counter += 1
         write_json(
-            self._path,
+            self._files.lease,
             {
                 "run_id": self.run_id,
                 "state": state,
@@ -108,7 +108,7 @@ class LeaseWatch:
     """
 
     def __init__(self, folder: Path, timeout_s: float, any_run: bool = False):
-        self._path = folder / FILE_NAME
+        self._path = ServerFiles(folder).lease
         self._timeout_s = timeout_s
         self._any_run = any_run
         self._own = self._run_id = os.environ.get(RUN_VARIABLE)
@@ -163,7 +163,7 @@ def end_with_run(folder: Path) -> None:
 
 def holder(folder: Path) -> dict[str, Any] | None:
     """The lease of a driver that lives, as far as can be told at once; None where there is none."""
-    lease = read_json(folder / FILE_NAME)
+    lease = read_json(ServerFiles(folder).lease)
     return lease if lease is not None and (_lives(lease) or _is_locked(folder, lease)) else None
 
 
@@ -184,7 +184,7 @@ def _is_locked(folder: Path, lease: dict[str, Any]) -> bool:
     """Whether another host's driver holds the lock, however old its lease looks by this machine's clock."""
     if lease["state"] == "released" or lease["host"] == socket.gethostname():
         return False
-    with suppress(FileNotFoundError), open((folder / FILE_NAME).with_suffix(".lock"), "rb") as lock:
+    with suppress(FileNotFoundError), open(ServerFiles(folder).lease_lock, "rb") as lock:
         return not _lock(lock.fileno(), fcntl.LOCK_SH)
     return False
 

@@ -12,9 +12,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from captionqa.config.server_files import ServerFiles
 from captionqa.files import read_json, write_json
 
-KEY_FILE = "api_key"
 #: So many of the last restarts are kept; they are numbered, so it shows how many there were.
 RESTARTS_KEPT = 20
 #: So many of the last changes of state are kept.
@@ -65,48 +65,47 @@ class Endpoint:
     def publish(self, folder: Path) -> None:
         if self.pid is not None and (not self.changes or self.changes[-1][0] != self.state):
             self.changes = [*self.changes, [self.state, round(time.time(), 3)]][-CHANGES_KEPT:]
-        write_json(path(folder, self.replica), asdict(self))
-
-
-def path(folder: Path, replica: int) -> Path:
-    return folder / f"endpoint-{replica}.json"
+        write_json(ServerFiles(folder).endpoint(self.replica), asdict(self))
 
 
 def read(folder: Path, replica: int) -> Endpoint | None:
-    stored = read_json(path(folder, replica))
-    return None if stored is None else Endpoint(**{**stored, "state": State(stored["state"])})
+    return _read(ServerFiles(folder).endpoint(replica))
 
 
 def read_all(folder: Path) -> list[Endpoint]:
     """The endpoints of all replicas, in their order."""
-    replicas = sorted(int(file.stem.rpartition("-")[2]) for file in folder.glob("endpoint-*.json"))
-    return [endpoint for replica in replicas if (endpoint := read(folder, replica)) is not None]
+    return [endpoint for file in ServerFiles(folder).endpoints() if (endpoint := _read(file)) is not None]
 
 
 def remove_all(folder: Path) -> None:
-    for file in folder.glob("endpoint-*.json"):
+    for file in ServerFiles(folder).endpoints():
         file.unlink(missing_ok=True)
 
 
 def read_key(folder: Path) -> str | None:
     """The API key of the run, or None where the server has none."""
-    stored = read_json(folder / KEY_FILE)
+    stored = read_json(ServerFiles(folder).api_key)
     return stored["key"] if stored else None
 
 
 def write_key(folder: Path, key: str | None) -> None:
     """Keep the key in a file that only its owner can read."""
-    write_json(folder / KEY_FILE, {"key": key}, mode=0o600)
+    write_json(ServerFiles(folder).api_key, {"key": key}, mode=0o600)
 
 
 def remove_key(folder: Path) -> None:
-    (folder / KEY_FILE).unlink(missing_ok=True)
+    (ServerFiles(folder).api_key).unlink(missing_ok=True)
 
 
 def reasons(endpoints: Iterable[Endpoint]) -> str:
     """Why servers are gone, for an error message."""
     found = [f"server {endpoint.replica}: {endpoint.reason}" for endpoint in endpoints if endpoint.reason]
     return "; ".join(found) or "no reason was given"
+
+
+def _read(file: Path) -> Endpoint | None:
+    stored = read_json(file)
+    return None if stored is None else Endpoint(**{**stored, "state": State(stored["state"])})
 
 
 def summary(endpoint: Endpoint) -> dict[str, Any]:

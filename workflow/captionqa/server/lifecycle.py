@@ -26,8 +26,6 @@ from captionqa.server.launcher import Launcher, LocalLauncher, Status, wait_unti
 from captionqa.server.probe import Probe
 from captionqa.server.slurm import SlurmLauncher
 
-HANDLES_FILE = "handles.json"
-STOPPING_FILE = "stopping"
 POLL_S = 0.25
 STILL_WAITING_S = 30.0
 #: The supervisor keeps the same deadline and knows more about why; it gets this long to say so.
@@ -46,6 +44,7 @@ class Server:
         self._served_name = served_name(config, model)
         self._layout = layout
         self._folder = layout.server
+        self._files = layout.server_files
         self._launcher = launcher or LocalLauncher()
         self._server = self._settings["server"] | media_folder.server_settings(config, model)
         self.replicas: int = self._server["replicas"]
@@ -66,14 +65,14 @@ class Server:
             log.info("a server of an earlier run is healthy and fits: it is taken over")
             return adopted
         self.stop()
-        (self._folder / STOPPING_FILE).unlink(missing_ok=True)
+        self._files.stopping.unlink(missing_ok=True)
         endpoint.remove_all(self._folder)
         vllm_command.resolve(self._server["command"])
         vllm_command.check_build(self._server, self._launcher.gpus)
         endpoint.write_key(self._folder, key := secrets.token_urlsafe(32))
         wanted = uuid.uuid4().hex
         write_json(
-            self._folder / start_request.FILE_NAME,
+            self._files.request,
             {
                 "request_id": wanted,
                 "key_digest": start_request.key_digest(key),
@@ -95,10 +94,11 @@ class Server:
         handles: list[dict[str, Any]] = []
         try:
             for replica, path in enumerate(self._logs):
-                _keep_old_log(path)
+                if path.exists():
+                    path.replace(self._layout.previous_server_log(replica))
                 argv = ["-m", "captionqa.server.supervisor", str(self._folder), str(replica), wanted]
                 handles.append(self._launcher.start(argv, replica, path))
-                write_json(self._folder / HANDLES_FILE, handles)
+                write_json(self._files.handles, handles)
             log.info(
                 "the server is starting%s, which can take minutes; its log is %s", _jobs_text(handles), self._logs[0]
             )
@@ -118,7 +118,7 @@ class Server:
     def request_stop(self) -> None:
         """Tell the servers to end, without waiting."""
         if handles := self._handles():
-            (self._folder / STOPPING_FILE).touch()
+            self._files.stopping.touch()
             _launcher_of(handles).stop(handles)
 
     def look_after(self) -> str | None:
@@ -128,12 +128,12 @@ class Server:
         the queue.
         """
         handles = self._handles()
-        if not handles or not any(Path(self._layout.live("_")).parent.glob("*")):  # start_server has not finished
+        if not handles or not any(self._files.live_folder.glob("*")):  # start_server has not finished
             return None
         launcher = _launcher_of(handles)
         launcher.hurry(handles)
         statuses = launcher.look(handles)
-        if (self._folder / STOPPING_FILE).exists():  # looked for last: what is stopped on purpose is no news
+        if self._files.stopping.exists():  # looked for last: what is stopped on purpose is no news
             return None
         found = endpoint.read_all(self._folder)
         for entry in found:
@@ -144,7 +144,7 @@ class Server:
         return None
 
     def _handles(self) -> list[dict[str, Any]]:
-        return read_json(self._folder / HANDLES_FILE) or []
+        return read_json(self._files.handles) or []
 
     def _end(self, handles: list[dict[str, Any]]) -> None:
         """End just these servers: the file may meanwhile hold those of another run."""
@@ -156,11 +156,11 @@ class Server:
             how = "; ".join(status.words or "it still runs" for status in launcher.look(handles) if status.alive)
             raise ServerError(
                 f"a server did not end when told to: {how}; see {self._logs[0]}. Once it is gone, delete "
-                f"{self._folder / HANDLES_FILE}."
+                f"{self._files.handles}."
             )
         if self._handles() == handles:
-            (self._folder / HANDLES_FILE).unlink()
-            (self._folder / STOPPING_FILE).unlink(missing_ok=True)
+            self._files.handles.unlink()
+            self._files.stopping.unlink(missing_ok=True)
 
     def _use_existing(self) -> Endpoint:
         variable = self._settings["api_key_env"]
@@ -192,7 +192,7 @@ class Server:
         """Endpoints of a running server that serves just what is wanted, or none."""
         handles = self._handles()
         found = endpoint.read_all(self._folder)
-        if len(handles) != len(self._logs) or (self._folder / STOPPING_FILE).exists():
+        if len(handles) != len(self._logs) or self._files.stopping.exists():
             return []
         if not all(status.alive for status in _launcher_of(handles).look(handles)):
             return []
@@ -269,7 +269,7 @@ def check_model_path(config: Mapping[str, Any], model: str) -> None:
 def drop_stale_live_markers(layout: Layout) -> None:
     """Forget that a server is up when the driver that said so is gone, so that the next start is planned."""
     if holder(layout.server) is None:
-        shutil.rmtree(Path(layout.live("_")).parent, ignore_errors=True)
+        shutil.rmtree(layout.server_files.live_folder, ignore_errors=True)
 
 
 def _launcher_of(handles: Sequence[Mapping[str, Any]]) -> Launcher:
@@ -293,9 +293,3 @@ def _publish_status(entry: Endpoint, status: Status, folder: Path) -> None:
     entry.reason, entry.url = status.words, None
     entry.publish(folder)
     log.info("server %d: %s", entry.replica, status.words)
-
-
-def _keep_old_log(path: Path) -> None:
-    """The last run's server log stays beside the new one."""
-    if path.exists():
-        path.replace(path.with_suffix(".previous.log"))

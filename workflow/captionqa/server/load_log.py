@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from captionqa.config.server_files import ServerFiles
 from captionqa.files import json_line, read_json_lines
 from captionqa.server.probe import Load
 
@@ -19,7 +20,7 @@ class LoadLog:
     """Appends the looks at one replica."""
 
     def __init__(self, folder: Path, replica: int, request_id: str):
-        self._path = folder / f"load-{replica}.jsonl"
+        self._path = ServerFiles(folder).load_log(replica)
         with suppress(OSError):
             if not self._path.exists() or next(read_json_lines(self._path), None) != request_id:
                 self._path.write_text(json_line(request_id))
@@ -34,7 +35,7 @@ class LoadLog:
 
 def read_all(folder: Path) -> list[Iterator[dict[str, Any]]]:
     """The looks at each replica, oldest first: `time` in seconds since the epoch, and the fields of a Load."""
-    return [_looks(path) for path in sorted(folder.glob("load-*.jsonl"))]
+    return [_looks(path) for path in ServerFiles(folder).load_logs()]
 
 
 def _looks(path: Path) -> Iterator[dict[str, Any]]:

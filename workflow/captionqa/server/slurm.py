@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 from captionqa.config.layout import Layout
 from captionqa.errors import ConfigError, ServerStartError
 from captionqa.files import read_json
-from captionqa.run.lease import FILE_NAME as LEASE_FILE
 from captionqa.run.lease import holder
 from captionqa.server.launcher import Status, supervisor_environment
 
@@ -87,7 +86,7 @@ def end_killed_run(layout: Layout) -> None:
 
     To be done before the next run is planned: a job that is cancelled deletes the result that it has just written.
     """
-    lease, run = read_json(layout.server / LEASE_FILE), read_json(layout.run)
+    lease, run = read_json(layout.server_files.lease), read_json(layout.server_files.run)
     if not run or not run["slurm"] or not lease or lease["state"] == "released" or holder(layout.server):
         return
     name = run["slurm"]["name"]

@@ -6,10 +6,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from captionqa.config.server_files import ServerFiles
 from captionqa.files import read_json
 from captionqa.server import endpoint
 
-FILE_NAME = "request.json"
 #: A request written on another machine may take as long to be seen as a network file system caches folders.
 TIMEOUT_S = 90.0
 POLL_S = 0.5
@@ -18,7 +18,7 @@ POLL_S = 0.5
 def superseded(folder: Path, wanted: str) -> bool:
     """Whether a server of another id is asked for now; a file that is out of sight for a while does not say so."""
     with suppress(OSError):
-        request = read_json(folder / FILE_NAME)
+        request = read_json(ServerFiles(folder).request)
         return request is not None and request["request_id"] != wanted
     return False
 
@@ -33,7 +33,7 @@ def wait_for(folder: Path, wanted: str) -> dict[str, Any] | None:
     deadline = time.monotonic() + TIMEOUT_S
     while True:
         with suppress(OSError):
-            request, key = read_json(folder / FILE_NAME), endpoint.read_key(folder)
+            request, key = read_json(ServerFiles(folder).request), endpoint.read_key(folder)
             if request and request["request_id"] == wanted and key and key_digest(key) == request["key_digest"]:
                 return request
         if time.monotonic() > deadline:
