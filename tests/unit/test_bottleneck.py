@@ -11,7 +11,7 @@ from captionqa.driver import bottleneck as verdict_module
 from captionqa.driver.bottleneck import ClientSide, Judgement, ServerSide, client_side, judge, run_verdict, server_side
 from captionqa.driver.phases import Asking
 from captionqa.files import read_json, write_json
-from captionqa.run.job_times import note_job
+from captionqa.run.job_times import record_job_time
 from captionqa.server.endpoint import Endpoint, State
 from captionqa.server.load_log import LoadLog
 from captionqa.server.probe import Load
@@ -184,7 +184,7 @@ def finished(make_config, monkeypatch):
         ("merge_captions_simple", 81, 90),
     ):
         monkeypatch.setattr(time, "time", lambda end=end: float(end))
-        note_job(layout.job_times, name, float(start))
+        record_job_time(layout.job_times, name, float(start))
     for number, cpu_s in enumerate((10.0, 30.0)):
         counts = {"total": 50, "done": 50, "failed": 0, "reused": 10, "shared": 0}
         seconds = {"wall_s": 40.0, "cpu_s": cpu_s, "working_s": 20.0, "asking_s": 140.0}

@@ -33,7 +33,7 @@ DRIVE = """
 import sys, time
 from pathlib import Path
 from captionqa.run import lease
-lease.BEAT_S = 0.05
+lease.RENEW_INTERVAL_S = 0.05
 lease.LeaseKeeper(Path(sys.argv[1])).start()
 print("held", flush=True)
 time.sleep(600)

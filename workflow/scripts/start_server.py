@@ -8,8 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from captionqa.config.layout import Layout
-from captionqa.files import read_json, write_json
+from captionqa.files import write_json
 from captionqa.run.job_log import job_log
+from captionqa.run.run_record import read_run_record
 from captionqa.server.launcher import LocalLauncher
 from captionqa.server.lifecycle import Server
 from captionqa.server.slurm import SlurmLauncher
@@ -18,7 +19,7 @@ config, model = snakemake.config, snakemake.wildcards.model
 layout = Layout(config["output_dir"], model)
 
 with job_log(snakemake.log[0], "start_server", layout, echo=True):
-    run = read_json(layout.server_files.run)
+    run = read_run_record(layout.server)
     launcher = SlurmLauncher(**run["slurm"]) if run["slurm"] else LocalLauncher()
     endpoints = Server(config, model, layout, launcher).start() if run["server_needed"] else []
     # a server that is taken over was released by tasks of the run before

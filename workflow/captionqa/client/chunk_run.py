@@ -89,7 +89,7 @@ class ChunkRun:
         answered until then is in the journal."""
         items = list(read_json_lines(self._job.items))
         self._progress = Progress(self._job.progress, len(items))
-        self._turn = Turn(self._progress.effort.worked)
+        self._turn = Turn(self._progress.thread_time.add_working)
         started = time.time()
         if auto := self._job.client["concurrency"] == AUTO:
             self._tuner.start()
@@ -111,7 +111,7 @@ class ChunkRun:
         finally:
             self._pool.stopped.set()  # the threads are daemons: none of them holds up the end of the process
             self._close_journal()
-            self._progress.beat(last=True)
+            self._progress.report(last=True)
         self._job.write_result(started, self._progress, self._tuner.found, self._lines)
 
     def _feed(self, index: int, items: list[dict[str, Any]]) -> None:
@@ -144,7 +144,7 @@ class ChunkRun:
             thread = threading.Thread(target=self._ask_from_queue, args=[number], daemon=True, name=f"ask-{number}")
             self._threads.append(thread)
             thread.start()
-        self._progress.beat()
+        self._progress.report()
         if (now := time.monotonic()) >= self._next_look:  # not for each item: the lease is a file
             self._lease.check()
             self._next_look = now + BEAT_S
@@ -233,7 +233,7 @@ class ChunkRun:
             self._append(journal, mark, {"crashed": f"generation {server.generation} at {server.url}"})
 
         def ask(messages: list[dict[str, Any]]) -> Answer:
-            with self._turn.aside(), self._progress.effort.asking():
+            with self._turn.aside(), self._progress.thread_time.asking():
                 return self._client.ask(messages, max_tokens, choice, crashes, on_crash)
 
         answer = vars(self._transport.ask(ask, messages))

@@ -12,8 +12,9 @@ from captionqa.config.layout import Layout
 from captionqa.config.vllm_options import is_given
 from captionqa.driver.phases import Asking, asking_time, chunk_spans, phase_seconds, phases_line
 from captionqa.files import read_json, write_json
-from captionqa.run.job_times import Span, clip, job_spans, seconds, union
+from captionqa.run.job_times import Span, clip, read_job_times, seconds, union
 from captionqa.run.progress import duration
+from captionqa.run.run_record import read_run_record
 from captionqa.server import endpoint, load_log
 
 #: Less asking, or fewer looks at a server, tell nothing.
@@ -79,14 +80,15 @@ def run_verdict(config: Mapping[str, Any], layout: Layout, run: Span, planning_s
     `run` is when it began and ended; its first `planning_s` seconds were planning. Times of jobs on other machines are
     by those machines' clocks.
     """
-    jobs, servers = job_spans(layout.job_times), endpoint.read_all(layout.server)
+    jobs, servers = read_job_times(layout.job_times), endpoint.read_all(layout.server)
     chunks = clip(chunk_spans(jobs), run)
     clients = client_side(layout, chunk_spans(jobs))
     if clients is None or not chunks:
         return None
     phases = phase_seconds(run, planning_s, jobs, servers)
     asking, server = asking_time(chunks, servers), server_side(layout, chunks)
-    judged = judge(asking, server, clients, config, slurm=bool((read_json(layout.server_files.run) or {}).get("slurm")))
+    record = read_run_record(layout.server)
+    judged = judge(asking, server, clients, config, slurm=record is not None and record["slurm"] is not None)
     figures = {
         "seconds": run[1] - run[0],
         "phases": phases,

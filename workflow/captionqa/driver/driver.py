@@ -13,9 +13,10 @@ from typing import Any
 from captionqa.config.config import model_name
 from captionqa.config.layout import Layout
 from captionqa.driver.terminal import log_to_terminal, say
-from captionqa.files import read_json, write_json
+from captionqa.files import write_json
 from captionqa.run.lease import RUN_VARIABLE, LeaseKeeper
 from captionqa.run.progress import progress_line, totals
+from captionqa.run.run_record import SlurmRun, read_run_record, write_run_record
 from captionqa.server import slurm
 from captionqa.server.lifecycle import Server
 
@@ -48,7 +49,7 @@ class Driver:
         self._server = Server(config, model_name(config), layout)
         self._over = threading.Event()
 
-    def begin(self, items_to_do: int, server_needed: bool, slurm_server: Mapping[str, Any] | None = None) -> None:
+    def begin(self, items_to_do: int, server_needed: bool, slurm_server: SlurmRun | None = None) -> None:
         """Take the lease, write down what the jobs need to know, and start showing progress over `items_to_do` items.
 
         `slurm_server` is how Slurm starts a server (SlurmLauncher's arguments), None where Slurm does not. Raises
@@ -62,7 +63,7 @@ class Driver:
         for folder in (self._layout.progress, self._layout.errors, self._layout.job_times):
             for file in folder.glob("*.json"):
                 file.unlink()
-        write_json(self._layout.server_files.run, {"server_needed": server_needed, "slurm": slurm_server})
+        write_run_record(self._layout.server, {"server_needed": server_needed, "slurm": slurm_server})
         for number in STOP_SIGNALS:
             self._chain(number)
         threading.Thread(target=self._show_progress, args=(items_to_do,), daemon=True, name="progress").start()
@@ -83,7 +84,7 @@ class Driver:
 
     def _cancel_jobs(self, servers: int = 0) -> None:
         """Cancel the jobs of the run that is written down, and so many of its servers."""
-        run = read_json(self._layout.server_files.run)
+        run = read_run_record(self._layout.server)
         if run and run["slurm"]:
             name = run["slurm"]["name"]
             slurm.cancel_named(name, *(slurm.server_name(name, replica) for replica in range(servers)))

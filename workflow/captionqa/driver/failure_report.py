@@ -8,6 +8,7 @@ from pathlib import Path
 from captionqa.config.layout import Layout
 from captionqa.errors import DiskFullError
 from captionqa.files import read_json
+from captionqa.run.run_record import read_run_record
 from captionqa.server import endpoint
 from captionqa.server.server_log import TIME_FORMAT
 
@@ -29,7 +30,7 @@ def errors(layout: Layout) -> list[str]:
 
 def restarts(layout: Layout) -> list[str]:
     """Which servers of this run were started again, how often, why, and where to look."""
-    run = read_json(layout.server_files.run)
+    run = read_run_record(layout.server)
     rows = []
     for server in endpoint.read_all(layout.server) if run and run["server_needed"] else ():
         if server.restarts:

@@ -26,7 +26,7 @@ from captionqa.config.settings import answer_fingerprint, fingerprint
 from captionqa.dataset.plan import load_plan, works
 from captionqa.errors import QUESTION_FAULTS, CaptionqaError, ConfigError, Reason
 from captionqa.files import atomic_writer, json_line, read_json
-from captionqa.run.lease import holder
+from captionqa.run.lease import live_lease
 
 TRUNCATED = "truncated"
 CAPTION_FILES = ("", "_failures", "_provenance")
@@ -134,7 +134,7 @@ class _Target:
 def _targets(config: Mapping[str, Any], task: str | None, style: str | None) -> list[_Target]:
     """What is meant by the task and the style; by neither: everything that is configured."""
     layout = Layout(config["output_dir"], model_name(config))
-    if holder(layout.server) is not None:
+    if live_lease(layout.server) is not None:
         raise ConfigError(f"a run works on {config['output_dir']} now; wait for it or stop it first.")
     styles = [name.lower() for name in config["captions"]["prompt_styles"]] if "captions" in tasks(config) else []
     if style is not None and style.lower() not in styles:

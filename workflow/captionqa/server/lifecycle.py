@@ -19,7 +19,7 @@ from captionqa.config.config import served_name
 from captionqa.config.layout import Layout
 from captionqa.errors import ConfigError, ServerError, ServerStartError
 from captionqa.files import read_json, write_json
-from captionqa.run.lease import LeaseWatch, holder
+from captionqa.run.lease import LeaseWatch, live_lease
 from captionqa.server import endpoint, start_request, vllm_command
 from captionqa.server.endpoint import Endpoint, State
 from captionqa.server.launcher import Launcher, LocalLauncher, Status, wait_until_gone
@@ -268,7 +268,7 @@ def check_model_path(config: Mapping[str, Any], model: str) -> None:
 
 def drop_stale_live_markers(layout: Layout) -> None:
     """Forget that a server is up when the driver that said so is gone, so that the next start is planned."""
-    if holder(layout.server) is None:
+    if live_lease(layout.server) is None:
         shutil.rmtree(layout.server_files.live_folder, ignore_errors=True)
 
 

@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 from captionqa.config.layout import Layout
 from captionqa.errors import ConfigError, ServerStartError
 from captionqa.files import read_json
-from captionqa.run.lease import holder
+from captionqa.run.lease import live_lease
+from captionqa.run.run_record import read_run_record
 from captionqa.server.launcher import Status, supervisor_environment
 
 COMMAND_TIMEOUT_S = 60.0
@@ -86,8 +87,8 @@ def end_killed_run(layout: Layout) -> None:
 
     To be done before the next run is planned: a job that is cancelled deletes the result that it has just written.
     """
-    lease, run = read_json(layout.server_files.lease), read_json(layout.server_files.run)
-    if not run or not run["slurm"] or not lease or lease["state"] == "released" or holder(layout.server):
+    lease, run = read_json(layout.server_files.lease), read_run_record(layout.server)
+    if not run or not run["slurm"] or not lease or lease["state"] == "released" or live_lease(layout.server):
         return
     name = run["slurm"]["name"]
     cancel_named(name)

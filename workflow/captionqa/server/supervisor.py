@@ -237,7 +237,7 @@ class Supervisor:
         while True:
             if self._told:
                 return self._told
-            if reason := self._lease.over():
+            if reason := self._lease.end_reason():
                 return Outcome(reason, Next.NOTHING)
             if start_request.superseded(self._folder, self._endpoint.request_id):
                 return Outcome(ANOTHER_REQUEST, Next.NOTHING)
