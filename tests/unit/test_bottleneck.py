@@ -14,7 +14,7 @@ from captionqa.files import read_json, write_json
 from captionqa.run.job_times import record_job_time
 from captionqa.server.endpoint import Endpoint, State
 from captionqa.server.load_log import LoadLog
-from captionqa.server.probe import Load
+from captionqa.server.probe import ServerLoad
 
 LONG = Asking(600.0, 0.0, 0.0)
 #: Nobody's limit: the server has no queue and work to do, the clients have free slots and little to do.
@@ -199,7 +199,7 @@ def finished(make_config, monkeypatch):
         monkeypatch.setattr(time, "time", lambda at=at: float(at))
         preemptions = 0 if at == 50 else preemptions + (at % 4 == 0)  # it was started again
         waiting = 3 if 30 <= at <= 80 else 0
-        log.note(Load(8 if 20 <= at <= 80 else 0, at, waiting, 0.99 if at >= 78 else 0.2, preemptions))
+        log.add(ServerLoad(8 if 20 <= at <= 80 else 0, at, waiting, 0.99 if at >= 78 else 0.2, preemptions))
     monkeypatch.undo()
     return config, layout
 

@@ -106,7 +106,7 @@ def test_provenance_keeps_where_and_how_a_server_ran(publish):
 def test_only_so_many_restarts_are_kept_but_all_are_counted(publish, server_folder):
     entry = publish("http://node:1")
     for number in range(1, 101):
-        entry.note_restart(f"crash {number}")
+        entry.record_restart(f"crash {number}")
     entry.publish(server_folder)
     kept = endpoint.read(server_folder, 0).restarts
     assert [(restart["number"], restart["reason"]) for restart in kept] == [(n, f"crash {n}") for n in range(81, 101)]

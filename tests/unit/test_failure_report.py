@@ -34,7 +34,7 @@ def server(layout):
     def publish(*reasons, replica=0):
         entry = Endpoint(replica, "request", "settings", "tiny")
         for reason in reasons:
-            entry.note_restart(reason)
+            entry.record_restart(reason)
         entry.publish(layout.server)
 
     return publish

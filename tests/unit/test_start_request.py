@@ -39,9 +39,9 @@ def test_a_request_and_its_key_are_waited_for(server_folder, ask, monkeypatch):
         endpoint.write_key(server_folder, "new key")
 
     threading.Thread(target=become_visible).start()
-    found = start_request.wait_for(server_folder, "wanted")
-    assert found["request_id"] == "wanted"
-    assert endpoint.read_key(server_folder) == "new key"
+    request, key = start_request.wait_for(server_folder, "wanted")
+    assert request["request_id"] == "wanted"
+    assert key == endpoint.read_key(server_folder) == "new key"
 
 
 def test_a_request_that_does_not_come_is_none(server_folder, ask):

@@ -20,15 +20,18 @@ from captionqa.files import read_json, write_json
 from captionqa.run.lease import LeaseKeeper
 from captionqa.server import endpoint, load_log, start_request
 from captionqa.server.endpoint import State
-from captionqa.server.probe import Load
-from captionqa.server.process import Child, exit_text
-from captionqa.server.watch import Patience, TokenWatch
+from captionqa.server.liveness import GracePeriod, TokenWatch
+from captionqa.server.probe import ServerLoad
+from captionqa.server.server_process import ServerProcess, exit_text
 
 pytestmark = pytest.mark.slow
 
 KEY = "the-run's-key"
 SICK_SERVER = Path(__file__).with_name("sick_server.py")
-SUPERVISE = "from captionqa.server import supervisor; supervisor.POLL_S = 0.05; supervisor.main()"
+SUPERVISE = (
+    "from captionqa.server import generation, supervisor; "
+    "generation.POLL_S = supervisor.POLL_S = 0.05; supervisor.main()"
+)
 DRIVE = """
 import sys, time
 from pathlib import Path
@@ -103,7 +106,7 @@ class Supervised:
 
     def server(self):
         """The server's process."""
-        _, child = psutil.Process(self.process.pid).children()  # the first is the warden
+        _, child = psutil.Process(self.process.pid).children()  # the first is the reaper
         return child
 
     def port(self):
@@ -441,7 +444,7 @@ def test_kill_9_of_the_supervisor_leaves_no_server(ready, eventually, gone):
 def test_kill_9_of_the_supervisor_leaves_nothing_of_a_server_that_hears_no_sigterm(supervise, eventually, gone):
     supervised = supervise(command=[sys.executable, "-c", DEAF])
     supervisor = psutil.Process(supervised.process.pid)
-    eventually(lambda: len(supervisor.children(recursive=True)) == 3, "the warden, the server and its engine")
+    eventually(lambda: len(supervisor.children(recursive=True)) == 3, "the reaper, the server and its engine")
     eventually(lambda: supervised.log.read_text().endswith("\ndeaf\n"), "a server that hears no SIGTERM")
     family = supervisor.children(recursive=True)
     supervised.process.send_signal(signal.SIGKILL)
@@ -465,26 +468,26 @@ def test_how_a_process_ended_is_said_in_words(code, text):
     assert exit_text(code) == text
 
 
-def test_patience_is_lost_only_without_a_break():
+def test_a_grace_period_expires_only_without_a_success_in_between():
     now = [0.0]
-    patience = Patience(10, lambda: now[0])
+    grace = GracePeriod(10, lambda: now[0])
     now[0] = 9
-    assert not patience.lost()
-    patience.good()
+    assert not grace.expired()
+    grace.renew()
     now[0] = 18
-    assert not patience.lost()
+    assert not grace.expired()
     now[0] = 20
-    assert patience.lost()
+    assert grace.expired()
 
 
 def test_tokens_must_advance_while_requests_run_or_wait():
     watch = TokenWatch(limit_s=0)
-    assert watch.advance(None)
-    assert not watch.advance(Load(requests=1, tokens=5))
-    assert watch.advance(Load(requests=1, tokens=6))
-    assert not watch.advance(Load(requests=0, tokens=6))
+    assert watch.advanced(None)
+    assert not watch.advanced(ServerLoad(requests=1, tokens=5))
+    assert watch.advanced(ServerLoad(requests=1, tokens=6))
+    assert not watch.advanced(ServerLoad(requests=0, tokens=6))
     with pytest.raises(ServerError, match="2 requests were there for 0 s without a token"):
-        watch.advance(Load(requests=2, tokens=6))
+        watch.advanced(ServerLoad(requests=2, tokens=6))
 
 
 def test_a_group_that_ignores_the_request_to_end_is_killed_as_a_whole(eventually, gone):
@@ -496,9 +499,9 @@ def test_a_group_that_ignores_the_request_to_end_is_killed_as_a_whole(eventually
         "    print(json.dumps([os.getpid(), member]), flush=True)\n"
         "time.sleep(600)\n"
     )
-    child = Child([sys.executable, "-c", f"import json\n{code}"], dict(os.environ))
+    child = ServerProcess([sys.executable, "-c", f"import json\n{code}"], dict(os.environ))
     pids = json.loads(child.stdout.readline())
-    child.end(polite_s=0.3)
+    child.end(grace_s=0.3)
     assert child.returncode == -signal.SIGKILL
     for pid in pids:
         eventually(lambda pid=pid: not psutil.pid_exists(pid) or gone(psutil.Process(pid)), "its end")
@@ -519,11 +522,11 @@ def test_those_that_a_server_leaves_behind_are_buried_also_where_the_first_proce
     )
     supervisor = (
         "import os, psutil, sys, time\n"
-        "from captionqa.server.process import Child, adopt_orphans\n"
+        "from captionqa.server.server_process import ServerProcess, become_subreaper\n"
         "def count(*states):\n"
         "    return sum(child.status() in states for child in psutil.Process().children())\n"
-        "adopt_orphans()\n"
-        f"child = Child([sys.executable, '-c', {server!r}], dict(os.environ))\n"
+        "become_subreaper()\n"
+        f"child = ServerProcess([sys.executable, '-c', {server!r}], dict(os.environ))\n"
         "child.stdout.readline()\n"
         "while count(psutil.STATUS_ZOMBIE) == 0:\n"
         "    time.sleep(0.01)\n"
@@ -533,7 +536,7 @@ def test_those_that_a_server_leaves_behind_are_buried_also_where_the_first_proce
     )
     first = (
         "import ctypes, psutil, subprocess, sys\n"
-        "from captionqa.server.process import PR_SET_CHILD_SUBREAPER\n"
+        "from captionqa.server.server_process import PR_SET_CHILD_SUBREAPER\n"
         "ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)\n"
         f"subprocess.run([sys.executable, '-c', {supervisor!r}])\n"
         "print(psutil.Process().children())\n"
@@ -543,7 +546,7 @@ def test_those_that_a_server_leaves_behind_are_buried_also_where_the_first_proce
 
 
 def test_a_group_that_is_gone_already_is_no_error():
-    child = Child([sys.executable, "-c", ""], dict(os.environ))
+    child = ServerProcess([sys.executable, "-c", ""], dict(os.environ))
     child.wait()
     child.end()
 

@@ -27,7 +27,7 @@ RUN_LAYOUT = Layout(config["output_dir"], MODEL)
 
 if workflow.is_main_process:
     from captionqa.server.lifecycle import check_model_path, drop_stale_live_markers
-    from captionqa.server.slurm import end_killed_run
+    from captionqa.server.slurm_client_jobs import end_killed_run
 
     drop_stale_live_markers(RUN_LAYOUT)
     end_killed_run(RUN_LAYOUT)

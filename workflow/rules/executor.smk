@@ -17,7 +17,7 @@ def slurm_server(executor, server_needed):
     # without a start another run's server is up, and the lease will tell whose
     if not server_needed or not starts or config["models"][MODEL]["url"]:
         return {"name": executor.run_uuid}
-    from captionqa.server.slurm import check_resources
+    from captionqa.server.slurm_resources import check_resources
     from snakemake_executor_plugin_slurm.submit_string import get_submit_command
     from snakemake_executor_plugin_slurm.utils import set_gres_string
     from snakemake_executor_plugin_slurm.validation import validate_slurm_extra

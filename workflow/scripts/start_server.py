@@ -13,7 +13,7 @@ from captionqa.run.job_log import job_log
 from captionqa.run.run_record import read_run_record
 from captionqa.server.launcher import LocalLauncher
 from captionqa.server.lifecycle import Server
-from captionqa.server.slurm import SlurmLauncher
+from captionqa.server.slurm_launcher import SlurmLauncher
 
 config, model = snakemake.config, snakemake.wildcards.model
 layout = Layout(config["output_dir"], model)

@@ -21,7 +21,7 @@ from dataclasses import astuple, dataclass
 from captionqa.client.in_flight_limit import Gate
 from captionqa.client.server_pool import Pool
 from captionqa.errors import RunStoppedError, ServerDeadError
-from captionqa.server.probe import Load, Probe
+from captionqa.server.probe import Probe, ServerLoad
 
 AUTO = "auto"
 #: What fills a fast GPU; a server that can take less queues the rest until the first looks.
@@ -86,7 +86,7 @@ class Level:
         self._overloads = self._deaf_until = 0
         self._restart()
 
-    def look(self, now: float, load: Load | None) -> None:
+    def look(self, now: float, load: ServerLoad | None) -> None:
         """`load` is that of all healthy servers together, None where they do not tell."""
         gate = self._gate
         used, gate.peak = gate.peak >= USED * gate.limit, gate.in_flight
@@ -196,14 +196,14 @@ class Tuner:
                     log.info("requests in flight: %d at most, after %d", limit, told)
                     told, next_news = limit, now + NEWS_S
 
-    def load(self) -> Load | None:
+    def load(self) -> ServerLoad | None:
         """What all healthy servers that tell their load have together."""
         loads = [load for url in self._pool.urls() if (load := self._load_of(url))]
         if not loads:
             return None
-        return Load(*(sum(values) for values in zip(*map(astuple, loads), strict=True)))
+        return ServerLoad(*(sum(values) for values in zip(*map(astuple, loads), strict=True)))
 
-    def _load_of(self, url: str) -> Load | None:
+    def _load_of(self, url: str) -> ServerLoad | None:
         if time.monotonic() < self._next_look.get(url, 0.0):
             return None
         with suppress(OSError):  # of a flickering file system

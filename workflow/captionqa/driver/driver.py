@@ -19,6 +19,7 @@ from captionqa.run.progress import progress_line, totals
 from captionqa.run.run_record import SlurmRun, read_run_record, write_run_record
 from captionqa.server import slurm
 from captionqa.server.lifecycle import Server
+from captionqa.server.slurm_launcher import server_name
 
 PROGRESS_INTERVAL_S = 10.0
 WATCH_INTERVAL_S = 5.0
@@ -87,7 +88,7 @@ class Driver:
         run = read_run_record(self._layout.server)
         if run and run["slurm"]:
             name = run["slurm"]["name"]
-            slurm.cancel_named(name, *(slurm.server_name(name, replica) for replica in range(servers)))
+            slurm.cancel_named(name, *(server_name(name, replica) for replica in range(servers)))
 
     def _watch(self) -> None:
         """Look after the servers and the jobs; stop the run when nothing more can come of it."""
@@ -95,7 +96,7 @@ class Driver:
         while not self._over.wait(WATCH_INTERVAL_S):
             reason = None
             with suppress(OSError):  # a flickering disk: the next look tries again
-                reason = self._server.look_after()
+                reason = self._server.check_liveness()
             dead = dead + 1 if reason else 0
             if dead >= DEAD_LOOKS:
                 error = f"the server is gone for good: {reason}\n  server's log: {self._layout.server_log()}"
