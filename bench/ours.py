@@ -15,7 +15,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import yaml
-from captionqa.config.config import check, tasks
+from captionqa.config.check import SCHEMA, check
+from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.config.settings import fingerprint
 from captionqa.dataset.plan import Plan, plan_task, works
@@ -60,26 +61,30 @@ def save(folder: Path, raw: dict[str, Any]) -> None:
     (folder / CONFIG).write_text(yaml.safe_dump(raw))
 
 
-def load(folder: Path) -> dict[str, Any]:
-    """The configuration that was saved in a folder, checked and with its defaults."""
-    schema = ROOT / "workflow" / "schemas" / "config.schema.yaml"
-    return check(yaml.safe_load((folder / CONFIG).read_text()), yaml.safe_load(schema.read_text(encoding="utf-8")))
+def load(folder: Path) -> tuple[Config, dict[str, Any]]:
+    """The configuration that was saved in a folder, checked, and the mapping that Snakemake hands to its jobs."""
+    raw = yaml.safe_load((folder / CONFIG).read_text())
+    return check(raw, yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))), raw
 
 
-def plan_of(config: dict[str, Any]) -> tuple[Layout, str, Plan]:
-    """The layout, the one half of a configuration, and the half's plan."""
-    layout, (task,) = Layout(config["output_dir"], "bench"), tasks(config)
+def plan_of(config: Config) -> tuple[Layout, str, Plan]:
+    """The layout, the one task of a configuration, and the task's plan."""
+    layout, (task,) = Layout(config.output_dir, "bench"), config.tasks
     return layout, task, plan_task(config, layout, task)
 
 
 def prepare(folder: Path, raw: dict[str, Any]) -> int:
     """Plan the chunks of a configuration and publish its server; returns how many chunks there are."""
     save(folder, raw)
-    config = load(folder)
+    config, _ = load(folder)
     layout, _, plan = plan_of(config)
-    model = config["models"]["bench"]
     Endpoint(
-        replica=0, request_id="bench", settings="bench", model=model["path"], state=State.READY, url=model["url"]
+        replica=0,
+        request_id="bench",
+        settings="bench",
+        model=config.model.path,
+        state=State.READY,
+        url=config.model.url,
     ).publish(layout.server)
     endpoint.write_key(layout.server, None)
     return len(plan.chunks)
@@ -90,12 +95,12 @@ def ask_chunk(folder: Path, number: int) -> None:
     import captionqa.client.chunk_run  # noqa: F401 - importing is start-up, which bench.startup measures
     import PIL.JpegImagePlugin  # noqa: F401
 
-    config = load(folder)
+    config, completed = load(folder)
     layout, task, plan = plan_of(config)
     ((work, settings),) = works(config, layout, task)
     result = Path(plan.results(work, fingerprint(settings))[number])
     snakemake = SimpleNamespace(
-        config=config,
+        config=completed,
         wildcards=SimpleNamespace(model="bench", chunk=str(number), n=str(plan.n)),
         params=Parameters(task=task, **({"style": STYLE} if task == "captions" else {})),
         log=[str(folder / f"chunk-{number}.log")],

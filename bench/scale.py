@@ -57,8 +57,8 @@ def prepare(folder: Path, items: int) -> dict[str, Any]:
 
 def write_results(folder: Path) -> None:
     """Write the chunk results that a server would have given, and that it was there and is no longer needed."""
-    config = ours.load(folder)
-    layout = Layout(config["output_dir"], "bench")
+    config, _ = ours.load(folder)
+    layout = Layout(config.output_dir, "bench")
     answer = {"finish_reason": "stop", "prompt_tokens": 300, "completion_tokens": 160}
     answer["server"] = {"url": NO_SERVER, "generation": 1}
     for task, text in (("captions", CAPTION), ("qa", ANSWER)):
@@ -80,8 +80,8 @@ def write_results(folder: Path) -> None:
 
 def stage(name: str, folder: Path) -> None:
     """Run one stage in this process and print its time and peak memory."""
-    config = ours.load(folder)
-    layout = Layout(config["output_dir"], "bench")
+    config, _ = ours.load(folder)
+    layout = Layout(config.output_dir, "bench")
     if name in PLANS:
         task = PLANS[name]
         scan = load_plan(layout, "captions").scan if task == "qa" else ""  # as in the workflow: both are of one folder
@@ -92,7 +92,7 @@ def stage(name: str, folder: Path) -> None:
         results = sorted(AnswerFiles(layout.captions_work(ours.STYLE.lower())).chunks.glob("*.jsonl"))
         targets = [str(folder / "merged" / f"{kind}.json") for kind in ("captions", "failures", "provenance")]
         with measured():
-            merge_captions(list(map(str, results)), settings, config["captions"]["dataset_path"], *targets)
+            merge_captions(list(map(str, results)), settings, config.captions.dataset_path, *targets)
 
 
 def measure(folder: Path, items: int) -> dict[str, float]:

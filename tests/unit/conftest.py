@@ -24,7 +24,7 @@ import yaml
 from captionqa.client.chunk_job import ChunkJob
 from captionqa.client.retrying_client import TRIAL_TEXT
 from captionqa.config.answer_files import AnswerFiles
-from captionqa.config.config import check
+from captionqa.config.check import check
 from captionqa.config.layout import Layout
 from captionqa.config.settings import caption_settings, fingerprint, qa_settings
 from captionqa.dataset.plan import plan_captions, plan_questions
@@ -312,12 +312,12 @@ def jobs(tmp_path, images, make_config, server_folder):
 
     def make(task="captions", chunks=1, changes=None):
         config = make_config(changes)
-        layout = Layout(config["output_dir"], "tiny")
+        layout = Layout(config.output_dir, "tiny")
         if task == "captions":
             plan = plan_captions(images.path, chunks, layout)
             work, settings = layout.captions_work("simple"), caption_settings(config, "tiny", "SIMPLE")
         else:
-            plan = plan_questions(Path(config["qa"]["question_path"]), images.path, chunks, layout)
+            plan = plan_questions(Path(config.qa.question_path), images.path, chunks, layout)
             work, settings = layout.qa_work, qa_settings(config, "tiny")
         results = plan.results(work, fingerprint(settings))
         return [
@@ -330,7 +330,7 @@ def jobs(tmp_path, images, make_config, server_folder):
                 server=server_folder,
                 dataset=images.path,
                 settings=settings,
-                client=config["client"],
+                client=config.client,
                 lease_timeout_s=600,
                 trust_env=False,
             )

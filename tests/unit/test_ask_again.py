@@ -22,11 +22,11 @@ def config(make_config):
 def failed(config, images):
     """A final file that lacks a timeout, a row that was not asked and an ungradable one; its one chunk result."""
     images.add("a.png")
-    layout = Layout(config["output_dir"], "tiny")
+    layout = Layout(config.output_dir, "tiny")
     pd.DataFrame(
         {"qid": ["q1", "q2", "q3"], "question": "What?\nA. x\nB. y", "answer": ["A", None, "C"], "image": "a.png"}
-    ).to_parquet(config["qa"]["question_path"])
-    plan = plan_questions(Path(config["qa"]["question_path"]), images.path, 1, layout)
+    ).to_parquet(config.qa.question_path)
+    plan = plan_questions(Path(config.qa.question_path), images.path, 1, layout)
     settings_now = fingerprint(qa_settings(config, "tiny"))
     (result,) = map(Path, plan.results(layout.qa_work, settings_now))
     lines = [{"id": "q1", "failure": "timeout", "detail": ""}, {"id": "q3", "answer": {"text": "A"}}]

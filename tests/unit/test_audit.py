@@ -43,7 +43,7 @@ def ask(make_config):
 
     def write(*rows):
         frame = pd.DataFrame(rows, columns=["qid", "question", "answer", "image"])
-        frame.to_parquet(make_config()["qa"]["question_path"])
+        frame.to_parquet(make_config().qa.question_path)
 
     write(("q0", CHOICES, "A", ["good.png"]), ("q00", "How many <image>?", r"\boxed{12}", ["fine.jpg"]))
     return write
@@ -55,7 +55,7 @@ def look(make_config, caplog, pictures, ask):
 
     def through(changes=None):
         config = make_config(changes)
-        layout = Layout(config["output_dir"], "tiny")
+        layout = Layout(config.output_dir, "tiny")
         caplog.clear()
         caplog.set_level("INFO")
         try:

@@ -94,7 +94,7 @@ def test_questions_are_grouped_by_image_or_scattered(tmp_path):
         """The pictures of captionqa's item list, with those next to each other taken as one."""
         folder = tmp_path / file.stem
         ours.save(folder, ours.configuration(folder, file.parent, "http://x", "x", 16, questions=file))
-        layout, task, plan = ours.plan_of(ours.load(folder))
+        layout, task, plan = ours.plan_of(ours.load(folder)[0])
         items = list(read_json_lines(plan.item_lists(layout, task)[0]))
         assert len(items) == 12 * len(QUESTIONS)
         names = [item["images"][0].partition("/")[2] for item in items]

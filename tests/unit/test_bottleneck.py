@@ -129,8 +129,7 @@ def test_slots_that_are_all_taken_before_a_server_without_a_queue_are_too_few(de
 
 
 def test_a_concurrency_that_finds_its_own_level_is_left_alone(make_config):
-    config = make_config()
-    config["client"]["concurrency"] = "auto"
+    config = make_config({"client": {"concurrency": "auto"}})
     clients = dataclasses.replace(EASY_CLIENTS, busy=60.0, asking=59.0)
     assert judge(LONG, dataclasses.replace(EASY_SERVER, requests=110.0), clients, config).limit == "neither"
 
@@ -175,7 +174,7 @@ def test_clients_that_had_to_wait_for_their_turn_are_told(decide, slurm, words):
 def finished(make_config, monkeypatch):
     """The files of a run of 100 s that asked one server from 20 to 80 s; gives its configuration and layout."""
     config = make_config()
-    layout = Layout(config["output_dir"], "tiny")
+    layout = Layout(config.output_dir, "tiny")
     write_json(layout.server_files.run, {"server_needed": True, "slurm": None})
     for name, start, end in (
         ("start_server", 2, 19),
@@ -238,7 +237,7 @@ def test_a_run_that_asked_for_nothing_has_no_verdict(make_config, finished):
     for path in layout.progress.glob("*.json"):
         write_json(path, read_json(path) | {"reused": 50})
     assert run_verdict(config, layout, (0.0, 100.0), 1.0) is None
-    untouched = Layout(config["output_dir"], "another")
+    untouched = Layout(config.output_dir, "another")
     assert run_verdict(config, untouched, (0.0, 100.0), 1.0) is None
 
 

@@ -90,7 +90,7 @@ def ask_questions(make_config):
 
     def write(*rows):
         frame = pd.DataFrame(rows, columns=["qid", "question", "image"])
-        frame.assign(answer="A").to_parquet(make_config()["qa"]["question_path"])
+        frame.assign(answer="A").to_parquet(make_config().qa.question_path)
 
     return write
 
@@ -1089,7 +1089,7 @@ def test_the_audit_tells_every_failure_beforehand_and_no_other(
     ask_questions(*((name, "What?", [name]) for name in names), ("marks", "<image><image>", [NAMES[0]]))
     changes = {"client": {"images": {"max_source_pixels": 1000}}}
     config = make_config(changes)
-    layout = Layout(config["output_dir"], "tiny")
+    layout = Layout(config.output_dir, "tiny")
     jobs(task, changes=changes)
     audit(config, layout, [task])
     rows = pd.read_csv(layout.audit, sep="\t").query("finding in @reasons", local_dict={"reasons": list(Reason)})

@@ -1,53 +1,91 @@
 """The configuration: defaults from the schema, and errors that name the key and what to do."""
 
 import copy
+import dataclasses
+import json
 
 import pytest
 import yaml
-from captionqa.config.config import check, model_name, served_name, tasks
+from captionqa.config.check import check
+from captionqa.config.config import (
+    AuditConfig,
+    CaptionsConfig,
+    ClientConfig,
+    Config,
+    ImagesConfig,
+    ModelConfig,
+    QaConfig,
+    ServerConfig,
+)
 from captionqa.errors import ConfigError
 
 
 def test_defaults_are_filled_in_at_every_depth(schema):
     config = check({"models": {"tiny": {"path": "org/tiny"}}, "captions": {"dataset_path": "images"}}, schema)
-    assert config["output_dir"] == "output"
-    assert config["captions"]["prompt_styles"] == ["SIMPLE"]
-    assert config["captions"]["max_tokens"] == 256
-    model = config["models"]["tiny"]
-    assert model["url"] is None
-    assert model["server"]["port"] == 8000
-    assert model["server"]["lease_timeout_s"] == 120
-    assert config["client"]["max_failed_fraction"] == 0.05
-    assert config["client"]["images"]["max_pixels"] == "auto"
-    assert config["client"]["images"]["pixel_grid_px"] == 32
-    assert config["client"]["sampling"]["temperature"] == 0
+    assert config.output_dir == "output"
+    assert config.captions.prompt_styles == ["SIMPLE"]
+    assert config.captions.max_tokens == 256
+    model = config.models["tiny"]
+    assert model.url is None
+    assert model.server.port == 8000
+    assert model.server.lease_timeout_s == 120
+    assert config.client.max_failed_fraction == 0.05
+    assert config.client.images.max_pixels == "auto"
+    assert config.client.images.pixel_grid_px == 32
+    assert config.client.sampling["temperature"] == 0
 
 
 def test_qa_has_its_own_default_of_tokens(make_config):
-    assert make_config()["qa"]["max_tokens"] == 128
+    assert make_config().qa.max_tokens == 128
 
 
 def test_given_values_win_over_defaults(make_config):
     changes = {"captions": {"max_tokens": 5}, "models": {"tiny": {"server": {"port": 8000}}}}
     config = make_config(changes)
-    assert config["captions"]["max_tokens"] == 5
-    assert config["models"]["tiny"]["server"]["port"] == 8000
+    assert config.captions.max_tokens == 5
+    assert config.models["tiny"].server.port == 8000
 
 
 def test_defaults_of_one_configuration_do_not_leak_into_another(make_config):
     first = make_config()
-    first["captions"]["prompt_styles"].append("SHORT")
-    first["client"]["images"]["allowed_roots"].append("elsewhere")
-    first["models"]["tiny"]["server"]["extra_args"].append("--flag")
+    first.captions.prompt_styles.append("SHORT")
+    first.client.images.allowed_roots.append("elsewhere")
+    first.model.server.extra_args.append("--flag")
     second = make_config()
-    assert second["captions"]["prompt_styles"] == ["SIMPLE"]
-    assert second["client"]["images"]["allowed_roots"] == []
-    assert second["models"]["tiny"]["server"]["extra_args"] == []
+    assert second.captions.prompt_styles == ["SIMPLE"]
+    assert second.client.images.allowed_roots == []
+    assert second.model.server.extra_args == []
 
 
-def test_checking_a_checked_configuration_changes_nothing(make_config, schema):
-    config = make_config()
-    assert check(copy.deepcopy(config), schema) == config
+def test_checking_a_checked_configuration_changes_nothing(raw_config, schema):
+    raw = raw_config()
+    config = check(raw, schema)
+    completed = copy.deepcopy(raw)
+    assert check(raw, schema) == config
+    assert raw == completed
+
+
+def test_jobs_read_a_completed_configuration_without_the_schema(raw_config, schema):
+    raw = raw_config()
+    config = check(raw, schema)
+    assert Config.of(json.loads(json.dumps(raw))) == config
+
+
+def test_every_key_of_the_schema_is_a_field_and_the_reverse(schema):
+    """The records would refuse a key that they do not know only when a run begins."""
+
+    def fields(record):
+        return {field.name for field in dataclasses.fields(record)}
+
+    top, model = schema["properties"], schema["$defs"]["model"]["properties"]
+    assert fields(Config) == set(top)
+    assert fields(ModelConfig) == set(model)
+    assert fields(ServerConfig) - {"allowed_local_media_path"} == set(model["server"]["properties"])
+    assert fields(CaptionsConfig) == set(top["captions"]["properties"])
+    assert fields(QaConfig) == set(top["qa"]["properties"])
+    assert fields(AuditConfig) == set(top["audit"]["properties"])
+    assert fields(ClientConfig) == set(top["client"]["properties"])
+    assert fields(ImagesConfig) == set(top["client"]["properties"]["images"]["properties"])
 
 
 @pytest.mark.parametrize(
@@ -141,7 +179,7 @@ def test_an_empty_configuration_says_what_is_missing(schema):
 def test_leaving_out_a_task_leaves_the_other(raw_config, schema, task, how):
     config = raw_config()
     config.update({task: None}) if how == "null" else config.pop(task)
-    assert tasks(check(config, schema)) == [{"captions": "qa", "qa": "captions"}[task]]
+    assert check(config, schema).tasks == [{"captions": "qa", "qa": "captions"}[task]]
 
 
 def test_asking_for_nothing_is_an_error(raw_config, schema):
@@ -158,7 +196,7 @@ def test_an_unknown_prompt_style_is_an_error_that_names_the_nearest(make_config)
 
 def test_a_style_of_the_users_own_is_known(make_config):
     captions = {"prompt_styles": ["POEM", "LONG"], "prompts": {"POEM": "Write a poem."}}
-    assert make_config({"captions": captions})["captions"]["prompt_styles"] == ["POEM", "LONG"]
+    assert make_config({"captions": captions}).captions.prompt_styles == ["POEM", "LONG"]
 
 
 @pytest.mark.parametrize("styles", [["SHORT", "short"], ["SHORT", "SHORT"]])
@@ -170,8 +208,8 @@ def test_two_styles_that_would_write_one_file_are_refused(make_config, styles):
 @pytest.mark.parametrize(("given", "served"), [(None, "org/tiny"), ("nick", "nick")])
 def test_the_server_answers_to_the_path_unless_named(make_config, given, served):
     config = make_config({"models": {"tiny": {"served_model_name": given}}})
-    assert model_name(config) == "tiny"
-    assert served_name(config, "tiny") == served
+    assert config.model_name == "tiny"
+    assert config.model.served_name == served
 
 
 def test_the_shipped_configurations_are_valid(workflow_folder, schema):

@@ -1,6 +1,7 @@
 """The transport of images: references to files where the server reads them, bytes for all else, and no answer lost."""
 
 import base64
+import dataclasses
 import hashlib
 import json
 import logging
@@ -15,7 +16,7 @@ from captionqa.client import retrying_client as client_module
 from captionqa.client import server_pool as pool_module
 from captionqa.client.chunk_run import ChunkRun
 from captionqa.client.image_transport import file_url
-from captionqa.config.media_folder import server_settings
+from captionqa.config.media_folder import allowed_folder
 from captionqa.errors import ConfigError, ServerRefusedError
 from captionqa.files import read_json_lines
 from PIL import Image
@@ -255,7 +256,7 @@ def test_a_fallbacks_conversation_refers_to_its_images_too(images, sighted, jobs
     question = "<image> or <image>? A. yes B. no"
     images.add("a.png", "b.png")
     frame = pd.DataFrame({"qid": ["q"], "question": [question], "image": [["a.png", "b.png"]], "answer": ["A"]})
-    frame.to_parquet(make_config()["qa"]["question_path"])
+    frame.to_parquet(make_config().qa.question_path)
     (tmp_path / "answers.json").write_text(json.dumps({question: "Hm."}))
     monkeypatch.setenv("STAND_IN_ANSWERS", str(tmp_path / "answers.json"))
     (job,) = jobs("qa", changes={**FILE, "qa": {"fallback": True}})
@@ -280,11 +281,9 @@ def test_the_server_may_read_the_outer_one_of_two_data_sets_and_no_folder_above(
     inner.mkdir(parents=True)
     (tmp_path / "link").symlink_to(inner)
     for captions, qa in ((outer, inner), (inner, outer), (outer, tmp_path / "link"), (outer, outer)):
-        settings = server_settings(config_of(make_config, captions, qa), "tiny")
-        assert settings == {"allowed_local_media_path": str(outer.resolve())}
-    alone = config_of(make_config, inner, outer)
-    alone["qa"] = None
-    assert server_settings(alone, "tiny") == {"allowed_local_media_path": str(inner.resolve())}
+        assert allowed_folder(config_of(make_config, captions, qa)) == str(outer.resolve())
+    alone = dataclasses.replace(config_of(make_config, inner, outer), qa=None)
+    assert allowed_folder(alone) == str(inner.resolve())
 
 
 def test_two_data_sets_side_by_side_are_an_error_that_names_both_and_what_to_do(make_config, tmp_path):
@@ -304,8 +303,8 @@ def test_two_data_sets_side_by_side_are_an_error_that_names_both_and_what_to_do(
     ],
 )
 def test_a_server_of_the_users_own_and_their_word_are_left_alone(make_config, tmp_path, model):
-    assert server_settings(config_of(make_config, tmp_path / "a", tmp_path / "b", **model), "tiny") == {}
+    assert allowed_folder(config_of(make_config, tmp_path / "a", tmp_path / "b", **model)) is None
 
 
 def test_with_bytes_the_server_may_read_no_file(make_config, tmp_path):
-    assert server_settings(config_of(make_config, tmp_path / "a", tmp_path / "b", "bytes"), "tiny") == {}
+    assert allowed_folder(config_of(make_config, tmp_path / "a", tmp_path / "b", "bytes")) is None

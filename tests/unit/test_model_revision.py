@@ -11,8 +11,8 @@ def no_cache_elsewhere(monkeypatch):
 
 
 def server(extra_args=(), **environment):
-    """What counts of a server's settings."""
-    return {"extra_args": list(extra_args), "env": environment}
+    """The arguments and the variables of a server."""
+    return list(extra_args), environment
 
 
 @pytest.fixture
@@ -37,14 +37,14 @@ def hub(tmp_path):
 
 
 def test_a_local_folder_is_known_by_its_configuration_and_its_weights_sizes(local):
-    first = model_revision(str(local), server())
+    first = model_revision(str(local), *server())
     assert first.startswith("local-")
     (local / "README.md").write_text("no part of the model")
-    assert model_revision(str(local), server()) == first
+    assert model_revision(str(local), *server()) == first
     (local / "model.safetensors").write_bytes(b"123456789")
-    second = model_revision(str(local), server())
+    second = model_revision(str(local), *server())
     (local / "config.json").write_text("{ }")
-    assert len({first, second, model_revision(str(local), server())}) == 3
+    assert len({first, second, model_revision(str(local), *server())}) == 3
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_local_folder_is_known_by_its_configuration_and_its_weights_sizes(loca
     ids=str,
 )
 def test_a_hub_model_is_known_by_the_commit_in_the_cache(hub, extra_args, wanted):
-    assert model_revision("org/tiny", server(extra_args, HF_HOME=str(hub.parent))) == wanted
+    assert model_revision("org/tiny", *server(extra_args, HF_HOME=str(hub.parent))) == wanted
 
 
 @pytest.mark.parametrize(
@@ -76,13 +76,13 @@ def test_the_cache_is_looked_for_where_the_server_has_it(hub, place):
         extra_args = [place, str(hub)]
     else:
         environment[place] = str(hub)
-    assert model_revision("org/tiny", server(extra_args, **environment)) == "c0ffee"
+    assert model_revision("org/tiny", *server(extra_args, **environment)) == "c0ffee"
 
 
 def test_a_model_that_is_not_in_the_cache_has_no_revision(hub):
-    assert model_revision("org/other", server(HF_HOME=str(hub.parent))) is None
+    assert model_revision("org/other", *server(HF_HOME=str(hub.parent))) is None
 
 
 def test_a_folder_that_cannot_be_read_whole_has_no_revision(local):
     (local / "dangling.safetensors").symlink_to("nowhere")
-    assert model_revision(str(local), server()) is None
+    assert model_revision(str(local), *server()) is None

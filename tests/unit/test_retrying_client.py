@@ -45,12 +45,12 @@ def make_client(make_config, server_folder):
     """A client of the servers published in the folder; settings of `client` may be changed."""
 
     def make(key=None, sampling=None, trust_env=False, **changes):
-        settings = make_config({"client": changes})["client"]
-        gate = Gate(first(settings["concurrency"]))
+        settings = make_config({"client": changes}).client
+        gate = Gate(first(settings.concurrency))
         lease = LeaseWatch(server_folder, 600)
-        pool = Pool(server_folder, lease, settings["server_wait_s"], settings["backoff_s"], gate)
+        pool = Pool(server_folder, lease, settings.server_wait_s, settings.backoff_s, gate)
         read_key = key if callable(key) else lambda: key
-        made = Client(pool, settings, read_key, settings["sampling"] if sampling is None else sampling, trust_env)
+        made = Client(pool, settings, read_key, settings.sampling if sampling is None else sampling, trust_env)
         made.pool, made.gate = pool, gate
         return made
 

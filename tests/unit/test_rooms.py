@@ -7,7 +7,7 @@ import sys
 
 import captionqa
 import pytest
-from captionqa.config.config import SCHEMA
+from captionqa.config.check import SCHEMA
 from captionqa.server.vllm_command import CHECKOUT, SERVER_ENVIRONMENT
 
 GROUND = ("errors", "files", "external_sort", "threads")

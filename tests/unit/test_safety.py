@@ -66,5 +66,5 @@ def test_a_models_own_code_is_run_only_where_the_user_asks_for_it(make_config):
     option = "--trust-remote-code"
     for extra_args in ([], [option]):
         config = make_config({"models": {"tiny": {"server": {"extra_args": extra_args, "tensor_parallel_size": 1}}}})
-        argv = vllm_command.arguments(config["models"]["tiny"]["server"], "org/tiny", "tiny", "127.0.0.1", 8000)
+        argv = vllm_command.arguments(config.model.server, "org/tiny", "tiny", "127.0.0.1", 8000)
         assert (option in argv) is (option in extra_args)

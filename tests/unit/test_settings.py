@@ -12,7 +12,7 @@ def prints(make_config):
 
     def of(changes=None):
         config = make_config(changes)
-        model = next(iter(config["models"]))
+        model = config.model_name
         return fingerprint(caption_settings(config, model, "SIMPLE")), fingerprint(qa_settings(config, model))
 
     return of

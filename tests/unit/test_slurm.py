@@ -48,7 +48,7 @@ def test_another_cluster_is_an_error():
 @pytest.fixture
 def server_settings(make_config):
     def make(**changes):
-        return make_config({"models": {"tiny": {"server": changes}}})["models"]["tiny"]["server"]
+        return make_config({"models": {"tiny": {"server": changes}}}).model.server
 
     return make
 

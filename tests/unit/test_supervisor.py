@@ -1,5 +1,6 @@
 """The supervisor: a server is published when healthy, replaced when sick, and gone when the run is."""
 
+import dataclasses
 import json
 import os
 import re
@@ -133,13 +134,14 @@ def supervise(tmp_path, server_folder, make_config, start_python):
             "max_restarts": 1,
             "env": {"AILMENTS": str(sick), "STAND_IN_REQUESTS": str(tmp_path / "requests.jsonl")},
         }
-        settings = make_config({"models": {"tiny": {"server": known | changes}}})["models"]["tiny"]["server"]
-        settings["lease_timeout_s"] = lease_timeout_s
+        settings = make_config({"models": {"tiny": {"server": known | changes}}}).model.server
+        # the configuration does not allow a lease that runs out so soon
+        own = {"host": "127.0.0.1", "tensor_parallel_size": 1, "lease_timeout_s": lease_timeout_s}
         wanted = {
             "request_id": "request",
             "key_digest": start_request.key_digest(KEY),
             "settings": "settings",
-            "server": settings | {"host": "127.0.0.1", "tensor_parallel_size": 1},
+            "server": dataclasses.asdict(settings) | own,
             "slurm": False,
             "model_path": "org/tiny",
             "served_name": "tiny",

@@ -1,5 +1,6 @@
 """The command line and the environment of the server."""
 
+import dataclasses
 import json
 import os
 
@@ -14,7 +15,7 @@ KEY = "the-run's-key"
 @pytest.fixture
 def settings(make_config):
     """The `server` settings of a model with some changed."""
-    return lambda **changes: make_config({"models": {"tiny": {"server": changes}}})["models"]["tiny"]["server"]
+    return lambda **changes: make_config({"models": {"tiny": {"server": changes}}}).model.server
 
 
 @pytest.fixture
@@ -62,11 +63,11 @@ def test_extra_args_come_last_and_win(argv):
 
 
 def test_a_server_may_read_a_folder_that_its_node_has_and_extra_args_still_win(settings, tmp_path):
-    folder = {"allowed_local_media_path": str(tmp_path)}
-    words = vllm_command.arguments(settings(extra_args=["--seed", "7"]) | folder, "org/tiny", "tiny", "127.0.0.1", 8123)
+    sees_folder = dataclasses.replace(settings(extra_args=["--seed", "7"]), allowed_local_media_path=str(tmp_path))
+    words = vllm_command.arguments(sees_folder, "org/tiny", "tiny", "127.0.0.1", 8123)
     assert words[-4:] == ["--allowed-local-media-path", str(tmp_path), "--seed", "7"]
     tmp_path.rmdir()
-    words = vllm_command.arguments(settings() | folder, "org/tiny", "tiny", "127.0.0.1", 8123)
+    words = vllm_command.arguments(sees_folder, "org/tiny", "tiny", "127.0.0.1", 8123)
     assert "--allowed-local-media-path" not in words
     assert "--allowed-local-media-path" not in vllm_command.arguments(settings(), "org/tiny", "tiny", "127.0.0.1", 8123)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from captionqa.config.config import check
+from captionqa.config.check import check
 from captionqa.config.layout import Layout
 from captionqa.run.lease import LeaseKeeper
 from captionqa.server.lifecycle import Server, endpoint

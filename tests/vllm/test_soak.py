@@ -10,7 +10,7 @@ import pytest
 import yaml
 from captionqa.client.chunk_job import ChunkJob
 from captionqa.client.chunk_run import ChunkRun
-from captionqa.config.config import check
+from captionqa.config.check import check
 from captionqa.config.layout import Layout
 from captionqa.config.settings import caption_settings, fingerprint
 from captionqa.dataset.plan import plan_captions
@@ -34,7 +34,7 @@ def job(demo_config, live_server, live_folder, tmp_path):
     schema = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
     client = {"concurrency": 8, "deduplicate": False}
     config = check({**demo_config, "output_dir": str(tmp_path / "out"), "client": client}, schema)
-    layout, settings = Layout(config["output_dir"], DEMO_MODEL), caption_settings(config, DEMO_MODEL, "SIMPLE")
+    layout, settings = Layout(config.output_dir, DEMO_MODEL), caption_settings(config, DEMO_MODEL, "SIMPLE")
     plan = plan_captions(dataset, 1, layout)
     return ChunkJob(
         name="0-of-1",
@@ -45,7 +45,7 @@ def job(demo_config, live_server, live_folder, tmp_path):
         server=Layout(str(live_folder), DEMO_MODEL).server,
         dataset=dataset,
         settings=settings,
-        client=config["client"],
+        client=config.client,
         lease_timeout_s=600,
         trust_env=False,
     )

@@ -1,11 +1,11 @@
-# What is wrong or odd with the data, told when it is asked for by name: `snakemake audit ...`, or `make audit`.
+# The audit of the data. It runs only when asked for by name: `snakemake audit ...`, or `make audit`.
 
 
 localrules:
     audit,
 
 
-# without an output, so that it looks anew each time
+# no output, so that each call audits again
 rule audit:
     log:
         f"{RUN_LAYOUT.logs}/audit.log",

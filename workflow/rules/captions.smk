@@ -4,7 +4,7 @@
 rule caption_chunk:
     input:
         server=ancient(LAYOUT.sentinel),
-        # the list's digest is in the name of the result: a changed list has another
+        # ancient: the result's name holds the list's digest, so a changed list already is another result
         item_list=ancient(LAYOUT.items("captions")),
     output:
         AnswerFiles(LAYOUT.captions_work()).result(),
@@ -43,6 +43,6 @@ rule merge_captions:
         runtime="2h",
     params:
         style=lambda wildcards: STYLES[wildcards.style],
-        dataset_path=config["captions"]["dataset_path"],
+        dataset_path=CONFIG.captions.dataset_path,
     script:
         "../scripts/merge_captions.py"

@@ -9,21 +9,21 @@ sys.path.insert(0, str(Path(workflow.current_basedir.get_path_or_uri(secret_free
 
 from captionqa import PACKAGE
 from captionqa.config.answer_files import CHUNK_NAME, AnswerFiles
-from captionqa.config.config import check, tasks, tasks_share_images, model_name
+from captionqa.config.check import check
 from captionqa.errors import CaptionqaError
 from captionqa.config.layout import Layout
 from captionqa.config.settings import caption_settings, fingerprint, qa_settings
 
 try:
-    check(config, yaml.safe_load(Path(workflow.source_path("../schemas/config.schema.yaml")).read_text()))
+    CONFIG = check(config, yaml.safe_load(Path(workflow.source_path("../schemas/config.schema.yaml")).read_text()))
 except CaptionqaError as error:
     sys.exit(f"captionqa: {error}")
 
-TASKS = tasks(config)
-MODEL = model_name(config)
-LAYOUT = Layout(config["output_dir"])
-STYLES = {style.lower(): style for style in (config["captions"]["prompt_styles"] if "captions" in TASKS else [])}
-RUN_LAYOUT = Layout(config["output_dir"], MODEL)
+TASKS = CONFIG.tasks
+MODEL = CONFIG.model_name
+LAYOUT = Layout(CONFIG.output_dir)
+STYLES = {style.lower(): style for style in CONFIG.prompt_styles}
+RUN_LAYOUT = Layout(CONFIG.output_dir, MODEL)
 
 if workflow.is_main_process:
     from captionqa.server.lifecycle import check_model_path, drop_stale_live_markers
@@ -34,8 +34,8 @@ if workflow.is_main_process:
 else:
     from captionqa.run.lease import LeaseWatch
 
-    if reason := LeaseWatch(RUN_LAYOUT.server, float("inf")).end_reason():
-        sys.exit(f"captionqa: this job's run is over: {reason}")
+    if over := LeaseWatch(RUN_LAYOUT.server, float("inf")).end_reason():
+        sys.exit(f"captionqa: this job's run is over: {over}")
 
 
 wildcard_constraints:
@@ -48,14 +48,14 @@ wildcard_constraints:
     digest="[0-9a-f]{12}",
 
 
-#: The code that decides what merging writes, as patterns of the package's files. Tracked, since a change of it has to
-#: change the results.
+#: Code that decides what the merges write, as glob patterns within the package. These files are inputs of the merges,
+#: so that a change of the code reaches the results.
 MERGING_CODE = ("*.py", "config/*.py", "results/*.py", "client/chunk_result.py")
 GRADING_CODE = ("grading/*.py", "dataset/question_file.py")
 
 
 def code(patterns):
-    """The package's files of these patterns, as inputs of a rule."""
+    """The package's files that match the patterns, as inputs of a rule."""
     return [
         workflow.source_path(f"../captionqa/{path.relative_to(PACKAGE)}")
         for pattern in patterns
@@ -64,35 +64,35 @@ def code(patterns):
 
 
 def refuse(error):
-    """End a run that has not begun with one sentence."""
+    """End the process with one sentence, before the run has begun."""
     if isinstance(error, CaptionqaError):
         sys.exit(f"captionqa: {error}")
-    where = error.filename or config["output_dir"]
+    where = error.filename or CONFIG.output_dir
     sys.exit(f"captionqa: {where}: {error.strerror}; is output_dir a folder that you can write to?")
 
 
 @cache
 def plan(task):
-    """The chunks of one task: scanned by the driver, read back by jobs."""
+    """The chunks of one task: the driver scans the data for them, a job reads what the driver wrote."""
     from captionqa.dataset.plan import load_plan, plan_task
 
     try:
         if not workflow.is_main_process:
             return load_plan(RUN_LAYOUT, task)
-        check_model_path(config, MODEL)
-        scan = plan("captions").scan if task == "qa" and tasks_share_images(config) else ""
-        return plan_task(config, RUN_LAYOUT, task, scan)
+        check_model_path(CONFIG, MODEL)
+        scan = plan("captions").scan if task == "qa" and CONFIG.tasks_share_images else ""
+        return plan_task(CONFIG, RUN_LAYOUT, task, scan)
     except (CaptionqaError, OSError) as error:
         refuse(error)
 
 
 def caption_chunks(wildcards):
-    settings = caption_settings(config, MODEL, STYLES[wildcards.style])
+    settings = caption_settings(CONFIG, MODEL, STYLES[wildcards.style])
     return plan("captions").results(RUN_LAYOUT.captions_work(wildcards.style), fingerprint(settings))
 
 
 def answer_chunks(wildcards):
-    return plan("qa").results(RUN_LAYOUT.qa_work, fingerprint(qa_settings(config, MODEL)))
+    return plan("qa").results(RUN_LAYOUT.qa_work, fingerprint(qa_settings(CONFIG, MODEL)))
 
 
 def question_rows(wildcards):
@@ -105,13 +105,13 @@ def task_chunks(wildcards):
     task = wildcards.task
     return [
         path
-        for work, settings in works(config, RUN_LAYOUT, task)
+        for work, settings in works(CONFIG, RUN_LAYOUT, task)
         for path in plan(task).results(work, fingerprint(settings))
     ]
 
 
 def final_files(suffixes=None):
-    """The final files; with suffixes (of captions, of qa) the companions of these names."""
+    """The final files; with `suffixes`, a pair for captions and for qa, their companion files instead."""
     captions, qa = suffixes or ("", "results")
     files = [LAYOUT.captions(style, captions) for style in STYLES]
     files += [LAYOUT.qa(qa)] if "qa" in TASKS else []

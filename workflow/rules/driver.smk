@@ -1,11 +1,11 @@
-# The driver's hooks: around the jobs of a run, in the main process only.
+# The driver's hooks: what the main process does before and after the jobs of a run.
 import time
 from urllib.parse import urlsplit
 
-#: When this run began to look at its configuration and data.
+#: When this run began: before its data are scanned.
 STARTED = time.monotonic()
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
-#: The rules that ask a server, and what each asks for.
+#: The rules that send requests, with the task of each.
 CHUNK_RULES = {"caption_chunk": "captions", "answer_chunk": "qa"}
 
 
@@ -23,7 +23,7 @@ def begin_run():
         mend_executor(executor)
 
     def look_at_jobs():
-        """Say why the run has to stop, if it has to."""
+        """Why the run has to stop; None while it may go on."""
         scheduler = workflow.scheduler
         if scheduler.failed and scheduler.running and not scheduler.keepgoing:
             return "a job failed, so the others are stopped too (--keep-going would let them finish)"
@@ -31,37 +31,37 @@ def begin_run():
             report_lost_jobs(executor, lost_jobs)
         return None
 
-    DRIVER = Driver(config, RUN_LAYOUT, look_at_jobs, interrupt=workflow.non_local_exec)
+    DRIVER = Driver(CONFIG, RUN_LAYOUT, look_at_jobs, interrupt=workflow.non_local_exec)
     running = {CHUNK_RULES.get(job.rule.name) for job in workflow.dag.needrun_jobs()}
     tasks_to_run = [task for task in TASKS if task in running]
     chunk_runs = bool(tasks_to_run)
     try:
-        if config["audit"]["stop_on"]:
+        if CONFIG.audit.stop_on:
             audit_first(tasks_to_run)
-        DRIVER.begin(items_to_do(config, RUN_LAYOUT), chunk_runs, slurm_server(executor, chunk_runs))
+        DRIVER.begin(items_to_do(CONFIG, RUN_LAYOUT), chunk_runs, slurm_server(executor, chunk_runs))
     except (CaptionqaError, OSError) as error:
         refuse(error)
     if plan.cache_info().currsize:
-        say(plan_line(config, RUN_LAYOUT))
+        say(plan_line(CONFIG, RUN_LAYOUT))
     for warning in warnings():
         say(f"WARNING: {warning}")
 
 
 def audit_first(tasks_to_run):
-    """Look at what is going to be asked about, before any server starts."""
+    """Audit the data of the tasks that are going to send requests, before any server starts."""
     from captionqa.dataset.audit import audit
     from captionqa.driver.terminal import say
 
     if tasks_to_run:
-        made = audit(config, RUN_LAYOUT, tasks_to_run)
+        made = audit(CONFIG, RUN_LAYOUT, tasks_to_run)
         say(made.words())
-        made.check(config["audit"]["stop_on"])
+        made.check(CONFIG.audit.stop_on)
 
 
 def warnings():
     if not workflow.non_local_exec:
         return
-    url = config["models"][MODEL]["url"]
+    url = CONFIG.model.url
     if url and urlsplit(url).hostname in LOCAL_HOSTS:
         yield f"models.{MODEL}.url is {url}, which on another node is that node itself; name the server's host."
     if getattr(workflow.executor_settings, "status_command", None) == "sacct":
@@ -86,10 +86,10 @@ def print_summary():
     from captionqa.driver.bottleneck import run_verdict
 
     seconds, now = time.monotonic() - STARTED, time.time()
-    say(summary(config, RUN_LAYOUT, seconds))
+    say(summary(CONFIG, RUN_LAYOUT, seconds))
     try:
-        verdict = run_verdict(config, RUN_LAYOUT, (now - seconds, now), PLANNED - STARTED)
-    except OSError as error:  # of a flickering file system, which must not fail a run that is complete
+        verdict = run_verdict(CONFIG, RUN_LAYOUT, (now - seconds, now), PLANNED - STARTED)
+    except OSError as error:  # a file system that fails for a moment must not fail a complete run
         verdict = f"where the time went cannot be told: {error}"
     if verdict:
         say(verdict)

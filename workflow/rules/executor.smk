@@ -1,4 +1,4 @@
-# How jobs come to Slurm, and what Snakemake's Slurm executor leaves to be done for them. In the main process only.
+# How jobs are submitted to Slurm, and fixes for Snakemake's Slurm executor. In the main process only.
 import shlex
 
 
@@ -10,12 +10,12 @@ def slurm_executor():
 
 
 def slurm_server(executor, server_needed):
-    """How Slurm starts a server: sbatch's options as the executor makes them for any job of these resources."""
+    """How Slurm starts a server: the sbatch options that the executor makes for a job with start_server's resources."""
     if executor is None:
         return None
     starts = [job for job in workflow.dag.needrun_jobs() if job.rule.name == "start_server"]
-    # without a start another run's server is up, and the lease will tell whose
-    if not server_needed or not starts or config["models"][MODEL]["url"]:
+    # a server is needed but no start is planned: another run's is up, and taking the lease will name that run
+    if not server_needed or not starts or CONFIG.model.url:
         return {"name": executor.run_uuid}
     from captionqa.server.slurm_resources import check_resources
     from snakemake_executor_plugin_slurm.submit_string import get_submit_command
@@ -23,12 +23,12 @@ def slurm_server(executor, server_needed):
     from snakemake_executor_plugin_slurm.validation import validate_slurm_extra
 
     (job,) = starts
-    gpus = check_resources(config["models"][MODEL]["server"]["tensor_parallel_size"], job.resources)
+    gpus = check_resources(CONFIG.model.server.tensor_parallel_size, job.resources)
     validate_slurm_extra(job)
     command = get_submit_command(
         job,
         {
-            # replaced at each start: the same options mean the same server, which the next driver may take over
+            # placeholders, replaced at each start: equal options mean an equal server, which a driver may take over
             "run_uuid": "captionqa",
             "slurm_logfile": "captionqa",
             "comment_str": f"rule_{job.rule.name}",
@@ -43,10 +43,11 @@ def slurm_server(executor, server_needed):
 
 
 def mend_executor(executor):
-    """Mend two faults of the executor (plugin 2.8.0) that would hold a server's GPUs for nothing.
+    """Fix two faults of the executor (plugin 2.8.0) that would hold a server's GPUs for nothing.
 
-    While no job ends it looks at its jobs ever less often, up to every 180 s; here it keeps to Snakemake's own
-    seconds-between-status-checks. And after a round in which Slurm did not answer it has forgotten all its jobs.
+    While no job ends, the executor checks its jobs less and less often, up to every 180 s. Here it keeps Snakemake's
+    own seconds-between-status-checks. And when Slurm does not answer in one round, the executor forgets all its jobs.
+    Here the jobs that were neither settled nor kept stay active.
     """
     interval_s = workflow.remote_execution_settings.seconds_between_status_checks
 
@@ -76,13 +77,13 @@ def mend_executor(executor):
 
 
 def report_lost_jobs(executor, lost_jobs):
-    """Let jobs fail, and so be submitted again, of which the executor would never hear."""
+    """Fail jobs whose end the executor would never notice, so that they are submitted again."""
     from captionqa.driver.terminal import say
 
     with executor.lock:
         waited_for = [job.external_jobid for job in executor.active_jobs]
     for number in lost_jobs.find(waited_for):
-        with executor.lock:  # the list is empty while the executor looks itself
+        with executor.lock:  # while the executor checks its jobs itself, the list is empty
             lost = [job for job in executor.active_jobs if job.external_jobid == number]
             executor.active_jobs[:] = [job for job in executor.active_jobs if job.external_jobid != number]
         for job in lost:

@@ -4,7 +4,7 @@
 rule answer_chunk:
     input:
         server=ancient(LAYOUT.sentinel),
-        # the list's digest is in the name of the result: a changed list has another
+        # ancient: the result's name holds the list's digest, so a changed list already is another result
         item_list=ancient(LAYOUT.items("qa")),
     output:
         AnswerFiles(LAYOUT.qa_work).result(),
@@ -42,8 +42,8 @@ rule merge_qa:
         mem_mb=lambda wildcards, attempt: attempt * 8_000,
         runtime="2h",
     params:
-        question_path=config["qa"]["question_path"],
-        dataset_path=config["qa"]["dataset_path"],
-        relative_tolerance=config["qa"]["relative_tolerance"],
+        question_path=CONFIG.qa.question_path,
+        dataset_path=CONFIG.qa.dataset_path,
+        relative_tolerance=CONFIG.qa.relative_tolerance,
     script:
         "../scripts/merge_qa.py"

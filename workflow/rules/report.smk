@@ -1,4 +1,4 @@
-# After the merges: is what has been made good enough.
+# After the merges: fail the run if too many items have no result.
 
 
 localrules:
@@ -17,6 +17,6 @@ rule check_failures:
     conda:
         "../../environment.yml"
     params:
-        max_failed_fraction=config["client"]["max_failed_fraction"],
+        max_failed_fraction=CONFIG.client.max_failed_fraction,
     script:
         "../scripts/check_failures.py"

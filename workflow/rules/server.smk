@@ -1,5 +1,5 @@
-# The server's life. Server settings are read by the script, never passed as params: a changed one must not start a
-# server for nothing. For the same reason no rule here has inputs above the sentinel.
+# The server's life. The script reads server settings from the configuration; they are not params, since a changed param
+# would start a server although no chunk needs one. For the same reason start_server has no inputs.
 
 
 localrules:
@@ -9,16 +9,16 @@ localrules:
 
 rule start_server:
     output:
-        # update: a plain output would be deleted when a start fails, and every finished chunk would run again
+        # update: if a start fails, Snakemake deletes a plain output, and then every finished chunk would run again
         sentinel=update(LAYOUT.sentinel),
-        # temp: gone once its task is done, so a task with chunks to run always starts a server
+        # temp: deleted once its task is released, so a task with chunks to run always starts a server
         live=temp(expand(LAYOUT.live(), task=TASKS, allow_missing=True)),
     log:
         f"{LAYOUT.logs}/start_server.log",
-    retries: 0  # those of a profile are for faults of a client's node
+    retries: 0  # a profile's retries are for faults of a client's node
     conda:
         "../../environment.yml"
-    # of the server's job under Slurm, in the names of Snakemake's Slurm executor; the profile overrides them
+    # the server's job under Slurm, in the resource names of Snakemake's Slurm executor; the profile overrides them
     resources:
         slurm_partition="gpu",
         gpu=1,

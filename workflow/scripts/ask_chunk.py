@@ -1,21 +1,22 @@
-"""Ask the server for one chunk of captions or of answers."""
+"""Send the requests of one chunk of images or questions, and write the chunk's result."""
 
 from pathlib import Path
 
 from captionqa.client.chunk_job import ChunkJob
 from captionqa.client.chunk_run import ChunkRun
 from captionqa.config.answer_files import AnswerFiles
+from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.config.settings import caption_settings, qa_settings
 from captionqa.run.job_log import job_log
 
-config, wildcards, task = snakemake.config, snakemake.wildcards, snakemake.params.task
-layout = Layout(config["output_dir"], wildcards.model)
+config, wildcards, task = Config.of(snakemake.config), snakemake.wildcards, snakemake.params.task
+layout = Layout(config.output_dir, wildcards.model)
 style = snakemake.params.get("style")
 name = f"{task} {style or ''} chunk {wildcards.chunk}-of-{wildcards.n}".replace("  ", " ")
 
 with job_log(snakemake.log[0], name, layout):
-    model = config["models"][wildcards.model]
+    model = config.models[wildcards.model]
     files = AnswerFiles(layout.captions_work(style.lower()) if style else layout.qa_work)
     ChunkRun(
         ChunkJob(
@@ -25,12 +26,12 @@ with job_log(snakemake.log[0], name, layout):
             journal=files.journal,
             progress=layout.job_progress(name.replace(" ", "_")),
             server=layout.server,
-            dataset=Path(config[task]["dataset_path"]),
+            dataset=Path(config.section(task).dataset_path),
             settings=caption_settings(config, wildcards.model, style)
             if style
             else qa_settings(config, wildcards.model),
-            client=config["client"],
-            lease_timeout_s=model["server"]["lease_timeout_s"],
-            trust_env=model["url"] is not None,
+            client=config.client,
+            lease_timeout_s=model.server.lease_timeout_s,
+            trust_env=model.url is not None,
         )
     ).run()

@@ -1,12 +1,12 @@
-"""Look through the images and the questions, and write the table of what is wrong or odd with them."""
+"""Audit the images and the questions, and write the table of findings."""
 
-from captionqa.config.config import model_name
+from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.dataset.audit import run_audit
 from captionqa.run.job_log import job_log
 
-config = snakemake.config
-layout = Layout(config["output_dir"], model_name(config))
+config = Config.of(snakemake.config)
+layout = Layout(config.output_dir, config.model_name)
 
 with job_log(snakemake.log[0], "audit", layout, echo=True):
     run_audit(config, layout)

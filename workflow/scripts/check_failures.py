@@ -1,14 +1,15 @@
-"""Fail where too many items of a final file have no result, and name all such files."""
+"""Fail if too many items of a final file have no result; the error names all such files."""
 
 from pathlib import Path
 
+from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.errors import TooManyFailuresError
 from captionqa.results.failures import check_failures
 from captionqa.run.job_log import job_log
 from captionqa.run.lease import end_with_run
 
-layout = Layout(snakemake.config["output_dir"], snakemake.wildcards.model)
+layout = Layout(Config.of(snakemake.config).output_dir, snakemake.wildcards.model)
 
 with job_log(snakemake.log[0], "check_failures", layout):
     end_with_run(layout.server)

@@ -1,13 +1,14 @@
-"""Merge the chunks of one prompt style into the captions JSON and its companions."""
+"""Merge the chunk results of one prompt style into its captions JSON, with failures and provenance."""
 
+from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.config.settings import caption_settings
 from captionqa.results.captions import merge_captions
 from captionqa.run.job_log import job_log
 from captionqa.run.lease import end_with_run
 
-config, model = snakemake.config, snakemake.wildcards.model
-layout = Layout(config["output_dir"], model)
+config, model = Config.of(snakemake.config), snakemake.wildcards.model
+layout = Layout(config.output_dir, model)
 
 with job_log(snakemake.log[0], f"merge_captions {snakemake.wildcards.style}", layout):
     end_with_run(layout.server)

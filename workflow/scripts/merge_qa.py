@@ -1,13 +1,14 @@
-"""Grade the answers of all chunks and write the QA results, the metrics and their companions."""
+"""Grade the answers of all chunks and write the QA results and metrics, with failures, flips and provenance."""
 
+from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.config.settings import qa_settings
 from captionqa.results.qa import merge_qa
 from captionqa.run.job_log import job_log
 from captionqa.run.lease import end_with_run
 
-config, model = snakemake.config, snakemake.wildcards.model
-layout = Layout(config["output_dir"], model)
+config, model = Config.of(snakemake.config), snakemake.wildcards.model
+layout = Layout(config.output_dir, model)
 
 with job_log(snakemake.log[0], "merge_qa", layout):
     end_with_run(layout.server)

@@ -1,12 +1,13 @@
-"""Start the model server, or take over one that runs, and write the sentinel once it is healthy.
+"""Start the model server, or take over a running one, and write the sentinel once it is healthy.
 
-Where no chunk is going to run (a style was dropped from the configuration, say) no server is started.
+If no chunk is going to run (for example, since a style was dropped from the configuration), no server is started.
 """
 
 import shutil
 from dataclasses import asdict
 from pathlib import Path
 
+from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.files import write_json
 from captionqa.run.job_log import job_log
@@ -15,14 +16,14 @@ from captionqa.server.launcher import LocalLauncher
 from captionqa.server.lifecycle import Server
 from captionqa.server.slurm_launcher import SlurmLauncher
 
-config, model = snakemake.config, snakemake.wildcards.model
-layout = Layout(config["output_dir"], model)
+config, model = Config.of(snakemake.config), snakemake.wildcards.model
+layout = Layout(config.output_dir, model)
 
 with job_log(snakemake.log[0], "start_server", layout, echo=True):
     run = read_run_record(layout.server)
     launcher = SlurmLauncher(**run["slurm"]) if run["slurm"] else LocalLauncher()
     endpoints = Server(config, model, layout, launcher).start() if run["server_needed"] else []
-    # a server that is taken over was released by tasks of the run before
+    # drop the releases of an earlier run, whose server may have been taken over
     shutil.rmtree(layout.server_files.released_folder, ignore_errors=True)
     write_json(snakemake.output.sentinel, [asdict(endpoint) for endpoint in endpoints])
     for marker in snakemake.output.live:

@@ -3,13 +3,13 @@
 import os
 import socket
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from captionqa.client.chunk_result import FORMAT
-from captionqa.config.settings import fingerprint
+from captionqa.config.config import ClientConfig
+from captionqa.config.settings import AnswerSettings, fingerprint
 from captionqa.files import atomic_writer, json_line
 from captionqa.run.progress import Progress
 from captionqa.server import endpoint
@@ -26,8 +26,8 @@ class ChunkJob:
     progress: Path
     server: Path
     dataset: Path
-    settings: Mapping[str, Any]
-    client: Mapping[str, Any]
+    settings: AnswerSettings
+    client: ClientConfig
     lease_timeout_s: float
     trust_env: bool
 

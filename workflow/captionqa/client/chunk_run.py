@@ -59,16 +59,16 @@ class ChunkRun:
         self._job = job
         self._fingerprint = fingerprint(job.settings)
         self._dataset = job.dataset.resolve()
-        self._roots = [Path(root).resolve() for root in job.client["images"]["allowed_roots"]]
-        self._transport = Transport(job.client["image_transport"], self._dataset)
-        self._deduplicate = job.client["deduplicate"]
+        self._roots = [Path(root).resolve() for root in job.client.images.allowed_roots]
+        self._transport = Transport(job.client.image_transport, self._dataset)
+        self._deduplicate = job.client.deduplicate
         self._lease = LeaseWatch(job.server, job.lease_timeout_s)
-        self._gate = Gate(first(job.client["concurrency"]))
+        self._gate = Gate(first(job.client.concurrency))
         self._pool = Pool(
             job.server,
             LeaseWatch(job.server, job.lease_timeout_s),
-            job.client["server_wait_s"],
-            job.client["backoff_s"],
+            job.client.server_wait_s,
+            job.client.backoff_s,
             self._gate,
         )
         read_key = partial(endpoint.read_key, job.server)
@@ -91,7 +91,7 @@ class ChunkRun:
         self._progress = Progress(self._job.progress, len(items))
         self._turn = Turn(self._progress.thread_time.add_working)
         started = time.time()
-        if auto := self._job.client["concurrency"] == AUTO:
+        if auto := self._job.client.concurrency == AUTO:
             self._tuner.start()
         try:
             for index, members in groupby(items, key=lambda item: segment(_place(item))):

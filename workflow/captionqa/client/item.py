@@ -10,7 +10,7 @@ from blake3 import blake3
 
 from captionqa.client.image_transport import Transport
 from captionqa.config.prompts import chat_messages, question_text
-from captionqa.config.settings import image_budget_px
+from captionqa.config.settings import AnswerSettings, image_budget_px
 from captionqa.dataset.image_encoding import data_url
 from captionqa.dataset.image_file import read_bytes
 from captionqa.dataset.image_path import locate
@@ -31,7 +31,7 @@ class Item:
     def __init__(
         self,
         entry: Mapping[str, Any],
-        settings: Mapping[str, Any],
+        settings: AnswerSettings,
         dataset: Path,
         allowed_roots: Sequence[Path],
         transport: Transport,

@@ -15,6 +15,7 @@ from captionqa.client.adaptive_concurrency import most
 from captionqa.client.chat_completion import Answer, Broken, Connection, Refused, Transient, Unreachable
 from captionqa.client.request_body import Body
 from captionqa.client.server_pool import Pool
+from captionqa.config.config import ClientConfig
 from captionqa.config.prompts import chat_messages
 from captionqa.errors import ItemFailure, Reason, RunStoppedError, ServerDeadError, ServerRefusedError
 from captionqa.server.endpoint import Endpoint
@@ -41,7 +42,7 @@ class Client:
     def __init__(
         self,
         pool: Pool,
-        settings: Mapping[str, Any],
+        settings: ClientConfig,
         read_key: Callable[[], str | None],
         sampling: Mapping[str, Any],
         trust_env: bool = False,
@@ -51,16 +52,16 @@ class Client:
         `trust_env` obeys the environment's proxies, which are on the way to an outside server, not to a compute node.
         """
         self._pool = pool
-        self._connection = Connection(most(settings["concurrency"]), settings["request_timeout_s"], trust_env)
-        self._max_attempts = settings["max_attempts"]
-        self._patience_s = settings["server_wait_s"]
+        self._connection = Connection(most(settings.concurrency), settings.request_timeout_s, trust_env)
+        self._max_attempts = settings.max_attempts
+        self._patience_s = settings.server_wait_s
         # what was under way at a crash is asked one at a time, so that the guilty item takes few others with it
         self._one_suspect = threading.Lock()
         self._sampling = {name: value for name, value in sampling.items() if value is not None}
         self._read_key = read_key
         self._key = read_key()
         self._wait = tenacity.wait_exponential_jitter(
-            multiplier=settings["backoff_s"], max=MAX_BACKOFF_S, jitter=settings["backoff_s"]
+            multiplier=settings.backoff_s, max=MAX_BACKOFF_S, jitter=settings.backoff_s
         )
 
     def ask(

@@ -1,143 +1,184 @@
-"""The configuration: defaults and rules from the schema, and one clear sentence for what is wrong."""
+"""The checked configuration: one dataclass for each section, with the fields of config/config.yaml.
 
-import difflib
-import os
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any
+What each key means, its unit and why are in config/config.yaml; its default and its limits in the schema. Here are the
+types, and what follows from several keys together.
+"""
 
-import jsonschema
-import yaml
-from jsonschema import Draft202012Validator, validators
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self, overload
 
-from captionqa import WORKFLOW
-from captionqa.config import media_folder
-from captionqa.config.prompts import STYLES
-from captionqa.errors import ConfigError
-
-SCHEMA = WORKFLOW / "schemas" / "config.schema.yaml"
+#: The two tasks of a run; a configuration may leave one out.
+Task = Literal["captions", "qa"]
+TASKS: tuple[Task, ...] = ("captions", "qa")
+Auto = Literal["auto"]
 
 
-def check(config: dict[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Fill in the schema's defaults in place and return the configuration.
+@dataclass(frozen=True)
+class ServerConfig:
+    """`models.NAME.server`: how vLLM is started and watched."""
 
-    Raises:
-        ConfigError: names the key, what is wrong with it, and for an unknown key the nearest known one.
-    """
-    error = jsonschema.exceptions.best_match(_with_defaults(schema).iter_errors(config))
-    if error is not None:
-        raise ConfigError(_sentence(error))
-    _tidy_paths(config)
-    if not tasks(config):
-        raise ConfigError("the configuration asks for nothing: give captions, qa or both; see config/config.yaml.")
-    captions = config.get("captions")
-    if captions is not None:
-        known = {*STYLES, *captions["prompts"]}
-        for style in captions["prompt_styles"]:
-            if style not in known:
-                raise ConfigError(
-                    f"captions.prompt_styles: {style!r} is no prompt style{_nearest(style, known)}; known are "
-                    f"{', '.join(sorted(known))}, and any you add under captions.prompts."
-                )
-        _refuse_same_names(captions["prompt_styles"])
-    media_folder.server_settings(config, model_name(config))
-    return config
-
-
-def load_config(path: Path) -> dict[str, Any]:
-    """Read and check a configuration file; raises ConfigError."""
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
-    if not isinstance(config, dict):
-        raise ConfigError(f"{path} is no mapping of keys; see config/config.yaml.")
-    return check(config, yaml.safe_load(SCHEMA.read_text(encoding="utf-8")))
+    command: Sequence[str] | None
+    env: Mapping[str, str]
+    host: str | None
+    port: int
+    replicas: int
+    tensor_parallel_size: int | None
+    allow_cpu: bool
+    max_model_len: int | None
+    dtype: str
+    limit_images_per_prompt: int
+    extra_args: Sequence[str]
+    start_timeout_s: float
+    health_interval_s: float
+    hang_timeout_s: float
+    max_restarts: int
+    restart_forgiven_s: float
+    lease_timeout_s: float
+    #: No key of the configuration: the folder that vLLM may read images from, where `client.image_transport` is `file`.
+    allowed_local_media_path: str | None = None
 
 
-def model_name(config: Mapping[str, Any]) -> str:
-    """The name of the one configured model, as in output folders."""
-    return next(iter(config["models"]))
+@dataclass(frozen=True)
+class ModelConfig:
+    """`models.NAME`: a model, and the server that answers for it."""
+
+    path: str
+    url: str | None
+    api_key_env: str | None
+    served_model_name: str | None
+    server: ServerConfig
+
+    @classmethod
+    def of(cls, checked: Mapping[str, Any]) -> Self:
+        return cls(**{**checked, "server": ServerConfig(**checked["server"])})
+
+    @property
+    def served_name(self) -> str:
+        """The name that the server answers to."""
+        return self.served_model_name or self.path
 
 
-def served_name(config: Mapping[str, Any], model: str) -> str:
-    """The name that the server answers to."""
-    settings = config["models"][model]
-    return settings["served_model_name"] or settings["path"]
+@dataclass(frozen=True)
+class CaptionsConfig:
+    """`captions`: the images, and what is asked about each."""
+
+    dataset_path: str
+    prompt_styles: Sequence[str]
+    prompts: Mapping[str, str]
+    max_tokens: int
+    chunks: int | Auto
 
 
-def tasks(config: Mapping[str, Any]) -> list[str]:
-    """Which of `captions` and `qa` the configuration asks for."""
-    return [task for task in ("captions", "qa") if config.get(task) is not None]
+@dataclass(frozen=True)
+class QaConfig:
+    """`qa`: the questions, and how their answers are graded."""
+
+    question_path: str
+    dataset_path: str
+    max_tokens: int
+    instruction: str | None
+    fallback: bool
+    relative_tolerance: float
+    chunks: int | Auto
 
 
-def tasks_share_images(config: Mapping[str, Any]) -> bool:
-    """Whether captions and questions are of the same folder, so that one scan serves both."""
-    return len(tasks(config)) == 2 and config["captions"]["dataset_path"] == config["qa"]["dataset_path"]
+@dataclass(frozen=True)
+class AuditConfig:
+    """`audit`: the findings that stop a run before its server starts."""
+
+    stop_on: Sequence[str]
 
 
-def _tidy_paths(config: dict[str, Any]) -> None:
-    """Expand ~, and give the output folder its plainest name, since Snakemake compares paths as text."""
-    config["output_dir"] = os.path.normpath(os.path.expanduser(config["output_dir"]))
-    for section in filter(None, (config.get("captions"), config.get("qa"), *config["models"].values())):
-        for key in ("dataset_path", "question_path", "path"):
-            if key in section:
-                section[key] = os.path.expanduser(section[key])
+@dataclass(frozen=True)
+class ImagesConfig:
+    """`client.images`: which image files are read, and in which size they are sent."""
+
+    max_pixels: int | Auto | None
+    pixel_grid_px: int
+    max_source_pixels: int
+    allowed_roots: Sequence[str]
 
 
-def _with_defaults(schema: Mapping[str, Any]) -> jsonschema.protocols.Validator:
-    """A validator that also fills in defaults, as the jsonschema FAQ shows."""
-    check_properties = Draft202012Validator.VALIDATORS["properties"]
+@dataclass(frozen=True)
+class ClientConfig:
+    """`client`: how a chunk's client job asks the server."""
 
-    def fill(validator, properties, instance, subschema):
-        if isinstance(instance, dict):
-            for key, value in properties.items():
-                if "default" in value:
-                    default = value["default"]
-                    instance.setdefault(key, default.copy() if isinstance(default, dict | list) else default)
-        yield from check_properties(validator, properties, instance, subschema)
+    concurrency: int | Auto
+    request_timeout_s: float
+    max_attempts: int
+    backoff_s: float
+    server_wait_s: float
+    deduplicate: bool
+    max_failed_fraction: float
+    image_transport: Literal["bytes", "file"]
+    images: ImagesConfig
+    #: Sent with each request as it is; a parameter that is None is left to the server.
+    sampling: Mapping[str, float | None]
 
-    return validators.extend(Draft202012Validator, {"properties": fill})(schema)
-
-
-def _sentence(error: jsonschema.ValidationError) -> str:
-    place = ".".join(str(part) for part in error.absolute_path) or "the configuration"
-    if error.validator == "additionalProperties":
-        known = error.schema.get("properties", {})
-        unknown = next(key for key in error.instance if key not in known)
-        return f"{place}: unknown key {unknown!r}{_nearest(unknown, known)}; known here are {', '.join(sorted(known))}."
-    if error.validator == "required":
-        missing = next(key for key in error.validator_value if key not in error.instance)
-        return f"{place}: the key {missing!r} is missing; see config/config.yaml for what it means."
-    if error.validator == "type" and not _hint(error):
-        if error.instance is None:  # such as a section with nothing but comments
-            return f"{place}: nothing is given here; leave the key out, or see config/config.yaml for what it takes."
-        wanted = error.validator_value if isinstance(error.validator_value, str) else " or ".join(error.validator_value)
-        return f"{place}: {error.instance!r} is not of type {wanted}."
-    return f"{place}: {_hint(error) or error.message}."
+    @classmethod
+    def of(cls, checked: Mapping[str, Any]) -> Self:
+        return cls(**{**checked, "images": ImagesConfig(**checked["images"])})
 
 
-def _hint(error: jsonschema.ValidationError | None) -> str | None:
-    """The schema's own words for the rule that was broken, or for the one that it is part of."""
-    while error is not None:
-        if hint := error.schema.get("x-hint"):
-            return hint
-        error = error.parent
-    return None
+@dataclass(frozen=True)
+class Config:
+    """The whole configuration of a run."""
 
+    output_dir: str
+    #: By name, as in output folders; exactly one for now.
+    models: Mapping[str, ModelConfig]
+    captions: CaptionsConfig | None
+    qa: QaConfig | None
+    audit: AuditConfig
+    client: ClientConfig
 
-def _nearest(word: str, known: Iterable[str]) -> str:
-    by_lower = {name.lower(): name for name in known}
-    match = difflib.get_close_matches(str(word).lower(), by_lower, n=1, cutoff=0.5)
-    return f" (did you mean {by_lower[match[0]]!r}?)" if match else ""
+    @classmethod
+    def of(cls, checked: Mapping[str, Any]) -> Self:
+        """The configuration of a mapping that `check` has checked and completed, as Snakemake hands it to jobs."""
+        captions, qa = checked.get("captions"), checked.get("qa")
+        return cls(
+            output_dir=checked["output_dir"],
+            models={name: ModelConfig.of(model) for name, model in checked["models"].items()},
+            captions=None if captions is None else CaptionsConfig(**captions),
+            qa=None if qa is None else QaConfig(**qa),
+            audit=AuditConfig(**checked["audit"]),
+            client=ClientConfig.of(checked["client"]),
+        )
 
+    @property
+    def model_name(self) -> str:
+        """The name of the one configured model."""
+        return next(iter(self.models))
 
-def _refuse_same_names(styles: list[str]) -> None:
-    seen: dict[str, str] = {}
-    for style in styles:
-        other = seen.get(style.lower())
-        seen[style.lower()] = style
-        if other is not None:
-            raise ConfigError(
-                f"captions.prompt_styles: {other!r} and {style!r} would write the same file; name each style once."
-            )
+    @property
+    def model(self) -> ModelConfig:
+        """The one configured model."""
+        return self.models[self.model_name]
+
+    @property
+    def tasks(self) -> list[Task]:
+        """The tasks that the configuration asks for, captions first."""
+        return [task for task in TASKS if getattr(self, task) is not None]
+
+    @property
+    def prompt_styles(self) -> Sequence[str]:
+        """The configured prompt styles; none where captions are left out."""
+        return () if self.captions is None else self.captions.prompt_styles
+
+    @property
+    def tasks_share_images(self) -> bool:
+        """Whether captions and questions are of the same folder, so that one scan serves both."""
+        return self.captions is not None and self.qa is not None and self.captions.dataset_path == self.qa.dataset_path
+
+    @overload
+    def section(self, task: Literal["captions"]) -> CaptionsConfig: ...
+    @overload
+    def section(self, task: Literal["qa"]) -> QaConfig: ...
+    @overload
+    def section(self, task: Task) -> CaptionsConfig | QaConfig: ...
+    def section(self, task: Task) -> CaptionsConfig | QaConfig:
+        """The section of a task that is configured."""
+        found = self.captions if task == "captions" else self.qa
+        assert found is not None, f"{task} is not configured"
+        return found

@@ -5,8 +5,6 @@ from pathlib import Path
 
 from captionqa.config.server_files import ServerFiles
 
-#: The two tasks of a run; a configuration may leave one out.
-TASKS = ("captions", "qa")
 WORK = "work"
 #: The name of a chunk's list of items; `digest` is that of the list.
 ITEMS_NAME = "{chunk}-of-{n}.{digest}.jsonl"

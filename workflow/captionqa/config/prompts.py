@@ -8,31 +8,34 @@ STYLES = {
     "SHORT": "Write a very short caption for the given image.",
     "LONG": ("Write a very long and detailed caption describing the given image as comprehensively as possible."),
 }
+#: Where an image stands in a question's text.
 IMAGE_MARK = "<image>"
-#: Asks for the letter alone where an answer committed to none.
+#: The follow-up to an answer that commits to no option.
 LETTER_PROMPT = "Which option is it? Answer with its letter only."
 
 
 def style_text(style: str, prompts: Mapping[str, str]) -> str:
-    """The text of a style; the user's own `prompts` win over the built-in ones."""
+    """The prompt of a style; the user's `prompts` override the built-in ones."""
     return prompts.get(style) or STYLES[style]
 
 
 def question_text(question: str, instruction: str | None) -> str:
-    """A question as it is asked: with the instruction on a line of its own behind it, where there is one."""
+    """The question, followed by the instruction on a line of its own if there is one."""
     return f"{question}\n{instruction}" if instruction else question
 
 
 def letter_messages(messages: Sequence[dict[str, Any]], said: str) -> list[dict[str, Any]]:
-    """The conversation that goes on from what the model said to a question, and asks for the letter alone."""
+    """The conversation continued: the model's answer `said`, then the request for the letter alone."""
     return [*messages, {"role": "assistant", "content": said}, {"role": "user", "content": LETTER_PROMPT}]
 
 
 def chat_messages(text: str, image_urls: Sequence[str | bytes]) -> list[dict[str, Any]]:
     """One user message in OpenAI's chat format.
 
-    Each `<image>` mark in the text is replaced in place by the next image; images without a mark come first.
-    Raises ValueError where the text has more marks than there are images.
+    Each `<image>` mark is replaced by the next image; images without a mark go before the text.
+
+    Raises:
+        ValueError: the text has more marks than there are images.
     """
     pieces = text.split(IMAGE_MARK)
     marks = len(pieces) - 1

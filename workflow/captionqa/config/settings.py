@@ -1,35 +1,69 @@
-"""What decides an answer: the settings of a style or of the questions, and their fingerprint."""
+"""Settings: everything that decides an answer, for one prompt style or for the questions, and their fingerprint."""
 
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
+from captionqa.config.config import Auto, Config
 from captionqa.config.prompts import LETTER_PROMPT, style_text
 
-#: Tokens left for the words of the prompt and the chat template when images are fitted to max_model_len.
+#: Tokens kept free for the prompt and the chat template when images are fitted to max_model_len.
 TEXT_TOKENS = 512
 FALLBACK = "fallback"
 
 
-def caption_settings(config: Mapping[str, Any], model: str, style: str) -> dict[str, Any]:
-    captions = config["captions"]
-    return _settings(config, model, captions["max_tokens"]) | {"prompt": style_text(style, captions["prompts"])}
+class ImageSettings(TypedDict):
+    """How image files become what is sent; see `client.images` in config/config.yaml."""
+
+    max_pixels: int | Auto | None
+    pixel_grid_px: int
+    max_source_pixels: int
 
 
-def qa_settings(config: Mapping[str, Any], model: str) -> dict[str, Any]:
-    qa = config["qa"]
-    settings = _settings(config, model, qa["max_tokens"])
-    # what is left out is not named, so that a former run's answers still fit
-    if qa["instruction"]:
-        settings["instruction"] = qa["instruction"]
-    if qa["fallback"]:
-        settings[FALLBACK] = LETTER_PROMPT
+class AnswerSettings(TypedDict):
+    """Everything that decides an answer; its fingerprint is in the name of each chunk result and in each journal line.
+
+    An unused key is left out, so that the answers of versions that did not have it keep their fingerprint.
+    """
+
+    #: The name of the model in the configuration, and its hub id or folder.
+    model: str
+    model_path: str
+    #: The name to ask an existing server for, which may serve several models.
+    served_name: NotRequired[str]
+    max_tokens: int
+    sampling: Mapping[str, float | None]
+    images: ImageSettings
+    #: In tokens; None unless images are fitted to it (`max_pixels: auto`).
+    max_model_len: int | None
+    #: Captions only: the text sent with each image.
+    prompt: NotRequired[str]
+    #: Questions only: the line added to each question.
+    instruction: NotRequired[str]
+    #: Questions only: the follow-up that asks for the letter alone.
+    fallback: NotRequired[str]
+
+
+def caption_settings(config: Config, model: str, style: str) -> AnswerSettings:
+    """The settings of the captions of one prompt style."""
+    captions = config.section("captions")
+    return {**_settings(config, model, captions.max_tokens), "prompt": style_text(style, captions.prompts)}
+
+
+def qa_settings(config: Config, model: str) -> AnswerSettings:
+    """The settings of the questions."""
+    qa = config.section("qa")
+    settings = _settings(config, model, qa.max_tokens)
+    if qa.instruction:
+        settings["instruction"] = qa.instruction
+    if qa.fallback:
+        settings["fallback"] = LETTER_PROMPT
     return settings
 
 
 def answer_fingerprint(settings: Mapping[str, Any]) -> str:
-    """The fingerprint of what decides the answers themselves: a fallback comes after them and changes none."""
+    """The fingerprint without the fallback, which follows an answer and changes none."""
     return fingerprint({key: value for key, value in settings.items() if key != FALLBACK})
 
 
@@ -39,11 +73,11 @@ def fingerprint(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
-def image_budget_px(settings: Mapping[str, Any], images: int) -> int | None:
-    """The most pixels an image may have when an item has `images` of them; None for no limit.
+def image_budget_px(settings: AnswerSettings, images: int) -> int | None:
+    """The most pixels that an image may have in an item of `images` images; None for no limit.
 
-    Qwen3-VL spends one token on each square of `pixel_grid_px` pixels a side; half of a short context stays free
-    for the words.
+    Qwen3-VL spends one token on each square of `pixel_grid_px` pixels a side. TEXT_TOKENS stay free for the text, or
+    half of the context where it is shorter than twice that.
     """
     limits = settings["images"]
     if limits["max_pixels"] != "auto":
@@ -55,24 +89,27 @@ def image_budget_px(settings: Mapping[str, Any], images: int) -> int | None:
     return max(1, tokens // max(1, images)) * limits["pixel_grid_px"] ** 2
 
 
-def _settings(config: Mapping[str, Any], model: str, max_tokens: int) -> dict[str, Any]:
-    server = config["models"][model]
-    images = config["client"]["images"]
-    fitted = images["max_pixels"] == "auto"
-    return {
-        "model": model,
-        "model_path": server["path"],
-        # an existing server may serve several models, and then this name alone picks one
-        **({"served_name": server["served_model_name"]} if server["url"] and server["served_model_name"] else {}),
+def _settings(config: Config, name: str, max_tokens: int) -> AnswerSettings:
+    model, images = config.models[name], config.client.images
+    settings: AnswerSettings = {
+        "model": name,
+        "model_path": model.path,
         "max_tokens": max_tokens,
-        "sampling": config["client"]["sampling"],
-        "images": {key: images[key] for key in ("max_pixels", "pixel_grid_px", "max_source_pixels")},
-        "max_model_len": server["server"]["max_model_len"] if fitted else None,
+        "sampling": config.client.sampling,
+        "images": {
+            "max_pixels": images.max_pixels,
+            "pixel_grid_px": images.pixel_grid_px,
+            "max_source_pixels": images.max_source_pixels,
+        },
+        "max_model_len": model.server.max_model_len if images.max_pixels == "auto" else None,
     }
+    if model.url and model.served_model_name:
+        settings["served_name"] = model.served_model_name
+    return settings
 
 
 def _plain_numbers(value: Any) -> Any:
-    """The same with 0.0 as 0: how a number is written decides nothing."""
+    """The value with 0.0 written as 0: both mean the same setting."""
     if isinstance(value, Mapping):
         return {key: _plain_numbers(item) for key, item in value.items()}
     return int(value) if isinstance(value, float) and value.is_integer() else value

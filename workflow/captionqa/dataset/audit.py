@@ -17,7 +17,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from captionqa.config.config import load_config, model_name, tasks
+from captionqa.config.check import load_config
+from captionqa.config.config import Config, Task
 from captionqa.config.layout import Layout
 from captionqa.config.prompts import IMAGE_MARK
 from captionqa.config.settings import caption_settings, image_budget_px, qa_settings
@@ -43,7 +44,7 @@ SAY_INTERVAL_S = 10.0
 log = logging.getLogger(__name__)
 
 
-def audit(config: Mapping[str, Any], layout: Layout, wanted: Iterable[str]) -> Findings:
+def audit(config: Config, layout: Layout, wanted: Iterable[Task]) -> Findings:
     """Look at all items of the planned tasks and write the table of findings."""
     made = Findings(layout.audit)
     with atomic_writer(layout.audit) as file, ThreadPoolExecutor(THREADS) as pool:
@@ -65,31 +66,31 @@ def audit(config: Mapping[str, Any], layout: Layout, wanted: Iterable[str]) -> F
     return made
 
 
-def run_audit(config: Mapping[str, Any], layout: Layout) -> None:
+def run_audit(config: Config, layout: Layout) -> None:
     """Plan and audit all that is configured, say what was found, and raise InputError as `Findings.check` does."""
-    for task in tasks(config):
+    for task in config.tasks:
         plan_task(config, layout, task)
-    made = audit(config, layout, tasks(config))
+    made = audit(config, layout, config.tasks)
     log.info("%s", made.words())
-    made.check(config["audit"]["stop_on"])
+    made.check(config.audit.stop_on)
 
 
 class _TaskAudit:
     """The findings on one task's items; the memory that it takes grows with the number of different images alone."""
 
-    def __init__(self, config: Mapping[str, Any], layout: Layout, task: str, pool: ThreadPoolExecutor):
-        model = config["models"][layout.model]
+    def __init__(self, config: Config, layout: Layout, task: Task, pool: ThreadPoolExecutor):
+        model = config.models[layout.model]
         self._task = task
         self._pool = pool
-        self._dataset = Path(config[task]["dataset_path"]).resolve()
-        self._roots = [Path(root).resolve() for root in config["client"]["images"]["allowed_roots"]]
-        self._limits = config["client"]["images"]
-        self._max_images = None if model["url"] else model["server"]["limit_images_per_prompt"]
+        self._dataset = Path(config.section(task).dataset_path).resolve()
+        self._roots = [Path(root).resolve() for root in config.client.images.allowed_roots]
+        self._max_images = None if model.url else model.server.limit_images_per_prompt
         self._settings = (
-            caption_settings(config, layout.model, config["captions"]["prompt_styles"][0])
+            caption_settings(config, layout.model, config.prompt_styles[0])
             if task == "captions"
             else qa_settings(config, layout.model)
         )
+        self._limits = self._settings["images"]
         self._sizes: dict[int, str | None] = {}
         self._digests: dict[bytes, str] = {}
         self._shrunk: set[str] = set()
@@ -223,7 +224,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="captionqa: %(message)s")
     try:
         config = load_config(args.configfile)
-        run_audit(config, Layout(config["output_dir"], model_name(config)))
+        run_audit(config, Layout(config.output_dir, config.model_name))
     except CaptionqaError as error:
         sys.exit(f"captionqa: {error}")
 

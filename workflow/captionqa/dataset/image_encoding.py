@@ -2,11 +2,11 @@
 
 import io
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import pybase64
 
+from captionqa.config.settings import ImageSettings
 from captionqa.dataset.image_file import JPEG_FORMATS, TIFF_MAGIC, check_size, decoding_failures, is_animated
 from captionqa.dataset.truncation import seen_to_end
 
@@ -33,7 +33,7 @@ def bytes_url(kind: str, data: bytes) -> bytes:
 
 def data_url(
     data: bytes,
-    limits: Mapping[str, Any],
+    limits: ImageSettings,
     budget_px: int | None,
     decode: bool = False,
     untouched: Callable[[str, bytes], bytes] = bytes_url,
@@ -74,7 +74,7 @@ def grid_size(width: int, height: int, grid_px: int, budget_px: int) -> tuple[in
     return min(fitted[0], fit(budget_px / fitted[1])), min(fitted[1], fit(budget_px / fitted[0]))
 
 
-def _open(data: bytes, limits: Mapping[str, Any]):
+def _open(data: bytes, limits: ImageSettings):
     """Pillow's image of a file; a TIFF of more than 8 bits comes through tifffile, where it can read it.
 
     Pillow knows no doubles, and mistakes 16-bit planes and 16-bit pictures whose zero is white.
@@ -97,7 +97,7 @@ def _open(data: bytes, limits: Mapping[str, Any]):
         return image
 
 
-def _open_deep_tiff(data: bytes, limits: Mapping[str, Any]):
+def _open_deep_tiff(data: bytes, limits: ImageSettings):
     import numpy as np
     import tifffile
     from PIL import Image

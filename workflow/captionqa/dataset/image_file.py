@@ -1,12 +1,12 @@
 """Image files: what counts as one, and the bytes that are sent to the model for it."""
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from captionqa.config.settings import ImageSettings
 from captionqa.errors import ItemFailure, Reason
 
 #: The suffixes of image files, and the format by Pillow's name that each promises.
@@ -61,7 +61,7 @@ def read_bytes(path: Path) -> bytes:
     return data
 
 
-def read_header(path: Path, limits: Mapping[str, Any]) -> Header:
+def read_header(path: Path, limits: ImageSettings) -> Header:
     """An image file's header; no picture is decoded.
 
     Raises ItemFailure as `read_bytes` and `data_url` do, for as much as a header shows: one that is read may still
@@ -117,7 +117,7 @@ def decoding_failures() -> Iterator[None]:
         raise ItemFailure(Reason.UNREADABLE_IMAGE, f"{type(error).__name__}: {error}") from error
 
 
-def check_size(width: int, height: int, limits: Mapping[str, Any]) -> None:
+def check_size(width: int, height: int, limits: ImageSettings) -> None:
     if width * height > limits["max_source_pixels"]:
         raise ItemFailure(
             Reason.IMAGE_TOO_LARGE,

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import groupby
@@ -19,9 +19,9 @@ from typing import Any
 
 from captionqa import PACKAGE
 from captionqa.config.answer_files import CHUNK_NAME, AnswerFiles
-from captionqa.config.config import tasks
+from captionqa.config.config import Auto, Config, Task
 from captionqa.config.layout import ITEMS_NAME, Layout
-from captionqa.config.settings import caption_settings, fingerprint, qa_settings
+from captionqa.config.settings import AnswerSettings, caption_settings, fingerprint, qa_settings
 from captionqa.dataset.places import HASH_BITS, place, question_place
 from captionqa.dataset.question_file import INVALID, read_questions
 from captionqa.dataset.scan import ImageScan, NamedImages, Stamp
@@ -55,7 +55,7 @@ class Plan:
     state: str = field(default="", compare=False)
     scan: str = field(default="", compare=False)
 
-    def item_lists(self, layout: Layout, task: str) -> list[str]:
+    def item_lists(self, layout: Layout, task: Task) -> list[str]:
         return [
             layout.items(task, ITEMS_NAME.format(chunk=self._name(index), n=self.n, digest=digest))
             for index, digest, _ in self.chunks
@@ -79,7 +79,7 @@ class Plan:
         return f"{index:0{len(str(self.n - 1))}d}"
 
 
-def plan_captions(dataset: Path, chunks: int | str, layout: Layout) -> Plan:
+def plan_captions(dataset: Path, chunks: int | Auto, layout: Layout) -> Plan:
     """Scan a folder of images, write the item lists where something changed, and return the plan.
 
     Raises InputError where the folder is missing or has no images.
@@ -108,7 +108,7 @@ def plan_captions(dataset: Path, chunks: int | str, layout: Layout) -> Plan:
             return _write_plan("captions", lines, len(items), chunks, layout, **found)
 
 
-def plan_questions(question_path: Path, dataset: Path, chunks: int | str, layout: Layout, scan: str = "") -> Plan:
+def plan_questions(question_path: Path, dataset: Path, chunks: int | Auto, layout: Layout, scan: str = "") -> Plan:
     """Read the questions, note the state of their images, write the item lists and the rows, and return the plan.
 
     Where neither the question file nor an image changed since the last plan, that one is returned. `scan` is the state
@@ -155,20 +155,20 @@ def plan_questions(question_path: Path, dataset: Path, chunks: int | str, layout
         return _write_plan("qa", lines, len(items), chunks, layout, **found)
 
 
-def plan_task(config: Mapping[str, Any], layout: Layout, task: str, scan: str = "") -> Plan:
+def plan_task(config: Config, layout: Layout, task: Task, scan: str = "") -> Plan:
     """The plan of a configured task, from its data as it is now; `scan` is as in `plan_questions`.
 
     Raises InputError as the two above do, and DiskFullError.
     """
-    section = config[task]
-    dataset = Path(section["dataset_path"])
     with full_disk_named(layout.plans):
         if task == "captions":
-            return plan_captions(dataset, section["chunks"], layout)
-        return plan_questions(Path(section["question_path"]), dataset, section["chunks"], layout, scan)
+            captions = config.section("captions")
+            return plan_captions(Path(captions.dataset_path), captions.chunks, layout)
+        qa = config.section("qa")
+        return plan_questions(Path(qa.question_path), Path(qa.dataset_path), qa.chunks, layout, scan)
 
 
-def load_plan(layout: Layout, task: str) -> Plan:
+def load_plan(layout: Layout, task: Task) -> Plan:
     """The plan as the driver last wrote it; for jobs, which must not scan the data set again."""
     stored = read_json(layout.plan(task))
     if stored is None:
@@ -176,7 +176,7 @@ def load_plan(layout: Layout, task: str) -> Plan:
     return Plan(**stored | {"chunks": tuple(map(tuple, stored["chunks"]))})
 
 
-def items_to_do(config: Mapping[str, Any], layout: Layout) -> int:
+def items_to_do(config: Config, layout: Layout) -> int:
     """How many items are in chunks without a result, over the final files of all tasks that were ever planned."""
     return sum(
         load_plan(layout, task).items_without(work, fingerprint(settings_now))
@@ -185,22 +185,22 @@ def items_to_do(config: Mapping[str, Any], layout: Layout) -> int:
     )
 
 
-def planned_tasks(config: Mapping[str, Any], layout: Layout) -> list[str]:
+def planned_tasks(config: Config, layout: Layout) -> list[Task]:
     """The configured tasks that have a plan; one that no target asked for may have none."""
-    return [task for task in tasks(config) if layout.plan(task).exists()]
+    return [task for task in config.tasks if layout.plan(task).exists()]
 
 
-def works(config: Mapping[str, Any], layout: Layout, task: str) -> list[tuple[str, dict[str, Any]]]:
+def works(config: Config, layout: Layout, task: Task) -> list[tuple[str, AnswerSettings]]:
     """(work folder, settings) of each final file of a task."""
     if task == "qa":
         return [(layout.qa_work, qa_settings(config, layout.model))]
     return [
         (layout.captions_work(style.lower()), caption_settings(config, layout.model, style))
-        for style in config["captions"]["prompt_styles"]
+        for style in config.prompt_styles
     ]
 
 
-def _count(chunks: int | str, items: int) -> int:
+def _count(chunks: int | Auto, items: int) -> int:
     if chunks != "auto":
         return chunks
     n = MIN_CHUNKS
@@ -232,7 +232,7 @@ def _write_rows(rows: ExternalSort, question_path: Path, layout: Layout) -> str:
 
 
 def _write_plan(
-    task: str, items: Iterable[tuple[int, str]], count: int, chunks: int | str, layout: Layout, **found: Any
+    task: Task, items: Iterable[tuple[int, str]], count: int, chunks: int | Auto, layout: Layout, **found: Any
 ) -> Plan:
     """Write the lists of items, which come as (place, line) in order, and the plan; `found` are its other fields."""
     n = _count(chunks, count)
@@ -246,7 +246,7 @@ def _write_plan(
     return _keep(Plan(n, count, chunks=tuple(digests), **found), layout, task)
 
 
-def _keep(plan: Plan, layout: Layout, task: str) -> Plan:
+def _keep(plan: Plan, layout: Layout, task: Task) -> Plan:
     """Save a plan as the last one of its task, where it is another."""
     stored = json.loads(json.dumps(asdict(plan)))
     if read_json(layout.plan(task)) != stored:
@@ -260,7 +260,7 @@ def _save(file: LineFile, path: str) -> None:
         file.save(path)
 
 
-def _last_plan(task: str, layout: Layout) -> Plan | None:
+def _last_plan(task: Task, layout: Layout) -> Plan | None:
     """The plan as it was last written, where all its lists are there."""
     try:
         plan = load_plan(layout, task)
@@ -283,7 +283,7 @@ def deciding_modules() -> list[Path]:
     return sorted(PACKAGE.rglob("*.py"))
 
 
-def _question_source(question_path: Path, chunks: int | str, dataset: Path) -> str:
+def _question_source(question_path: Path, chunks: int | Auto, dataset: Path) -> str:
     """As `_source`, with what tells a changed question file; empty where it is too young to tell the next change."""
     try:
         stat = question_path.stat()

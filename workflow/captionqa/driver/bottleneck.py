@@ -1,13 +1,12 @@
 """The verdict at the end of a run: where its time went, what the limit was while it asked, and which knob to turn."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any
 
-from captionqa.config.config import tasks
+from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.config.vllm_options import is_given
 from captionqa.driver.phases import Asking, asking_time, chunk_spans, phase_seconds, phases_line
@@ -74,7 +73,7 @@ class Judgement:
     advice: str | None = None
 
 
-def run_verdict(config: Mapping[str, Any], layout: Layout, run: Span, planning_s: float) -> str | None:
+def run_verdict(config: Config, layout: Layout, run: Span, planning_s: float) -> str | None:
     """The verdict on a run, for a person, also written to `layout.verdict`; None where it asked for nothing.
 
     `run` is when it began and ended; its first `planning_s` seconds were planning. Times of jobs on other machines are
@@ -133,7 +132,7 @@ def client_side(layout: Layout, chunks: Sequence[Span]) -> ClientSide | None:
 
 
 def judge(
-    asking: Asking, server: ServerSide | None, clients: ClientSide, config: Mapping[str, Any], slurm: bool = False
+    asking: Asking, server: ServerSide | None, clients: ClientSide, config: Config, slurm: bool = False
 ) -> Judgement:
     """What the limit of a run was while it asked; the strongest reason alone."""
     if asking.seconds < MIN_ASKING_S:
@@ -142,7 +141,7 @@ def judge(
     if server is not None and server.looks < MIN_LOOKS:
         looks = f"{server.looks} looks at the server (server.health_interval_s)"
         return Judgement("unknown", f"{looks} are too few to tell what the limit was")
-    slots = config["client"]["concurrency"]
+    slots = config.client.concurrency
     own = 1 - clients.asking / clients.busy if clients.busy else 0.0
     under_way = clients.asking * clients.at_a_time
     if asking.without_server_s >= OFTEN * asking.seconds:
@@ -184,9 +183,8 @@ def judge(
     return Judgement("neither", f"{waited or 'what the server had to do is not known'}, {did}: no clear limit")
 
 
-def _server_bound(server: ServerSide, clients: ClientSide, config: Mapping[str, Any], slurm: bool) -> Judgement:
-    (model,) = config["models"].values()
-    arguments = model["server"]["extra_args"]
+def _server_bound(server: ServerSide, clients: ClientSide, config: Config, slurm: bool) -> Judgement:
+    arguments = config.model.server.extra_args
     evidence = f"while asking, {_waited(server)}"
     if server.cache_full >= OFTEN or server.preemptions >= MANY_PREEMPTIONS * clients.asked:
         evidence += f"; its KV cache was full at {_percent(server.cache_full)} of them"
@@ -202,7 +200,7 @@ def _server_bound(server: ServerSide, clients: ClientSide, config: Mapping[str, 
     return Judgement("server", evidence, "more servers (server.replicas) would help, more clients would not")
 
 
-def _client_bound(clients: ClientSide, config: Mapping[str, Any], slurm: bool) -> Judgement:
+def _client_bound(clients: ClientSide, config: Config, slurm: bool) -> Judgement:
     evidence = f"each client job used {clients.cores:.2f} cores, and the server had no queue"
     cores = os.cpu_count() or 1
     if not slurm and clients.cores * clients.at_a_time >= BUSY_CORES * cores:
@@ -211,7 +209,7 @@ def _client_bound(clients: ClientSide, config: Mapping[str, Any], slurm: bool) -
     if clients.jobs > clients.at_a_time + 1:
         knob = "jobs" if slurm else "cores"
         return Judgement("clients", evidence, f"let more of them run at a time ({knob} in the profile)")
-    knob = " and ".join(f"{task}.chunks" for task in tasks(config))
+    knob = " and ".join(f"{task}.chunks" for task in config.tasks)
     return Judgement("clients", evidence, f"cut the work into more chunks ({knob})")
 
 

@@ -6,11 +6,10 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
-from captionqa.config.config import model_name
+from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.driver.terminal import log_to_terminal, say
 from captionqa.files import write_json
@@ -37,7 +36,7 @@ class Driver:
 
     def __init__(
         self,
-        config: Mapping[str, Any],
+        config: Config,
         layout: Layout,
         look_at_jobs: Callable[[], str | None] = lambda: None,
         interrupt: bool = False,
@@ -47,7 +46,7 @@ class Driver:
         self._look_at_jobs = look_at_jobs
         self._interrupt = interrupt
         self._lease = LeaseKeeper(layout.server)
-        self._server = Server(config, model_name(config), layout)
+        self._server = Server(config, config.model_name, layout)
         self._over = threading.Event()
 
     def begin(self, items_to_do: int, server_needed: bool, slurm_server: SlurmRun | None = None) -> None:

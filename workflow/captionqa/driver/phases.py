@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from captionqa.config.layout import TASKS
+from captionqa.config.config import TASKS
 from captionqa.run.job_times import Span, clip, minus, seconds, union
 from captionqa.run.progress import duration
 from captionqa.server.endpoint import Endpoint, State

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.dataset.plan import items_to_do, load_plan, planned_tasks
 from captionqa.driver.failure_report import restarts
@@ -12,7 +13,7 @@ from captionqa.results.regrading import flips_line, verdict
 from captionqa.run.progress import duration
 
 
-def plan_line(config: Mapping[str, Any], layout: Layout) -> str:
+def plan_line(config: Config, layout: Layout) -> str:
     """What the plan found in the data, and how much of it is still to be asked."""
     found = []
     for task in planned_tasks(config, layout):
@@ -24,19 +25,17 @@ def plan_line(config: Mapping[str, Any], layout: Layout) -> str:
     return f"{', '.join(found)}; {items_to_do(config, layout):,} items are in chunks without a result"
 
 
-def summary(config: Mapping[str, Any], layout: Layout, seconds: float) -> str:
+def summary(config: Config, layout: Layout, seconds: float) -> str:
     """What a finished run has made, for a person."""
     rows = [f"done in {duration(seconds)}"]
-    captions = config.get("captions")
-    if captions is not None:
-        for style in captions["prompt_styles"]:
-            path = layout.captions(style.lower())
-            counts = _counts(layout.captions(style.lower(), "_provenance"))
-            if counts is None:  # only some of the final files were asked for
-                continue
-            rows.append(f"  {counts['answered']:>7,} captions {style:<8} {path}")
-            rows += _failures(counts, layout.captions(style.lower(), "_failures"))
-    metrics = read_json(layout.qa("metrics")) if config.get("qa") is not None else None
+    for style in config.prompt_styles:
+        path = layout.captions(style.lower())
+        counts = _counts(layout.captions(style.lower(), "_provenance"))
+        if counts is None:  # only some of the final files were asked for
+            continue
+        rows.append(f"  {counts['answered']:>7,} captions {style:<8} {path}")
+        rows += _failures(counts, layout.captions(style.lower(), "_failures"))
+    metrics = read_json(layout.qa("metrics")) if config.qa is not None else None
     if metrics is not None:
         low, high = metrics["overall_accuracy_interval_95"]
         rows.append(f"  {metrics['answered_questions']:>7,} answers           {layout.qa('results')}")

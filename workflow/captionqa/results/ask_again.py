@@ -20,9 +20,10 @@ from typing import Any
 from captionqa.client.chunk_result import read_chunk
 from captionqa.client.journal import read_lines
 from captionqa.config.answer_files import AnswerFiles, journal_segments
-from captionqa.config.config import load_config, model_name, tasks
-from captionqa.config.layout import TASKS, Layout
-from captionqa.config.settings import answer_fingerprint, fingerprint
+from captionqa.config.check import load_config
+from captionqa.config.config import TASKS, Config, Task
+from captionqa.config.layout import Layout
+from captionqa.config.settings import AnswerSettings, answer_fingerprint, fingerprint
 from captionqa.dataset.plan import load_plan, works
 from captionqa.errors import QUESTION_FAULTS, CaptionqaError, ConfigError, Reason
 from captionqa.files import atomic_writer, json_line, read_json
@@ -33,7 +34,7 @@ CAPTION_FILES = ("", "_failures", "_provenance")
 QA_FILES = ("results", "metrics", "failures", "provenance", "flips")
 
 
-def retry_failed(config: Mapping[str, Any], task: str | None, style: str | None, reason: str | None) -> int:
+def retry_failed(config: Config, task: Task | None, style: str | None, reason: str | None) -> int:
     """Remove the chunk results with failures, and their final files; returns how many items will be asked again.
 
     Raises ConfigError for a reason that asking again does not help with.
@@ -57,7 +58,7 @@ def retry_failed(config: Mapping[str, Any], task: str | None, style: str | None,
     return items
 
 
-def forget(config: Mapping[str, Any], task: str | None, style: str | None, reason: str | None) -> int:
+def forget(config: Config, task: Task | None, style: str | None, reason: str | None) -> int:
     """Remove answers, chunk results and final files; returns how many items will be asked again.
 
     With the reason `truncated` only answers that ended at max_tokens go, with a failure's reason only such failures.
@@ -81,7 +82,7 @@ def forget(config: Mapping[str, Any], task: str | None, style: str | None, reaso
     return items
 
 
-def question_faults(config: Mapping[str, Any], task: str | None, style: str | None) -> dict[str, int]:
+def question_faults(config: Config, task: Task | None, style: str | None) -> dict[str, int]:
     """{reason: items} of the failures for which the question file is at fault, so that asking again does not help."""
     counts: Counter[str] = Counter()
     for target in _targets(config, task, style):
@@ -121,9 +122,9 @@ class _Target:
     """One final file with its companions, the work files behind it, and its present settings."""
 
     layout: Layout
-    task: str
+    task: Task
     files: AnswerFiles
-    settings: Mapping[str, Any]
+    settings: AnswerSettings
     finals: list[Path]
 
     @property
@@ -131,12 +132,12 @@ class _Target:
         return next(path for path in self.finals if path.stem.endswith("_provenance"))
 
 
-def _targets(config: Mapping[str, Any], task: str | None, style: str | None) -> list[_Target]:
+def _targets(config: Config, task: Task | None, style: str | None) -> list[_Target]:
     """What is meant by the task and the style; by neither: everything that is configured."""
-    layout = Layout(config["output_dir"], model_name(config))
+    layout = Layout(config.output_dir, config.model_name)
     if live_lease(layout.server) is not None:
-        raise ConfigError(f"a run works on {config['output_dir']} now; wait for it or stop it first.")
-    styles = [name.lower() for name in config["captions"]["prompt_styles"]] if "captions" in tasks(config) else []
+        raise ConfigError(f"a run works on {config.output_dir} now; wait for it or stop it first.")
+    styles = [name.lower() for name in config.prompt_styles]
     if style is not None and style.lower() not in styles:
         raise ConfigError(f"{style!r} is none of the configured styles: {', '.join(sorted(styles)) or 'none'}.")
     finals = {layout.captions_work(name): [layout.captions(name, end) for end in CAPTION_FILES] for name in styles}
@@ -144,7 +145,7 @@ def _targets(config: Mapping[str, Any], task: str | None, style: str | None) -> 
     wanted = None if style is None else layout.captions_work(style.lower())
     return [
         _Target(layout, name, AnswerFiles(work), settings_now, list(map(Path, finals[work])))
-        for name in tasks(config)
+        for name in config.tasks
         if task in (None, name)
         for work, settings_now in works(config, layout, name)
         if wanted in (None, work)

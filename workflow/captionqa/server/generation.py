@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from captionqa.config.config import ServerConfig
 from captionqa.errors import ForeignServerError, WrongModelError
 from captionqa.server import vllm_command, vllm_log
 from captionqa.server.generation_end import GenerationEnd, NextStep
@@ -35,14 +36,14 @@ class Generation:
             ServerStartError: no vLLM is installed.
             ServerError: no port can be bound.
         """
-        self._settings = request["server"]
+        self._settings = ServerConfig(**request["server"])
         self._model = request["served_name"]
         self._key = key
         self._log = log
         self._stop = stop
         self._process: ServerProcess | None = None
-        command = vllm_command.resolve(self._settings["command"])
-        port = self._settings["port"]
+        command = vllm_command.resolve(self._settings.command)
+        port = self._settings.port
         self._port = ReservedPort(host, port and min(port + replica, HIGHEST_PORT))
         self.argv = [
             *command,
@@ -65,7 +66,7 @@ class Generation:
 
     def wait_until_ready(self) -> GenerationEnd | None:
         """Wait until the server is healthy and generates; returns why the generation has to end instead, or None."""
-        timeout_s, complaint = self._settings["start_timeout_s"], "its first answer has not come"
+        timeout_s, complaint = self._settings.start_timeout_s, "its first answer has not come"
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             if end := self.wait(POLL_S):

@@ -28,13 +28,13 @@ import logging
 import secrets
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from captionqa.config import media_folder
-from captionqa.config.config import served_name
+from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.errors import ConfigError, ServerError
 from captionqa.files import read_json, write_json
@@ -56,15 +56,14 @@ log = logging.getLogger(__name__)
 class Server:
     """The servers of one model in one output folder; `launcher` starts new ones."""
 
-    def __init__(self, config: Mapping[str, Any], model: str, layout: Layout, launcher: Launcher | None = None):
-        self._settings = config["models"][model]
-        self._served_name = served_name(config, model)
+    def __init__(self, config: Config, model: str, layout: Layout, launcher: Launcher | None = None):
+        self._model = config.models[model]
         self._layout = layout
         self._folder = layout.server
         self._files = layout.server_files
         self._launcher = launcher or LocalLauncher()
-        self._server = self._settings["server"] | media_folder.server_settings(config, model)
-        self.replicas: int = self._server["replicas"]
+        self._server = replace(self._model.server, allowed_local_media_path=media_folder.allowed_folder(config))
+        self.replicas = self._server.replicas
 
     def start(self) -> list[Endpoint]:
         """Make sure that a server is ready, and return the endpoints that are.
@@ -74,12 +73,12 @@ class Server:
             RunStoppedError: the driver stopped the run meanwhile.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        if self._settings["url"]:
+        if self._model.url:
             self.stop()
-            return [use_existing(self._folder, self._settings, self._served_name, self._digest())]
+            return [use_existing(self._folder, self._model, self._model.url, self._digest())]
         handles = self._handles()
         if len(handles) == self.replicas and (
-            adopted := adopt(self._folder, handles, _launcher_of(handles), self._served_name, self._digest())
+            adopted := adopt(self._folder, handles, _launcher_of(handles), self._model.served_name, self._digest())
         ):
             log.info("a server of an earlier run is healthy and fits: it is taken over")
             return adopted
@@ -126,14 +125,14 @@ class Server:
     def _start_new(self) -> list[Endpoint]:
         self._files.stopping.unlink(missing_ok=True)
         endpoint.remove_all(self._folder)
-        vllm_command.resolve(self._server["command"])
+        vllm_command.resolve(self._server.command)
         vllm_command.check_build(self._server, self._launcher.gpus)
         endpoint.write_key(self._folder, key := secrets.token_urlsafe(32))
         request = self._request(key)
         start_request.write(self._folder, request)
         # all before the first supervisor starts: clients then know that others follow when one server dies
         for replica in range(self.replicas):
-            Endpoint(replica, request["request_id"], request["settings"], self._served_name).publish(self._folder)
+            Endpoint(replica, request["request_id"], request["settings"], self._model.served_name).publish(self._folder)
         handles: list[Handle] = []
         try:
             for replica, path in enumerate(map(Path, request["logs"])):
@@ -154,18 +153,19 @@ class Server:
             raise
 
     def _request(self, key: str) -> StartRequest:
-        defaults = {
-            "host": self._server["host"] or self._launcher.host,
-            "tensor_parallel_size": self._server["tensor_parallel_size"] or max(self._launcher.gpus, 1),
-        }
+        server = replace(
+            self._server,
+            host=self._server.host or self._launcher.host,
+            tensor_parallel_size=self._server.tensor_parallel_size or max(self._launcher.gpus, 1),
+        )
         return {
             "request_id": uuid.uuid4().hex,
             "key_digest": start_request.key_digest(key),
             "settings": self._digest(),
-            "server": self._server | defaults,
+            "server": asdict(server),
             "slurm": isinstance(self._launcher, SlurmLauncher),
-            "model_path": self._settings["path"],
-            "served_name": self._served_name,
+            "model_path": self._model.path,
+            "served_name": self._model.served_name,
             "logs": [self._layout.server_log(replica) for replica in range(self.replicas)],
         }
 
@@ -190,21 +190,23 @@ class Server:
 
     def _digest(self) -> str:
         """Digest of all that makes a running server fit the configuration or not."""
-        server = {key: value for key, value in self._server.items() if key not in DRIVER_ONLY}
+        server = {key: value for key, value in asdict(self._server).items() if key not in DRIVER_ONLY}
+        if self._server.allowed_local_media_path is None:
+            del server["allowed_local_media_path"]
         launcher = list(self._launcher.settings)
-        described = json.dumps([self._settings["path"], self._served_name, server, launcher], sort_keys=True)
+        described = json.dumps([self._model.path, self._model.served_name, server, launcher], sort_keys=True)
         return hashlib.sha256(described.encode()).hexdigest()[:12]
 
 
-def check_model_path(config: Mapping[str, Any], model: str) -> None:
+def check_model_path(config: Config, model: str) -> None:
     """Check that a path that can only be a local folder is one; `name/name` may also be a hub id.
 
     Raises:
         ConfigError: there is no such folder.
     """
-    path = config["models"][model]["path"]
+    path = config.models[model].path
     local = path.count("/") > 1 or path.startswith((".", "/", "~"))
-    if local and config["models"][model]["url"] is None and not Path(path).is_dir():
+    if local and config.models[model].url is None and not Path(path).is_dir():
         raise ConfigError(f"models.{model}.path: there is no folder {path}; give a local folder or a hub id.")
 
 

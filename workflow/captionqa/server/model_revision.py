@@ -4,7 +4,6 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from captionqa.config.vllm_options import option_value
 
@@ -12,22 +11,22 @@ WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.gguf")
 DEFAULT_REVISION = "main"
 
 
-def model_revision(path: str, server: Mapping[str, Any]) -> str | None:
+def model_revision(path: str, extra_args: Sequence[str], env: Mapping[str, str]) -> str | None:
     """An id of the model's version; None where there is none or it cannot be read.
 
-    For a hub id it is the commit in the hub's cache on this machine, found through `env` and `extra_args` (--revision,
-    --download-dir) of the `server` settings. For a local folder it is `local-` and a digest of config.json and of the
-    names and sizes of the weight files: reading these would take as long as loading them.
+    For a hub id it is the commit in the hub's cache on this machine, found through the server's arguments `extra_args`
+    (--revision, --download-dir) and variables `env`. For a local folder it is `local-` and a digest of config.json and
+    of the names and sizes of the weight files: reading these would take as long as loading them.
     """
     try:
-        return _folder_digest(Path(path)) if Path(path).is_dir() else _hub_commit(path, server)
+        return _folder_digest(Path(path)) if Path(path).is_dir() else _hub_commit(path, extra_args, env)
     except (OSError, ValueError):
         return None
 
 
-def _hub_commit(model: str, server: Mapping[str, Any]) -> str | None:
-    revision = option_value(server["extra_args"], "--revision") or DEFAULT_REVISION
-    for cache in _caches(server["extra_args"], {**os.environ, **server["env"]}):
+def _hub_commit(model: str, extra_args: Sequence[str], env: Mapping[str, str]) -> str | None:
+    revision = option_value(extra_args, "--revision") or DEFAULT_REVISION
+    for cache in _caches(extra_args, {**os.environ, **env}):
         folder = cache / f"models--{model.replace('/', '--')}"
         if (folder / "refs" / revision).is_file():
             return (folder / "refs" / revision).read_text(encoding="utf-8").strip()

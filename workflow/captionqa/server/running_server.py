@@ -3,10 +3,10 @@
 import os
 import socket
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from captionqa.config.config import ModelConfig
 from captionqa.config.server_files import ServerFiles
 from captionqa.errors import ServerError, ServerStartError
 from captionqa.server import endpoint
@@ -15,20 +15,20 @@ from captionqa.server.launcher import Handle, Launcher
 from captionqa.server.probe import Probe
 
 
-def use_existing(folder: Path, model: Mapping[str, Any], served_name: str, digest: str) -> Endpoint:
-    """Check the server of `url` in a model's settings, and publish it and its key for the clients.
+def use_existing(folder: Path, model: ModelConfig, url: str, digest: str) -> Endpoint:
+    """Check the model's server at `url`, which may end in /v1, and publish it and its key for the clients.
 
     Raises:
         ServerStartError: its key is missing, or it does not serve the model.
     """
-    variable = model["api_key_env"]
+    variable = model.api_key_env
     key = os.environ.get(variable) if variable else None
     if variable and not key:
         raise ServerStartError(f"api_key_env names {variable}, which is not set; export it and start again.")
-    url = model["url"].rstrip("/").removesuffix("/v1")
+    url = url.rstrip("/").removesuffix("/v1")
     probe = Probe(url, key, trust_env=True)
     try:
-        probe.check_model(served_name)
+        probe.check_model(model.served_name)
     except ServerError as error:
         raise ServerStartError(f"the server of models.*.url cannot be used: {error}") from error
     endpoint.remove_all(folder)
@@ -37,11 +37,11 @@ def use_existing(folder: Path, model: Mapping[str, Any], served_name: str, diges
         replica=0,
         request_id=uuid.uuid4().hex,
         settings=digest,
-        model=served_name,
+        model=model.served_name,
         state=State.READY,
         url=url,
         host=socket.gethostname(),
-        versions={"vllm": probe.version() or "unknown", "model_root": probe.model_root(served_name) or "unknown"},
+        versions={"vllm": probe.version() or "unknown", "model_root": probe.model_root(model.served_name) or "unknown"},
     )
     ready.publish(folder)
     return ready

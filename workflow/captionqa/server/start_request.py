@@ -24,7 +24,7 @@ class StartRequest(TypedDict):
     key_digest: str
     #: Digest of all that makes a running server fit the configuration or not.
     settings: str
-    #: The model's `server` settings, with `host` and `tensor_parallel_size` filled in.
+    #: The fields of the model's ServerConfig, with `host` and `tensor_parallel_size` filled in.
     server: dict[str, Any]
     #: Whether the supervisors are Slurm jobs.
     slurm: bool

@@ -21,6 +21,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from captionqa.config.config import ServerConfig
 from captionqa.errors import CaptionqaError, ForeignServerError, ServerError
 from captionqa.server import endpoint, slurm, start_request, vllm_log
 from captionqa.server.endpoint import Endpoint, State
@@ -50,13 +51,14 @@ class Supervisor:
         self._folder = folder
         self._request = request
         self._key = key
-        self._settings = request["server"]
+        self._settings = ServerConfig(**request["server"])
         self._log = ServerLog(Path(request["logs"][replica]), f"captionqa supervisor {replica}")
         self._load_log = LoadLog(folder, replica, request["request_id"])
-        self._budget = RestartBudget(self._settings["max_restarts"], self._settings["restart_forgiven_s"])
+        self._budget = RestartBudget(self._settings.max_restarts, self._settings.restart_forgiven_s)
         self._job = os.environ.get("SLURM_JOB_ID") if request["slurm"] else None
         self._stop = StopConditions(folder, request, self._job)
-        self._host = listen_address(self._settings["host"])
+        assert self._settings.host is not None  # the start request fills it in
+        self._host = listen_address(self._settings.host)
         self._generation: Generation | None = None
         self._port_tries = 0
         self._published = False
@@ -123,9 +125,10 @@ class Supervisor:
             return end
         self._stop.ever_ready = True
         self._endpoint.state, self._endpoint.reason = State.READY, None
+        revision = model_revision(self._request["model_path"], self._settings.extra_args, self._settings.env)
         self._endpoint.versions = {
             "vllm": generation.probe.version() or "unknown",
-            "model_revision": model_revision(self._request["model_path"], self._settings) or "unknown",
+            "model_revision": revision or "unknown",
         }
         self._publish()
         self._log.say(f"healthy at {generation.url}")
@@ -133,10 +136,10 @@ class Supervisor:
 
     def _watch(self, generation: Generation) -> GenerationEnd:
         """Check a server that is ready at intervals until it has to end; returns why."""
-        health, tokens = GracePeriod(self._settings["hang_timeout_s"]), TokenWatch(self._settings["hang_timeout_s"])
+        health, tokens = GracePeriod(self._settings.hang_timeout_s), TokenWatch(self._settings.hang_timeout_s)
         checked_s = time.monotonic()
         while True:
-            if end := generation.wait(self._settings["health_interval_s"]):
+            if end := generation.wait(self._settings.health_interval_s):
                 return end
             passed_s, checked_s = time.monotonic() - checked_s, time.monotonic()
             if not self._published:

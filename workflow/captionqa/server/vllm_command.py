@@ -3,12 +3,12 @@
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from captionqa import CHECKOUT, WORKFLOW
 from captionqa.config import media_folder
+from captionqa.config.config import ServerConfig
 from captionqa.errors import ConfigError, ServerStartError
 from captionqa.server.key_guard import KEY_VARIABLE, KeyGuard
 
@@ -41,21 +41,21 @@ def resolve(command: Sequence[str] | None) -> list[str]:
     )
 
 
-def check_build(settings: Mapping[str, Any], gpus: int) -> None:
+def check_build(settings: ServerConfig, gpus: int) -> None:
     """Refuse vLLM's CPU build from `make setup` in a job with GPUs, which it would waste.
 
     Raises:
         ConfigError: the `server` settings would run it in a job with `gpus` GPUs.
     """
     cpu_build = (CHECKOUT / SERVER_ENVIRONMENT / CPU_MARKER).exists()
-    if gpus and cpu_build and not settings["command"] and not settings["allow_cpu"]:
+    if gpus and cpu_build and not settings.command and not settings.allow_cpu:
         raise ConfigError(
             f"the server's job asks for {gpus} GPUs, but {SERVER_ENVIRONMENT} holds vLLM's CPU build; run "
             "`make setup VLLM=gpu` (or set server.allow_cpu to waste them)."
         )
 
 
-def arguments(settings: Mapping[str, Any], model_path: str, served_name: str, host: str, port: int) -> list[str]:
+def arguments(settings: ServerConfig, model_path: str, served_name: str, host: str, port: int) -> list[str]:
     """vLLM's arguments for a model's `server` settings."""
     path = Path(model_path)
     argv = [
@@ -68,11 +68,11 @@ def arguments(settings: Mapping[str, Any], model_path: str, served_name: str, ho
         "--port",
         str(port),
         "--tensor-parallel-size",
-        str(settings["tensor_parallel_size"]),
+        str(settings.tensor_parallel_size),
         "--dtype",
-        settings["dtype"],
+        settings.dtype,
         "--limit-mm-per-prompt",
-        json.dumps({"image": settings["limit_images_per_prompt"], "video": 0}),
+        json.dumps({"image": settings.limit_images_per_prompt, "video": 0}),
         # the client's sampling settings decide; the model's own generation config would add to them
         "--generation-config",
         "vllm",
@@ -80,18 +80,18 @@ def arguments(settings: Mapping[str, Any], model_path: str, served_name: str, ho
         "--middleware",
         f"{KeyGuard.__module__}.{KeyGuard.__qualname__}",
     ]
-    if settings["max_model_len"] is not None:
-        argv += ["--max-model-len", str(settings["max_model_len"])]
-    folder = settings.get(media_folder.SETTING)
+    if settings.max_model_len is not None:
+        argv += ["--max-model-len", str(settings.max_model_len)]
+    folder = settings.allowed_local_media_path
     if (
         folder and Path(folder).is_dir()
     ):  # vLLM rejects every image, even one sent as bytes, if its node lacks the folder
         argv += [media_folder.OPTION, folder]
-    return argv + list(settings["extra_args"])
+    return argv + list(settings.extra_args)
 
 
-def environment(settings: Mapping[str, Any], key: str) -> dict[str, str]:
+def environment(settings: ServerConfig, key: str) -> dict[str, str]:
     """The server's environment variables. The API key is passed here and never in the arguments."""
-    wanted = {**os.environ, "PYTHONUNBUFFERED": "1", **settings["env"]}
+    wanted = {**os.environ, "PYTHONUNBUFFERED": "1", **settings.env}
     modules = [str(WORKFLOW), *filter(None, [wanted.get("PYTHONPATH")])]
     return {**wanted, "PYTHONPATH": os.pathsep.join(modules), KEY_VARIABLE: key}

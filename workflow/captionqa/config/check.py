@@ -1,0 +1,137 @@
+"""Checking a configuration: the schema gives defaults and rules, and the first error becomes one clear sentence."""
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+from jsonschema import Draft202012Validator, validators
+
+from captionqa import WORKFLOW
+from captionqa.config import media_folder
+from captionqa.config.config import Config
+from captionqa.config.prompts import STYLES
+from captionqa.errors import ConfigError
+
+SCHEMA = WORKFLOW / "schemas" / "config.schema.yaml"
+
+
+def check(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
+    """Fill in the schema's defaults, in place, and return the checked configuration.
+
+    In place, since Snakemake hands the same mapping to its jobs, which then need no schema.
+
+    Raises:
+        ConfigError: names the key, what is wrong with it, and for an unknown key the nearest known one.
+    """
+    error = jsonschema.exceptions.best_match(_with_defaults(schema).iter_errors(raw))
+    if error is not None:
+        raise ConfigError(_sentence(error))
+    _tidy_paths(raw)
+    config = Config.of(raw)
+    if not config.tasks:
+        raise ConfigError("the configuration asks for nothing: give captions, qa or both; see config/config.yaml.")
+    if config.captions is not None:
+        known = {*STYLES, *config.captions.prompts}
+        for style in config.captions.prompt_styles:
+            if style not in known:
+                raise ConfigError(
+                    f"captions.prompt_styles: {style!r} is no prompt style{_nearest(style, known)}; known are "
+                    f"{', '.join(sorted(known))}, and any you add under captions.prompts."
+                )
+        _refuse_same_names(config.captions.prompt_styles)
+    media_folder.allowed_folder(config)
+    return config
+
+
+def load_config(path: Path) -> Config:
+    """Read and check a configuration file; raises ConfigError."""
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path} is no mapping of keys; see config/config.yaml.")
+    return check(raw, yaml.safe_load(SCHEMA.read_text(encoding="utf-8")))
+
+
+def _tidy_paths(raw: dict[str, Any]) -> None:
+    """Expand ~, and give the output folder its plainest name, since Snakemake compares paths as text."""
+    raw["output_dir"] = os.path.normpath(os.path.expanduser(raw["output_dir"]))
+    for section in filter(None, (raw.get("captions"), raw.get("qa"), *raw["models"].values())):
+        for key in ("dataset_path", "question_path", "path"):
+            if key in section:
+                section[key] = os.path.expanduser(section[key])
+
+
+def _with_defaults(schema: Mapping[str, Any]) -> Any:
+    """A validator that also fills in defaults; the recipe is from jsonschema's FAQ."""
+    check_properties = Draft202012Validator.VALIDATORS["properties"]
+
+    def fill(validator: Any, properties: Mapping[str, Any], instance: Any, subschema: Mapping[str, Any]) -> Any:
+        if isinstance(instance, dict):
+            for key, value in properties.items():
+                if "default" in value:
+                    default = value["default"]
+                    instance.setdefault(key, default.copy() if isinstance(default, dict | list) else default)
+        yield from check_properties(validator, properties, instance, subschema)
+
+    extend: Any = validators.extend  # jsonschema leaves it untyped
+    return extend(Draft202012Validator, {"properties": fill})(schema)
+
+
+def _sentence(error: jsonschema.ValidationError) -> str:
+    """What is wrong, where, and what would be right."""
+    place = ".".join(str(part) for part in error.absolute_path) or "the configuration"
+    rule: Any = error.validator_value
+    instance: Any = error.instance
+    schema = _schema(error)
+    if error.validator == "additionalProperties":
+        known = schema.get("properties", {})
+        unknown = next(key for key in instance if key not in known)
+        return f"{place}: unknown key {unknown!r}{_nearest(unknown, known)}; known here are {', '.join(sorted(known))}."
+    if error.validator == "required":
+        missing = next(key for key in rule if key not in instance)
+        return f"{place}: the key {missing!r} is missing; see config/config.yaml for what it means."
+    hint = _hint(error)
+    if error.validator == "type" and not hint:
+        if instance is None:  # such as a section with nothing but comments
+            return f"{place}: nothing is given here; leave the key out, or see config/config.yaml for what it takes."
+        wanted = rule if isinstance(rule, str) else " or ".join(map(str, rule))
+        return f"{place}: {instance!r} is not of type {wanted}."
+    return f"{place}: {hint or error.message}."
+
+
+def _hint(error: jsonschema.ValidationError) -> str | None:
+    """The schema's own explanation of the rule that was broken, or of the rule around it."""
+    at: Any = error
+    while at is not None:
+        if hint := _schema(at).get("x-hint"):
+            return str(hint)
+        at = at.parent
+    return None
+
+
+def _schema(error: jsonschema.ValidationError) -> Mapping[str, Any]:
+    """The part of the schema that holds the broken rule."""
+    return error.schema if isinstance(error.schema, Mapping) else {}
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    by_lower = {name.lower(): name for name in known}
+    match = difflib.get_close_matches(str(word).lower(), by_lower, n=1, cutoff=0.5)
+    return f" (did you mean {by_lower[match[0]]!r}?)" if match else ""
+
+
+def _refuse_same_names(styles: Iterable[str]) -> None:
+    seen: dict[str, str] = {}
+    for style in styles:
+        other = seen.get(style.lower())
+        seen[style.lower()] = style
+        if other is not None:
+            raise ConfigError(
+                f"captions.prompt_styles: {other!r} and {style!r} would write the same file; name each style once."
+            )
