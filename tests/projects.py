@@ -57,20 +57,18 @@ class Project:
         log = open(self.folder / "run.log", "wb")  # noqa: SIM115 - the process keeps it
         return subprocess.Popen(self.command(*arguments), cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
 
-    def forget(self, *arguments: str) -> str:
-        """Run captionqa.results.ask_again on this project and return what it printed."""
+    def captionqa(self, command: str, *arguments: str) -> str:
+        """Run a command of captionqa on this project, in its folder, and return what it printed."""
         self.save()
-        command = [
-            sys.executable,
-            "-m",
-            "captionqa.results.ask_again",
-            *arguments,
-            "--configfile",
-            str(self.folder / "my.yaml"),
-        ]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow")}
-        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=True)
-        return done.stdout
+        done = subprocess.run(
+            [sys.executable, "-m", "captionqa", command, "my.yaml", *arguments],
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT / "workflow")},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
 
     def plan(self, *arguments: str) -> dict[str, int]:
         """What a dry run says would run: {rule: jobs}."""

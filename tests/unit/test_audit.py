@@ -183,7 +183,7 @@ def test_the_audit_is_a_command(look, pictures, raw_config, tmp_path, workflow_f
     for stop_on, code in ([], 0), (["unreadable_image"], 1):
         (tmp_path / "my.yaml").write_text(yaml.safe_dump(raw_config({"audit": {"stop_on": stop_on}})))
         done = subprocess.run(
-            [sys.executable, "-m", "captionqa.dataset.audit", "--configfile", str(tmp_path / "my.yaml")],
+            [sys.executable, "-m", "captionqa", "audit", str(tmp_path / "my.yaml")],
             env={"PYTHONPATH": str(workflow_folder)},
             capture_output=True,
             text=True,

@@ -1,12 +1,12 @@
 """Comparing two results files: the statistics against published and independent values, and that nothing is lost."""
 
 import json
-import sys
 
 import pytest
+from captionqa.driver.command_line import main
 from captionqa.errors import ResultError
 from captionqa.results import compare_runs as module
-from captionqa.results.compare_runs import compare, main, mcnemar_p, paired_interval, table
+from captionqa.results.compare_runs import compare, mcnemar_p, paired_interval, table
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
@@ -150,25 +150,23 @@ def test_a_long_list_of_names_is_cut_in_the_table_alone(files, monkeypatch):
     assert len(made["flipped_questions"]) == 5
 
 
-def test_the_command_prints_the_table_and_writes_the_output(runs, tmp_path, monkeypatch, capsys):
+def test_the_command_prints_the_table_and_writes_the_output(runs, tmp_path, capsys):
     output = tmp_path / "comparison.json"
-    monkeypatch.setattr(sys, "argv", ["compare", *map(str, runs), "--output", str(output)])
-    main()
+    assert main(["compare", *map(str, runs), "--output", str(output)]) == 0
     assert json.loads(output.read_text()) == compare(*runs)
     assert capsys.readouterr().out.strip() == table(compare(*runs))
 
 
 @pytest.mark.parametrize("content", [None, "", "[]", '{"a.png": "a caption"}', '{"q": {"is_correct": 1}}', '{"q": []}'])
-def test_a_bad_file_is_told_in_one_sentence(files, tmp_path, content, monkeypatch):
+def test_a_bad_file_is_told_in_one_sentence(files, tmp_path, content, capsys):
     good, _ = files({"q": record(True)}, {"q": record(True)})
     bad = tmp_path / "bad.json"
     if content is not None:
         bad.write_text(content)
-    monkeypatch.setattr(sys, "argv", ["compare", str(good), str(bad)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert str(ended.value).startswith(f"captionqa: {bad} is no")
-    assert "\n" not in str(ended.value)
+    assert main(["compare", str(good), str(bad)]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"captionqa: {bad} is no")
+    assert said.count("\n") == 1
 
 
 def test_files_without_a_common_question_cannot_be_compared(files):

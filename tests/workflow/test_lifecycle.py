@@ -269,7 +269,7 @@ def test_too_many_failures_fail_the_run_after_all_files_are_written(project):
     project.forget_requests()
     assert project.plan() == {"check_failures": 1, "default": 1}
     project.config["client"]["max_failed_fraction"] = 0.2
-    assert "9 failed items" in project.forget("retry-failed", "--task", "captions")
+    assert "9 failed items" in project.captionqa("retry-failed", "--task", "captions")
     project.run()
     assert len(project.requests()) == 9
     assert len(project.captions("short")) == 9
@@ -341,12 +341,12 @@ def test_only_failures_that_still_stand_are_retried(project):
     project.run()
     draw_image(broken, 55)
     project.run()
-    assert "0 failed items" in project.forget("retry-failed")
+    assert "0 failed items" in project.captionqa("retry-failed")
     assert project.plan() == {}
 
 
 def test_forgetting_a_style_asks_for_it_alone(completed):
-    assert "10 items were forgotten" in completed.forget("forget", "--style", "short")
+    assert "10 items were forgotten" in completed.captionqa("forget", "--style", "short")
     completed.forget_requests()
     completed.run()
     assert {request["text"] for request in completed.requests()} == {

@@ -92,7 +92,7 @@ def test_a_row_that_cannot_be_asked_is_a_named_failure_and_the_rest_goes_on(comp
     }
     assert set(completed.qa("results")) == {"q0", "q4", "q5"}
     assert completed.qa("metrics")["total_questions"] == 6
-    said = completed.forget("retry-failed")
+    said = completed.captionqa("retry-failed")
     assert "0 failed items will be asked again" in said
     assert "Not asked again: 2 invalid_question, 1 ungradable_ground_truth" in said
     assert completed.plan() == {}

@@ -90,7 +90,7 @@ def test_a_soak_of_faults_and_kills_ends_as_an_undisturbed_run(soak):
 
     soak.faults()
     if reasons:
-        soak.forget("retry-failed")
+        soak.captionqa("retry-failed")
         soak.run()
     right = {item: right_answer(text, images) for item, (text, *images) in soak.request.items()}
     assert soak.captions() == {

@@ -1,6 +1,7 @@
 """The workflow as Snakemake's own tools see it, and lists that have to stay in step."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from projects import ROOT
 CHECKS = {
     "ruff check": ["-m", "ruff", "check", "."],
     "ruff format": ["-m", "ruff", "format", "--check", "."],
+    "mypy": ["-m", "mypy"],
     "snakefmt": ["-m", "snakefmt", "--check", "Snakefile", "workflow"],
     "snakemake --lint": ["-m", "snakemake", "--lint", "--configfile", "config/demo.yaml"],
 }
@@ -41,6 +43,39 @@ def test_the_graph_goes_from_start_to_chunks_to_release_to_merge(project, option
         ("merge_qa", "check_failures"),
     }
     assert wanted <= edges
+
+
+def make(*arguments):
+    """What make would run, without this run's own variables; what is installed counts as up to date."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "VLLM")}
+    command = ["make", "--dry-run", "--assume-old=.venv/.installed", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (["status", "CONFIG=a.yaml"], "status a.yaml"),
+        (["audit"], "audit config/config.yaml"),
+        (
+            ["retry-failed", "CONFIG=a.yaml", "TASK=qa", "REASON=timeout"],
+            "retry-failed a.yaml --task qa --reason timeout",
+        ),
+        (["forget", "HALF=captions", "STYLE=SHORT"], "forget config/config.yaml --task captions --style SHORT"),
+        (["compare", "A=a.json", "B=b c.json", "OUTPUT=d.json"], 'compare "a.json" "b c.json" --output "d.json"'),
+        (["compare", "A=a.json"], 'compare "a.json"'),
+    ],
+)
+def test_makes_targets_call_the_command(arguments, command):
+    done = make(*arguments)
+    assert done.stdout.split() == f".venv/bin/captionqa {command}".split(), done.stderr
+
+
+@pytest.mark.parametrize("vllm", ["gpuu", "", "gpu cpu"])
+def test_an_unknown_server_environment_is_refused_by_make(vllm):
+    done = make("setup", f"VLLM={vllm}")
+    assert done.returncode != 0
+    assert f"VLLM={vllm}: must be gpu, cpu or none" in done.stderr
 
 
 def names(requirements):

@@ -1,7 +1,7 @@
 """captionqa: caption image folders and answer visual questions with a vision-language model behind a vLLM server.
 
 Data flows one way: chunk -> request -> journal -> chunk result -> merge -> report. Nothing in this package knows of
-the workflow engine that calls it.
+the workflow engine that calls it, but for the command `captionqa run`, which starts it.
 
 The package has eight rooms on common ground. A module imports from the ground, from its own room and from rooms
 above it in this list; tests/unit/test_rooms.py sees to it.

@@ -58,6 +58,10 @@ class DiskFullError(CaptionqaError, OSError):
         super().__init__(f"the disk is full: make room in {folder} and run the same command again.")
 
 
+class DependencyError(CaptionqaError):
+    """An installed package is of a version that captionqa does not work with."""
+
+
 class Reason(StrEnum):
     """Why an item has no result; the value stands in the failures file."""
 
@@ -75,6 +79,8 @@ class Reason(StrEnum):
 
 #: Faults of the question file, which a repeated request cannot fix.
 QUESTION_FAULTS = (Reason.INVALID_QUESTION, Reason.UNGRADABLE_GROUND_TRUTH)
+#: Selects answers that ended at max_tokens, where a Reason selects failures.
+TRUNCATED = "truncated"
 
 
 class ItemFailure(CaptionqaError):

@@ -1,4 +1,4 @@
-# The audit of the data. It runs only when asked for by name: `snakemake audit ...`, or `make audit`.
+# The audit of the data. It runs only when asked for by name: `snakemake audit ...`, or `captionqa run my.yaml audit`.
 
 
 localrules:

@@ -13,6 +13,9 @@ from captionqa.config.check import check
 from captionqa.errors import CaptionqaError
 from captionqa.config.layout import Layout
 from captionqa.config.settings import caption_settings, fingerprint, qa_settings
+from captionqa.run.job_environment import prefer_checkout
+
+prefer_checkout()
 
 try:
     CONFIG = check(config, yaml.safe_load(Path(workflow.source_path("../schemas/config.schema.yaml")).read_text()))

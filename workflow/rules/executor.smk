@@ -1,12 +1,21 @@
 # How jobs are submitted to Slurm, and fixes for Snakemake's Slurm executor. In the main process only.
 import shlex
+from importlib import metadata
 
 
 def slurm_executor():
     """The executor that submits this run's jobs to Slurm, or None."""
+    from captionqa.server.slurm_plugin import PLUGIN, check_plugin
+
     jobs = [job for job in workflow.dag.needrun_jobs() if not job.is_local]
     executor = workflow.scheduler.get_executor(jobs[0]) if jobs else None
-    return executor if hasattr(executor, "run_uuid") else None
+    if not hasattr(executor, "run_uuid"):
+        return None
+    try:
+        check_plugin(metadata.version(PLUGIN))  # before its internals are used, here and below
+    except CaptionqaError as error:
+        refuse(error)
+    return executor
 
 
 def slurm_server(executor, server_needed):

@@ -1,15 +1,11 @@
 """The audit: what is wrong or odd with images and questions, found before GPU time is spent.
 
-    python -m captionqa.dataset.audit --configfile my.yaml
-
 Only headers of images are read, so a picture that is damaged behind its header still fails in the run.
 """
 
-import argparse
 import csv
 import hashlib
 import logging
-import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +13,6 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from captionqa.config.check import load_config
 from captionqa.config.config import Config, Task
 from captionqa.config.layout import Layout
 from captionqa.config.prompts import IMAGE_MARK
@@ -28,7 +23,7 @@ from captionqa.dataset.image_path import locate
 from captionqa.dataset.places import question_place
 from captionqa.dataset.plan import load_plan, plan_task
 from captionqa.dataset.question_file import INVALID
-from captionqa.errors import CaptionqaError, ItemFailure
+from captionqa.errors import ItemFailure
 from captionqa.files import atomic_writer, read_json_lines
 from captionqa.grading.choices import LETTERS, parse_choices
 from captionqa.grading.ground_truth import ground_truth_letter, ungradable
@@ -215,19 +210,3 @@ def _counted(made: Findings, item_lists: Iterable[str]) -> Iterator[dict[str, An
                 told = time.monotonic()
                 log.info("audit: %s items looked at", f"{made.items:,}")
             yield item
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--configfile", type=Path, required=True)
-    args = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="captionqa: %(message)s")
-    try:
-        config = load_config(args.configfile)
-        run_audit(config, Layout(config.output_dir, config.model_name))
-    except CaptionqaError as error:
-        sys.exit(f"captionqa: {error}")
-
-
-if __name__ == "__main__":
-    main()

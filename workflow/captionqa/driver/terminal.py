@@ -1,4 +1,4 @@
-"""The terminal: what captionqa itself prints there beside Snakemake."""
+"""The terminal: what captionqa itself prints there. Messages go to stderr, what a command was asked for to stdout."""
 
 import logging
 import sys
@@ -18,3 +18,8 @@ def log_to_terminal() -> None:
 def say(text: str) -> None:
     with suppress(OSError, ValueError):  # the terminal may be gone, and nothing may depend on it
         print(f"captionqa: {text}", file=sys.stderr, flush=True)
+
+
+def show(text: str) -> None:
+    """Print what a command was asked for; raises BrokenPipeError where nobody reads it."""
+    print(text, flush=True)

@@ -1,16 +1,11 @@
 """Asking again on purpose: drop failures, or answers too, so that the next run asks for them.
 
-    python -m captionqa.results.ask_again retry-failed --configfile my.yaml [--task qa] [--style SHORT] [--reason R]
-    python -m captionqa.results.ask_again forget --configfile my.yaml [--task qa] [--style SHORT] [--reason truncated]
-
 `retry-failed` removes the chunk results that hold failures (of a reason), and the final files above them; answers stay
 in the journal. `forget` removes answers too: all of them, or those that were truncated. Neither helps where the
 question file is at fault: once that is corrected, the next run takes it up by itself.
 """
 
-import argparse
 import shutil
-import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,16 +15,14 @@ from typing import Any
 from captionqa.client.chunk_result import read_chunk
 from captionqa.client.journal import read_lines
 from captionqa.config.answer_files import AnswerFiles, journal_segments
-from captionqa.config.check import load_config
-from captionqa.config.config import TASKS, Config, Task
+from captionqa.config.config import Config, Task
 from captionqa.config.layout import Layout
 from captionqa.config.settings import AnswerSettings, answer_fingerprint, fingerprint
 from captionqa.dataset.plan import load_plan, works
-from captionqa.errors import QUESTION_FAULTS, CaptionqaError, ConfigError, Reason
+from captionqa.errors import QUESTION_FAULTS, TRUNCATED, ConfigError
 from captionqa.files import atomic_writer, json_line, read_json
 from captionqa.run.lease import live_lease
 
-TRUNCATED = "truncated"
 CAPTION_FILES = ("", "_failures", "_provenance")
 QA_FILES = ("results", "metrics", "failures", "provenance", "flips")
 
@@ -155,33 +148,3 @@ def _targets(config: Config, task: Task | None, style: str | None) -> list[_Targ
 def _remove(paths: list[Path]) -> None:
     for path in paths:
         path.unlink(missing_ok=True)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=["retry-failed", "forget"])
-    parser.add_argument("--configfile", type=Path, required=True)
-    parser.add_argument("--task", "--half", choices=TASKS, help="only this task")
-    parser.add_argument("--style", help="only this prompt style")
-    parser.add_argument("--reason", choices=[*map(str, Reason), TRUNCATED], help="only items with this reason")
-    args = parser.parse_args()
-    try:
-        config = load_config(args.configfile)
-        if args.action == "retry-failed":
-            if args.reason == TRUNCATED:
-                raise ConfigError("truncated is a flag on an answer, not a failure: use forget.")
-            faults = question_faults(config, args.task, args.style)
-            count = retry_failed(config, args.task, args.style, args.reason)
-            print(f"{count} failed items will be asked again by the next run.")
-            if faults and args.reason is None:
-                reasons = ", ".join(f"{items} {reason}" for reason, items in faults.items())
-                print(f"Not asked again: {reasons}. Correct these in the question file and run again.")
-        else:
-            count = forget(config, args.task, args.style, args.reason)
-            print(f"{count} items were forgotten and will be asked again by the next run.")
-    except CaptionqaError as error:
-        sys.exit(f"captionqa: {error}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,22 +1,18 @@
 """A paired comparison of two QA results files: how much better B is than A on the same questions, and is it chance.
 
-    python -m captionqa.results.compare_runs A_qa_results.json B_qa_results.json [--output comparison.json]
-
 Only questions that both files answer are compared. A question that is in one file alone, that has another text or
 ground truth in the other, or that failed in one of them (the failures file beside each results file says so) is left
 out, counted and named; a second line counts failed questions as wrong, as the metrics do.
 """
 
-import argparse
 import math
-import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from captionqa.errors import CaptionqaError, ResultError
-from captionqa.files import read_json, write_json
+from captionqa.errors import ResultError
+from captionqa.files import read_json
 from captionqa.results.metrics import wilson_interval
 
 RESULTS_ENDING = "_qa_results.json"
@@ -196,22 +192,3 @@ def _load(path: str | Path) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     if not isinstance(failures, dict):
         raise ResultError(f"{beside} is no file of failures; let the run write it again, or move it away.")
     return results, failures
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("a", type=Path, help="the results file to start from")
-    parser.add_argument("b", type=Path, help="the results file to compare with it")
-    parser.add_argument("--output", type=Path, help="write everything as JSON here, with all names")
-    args = parser.parse_args()
-    try:
-        comparison = compare(args.a, args.b)
-        if args.output:
-            write_json(args.output, comparison)
-    except (CaptionqaError, OSError) as error:
-        sys.exit(f"captionqa: {error}")
-    print(table(comparison))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,257 @@
+"""The command `captionqa`: what it says to mistakes, with which exit code it ends, and what it starts."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from importlib import import_module
+
+import captionqa
+import pytest
+import yaml
+from captionqa.driver import command_line
+from captionqa.driver.command_line import COMMANDS, main, snakemake_command
+from captionqa.driver.command_parser import UsageError, parse
+from captionqa.errors import ConfigError
+
+#: Processor time, which other processes do not lengthen much.
+HELP_S = 0.2
+WITH_CONFIG = [name for name in COMMANDS if name != "compare"]
+
+
+@pytest.fixture
+def config_path(tmp_path, raw_config, monkeypatch):
+    """my.yaml in the current folder, with captions alone."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my.yaml").write_text(yaml.safe_dump(raw_config({"qa": None})))
+    return tmp_path / "my.yaml"
+
+
+@pytest.fixture
+def executed(monkeypatch):
+    """The command lines that would have replaced this process."""
+    found = []
+    monkeypatch.setattr(os, "execv", lambda path, command: found.append((path, command)))
+    return found
+
+
+@pytest.fixture
+def on_path(tmp_path, monkeypatch):
+    """Leave nothing on PATH but programs of these names."""
+
+    def only(*names):
+        folder = tmp_path / "bin"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        for name in names:
+            (folder / name).touch(mode=0o755)
+        monkeypatch.setenv("PATH", str(folder))
+
+    return only
+
+
+def test_help_is_quick_and_names_every_command(workflow_folder):
+    command = [sys.executable, "-m", "captionqa", "--help"]
+    subprocess.run(command, cwd=workflow_folder, capture_output=True, check=True)  # compiles the modules
+    before = os.times()
+    done = subprocess.run(command, cwd=workflow_folder, capture_output=True, text=True, check=True)
+    after = os.times()
+    taken_s = after.children_user + after.children_system - before.children_user - before.children_system
+    assert taken_s < HELP_S
+    assert all(f"\n    {name}" in done.stdout for name in COMMANDS)
+    assert "captionqa run my.yaml -n" in done.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_has_help(name, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([name, "--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"usage: captionqa {name} ")
+    assert "--half" not in text
+
+
+def test_it_says_its_version(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"captionqa {captionqa.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "which command? run, status, audit, retry-failed, forget, compare; captionqa --help describes them"),
+        (["adit", "my.yaml"], "there is no command 'adit'; the commands are run, status, audit, "),
+        (["audit"], "the following arguments are required: CONFIG; usage: captionqa audit CONFIG"),
+        (["status", "my.yaml", "--fast"], "unknown argument --fast; usage: captionqa status CONFIG"),
+        (["run", "-n", "my.yaml"], "unknown argument -n; usage: captionqa run CONFIG [Snakemake's own options]"),
+        (["compare", "a.json"], "required: B; usage: captionqa compare A B [--output FILE]"),
+        (["forget", "my.yaml", "--task", "caption"], "--task caption: must be captions or qa"),
+        (["retry-failed", "my.yaml", "--half", "caption"], "--task caption: must be captions or qa"),
+        (["forget", "my.yaml", "--task"], "argument --task: expected one argument; usage: captionqa forget CONFIG"),
+        (["forget", "my.yaml", "--reason", "slow"], "--reason slow: must be missing_image, unreadable_image, "),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_on_the_command_line_is_one_sentence(words, said, capsys):
+    assert main(words) == 2
+    text = capsys.readouterr().err
+    assert text.startswith("captionqa: ")
+    assert said in text
+    assert text.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", WITH_CONFIG)
+def test_a_missing_configuration_is_named(name, capsys, executed):
+    assert main([name, "nowhere.yaml"]) == 1
+    assert capsys.readouterr().err == "captionqa: there is no file nowhere.yaml\n"
+    assert executed == []
+
+
+@pytest.mark.parametrize("name", [name for name in WITH_CONFIG if name != "run"])
+def test_a_bad_configuration_is_one_sentence(name, config_path, capsys):
+    config_path.write_text("captions: {promt_styles: []}\noutput_dir: out\n")
+    assert main([name, "my.yaml"]) == 1
+    text = capsys.readouterr().err
+    assert text.startswith("captionqa: ")
+    assert text.count("\n") == 1
+
+
+def test_an_error_of_the_system_names_the_file(config_path, monkeypatch, capsys):
+    def fail(options):
+        raise PermissionError(13, "Permission denied", "out/audit.tsv")
+
+    monkeypatch.setitem(COMMANDS, "audit", fail)
+    assert main(["audit", "my.yaml"]) == 1
+    assert capsys.readouterr().err == "captionqa: out/audit.tsv: Permission denied\n"
+
+
+def test_ctrl_c_ends_it_quietly(config_path, monkeypatch, capsys):
+    def interrupt(options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(COMMANDS, "audit", interrupt)
+    assert main(["audit", "my.yaml"]) == 130
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_reader_that_leaves_early_is_no_traceback(config_path, workflow_folder):
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "captionqa", "status", str(config_path)],
+            env={**os.environ, "PYTHONPATH": str(workflow_folder)},
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_the_former_name_of_the_task_is_understood():
+    assert (
+        parse(["forget", "my.yaml", "--half", "qa"]).task == parse(["forget", "my.yaml", "--task", "qa"]).task == "qa"
+    )
+    assert parse(["forget", "my.yaml"]).task is None
+
+
+def test_truncated_is_for_forget_alone(config_path, capsys):
+    assert main(["retry-failed", "my.yaml", "--reason", "truncated"]) == 1
+    assert capsys.readouterr().err == "captionqa: truncated is a flag on an answer, not a failure: use forget.\n"
+    assert main(["forget", "my.yaml", "--reason", "truncated"]) == 0
+    assert capsys.readouterr().out == "0 items were forgotten and will be asked again by the next run.\n"
+
+
+def test_the_selection_reaches_what_asks_again(config_path, monkeypatch, capsys):
+    from captionqa.results import ask_again
+
+    seen = []
+    monkeypatch.setattr(ask_again, "question_faults", lambda config, *selection: {"invalid_question": 2})
+    monkeypatch.setattr(ask_again, "retry_failed", lambda config, *selection: seen.append(selection) or 3)
+    assert main(["retry-failed", "my.yaml", "--task", "captions", "--style", "SHORT"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "3 failed items will be asked again by the next run.",
+        "Not asked again: 2 invalid_question. Correct these in the question file and run again.",
+    ]
+    assert main(["retry-failed", "my.yaml", "--reason", "timeout"]) == 0
+    assert capsys.readouterr().out == "3 failed items will be asked again by the next run.\n"
+    assert seen == [("captions", "SHORT", None), (None, None, "timeout")]
+
+
+def test_status_says_how_to_start(config_path, capsys):
+    assert main(["status", "my.yaml"]) == 0
+    assert capsys.readouterr().out.endswith("start with: captionqa run my.yaml\n")
+
+
+def test_run_becomes_snakemake(config_path, executed, on_path):
+    on_path()
+    assert main(["run", "my.yaml", "-n", "--cores", "2"]) == 0
+    checkout = captionqa.CHECKOUT
+    command = [
+        *(sys.executable, "-m", "snakemake", "--configfile", "my.yaml", "--snakefile", str(checkout / "Snakefile")),
+        *("--profile", str(checkout / "profiles" / "local"), "-n", "--cores", "2"),
+    ]
+    assert executed == [(sys.executable, command)]
+
+
+def test_run_does_not_read_the_configuration(config_path, executed):
+    config_path.write_text("no: [configuration")
+    assert main(["run", "my.yaml"]) == 0
+    assert len(executed) == 1
+
+
+def test_a_target_is_not_taken_for_a_second_configuration_file(config_path, executed, on_path):
+    on_path()
+    main(["run", "my.yaml", "audit"])
+    ((_, command),) = executed
+    assert command[-2:] == [str(captionqa.CHECKOUT / "profiles" / "local"), "audit"]
+    assert command[command.index("--configfile") + 2].startswith("--")
+
+
+@pytest.mark.parametrize(("names", "profile"), [((), "local"), (("sbatch",), "slurm"), (("srun",), "local")])
+def test_the_profile_is_slurms_where_sbatch_is(config_path, on_path, names, profile):
+    on_path(*names)
+    command = snakemake_command(config_path, [])
+    path = captionqa.CHECKOUT / "profiles" / profile
+    assert command[command.index("--profile") + 1] == str(path)
+    assert (path / "config.yaml").is_file()
+
+
+@pytest.mark.parametrize("options", [["--profile", "mine"], ["-n", "--profile=mine"]])
+def test_a_profile_among_the_options_wins(config_path, on_path, options):
+    on_path("sbatch")
+    command = snakemake_command(config_path, options)
+    assert command[-len(options) :] == options
+    assert sum(word.startswith("--profile") for word in command) == 1
+
+
+@pytest.mark.parametrize("name", WITH_CONFIG)
+def test_a_package_without_its_workflow_says_so(name, config_path, tmp_path, monkeypatch, capsys, executed):
+    monkeypatch.setattr(captionqa, "CHECKOUT", tmp_path / "site-packages")
+    assert main([name, "my.yaml"]) == 1
+    text = capsys.readouterr().err
+    assert "was installed without its workflow; run `pip install --editable .` in a clone" in text
+    assert text.count("\n") == 1
+    assert executed == []
+
+
+def test_the_errors_are_of_two_kinds(config_path):
+    with pytest.raises(UsageError):
+        parse(["forget", "my.yaml", "--task", "x"])
+    with pytest.raises(ConfigError):
+        command_line._load(config_path.with_name("other.yaml"))
+
+
+def test_the_installed_command_and_its_version_are_the_packages():
+    project = tomllib.loads((captionqa.CHECKOUT / "pyproject.toml").read_text())
+    module, _, function = project["project"]["scripts"]["captionqa"].partition(":")
+    assert getattr(import_module(module), function) is main
+    assert "version" not in project["project"]
+    assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "captionqa.__version__"}
+    assert project["tool"]["setuptools"]["package-dir"] == {"": captionqa.WORKFLOW.name}

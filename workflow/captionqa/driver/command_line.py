@@ -1,0 +1,153 @@
+"""The command `captionqa`: what each subcommand does, and with which exit code it ends.
+
+A function imports what its subcommand alone needs, so that `captionqa --help` stays fast.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import captionqa
+from captionqa.config.config import Config
+from captionqa.config.layout import Layout
+from captionqa.driver.command_parser import UsageError, parse
+from captionqa.driver.terminal import log_to_terminal, say, show
+from captionqa.errors import TRUNCATED, CaptionqaError, ConfigError
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+#: What shells report for a command that Ctrl-C ended: 128 + SIGINT.
+EXIT_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand and return its exit code; `arguments` are by default the process's own."""
+    try:
+        options = parse(sys.argv[1:] if arguments is None else arguments)
+        COMMANDS[options.command](options)
+    except UsageError as error:
+        say(str(error))
+        return EXIT_USAGE
+    except CaptionqaError as error:
+        say(str(error))
+        return EXIT_FAILED
+    except BrokenPipeError:  # such as `captionqa status my.yaml | head -1`; Python flushes stdout once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    except OSError as error:
+        say(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    return 0
+
+
+def snakemake_command(config: Path, options: Sequence[str]) -> list[str]:
+    """The command that runs the workflow on a configuration; `options` are Snakemake's own.
+
+    The profile is that of the options, or else the checkout's: for Slurm where sbatch is on PATH.
+
+    Raises:
+        ConfigError: the package was installed without its workflow.
+    """
+    _check_checkout()
+    named = any(option == "--profile" or option.startswith("--profile=") for option in options)
+    profile = captionqa.CHECKOUT / "profiles" / ("slurm" if shutil.which("sbatch") else "local")
+    return [
+        *(sys.executable, "-m", "snakemake"),
+        # not last: Snakemake would take a target behind it for a second configuration file
+        *("--configfile", str(config)),
+        *("--snakefile", str(captionqa.CHECKOUT / "Snakefile")),
+        *(() if named else ("--profile", str(profile))),
+        *options,
+    ]
+
+
+def _run(options: argparse.Namespace) -> None:
+    _check_file(options.config)
+    command = snakemake_command(options.config, options.options)
+    os.execv(command[0], command)
+
+
+def _status(options: argparse.Namespace) -> None:
+    from captionqa.driver.status import read_status, status_text
+
+    config, layout = _load(options.config)
+    show(status_text(read_status(config, layout), options.config))
+
+
+def _audit(options: argparse.Namespace) -> None:
+    from captionqa.dataset.audit import run_audit
+
+    config, layout = _load(options.config)
+    log_to_terminal()
+    run_audit(config, layout)
+
+
+def _retry_failed(options: argparse.Namespace) -> None:
+    from captionqa.results.ask_again import question_faults, retry_failed
+
+    if options.reason == TRUNCATED:
+        raise ConfigError("truncated is a flag on an answer, not a failure: use forget.")
+    config, _ = _load(options.config)
+    faults = question_faults(config, options.task, options.style)
+    count = retry_failed(config, options.task, options.style, options.reason)
+    show(f"{count} failed items will be asked again by the next run.")
+    if faults and options.reason is None:
+        reasons = ", ".join(f"{items} {reason}" for reason, items in faults.items())
+        show(f"Not asked again: {reasons}. Correct these in the question file and run again.")
+
+
+def _forget(options: argparse.Namespace) -> None:
+    from captionqa.results.ask_again import forget
+
+    config, _ = _load(options.config)
+    count = forget(config, options.task, options.style, options.reason)
+    show(f"{count} items were forgotten and will be asked again by the next run.")
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from captionqa.files import write_json
+    from captionqa.results.compare_runs import compare, table
+
+    comparison = compare(options.a, options.b)
+    if options.output:
+        write_json(options.output, comparison)
+    show(table(comparison))
+
+
+COMMANDS = {
+    "run": _run,
+    "status": _status,
+    "audit": _audit,
+    "retry-failed": _retry_failed,
+    "forget": _forget,
+    "compare": _compare,
+}
+
+
+def _load(path: Path) -> tuple[Config, Layout]:
+    """A checked configuration and the paths of its run; raises ConfigError."""
+    _check_checkout()
+    _check_file(path)
+    from captionqa.config.check import load_config
+
+    config = load_config(path)
+    return config, Layout(config.output_dir, config.model_name)
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        raise ConfigError(f"there is no file {path}")
+
+
+def _check_checkout() -> None:
+    """Raise ConfigError where the workflow is not around this package, as after an install that copied it."""
+    if not (captionqa.CHECKOUT / "Snakefile").is_file():
+        raise ConfigError(
+            f"the package in {captionqa.PACKAGE} was installed without its workflow; run "
+            "`pip install --editable .` in a clone of its repository."
+        )

@@ -1,0 +1,141 @@
+"""What can be written on the command line of `captionqa`, and its help."""
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import captionqa
+from captionqa.config.config import TASKS
+from captionqa.errors import TRUNCATED, CaptionqaError, Reason
+
+REASONS = (*map(str, Reason), TRUNCATED)
+SELECTION = "CONFIG [--task captions|qa] [--style STYLE] [--reason REASON]"
+EXAMPLES = """\
+examples:
+  captionqa run my.yaml -n       list the jobs that would run
+  captionqa run my.yaml          caption and answer; after a stop the same command resumes
+  captionqa status my.yaml       how far it is
+  captionqa retry-failed my.yaml --task qa --reason timeout
+
+`captionqa COMMAND --help` describes a command."""
+RUN = """\
+Caption and answer; after a stop the same command resumes.
+
+Starts Snakemake with the profile `slurm` where sbatch is on PATH, otherwise with `local`. Options behind CONFIG are
+Snakemake's own, such as
+  -n               list the jobs that would run
+  --cores N        client jobs at a time on this machine; on Slurm --jobs N
+  --keep-going     let the other chunks finish when one fails
+  --profile PATH   another profile"""
+AUDIT = """\
+Say what is wrong or odd with the images and questions, without a server.
+
+Reads image headers only, and lists all findings in audit.tsv in the output folder."""
+STATUS = """\
+Say how far a run is, and whether one is working now.
+
+Reads the output folder only: needs no server and looks at no image."""
+RETRY_FAILED = """\
+Let the next run ask again for what failed; answers stay.
+
+What the question file is at fault for is asked again only once that file is corrected."""
+FORGET = """\
+Drop answers, so that the next run asks for them again.
+
+Without options it drops all answers of the configured model; with --reason truncated those that ended at max_tokens."""
+COMPARE = """\
+Compare two QA results files, paired by question.
+
+Prints how much better B is than A, and whether that may be chance. Only questions that both files answer are compared;
+one that is in one file alone, that has another text or ground truth in the other, or that failed in one of them is left
+out, counted and named. A second line counts failed questions as wrong, as the metrics do. Two runs that are to be
+compared need an output_dir or a model name of their own: otherwise the second replaces the results of the first."""
+
+
+class UsageError(CaptionqaError):
+    """The command line cannot be understood."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises UsageError, with the usage in the same line, instead of printing and exiting."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; {' '.join(self.format_usage().split())}")
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """What a command line asks for: `command` is the name of the subcommand, the rest are its own arguments.
+
+    Prints help and exits where that is asked for. Raises UsageError.
+    """
+    parser, commands = _parser_and_commands()
+    if not words:
+        raise UsageError(f"which command? {', '.join(commands)}; captionqa --help describes them")
+    if not words[0].startswith("-") and words[0] not in commands:
+        raise UsageError(f"there is no command {words[0]!r}; the commands are {', '.join(commands)}")
+    options, unknown = parser.parse_known_args(words)
+    if unknown:
+        commands[options.command].error(f"unknown argument {unknown[0]}")
+    return options
+
+
+def _parser_and_commands() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
+    parser = _Parser(
+        prog="captionqa",
+        usage="captionqa COMMAND ...",
+        description="Caption images and answer visual questions with a vision-language model behind a vLLM server.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"captionqa {captionqa.__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
+
+    def command(name: str, usage: str, description: str) -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name,
+            usage=f"captionqa {name} {usage}",
+            help=description.partition("\n")[0],
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    def config_command(name: str, usage: str, description: str) -> argparse.ArgumentParser:
+        added = command(name, usage, description)
+        added.add_argument("config", metavar="CONFIG", type=Path, help="the configuration, such as my.yaml")
+        return added
+
+    run = config_command("run", "CONFIG [Snakemake's own options]", RUN)
+    run.add_argument("options", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    config_command("status", "CONFIG", STATUS)
+    config_command("audit", "CONFIG", AUDIT)
+    for name, description in (("retry-failed", RETRY_FAILED), ("forget", FORGET)):
+        _add_selection(config_command(name, SELECTION, description))
+    compare = command("compare", "A B [--output FILE]", COMPARE)
+    compare.add_argument("a", metavar="A", type=Path, help="the results file to start from")
+    compare.add_argument("b", metavar="B", type=Path, help="the results file to compare with it")
+    compare.add_argument(
+        "--output", metavar="FILE", type=Path, help="write the comparison as JSON here, with all names"
+    )
+    return parser, commands.choices
+
+
+def _add_selection(parser: argparse.ArgumentParser) -> None:
+    """The options that say which items are meant; `--half` is the former name of `--task`."""
+    task = _one_of("--task", TASKS)
+    parser.add_argument("--task", metavar="TASK", type=task, help=f"only this task: {' or '.join(TASKS)}")
+    parser.add_argument("--half", type=task, dest="task", help=argparse.SUPPRESS)
+    parser.add_argument("--style", metavar="STYLE", help="only the captions of this prompt style")
+    reason = _one_of("--reason", REASONS)
+    parser.add_argument("--reason", metavar="REASON", type=reason, help=f"only these items: {', '.join(REASONS)}")
+
+
+def _one_of(option: str, allowed: Sequence[str]) -> Callable[[str], str]:
+    """A check of an option's value that raises UsageError."""
+
+    def check(value: str) -> str:
+        if value not in allowed:
+            raise UsageError(f"{option} {value}: must be {', '.join(allowed[:-1])} or {allowed[-1]}")
+        return value
+
+    return check

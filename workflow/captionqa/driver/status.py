@@ -1,0 +1,198 @@
+"""Status: how far a run is, by the files in its output folder; no server is asked and nothing is planned anew."""
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import chain, groupby
+from pathlib import Path
+from typing import Any
+
+from captionqa.client.chunk_result import read_chunk
+from captionqa.client.journal import read_lines, segment
+from captionqa.config.answer_files import AnswerFiles, journal_segment
+from captionqa.config.config import Config, Task
+from captionqa.config.layout import Layout
+from captionqa.config.settings import AnswerSettings, answer_fingerprint, fingerprint
+from captionqa.dataset.places import place, question_place
+from captionqa.dataset.plan import load_plan, planned_tasks, works
+from captionqa.files import read_json, read_json_lines
+from captionqa.run.lease import LeaseRecord, live_lease
+from captionqa.run.progress import duration
+from captionqa.server import endpoint
+from captionqa.server.endpoint import Endpoint, State
+
+STATE_TEXTS = {
+    State.STARTING: "starting",
+    State.READY: "ready",
+    State.REPLACING: "being restarted",
+    State.QUEUED: "waiting in Slurm's queue",
+    State.DEAD: "ended",
+}
+COLUMNS = ("chunks", "items", "answered", "in journal", "failed", "to do")
+LEGEND = "  answered, failed: in finished chunks; in journal: answered, in chunks that are not finished yet"
+
+
+@dataclass(frozen=True)
+class FileStatus:
+    """How far the items of one final file are, under the present settings; each item is counted once."""
+
+    #: `captions STYLE` or `qa`.
+    name: str
+    chunks: int
+    finished_chunks: int
+    #: Items of the last plan.
+    items: int
+    #: Items of finished chunks that have an answer.
+    answered: int
+    #: Items of finished chunks that have none.
+    failed: int
+    #: Items of unfinished chunks whose answer the journal holds; a run reuses it unless the item changed since.
+    journaled: int
+    #: Whether the final file is there.
+    merged: bool
+    #: {reason: items} of the final file, which include answers that could not be graded; empty where there is no file.
+    failures_by_reason: Mapping[str, int]
+    #: The list of failures beside the final file.
+    failures_path: str
+
+    @property
+    def complete(self) -> bool:
+        return self.merged and self.finished_chunks == self.chunks
+
+    @property
+    def to_do(self) -> int:
+        """Items without an answer or a failure so far."""
+        return self.items - self.answered - self.failed - self.journaled
+
+
+@dataclass(frozen=True)
+class Status:
+    """What the output folder of a run says."""
+
+    output_dir: str
+    model: str
+    #: One entry per final file of the tasks that were planned.
+    files: list[FileStatus]
+    #: Configured tasks without a plan.
+    unplanned: list[Task]
+    #: The lease of the driver that works on the folder now.
+    lease: LeaseRecord | None
+    servers: list[Endpoint]
+
+
+def read_status(config: Config, layout: Layout) -> Status:
+    """Where the run of a configuration stands; the time it takes grows with the items of unfinished chunks alone."""
+    planned = planned_tasks(config, layout)
+    return Status(
+        output_dir=layout.output_dir,
+        model=layout.model,
+        files=[file for task in planned for file in _files(config, layout, task)],
+        unplanned=[task for task in config.tasks if task not in planned],
+        lease=live_lease(layout.server),
+        servers=endpoint.read_all(layout.server),
+    )
+
+
+def status_text(status: Status, config_path: Path) -> str:
+    """A status for a person at the terminal; `config_path` is the configuration that it is of."""
+    lines = [f"output folder {status.output_dir}, model {status.model}"]
+    lines += _table(status.files)
+    lines += [f"{task}: not planned yet" for task in status.unplanned if status.files]
+    if status.lease is not None:
+        lines.append(f"a run works on this folder now: process {status.lease['pid']} on {status.lease['host']}")
+    elif not status.files:
+        lines.append(f"nothing was planned yet; start with: captionqa run {config_path}")
+    elif status.unplanned or not all(file.complete for file in status.files):
+        lines.append(f"no run works on this folder now; go on with: captionqa run {config_path}")
+    else:
+        lines.append("no run works on this folder now")
+    return "\n".join([*lines, *map(_server_line, status.servers)])
+
+
+def _files(config: Config, layout: Layout, task: Task) -> Iterable[FileStatus]:
+    """The status of each final file of a planned task."""
+    plan = load_plan(layout, task)
+    lists = plan.item_lists(layout, task)
+    styles = config.prompt_styles if task == "captions" else [None]
+    for style, (work, settings) in zip(styles, works(config, layout, task), strict=True):
+        results = plan.results(work, fingerprint(settings))
+        finished = {path for path in results if Path(path).exists()}  # looked at once: a run may go on meanwhile
+        headers = [read_chunk(path)[0] for path in finished]
+        unfinished = [items for items, path in zip(lists, results, strict=True) if path not in finished]
+        failed = sum(header["failed"] for header in headers)
+        yield FileStatus(
+            name=f"captions {style}" if style else task,
+            chunks=len(results),
+            finished_chunks=len(headers),
+            items=plan.items,
+            answered=sum(header["items"] for header in headers) - failed,
+            failed=failed,
+            journaled=_journaled(task, unfinished, AnswerFiles(work).journal, answer_fingerprint(settings)),
+            merged=Path(layout.captions(style.lower()) if style else layout.qa("results")).exists(),
+            failures_by_reason=_failures_by_reason(_companion(layout, style, "provenance"), settings),
+            failures_path=_companion(layout, style, "failures"),
+        )
+
+
+def _journaled(task: Task, item_lists: Iterable[str], journal: Path, settings_now: str) -> int:
+    """How many items of these lists, which are in the order of their places, have an answer in the journal."""
+    count = 0
+    items = chain.from_iterable(map(read_json_lines, item_lists))
+    segments = groupby(items, key=lambda item: segment(_place(task, item)))
+    for index, members in segments:
+        path = journal_segment(journal, index)
+        if path.exists():
+            lines = (line for line in read_lines(path) if line["fingerprint"] == settings_now and "answer" in line)
+            count += len({line["id"] for line in lines} & {item["id"] for item in members})
+    return count
+
+
+def _place(task: Task, item: Mapping[str, Any]) -> int:
+    return place(item["id"]) if task == "captions" else question_place(item["images"])
+
+
+def _companion(layout: Layout, style: str | None, kind: str) -> str:
+    """The file of this kind beside the captions of a style, or beside the QA results."""
+    return layout.captions(style.lower(), f"_{kind}") if style else layout.qa(kind)
+
+
+def _failures_by_reason(provenance_path: str, settings: AnswerSettings) -> Mapping[str, int]:
+    """Of a final file that was made under the present settings."""
+    stored = read_json(provenance_path)
+    if stored is None or fingerprint(stored["settings"]) != fingerprint(settings):
+        return {}
+    failures: Mapping[str, int] = stored["counts"]["failures_by_reason"]
+    return failures
+
+
+def _table(files: Iterable[FileStatus]) -> list[str]:
+    rows = [
+        (
+            file.name,
+            f"{file.finished_chunks:,} of {file.chunks:,}",
+            *(f"{count:,}" for count in (file.items, file.answered, file.journaled, file.failed, file.to_do)),
+        )
+        for file in files
+    ]
+    if not rows:
+        return []
+    rows = [("", *COLUMNS), *rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for name, *cells in rows:
+        padded = (f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True))
+        lines.append(f"  {name:<{widths[0]}}   {'   '.join(padded)}")
+    for file in files:
+        if file.failures_by_reason:
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in file.failures_by_reason.items())
+            lines.append(f"  {file.name}, failures in its final file: {reasons}  {file.failures_path}")
+    return [*lines, LEGEND]
+
+
+def _server_line(server: Endpoint) -> str:
+    text = f"server {server.replica}: {STATE_TEXTS[server.state]}"
+    text += f" at {server.url}" if server.url else ""
+    text += f" (Slurm job {server.job})" if server.job else ""
+    text += f", for {duration(time.time() - server.changes[-1][1])}" if server.changes else ""
+    text += f", restarts: {server.restarts[-1]['number']}" if server.restarts else ""
+    return text + (f": {server.reason}" if server.reason else "")
