@@ -181,7 +181,7 @@ def test_a_run_is_to_go_on_until_it_is_merged(config, layout, asked):
 def test_each_server_has_a_line(config, layout):
     ready = Endpoint(0, "request", "settings", "tiny", State.STARTING, pid=1, host="node9", job="4711")
     ready.publish(layout.server)
-    ready.note_restart("it hung")
+    ready.record_restart("it hung")
     ready.state, ready.url = State.READY, "http://node9:8000"
     ready.publish(layout.server)
     gone = Endpoint(1, "request", "settings", "tiny", State.DEAD, reason="its process ended with exit code 3")
