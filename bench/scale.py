@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from captionqa.client.chunk_result import FORMAT
+from captionqa.config.answer_files import AnswerFiles
 from captionqa.config.layout import Layout
 from captionqa.config.settings import caption_settings, fingerprint
 from captionqa.dataset.plan import load_plan, work_folders
@@ -91,7 +92,7 @@ def stage(name: str, folder: Path) -> None:
             plan_task(config, layout, task, scan)
     else:
         settings = caption_settings(config, "bench", ours.STYLE)
-        results = sorted(Path(layout.captions_work(ours.STYLE.lower()), "chunks").glob("*.jsonl"))
+        results = sorted(AnswerFiles(layout.captions_work(ours.STYLE.lower())).chunks.glob("*.jsonl"))
         targets = [str(folder / "merged" / f"{kind}.json") for kind in ("captions", "failures", "provenance")]
         with measured():
             merge_captions(list(map(str, results)), settings, config.captions.dataset_path, *targets)

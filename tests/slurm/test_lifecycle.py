@@ -5,7 +5,7 @@ import signal
 import subprocess
 
 import pytest
-from captionqa.server import slurm
+from captionqa.server.slurm_client_jobs import LostJobs
 from projects import MODEL, draw_image
 
 pytestmark = pytest.mark.slow
@@ -312,10 +312,10 @@ def test_jobs_that_slurm_forgot_or_ended_badly_are_found_at_the_second_look(clus
     )
     cluster.command("scancel", cancelled)
     numbers = [held, cancelled, "999999"]
-    lost = slurm.LostJobs(interval_s=0)
+    lost = LostJobs(interval_s=0)
     assert lost.find(numbers) == set()
     assert lost.find(numbers) == {cancelled, "999999"}
-    assert slurm.LostJobs().find(numbers) == set()
+    assert LostJobs().find(numbers) == set()
     cluster.command("scancel", held)
 
 

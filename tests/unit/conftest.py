@@ -23,6 +23,7 @@ import stand_in_server
 import yaml
 from captionqa.client.chunk_job import ChunkJob
 from captionqa.client.server_trial import TRIAL_TEXT
+from captionqa.config.answer_files import AnswerFiles
 from captionqa.config.check import check
 from captionqa.config.layout import Layout
 from captionqa.config.settings import caption_settings, fingerprint, qa_settings
@@ -315,17 +316,17 @@ def jobs(tmp_path, images, make_config, server_folder):
         layout = Layout(config.output_dir, "tiny")
         if task == "captions":
             plan = plan_captions(images.path, chunks, layout)
-            work, settings = Path(layout.captions_work("simple")), caption_settings(config, "tiny", "SIMPLE")
+            work, settings = layout.captions_work("simple"), caption_settings(config, "tiny", "SIMPLE")
         else:
             plan = plan_questions(Path(config.qa.question_path), images.path, chunks, layout)
-            work, settings = Path(layout.qa_work), qa_settings(config, "tiny")
-        results = plan.results(str(work), fingerprint(settings))
+            work, settings = layout.qa_work, qa_settings(config, "tiny")
+        results = plan.results(work, fingerprint(settings))
         return [
             ChunkJob(
                 name=f"{index}-of-{chunks}",
                 items=Path(items),
                 result=Path(result),
-                journal=work / "journal",
+                journal=AnswerFiles(work).journal,
                 progress=tmp_path / "progress" / f"{index}.json",
                 server=server_folder,
                 dataset=images.path,

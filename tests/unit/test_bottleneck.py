@@ -9,19 +9,19 @@ from captionqa.client.chunk_run import ChunkRun
 from captionqa.config.layout import Layout
 from captionqa.driver import bottleneck as bottleneck_module
 from captionqa.driver.bottleneck import Bottleneck, find_bottleneck
-from captionqa.driver.load_figures import ClientLoad, ServerLoad, client_load, server_load
+from captionqa.driver.load_figures import MeanClientLoad, MeanServerLoad, client_load, server_load
 from captionqa.driver.phases import Asking
 from captionqa.driver.verdict import run_verdict
 from captionqa.files import read_json, write_json
-from captionqa.run.job_times import note_job
+from captionqa.run.job_times import record_job_time
 from captionqa.server.endpoint import Endpoint, State
 from captionqa.server.load_log import LoadLog
-from captionqa.server.probe import Load
+from captionqa.server.probe import ServerLoad
 
 LONG = Asking(600.0, 0.0, 0.0)
 #: No bottleneck: the server is at work and has no queue, the clients have free slots and little to do.
-EASY_SERVER = ServerLoad(looks=120, full=0.1, idle=0.0, cache_full=0.0, requests=5.0, preemptions=0.0)
-EASY_CLIENTS = ClientLoad(jobs=8, at_a_time=2.0, cores=0.2, busy=3.0, asking=2.5, asked=9000)
+EASY_SERVER = MeanServerLoad(looks=120, full=0.1, idle=0.0, cache_full=0.0, requests=5.0, preemptions=0.0)
+EASY_CLIENTS = MeanClientLoad(jobs=8, at_a_time=2.0, cores=0.2, busy=3.0, asking=2.5, asked=9000)
 
 
 @pytest.fixture
@@ -55,8 +55,9 @@ def test_a_server_with_a_queue_is_the_limit_whatever_the_clients_do(decide):
     assert "server.replicas" in bottleneck.advice
 
 
-def test_a_server_that_the_user_holds_back_is_let_go_first(decide):
-    arguments = {"models": {"tiny": {"server": {"extra_args": ["--max-num-seqs", "8"]}}}}
+@pytest.mark.parametrize("extra_args", [["--max-num-seqs", "8"], ["--max_num_seqs=8"]])
+def test_a_server_that_the_user_holds_back_is_let_go_first(decide, extra_args):
+    arguments = {"models": {"tiny": {"server": {"extra_args": extra_args}}}}
     assert "--max-num-seqs" in decide({"full": 0.93}, changes=arguments).advice
 
 
@@ -66,6 +67,7 @@ def test_a_server_that_the_user_holds_back_is_let_go_first(decide):
     [
         ([], False, "--gpu-memory-utilization in server.extra_args"),
         (["--gpu-memory-utilization=0.95"], False, "server.tensor_parallel_size"),
+        (["--gpu_memory_utilization", "0.95"], False, "server.tensor_parallel_size"),
         (["--gpu-memory-utilization", "0.95"], True, "start_server's gpu"),
     ],
 )
@@ -175,7 +177,7 @@ def finished(make_config, monkeypatch):
     """The files of a run of 100 s that sent requests to one server from 20 to 80 s; gives configuration and layout."""
     config = make_config()
     layout = Layout(config.output_dir, "tiny")
-    write_json(layout.run, {"server_needed": True, "slurm": None})
+    write_json(layout.server_files.run, {"server_needed": True, "slurm": None})
     for name, start, end in (
         ("start_server", 2, 19),
         ("captions_SIMPLE_chunk_0-of-2", 20, 60),
@@ -183,7 +185,7 @@ def finished(make_config, monkeypatch):
         ("merge_captions_simple", 81, 90),
     ):
         monkeypatch.setattr(time, "time", lambda end=end: float(end))
-        note_job(layout.spans, name, float(start))
+        record_job_time(layout.job_times, name, float(start))
     for number, cpu_s in enumerate((10.0, 30.0)):
         counts = {"total": 50, "done": 50, "failed": 0, "reused": 10, "shared": 0}
         seconds = {"wall_s": 40.0, "cpu_s": cpu_s, "working_s": 20.0, "asking_s": 140.0}
@@ -198,7 +200,7 @@ def finished(make_config, monkeypatch):
         monkeypatch.setattr(time, "time", lambda at=at: float(at))
         preemptions = 0 if at == 50 else preemptions + (at % 4 == 0)  # it was started again
         waiting = 3 if 30 <= at <= 80 else 0
-        log.note(Load(8 if 20 <= at <= 80 else 0, at, waiting, 0.99 if at >= 78 else 0.2, preemptions))
+        log.add(ServerLoad(8 if 20 <= at <= 80 else 0, at, waiting, 0.99 if at >= 78 else 0.2, preemptions))
     monkeypatch.undo()
     return config, layout
 
@@ -229,7 +231,7 @@ def test_only_what_was_seen_while_clients_ran_counts(finished):
 def test_the_clients_figures_are_those_of_a_mean_job(finished):
     _, layout = finished
     spans = [(20.0, 60.0), (40.0, 80.0)]
-    assert client_load(layout, spans) == ClientLoad(2, 80 / 60, cores=0.5, busy=4.0, asking=3.5, asked=80)
+    assert client_load(layout, spans) == MeanClientLoad(2, 80 / 60, cores=0.5, busy=4.0, asking=3.5, asked=80)
 
 
 def test_a_run_that_asked_for_nothing_has_no_verdict(make_config, finished):

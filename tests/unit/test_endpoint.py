@@ -6,6 +6,7 @@ import stat
 import threading
 
 import pytest
+from captionqa.config.server_files import ServerFiles
 from captionqa.server import endpoint
 from captionqa.server.endpoint import Endpoint, State
 
@@ -30,7 +31,7 @@ def test_no_endpoint_is_none(server_folder):
 
 def test_a_file_that_cannot_be_read_yet_is_passed_over(publish, server_folder):
     publish("http://node:1", replica=1)
-    endpoint.path(server_folder, 0).write_text('{"replica": 0, "url')
+    ServerFiles(server_folder).endpoint(0).write_text('{"replica": 0, "url')
     assert [entry.replica for entry in endpoint.read_all(server_folder)] == [1]
 
 
@@ -61,13 +62,13 @@ def test_removing_takes_all_endpoints_and_nothing_else(publish, server_folder):
 
 @pytest.mark.parametrize("umask", [0o000, 0o077])
 def test_the_key_is_for_its_owner_alone(server_folder, umask):
-    (server_folder / endpoint.KEY_FILE).write_text("{}")
+    ServerFiles(server_folder).api_key.write_text("{}")
     before = os.umask(umask)
     try:
         endpoint.write_key(server_folder, "secret")
     finally:
         os.umask(before)
-    assert stat.S_IMODE((server_folder / endpoint.KEY_FILE).stat().st_mode) == 0o600
+    assert stat.S_IMODE(ServerFiles(server_folder).api_key.stat().st_mode) == 0o600
     assert endpoint.read_key(server_folder) == "secret"
 
 
@@ -105,7 +106,7 @@ def test_provenance_keeps_where_and_how_a_server_ran(publish):
 def test_only_so_many_restarts_are_kept_but_all_are_counted(publish, server_folder):
     entry = publish("http://node:1")
     for number in range(1, 101):
-        entry.note_restart(f"crash {number}")
+        entry.record_restart(f"crash {number}")
     entry.publish(server_folder)
     kept = endpoint.read(server_folder, 0).restarts
     assert [(restart["number"], restart["reason"]) for restart in kept] == [(n, f"crash {n}") for n in range(81, 101)]

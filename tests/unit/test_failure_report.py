@@ -12,7 +12,7 @@ from captionqa.server.endpoint import Endpoint
 @pytest.fixture
 def layout(tmp_path):
     layout = Layout(str(tmp_path / "output"), "tiny")
-    write_json(layout.run, {"server_needed": True, "slurm": None})
+    write_json(layout.server_files.run, {"server_needed": True, "slurm": None})
     return layout
 
 
@@ -22,7 +22,7 @@ def fail(layout):
 
     def write(name, reason):
         error = {"error": f"{name} failed: {reason}\n  log: {name}.log", "name": name, "reason": reason}
-        write_json(layout.errors / f"{name}.json", error | {"log": f"{name}.log"})
+        write_json(layout.job_error(name), error | {"log": f"{name}.log"})
 
     return write
 
@@ -34,7 +34,7 @@ def server(layout):
     def publish(*reasons, replica=0):
         entry = Endpoint(replica, "request", "settings", "tiny")
         for reason in reasons:
-            entry.note_restart(reason)
+            entry.record_restart(reason)
         entry.publish(layout.server)
 
     return publish
@@ -59,7 +59,7 @@ def test_chunks_that_failed_by_one_reason_are_one_sentence(layout, fail):
 
 def test_what_the_driver_had_to_say_stands_beside_it(layout, fail):
     fail("chunk", "no answer")
-    write_json(layout.errors / "server.json", {"error": "the server is gone for good: it crashed"})
+    write_json(layout.job_error("server"), {"error": "the server is gone for good: it crashed"})
     assert errors(layout) == ["chunk failed: no answer\n  log: chunk.log", "the server is gone for good: it crashed"]
 
 
@@ -90,5 +90,5 @@ def test_the_time_of_a_restart_is_in_the_form_and_the_zone_of_the_servers_log(la
 
 def test_the_restarts_of_a_run_before_are_no_news(layout, server):
     server("it crashed")
-    write_json(layout.run, {"server_needed": False, "slurm": None})
+    write_json(layout.server_files.run, {"server_needed": False, "slurm": None})
     assert restarts(layout) == []

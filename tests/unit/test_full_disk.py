@@ -7,7 +7,8 @@ import subprocess
 
 import pytest
 from captionqa.client.chunk_run import ChunkRun
-from captionqa.client.journal import JournalSegment, read_lines, segment_path
+from captionqa.client.journal import JournalSegment, read_lines
+from captionqa.config.answer_files import journal_segment
 from captionqa.errors import DiskFullError
 from captionqa.files import read_json_lines, write_json
 
@@ -92,7 +93,7 @@ def test_half_a_line_is_not_left_in_the_journal(disk):
     assert 0 < written < 1000
     segment.append({"id": "small", "answer": "y"})
     segment.close()
-    ids = [line["id"] for line in read_lines(segment_path(disk.path, 0))]
+    ids = [line["id"] for line in read_lines(journal_segment(disk.path, 0))]
     assert ids == [*map(str, range(written)), "small"]
 
 

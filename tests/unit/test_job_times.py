@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from captionqa.run.job_times import clip, job_spans, minus, note_job, seconds, union
+from captionqa.run.job_times import clip, minus, read_job_times, record_job_time, seconds, union
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,10 +43,10 @@ def test_clipping_keeps_what_is_within(spans, within):
 
 def test_a_job_keeps_when_its_tries_were(tmp_path):
     before = time.time()
-    note_job(tmp_path / "spans", "qa_chunk_0-of-2", before - 5)
-    note_job(tmp_path / "spans", "qa_chunk_0-of-2", before - 2)
-    note_job(tmp_path / "spans", "merge_qa", before - 1)
-    found = job_spans(tmp_path / "spans")
+    record_job_time(tmp_path / "spans", "qa_chunk_0-of-2", before - 5)
+    record_job_time(tmp_path / "spans", "qa_chunk_0-of-2", before - 2)
+    record_job_time(tmp_path / "spans", "merge_qa", before - 1)
+    found = read_job_times(tmp_path / "spans")
     assert found.keys() == {"qa_chunk_0-of-2", "merge_qa"}
     assert [start for start, _ in found["qa_chunk_0-of-2"]] == [before - 5, before - 2]
     assert all(before <= end <= time.time() for spans in found.values() for _, end in spans)

@@ -5,7 +5,8 @@ import signal
 import threading
 
 import pytest
-from captionqa.client.journal import JournalSegment, read_lines, segment_of, segment_path
+from captionqa.client.journal import JournalSegment, read_lines, segment_of
+from captionqa.config.answer_files import journal_segment
 from captionqa.dataset.places import place
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,7 +33,7 @@ def open_segment(tmp_path):
         opened.remove(one)
         one.close()
 
-    open_one.path = segment_path(tmp_path / "journal", 0)
+    open_one.path = journal_segment(tmp_path / "journal", 0)
     open_one.close = close
     yield open_one
     for one in opened:
@@ -93,7 +94,7 @@ def test_a_journal_cut_anywhere_keeps_every_whole_line(tmp_path_factory, data):
     for number in range(4):
         first.append({"id": str(number), "answer": "ä\n" * number})
     first.close()
-    path = segment_path(folder, 0)
+    path = journal_segment(folder, 0)
     whole = path.read_bytes()
     cut = data.draw(st.integers(0, len(whole)))
     path.write_bytes(whole[:cut])

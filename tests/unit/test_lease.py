@@ -11,10 +11,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+from captionqa.config.server_files import ServerFiles
 from captionqa.errors import RunStoppedError
 from captionqa.files import read_json, write_json
 from captionqa.run import lease
-from captionqa.run.lease import LeaseKeeper, LeaseTakenError, LeaseWatch, holder
+from captionqa.run.lease import LeaseKeeper, LeaseTakenError, LeaseWatch, live_lease
 from captionqa.run.process_identity import process_start, same_process
 
 KEEP = (
@@ -29,7 +30,7 @@ KEEP = (
 
 @pytest.fixture
 def path(server_folder):
-    return server_folder / lease.FILE_NAME
+    return ServerFiles(server_folder).lease
 
 
 @pytest.fixture
@@ -64,11 +65,11 @@ def test_the_lease_of_a_run_before_says_nothing_about_a_jobs_own(server_folder, 
     for any_run in (False, True):
         watch = LeaseWatch(server_folder, 600, any_run=any_run)
         write_lease(run_id="1", state="released")
-        assert watch.over() is None
+        assert watch.end_reason() is None
         write_lease(run_id="2")
-        assert watch.over() is None
+        assert watch.end_reason() is None
         write_lease(run_id="3")
-        assert watch.over() == (None if any_run else "another run has taken over")
+        assert watch.end_reason() == (None if any_run else "another run has taken over")
 
 
 def test_ids_of_runs_sort_by_time(server_folder):
@@ -78,7 +79,7 @@ def test_ids_of_runs_sort_by_time(server_folder):
 
 
 def test_the_counter_moves_while_the_driver_lives(server_folder, path, monkeypatch, eventually):
-    monkeypatch.setattr(lease, "BEAT_S", 0.02)
+    monkeypatch.setattr(lease, "RENEW_INTERVAL_S", 0.02)
     keeper = LeaseKeeper(server_folder)
     keeper.start()
     first = read_json(path)
@@ -90,7 +91,7 @@ def test_the_counter_moves_while_the_driver_lives(server_folder, path, monkeypat
 
 
 def test_a_released_lease_stays_released(server_folder, path, monkeypatch):
-    monkeypatch.setattr(lease, "BEAT_S", 0.01)
+    monkeypatch.setattr(lease, "RENEW_INTERVAL_S", 0.01)
     keeper = LeaseKeeper(server_folder)
     keeper.start()
     keeper.release()
@@ -115,15 +116,15 @@ def test_a_refused_driver_does_not_end_the_others_run(server_folder, keeper):
     with pytest.raises(LeaseTakenError):
         refused.start()
     refused.release()
-    assert holder(server_folder)["run_id"] == keeper.run_id
-    assert LeaseWatch(server_folder, 60).over() is None
+    assert live_lease(server_folder)["run_id"] == keeper.run_id
+    assert LeaseWatch(server_folder, 60).end_reason() is None
 
 
 def test_the_lease_of_a_killed_driver_is_free(server_folder, other_driver):
-    assert holder(server_folder)["pid"] == other_driver.pid
+    assert live_lease(server_folder)["pid"] == other_driver.pid
     other_driver.send_signal(signal.SIGKILL)
     other_driver.wait()
-    assert holder(server_folder) is None
+    assert live_lease(server_folder) is None
     mine = LeaseKeeper(server_folder)
     mine.start()
     mine.release()
@@ -132,29 +133,29 @@ def test_the_lease_of_a_killed_driver_is_free(server_folder, other_driver):
 def test_a_killed_driver_that_nobody_has_buried_is_dead(server_folder, other_driver, eventually):
     other_driver.send_signal(signal.SIGKILL)
     eventually(lambda: psutil.Process(other_driver.pid).status() == psutil.STATUS_ZOMBIE)
-    assert holder(server_folder) is None
+    assert live_lease(server_folder) is None
 
 
 def test_the_lease_of_a_released_run_is_free(server_folder, keeper):
-    assert holder(server_folder)["run_id"] == keeper.run_id
+    assert live_lease(server_folder)["run_id"] == keeper.run_id
     keeper.release()
-    assert holder(server_folder) is None
+    assert live_lease(server_folder) is None
 
 
 def test_no_lease_has_no_holder(server_folder):
-    assert holder(server_folder) is None
+    assert live_lease(server_folder) is None
 
 
 def test_a_process_that_got_the_drivers_pid_later_is_not_the_driver(server_folder, write_lease):
     write_lease(process_started=process_start(1) - 1000)
-    assert holder(server_folder) is None
+    assert live_lease(server_folder) is None
 
 
 def test_a_lease_of_another_host_counts_for_a_while(server_folder, write_lease):
     write_lease(host="elsewhere")
-    assert holder(server_folder)["host"] == "elsewhere"
+    assert live_lease(server_folder)["host"] == "elsewhere"
     write_lease(host="elsewhere", written=time.time() - 100_000)
-    assert holder(server_folder) is None
+    assert live_lease(server_folder) is None
 
 
 def test_a_release_is_seen_at_once(server_folder, keeper):
@@ -168,15 +169,15 @@ def test_a_release_is_seen_at_once(server_folder, keeper):
 def test_a_counter_that_stands_still_ends_the_run(server_folder, write_lease, eventually):
     write_lease()
     watch = LeaseWatch(server_folder, 0.2)
-    assert watch.over() is None
-    assert "no sign of life" in eventually(watch.over, "the end of the lease")
+    assert watch.end_reason() is None
+    assert "no sign of life" in eventually(watch.end_reason, "the end of the lease")
 
 
 def test_a_counter_that_moves_keeps_the_run_whatever_the_clocks_say(server_folder, write_lease):
     watch = LeaseWatch(server_folder, 0.2)
     for counter in range(6):
         write_lease(counter=counter, written=0.0)
-        assert watch.over() is None
+        assert watch.end_reason() is None
         time.sleep(0.08)
 
 
@@ -186,7 +187,7 @@ def test_a_file_that_is_touched_but_does_not_move_ends_the_run(server_folder, wr
 
     def touched():
         path.touch()
-        return watch.over()
+        return watch.end_reason()
 
     assert eventually(touched, "the end of the lease")
 
@@ -194,37 +195,37 @@ def test_a_file_that_is_touched_but_does_not_move_ends_the_run(server_folder, wr
 def test_a_server_passes_from_a_lost_driver_to_the_next(server_folder, write_lease):
     watch = LeaseWatch(server_folder, 0.2, any_run=True)
     write_lease(run_id="first", counter=5)
-    assert watch.over() is None
+    assert watch.end_reason() is None
     time.sleep(0.15)
     write_lease(run_id="second", counter=5)
-    assert watch.over() is None
+    assert watch.end_reason() is None
     time.sleep(0.15)
     write_lease(run_id="second", counter=6)
-    assert watch.over() is None
+    assert watch.end_reason() is None
 
 
 def test_a_job_does_not_pass_to_another_driver(server_folder, write_lease):
     watch = LeaseWatch(server_folder, 1000)
     write_lease(run_id="first")
-    assert watch.over() is None
+    assert watch.end_reason() is None
     write_lease(run_id="second")
     with pytest.raises(RunStoppedError, match="another run has taken over"):
         watch.check()
 
 
 def test_without_a_lease_the_run_ends_after_the_same_time(server_folder, eventually):
-    assert LeaseWatch(server_folder, 1000).over() is None
-    assert eventually(LeaseWatch(server_folder, 0.1).over, "the end of the lease")
+    assert LeaseWatch(server_folder, 1000).end_reason() is None
+    assert eventually(LeaseWatch(server_folder, 0.1).end_reason, "the end of the lease")
 
 
 def test_a_lease_that_cannot_be_read_stands_still(server_folder, path, write_lease, eventually):
     write_lease()
     watch = LeaseWatch(server_folder, 0.2)
-    assert watch.over() is None
+    assert watch.end_reason() is None
     path.unlink()
     path.mkdir()
-    assert watch.over() is None
-    assert "no sign of life" in eventually(watch.over, "the end of the lease")
+    assert watch.end_reason() is None
+    assert "no sign of life" in eventually(watch.end_reason, "the end of the lease")
 
 
 @pytest.mark.parametrize("ending", ["released", "taken over", "told"])
@@ -233,7 +234,7 @@ def test_a_job_that_waits_for_something_else_ends_with_its_run(
 ):
     os.mkfifo(tmp_path / "pipe")
     code = (
-        "import sys\nfrom pathlib import Path\nfrom captionqa.run import lease\nlease.LOOK_S = 0.05\n"
+        "import sys\nfrom pathlib import Path\nfrom captionqa.run import lease\nlease.POLL_S = 0.05\n"
         "lease.end_with_run(Path(sys.argv[1]))\nprint('waits', flush=True)\nopen(sys.argv[2])"
     )
     environment = {lease.RUN_VARIABLE: keeper.run_id}
@@ -287,7 +288,7 @@ def test_runs_follow_each_other_though_the_clock_is_put_back(server_folder, writ
     keeper = LeaseKeeper(server_folder)
     keeper.start()
     keeper.release()
-    assert read_json(server_folder / lease.FILE_NAME)["run_id"] == keeper.run_id
+    assert read_json(ServerFiles(server_folder).lease)["run_id"] == keeper.run_id
     assert keeper.run_id > before
 
 
@@ -295,9 +296,9 @@ def test_a_lease_of_another_host_whose_lock_is_held_is_live_whatever_the_clocks_
     stored = read_json(path)
     keeper.release()
     write_json(path, stored | {"host": "elsewhere", "written": time.time() - 100_000})
-    assert holder(server_folder)["host"] == "elsewhere"
+    assert live_lease(server_folder)["host"] == "elsewhere"
     os.close(keeper._lock)
-    assert holder(server_folder) is None
+    assert live_lease(server_folder) is None
 
 
 def no_locks(*_):
@@ -313,7 +314,7 @@ def test_on_a_file_system_without_locks_the_lease_alone_tells(server_folder, oth
     other_driver.wait()
     mine = LeaseKeeper(server_folder)
     mine.start()
-    assert holder(server_folder)["run_id"] == mine.run_id
+    assert live_lease(server_folder)["run_id"] == mine.run_id
     mine.release()
 
 
@@ -322,9 +323,9 @@ def test_a_lock_of_another_host_on_a_file_system_without_locks_says_nothing(serv
     keeper.release()
     monkeypatch.setattr(fcntl, "flock", no_locks)
     write_json(path, stored | {"host": "elsewhere", "written": time.time() - 100_000})
-    assert holder(server_folder) is None
+    assert live_lease(server_folder) is None
     write_json(path, stored | {"host": "elsewhere", "written": time.time()})
-    assert holder(server_folder)["host"] == "elsewhere"
+    assert live_lease(server_folder)["host"] == "elsewhere"
 
 
 def test_a_driver_that_has_left_its_working_folder_still_releases_its_own_lease(tmp_path, monkeypatch):
@@ -335,7 +336,7 @@ def test_a_driver_that_has_left_its_working_folder_still_releases_its_own_lease(
     keeper.start()
     monkeypatch.chdir(tmp_path / "elsewhere")
     keeper.release()
-    assert read_json(tmp_path / "project" / "out" / "server" / lease.FILE_NAME)["state"] == "released"
+    assert read_json(ServerFiles(tmp_path / "project" / "out" / "server").lease)["state"] == "released"
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 

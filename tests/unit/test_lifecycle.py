@@ -14,7 +14,7 @@ from captionqa.errors import ConfigError, RunStoppedError, ServerStartError
 from captionqa.files import write_json
 from captionqa.run.lease import LeaseKeeper
 from captionqa.run.process_identity import process_start
-from captionqa.server import lifecycle as server_module
+from captionqa.server import start_wait
 from captionqa.server.endpoint import Endpoint, State
 from captionqa.server.launcher import LocalLauncher, wait_until_gone
 from captionqa.server.lifecycle import Server, check_model_path, drop_stale_live_markers, endpoint
@@ -26,7 +26,7 @@ FAIL = "import sys; print('loading'); sys.exit('torch.OutOfMemoryError: CUDA out
 
 @pytest.fixture(autouse=True)
 def quick_looks(monkeypatch):
-    monkeypatch.setattr(server_module, "POLL_S", 0.05)
+    monkeypatch.setattr(start_wait, "POLL_S", 0.05)
 
 
 class Run:
@@ -49,7 +49,7 @@ class Run:
         return self._last
 
     def processes(self):
-        """All processes of the run: the supervisors, their servers and the servers' wardens."""
+        """All processes of the run: the supervisors, their servers and the servers' reapers."""
         found = []
         for process in psutil.process_iter(["cmdline"]):
             words = process.info["cmdline"] or []
@@ -101,13 +101,13 @@ def test_a_started_server_answers_with_the_runs_key_alone_and_stops_when_told_to
     key = endpoint.read_key(run.folder)
     assert run.get("/v1/models").status_code == 401
     assert run.get("/v1/models", key).json()["data"][0]["id"] == "org/tiny"
-    assert stat.S_IMODE((run.folder / endpoint.KEY_FILE).stat().st_mode) == 0o600
+    assert stat.S_IMODE(run.layout.server_files.api_key.stat().st_mode) == 0o600
 
     processes = run.processes()
     assert len(processes) == 3
     assert not any(key in word for process in processes for word in process.cmdline())
     files = [path for path in Path(run.layout.output_dir).rglob("*") if path.is_file()]
-    assert [path.name for path in files if key in path.read_text()] == [endpoint.KEY_FILE]
+    assert [path.name for path in files if key in path.read_text()] == ["api_key"]
 
     server.stop()
     assert run.processes() == []
@@ -173,7 +173,7 @@ def test_a_server_that_does_not_start_is_an_error_with_the_end_of_its_own_log_an
 
     with pytest.raises(ServerStartError, match="another start"):
         run.server(command=[sys.executable, "-c", "print('another start')"]).start()
-    assert "CUDA" in Path(run.layout.server_log()).with_suffix(".previous.log").read_text()
+    assert "CUDA" in Path(run.layout.previous_server_log()).read_text()
     assert "CUDA" not in Path(run.layout.server_log()).read_text()
 
 
@@ -286,17 +286,19 @@ def test_live_markers_are_dropped_only_when_no_driver_lives(run, held):
 def test_only_endpoints_that_say_so_are_dead(make_run, tmp_path):
     run = make_run(tmp_path)
     server = run.server()
-    write_json(run.folder / "handles.json", [{"pid": os.getpid(), "process_started": process_start(os.getpid()) - 9}])
+    write_json(
+        run.layout.server_files.handles, [{"pid": os.getpid(), "process_started": process_start(os.getpid()) - 9}]
+    )
     live = Path(run.layout.live("captions"))
-    assert server.look_after() is None  # start_server has not finished
+    assert server.check_liveness() is None  # start_server has not finished
     live.parent.mkdir()
     live.touch()
-    assert server.look_after() is None  # what cannot be read says nothing
+    assert server.check_liveness() is None  # what cannot be read says nothing
     Endpoint(replica=0, request_id="r", settings="s", model="tiny", state=State.READY).publish(run.folder)
-    assert "its supervisor ended without a word" in server.look_after()
+    assert "its supervisor ended without a word" in server.check_liveness()
     assert endpoint.read(run.folder, 0).state is State.DEAD
-    (run.folder / "stopping").touch()
-    assert server.look_after() is None
+    run.layout.server_files.stopping.touch()
+    assert server.check_liveness() is None
 
 
 def test_a_handle_stops_the_process_it_was_made_for_and_no_other(start_python):
@@ -304,7 +306,7 @@ def test_a_handle_stops_the_process_it_was_made_for_and_no_other(start_python):
     launcher = LocalLauncher()
     handle = {"pid": process.pid, "process_started": process_start(process.pid)}
     recycled = handle | {"process_started": handle["process_started"] - 1000}
-    assert [status.alive for status in launcher.look([handle, recycled])] == [True, False]
+    assert [status.alive for status in launcher.status([handle, recycled])] == [True, False]
     launcher.stop([recycled])
     assert not wait_until_gone(launcher, [handle], timeout_s=0.2)
     launcher.stop([handle])

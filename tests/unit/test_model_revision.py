@@ -53,6 +53,7 @@ def test_a_local_folder_is_known_by_its_configuration_and_its_weights_sizes(loca
         ([], "c0ffee"),
         (["--revision", "v1"], "beef"),
         (["--revision=v1"], "beef"),
+        (["--revision", "unknown", "--revision", "v1"], "beef"),
         (["--revision", "c0ffee"], "c0ffee"),
         (["--revision", "unknown"], None),
         (["--revision"], "c0ffee"),
@@ -63,13 +64,15 @@ def test_a_hub_model_is_known_by_the_commit_in_the_cache(hub, extra_args, wanted
     assert model_revision("org/tiny", *server(extra_args, HF_HOME=str(hub.parent))) == wanted
 
 
-@pytest.mark.parametrize("place", ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME", "--download-dir"])
+@pytest.mark.parametrize(
+    "place", ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME", "--download-dir", "--download_dir"]
+)
 def test_the_cache_is_looked_for_where_the_server_has_it(hub, place):
     environment, extra_args = {"HF_HOME": "/nowhere"}, ()
     if place == "XDG_CACHE_HOME":
         (hub.parent / "huggingface").symlink_to(hub.parent)
         environment = {place: str(hub.parent)}
-    elif place == "--download-dir":
+    elif place.startswith("--"):
         extra_args = [place, str(hub)]
     else:
         environment[place] = str(hub)

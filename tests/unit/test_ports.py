@@ -4,7 +4,7 @@ import socket
 
 import pytest
 from captionqa.errors import ServerError
-from captionqa.server.ports import HeldPort, listen_address, url_host
+from captionqa.server.ports import ReservedPort, listen_address, url_host
 
 LOCAL = "127.0.0.1"
 
@@ -26,45 +26,45 @@ def bind_as_vllm_does(port, host=LOCAL):
 
 
 def test_the_wanted_port_is_held_if_it_can_be_had(wanted):
-    held = HeldPort(LOCAL, wanted)
+    held = ReservedPort(LOCAL, wanted)
     assert held.number == wanted
     held.release()
     with socket.socket() as taken:
         taken.bind((LOCAL, wanted))
         taken.listen()
-        assert HeldPort(LOCAL, wanted).number not in (0, wanted)
+        assert ReservedPort(LOCAL, wanted).number not in (0, wanted)
 
 
 def test_a_port_that_another_vllm_has_bound_and_does_not_listen_on_yet_is_taken(wanted):
     with bind_as_vllm_does(wanted):
-        assert HeldPort(LOCAL, wanted).number != wanted
+        assert ReservedPort(LOCAL, wanted).number != wanted
 
 
 @pytest.mark.parametrize("host", [LOCAL, "0.0.0.0"])
 def test_servers_that_choose_at_the_same_time_choose_different_ports(wanted, host):
-    held = [HeldPort(host, wanted) for _ in range(5)]
+    held = [ReservedPort(host, wanted) for _ in range(5)]
     assert len({port.number for port in held}) == 5
     assert held[0].number == wanted
 
 
 def test_our_own_server_can_listen_on_the_held_port(wanted):
-    held = HeldPort(LOCAL, wanted)
+    held = ReservedPort(LOCAL, wanted)
     with bind_as_vllm_does(held.number) as server:
         server.listen()
         with socket.create_connection((LOCAL, wanted)) as connection:
             assert connection.getpeername() == (LOCAL, wanted)
-        assert HeldPort(LOCAL, wanted).number != wanted
+        assert ReservedPort(LOCAL, wanted).number != wanted
 
 
 def test_no_stranger_gets_the_held_port_by_chance(wanted):
-    held = HeldPort(LOCAL, wanted)
+    held = ReservedPort(LOCAL, wanted)
     with socket.socket() as stranger, pytest.raises(OSError, match="in use"):
         stranger.bind((LOCAL, held.number))
 
 
 def test_an_address_that_is_not_this_machines_is_an_error():
     with pytest.raises(ServerError, match=r"no port can be bound on '192\.0\.2\.1'; set server\.host"):
-        HeldPort("192.0.2.1", 0)
+        ReservedPort("192.0.2.1", 0)
 
 
 @pytest.mark.parametrize(("host", "name"), [(LOCAL, LOCAL), ("node1", "node1"), ("::1", "[::1]")])

@@ -75,27 +75,27 @@ def test_beats_write_now_and_then_and_the_last_one_always(chunk, clock, tmp_path
     def counts():
         return {key: value for key, value in read_json(path).items() if not key.endswith("_s")}
 
-    chunk.beat()
+    chunk.report()
     assert not path.exists()
     clock.now += progress.FILE_INTERVAL_S
     chunk.answered = 3
-    chunk.beat()
+    chunk.report()
     assert counts() == {"total": 10, "done": 3, "failed": 0, "reused": 0, "shared": 0}
     chunk.failed = 7
-    chunk.beat()
+    chunk.report()
     assert read_json(path)["done"] == 3
-    chunk.beat(last=True)
+    chunk.report(last=True)
     assert counts() == {"total": 10, "done": 10, "failed": 7, "reused": 0, "shared": 0}
 
 
 def test_the_log_gets_a_line_now_and_then(chunk, clock, caplog):
     with caplog.at_level(logging.INFO, logger="captionqa.run.progress"):
-        chunk.beat()
+        chunk.report()
         assert caplog.messages == []
         chunk.answered = 5
         clock.now += progress.LOG_INTERVAL_S
-        chunk.beat()
-        chunk.beat()
+        chunk.report()
+        chunk.report()
     assert caplog.messages == ["5/10 items (50 %), 0.5 items/s, 10 s left"]
 
 

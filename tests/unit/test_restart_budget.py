@@ -18,14 +18,14 @@ def test_enough_work_forgives_all_restarts_before():
     for _ in range(20):
         assert budget.spend()
         assert budget.spend()
-        budget.generated(60)
-        budget.generated(60)
+        budget.add_generating(60)
+        budget.add_generating(60)
 
 
 def test_work_between_crashes_that_is_too_short_each_time_forgives_none():
     budget = RestartBudget(limit=2, forgiven_after_s=100)
     allowed = []
     for _ in range(4):
-        budget.generated(99)
+        budget.add_generating(99)
         allowed.append(budget.spend())
     assert allowed == [True, True, False, False]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from captionqa.server import server_log
-from captionqa.server.process import Child
 from captionqa.server.server_log import ServerLog
+from captionqa.server.server_process import ServerProcess
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def log(tmp_path):
 
 def printed(log, code):
     """Let a child print into the log to its end; returns how it ended."""
-    child = Child([sys.executable, "-c", code], dict(os.environ))
+    child = ServerProcess([sys.executable, "-c", code], dict(os.environ))
     log.follow(child.stdout).join(60)
     code = child.wait(60)
     child.end()
@@ -39,7 +39,7 @@ def test_a_log_that_fills_is_bounded_while_the_server_runs_and_keeps_its_beginni
     lines = 2 * server_log.LIMIT_BYTES // 1024
     code = f"print('the beginning')\nfor n in range({lines}): print('{line}')\nprint('the end')"
     sizes = []
-    child = Child([sys.executable, "-c", code], dict(os.environ))
+    child = ServerProcess([sys.executable, "-c", code], dict(os.environ))
     reader = log.follow(child.stdout)
     while reader.is_alive():
         sizes.append(log.path.stat().st_size if log.path.exists() else 0)

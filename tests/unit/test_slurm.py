@@ -3,7 +3,7 @@
 import pytest
 from captionqa.errors import ConfigError
 from captionqa.server import vllm_command
-from captionqa.server.slurm import check_resources, gpus_asked
+from captionqa.server.slurm_resources import check_resources, gpus_asked
 
 
 @pytest.mark.parametrize(

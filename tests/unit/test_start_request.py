@@ -4,6 +4,7 @@ import threading
 import time
 
 import pytest
+from captionqa.config.server_files import ServerFiles
 from captionqa.files import write_json
 from captionqa.server import endpoint, start_request
 
@@ -20,7 +21,7 @@ def ask(server_folder):
 
     def write(wanted, key):
         asked = {"request_id": wanted, "key_digest": start_request.key_digest(key)}
-        write_json(server_folder / start_request.FILE_NAME, asked)
+        write_json(ServerFiles(server_folder).request, asked)
         return asked
 
     return write
@@ -38,9 +39,9 @@ def test_a_request_and_its_key_are_waited_for(server_folder, ask, monkeypatch):
         endpoint.write_key(server_folder, "new key")
 
     threading.Thread(target=become_visible).start()
-    found = start_request.wait_for(server_folder, "wanted")
-    assert found["request_id"] == "wanted"
-    assert endpoint.read_key(server_folder) == "new key"
+    request, key = start_request.wait_for(server_folder, "wanted")
+    assert request["request_id"] == "wanted"
+    assert key == endpoint.read_key(server_folder) == "new key"
 
 
 def test_a_request_that_does_not_come_is_none(server_folder, ask):
@@ -57,7 +58,7 @@ def test_with_the_key_of_an_earlier_server_none_is_started(server_folder, ask):
 
 
 def test_only_another_request_supersedes_one(server_folder, ask):
-    path = server_folder / start_request.FILE_NAME
+    path = ServerFiles(server_folder).request
     assert not start_request.superseded(server_folder, "wanted")
     path.mkdir()
     assert not start_request.superseded(server_folder, "wanted")

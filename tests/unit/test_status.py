@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from captionqa.client.chunk_run import ChunkRun
-from captionqa.client.journal import JournalSegment, segment_of, segment_path
+from captionqa.client.journal import JournalSegment, segment_of
+from captionqa.config.answer_files import journal_segment
 from captionqa.config.layout import Layout
 from captionqa.config.settings import answer_fingerprint, caption_settings, qa_settings
 from captionqa.dataset.places import place
@@ -79,7 +80,7 @@ def test_what_is_finished_journaled_and_to_do_is_told_apart(config, layout, aske
     in_journal.result.unlink()
     lost.result.unlink()
     for item in read_json_lines(lost.items):
-        segment_path(lost.journal, segment_of(place(item["id"]))).unlink(missing_ok=True)
+        journal_segment(lost.journal, segment_of(place(item["id"]))).unlink(missing_ok=True)
     (file,) = read_status(config, layout).files
     assert (file.finished_chunks, file.items) == (2, 41)
     assert counts(file) == (40 - size(in_journal) - size(lost), 1, size(in_journal), size(lost))
@@ -180,7 +181,7 @@ def test_a_run_is_to_go_on_until_it_is_merged(config, layout, asked):
 def test_each_server_has_a_line(config, layout):
     ready = Endpoint(0, "request", "settings", "tiny", State.STARTING, pid=1, host="node9", job="4711")
     ready.publish(layout.server)
-    ready.note_restart("it hung")
+    ready.record_restart("it hung")
     ready.state, ready.url = State.READY, "http://node9:8000"
     ready.publish(layout.server)
     gone = Endpoint(1, "request", "settings", "tiny", State.DEAD, reason="its process ended with exit code 3")

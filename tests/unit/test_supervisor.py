@@ -15,25 +15,29 @@ from pathlib import Path
 import psutil
 import pytest
 import requests
+from captionqa.config.server_files import ServerFiles
 from captionqa.errors import ServerError
 from captionqa.files import read_json, write_json
 from captionqa.run.lease import LeaseKeeper
 from captionqa.server import endpoint, load_log, start_request
 from captionqa.server.endpoint import State
-from captionqa.server.probe import Load
-from captionqa.server.process import Child, exit_text
-from captionqa.server.watch import Patience, TokenWatch
+from captionqa.server.liveness import GracePeriod, TokenWatch
+from captionqa.server.probe import ServerLoad
+from captionqa.server.server_process import ServerProcess, exit_text
 
 pytestmark = pytest.mark.slow
 
 KEY = "the-run's-key"
 SICK_SERVER = Path(__file__).with_name("sick_server.py")
-SUPERVISE = "from captionqa.server import supervisor; supervisor.POLL_S = 0.05; supervisor.main()"
+SUPERVISE = (
+    "from captionqa.server import generation, supervisor; "
+    "generation.POLL_S = supervisor.POLL_S = 0.05; supervisor.main()"
+)
 DRIVE = """
 import sys, time
 from pathlib import Path
 from captionqa.run import lease
-lease.BEAT_S = 0.05
+lease.RENEW_INTERVAL_S = 0.05
 lease.LeaseKeeper(Path(sys.argv[1])).start()
 print("held", flush=True)
 time.sleep(600)
@@ -103,7 +107,7 @@ class Supervised:
 
     def server(self):
         """The server's process."""
-        _, child = psutil.Process(self.process.pid).children()  # the first is the warden
+        _, child = psutil.Process(self.process.pid).children()  # the first is the reaper
         return child
 
     def port(self):
@@ -144,7 +148,7 @@ def supervise(tmp_path, server_folder, make_config, start_python):
             "logs": [str(log)],
         }
         write_json(sick, ailments or {})
-        write_json(server_folder / start_request.FILE_NAME, wanted)
+        write_json(ServerFiles(server_folder).request, wanted)
         endpoint.write_key(server_folder, KEY)
         process = start_python(SUPERVISE, server_folder, 0, "request", **(environment or {}))
         return Supervised(process, server_folder, log, sick)
@@ -303,8 +307,8 @@ def test_two_servers_that_start_together_and_want_the_same_port_both_become_heal
     other = tmp_path / "other"
     shutil.copytree(server_folder, other)
     log = tmp_path / "other.log"
-    asked = read_json(other / start_request.FILE_NAME)
-    write_json(other / start_request.FILE_NAME, asked | {"logs": [str(log)]})
+    asked = read_json(ServerFiles(other).request)
+    write_json(ServerFiles(other).request, asked | {"logs": [str(log)]})
     second = Supervised(start_python(SUPERVISE, other, 0, "request", STAND_IN_LOADING_S="1"), other, log, None)
     for supervised in (first, second):
         eventually(lambda supervised=supervised: supervised.state(State.READY), "a healthy server")
@@ -332,20 +336,20 @@ def test_a_full_disk_under_the_log_does_not_end_a_healthy_server(ready):
 
 
 def test_an_endpoint_that_cannot_be_published_yet_is_published_later(supervise, server_folder, eventually):
-    endpoint.path(server_folder, 0).mkdir()
+    ServerFiles(server_folder).endpoint(0).mkdir()
     supervised = supervise()
     eventually(lambda: supervised.log.exists() and "healthy at" in supervised.log.read_text(), "a healthy server")
     assert supervised.process.poll() is None
-    endpoint.path(server_folder, 0).rmdir()
+    ServerFiles(server_folder).endpoint(0).rmdir()
     eventually(lambda: supervised.state(State.READY), "a published server")
 
 
 def test_a_request_that_is_out_of_sight_for_a_while_does_not_end_the_server(ready, server_folder):
     supervised = ready()
-    asked = read_json(server_folder / start_request.FILE_NAME)
-    (server_folder / start_request.FILE_NAME).unlink()
+    asked = read_json(ServerFiles(server_folder).request)
+    ServerFiles(server_folder).request.unlink()
     time.sleep(0.3)
-    write_json(server_folder / start_request.FILE_NAME, asked)
+    write_json(ServerFiles(server_folder).request, asked)
     time.sleep(0.3)
     assert supervised.process.poll() is None
     assert supervised.state(State.READY)
@@ -442,7 +446,7 @@ def test_kill_9_of_the_supervisor_leaves_no_server(ready, eventually, gone):
 def test_kill_9_of_the_supervisor_leaves_nothing_of_a_server_that_hears_no_sigterm(supervise, eventually, gone):
     supervised = supervise(command=[sys.executable, "-c", DEAF])
     supervisor = psutil.Process(supervised.process.pid)
-    eventually(lambda: len(supervisor.children(recursive=True)) == 3, "the warden, the server and its engine")
+    eventually(lambda: len(supervisor.children(recursive=True)) == 3, "the reaper, the server and its engine")
     eventually(lambda: supervised.log.read_text().endswith("\ndeaf\n"), "a server that hears no SIGTERM")
     family = supervisor.children(recursive=True)
     supervised.process.send_signal(signal.SIGKILL)
@@ -452,9 +456,9 @@ def test_kill_9_of_the_supervisor_leaves_nothing_of_a_server_that_hears_no_sigte
 
 def test_a_server_ends_when_another_is_asked_for(ready, server_folder, eventually, gone):
     supervised = ready()
-    wanted = read_json(server_folder / start_request.FILE_NAME)
+    wanted = read_json(ServerFiles(server_folder).request)
     server = supervised.server()
-    write_json(server_folder / start_request.FILE_NAME, wanted | {"request_id": "another"})
+    write_json(ServerFiles(server_folder).request, wanted | {"request_id": "another"})
     eventually(lambda: supervised.process.poll() is not None, "the supervisor to end")
     assert gone(server)
     assert supervised.endpoint.state is State.READY  # the file belongs to the other server now
@@ -466,26 +470,26 @@ def test_how_a_process_ended_is_said_in_words(code, text):
     assert exit_text(code) == text
 
 
-def test_patience_is_lost_only_without_a_break():
+def test_a_grace_period_expires_only_without_a_success_in_between():
     now = [0.0]
-    patience = Patience(10, lambda: now[0])
+    grace = GracePeriod(10, lambda: now[0])
     now[0] = 9
-    assert not patience.lost()
-    patience.good()
+    assert not grace.expired()
+    grace.renew()
     now[0] = 18
-    assert not patience.lost()
+    assert not grace.expired()
     now[0] = 20
-    assert patience.lost()
+    assert grace.expired()
 
 
 def test_tokens_must_advance_while_requests_run_or_wait():
     watch = TokenWatch(limit_s=0)
-    assert watch.advance(None)
-    assert not watch.advance(Load(requests=1, tokens=5))
-    assert watch.advance(Load(requests=1, tokens=6))
-    assert not watch.advance(Load(requests=0, tokens=6))
+    assert watch.advanced(None)
+    assert not watch.advanced(ServerLoad(requests=1, tokens=5))
+    assert watch.advanced(ServerLoad(requests=1, tokens=6))
+    assert not watch.advanced(ServerLoad(requests=0, tokens=6))
     with pytest.raises(ServerError, match="2 requests were there for 0 s without a token"):
-        watch.advance(Load(requests=2, tokens=6))
+        watch.advanced(ServerLoad(requests=2, tokens=6))
 
 
 def test_a_group_that_ignores_the_request_to_end_is_killed_as_a_whole(eventually, gone):
@@ -497,9 +501,9 @@ def test_a_group_that_ignores_the_request_to_end_is_killed_as_a_whole(eventually
         "    print(json.dumps([os.getpid(), member]), flush=True)\n"
         "time.sleep(600)\n"
     )
-    child = Child([sys.executable, "-c", f"import json\n{code}"], dict(os.environ))
+    child = ServerProcess([sys.executable, "-c", f"import json\n{code}"], dict(os.environ))
     pids = json.loads(child.stdout.readline())
-    child.end(polite_s=0.3)
+    child.end(grace_s=0.3)
     assert child.returncode == -signal.SIGKILL
     for pid in pids:
         eventually(lambda pid=pid: not psutil.pid_exists(pid) or gone(psutil.Process(pid)), "its end")
@@ -520,11 +524,11 @@ def test_those_that_a_server_leaves_behind_are_buried_also_where_the_first_proce
     )
     supervisor = (
         "import os, psutil, sys, time\n"
-        "from captionqa.server.process import Child, adopt_orphans\n"
+        "from captionqa.server.server_process import ServerProcess, become_subreaper\n"
         "def count(*states):\n"
         "    return sum(child.status() in states for child in psutil.Process().children())\n"
-        "adopt_orphans()\n"
-        f"child = Child([sys.executable, '-c', {server!r}], dict(os.environ))\n"
+        "become_subreaper()\n"
+        f"child = ServerProcess([sys.executable, '-c', {server!r}], dict(os.environ))\n"
         "child.stdout.readline()\n"
         "while count(psutil.STATUS_ZOMBIE) == 0:\n"
         "    time.sleep(0.01)\n"
@@ -534,7 +538,7 @@ def test_those_that_a_server_leaves_behind_are_buried_also_where_the_first_proce
     )
     first = (
         "import ctypes, psutil, subprocess, sys\n"
-        "from captionqa.server.process import PR_SET_CHILD_SUBREAPER\n"
+        "from captionqa.server.server_process import PR_SET_CHILD_SUBREAPER\n"
         "ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)\n"
         f"subprocess.run([sys.executable, '-c', {supervisor!r}])\n"
         "print(psutil.Process().children())\n"
@@ -544,7 +548,7 @@ def test_those_that_a_server_leaves_behind_are_buried_also_where_the_first_proce
 
 
 def test_a_group_that_is_gone_already_is_no_error():
-    child = Child([sys.executable, "-c", ""], dict(os.environ))
+    child = ServerProcess([sys.executable, "-c", ""], dict(os.environ))
     child.wait()
     child.end()
 

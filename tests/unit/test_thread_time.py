@@ -4,7 +4,7 @@ import threading
 import time
 
 import pytest
-from captionqa.run.thread_time import Effort
+from captionqa.run.thread_time import ThreadTime
 
 
 class Clock:
@@ -20,22 +20,22 @@ class Clock:
 
 def test_time_is_added_up_by_what_it_went_to():
     clock = Clock()
-    effort = Effort(clock)
+    spent = ThreadTime(clock)
     clock.now += 5
-    effort.worked(2)
-    effort.worked(1)
-    with pytest.raises(TimeoutError), effort.asking():
+    spent.add_working(2)
+    spent.add_working(1)
+    with pytest.raises(TimeoutError), spent.asking():
         clock.fail_after(5)
-    figures = effort.figures()
-    assert (figures["wall_s"], figures["working_s"], figures["asking_s"]) == (10, 3, 5)
+    record = spent.record()
+    assert (record["wall_s"], record["working_s"], record["asking_s"]) == (10, 3, 5)
 
 
 def test_threads_that_ask_at_once_count_each():
     clock, together = Clock(), threading.Barrier(4, timeout=60)
-    effort = Effort(clock)
+    spent = ThreadTime(clock)
 
     def ask():
-        with effort.asking():
+        with spent.asking():
             together.wait()
             together.wait()
 
@@ -47,11 +47,11 @@ def test_threads_that_ask_at_once_count_each():
     together.wait()
     for thread in threads:
         thread.join()
-    assert effort.figures()["asking_s"] == 6
+    assert spent.record()["asking_s"] == 6
 
 
 def test_the_processor_s_time_is_that_of_all_threads():
-    effort = Effort()
+    spent = ThreadTime()
 
     def work():
         until = time.thread_time() + 0.1
@@ -63,4 +63,4 @@ def test_the_processor_s_time_is_that_of_all_threads():
         thread.start()
     for thread in threads:
         thread.join()
-    assert effort.figures()["cpu_s"] >= 0.2
+    assert spent.record()["cpu_s"] >= 0.2

@@ -62,7 +62,7 @@ def kill_now_and_then(job, killed, over):
             if over.wait(0.1):
                 return
         (ready,) = endpoint.read_all(job.server)
-        _, server = psutil.Process(ready.pid).children()  # the first is the server's warden
+        _, server = psutil.Process(ready.pid).children()  # the first is the server's reaper
         victim = server if kind == "server" else max(server.children(), key=lambda child: child.memory_info().rss)
         victim.kill()
         killed.append((kind, ready.generation))

@@ -1,10 +1,10 @@
-"""Every error that captionqa raises on purpose; each message is one sentence a user can act on."""
+"""All errors that captionqa raises on purpose. Each message is one sentence that a user can act on."""
 
 from enum import StrEnum
 
 
 class CaptionqaError(Exception):
-    """Base of all; the message says what is wrong, where, and what to do next."""
+    """Base of all errors here. The message says what is wrong, where, and what to do next."""
 
 
 class ConfigError(CaptionqaError):
@@ -20,11 +20,11 @@ class ServerError(CaptionqaError):
 
 
 class ForeignServerError(ServerError):
-    """What answers on the server's port is not the server that was started there."""
+    """Another process answers on the port of the server that the supervisor started."""
 
 
 class WrongModelError(ServerError):
-    """The server serves another model."""
+    """The server serves a model of another name."""
 
 
 class ServerStartError(ServerError):
@@ -32,19 +32,19 @@ class ServerStartError(ServerError):
 
 
 class ServerDeadError(ServerError):
-    """The server is gone for good, or was not to be reached for too long."""
+    """The server has ended for good, or could not be reached for too long."""
 
 
 class ServerRefusedError(ServerError):
-    """The server refuses whatever is asked."""
+    """The server refuses every request."""
 
 
 class RunStoppedError(CaptionqaError):
-    """The driver stopped the run, or is gone."""
+    """The driver stopped the run or died."""
 
 
 class ResultError(CaptionqaError):
-    """Stored results do not fit together or do not fit the configuration."""
+    """Stored results contradict each other or the configuration."""
 
 
 class TooManyFailuresError(CaptionqaError):
@@ -52,7 +52,7 @@ class TooManyFailuresError(CaptionqaError):
 
 
 class DiskFullError(CaptionqaError, OSError):
-    """There is no room for a file, on the disk or in a quota."""
+    """The disk or the quota has no room for a file."""
 
     def __init__(self, folder: object):
         super().__init__(f"the disk is full: make room in {folder} and run the same command again.")
@@ -63,7 +63,7 @@ class DependencyError(CaptionqaError):
 
 
 class Reason(StrEnum):
-    """Why an item has no result."""
+    """Why an item has no result; the value stands in the failures file."""
 
     MISSING_IMAGE = "missing_image"
     UNREADABLE_IMAGE = "unreadable_image"
@@ -77,14 +77,14 @@ class Reason(StrEnum):
     UNGRADABLE_GROUND_TRUTH = "ungradable_ground_truth"
 
 
-#: Faults of the question file: asking again helps with none of them.
+#: Faults of the question file, which a repeated request cannot fix.
 QUESTION_FAULTS = (Reason.INVALID_QUESTION, Reason.UNGRADABLE_GROUND_TRUTH)
 #: Selects answers that ended at max_tokens, where a Reason selects failures.
 TRUNCATED = "truncated"
 
 
 class ItemFailure(CaptionqaError):
-    """One item has no result; the chunk goes on without it."""
+    """One item has no result. Its chunk continues."""
 
     def __init__(self, reason: Reason, detail: str):
         super().__init__(f"{reason}: {detail}")

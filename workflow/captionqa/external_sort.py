@@ -1,4 +1,4 @@
-"""Sorting more records than memory should hold: sorted runs in an unnamed file, merged as they are read back."""
+"""Sorting more records than memory should hold: sorted runs in an unnamed file, merged while they are read back."""
 
 import heapq
 import json
@@ -8,24 +8,28 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
-#: What is in memory at a time: one run while records are added, a block of each run while they are read back.
+from captionqa.files import AnyPath
+
+#: Records of a run: the most that are in memory while records are added.
 RUN_RECORDS = 50_000
+#: Records of a block: this many of each run are in memory while records are read back.
 BLOCK_RECORDS = 500
 
 
 class BlockFile:
-    """Blocks of bytes in a file without a name: even kill -9 leaves nothing of it.
+    """Blocks of bytes in an unnamed file, of which not even kill -9 leaves anything behind.
 
-    Raises OSError where the folder cannot be written or the disk is full.
+    Raises:
+        OSError: the folder cannot be written or the disk is full.
     """
 
-    def __init__(self, folder: str | os.PathLike):
+    def __init__(self, folder: AnyPath):
         os.makedirs(folder, exist_ok=True)
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+        self._file = tempfile.TemporaryFile(dir=os.fspath(folder))  # noqa: SIM115
         self._end = 0
 
     def append(self, block: bytes) -> tuple[int, int]:
-        """Write a block; returns where it is, as (offset, size) in bytes."""
+        """Write a block and return its place as (offset, size) in bytes."""
         self._file.seek(self._end)
         self._file.write(block)
         self._end += len(block)
@@ -41,13 +45,13 @@ class BlockFile:
 
 
 class ExternalSort:
-    """Records in, the same records sorted out; a context, since what does not fit in memory is in a file meanwhile.
+    """Takes records in any order and yields them sorted. Use it as a context manager: it may hold a temporary file.
 
-    Records are tuples of what JSON knows, sorted as Python does by parts that are text or numbers; a tuple within one
-    may come out as a list. `len` is how many were added.
+    A record is a tuple of JSON values, compared as Python compares tuples of text and numbers. A tuple inside a record
+    may come back as a list. `len` is the number of records added.
     """
 
-    def __init__(self, folder: str | os.PathLike, run_records: int = RUN_RECORDS):
+    def __init__(self, folder: AnyPath, run_records: int = RUN_RECORDS):
         self._folder = folder
         self._run_records = run_records
         self._records: list[tuple[Any, ...]] = []
@@ -72,11 +76,14 @@ class ExternalSort:
             self._spill()
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        """All records in order; once they are read, no more may be added."""
+        """All records in order. No record may be added after this."""
         self._records.sort()
-        yield from heapq.merge(*map(self._read, self._runs), self._records)
+        file = self._file
+        spilled = [] if file is None else [_read_run(file, run) for run in self._runs]
+        yield from heapq.merge(*spilled, self._records)
 
     def _spill(self) -> None:
+        """Write the records in memory to the file as one sorted run."""
         if self._file is None:
             self._file = BlockFile(self._folder)
         self._records.sort()
@@ -89,6 +96,7 @@ class ExternalSort:
         self._spilled += len(self._records)
         self._records.clear()
 
-    def _read(self, run: list[tuple[int, int]]) -> Iterator[tuple[Any, ...]]:
-        for where in run:
-            yield from map(tuple, json.loads(self._file.read(where)))
+
+def _read_run(file: BlockFile, blocks: list[tuple[int, int]]) -> Iterator[tuple[Any, ...]]:
+    for where in blocks:
+        yield from map(tuple, json.loads(file.read(where)))

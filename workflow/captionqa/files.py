@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: atomic writes, JSON, JSON lines with a torn end, and a word on full disks."""
+"""Files that are either complete or absent: atomic writes, JSON, JSON lines with a torn end, and full disks."""
 
 import errno
 import hashlib
@@ -14,21 +14,25 @@ from typing import Any, Self, TextIO
 
 from captionqa.errors import DiskFullError
 
+AnyPath = str | os.PathLike[str]
+
+#: Error numbers of a full disk and of a used-up quota.
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+#: How often a file is opened again that was replaced on another machine of a network file system.
 STALE_TRIES = 5
-#: Of a file's name, that its temporary one begins with: the rest has to fit into 255 bytes.
+#: Characters of a file's name with which its temporary name begins. The rest of that name must fit into 255 bytes.
 PREFIX_CHARACTERS = 100
-#: Read at a time of a file of JSON lines.
+#: Bytes read at a time from a file of JSON lines.
 BLOCK_BYTES = 32 * 1024
-#: Of a file of lines in the making: what is kept in memory.
+#: Bytes that a `LineFile` keeps in memory before it spills to disk.
 LINES_IN_MEMORY_BYTES = 8 * 1024 * 1024
 _INDENTED = json.JSONEncoder(ensure_ascii=False, indent=2)
 _COMPACT = json.JSONEncoder(separators=(",", ":"))
 
 
 @contextmanager
-def full_disk_named(folder: str | os.PathLike) -> Iterator[None]:
-    """Raise DiskFullError, an OSError, where there is no room for what the block writes into the folder."""
+def full_disk_named(folder: AnyPath) -> Iterator[None]:
+    """Turn the error of a full disk under `folder` into DiskFullError, which is an OSError."""
     try:
         yield
     except OSError as error:
@@ -38,11 +42,14 @@ def full_disk_named(folder: str | os.PathLike) -> Iterator[None]:
 
 
 @contextmanager
-def atomic_writer(path: str | os.PathLike, mode: int = 0o644) -> Iterator[TextIO]:
-    """Open a text file that takes its name only when the block ends without an error.
+def atomic_writer(path: AnyPath, mode: int = 0o644) -> Iterator[TextIO]:
+    """Open a text file that appears under its name only when the block ends without an error.
 
-    The data reaches the disk before the name does, so a full disk or a crash leaves the old file as it was. A lone
-    surrogate (a file name that is not UTF-8) is written as JSON's own escape for it. Raises DiskFullError, an OSError.
+    The data is on the disk before the file is renamed, so a crash or a full disk leaves the old file as it was. A lone
+    surrogate (of a file name that is not UTF-8) is written as JSON's escape for it.
+
+    Raises:
+        DiskFullError: the disk is full.
     """
     path = Path(path)
     with full_disk_named(path.parent):
@@ -64,21 +71,22 @@ def _temporary_prefix(path: Path) -> str:
     return f".{path.name[:PREFIX_CHARACTERS]}."
 
 
-def write_json(path: str | os.PathLike, value: Any, mode: int = 0o644) -> None:
+def write_json(path: AnyPath, value: Any, mode: int = 0o644) -> None:
+    """Write a value as indented JSON, atomically; raises DiskFullError."""
     with atomic_writer(path, mode) as file:
         json.dump(value, file, ensure_ascii=False, indent=2)
         file.write("\n")
 
 
 @contextmanager
-def json_object_writer(path: str | os.PathLike) -> Iterator[Callable[[str, Any], None]]:
-    """Write a JSON object pair by pair, so that its size does not matter: gives what takes each key and its value.
+def json_object_writer(path: AnyPath) -> Iterator[Callable[[str, Any], None]]:
+    """Write a JSON object of any size, atomically: yields a function that appends one key and its value.
 
-    Like every atomic file it is there once the block ends without an error. It has one writer at a time, so that what
-    a killed one has left behind, which may be large, can go.
+    The file must have one writer at a time: temporary files that a killed writer left behind, which may be large, are
+    removed first.
     """
     path = Path(path)
-    if len(path.name) <= PREFIX_CHARACTERS:  # a longer one may share its beginning with a neighbour
+    if len(path.name) <= PREFIX_CHARACTERS:  # a longer name may share its prefix with another file
         for remains in path.parent.glob(f"{escape(_temporary_prefix(path))}????????"):
             remains.unlink(missing_ok=True)
     with atomic_writer(path) as file:
@@ -95,34 +103,36 @@ def json_object_writer(path: str | os.PathLike) -> Iterator[Callable[[str, Any],
         file.write(end)
 
 
-def read_json(path: str | os.PathLike) -> Any | None:
-    """The file's value; None where the file is missing or is not JSON (being written by an older system)."""
+def read_json(path: AnyPath) -> Any | None:
+    """The value in a JSON file; None where the file is missing or holds no complete JSON."""
     for _ in range(STALE_TRIES):
         try:
             return json.loads(Path(path).read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError, ValueError):
             return None
         except OSError as error:
-            if error.errno != errno.ESTALE:  # replaced on another machine of a network file system: open it anew
+            if error.errno != errno.ESTALE:  # the file was replaced on another machine: open the new one
                 raise
     return None
 
 
 def json_line(value: Any) -> str:
+    """A value as one line of compact ASCII JSON, line break included."""
     return _COMPACT.encode(value) + "\n"
 
 
 class LineFile:
-    """Lines of JSON that become a file once they are all there, such as one that is named by their digest. A context.
+    """Collects JSON lines that become a file once they are complete, for example one named by their digest.
 
-    Lines have to be ASCII, as `json_line` makes them. What does not fit in memory is in a file without a name.
+    Lines must be ASCII, as `json_line` makes them. Lines that do not fit in memory go to an unnamed file. Use it as a
+    context manager.
     """
 
-    def __init__(self, folder: str | os.PathLike):
+    def __init__(self, folder: AnyPath):
         self.count = 0
         self._digest = hashlib.blake2b(digest_size=6)
         os.makedirs(folder, exist_ok=True)
-        self._file = tempfile.SpooledTemporaryFile(LINES_IN_MEMORY_BYTES, dir=folder)  # noqa: SIM115
+        self._file = tempfile.SpooledTemporaryFile(LINES_IN_MEMORY_BYTES, dir=os.fspath(folder))  # noqa: SIM115
 
     def __enter__(self) -> Self:
         return self
@@ -137,10 +147,11 @@ class LineFile:
         self._file.write(data)
 
     def digest(self) -> str:
+        """Twelve hexadecimal digits of the lines added so far."""
         return self._digest.hexdigest()
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Write the lines to a file, atomically."""
+    def save(self, path: AnyPath) -> None:
+        """Write the lines to a file, atomically; raises DiskFullError."""
         self._file.seek(0)
         with atomic_writer(path) as file:
             shutil.copyfileobj(self._file, file.buffer)
@@ -149,10 +160,10 @@ class LineFile:
         self._file.close()
 
 
-def read_json_lines(path: str | os.PathLike) -> Iterator[Any]:
-    """The values of a file of JSON lines; a line that is not whole (a writer was killed) is passed over.
+def read_json_lines(path: AnyPath) -> Iterator[Any]:
+    """The values of a file of JSON lines; incomplete lines, which a killed writer leaves behind, are skipped.
 
-    The file is open only while a block of it is read: a merge reads from more files at a time than a process may open.
+    The file is open only while a block is read, because a merge reads more files at once than a process may open.
     """
     offset = 0
     while True:

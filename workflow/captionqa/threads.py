@@ -1,4 +1,4 @@
-"""Threads: work in order, with several threads only where it has to wait."""
+"""Mapping a function over items in order, with threads only where the function waits for the file system."""
 
 import time
 from collections import deque
@@ -7,33 +7,27 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
-#: What is looked at in one go.
+#: Items that are worked on in one go.
 BLOCK_ITEMS = 1000
-
-
-#: On a network file system each look at a file is a wait: from a block on that waited so long, several threads wait.
+#: Seconds that one call must have waited for threads to be used. On a network file system each look at a file waits.
 WAITED_S = 0.1
-
-
 THREADS = 8
 
-
 T = TypeVar("T")
-
-
 R = TypeVar("R")
 
 
 def blocks(things: Iterable[T], size: int = BLOCK_ITEMS) -> Iterator[list[T]]:
+    """The same items in lists of `size`; the last list may be shorter."""
     iterator = iter(things)
     while block := list(islice(iterator, size)):
         yield block
 
 
 def map_in_order(function: Callable[[T], R], things: Iterable[T]) -> Iterator[R]:
-    """Like `map`, once something has to wait in several threads, which work no further ahead than memory allows.
+    """Like `map`, but from the first call that waits on several threads work ahead, a bounded number of items.
 
-    Where nothing waits, as for a disk of this machine, threads would only take the interpreter from each other.
+    Where no call waits, as on a local disk, threads would only compete for the interpreter.
     """
     rest = iter(things)
     for thing in rest:

@@ -7,7 +7,7 @@ rule caption_chunk:
         # ancient: the result's name holds the list's digest, so a changed list already is another result
         item_list=ancient(LAYOUT.items("captions")),
     output:
-        f"{LAYOUT.captions_work()}/chunks/{CHUNK_NAME}",
+        AnswerFiles(LAYOUT.captions_work()).result(),
     log:
         f"{LAYOUT.logs}/captions/{{style}}.{CHUNK_NAME.removesuffix('.jsonl')}.log",
     conda:

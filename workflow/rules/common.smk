@@ -7,9 +7,10 @@ import yaml
 
 sys.path.insert(0, str(Path(workflow.current_basedir.get_path_or_uri(secret_free=False)).parent))
 
+from captionqa.config.answer_files import CHUNK_NAME, AnswerFiles
 from captionqa.config.check import check
 from captionqa.errors import CaptionqaError
-from captionqa.config.layout import CHUNK_NAME, Layout
+from captionqa.config.layout import Layout
 from captionqa.config.settings import caption_settings, fingerprint, qa_settings
 from captionqa.results.tracked_code import GRADING_CODE, MERGING_CODE, tracked_modules
 from captionqa.run.job_environment import prefer_checkout
@@ -29,14 +30,14 @@ RUN_LAYOUT = Layout(CONFIG.output_dir, MODEL)
 
 if workflow.is_main_process:
     from captionqa.server.lifecycle import check_model_path, drop_stale_live_markers
-    from captionqa.server.slurm import end_killed_run
+    from captionqa.server.slurm_client_jobs import end_killed_run
 
     drop_stale_live_markers(RUN_LAYOUT)
     end_killed_run(RUN_LAYOUT)
 else:
     from captionqa.run.lease import LeaseWatch
 
-    if over := LeaseWatch(RUN_LAYOUT.server, float("inf")).over():
+    if over := LeaseWatch(RUN_LAYOUT.server, float("inf")).end_reason():
         sys.exit(f"captionqa: this job's run is over: {over}")
 
 

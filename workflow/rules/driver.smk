@@ -14,7 +14,7 @@ def begin_run():
     from captionqa.driver.driver import Driver
     from captionqa.driver.terminal import print_message
     from captionqa.driver.summary import plan_line
-    from captionqa.server.slurm import LostJobs
+    from captionqa.server.slurm_client_jobs import LostJobs
 
     global DRIVER, PLANNED
     PLANNED = time.monotonic()

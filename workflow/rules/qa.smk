@@ -7,7 +7,7 @@ rule answer_chunk:
         # ancient: the result's name holds the list's digest, so a changed list already is another result
         item_list=ancient(LAYOUT.items("qa")),
     output:
-        f"{LAYOUT.qa_work}/chunks/{CHUNK_NAME}",
+        AnswerFiles(LAYOUT.qa_work).result(),
     log:
         f"{LAYOUT.logs}/qa/{CHUNK_NAME.removesuffix('.jsonl')}.log",
     conda:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from captionqa.client.chunk_job import ChunkJob
 from captionqa.client.chunk_run import ChunkRun
+from captionqa.config.answer_files import AnswerFiles
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.config.settings import caption_settings, qa_settings
@@ -16,14 +17,14 @@ name = f"{task} {style or ''} chunk {wildcards.chunk}-of-{wildcards.n}".replace(
 
 with job_log(snakemake.log[0], name, layout):
     model = config.models[wildcards.model]
-    work = Path(layout.captions_work(style.lower()) if style else layout.qa_work)
+    files = AnswerFiles(layout.captions_work(style.lower()) if style else layout.qa_work)
     ChunkRun(
         ChunkJob(
             name=f"{wildcards.chunk}-of-{wildcards.n}",
             items=Path(snakemake.input.item_list),
             result=Path(snakemake.output[0]),
-            journal=work / "journal",
-            progress=layout.progress / f"{name.replace(' ', '_')}.json",
+            journal=files.journal,
+            progress=layout.job_progress(name.replace(" ", "_")),
             server=layout.server,
             dataset=Path(config.section(task).dataset_path),
             settings=caption_settings(config, wildcards.model, style)

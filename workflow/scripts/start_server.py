@@ -9,21 +9,22 @@ from pathlib import Path
 
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
-from captionqa.files import read_json, write_json
+from captionqa.files import write_json
 from captionqa.run.job_log import job_log
+from captionqa.run.run_record import read_run_record
 from captionqa.server.launcher import LocalLauncher
 from captionqa.server.lifecycle import Server
-from captionqa.server.slurm import SlurmLauncher
+from captionqa.server.slurm_launcher import SlurmLauncher
 
 config, model = Config.of(snakemake.config), snakemake.wildcards.model
 layout = Layout(config.output_dir, model)
 
 with job_log(snakemake.log[0], "start_server", layout, echo=True):
-    run = read_json(layout.run)
+    run = read_run_record(layout.server)
     launcher = SlurmLauncher(**run["slurm"]) if run["slurm"] else LocalLauncher()
     endpoints = Server(config, model, layout, launcher).start() if run["server_needed"] else []
     # drop the releases of an earlier run, whose server may have been taken over
-    shutil.rmtree(Path(layout.released("_")).parent, ignore_errors=True)
+    shutil.rmtree(layout.server_files.released_folder, ignore_errors=True)
     write_json(snakemake.output.sentinel, [asdict(endpoint) for endpoint in endpoints])
     for marker in snakemake.output.live:
         Path(marker).touch()

@@ -1,6 +1,7 @@
 """A model's answer, as clients keep it and as files hold it."""
 
-from typing import TypedDict, final
+from collections.abc import Mapping
+from typing import Any, TypedDict, final
 
 
 @final
@@ -14,4 +15,4 @@ class Answer(TypedDict):
     prompt_tokens: int
     completion_tokens: int
     #: The server: its url, its generation and the version of each of its packages.
-    server: dict[str, str | int | None]
+    server: Mapping[str, Any]

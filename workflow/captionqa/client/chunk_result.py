@@ -52,7 +52,7 @@ class ChunkHeader(TypedDict):
     concurrency: int
     client: ClientProcess
     #: `endpoint.summary` of each server.
-    servers: list[dict[str, Any]]
+    servers: Sequence[Mapping[str, Any]]
 
 
 @final

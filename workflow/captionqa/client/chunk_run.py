@@ -13,10 +13,10 @@ from captionqa.client.concurrency_tuner import ConcurrencyTuner
 from captionqa.client.in_flight_limit import InFlightLimiter
 from captionqa.client.item_processor import ItemProcessor, Source
 from captionqa.client.journal import JournalSegment, SegmentJournals, segment_of
-from captionqa.client.letter_fallback import FOLDER
 from captionqa.client.retrying_client import RetryingClient
 from captionqa.client.server_pool import ServerPool
 from captionqa.client.work_queue import WorkQueue
+from captionqa.config.answer_files import AnswerFiles
 from captionqa.config.settings import FALLBACK, answer_fingerprint, fingerprint
 from captionqa.dataset.item_entry import ItemEntry
 from captionqa.dataset.places import place, question_place
@@ -91,7 +91,7 @@ class ChunkRun:
         finally:
             self._pool.stopped.set()  # workers are daemon threads: none of them delays the end of the process
             self._close_journals()
-            self._progress.beat(last=True)
+            self._progress.report(last=True)
         self._job.write_result(started, self._progress, self._tuner.limit, self._lines)
 
     def _enqueue(self, index: int, entries: list[ItemEntry]) -> None:
@@ -100,7 +100,7 @@ class ChunkRun:
         main = JournalSegment(job.journal, index, answer_fingerprint(job.settings), self._wait_for_segment)
         fallback = None
         if FALLBACK in job.settings:
-            folder = job.journal.with_name(FOLDER)
+            folder = AnswerFiles(str(job.journal.parent)).fallback
             fallback = JournalSegment(folder, index, fingerprint(job.settings), self._wait_for_segment)
         journals = SegmentJournals(main, fallback, len(entries))
         self._opened = [opened for opened in self._opened if opened.unfinished] + [journals]
@@ -120,7 +120,7 @@ class ChunkRun:
             worker = threading.Thread(target=self._work, args=[number], daemon=True, name=f"ask-{number}")
             self._workers.append(worker)
             worker.start()
-        self._progress.beat()
+        self._progress.report()
         if (now := time.monotonic()) >= self._next_lease_check:  # not for each item: the lease is a file
             self._lease.check()
             self._next_lease_check = now + HEARTBEAT_S

@@ -47,16 +47,16 @@ class ItemProcessor:
     """
 
     def __init__(self, job: ChunkJob, client: RetryingClient, progress: Progress, finish: Finish):
-        """`progress` counts what `finish` is given; its effort gets the threads' time."""
+        """`progress` counts what `finish` is given; its thread time gets that of the threads."""
         self._settings = job.settings
         self._dataset = job.dataset.resolve()
         self._allowed_roots = [Path(root).resolve() for root in job.client.images.allowed_roots]
         self._transport = ImageTransport(job.client.image_transport, self._dataset)
         self._deduplicate = job.client.deduplicate
         self._client = client
-        self._effort = progress.effort
+        self._thread_time = progress.thread_time
         self._finish = finish
-        self._turn = CpuTurn(progress.effort.worked)
+        self._turn = CpuTurn(progress.thread_time.add_working)
         self._duplicates: DuplicateRequests[_Task] = DuplicateRequests()
         self._failures = FailureStreak(lambda: bool(progress.answered or progress.reused), client.rejection)
 
@@ -135,7 +135,7 @@ class ItemProcessor:
         crashes = _Crashes(journal, mark)
 
         def ask(request: ChatRequest) -> Answer:
-            with self._turn.paused(), self._effort.asking():
+            with self._turn.paused(), self._thread_time.asking():
                 return self._client.ask(request, crashes.count, crashes.add)
 
         answer = self._transport.ask(ask, request)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from captionqa.client.answer import Answer
+from captionqa.config.answer_files import journal_segment
 from captionqa.dataset.places import HASH_BITS
 from captionqa.files import full_disk_named, json_line, read_json_lines
 
@@ -57,10 +58,6 @@ def segment_of(place: int) -> int:
     return place >> (HASH_BITS - SEGMENT_BITS)
 
 
-def segment_path(folder: Path, index: int) -> Path:
-    return folder / f"{index:04d}.jsonl"
-
-
 class JournalSegment:
     """One locked segment: what it holds for a fingerprint, and a place to append to; safe to share between threads.
 
@@ -73,7 +70,7 @@ class JournalSegment:
         self.answers: dict[str, JournalLine] = {}
         #: {item: the crashes of a server during its request}
         self.crashes: dict[str, list[JournalLine]] = {}
-        self._path = segment_path(folder, index)
+        self._path = journal_segment(folder, index)
         self._fingerprint = fingerprint
         self._lock = threading.Lock()
         with full_disk_named(self._path.parent):

@@ -8,8 +8,6 @@ from captionqa.grading.ground_truth import extract_answer
 
 #: A letter is one token; some tokenizers put a blank before it.
 LETTER_TOKENS = 4
-#: The folder of its journal, beside that of the answers.
-FOLDER = "fallback"
 
 
 def allowed_letters(question: str, answer: str) -> str:

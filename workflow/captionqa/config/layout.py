@@ -1,68 +1,28 @@
-"""Where every file of a run is: the final files, the work folder and the logs."""
+"""Where every file of a run is: final files, logs, item lists and work folders."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from captionqa.config.server_files import ServerFiles
+
 WORK = "work"
-CHUNK_NAME = "{chunk}-of-{n}.{fingerprint}.{digest}.jsonl"
+#: The name of a chunk's list of items; `digest` is that of the list.
 ITEMS_NAME = "{chunk}-of-{n}.{digest}.jsonl"
+#: The name of the file of all question rows; `digest` is that of the rows.
 ROWS_NAME = "questions.{digest}.jsonl"
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Paths below one output folder for one model; both may hold wildcards such as `{model}`."""
+    """Paths below one output folder for one model; both may hold Snakemake wildcards such as `{model}`.
+
+    Files that rules name are text, since Snakemake compares paths as text.
+    """
 
     output_dir: str
     model: str = "{model}"
 
-    @property
-    def work(self) -> str:
-        return f"{self.output_dir}/{WORK}/{self.model}"
-
-    @property
-    def server(self) -> Path:
-        """Folder of the server's life: lease, key, request, endpoints, markers."""
-        return Path(self.work) / "server"
-
-    @property
-    def sentinel(self) -> str:
-        return f"{self.server}/ready.json"
-
-    @property
-    def run(self) -> str:
-        """What the driver knows before its first job: whether a server is needed, and how Slurm starts one."""
-        return f"{self.server}/run.json"
-
-    def live(self, task: str = "{task}") -> str:
-        return f"{self.server}/live/{task}"
-
-    def released(self, task: str = "{task}") -> str:
-        return f"{self.server}/released/{task}.json"
-
-    @property
-    def plans(self) -> str:
-        """Folder of the item lists, which do not depend on the model."""
-        return f"{self.output_dir}/{WORK}/items"
-
-    def items(self, task: str, name: str = ITEMS_NAME) -> str:
-        return f"{self.plans}/{task}/{name}"
-
-    def question_rows(self, digest: str) -> str:
-        """All rows of the question file, sorted by id, which grading needs beside the answers."""
-        return self.items("qa", ROWS_NAME.format(digest=digest))
-
-    def captions_work(self, style: str = "{style}") -> str:
-        return f"{self.work}/captions/{style}"
-
-    @property
-    def qa_work(self) -> str:
-        return f"{self.work}/qa"
-
-    @property
-    def graded(self) -> str:
-        """The last grading of the answers, which the next one is compared with."""
-        return f"{self.qa_work}/graded.jsonl"
+    # Final files
 
     def captions(self, style: str = "{style}", suffix: str = "") -> str:
         return f"{self.output_dir}/captions/{self.model}/{self.model}_{style}{suffix}.json"
@@ -71,14 +31,11 @@ class Layout:
         return f"{self.output_dir}/qa/{self.model}/{self.model}_qa_{kind}.json"
 
     @property
-    def checked(self) -> str:
-        """Marker: no final file has more failures than allowed."""
-        return f"{self.work}/failures_checked"
-
-    @property
     def audit(self) -> str:
-        """Table of what is wrong or odd with the images and the questions."""
+        """Table of the audit's findings in the images and the questions."""
         return f"{self.output_dir}/audit.tsv"
+
+    # Logs
 
     @property
     def logs(self) -> str:
@@ -87,22 +44,109 @@ class Layout:
     def server_log(self, replica: int = 0) -> str:
         return f"{self.logs}/server-{replica}.log"
 
-    @property
-    def errors(self) -> Path:
-        """Folder of what failed jobs of the run had to say."""
-        return Path(self.work) / "errors"
-
-    @property
-    def progress(self) -> Path:
-        """Folder of what the run's chunk jobs have done so far, and how busy they were."""
-        return Path(self.work) / "progress"
-
-    @property
-    def spans(self) -> Path:
-        """Folder of when the run's jobs worked."""
-        return Path(self.work) / "spans"
+    def previous_server_log(self, replica: int = 0) -> str:
+        """The log of the server before the present one."""
+        return f"{self.logs}/server-{replica}.previous.log"
 
     @property
     def verdict(self) -> str:
-        """Where the time of the last run that asked a server went."""
+        """Where the time of the last run that sent requests went."""
         return f"{self.logs}/verdict.json"
+
+    # Item lists, which do not depend on the model
+
+    @property
+    def plans(self) -> str:
+        """Folder of the item lists and of the plans that they belong to."""
+        return f"{self.output_dir}/{WORK}/items"
+
+    def plan(self, task: str) -> Path:
+        """The plan of one task."""
+        return Path(self.plans) / task / "plan.json"
+
+    def items(self, task: str, name: str = ITEMS_NAME) -> str:
+        """The list of one chunk's items."""
+        return f"{self.plans}/{task}/{name}"
+
+    def question_rows(self, digest: str) -> str:
+        """All rows of the question file, sorted by id, which grading needs beside the answers."""
+        return self.items("qa", ROWS_NAME.format(digest=digest))
+
+    @property
+    def question_images(self) -> Path:
+        """The names of the images that the last plan's questions refer to."""
+        return Path(self.plans) / "qa" / "images.jsonl"
+
+    @property
+    def sniffed(self) -> Path:
+        """Whether each file without an image suffix has image content, as the last scan found it."""
+        return Path(self.plans) / "sniffed.jsonl"
+
+    # Work folders of one model
+
+    @property
+    def work(self) -> str:
+        return f"{self.output_dir}/{WORK}/{self.model}"
+
+    def captions_work(self, style: str = "{style}") -> str:
+        """Folder of the `AnswerFiles` of one prompt style."""
+        return f"{self.work}/captions/{style}"
+
+    @property
+    def qa_work(self) -> str:
+        """Folder of the `AnswerFiles` of the questions."""
+        return f"{self.work}/qa"
+
+    @property
+    def graded(self) -> str:
+        """The last grading of the answers, with which the next one is compared."""
+        return f"{self.qa_work}/graded.jsonl"
+
+    @property
+    def checked(self) -> str:
+        """Marker: no final file has more failures than allowed."""
+        return f"{self.work}/failures_checked"
+
+    @property
+    def errors(self) -> Path:
+        """Folder of the error messages of this run's failed jobs."""
+        return Path(self.work) / "errors"
+
+    def job_error(self, job: str) -> Path:
+        """The error message of one job."""
+        return self.errors / f"{job}.json"
+
+    @property
+    def progress(self) -> Path:
+        """Folder of the progress and the thread time of this run's chunk jobs."""
+        return Path(self.work) / "progress"
+
+    def job_progress(self, job: str) -> Path:
+        """The progress of one chunk job."""
+        return self.progress / f"{job}.json"
+
+    @property
+    def job_times(self) -> Path:
+        """Folder of the times at which this run's jobs worked."""
+        return Path(self.work) / "spans"
+
+    # The server's life
+
+    @property
+    def server(self) -> Path:
+        """Folder of the `ServerFiles`."""
+        return Path(self.work) / "server"
+
+    @property
+    def server_files(self) -> ServerFiles:
+        return ServerFiles(self.server)
+
+    @property
+    def sentinel(self) -> str:
+        return str(self.server_files.sentinel)
+
+    def live(self, task: str = "{task}") -> str:
+        return str(self.server_files.live(task))
+
+    def released(self, task: str = "{task}") -> str:
+        return str(self.server_files.released(task))

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from captionqa.config.config import Config
+from captionqa.config.vllm_options import is_given
 from captionqa.errors import ConfigError
 
 #: Of `client.image_transport`.
@@ -20,7 +21,7 @@ def allowed_folder(config: Config) -> str | None:
     Raises:
         ConfigError: neither of two data sets is within the other.
     """
-    named = any(_option(word) == OPTION for word in config.model.server.extra_args)
+    named = is_given(config.model.server.extra_args, OPTION)
     if config.client.image_transport != FILE or config.model.url is not None or named:
         return None
     paths = [config.section(task).dataset_path for task in config.tasks]
@@ -33,8 +34,3 @@ def allowed_folder(config: Config) -> str | None:
         f"({paths[0]}) nor qa.dataset_path ({paths[1]}) holds the other; set image_transport to bytes, make a run with "
         f"an output_dir of its own for each, or name a folder that holds both after {OPTION} in server.extra_args."
     )
-
-
-def _option(word: str) -> str:
-    """The option that a word on vLLM's command line is or begins with."""
-    return word.partition("=")[0].replace("_", "-")

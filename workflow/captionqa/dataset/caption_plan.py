@@ -25,7 +25,7 @@ def plan_captions(dataset: Path, chunks: int | Auto, layout: Layout) -> Plan:
             f"captions.dataset_path: there is no folder {dataset}; set it to your images in the configuration."
         )
     inputs = inputs_digest("captions", chunks, dataset)
-    with ImageScan(dataset, Path(layout.plans) / "sniffed.jsonl") as scan:
+    with ImageScan(dataset, layout.sniffed) as scan:
         state = f"{inputs}-{scan.state}"
         if (plan := load_complete_plan(layout, "captions")) is not None and plan.state == state:
             return plan

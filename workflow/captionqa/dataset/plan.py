@@ -11,11 +11,11 @@ import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
-from pathlib import Path
 from typing import Any, NamedTuple
 
+from captionqa.config.answer_files import CHUNK_NAME, AnswerFiles
 from captionqa.config.config import Auto, Config, Task
-from captionqa.config.layout import CHUNK_NAME, ITEMS_NAME, Layout
+from captionqa.config.layout import ITEMS_NAME, Layout
 from captionqa.config.settings import AnswerSettings, caption_settings, fingerprint, qa_settings
 from captionqa.dataset.places import HASH_BITS
 from captionqa.errors import InputError
@@ -73,9 +73,10 @@ class Plan:
     def results(self, work: str, fingerprint: str) -> list[str]:
         """The paths of the chunks' results below a work folder, for settings with this fingerprint."""
         return [
-            f"{work}/chunks/"
-            + CHUNK_NAME.format(
-                chunk=self._padded(chunk.number), n=self.n, fingerprint=fingerprint, digest=chunk.digest
+            AnswerFiles(work).result(
+                CHUNK_NAME.format(
+                    chunk=self._padded(chunk.number), n=self.n, fingerprint=fingerprint, digest=chunk.digest
+                )
             )
             for chunk in self.chunks
         ]
@@ -95,9 +96,9 @@ def load_plan(layout: Layout, task: Task) -> Plan:
     Raises:
         InputError: there is no plan.
     """
-    stored = read_json(_plan_path(layout, task))
+    stored = read_json(layout.plan(task))
     if stored is None:
-        raise InputError(f"{_plan_path(layout, task)} is missing; start the workflow again to write it.")
+        raise InputError(f"{layout.plan(task)} is missing; start the workflow again to write it.")
     return Plan(**stored | {"chunks": tuple(Chunk(*chunk) for chunk in stored["chunks"])})
 
 
@@ -114,8 +115,8 @@ def load_complete_plan(layout: Layout, task: Task) -> Plan | None:
 def save_plan(plan: Plan, layout: Layout, task: Task) -> Plan:
     """Save a plan as the task's newest, unless it is saved already, and return it."""
     stored = json.loads(json.dumps(asdict(plan)))
-    if read_json(_plan_path(layout, task)) != stored:
-        write_json(_plan_path(layout, task), stored)
+    if read_json(layout.plan(task)) != stored:
+        write_json(layout.plan(task), stored)
     return plan
 
 
@@ -146,7 +147,7 @@ def save_by_digest(file: LineFile, path: str) -> None:
 
 def planned_tasks(config: Config, layout: Layout) -> list[Task]:
     """The configured tasks that have a plan; one that no target asked for may have none."""
-    return [task for task in config.tasks if _plan_path(layout, task).exists()]
+    return [task for task in config.tasks if layout.plan(task).exists()]
 
 
 def work_folders(config: Config, layout: Layout, task: Task) -> list[tuple[str, AnswerSettings]]:
@@ -183,7 +184,3 @@ def _chunk_count(chunks: int | Auto, items: int) -> int:
     while n < MAX_CHUNKS and items > n * ITEMS_PER_CHUNK:
         n *= 2
     return n
-
-
-def _plan_path(layout: Layout, task: Task) -> Path:
-    return Path(layout.plans) / task / "plan.json"

@@ -33,7 +33,7 @@ def plan_questions(question_path: Path, dataset: Path, chunks: int | Auto, layou
         raise InputError(
             f"qa.dataset_path: there is no folder {dataset}; the questions' image paths are relative to it."
         )
-    image_names = Path(layout.plans) / "qa" / "images.jsonl"
+    image_names = layout.question_images
     inputs = question_inputs_digest(question_path, chunks, dataset)
     if inputs and (plan := _unchanged_plan(inputs, dataset, image_names, layout, scan)) is not None:
         return plan

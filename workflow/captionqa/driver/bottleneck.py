@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from captionqa.config.config import Config
-from captionqa.driver.load_figures import ClientLoad, ServerLoad
+from captionqa.config.vllm_options import is_given
+from captionqa.driver.load_figures import MeanClientLoad, MeanServerLoad
 from captionqa.driver.phases import Asking
 from captionqa.run.progress import duration
 
@@ -45,14 +46,14 @@ class _Run:
     """All that is known of a run."""
 
     asking: Asking
-    server: ServerLoad | None
-    clients: ClientLoad
+    server: MeanServerLoad | None
+    clients: MeanClientLoad
     config: Config
     slurm: bool
 
 
 def find_bottleneck(
-    asking: Asking, server: ServerLoad | None, clients: ClientLoad, config: Config, slurm: bool = False
+    asking: Asking, server: MeanServerLoad | None, clients: MeanClientLoad, config: Config, slurm: bool = False
 ) -> Bottleneck:
     """What limited a run while it sent requests: of several limits the first in the order of `_RULES` alone.
 
@@ -96,19 +97,19 @@ def _server_bound(run: _Run) -> Bottleneck | None:
     server = run.server
     if server is None or server.full < MOSTLY:
         return None
-    arguments = " ".join(run.config.model.server.extra_args)
+    arguments = run.config.model.server.extra_args
     evidence = _queued(server)
     if server.cache_full >= OFTEN or server.preemptions >= MANY_PREEMPTIONS * run.clients.asked:
         evidence += f"; its KV cache was full in {_percent(server.cache_full)} of them"
         if server.preemptions:
             evidence += f", and running requests were preempted {server.preemptions:.0f} times"
         evidence += ": the server's memory is the limit"
-        if "--gpu-memory-utilization" not in arguments:
+        if not is_given(arguments, "--gpu-memory-utilization"):
             return Bottleneck("memory", evidence, "raise --gpu-memory-utilization in server.extra_args")
         setting = "start_server's gpu in the profile" if run.slurm else "server.tensor_parallel_size"
         return Bottleneck("memory", evidence, f"more GPUs for each server ({setting})")
     evidence += ": the server is the limit"
-    if "--max-num-seqs" in arguments:
+    if is_given(arguments, "--max-num-seqs"):
         return Bottleneck("server", evidence, "a higher --max-num-seqs in server.extra_args may help")
     return Bottleneck("server", evidence, "more servers (server.replicas) would help, more clients would not")
 
@@ -189,12 +190,12 @@ _RULES: tuple[Callable[[_Run], Bottleneck | None], ...] = (
 )
 
 
-def _in_flight(clients: ClientLoad) -> float:
+def _in_flight(clients: MeanClientLoad) -> float:
     """The requests in flight of all client jobs, on average."""
     return clients.asking * clients.at_a_time
 
 
-def _queued(server: ServerLoad) -> str:
+def _queued(server: MeanServerLoad) -> str:
     return f"requests waited in the server's queue in {_percent(server.full)} of {server.looks} samples"
 
 

@@ -5,19 +5,20 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
-from typing import Any
 
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.driver.terminal import log_to_terminal, print_message
-from captionqa.files import read_json, write_json
+from captionqa.files import write_json
 from captionqa.run.lease import RUN_VARIABLE, LeaseKeeper
 from captionqa.run.progress import progress_line, totals
+from captionqa.run.run_record import SlurmRun, read_run_record, write_run_record
 from captionqa.server import slurm
 from captionqa.server.lifecycle import Server
+from captionqa.server.slurm_launcher import server_name
 
 PROGRESS_INTERVAL_S = 10.0
 WATCH_INTERVAL_S = 5.0
@@ -49,7 +50,7 @@ class Driver:
         self._server = Server(config, config.model_name, layout)
         self._ended = threading.Event()
 
-    def begin(self, items_to_do: int, server_needed: bool, slurm_server: Mapping[str, Any] | None = None) -> None:
+    def begin(self, items_to_do: int, server_needed: bool, slurm_server: SlurmRun | None = None) -> None:
         """Take the lease, store what the jobs need to know, and start printing progress over `items_to_do` items.
 
         `slurm_server` has SlurmLauncher's arguments where Slurm starts the server, else it is None.
@@ -62,10 +63,10 @@ class Driver:
         atexit.register(self._lease.release)  # for an exit that runs not even onerror
         os.environ[RUN_VARIABLE] = self._lease.run_id
         self._cancel_jobs()  # of an earlier run that was killed
-        for folder in (self._layout.progress, self._layout.errors, self._layout.spans):
+        for folder in (self._layout.progress, self._layout.errors, self._layout.job_times):
             for file in folder.glob("*.json"):
                 file.unlink()
-        write_json(self._layout.run, {"server_needed": server_needed, "slurm": slurm_server})
+        write_run_record(self._layout.server, {"server_needed": server_needed, "slurm": slurm_server})
         for number in STOP_SIGNALS:
             self._chain_handler(number)
         threading.Thread(target=self._print_progress, args=(items_to_do,), daemon=True, name="progress").start()
@@ -86,10 +87,10 @@ class Driver:
 
     def _cancel_jobs(self, servers: int = 0) -> None:
         """Cancel the Slurm jobs of the stored run, and this many of its servers."""
-        run = read_json(self._layout.run)
+        run = read_run_record(self._layout.server)
         if run and run["slurm"]:
             name = run["slurm"]["name"]
-            slurm.cancel_named(name, *(slurm.server_name(name, replica) for replica in range(servers)))
+            slurm.cancel_named(name, *(server_name(name, replica) for replica in range(servers)))
 
     def _watch(self) -> None:
         """Check the servers and the jobs until the run ends; stop the run when it can get no further."""
@@ -97,12 +98,12 @@ class Driver:
         while not self._ended.wait(WATCH_INTERVAL_S):
             reason = None
             with suppress(OSError):  # a flickering disk: the next check tries again
-                reason = self._server.look_after()
+                reason = self._server.check_liveness()
             dead = dead + 1 if reason else 0
             if dead >= DEAD_CHECKS:
                 error = f"the server is gone for good: {reason}\n  server's log: {self._layout.server_log()}"
                 with suppress(OSError):  # on a full disk the message is printed now and missing at the end
-                    write_json(self._layout.errors / "server.json", {"error": error})
+                    write_json(self._layout.job_error("server"), {"error": error})
                 return self._stop(error)
             if reason := self._check_jobs():
                 return self._stop(reason)

@@ -9,6 +9,7 @@ from typing import NotRequired, TypedDict
 from captionqa.config.layout import Layout
 from captionqa.errors import DiskFullError
 from captionqa.files import read_json
+from captionqa.run.run_record import read_run_record
 from captionqa.server import endpoint
 from captionqa.server.server_log import TIME_FORMAT
 
@@ -45,7 +46,7 @@ def errors(layout: Layout) -> list[str]:
 
 def restarts(layout: Layout) -> list[str]:
     """Which servers of this run were restarted: how often, when, why, and where to look."""
-    run = read_json(layout.run)
+    run = read_run_record(layout.server)
     rows = []
     for server in endpoint.read_all(layout.server) if run and run["server_needed"] else ():
         if server.restarts:

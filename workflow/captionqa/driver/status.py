@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from captionqa.client.chunk_result import read_chunk
-from captionqa.client.journal import read_lines, segment_of, segment_path
+from captionqa.client.journal import read_lines, segment_of
+from captionqa.config.answer_files import AnswerFiles, journal_segment
 from captionqa.config.config import Config, Task
 from captionqa.config.layout import Layout
 from captionqa.config.settings import AnswerSettings, answer_fingerprint, fingerprint
 from captionqa.dataset.places import place, question_place
 from captionqa.dataset.plan import load_plan, planned_tasks, work_folders
 from captionqa.files import read_json, read_json_lines
-from captionqa.run.lease import holder
+from captionqa.run.lease import LeaseRecord, live_lease
 from captionqa.run.progress import duration
 from captionqa.server import endpoint
 from captionqa.server.endpoint import Endpoint, State
@@ -75,7 +76,7 @@ class Status:
     #: Configured tasks without a plan.
     unplanned: list[Task]
     #: The lease of the driver that works on the folder now.
-    lease: Mapping[str, Any] | None
+    lease: LeaseRecord | None
     servers: list[Endpoint]
 
 
@@ -87,7 +88,7 @@ def read_status(config: Config, layout: Layout) -> Status:
         model=layout.model,
         files=[file for task in planned for file in _files(config, layout, task)],
         unplanned=[task for task in config.tasks if task not in planned],
-        lease=holder(layout.server),
+        lease=live_lease(layout.server),
         servers=endpoint.read_all(layout.server),
     )
 
@@ -126,7 +127,7 @@ def _files(config: Config, layout: Layout, task: Task) -> Iterable[FileStatus]:
             items=plan.items,
             answered=sum(header["items"] for header in headers) - failed,
             failed=failed,
-            journaled=_journaled(task, unfinished, Path(work) / "journal", answer_fingerprint(settings)),
+            journaled=_journaled(task, unfinished, AnswerFiles(work).journal, answer_fingerprint(settings)),
             merged=Path(layout.captions(style.lower()) if style else layout.qa("results")).exists(),
             failures_by_reason=_failures_by_reason(_companion(layout, style, "provenance"), settings),
             failures_path=_companion(layout, style, "failures"),
@@ -139,7 +140,7 @@ def _journaled(task: Task, item_lists: Iterable[str], journal: Path, settings_no
     items = chain.from_iterable(map(read_json_lines, item_lists))
     segments = groupby(items, key=lambda item: segment_of(_place(task, item)))
     for index, members in segments:
-        path = segment_path(journal, index)
+        path = journal_segment(journal, index)
         if path.exists():
             lines = (line for line in read_lines(path) if line["fingerprint"] == settings_now and "answer" in line)
             count += len({line["id"] for line in lines} & {item["id"] for item in members})

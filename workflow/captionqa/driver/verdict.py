@@ -9,8 +9,9 @@ from captionqa.config.layout import Layout
 from captionqa.driver.bottleneck import find_bottleneck
 from captionqa.driver.load_figures import client_load, server_load
 from captionqa.driver.phases import asking_time, chunk_spans, phase_seconds, phases_line
-from captionqa.files import read_json, write_json
-from captionqa.run.job_times import Span, clip, job_spans
+from captionqa.files import write_json
+from captionqa.run.job_times import Span, clip, read_job_times
+from captionqa.run.run_record import read_run_record
 from captionqa.server import endpoint
 
 
@@ -23,9 +24,9 @@ class Verdict(TypedDict):
     phases: dict[str, float]
     #: The fields of `captionqa.driver.phases.Asking`.
     asking: dict[str, float]
-    #: The fields of `captionqa.driver.load_figures.ServerLoad`; None without samples.
+    #: The fields of `captionqa.driver.load_figures.MeanServerLoad`; None without samples.
     server: dict[str, float] | None
-    #: The fields of `captionqa.driver.load_figures.ClientLoad`.
+    #: The fields of `captionqa.driver.load_figures.MeanClientLoad`.
     clients: dict[str, float]
     #: The fields of `captionqa.driver.bottleneck.Bottleneck`.
     limit: str
@@ -39,14 +40,15 @@ def run_verdict(config: Config, layout: Layout, run: Span, planning_s: float) ->
     `run` is when the run began and ended; its first `planning_s` seconds were planning. Times of jobs on other machines
     are by those machines' clocks.
     """
-    jobs, servers = job_spans(layout.spans), endpoint.read_all(layout.server)
+    jobs, servers = read_job_times(layout.job_times), endpoint.read_all(layout.server)
     chunks = clip(chunk_spans(jobs), run)
     clients = client_load(layout, chunk_spans(jobs))
     if clients is None or not chunks:
         return None
     phases = phase_seconds(run, planning_s, jobs, servers)
     asking, server = asking_time(chunks, servers), server_load(layout, chunks)
-    slurm = bool((read_json(layout.run) or {}).get("slurm"))
+    record = read_run_record(layout.server)
+    slurm = record is not None and record["slurm"] is not None
     bottleneck = find_bottleneck(asking, server, clients, config, slurm)
     verdict: Verdict = {
         "seconds": run[1] - run[0],

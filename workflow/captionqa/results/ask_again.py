@@ -14,14 +14,14 @@ from typing import Any
 
 from captionqa.client.chunk_result import read_chunk
 from captionqa.client.journal import read_lines
-from captionqa.client.letter_fallback import FOLDER
+from captionqa.config.answer_files import AnswerFiles, journal_segments
 from captionqa.config.config import Config, Task
 from captionqa.config.layout import Layout
 from captionqa.config.settings import AnswerSettings, answer_fingerprint, fingerprint
 from captionqa.dataset.plan import load_plan, work_folders
 from captionqa.errors import QUESTION_FAULTS, TRUNCATED, ConfigError
 from captionqa.files import atomic_writer, json_line, read_json
-from captionqa.run.lease import holder
+from captionqa.run.lease import live_lease
 
 CAPTION_FILES = ("", "_failures", "_provenance")
 QA_FILES = ("results", "metrics", "failures", "provenance", "flips")
@@ -33,8 +33,8 @@ class _ResultSet:
 
     layout: Layout
     task: Task
-    #: The folder of its journals and chunk results.
-    work: Path
+    #: Its journals and chunk results.
+    files: AnswerFiles
     #: What decides its requests, as configured now.
     settings: AnswerSettings
     #: The final file and its companions.
@@ -47,7 +47,7 @@ class _ResultSet:
     @property
     def journal(self) -> list[Path]:
         """The segments of the journal of answers."""
-        return list((self.work / "journal").glob("*.jsonl"))
+        return journal_segments(self.files.journal)
 
 
 def retry_failed(config: Config, task: Task | None, style: str | None, reason: str | None) -> int:
@@ -65,7 +65,7 @@ def retry_failed(config: Config, task: Task | None, style: str | None, reason: s
         plan = load_plan(selected.layout, selected.task)
         results: list[Path] = []
         failed: set[str] = set()
-        for path in map(Path, plan.results(str(selected.work), fingerprint(selected.settings))):
+        for path in map(Path, plan.results(selected.files.folder, fingerprint(selected.settings))):
             if not path.exists():
                 continue
             _, lines = read_chunk(path)
@@ -97,12 +97,12 @@ def forget(config: Config, task: Task | None, style: str | None, reason: str | N
         forgotten = sum(_count_forgotten(path, current, reason) for path in segments)
         if forgotten or reason is None:
             # before the journal: where forgetting is interrupted, the journal still shows what is left to forget
-            shutil.rmtree(selected.work / "chunks", ignore_errors=True)
+            shutil.rmtree(selected.files.chunks, ignore_errors=True)
             _remove(selected.finals)
         for path in segments:
             _filter_lines(path, lambda line: not _is_forgotten(line, reason))
         if reason is None:
-            shutil.rmtree(selected.work / FOLDER, ignore_errors=True)
+            shutil.rmtree(selected.files.fallback, ignore_errors=True)
         items += forgotten
     return items
 
@@ -156,7 +156,7 @@ def _selected(config: Config, task: Task | None, style: str | None) -> list[_Res
         ConfigError: the style is not configured, or a run is going on.
     """
     layout = Layout(config.output_dir, config.model_name)
-    if holder(layout.server) is not None:
+    if live_lease(layout.server) is not None:
         raise ConfigError(f"a run works on {config.output_dir} now; wait for it or stop it first.")
     styles = [name.lower() for name in config.prompt_styles]
     if style is not None and style.lower() not in styles:
@@ -165,7 +165,7 @@ def _selected(config: Config, task: Task | None, style: str | None) -> list[_Res
     finals[layout.qa_work] = [layout.qa(kind) for kind in QA_FILES]
     wanted = None if style is None else layout.captions_work(style.lower())
     return [
-        _ResultSet(layout, name, Path(work), settings_now, list(map(Path, finals[work])))
+        _ResultSet(layout, name, AnswerFiles(work), settings_now, list(map(Path, finals[work])))
         for name in config.tasks
         if task in (None, name)
         for work, settings_now in work_folders(config, layout, name)

@@ -1,4 +1,4 @@
-"""A job's log, and what becomes of its errors: one sentence on the terminal, the rest in the log."""
+"""A job's log, and its errors: one sentence for the terminal, the details in the log."""
 
 import logging
 import sys
@@ -6,36 +6,45 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NotRequired, TypedDict
 
 from captionqa.config.layout import Layout
 from captionqa.errors import CaptionqaError, DiskFullError, RunStoppedError
 from captionqa.files import DISK_FULL, write_json
-from captionqa.run.job_times import note_job
+from captionqa.run.job_times import record_job_time
 
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
+class JobError(TypedDict):
+    """The error file of a failed job, from which the driver repeats the error at the end of the run."""
+
+    #: What the user reads: the job, the reason and the logs.
+    error: str
+    #: The job's name; missing where the driver itself wrote the file, as are the next two.
+    name: NotRequired[str]
+    #: The first line of the error's message.
+    reason: NotRequired[str]
+    #: The job's log.
+    log: NotRequired[str]
+
+
 @contextmanager
 def job_log(path: str, name: str, layout: Layout, echo: bool = False) -> Iterator[None]:
-    """Send log records to a file, to the terminal too with `echo`; end the process with one sentence on an error.
+    """Send log records to a file, with `echo` also to the terminal; on an error end the process with one sentence.
 
-    The sentence is also kept in the run's errors folder, from where the driver repeats it at the very end; when the job
-    worked is kept for the verdict.
+    The sentence also goes to the run's errors folder, and the time at which the job worked to the job times.
+
+    Raises:
+        SystemExit: the block raised an error.
     """
     file_name, started = name.replace(" ", "_").replace("/", "_"), time.time()
-    error_file = layout.errors / f"{file_name}.json"
-    logging.raiseExceptions = False  # a full disk costs lines of the log, and no more words on the terminal
+    error_file = layout.job_error(file_name)
+    logging.raiseExceptions = False  # a log that a full disk cuts short must not fill the terminal with tracebacks
     try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        # a file name that is not UTF-8 is no reason to lose the line that names it
-        handlers: list[logging.Handler] = [logging.FileHandler(path, "w", encoding="utf-8", errors="backslashreplace")]
-        if echo:
-            terminal = logging.StreamHandler(sys.stderr)
-            terminal.setFormatter(logging.Formatter("captionqa: %(message)s"))
-            handlers.append(terminal)
-        logging.basicConfig(level=logging.INFO, format=FORMAT, handlers=handlers)
+        _set_up_logging(path, echo)
         yield
-        error_file.unlink(missing_ok=True)  # of an attempt before
+        error_file.unlink(missing_ok=True)  # of an earlier attempt
     except (RunStoppedError, KeyboardInterrupt) as error:
         logging.getLogger(__name__).warning("stopped: %s", error or "interrupted")
         sys.exit(1)
@@ -49,11 +58,22 @@ def job_log(path: str, name: str, layout: Layout, echo: bool = False) -> Iterato
         sentence = f"{name} failed: {reason}\n  log: {path}"
         if Path(layout.server_log()).exists():
             sentence += f"\n  server's log: {layout.server_log()}"
-        with suppress(OSError):  # on a full disk it is said now and not again at the end
-            write_json(error_file, {"error": sentence, "name": name, "reason": reason, "log": path})
+        with suppress(OSError):  # on a full disk the sentence is shown now, and not again at the end
+            write_json(error_file, JobError(error=sentence, name=name, reason=reason, log=path))
         if not echo:
             print(f"captionqa: {sentence}", file=sys.stderr, flush=True)
         sys.exit(1)
     finally:
-        with suppress(OSError):  # a full disk costs a figure of the verdict
-            note_job(layout.spans, file_name, started)
+        with suppress(OSError):  # on a full disk the verdict lacks this time
+            record_job_time(layout.job_times, file_name, started)
+
+
+def _set_up_logging(path: str, echo: bool) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    # a file name that is not UTF-8 must not cost the line that names it
+    handlers: list[logging.Handler] = [logging.FileHandler(path, "w", encoding="utf-8", errors="backslashreplace")]
+    if echo:
+        terminal = logging.StreamHandler(sys.stderr)
+        terminal.setFormatter(logging.Formatter("captionqa: %(message)s"))
+        handlers.append(terminal)
+    logging.basicConfig(level=logging.INFO, format=FORMAT, handlers=handlers)

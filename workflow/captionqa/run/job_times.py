@@ -1,4 +1,4 @@
-"""Spans of time: when the jobs of a run worked, and how such spans add up where they overlap."""
+"""When the jobs of a run worked, and arithmetic on such time spans."""
 
 import time
 from collections.abc import Iterable
@@ -6,12 +6,12 @@ from pathlib import Path
 
 from captionqa.files import read_json, write_json
 
-#: From when to when, in seconds since the epoch.
+#: (start, end) in seconds since the epoch.
 Span = tuple[float, float]
 
 
 def union(spans: Iterable[Span]) -> list[Span]:
-    """The same time in spans that do not overlap, in their order; empty and backward ones are dropped."""
+    """The same time as sorted spans without overlaps. Spans that are empty or end before they start are dropped."""
     merged: list[Span] = []
     for start, end in sorted(span for span in spans if span[1] > span[0]):
         if merged and start <= merged[-1][1]:
@@ -22,7 +22,7 @@ def union(spans: Iterable[Span]) -> list[Span]:
 
 
 def minus(spans: Iterable[Span], others: Iterable[Span]) -> list[Span]:
-    """The time of the spans that is in none of the others."""
+    """The time in `spans` that is in none of the `others`, as sorted spans without overlaps."""
     left = union(spans)
     for start, end in union(others):
         left = [part for span in left for part in ((span[0], min(span[1], start)), (max(span[0], end), span[1]))]
@@ -31,20 +31,25 @@ def minus(spans: Iterable[Span], others: Iterable[Span]) -> list[Span]:
 
 
 def clip(spans: Iterable[Span], within: Span) -> list[Span]:
+    """The time in `spans` that is also in `within`, as sorted spans without overlaps."""
     return union((max(start, within[0]), min(end, within[1])) for start, end in spans)
 
 
 def seconds(spans: Iterable[Span]) -> float:
-    """How long spans are that do not overlap."""
+    """The length of spans without overlaps."""
     return sum(end - start for start, end in spans)
 
 
-def note_job(folder: Path, name: str, started: float) -> None:
-    """Keep when a job of the run worked, until now, beside its tries before; raises OSError."""
-    path = folder / f"{name}.json"
+def record_job_time(folder: Path, job: str, started: float) -> None:
+    """Add the span from `started` (seconds since the epoch) until now to the attempts of a job.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    path = folder / f"{job}.json"
     write_json(path, [*(read_json(path) or []), [started, time.time()]])
 
 
-def job_spans(folder: Path) -> dict[str, list[Span]]:
-    """When the jobs of the run worked, by their names."""
+def read_job_times(folder: Path) -> dict[str, list[Span]]:
+    """The spans of each job of the run, by the job's name; one span for each attempt."""
     return {path.stem: [(start, end) for start, end in read_json(path) or []] for path in folder.glob("*.json")}

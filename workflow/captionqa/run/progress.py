@@ -1,28 +1,51 @@
-"""Progress: a chunk counts its items into a log line and a small file; the driver adds the files up into one line."""
+"""Progress: each chunk job counts its items in a log line and a small file; the driver adds these files up."""
 
 import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TypedDict
 
 from captionqa.files import read_json, write_json
-from captionqa.run.thread_time import Effort
+from captionqa.run.thread_time import ThreadTime, TimeRecord
 
+#: Seconds between two progress lines in a job's log.
 LOG_INTERVAL_S = 10.0
+#: Seconds between two writes of a job's progress file.
 FILE_INTERVAL_S = 2.0
 
 log = logging.getLogger(__name__)
 
 
+class Totals(TypedDict):
+    """Numbers of items, summed over the chunk jobs of a run."""
+
+    #: Items with an answer or a named failure.
+    done: int
+    #: Of these: failed in this run.
+    failed: int
+    #: Of these: answered by an earlier run.
+    reused: int
+    #: Of these: given the answer of another item with the same request.
+    shared: int
+
+
+class ProgressRecord(Totals, TimeRecord):
+    """The progress file of one chunk job."""
+
+    #: All items of the chunk.
+    total: int
+
+
 class Progress:
-    """Counts the items of one chunk; call `beat` now and then."""
+    """Counts the items of one chunk. Call `report` often: it writes and logs at its own intervals."""
 
     def __init__(self, path: Path, total: int, clock: Callable[[], float] = time.monotonic):
         self._path = path
         self._clock = clock
-        self._started = self._logged = self._written = clock()
-        self.effort = Effort(clock)
+        self._started_s = self._logged_s = self._written_s = clock()
+        self.thread_time = ThreadTime(clock)
         self.total = total
         self.answered = self.shared = self.failed = self.reused = 0
 
@@ -30,26 +53,36 @@ class Progress:
     def done(self) -> int:
         return self.answered + self.shared + self.failed + self.reused
 
-    def beat(self, last: bool = False) -> None:
-        now = self._clock()
-        if last or now - self._written >= FILE_INTERVAL_S:
-            self._written = now
-            counts = {name: getattr(self, name) for name in ("total", "done", "failed", "reused", "shared")}
-            with suppress(OSError):  # a full disk under this file alone is no reason to stop
-                write_json(self._path, counts | self.effort.figures())
-        if last or now - self._logged >= LOG_INTERVAL_S:
-            self._logged = now
+    def report(self, last: bool = False) -> None:
+        """Write the progress file and log the progress line where it is time to, or at once for the `last` report."""
+        now_s = self._clock()
+        if last or now_s - self._written_s >= FILE_INTERVAL_S:
+            self._written_s = now_s
+            with suppress(OSError):  # a full disk that only this file hits must not stop the job
+                write_json(self._path, self._record())
+        if last or now_s - self._logged_s >= LOG_INTERVAL_S:
+            self._logged_s = now_s
             log.info("%s", self.line())
 
     def line(self) -> str:
-        seconds = self._clock() - self._started
+        seconds = self._clock() - self._started_s
         return progress_line(self.done, self.total, self.reused, self.failed, seconds, self.shared)
+
+    def _record(self) -> ProgressRecord:
+        return {
+            "total": self.total,
+            "done": self.done,
+            "failed": self.failed,
+            "reused": self.reused,
+            "shared": self.shared,
+            **self.thread_time.record(),
+        }
 
 
 def progress_line(done: int, total: int, reused: int, failed: int, seconds: float, shared: int = 0) -> str:
-    """One line a person can follow; the rate counts only what was not known before."""
-    share = 100 * done / total if total else 100.0
-    text = f"{done:,}/{total:,} items ({share:.0f} %)"
+    """Progress as one line for a person. The rate leaves out the items that an earlier run answered."""
+    percent = 100 * done / total if total else 100.0
+    text = f"{done:,}/{total:,} items ({percent:.0f} %)"
     fresh = done - reused
     if fresh and seconds > 0:
         rate = fresh / seconds
@@ -75,11 +108,12 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def totals(folder: Path) -> dict[str, int]:
-    """The sums over the progress files of a run's chunks."""
-    sums = {"done": 0, "failed": 0, "reused": 0, "shared": 0}
-    for file in folder.glob("*.json"):
-        counts = read_json(file) or {}
-        for key in sums:
-            sums[key] += counts.get(key, 0)
-    return sums
+def totals(folder: Path) -> Totals:
+    """The sums over all progress files of a run."""
+    records: list[ProgressRecord] = [record for path in folder.glob("*.json") if (record := read_json(path))]
+    return {
+        "done": sum(record.get("done", 0) for record in records),
+        "failed": sum(record.get("failed", 0) for record in records),
+        "reused": sum(record.get("reused", 0) for record in records),
+        "shared": sum(record.get("shared", 0) for record in records),
+    }

@@ -1,38 +1,55 @@
-"""Effort: what a client job's threads and its processor were busy with."""
+"""How the threads of a client job spend their time, and how much processor time the job uses."""
 
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypedDict
 
 
-class Effort:
-    """Adds up what the threads of a chunk job do; safe to share between them."""
+class TimeRecord(TypedDict):
+    """Seconds since the job started, as its progress file keeps them."""
+
+    #: By the clock.
+    wall_s: float
+    #: Processor time of the whole process.
+    cpu_s: float
+    #: Time that threads worked on an item themselves, reading files included; summed over the threads.
+    working_s: float
+    #: Time that an item was at a server or waited for one; summed over the threads.
+    asking_s: float
+
+
+class ThreadTime:
+    """Adds up what the threads of a chunk job do. Safe to share between them."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
         self._clock = clock
-        self._started, self._cpu_before = clock(), time.process_time()
-        self._sums = {"working_s": 0.0, "asking_s": 0.0}
+        self._started_s, self._cpu_started_s = clock(), time.process_time()
+        self._working_s = self._asking_s = 0.0
         self._lock = threading.Lock()
 
     @contextmanager
     def asking(self) -> Iterator[None]:
-        """Count a thread's time while its item is with a server or waits for one, as `asking_s`."""
-        began = self._clock()
+        """Count the time of the block as `asking_s`."""
+        started_s = self._clock()
         try:
             yield
         finally:
-            self._add("asking_s", self._clock() - began)
+            seconds = self._clock() - started_s
+            with self._lock:
+                self._asking_s += seconds
 
-    def worked(self, seconds: float) -> None:
-        """Count a thread's time on its item by itself, files included, as `working_s`."""
-        self._add("working_s", seconds)
-
-    def figures(self) -> dict[str, float]:
-        """Seconds by the clock, of the process's processor time, and summed over the threads."""
-        found = {"wall_s": self._clock() - self._started, "cpu_s": time.process_time() - self._cpu_before, **self._sums}
-        return {name: round(value, 3) for name, value in found.items()}
-
-    def _add(self, what: str, seconds: float) -> None:
+    def add_working(self, seconds: float) -> None:
+        """Count seconds as `working_s`."""
         with self._lock:
-            self._sums[what] += seconds
+            self._working_s += seconds
+
+    def record(self) -> TimeRecord:
+        """The figures up to now, rounded to milliseconds."""
+        return {
+            "wall_s": round(self._clock() - self._started_s, 3),
+            "cpu_s": round(time.process_time() - self._cpu_started_s, 3),
+            "working_s": round(self._working_s, 3),
+            "asking_s": round(self._asking_s, 3),
+        }

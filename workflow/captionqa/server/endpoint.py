@@ -1,7 +1,7 @@
-"""The endpoint file: how a server's supervisor tells clients where the server is and how it fares.
+"""The endpoint file: how a server's supervisor tells the clients where the server is and in which state.
 
-One file for each replica, replaced atomically. A server is only ever replaced by a new generation in the same file,
-and `dead` is the one terminal state. `queued` says that the server's job is back in Slurm's queue.
+Each replica has one file, replaced atomically. A server is only ever replaced by a new generation in the same file, and
+`dead` is the one final state.
 """
 
 import time
@@ -10,106 +10,171 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
+from captionqa.config.server_files import ServerFiles
 from captionqa.files import read_json, write_json
 
-KEY_FILE = "api_key"
-#: So many of the last restarts are kept; they are numbered, so it shows how many there were.
+#: The most restarts that an endpoint keeps, the last ones. Their numbers tell how many there were.
 RESTARTS_KEPT = 20
-#: So many of the last changes of state are kept.
+#: The most changes of state that an endpoint keeps, the last ones.
 CHANGES_KEPT = 100
 
 
 class State(StrEnum):
+    """What a server is doing."""
+
+    #: Its first generation is loading.
     STARTING = "starting"
     READY = "ready"
+    #: A later generation is loading.
     REPLACING = "replacing"
+    #: Its job is in Slurm's queue again.
     QUEUED = "queued"
     DEAD = "dead"
 
 
+class Versions(TypedDict, total=False):
+    """What a server runs; "unknown" stands for a version that nobody can tell."""
+
+    vllm: str
+    #: Of a server that captionqa started: as `model_revision` makes it.
+    model_revision: str
+    #: Of an existing server: the folder or hub id from which it says that it loaded the model.
+    model_root: str
+
+
+class Restart(TypedDict):
+    """One restart of a server."""
+
+    #: Counts from 1 and goes on when old restarts are dropped.
+    number: int
+    #: ISO 8601, UTC.
+    time: str
+    #: The generation that ended.
+    generation: int
+    reason: str
+
+
 @dataclass
 class Endpoint:
-    """What is known of one server.
-
-    `url` is the base without /v1; `settings` is the digest of its settings; `crashes` counts the generations that ended
-    by a crash or a hang, which a request may have caused. `restarts` holds the last ones: number, time, the
-    generation that was ready or loading, and why. `changes` holds the last states since the supervisor first
-    started, each with its begin in seconds since the epoch.
-    """
+    """The content of an endpoint file: all that is known of one server."""
 
     replica: int
+    #: The id of the start request that asked for this server.
     request_id: str
+    #: Digest of the settings that the server runs with.
     settings: str
+    #: The model's name in requests.
     model: str
     state: State = State.STARTING
     generation: int = 1
+    #: Generations that crashed or hung, which a request may have caused.
     crashes: int = 0
+    #: Base URL without /v1.
     url: str | None = None
+    #: Why the server is not ready.
     reason: str | None = None
     host: str | None = None
+    #: Of the supervisor.
     pid: int | None = None
+    #: Slurm's job id.
     job: str | None = None
-    versions: dict[str, str] = field(default_factory=dict)
+    versions: Versions = field(default_factory=Versions)
+    #: The command line of the last generation.
     argv: list[str] = field(default_factory=list)
-    restarts: list[dict[str, Any]] = field(default_factory=list)
-    changes: list[list[Any]] = field(default_factory=list)
+    #: The last restarts, oldest first.
+    restarts: list[Restart] = field(default_factory=list)
+    #: The last (state, seconds since the epoch at which it began), oldest first, since the supervisor first started.
+    changes: list[tuple[State, float]] = field(default_factory=list)
 
-    def note_restart(self, reason: str) -> None:
+    def record_restart(self, reason: str) -> None:
+        """Add a restart that ends the present generation."""
         number = self.restarts[-1]["number"] + 1 if self.restarts else 1
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        noted = {"number": number, "time": now, "generation": self.generation, "reason": reason}
-        self.restarts = [*self.restarts, noted][-RESTARTS_KEPT:]
+        restart: Restart = {"number": number, "time": now, "generation": self.generation, "reason": reason}
+        self.restarts = [*self.restarts, restart][-RESTARTS_KEPT:]
 
     def publish(self, folder: Path) -> None:
+        """Write the endpoint file, with the change of state if there is one; raises OSError."""
         if self.pid is not None and (not self.changes or self.changes[-1][0] != self.state):
-            self.changes = [*self.changes, [self.state, round(time.time(), 3)]][-CHANGES_KEPT:]
-        write_json(path(folder, self.replica), asdict(self))
+            self.changes = [*self.changes, (self.state, round(time.time(), 3))][-CHANGES_KEPT:]
+        write_json(ServerFiles(folder).endpoint(self.replica), asdict(self))
 
 
-def path(folder: Path, replica: int) -> Path:
-    return folder / f"endpoint-{replica}.json"
+class EndpointSummary(TypedDict):
+    """The fields of an endpoint that a chunk result and the provenance keep."""
+
+    url: str | None
+    model: str
+    host: str | None
+    job: str | None
+    generation: int
+    versions: Versions
+    argv: list[str]
+    restarts: list[Restart]
+
+
+def summary(endpoint: Endpoint) -> EndpointSummary:
+    return {
+        "url": endpoint.url,
+        "model": endpoint.model,
+        "host": endpoint.host,
+        "job": endpoint.job,
+        "generation": endpoint.generation,
+        "versions": endpoint.versions,
+        "argv": endpoint.argv,
+        "restarts": endpoint.restarts,
+    }
 
 
 def read(folder: Path, replica: int) -> Endpoint | None:
-    stored = read_json(path(folder, replica))
-    return None if stored is None else Endpoint(**{**stored, "state": State(stored["state"])})
+    """The endpoint of a replica; None where it has no file, or one that is not complete."""
+    return _read(ServerFiles(folder).endpoint(replica))
 
 
 def read_all(folder: Path) -> list[Endpoint]:
-    """The endpoints of all replicas, in their order."""
-    replicas = sorted(int(file.stem.rpartition("-")[2]) for file in folder.glob("endpoint-*.json"))
-    return [endpoint for replica in replicas if (endpoint := read(folder, replica)) is not None]
+    """The endpoints of all replicas that have one, in the order of their numbers."""
+    return [endpoint for file in ServerFiles(folder).endpoints() if (endpoint := _read(file)) is not None]
+
+
+def _read(file: Path) -> Endpoint | None:
+    stored = read_json(file)
+    if stored is None:
+        return None
+    changes = [(State(state), since) for state, since in stored.get("changes", ())]
+    return Endpoint(**{**stored, "state": State(stored["state"]), "changes": changes})
 
 
 def remove_all(folder: Path) -> None:
-    for file in folder.glob("endpoint-*.json"):
+    """Remove the endpoint files of all replicas."""
+    for file in ServerFiles(folder).endpoints():
         file.unlink(missing_ok=True)
 
 
-def read_key(folder: Path) -> str | None:
-    """The API key of the run, or None where the server has none."""
-    stored = read_json(folder / KEY_FILE)
-    return stored["key"] if stored else None
-
-
-def write_key(folder: Path, key: str | None) -> None:
-    """Keep the key in a file that only its owner can read."""
-    write_json(folder / KEY_FILE, {"key": key}, mode=0o600)
-
-
-def remove_key(folder: Path) -> None:
-    (folder / KEY_FILE).unlink(missing_ok=True)
-
-
 def reasons(endpoints: Iterable[Endpoint]) -> str:
-    """Why servers are gone, for an error message."""
+    """Why these servers are not ready, for an error message."""
     found = [f"server {endpoint.replica}: {endpoint.reason}" for endpoint in endpoints if endpoint.reason]
     return "; ".join(found) or "no reason was given"
 
 
-def summary(endpoint: Endpoint) -> dict[str, Any]:
-    """What provenance keeps of a server."""
-    kept = asdict(endpoint)
-    return {key: kept[key] for key in ("url", "model", "host", "job", "generation", "versions", "argv", "restarts")}
+class _KeyRecord(TypedDict):
+    """The key file."""
+
+    #: None for an existing server that asks for no key.
+    key: str | None
+
+
+def read_key(folder: Path) -> str | None:
+    """The API key of the run's servers; None where they have none."""
+    stored: _KeyRecord | None = read_json(ServerFiles(folder).api_key)
+    return stored["key"] if stored else None
+
+
+def write_key(folder: Path, key: str | None) -> None:
+    """Write the API key to a file that only its owner can read."""
+    write_json(ServerFiles(folder).api_key, _KeyRecord(key=key), mode=0o600)
+
+
+def remove_key(folder: Path) -> None:
+    ServerFiles(folder).api_key.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Launchers: how a supervisor is started, looked after and ended from the driver."""
+"""Launchers: how the driver starts supervisors, asks for their status and stops them."""
 
 import os
 import signal
@@ -8,50 +8,71 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol, TypedDict
 
 from captionqa import WORKFLOW
 from captionqa.run.process_identity import process_start, same_process
 
+#: How long supervisors may take to stop, with their servers.
 STOP_TIMEOUT_S = 60.0
+
+
+class Handle(TypedDict, total=False):
+    """By which the driver finds a supervisor again: either a process of this machine or a Slurm job."""
+
+    pid: int
+    #: The process's `process_start`.
+    process_started: int
+    #: Slurm's job id.
+    job: str
 
 
 @dataclass(frozen=True)
 class Status:
-    """How a supervisor fares, also in words.
+    """What a launcher knows of a supervisor."""
 
-    `alive` while it may still come up or is up; `waiting` while it is not its turn to run, `ending` while it is being
-    cleared away; `unknown` where nobody can say.
-    """
-
+    #: Whether it runs or may still run.
     alive: bool
-    words: str = ""
+    #: The same for a person; empty where there is nothing to say.
+    text: str = ""
+    #: Whether it waits in a queue.
     waiting: bool = False
+    #: Whether it is being stopped.
     ending: bool = False
+    #: Whether nobody can tell at present.
     unknown: bool = False
 
 
 class Launcher(Protocol):
-    """Starts one supervisor for each replica; a handle is what JSON can hold of a started one."""
+    """Starts one supervisor for each replica and finds it again by its handle."""
 
-    #: The address that servers listen on where the configuration names none.
-    host: str
-    #: GPUs that each server is given; 0 where nobody hands them out.
-    gpus: int
-    #: What makes servers of this launcher different from those of another.
-    settings: Sequence[str]
+    @property
+    def host(self) -> str:
+        """The address that servers listen on where the configuration names none."""
 
-    def start(self, argv: list[str], replica: int, log: Path) -> dict[str, Any]:
-        """Start a supervisor with these arguments of Python and return its handle."""
+    @property
+    def gpus(self) -> int:
+        """GPUs of each server; 0 where nobody assigns them."""
 
-    def look(self, handles: Sequence[dict[str, Any]]) -> list[Status]:
-        """How the supervisors fare, in the order of their handles."""
+    @property
+    def settings(self) -> Sequence[str]:
+        """What makes this launcher's servers different from those of another launcher."""
 
-    def stop(self, handles: Sequence[dict[str, Any]]) -> None:
-        """Ask the supervisors to end; returns without waiting for them."""
+    def start(self, argv: Sequence[str], replica: int, log: Path) -> Handle:
+        """Start a supervisor with these arguments for Python.
 
-    def hurry(self, handles: Sequence[dict[str, Any]]) -> None:
-        """Let supervisors that are to be started again not wait longer than they have to."""
+        Raises:
+            ServerStartError: it cannot be started.
+        """
+
+    def status(self, handles: Sequence[Handle]) -> list[Status]:
+        """The status of each supervisor, in the order of the handles."""
+
+    def stop(self, handles: Sequence[Handle]) -> None:
+        """Tell the supervisors to stop, without waiting until they have."""
+
+    def skip_requeue_delay(self, handles: Sequence[Handle]) -> None:
+        """Let supervisors that were requeued start as soon as there is room for them."""
 
 
 @dataclass
@@ -62,7 +83,7 @@ class LocalLauncher:
     gpus: ClassVar[int] = 0
     settings: ClassVar[Sequence[str]] = ()
 
-    def start(self, argv: list[str], replica: int, log: Path) -> dict[str, Any]:
+    def start(self, argv: Sequence[str], replica: int, log: Path) -> Handle:
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "ab") as output:
             process = subprocess.Popen(
@@ -75,28 +96,29 @@ class LocalLauncher:
             )
         return {"pid": process.pid, "process_started": process_start(process.pid)}
 
-    def look(self, handles: Sequence[dict[str, Any]]) -> list[Status]:
+    def status(self, handles: Sequence[Handle]) -> list[Status]:
         alive = [same_process(handle["pid"], handle["process_started"]) for handle in handles]
         return [Status(lives, "" if lives else "its supervisor ended without a word") for lives in alive]
 
-    def stop(self, handles: Sequence[dict[str, Any]]) -> None:
-        for handle, status in zip(handles, self.look(handles), strict=True):
+    def stop(self, handles: Sequence[Handle]) -> None:
+        for handle, status in zip(handles, self.status(handles), strict=True):
             if status.alive:
                 os.kill(handle["pid"], signal.SIGTERM)
-                os.kill(handle["pid"], signal.SIGCONT)  # one that is suspended would not hear it
+                os.kill(handle["pid"], signal.SIGCONT)  # a suspended process does not handle SIGTERM
 
-    def hurry(self, handles: Sequence[dict[str, Any]]) -> None:
+    def skip_requeue_delay(self, handles: Sequence[Handle]) -> None:
         pass
 
 
 def supervisor_environment() -> dict[str, str]:
+    """The environment variables of a supervisor, which imports this package."""
     return {**os.environ, "PYTHONPATH": str(WORKFLOW)}
 
 
-def wait_until_gone(launcher: Launcher, handles: Sequence[dict[str, Any]], timeout_s: float = STOP_TIMEOUT_S) -> bool:
-    """Wait for stopped supervisors to end; False where one is not even ending after the timeout."""
+def wait_until_gone(launcher: Launcher, handles: Sequence[Handle], timeout_s: float = STOP_TIMEOUT_S) -> bool:
+    """Wait for stopped supervisors to end; False where one is alive after the timeout and is not even ending."""
     deadline = time.monotonic() + timeout_s
-    while alive := [status for status in launcher.look(handles) if status.alive]:
+    while alive := [status for status in launcher.status(handles) if status.alive]:
         if time.monotonic() > deadline:
             return all(status.ending for status in alive)
         time.sleep(0.1)

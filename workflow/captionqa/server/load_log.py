@@ -1,7 +1,7 @@
-"""Loads: how busy a server was, look by look, as its supervisor saw it.
+"""The load log: how busy a server was at each look of its supervisor.
 
-A file of JSON lines for each replica in the server's folder. The first line is the id of the request that the server
-was started by; the file outlives restarts and a job that goes back to the queue.
+Each replica has a file of JSON lines in the server folder. The first line is the id of the start request, so that the
+file continues through restarts and requeues of one server and starts anew for the next.
 """
 
 import time
@@ -9,33 +9,50 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
+from captionqa.config.server_files import ServerFiles
 from captionqa.files import json_line, read_json_lines
-from captionqa.server.probe import Load
+from captionqa.server.probe import ServerLoad
+
+
+class LoadRecord(TypedDict):
+    """One line: the time in seconds since the epoch, and the fields of a ServerLoad."""
+
+    time: float
+    requests: float
+    tokens: float
+    waiting: float
+    cache_used: float
+    preemptions: float
 
 
 class LoadLog:
-    """Appends the looks at one replica."""
+    """Appends the load of one replica."""
 
     def __init__(self, folder: Path, replica: int, request_id: str):
-        self._path = folder / f"load-{replica}.jsonl"
+        self._path = ServerFiles(folder).load_log(replica)
         with suppress(OSError):
             if not self._path.exists() or next(read_json_lines(self._path), None) != request_id:
                 self._path.write_text(json_line(request_id))
 
-    def note(self, load: Load | None) -> Load | None:
-        """Keep a look and give it back; a full or flickering disk costs it, and a server without metrics has none."""
+    def add(self, load: ServerLoad | None) -> ServerLoad | None:
+        """Append a load with the present time and return it; None, of a server without metrics, is not appended.
+
+        Where the file cannot be written, as on a full disk, the line is lost.
+        """
         if load is not None:
             with suppress(OSError), open(self._path, "a") as file:
                 file.write(json_line({"time": round(time.time(), 3), **asdict(load)}))
         return load
 
 
-def read_all(folder: Path) -> list[Iterator[dict[str, Any]]]:
-    """The looks at each replica, oldest first: `time` in seconds since the epoch, and the fields of a Load."""
-    return [_looks(path) for path in sorted(folder.glob("load-*.jsonl"))]
+def read_all(folder: Path) -> list[Iterator[LoadRecord]]:
+    """The lines of each replica, oldest first."""
+    return [_records(path) for path in ServerFiles(folder).load_logs()]
 
 
-def _looks(path: Path) -> Iterator[dict[str, Any]]:
-    return (line for line in read_json_lines(path) if isinstance(line, dict))
+def _records(path: Path) -> Iterator[LoadRecord]:
+    for line in read_json_lines(path):
+        if isinstance(line, dict):  # the first line is a text
+            yield cast(LoadRecord, line)

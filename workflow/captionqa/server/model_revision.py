@@ -1,20 +1,22 @@
-"""The revision of a model: which of its versions a server has loaded."""
+"""The revision of a model: which version of its weights a server has loaded."""
 
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from captionqa.config.vllm_options import option_value
+
 WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.gguf")
 DEFAULT_REVISION = "main"
 
 
 def model_revision(path: str, extra_args: Sequence[str], env: Mapping[str, str]) -> str | None:
-    """What tells a model's version from others of the same name; None where nothing does, or it cannot be read.
+    """An id of the model's version; None where there is none or it cannot be read.
 
-    For a hub id the commit in the hub's cache on this machine, as the variables `env` and the arguments `extra_args`
-    (--revision, --download-dir) of the server choose it. For a local folder `local-` and a digest of its config.json
-    and of the names and sizes of its weights: reading all of these would take as long as loading them.
+    For a hub id it is the commit in the hub's cache on this machine, found through the server's arguments `extra_args`
+    (--revision, --download-dir) and variables `env`. For a local folder it is `local-` and a digest of config.json and
+    of the names and sizes of the weight files: reading these would take as long as loading them.
     """
     try:
         return _folder_digest(Path(path)) if Path(path).is_dir() else _hub_commit(path, extra_args, env)
@@ -23,13 +25,13 @@ def model_revision(path: str, extra_args: Sequence[str], env: Mapping[str, str])
 
 
 def _hub_commit(model: str, extra_args: Sequence[str], env: Mapping[str, str]) -> str | None:
-    wanted = _option(extra_args, "--revision") or DEFAULT_REVISION
+    revision = option_value(extra_args, "--revision") or DEFAULT_REVISION
     for cache in _caches(extra_args, {**os.environ, **env}):
         folder = cache / f"models--{model.replace('/', '--')}"
-        if (folder / "refs" / wanted).is_file():
-            return (folder / "refs" / wanted).read_text(encoding="utf-8").strip()
-        if (folder / "snapshots" / wanted).is_dir():  # a commit was asked for
-            return wanted
+        if (folder / "refs" / revision).is_file():
+            return (folder / "refs" / revision).read_text(encoding="utf-8").strip()
+        if (folder / "snapshots" / revision).is_dir():  # the revision is a commit
+            return revision
     return None
 
 
@@ -43,25 +45,14 @@ def _folder_digest(folder: Path) -> str:
 
 
 def _caches(extra_args: Sequence[str], environment: Mapping[str, str]) -> list[Path]:
-    """Where the hub's cache may be, in the order in which vLLM and huggingface_hub look."""
+    """The folders that may be the hub's cache, in the order in which vLLM and huggingface_hub look for it."""
     home = environment.get("HF_HOME") or os.path.join(
         environment.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "huggingface"
     )
-    named = (
-        _option(extra_args, "--download-dir"),
+    candidates = (
+        option_value(extra_args, "--download-dir"),
         environment.get("HF_HUB_CACHE"),
         environment.get("HUGGINGFACE_HUB_CACHE"),
         os.path.join(home, "hub"),
     )
-    return [Path(cache).expanduser() for cache in named if cache]
-
-
-def _option(extra_args: Sequence[str], name: str) -> str | None:
-    """The value of an option among arguments, given as `name value` or `name=value`; the last one wins."""
-    value = None
-    for at, word in enumerate(extra_args):
-        if word == name and at + 1 < len(extra_args):
-            value = extra_args[at + 1]
-        elif word.startswith(f"{name}="):
-            value = word.partition("=")[2]
-    return value
+    return [Path(cache).expanduser() for cache in candidates if cache]

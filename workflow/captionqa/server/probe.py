@@ -1,7 +1,7 @@
-"""Looking at a server from outside: is it healthy, does it serve the model, do its tokens advance."""
+"""Checks of a server from outside: its health, its identity, its model and its load."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,33 +12,37 @@ from captionqa.errors import ForeignServerError, ServerError, WrongModelError
 from captionqa.server import key_guard
 
 TIMEOUT_S = 10.0
-#: The first generation compiles and allocates; a large model can take minutes for it.
+#: The first generation compiles and allocates, which can take minutes for a large model.
 FIRST_ANSWER_TIMEOUT_S = 300.0
+#: Length of a proof.
 PROOF_BYTES = 64
 
 
 @dataclass(frozen=True)
-class Load:
-    """Requests running or waiting, and all tokens that the server has read and written so far.
+class ServerLoad:
+    """vLLM's load at one moment, from its metrics."""
 
-    `waiting` is how many of the requests wait for their turn, `cache_used` the share of the KV cache that is taken, and
-    `preemptions` how often a running request had to make room in it so far.
-    """
-
+    #: Requests that run or wait.
     requests: float
+    #: Tokens read and generated since vLLM started.
     tokens: float
+    #: Those of the requests that wait.
     waiting: float = 0.0
+    #: Used share of the KV cache, from 0 to 1.
     cache_used: float = 0.0
+    #: Requests that vLLM stopped to free KV cache, since it started.
     preemptions: float = 0.0
 
 
 class Probe:
-    """Asks one server; `url` is the base without /v1. Every method raises ServerError where the server fails it.
+    """Sends requests to one server.
 
-    `trust_env` obeys the environment's proxies, which are on the way to an outside server, not to a compute node.
+    All methods but `version` and `load` raise ServerError where the server does not answer as it should.
     """
 
     def __init__(self, url: str, key: str | None, trust_env: bool = False):
+        """`url` is the base without /v1. `trust_env` uses the environment's proxies, which lead to an outside server
+        but not to a compute node."""
         self._url = url
         self._key = key
         self._session = requests.Session()
@@ -46,79 +50,85 @@ class Probe:
         if key:
             self._session.headers["Authorization"] = f"Bearer {key}"
 
-    def all_is_well(self, model: str) -> None:
-        """Check that the server just started is ours, healthy, and answers for the model."""
-        self.is_own()
-        self.health()
-        self.serves(model)
-        self.answers(model)
+    def check_ready(self, model: str) -> None:
+        """Check that a server that was just started is ours, is healthy and generates with the model."""
+        self.check_identity()
+        self.check_health()
+        self.check_model(model)
+        self.check_generation(model)
 
-    def is_own(self) -> None:
-        """Check that the server was started with the key; the key itself is not sent.
+    def check_identity(self) -> None:
+        """Check, without sending the key, that the server holds the key it was started with.
 
-        Raises ForeignServerError where another answers.
+        Raises:
+            ForeignServerError: another server answers.
         """
+        assert self._key is not None
         challenge = secrets.token_hex(16)
         try:
-            # on a connection of its own and without the key
-            with requests.Session() as stranger:
-                stranger.trust_env = False
-                response = stranger.get(
-                    f"{self._url}{key_guard.PROOF_PATH}?{challenge}", timeout=TIMEOUT_S, stream=True
-                )
-                said = response.raw.read(PROOF_BYTES)
+            # a session of its own, since the other one sends the key
+            with requests.Session() as session:
+                session.trust_env = False
+                url = f"{self._url}{key_guard.PROOF_PATH}?{challenge}"
+                response = session.get(url, timeout=TIMEOUT_S, stream=True)
+                answer = response.raw.read(PROOF_BYTES)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise ServerError(f"{self._url} cannot be reached: {type(error).__name__}") from error
-        if not secrets.compare_digest(said, key_guard.proof(self._key, challenge).encode()):
+        if not secrets.compare_digest(answer, key_guard.proof(self._key, challenge).encode()):
             raise ForeignServerError(
                 f"what answers at {self._url} is not the server that was started there (it does not have the run's key)"
             )
 
-    def health(self) -> None:
+    def check_health(self) -> None:
         self._get("/health")
 
-    def serves(self, model: str) -> None:
-        """Check that the server lists the model by this name."""
+    def check_model(self, model: str) -> None:
+        """Check that the server lists the model by this name.
+
+        Raises:
+            WrongModelError: it lists other names.
+        """
         listed = [entry["id"] for entry in self._models()]
         if model not in listed:
             raise WrongModelError(
                 f"{self._url} serves {', '.join(map(repr, listed))}, not {model!r}; set served_model_name to match."
             )
 
-    def root(self, model: str) -> str | None:
-        """What the server says that it loaded the model of this name from: a folder or a hub id."""
-        return next((entry.get("root") for entry in self._models() if entry["id"] == model), None)
-
-    def answers(self, model: str) -> None:
-        """Check that one token comes back for a chat message."""
+    def check_generation(self, model: str) -> None:
+        """Check that the server answers a chat message with one token."""
         body = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
-        response = self._request("POST", "/v1/chat/completions", FIRST_ANSWER_TIMEOUT_S, json=body)
+        response = self._request("POST", "/v1/chat/completions", FIRST_ANSWER_TIMEOUT_S, body)
         if "choices" not in response.text:
             raise ServerError(f"{self._url} answered a chat message with {response.text[:200]!r}")
 
+    def model_root(self, model: str) -> str | None:
+        """The folder or hub id from which the server says that it loaded the model of this name."""
+        return next((entry.get("root") for entry in self._models() if entry["id"] == model), None)
+
     def version(self) -> str | None:
+        """vLLM's version; None where the server does not tell it."""
         try:
             return str(self._get("/version").json()["version"])
         except (ServerError, ValueError, KeyError):
             return None
 
-    def load(self) -> Load | None:
-        """The server's load, or None where it publishes no metrics of vLLM's."""
+    def load(self) -> ServerLoad | None:
+        """The server's load; None where it does not publish vLLM's metrics."""
         try:
             text = self._get("/metrics").text
         except ServerError:
             return None
         running = _metric(text, "vllm:num_requests_running")
-        written = _metric(text, "vllm:generation_tokens_total")
-        if running is None or written is None:
+        generated = _metric(text, "vllm:generation_tokens_total")
+        if running is None or generated is None:
             return None
         waiting = _metric(text, "vllm:num_requests_waiting") or 0.0
-        return Load(
-            running + waiting,
-            written + (_metric(text, "vllm:prompt_tokens_total") or 0.0),
-            waiting,
-            _metric(text, "vllm:kv_cache_usage_perc", max) or 0.0,
-            _metric(text, "vllm:num_preemptions_total") or 0.0,
+        return ServerLoad(
+            requests=running + waiting,
+            tokens=generated + (_metric(text, "vllm:prompt_tokens_total") or 0.0),
+            waiting=waiting,
+            cache_used=_metric(text, "vllm:kv_cache_usage_perc", max) or 0.0,
+            preemptions=_metric(text, "vllm:num_preemptions_total") or 0.0,
         )
 
     def _models(self) -> list[dict[str, Any]]:
@@ -132,9 +142,11 @@ class Probe:
     def _get(self, path: str) -> requests.Response:
         return self._request("GET", path, TIMEOUT_S)
 
-    def _request(self, method: str, path: str, timeout_s: float, **kwargs) -> requests.Response:
+    def _request(
+        self, method: str, path: str, timeout_s: float, body: Mapping[str, Any] | None = None
+    ) -> requests.Response:
         try:
-            response = self._session.request(method, self._url + path, timeout=timeout_s, **kwargs)
+            response = self._session.request(method, self._url + path, timeout=timeout_s, json=body)
         except requests.RequestException as error:
             raise ServerError(f"{self._url}{path} cannot be reached: {type(error).__name__}") from error
         if response.status_code in (401, 403):
@@ -144,9 +156,9 @@ class Probe:
         return response
 
 
-def _metric(text: str, name: str, over: Callable[[list[float]], float] = sum) -> float | None:
-    """The sum of a metric over its labels in Prometheus' text format, or what else is made of the values."""
+def _metric(text: str, name: str, combine: Callable[[list[float]], float] = sum) -> float | None:
+    """A metric in Prometheus' text format, its values for different labels combined; None where it is missing."""
     values = [
         float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith((f"{name}{{", f"{name} "))
     ]
-    return over(values) if values else None
+    return combine(values) if values else None

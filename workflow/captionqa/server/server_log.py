@@ -1,34 +1,38 @@
-"""The server's log, written by its supervisor alone: bounded in size, and a full disk costs lines and nothing else."""
+"""The server's log, written by its supervisor alone: bounded in size, and on a full disk it only loses lines."""
 
 import os
 import threading
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
+#: Size at which the middle of the log is cut out.
 LIMIT_BYTES = 64 * 2**20
-#: What is kept of a log that reaches the limit: how the server began, and the end.
-HEAD_BYTES, TAIL_BYTES = 2**20, 8 * 2**20
+#: What a cut keeps of the beginning, which shows how the server started.
+HEAD_BYTES = 2**20
+#: What a cut keeps of the end.
+TAIL_BYTES = 8 * 2**20
 READ_BYTES = 65_536
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 
 
 class ServerLog:
-    """Takes what the server prints and the supervisor says; safe to share between threads."""
+    """Takes what the server prints and what the supervisor logs. Safe to share between threads."""
 
     def __init__(self, path: Path, name: str):
-        """`name` is that of the one who `say`s something."""
+        """`name` stands before each line of `say`."""
         self.path = path
         self._name = name
         self._lock = threading.Lock()
         path.parent.mkdir(parents=True, exist_ok=True)
 
     def say(self, text: str) -> None:
+        """Write one line with the time and the name."""
         self._write(f"{time.strftime(TIME_FORMAT)} {self._name}: {text}\n".encode())
 
-    def follow(self, output: BinaryIO) -> threading.Thread:
-        """Copy an unbuffered stream to its end, and close it, in a thread."""
+    def follow(self, output: IO[bytes]) -> threading.Thread:
+        """Start a thread that copies an unbuffered stream into the log until it ends, then closes it."""
 
         def copy() -> None:
             with output:
@@ -40,7 +44,7 @@ class ServerLog:
         return thread
 
     def _write(self, data: bytes) -> None:
-        # opened anew each time: appending goes on behind what others of the job have written, wherever the file is
+        # opened for each write: it must append after what other processes of the job have written to the file
         with suppress(OSError), self._lock:
             descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
             try:
@@ -53,7 +57,7 @@ class ServerLog:
 
 
 def _cut(descriptor: int, size: int) -> None:
-    """Take out the middle of a log."""
+    """Cut the middle out of a log of `size` bytes."""
     tail = os.pread(descriptor, TAIL_BYTES, size - TAIL_BYTES).partition(b"\n")[2]
     os.ftruncate(descriptor, HEAD_BYTES)
     left_out = size - HEAD_BYTES - len(tail)

@@ -1,284 +1,222 @@
-"""The supervisor: runs beside vLLM, inside the GPU job, for as long as the driver's lease moves.
+"""The supervisor: runs beside vLLM, inside the GPU job, as long as the driver renews its lease.
 
     python -m captionqa.server.supervisor SERVER_FOLDER REPLICA REQUEST_ID
 
-Picks the port, starts vLLM, checks its health (HTTP, and that tokens advance while requests run), publishes the
-endpoint file, restarts vLLM when it crashes or hangs as often as its budget allows, and takes the endpoint down before
-it goes. What to serve stands in the folder's request file; one of another id is another server's.
+It starts vLLM, checks its health (HTTP, and that tokens advance while there are requests), publishes the endpoint file,
+restarts vLLM when it crashes or hangs as long as its budget allows, and publishes that the server is gone before it
+ends. The folder's start request says what to serve. A request of another id is for another server.
 
-In a Slurm job it also heeds the warning before the time limit: it ends the server in order, sends its job back to the
-queue, and goes on there as the next generation. Why Slurm ends a job (scancel, preemption, a lost node) is not for the
-job to know; it says that the server is being replaced, and the driver, which asks Slurm, says whether it is dead.
+In a Slurm job the supervisor also handles the warning before the time limit: it stops the server, requeues its job, and
+continues there as the next generation. A job cannot know why Slurm ends it (scancel, preemption, a lost node). So the
+supervisor publishes that the server is being replaced, and the driver, which asks Slurm, publishes if it is dead.
 """
 
 import argparse
 import os
 import shlex
-import signal
 import socket
 import sys
-import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from captionqa.config.config import ServerConfig
-from captionqa.errors import CaptionqaError, ForeignServerError, ServerError, WrongModelError
-from captionqa.run.lease import LeaseWatch
-from captionqa.server import endpoint, load_log, slurm, start_request, vllm_command
+from captionqa.errors import CaptionqaError, ForeignServerError, ServerError
+from captionqa.server import endpoint, slurm, start_request, vllm_log
 from captionqa.server.endpoint import Endpoint, State
+from captionqa.server.generation import JOB_SIGNAL_GRACE_S, Generation
+from captionqa.server.generation_end import GenerationEnd, NextStep
+from captionqa.server.liveness import GracePeriod, TokenWatch
+from captionqa.server.load_log import LoadLog
 from captionqa.server.model_revision import model_revision
-from captionqa.server.outcome import Next, Outcome
-from captionqa.server.ports import HeldPort, listen_address, url_host
-from captionqa.server.probe import Probe
-from captionqa.server.process import STOP_TIMEOUT_S, Child, adopt_orphans, exit_text
+from captionqa.server.ports import listen_address
 from captionqa.server.restart_budget import RestartBudget
 from captionqa.server.server_log import ServerLog
-from captionqa.server.watch import Aside, Patience, TokenWatch
+from captionqa.server.server_process import become_subreaper
+from captionqa.server.start_request import StartRequest
+from captionqa.server.stop_conditions import ANOTHER_REQUEST, StopConditions
 
 POLL_S = 0.5
-LOADING_STOP_TIMEOUT_S, JOB_SIGNAL_S = 3.0, 1.0
-ANOTHER_REQUEST = "another server is asked for meanwhile"
-NO_NEWS = threading.Event()
+#: Ports to try for one start before the server is given up.
 PORT_TRIES = 3
-#: Processes that a server leaves behind may keep its output open.
-LAST_WORDS_S = 2.0
-#: Slurm ends a job that it takes back to the queue, usually within seconds.
+#: How long Slurm may take to end a job that it was told to requeue; usually it takes seconds.
 REQUEUE_TIMEOUT_S = 120.0
 
 
 class Supervisor:
-    """One server from start to end; `run` returns when it is over."""
+    """One server from its start to its end."""
 
-    def __init__(self, folder: Path, replica: int, wanted: dict[str, Any]):
+    def __init__(self, folder: Path, replica: int, request: StartRequest, key: str):
         self._folder = folder
-        self._wanted = wanted
-        self._settings = ServerConfig(**wanted["server"])
-        self._model = wanted["served_name"]
-        self._log = ServerLog(Path(wanted["logs"][replica]), f"captionqa supervisor {replica}")
+        self._request = request
+        self._key = key
+        self._settings = ServerConfig(**request["server"])
+        self._log = ServerLog(Path(request["logs"][replica]), f"captionqa supervisor {replica}")
+        self._load_log = LoadLog(folder, replica, request["request_id"])
         self._budget = RestartBudget(self._settings.max_restarts, self._settings.restart_forgiven_s)
-        self._key = endpoint.read_key(folder)
-        self._lease = LeaseWatch(folder, self._settings.lease_timeout_s, any_run=True)
-        self._child: Child | None = None
-        self._port: HeldPort | None = None
-        self._loads = load_log.LoadLog(folder, replica, wanted["request_id"])
-        self._told: Outcome | None = None
-        self._published = self._answered = self._ever_answered = False
-        self._job = os.environ.get("SLURM_JOB_ID") if wanted["slurm"] else None
+        self._job = os.environ.get("SLURM_JOB_ID") if request["slurm"] else None
+        self._stop = StopConditions(folder, request, self._job)
+        assert self._settings.host is not None  # the start request fills it in
         self._host = listen_address(self._settings.host)
+        self._generation: Generation | None = None
+        self._port_tries = 0
+        self._published = False
         self._endpoint = Endpoint(
             replica=replica,
-            request_id=wanted["request_id"],
-            settings=wanted["settings"],
-            model=self._model,
+            request_id=request["request_id"],
+            settings=request["settings"],
+            model=request["served_name"],
             host=socket.gethostname(),
             pid=os.getpid(),
             job=self._job,
         )
 
     def run(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT, *([signal.SIGUSR1] if self._job else [])):
-            signal.signal(number, self._on_signal)
+        """Run generations of the server until none follows."""
+        self._stop.listen()
         if self._job:
-            self._take_up()
+            self._resume()
         if self._endpoint.state is State.DEAD:
             return
         self._publish()
-        port_tries = 0
         try:
             while True:
-                outcome = self._serve()
-                port_tries = 0 if self._answered else port_tries + 1
-                if outcome.next is Next.OTHER_PORT and not self._answered:
-                    if port_tries >= PORT_TRIES:
-                        outcome = Outcome(f"{outcome.reason}; {port_tries} ports were tried", Next.NOTHING)
-                elif outcome.next is Next.RESTART and self._endpoint.state is State.STARTING:
-                    outcome.next = Next.NOTHING
-                elif outcome.next in (Next.RESTART, Next.OTHER_PORT):
-                    self._endpoint.crashes += self._answered and outcome.next is Next.RESTART
-                    if not self._budget.spend():
-                        times = "once" if self._budget.spent == 1 else f"{self._budget.spent} times"
-                        reason = f"{outcome.reason}; it was restarted {times} before"
-                        outcome = Outcome(reason, Next.NOTHING)
-                self._take_down(outcome)
-                if outcome.next is Next.REQUEUE:
+                end = self._within_limits(self._serve())
+                self._take_down(end)
+                if end.next is NextStep.REQUEUE:
                     self._requeue()
-                if outcome.next not in (Next.RESTART, Next.OTHER_PORT):
+                if end.next not in (NextStep.RESTART, NextStep.OTHER_PORT):
                     return
         except BaseException as error:
-            self._take_down(Outcome(f"the supervisor failed: {type(error).__name__}: {error}", Next.NOTHING))
+            self._take_down(GenerationEnd(f"the supervisor failed: {type(error).__name__}: {error}", NextStep.NOTHING))
             raise
 
-    def _take_up(self) -> None:
-        """Go on with the endpoint of this job's start before, if there was one."""
+    def _resume(self) -> None:
+        """Continue with the endpoint of this job's earlier start, if there was one."""
         before = endpoint.read(self._folder, self._endpoint.replica)
-        if before is not None and before.request_id == self._endpoint.request_id:
-            ever_ready = bool(before.versions)
-            self._endpoint.crashes, self._endpoint.restarts = before.crashes, before.restarts
-            self._endpoint.changes = before.changes
-            ended = self._endpoint.generation = before.generation - (ever_ready and before.state is not State.READY)
-            if ever_ready and not any(restart["generation"] >= ended for restart in before.restarts):
-                self._endpoint.note_restart("Slurm ended its job and started it again")
-            self._endpoint.generation += ever_ready
-            if before.state is State.DEAD or ever_ready:
-                self._endpoint.state = State.DEAD if before.state is State.DEAD else State.REPLACING
+        if before is None or before.request_id != self._endpoint.request_id:
+            return
+        ever_ready = bool(before.versions)
+        self._endpoint.crashes, self._endpoint.restarts = before.crashes, before.restarts
+        self._endpoint.changes = before.changes
+        # unless the server was ready, the file already has the number of the generation to come
+        ended = self._endpoint.generation = before.generation - (ever_ready and before.state is not State.READY)
+        if ever_ready and not any(restart["generation"] >= ended for restart in before.restarts):
+            self._endpoint.record_restart("Slurm ended its job and started it again")
+        self._endpoint.generation += ever_ready
+        if before.state is State.DEAD:
+            self._endpoint.state = State.DEAD
+        elif ever_ready:
+            self._endpoint.state = State.REPLACING
 
-    def _requeue(self) -> None:
-        """Send this job back to the queue and wait for Slurm to end it."""
-        self._log.say("its job goes back to the queue")
-        warned = self._told
-        refused = slurm.requeue(self._job)
-        until = time.monotonic() + (JOB_SIGNAL_S if refused else REQUEUE_TIMEOUT_S)
-        while self._told is warned and time.monotonic() < until:
-            time.sleep(POLL_S)
-        if refused and self._told is warned:
-            self._take_down(Outcome(f"{warned.reason} and its job cannot be requeued: {refused}", Next.NOTHING))
-
-    def _on_signal(self, number: int, frame: object) -> None:
-        if number == signal.SIGUSR1:
-            # one that was never healthy would not become so in another such time either
-            self._told = (
-                Outcome("its job's time limit is near", Next.REQUEUE)
-                if self._ever_answered
-                else Outcome("its job's time limit is near, and it is not healthy yet; raise runtime", Next.NOTHING)
-            )
-        else:
-            following = Next.SLURM if self._job else Next.NOTHING
-            self._told = Outcome(f"it was stopped by {signal.Signals(number).name}", following)
-
-    def _serve(self) -> Outcome:
+    def _serve(self) -> GenerationEnd:
         """Start one generation and watch it to its end."""
-        self._answered = False
-        port = self._settings.port
-        self._port = HeldPort(self._host, port and min(port + self._endpoint.replica, 65_535))
-        argv = [
-            *vllm_command.resolve(self._settings.command),
-            *vllm_command.arguments(
-                self._settings, self._wanted["model_path"], self._model, self._host, self._port.number
-            ),
-        ]
-        self._endpoint.argv = argv
-        self._log.say(f"{vllm_command.GENERATION_START} {self._endpoint.generation}: {shlex.join(argv)}")
-        try:
-            self._child = Child(argv, vllm_command.environment(self._settings, self._key))
-        except OSError as error:
-            return Outcome(f"the command {argv[0]} cannot be started: {error.strerror}", Next.NOTHING)
-        self._last_words = self._log.follow(self._child.stdout)
-        self._endpoint.url = f"http://{url_host(self._host)}:{self._port.number}"
-        probe = Probe(self._endpoint.url, self._key)
-        if (outcome := self._wait_until_healthy(probe)) is None:
-            self._answered = self._ever_answered = True
-            self._endpoint.state, self._endpoint.reason = State.READY, None
-            revision = (
-                model_revision(self._wanted["model_path"], self._settings.extra_args, self._settings.env) or "unknown"
-            )
-            self._endpoint.versions = {"vllm": probe.version() or "unknown", "model_revision": revision}
-            self._publish()
-            self._log.say(f"healthy at {self._endpoint.url}")
-            outcome = self._watch(probe)
-        return outcome
-
-    def _wait_until_healthy(self, probe: Probe) -> Outcome | None:
-        timeout_s, complaint = self._settings.start_timeout_s, "its first answer has not come"
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            if outcome := self._pause(POLL_S):
-                return self._unless_port_was_taken(outcome)
-            asked = Aside(lambda: probe.all_is_well(self._model))
-            if outcome := self._pause(deadline - time.monotonic(), asked.over):
-                return self._unless_port_was_taken(outcome)
-            if asked.over.is_set() and asked.error is None:
-                return None
-            if isinstance(asked.error, ForeignServerError | WrongModelError):
-                foreign = isinstance(asked.error, ForeignServerError)
-                return Outcome(str(asked.error), Next.OTHER_PORT if foreign else Next.NOTHING)
-            if asked.over.is_set():
-                complaint = str(asked.error)
-        return Outcome(
-            f"it was not healthy after {timeout_s:.0f} s (server.start_timeout_s): {complaint}", Next.NOTHING
+        self._generation = None
+        generation = self._generation = Generation(
+            self._request, self._endpoint.replica, self._host, self._key, self._log, self._stop
         )
+        self._endpoint.argv = generation.argv
+        self._log.say(f"{vllm_log.GENERATION_START} {self._endpoint.generation}: {shlex.join(generation.argv)}")
+        if end := generation.start():
+            return end
+        self._endpoint.url = generation.url
+        if end := generation.wait_until_ready():
+            return end
+        self._stop.ever_ready = True
+        self._endpoint.state, self._endpoint.reason = State.READY, None
+        revision = model_revision(self._request["model_path"], self._settings.extra_args, self._settings.env)
+        self._endpoint.versions = {
+            "vllm": generation.probe.version() or "unknown",
+            "model_revision": revision or "unknown",
+        }
+        self._publish()
+        self._log.say(f"healthy at {generation.url}")
+        return self._watch(generation)
 
-    def _unless_port_was_taken(self, outcome: Outcome) -> Outcome:
-        """What follows when a server that was loading ended: another port helps where its own was taken."""
-        if outcome.next is Next.RESTART and vllm_command.port_was_taken(vllm_command.tail(self._log.path)):
-            outcome.next = Next.OTHER_PORT
-        return outcome
-
-    def _watch(self, probe: Probe) -> Outcome:
-        health, tokens = Patience(self._settings.hang_timeout_s), TokenWatch(self._settings.hang_timeout_s)
-        looked = time.monotonic()
+    def _watch(self, generation: Generation) -> GenerationEnd:
+        """Check a server that is ready at intervals until it has to end; returns why."""
+        health, tokens = GracePeriod(self._settings.hang_timeout_s), TokenWatch(self._settings.hang_timeout_s)
+        checked_s = time.monotonic()
         while True:
-            if outcome := self._pause(self._settings.health_interval_s):
-                return outcome
-            passed_s, looked = time.monotonic() - looked, time.monotonic()
+            if end := generation.wait(self._settings.health_interval_s):
+                return end
+            passed_s, checked_s = time.monotonic() - checked_s, time.monotonic()
             if not self._published:
                 self._publish()
             try:
-                probe.is_own()
-                probe.health()
-                health.good()
+                generation.probe.check_identity()
+                generation.probe.check_health()
+                health.renew()
             except ForeignServerError as error:
-                return Outcome(str(error), Next.OTHER_PORT)
+                return GenerationEnd(str(error), NextStep.OTHER_PORT)
             except ServerError as error:
-                if health.lost():
-                    return Outcome(f"its health check failed for {health.limit_s:.0f} s: {error}", Next.RESTART)
+                if health.expired():
+                    reason = f"its health check failed for {health.limit_s:.0f} s: {error}"
+                    return GenerationEnd(reason, NextStep.RESTART)
                 continue
             try:
-                if tokens.advance(self._loads.note(probe.load())):
-                    self._budget.generated(passed_s)
+                if tokens.advanced(self._load_log.add(generation.probe.load())):
+                    self._budget.add_generating(passed_s)
             except ServerError as error:
-                return Outcome(str(error), Next.RESTART)
+                return GenerationEnd(str(error), NextStep.RESTART)
             with suppress(OSError):
                 published = endpoint.read(self._folder, self._endpoint.replica)
-                if published is not None and published.state is State.QUEUED:  # the driver's news came late
+                if published is not None and published.state is State.QUEUED:  # the driver's state is out of date
                     self._publish()
 
-    def _pause(self, seconds: float, news: threading.Event = NO_NEWS) -> Outcome | None:
-        """Wait for so long, or until there is news, and say why the watch has to end if it has to."""
-        until = time.monotonic() + seconds
-        while True:
-            if self._told:
-                return self._told
-            if reason := self._lease.over():
-                return Outcome(reason, Next.NOTHING)
-            if start_request.superseded(self._folder, self._endpoint.request_id):
-                return Outcome(ANOTHER_REQUEST, Next.NOTHING)
-            if (code := self._child.poll()) is not None:
-                self._last_words.join(LAST_WORDS_S)
-                if self._job:
-                    time.sleep(JOB_SIGNAL_S)  # what ended it may have been a signal to the whole job
-                return self._told or Outcome(f"its process ended with {exit_text(code)}", Next.RESTART)
-            if news.is_set() or time.monotonic() >= until:
-                return None
-            news.wait(min(POLL_S, seconds))
+    def _within_limits(self, end: GenerationEnd) -> GenerationEnd:
+        """The same end, or the server's last one where the limits allow no further generation."""
+        ready = self._generation is not None and self._generation.ready
+        self._port_tries = 0 if ready else self._port_tries + 1
+        if end.next is NextStep.OTHER_PORT and not ready:
+            if self._port_tries >= PORT_TRIES:
+                return GenerationEnd(f"{end.reason}; {self._port_tries} ports were tried", NextStep.NOTHING)
+        elif end.next is NextStep.RESTART and self._endpoint.state is State.STARTING:
+            return replace(end, next=NextStep.NOTHING)
+        elif end.next in (NextStep.RESTART, NextStep.OTHER_PORT):
+            self._endpoint.crashes += ready and end.next is NextStep.RESTART
+            if not self._budget.spend():
+                times = "once" if self._budget.spent == 1 else f"{self._budget.spent} times"
+                return GenerationEnd(f"{end.reason}; it was restarted {times} before", NextStep.NOTHING)
+        return end
 
-    def _take_down(self, outcome: Outcome) -> None:
-        """Tell the clients first, then end the server's processes."""
-        self._endpoint.reason = outcome.reason
+    def _take_down(self, end: GenerationEnd) -> None:
+        """Publish that the server is gone, then end its processes."""
+        self._endpoint.reason = end.reason
         self._endpoint.url = None
-        if outcome.next is Next.NOTHING:
+        if end.next is NextStep.NOTHING:
             self._endpoint.state = State.DEAD
         else:
-            if outcome.next is not Next.SLURM:  # the job's next start, if there is one, notes that
-                self._endpoint.note_restart(outcome.reason)
+            if end.next is not NextStep.SLURM:  # the job's next start records that restart, if there is one
+                self._endpoint.record_restart(end.reason)
             if self._endpoint.state is State.READY:
                 self._endpoint.state = State.REPLACING
                 self._endpoint.generation += 1
-        self._log.say(f"stopping: {outcome.reason}")
+        self._log.say(f"stopping: {end.reason}")
         try:
-            # else the file is another server's
-            if not start_request.superseded(self._folder, self._endpoint.request_id):
+            if not self._stop.superseded():  # else the endpoint file belongs to another server
                 self._publish()
         finally:
-            if self._child is not None:
-                # one that has never answered has nothing to finish, and vLLM hears no SIGTERM while it loads
-                self._child.end(STOP_TIMEOUT_S if self._answered else LOADING_STOP_TIMEOUT_S)
-            if self._port is not None:
-                self._port.release()
+            if self._generation is not None:
+                self._generation.end()
+
+    def _requeue(self) -> None:
+        """Send this job back to the queue and wait for Slurm to end it; where Slurm refuses, the server is dead."""
+        self._log.say("its job goes back to the queue")
+        warning = self._stop.signalled
+        assert warning is not None
+        assert self._job is not None
+        refusal = slurm.requeue(self._job)
+        until = time.monotonic() + (JOB_SIGNAL_GRACE_S if refusal else REQUEUE_TIMEOUT_S)
+        while self._stop.signalled is warning and time.monotonic() < until:
+            time.sleep(POLL_S)
+        if refusal and self._stop.signalled is warning:
+            reason = f"{warning.reason} and its job cannot be requeued: {refusal}"
+            self._take_down(GenerationEnd(reason, NextStep.NOTHING))
 
     def _publish(self) -> None:
-        """Publish the endpoint; where a full or flickering disk forbids it the watch tries again."""
+        """Publish the endpoint. Where the disk does not allow it, `_watch` tries again."""
         try:
             self._endpoint.publish(self._folder)
             self._published = True
@@ -296,9 +234,9 @@ def main() -> None:
     found = start_request.wait_for(args.folder, args.request_id)
     if found is None:
         sys.exit(f"captionqa supervisor: {ANOTHER_REQUEST}, or this machine does not see {args.folder}")
-    adopt_orphans()
+    become_subreaper()
     try:
-        Supervisor(args.folder, args.replica, found).run()
+        Supervisor(args.folder, args.replica, *found).run()
     except CaptionqaError as error:
         sys.exit(f"captionqa supervisor: {error}")
 

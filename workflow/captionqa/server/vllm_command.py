@@ -1,8 +1,7 @@
-"""The server's command line and environment, and what the end of its log means."""
+"""The command line and the environment of vLLM's server."""
 
 import json
 import os
-import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,49 +12,18 @@ from captionqa.config.config import ServerConfig
 from captionqa.errors import ConfigError, ServerStartError
 from captionqa.server.key_guard import KEY_VARIABLE, KeyGuard
 
+#: The folder in the checkout into which `make setup` installs vLLM.
 SERVER_ENVIRONMENT = ".venv-vllm"
+#: A file in that folder that marks the CPU build.
 CPU_MARKER = ".installed-cpu"
-API_SERVER = ["-m", "vllm.entrypoints.openai.api_server"]
-TAIL_BYTES, TAIL_LINES = 32_768, 25
-#: How the supervisor begins what it says to the log when it starts a server.
-GENERATION_START = "starting generation"
-_FETCH_FIRST = (
-    "The model is not on this disk and its hub cannot be used from the server's node. Fetch it once where the internet "
-    "is, with the same HF_HOME (and HF_TOKEN for a gated model): `hf download {model}`; or set the model's path to a "
-    "local folder."
-)
-#: What to tell the user when a line at the end of a server's log matches; the first match wins.
-_ADVICE = (
-    (r"gated repo|401 Client Error|403 Client Error|Access to model .* is restricted", _FETCH_FIRST),
-    (
-        r"LocalEntryNotFoundError|OfflineModeIsEnabled|couldn't connect to|is not a valid model "
-        r"identifier|not a local folder|NameResolutionError|Repository Not Found",
-        _FETCH_FIRST,
-    ),
-    (
-        r"out of memory|No available memory for the cache blocks|Free memory on device|KV cache.*larger than",
-        "The server ran out of memory: lower server.max_model_len, or ask for more GPUs and raise "
-        "server.tensor_parallel_size.",
-    ),
-    (
-        r"max_model_len \(.*(greater|larger|exceeds)|larger than the (maximum|derived)",
-        "server.max_model_len is more than the model allows.",
-    ),
-    (
-        r"Failed to infer device type|No CUDA GPUs are available|Found no NVIDIA driver|no CUDA-capable device",
-        "vLLM sees no NVIDIA GPU on this machine: run it where one is, or install the CPU build with "
-        "`make setup VLLM=cpu`.",
-    ),
-    (r"unrecognized arguments", "server.extra_args holds an option that this server does not know."),
-    (r"No module named|ModuleNotFoundError", "The server's environment is not whole: run `make setup` again."),
-)
-_PORT_TAKEN = re.compile(r"address already in use|Errno 98", re.IGNORECASE)
+API_SERVER = ("-m", "vllm.entrypoints.openai.api_server")
 
 
 def resolve(command: Sequence[str] | None) -> list[str]:
-    """The command that starts the server: the configured one, else what the set-up or the environment has.
+    """The command that starts the server: the configured one, else vLLM's from the checkout, conda or PATH.
 
-    Raises ServerStartError where there is none.
+    Raises:
+        ServerStartError: there is none.
     """
     if command:
         return list(command)
@@ -74,7 +42,11 @@ def resolve(command: Sequence[str] | None) -> list[str]:
 
 
 def check_build(settings: ServerConfig, gpus: int) -> None:
-    """Raise ConfigError where a job that holds GPUs would run the CPU build that `make setup` installed."""
+    """Refuse vLLM's CPU build from `make setup` in a job with GPUs, which it would waste.
+
+    Raises:
+        ConfigError: the `server` settings would run it in a job with `gpus` GPUs.
+    """
     cpu_build = (CHECKOUT / SERVER_ENVIRONMENT / CPU_MARKER).exists()
     if gpus and cpu_build and not settings.command and not settings.allow_cpu:
         raise ConfigError(
@@ -101,7 +73,7 @@ def arguments(settings: ServerConfig, model_path: str, served_name: str, host: s
         settings.dtype,
         "--limit-mm-per-prompt",
         json.dumps({"image": settings.limit_images_per_prompt, "video": 0}),
-        # sampling is the client's business: the model's own generation config would add its own on top
+        # the client's sampling settings decide; the model's own generation config would add to them
         "--generation-config",
         "vllm",
         "--disable-uvicorn-access-log",
@@ -111,36 +83,15 @@ def arguments(settings: ServerConfig, model_path: str, served_name: str, host: s
     if settings.max_model_len is not None:
         argv += ["--max-model-len", str(settings.max_model_len)]
     folder = settings.allowed_local_media_path
-    if folder and Path(folder).is_dir():  # where the server's node lacks it, vLLM would refuse images sent as bytes too
+    if (
+        folder and Path(folder).is_dir()
+    ):  # vLLM rejects every image, even one sent as bytes, if its node lacks the folder
         argv += [media_folder.OPTION, folder]
     return argv + list(settings.extra_args)
 
 
 def environment(settings: ServerConfig, key: str) -> dict[str, str]:
-    """The server's environment variables; the key travels here and never in argv."""
+    """The server's environment variables. The API key is passed here and never in the arguments."""
     wanted = {**os.environ, "PYTHONUNBUFFERED": "1", **settings.env}
     modules = [str(WORKFLOW), *filter(None, [wanted.get("PYTHONPATH")])]
     return {**wanted, "PYTHONPATH": os.pathsep.join(modules), KEY_VARIABLE: key}
-
-
-def tail(log: Path) -> str:
-    """The last lines of a log, or an empty string."""
-    try:
-        with open(log, "rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
-            return "\n".join(file.read().decode("utf-8", "replace").splitlines()[-TAIL_LINES:])
-    except OSError:
-        return ""
-
-
-def port_was_taken(log_end: str) -> bool:
-    """Whether the last server in the log found its port in use."""
-    return bool(_PORT_TAKEN.search(log_end.rpartition(GENERATION_START)[2]))
-
-
-def advice(log_end: str, model: str) -> str:
-    """What the end of a failed server's log means for the user, or an empty string."""
-    for pattern, text in _ADVICE:
-        if re.search(pattern, log_end, re.IGNORECASE):
-            return text.format(model=model)
-    return ""

@@ -1,0 +1,46 @@
+"""The work files behind one final file: the journal of its answers and the results of its chunks."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+#: The name of a chunk's result. `fingerprint` is that of the settings, `digest` that of the list of items.
+CHUNK_NAME = "{chunk}-of-{n}.{fingerprint}.{digest}.jsonl"
+
+
+@dataclass(frozen=True)
+class AnswerFiles:
+    """Paths in the work folder of one prompt style's captions or of the question answers.
+
+    The folder may hold Snakemake wildcards such as `{style}`.
+    """
+
+    folder: str
+
+    @property
+    def chunks(self) -> Path:
+        """Folder of the chunk results."""
+        return Path(self.folder) / "chunks"
+
+    def result(self, name: str = CHUNK_NAME) -> str:
+        """The result of one chunk."""
+        return f"{self.folder}/chunks/{name}"
+
+    @property
+    def journal(self) -> Path:
+        """Folder of the journal, which is cut into segments."""
+        return Path(self.folder) / "journal"
+
+    @property
+    def fallback(self) -> Path:
+        """Folder of the journal of the letter fallback (`qa.fallback`), cut into segments like the other one."""
+        return Path(self.folder) / "fallback"
+
+
+def journal_segment(journal: Path, index: int) -> Path:
+    """One segment of a journal's folder."""
+    return journal / f"{index:04d}.jsonl"
+
+
+def journal_segments(journal: Path) -> list[Path]:
+    """All segments that a journal's folder has, in their order."""
+    return sorted(journal.glob("*.jsonl"))

@@ -1,0 +1,22 @@
+"""How a generation of a server ended, and what follows."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class NextStep(Enum):
+    """What follows the end of a generation."""
+
+    RESTART = "another generation in this process"
+    OTHER_PORT = "another generation in this process, on another port because a process of somebody else has this one"
+    REQUEUE = "this process requeues its Slurm job, whose next start runs another generation"
+    SLURM = "Slurm decides: another generation when the job starts again, or the end"
+    NOTHING = "the server is dead"
+
+
+@dataclass(frozen=True)
+class GenerationEnd:
+    """Why a generation ended or has to end, and what follows."""
+
+    reason: str
+    next: NextStep

@@ -1,0 +1,50 @@
+"""Liveness of a running server: how long a check has been failing, and whether tokens advance."""
+
+import time
+from collections.abc import Callable
+
+from captionqa.errors import ServerError
+from captionqa.server.probe import ServerLoad
+
+
+class GracePeriod:
+    """How long a check may fail without a success in between."""
+
+    def __init__(self, limit_s: float, clock: Callable[[], float] = time.monotonic):
+        self.limit_s = limit_s
+        self._clock = clock
+        self._renewed_s = clock()
+
+    def renew(self) -> None:
+        """Begin anew, after a success."""
+        self._renewed_s = self._clock()
+
+    def expired(self) -> bool:
+        return self._clock() - self._renewed_s > self.limit_s
+
+
+class TokenWatch:
+    """Whether a server's tokens advance while it has requests."""
+
+    def __init__(self, limit_s: float):
+        self._grace = GracePeriod(limit_s)
+        self._last: ServerLoad | None = None
+
+    def advanced(self, load: ServerLoad | None) -> bool:
+        """Whether tokens have advanced since the last call; True where the server publishes no metrics (None).
+
+        Raises:
+            ServerError: there were requests for `limit_s` and no token.
+        """
+        last, self._last = self._last, load
+        if load is None:
+            self._grace.renew()
+            return True
+        advanced = last is not None and load.tokens != last.tokens
+        if advanced or last is None or load.requests == 0:
+            self._grace.renew()
+        elif self._grace.expired():
+            raise ServerError(
+                f"{load.requests:.0f} requests were there for {self._grace.limit_s:.0f} s without a token"
+            )
+        return advanced
