@@ -1,1 +1,1 @@
-"""The benchmark suite: captionqa beside what people would use instead, on the same work; `make bench` runs it."""
+"""The benchmark suite: captionqa beside the clients that people would use instead; `make bench` runs it."""

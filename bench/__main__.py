@@ -1,7 +1,7 @@
-"""Measure captionqa beside what people would use instead, print one table and write JSON.
+"""Measure captionqa beside the clients that people would use instead; print one table and write JSON.
 
 make bench                              all parts (half an hour)
-make bench ARGS="--quick"               small numbers, two minutes or so: whether it works, not how fast it is
+make bench ARGS="--quick"               small numbers, about two minutes: shows whether it works, not how fast
 make bench ARGS="--parts client,vllm"   some of: client ceiling vllm resize cache scale startup (docs/performance.md)
 """
 
@@ -25,16 +25,18 @@ from bench.report import OURS, Row, server_use, table, write
 from bench.sizes import FULL, QUICK, Sizes
 
 MODEL = ours.ROOT / "resources" / "demo" / "model"
-#: Like a GPU that answers 128 requests a second.
-SLOTS, LATENCY_S = 64, 0.5
+#: Requests that the simulator runs at once.
+SLOTS = 64
+#: What each takes: with the slots, the simulator is like a GPU that answers 128 requests a second.
+LATENCY_S = 0.5
 MAX_TOKENS = 64
 MEGAPIXEL = 1 << 20
-#: vLLM on a few CPU cores gains nothing from more.
+#: Requests in flight; more gain nothing from vLLM on a few CPU cores.
 VLLM_CONCURRENCY = 32
 ANSWER_TOKENS = 16
-#: An image is 256 tokens, which is nearer to a real model's than the demo's 16.
+#: Makes an image 256 tokens, which is nearer to a real model than the demo model's 16.
 MORE_TOKENS = ("--mm-processor-kwargs", '{"size": {"shortest_edge": 1024, "longest_edge": 65536}}')
-#: Both caches hold some dozens of images: a part of those asked about, as it would be with a hundred thousand.
+#: Both caches hold a few dozen images, a part of the data set, as they would of a hundred thousand images.
 SMALL_CACHES = (
     "--max-model-len",
     "2048",
@@ -50,21 +52,21 @@ Run = Callable[[], tuple[list[str], dict[str, Any]]]
 
 
 class Bench:
-    """The parts, with one folder for all they make; each part gives its rows."""
+    """The parts, each a method that returns its rows; all write below one folder."""
 
     def __init__(self, sizes: Sizes, folder: Path):
         self._sizes = sizes
         self._folder = folder
 
     def client(self) -> list[Row]:
-        """Against a simulated fast GPU: does one chunk job fill it, and do four that share it."""
+        """Against a simulated fast GPU: whether one chunk job keeps it full, and whether four that share it do."""
         with clients.simulator("--slots", str(SLOTS), "--latency-s", str(LATENCY_S)) as url:
             target = self._target(url, self._sizes.client_images)
             rows, runs = self._beside(target, "client", jobs=(1, 4))
             return self._interleaved(rows, runs, self._sizes.simulator_rounds)
 
     def ceiling(self) -> list[Row]:
-        """Against the simulator as fast as it can be: what an image costs the client itself."""
+        """Against the simulator without any delay: what an image costs the client itself."""
         with clients.simulator() as url:
             target = self._target(url, self._sizes.ceiling_images)
             rows, runs = self._beside(target, "ceiling", jobs=(1,))
@@ -101,7 +103,7 @@ class Bench:
         return rows
 
     def _whole_workflow(self, start_s: float, images_per_s: float) -> Row:
-        """The whole workflow with a server of its own, beside the server's start plus the images at vLLM's own rate."""
+        """The whole workflow with its own server, compared with server start plus images at vLLM's own rate."""
         count, folder = self._sizes.workflow_images, self._folder / "whole"
         images, _ = self._images(1024, 200, count)
         raw = ours.configuration(folder, images, "", str(MODEL), MAX_TOKENS, concurrency=VLLM_CONCURRENCY)
@@ -119,11 +121,11 @@ class Bench:
         return Row("vllm", f"{OURS}, whole workflow", figures=figures)
 
     def resize(self) -> list[Row]:
-        """2048-pixel photographs on a vLLM whose preprocessing binds, as they are and shrunk to one megapixel."""
+        """2048-pixel photographs, as they are and shrunk, on a vLLM whose preprocessing is the bottleneck."""
         names = (f"{OURS}, as they are", f"{OURS}, shrunk to 1 megapixel")
         rows = [Row("resize", name, limit=names[0]) for name in names]
         model = clients.wide_model(MODEL, self._folder / "wide-model")
-        # the engine would take over a part of the preprocessing, which costs a GPU nothing and a CPU most of its time
+        # keeps normalizing out of the engine, which costs a GPU nothing but takes a CPU most of its time
         options = (*clients.NO_CACHES, "--no-mm-device-do-normalize")
         with clients.vllm(model, self._folder / "vllm-resize.log", options) as running:
             url, server, _ = running
@@ -142,7 +144,7 @@ class Bench:
         return rows
 
     def cache(self) -> list[Row]:
-        """Several questions on each image, without vLLM's caches, with them, and with them in another order."""
+        """Several questions on each image: without vLLM's caches, with them, and with them in a scattered order."""
         names = ("caches off", "caches on, grouped by image", "caches on, scattered")
         rows = [Row("cache", f"{OURS}, {name}", limit=f"{OURS}, {names[0]}") for name in names]
         images, image_kb = self._images(512, 40, self._sizes.cache_images)
@@ -169,7 +171,7 @@ class Bench:
     def _with_server(
         self, rows: list[Row], runs: Mapping[str, Run], servers: Sequence[clients.Running], items: int, rounds: int
     ) -> None:
-        """Run the rows in turn, and tell what an item cost the row's server, and how often its caches were hit."""
+        """Run the rows in turn, and add what an item cost each row's server and how often its caches were hit."""
         spent: dict[str, list[dict[str, float]]] = {row.name: [] for row in rows}
         for _, (row, server) in itertools.product(range(rounds), list(zip(rows, servers, strict=True))):
             before = clients.server_figures(server)
@@ -181,7 +183,7 @@ class Bench:
                 row.figures |= server_use(spent[row.name], items)
 
     def scale(self) -> list[Row]:
-        """Planning, merging, the dry run and the no-op rerun as the number of items grows."""
+        """Planning, merging, the dry run and a rerun with nothing to do, as the number of items grows."""
         rows = []
         for items in self._sizes.scale:
             say(f"scale: {items:,} items")
@@ -190,7 +192,7 @@ class Bench:
         return rows
 
     def startup(self) -> list[Row]:
-        """From the start of a chunk job's process to its first request, and the import time in it."""
+        """The time from the start of a chunk job's process to its first request, and its imports."""
         images, _ = self._images(1024, 200, 8)
         rounds = max(3, self._sizes.rounds)
         firsts = sorted(startup.first_request_s(self._folder / f"startup-{n}", images) for n in range(rounds))
@@ -202,7 +204,7 @@ class Bench:
         ]
 
     def _beside(self, target: Target, part: str, jobs: tuple[int, ...]) -> tuple[list[Row], dict[str, Run]]:
-        """The bare load generator as the limit, captionqa with default settings, and the peers with 64 in flight."""
+        """The bare load generator as the limit, captionqa with default settings, and the peers with SLOTS in flight."""
         limit = "bare load generator"
         few = replace(target, count=self._sizes.sequential_images)
         runs: dict[str, Run] = {limit: lambda: clients.bare_load(target, SLOTS)}
@@ -216,10 +218,10 @@ class Bench:
         return rows, runs
 
     def _interleaved(self, rows: list[Row], runs: Mapping[str, Run], rounds: int | None = None) -> list[Row]:
-        """Run each row once, then each once more, and so on, so that a busy minute of the machine hits all alike."""
+        """Run each row once, then each once more, and so on, so that a busy minute of the machine affects all alike."""
         for row in itertools.chain.from_iterable([rows] * (rounds or self._sizes.rounds)):
             if "failed" in row.figures:
-                continue  # what hung once would take its deadline again in each round
+                continue  # a client that hung once would use up its timeout in each round
             try:
                 argv, figures = runs[row.name]()
             except (RuntimeError, ValueError) as error:
@@ -248,7 +250,7 @@ class Bench:
 
 
 PARTS = ("client", "ceiling", "vllm", "resize", "cache", "scale", "startup")
-#: Those that need no vLLM, which takes a minute to start.
+#: The parts without vLLM, which takes a minute to start.
 QUICK_PARTS = ("client", "ceiling", "scale", "startup")
 
 
@@ -259,7 +261,7 @@ def say(text: str) -> None:
 def parts(text: str) -> list[str]:
     names = text.split(",")
     if unknown := [name for name in names if name not in PARTS]:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is no part; known are {', '.join(PARTS)}")
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is no part; the parts are {', '.join(PARTS)}")
     return names
 
 
@@ -272,11 +274,11 @@ def measured_parts(bench: Bench, names: Sequence[str]) -> Iterator[Row]:
 
 def main() -> None:
     parser = argparse.ArgumentParser("bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", type=parts, help="separated by commas; all by default, without vLLM's if --quick")
-    parser.add_argument("--quick", action="store_true", help="small numbers: whether it works, not how fast it is")
-    parser.add_argument("--rounds", type=int, help="how often each is measured, in turn with the others")
-    parser.add_argument("--json", type=Path, default=Path("output/bench.json"), help="where all figures go")
-    parser.add_argument("--folder", type=Path, help="for temporary files, where /tmp is too small")
+    parser.add_argument("--parts", type=parts, help="comma-separated; all by default, with --quick all without vLLM")
+    parser.add_argument("--quick", action="store_true", help="small numbers: shows whether it works, not how fast")
+    parser.add_argument("--rounds", type=int, help="how often each row is measured")
+    parser.add_argument("--json", type=Path, default=Path("output/bench.json"), help="the file for all figures")
+    parser.add_argument("--folder", type=Path, help="the folder for temporary files, if /tmp is too small")
     options = parser.parse_args()
     sizes = QUICK if options.quick else FULL
     names = options.parts or (QUICK_PARTS if options.quick else PARTS)

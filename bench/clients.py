@@ -1,4 +1,4 @@
-"""Starting what is measured: servers, the load generator and clients, each in a process and environment of its own."""
+"""Starting what is measured: servers, the load generator and clients, each in its own process and environment."""
 
 import json
 import os
@@ -26,14 +26,15 @@ ROOT = ours.ROOT
 OURS = str(ROOT / ".venv" / "bin" / "python")
 PEERS = str(ROOT / ".venv-bench" / "bin" / "python")
 VLLM = str(ROOT / ".venv-vllm" / "bin" / "python")
-#: No client is given more work than it does in a quarter of this, even on a machine that is busy.
+#: Even on a busy machine, the work of each client takes less than a quarter of this.
 CLIENT_TIMEOUT_S = 600
-VLLM_START_TIMEOUT_S, END_TIMEOUT_S = 900, 30
+VLLM_START_TIMEOUT_S = 900
+END_TIMEOUT_S = 30
 PATHS = os.pathsep.join([str(ROOT), str(ROOT / "workflow")])
-#: The same images are asked about again and again, which no cache may make cheaper.
+#: Each round sends the same images, which a cache would make cheaper from the second round on.
 NO_CACHES = ("--no-enable-prefix-caching", "--mm-processor-cache-gb", "0")
 VLLM_ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
-#: A vLLM's base URL, its main process and the seconds it took to start.
+#: A vLLM's base URL, its main process, and the seconds that it took to start.
 Running = tuple[str, psutil.Process, float]
 _COUNTER = re.compile(
     r"^vllm:((?:prefix|mm)_cache_(?:hits|queries)|(?:prompt|generation)_tokens)_total\{.*\} (\S+)$", re.MULTILINE
@@ -63,7 +64,12 @@ def start(argv: Sequence[str], output: Any = subprocess.PIPE, **changes: str) ->
 
 
 def figures_of(process: subprocess.Popen, timeout_s: float = CLIENT_TIMEOUT_S) -> dict[str, Any]:
-    """Wait for a client; its figures. Raises RuntimeError where it failed or hung, ValueError where it gave none."""
+    """Wait for a client and return its figures.
+
+    Raises:
+        RuntimeError: the client failed or hung.
+        ValueError: the client printed no figures.
+    """
     try:
         output, _ = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
@@ -76,7 +82,7 @@ def figures_of(process: subprocess.Popen, timeout_s: float = CLIENT_TIMEOUT_S) -
 
 
 def end(process: subprocess.Popen) -> None:
-    """End a process and all that it started, whatever state they are in; nothing where it has ended by itself."""
+    """End a process and all that it started, unless the process has ended by itself."""
     if process.poll() is not None:
         return
     family = psutil.Process(process.pid).children(recursive=True)
@@ -93,7 +99,7 @@ def end(process: subprocess.Popen) -> None:
 
 @contextmanager
 def simulator(*arguments: str) -> Iterator[str]:
-    """A running simulator; its base URL."""
+    """Run a simulator; gives its base URL."""
     process = start([PEERS, "-m", "bench.simulator", *arguments])
     try:
         line = process.stdout.readline()
@@ -107,7 +113,7 @@ def simulator(*arguments: str) -> Iterator[str]:
 
 @contextmanager
 def vllm(model: Path, log: Path, options: Sequence[str] = NO_CACHES) -> Iterator[Running]:
-    """A running vLLM with the demo's settings; its base URL, its process and the seconds it took to start."""
+    """Run a vLLM with the demo's settings."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     argv = [VLLM, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model), "--served-model-name", "bench"]
@@ -139,22 +145,22 @@ def _healthy(url: str) -> bool:
 def server_figures(running: Running) -> dict[str, float]:
     """A vLLM's counters so far.
 
-    `cpu_s`: CPU seconds of all its processes; `main_cpu_s`: of the one that does HTTP and preprocesses images;
-    `prefix_cache_hits` and `_queries` in tokens, `mm_cache_hits` and `_queries` in images; `prompt_tokens` and
-    `generation_tokens`.
+    `cpu_s` are the CPU seconds of all its processes, `main_cpu_s` those of the process that does HTTP and preprocesses
+    images. `prefix_cache_hits` and `prefix_cache_queries` are in tokens, `mm_cache_hits` and `mm_cache_queries` in
+    images; `prompt_tokens` and `generation_tokens` count tokens.
     """
     url, server, _ = running
     with urlopen(f"{url}/metrics") as answer:
-        found = {name: float(value) for name, value in _COUNTER.findall(answer.read().decode())}
+        counters = {name: float(value) for name, value in _COUNTER.findall(answer.read().decode())}
     spent = [sum(member.cpu_times()[:2]) for member in (server, *server.children(recursive=True))]
-    return found | {"cpu_s": sum(spent), "main_cpu_s": spent[0]}
+    return counters | {"cpu_s": sum(spent), "main_cpu_s": spent[0]}
 
 
 @contextmanager
 def core_of_its_own(server: psutil.Process) -> Iterator[None]:
-    """Keep a server on the last core and all that is started meanwhile on the others.
+    """Pin a server to the last core, and all that is started meanwhile to the others.
 
-    Nothing is kept anywhere where there is one core alone.
+    On a machine with one core nothing is pinned.
     """
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) == 1:
@@ -189,18 +195,18 @@ def peer(name: str, target: Target, concurrency: int) -> tuple[list[str], dict[s
 
 
 def wide_model(demo: Path, folder: Path) -> Path:
-    """A new folder with the model that bench.vllm_model makes of the demo's."""
+    """Make the model of bench.vllm_model from the demo's, and return its folder."""
     maker = start([VLLM, "-m", "bench.vllm_model", str(demo), str(folder)])
     output, _ = maker.communicate(timeout=CLIENT_TIMEOUT_S)
     if maker.returncode:
-        raise RuntimeError(f"the model for large pictures could not be made: {output[-2000:]}")
+        raise RuntimeError(f"the model for large pictures was not written: {output[-2000:]}")
     return folder
 
 
 def vllm_serve(target: Target, concurrency: int, folder: Path, tokenizer: Path) -> tuple[list[str], dict[str, Any]]:
-    """vLLM's `bench serve` on the same files, given as data URLs: of a path it would make a PNG, ten times as large.
+    """vLLM's `bench serve` on the same files, as data URLs: from a path it would make a PNG, ten times as large.
 
-    Reading them is not in its time, so its part of the work is smaller than the others'.
+    Its time does not include reading the files, so it does less of the work than the other clients.
     """
     listed = folder / "custom_image.jsonl"
     with open(listed, "w") as file:
@@ -217,7 +223,7 @@ def vllm_serve(target: Target, concurrency: int, folder: Path, tokenizer: Path) 
 
 
 def vllm_run_batch(target: Target, folder: Path, model: Path) -> tuple[list[str], dict[str, Any]]:
-    """vLLM's `run-batch` on the same files, with an engine of its own, whose start is not in its time."""
+    """vLLM's `run-batch` on the same files, with its own engine, whose start its time does not include."""
     source, answers = folder / "batch.jsonl", folder / "batch_answers.jsonl"
     with open(source, "w") as file:
         for path in _files(target):
@@ -231,7 +237,7 @@ def vllm_run_batch(target: Target, folder: Path, model: Path) -> tuple[list[str]
 
 
 def captionqa(target: Target, folder: Path, jobs: int = 1, **client: Any) -> tuple[list[str], dict[str, Any]]:
-    """So many chunk jobs of captionqa at once, taken together, from the first one's start to the last one's end."""
+    """`jobs` chunk jobs of captionqa at once, measured from the first start to the last end."""
     shutil.rmtree(folder, ignore_errors=True)
     chunks = jobs if "questions" in client else jobs * PART
     raw = ours.configuration(
@@ -241,15 +247,15 @@ def captionqa(target: Target, folder: Path, jobs: int = 1, **client: Any) -> tup
     argvs = [[OURS, "-m", "bench.ours", "--folder", str(folder), "--chunk", str(number)] for number in range(chunks)]
     processes = list(map(start, argvs))
     try:
-        found = [figures_of(process) for process in processes]
+        figures = [figures_of(process) for process in processes]
     finally:
         for process in processes:
             end(process)
     total = {
-        "images": sum(one["images"] for one in found),
-        "cpu_s": sum(one["cpu_s"] for one in found),
-        "wall_s": max(one["end"] for one in found) - min(one["start"] for one in found),
-        "peak_mb": max(one["peak_mb"] for one in found),
+        "images": sum(one["images"] for one in figures),
+        "cpu_s": sum(one["cpu_s"] for one in figures),
+        "wall_s": max(one["end"] for one in figures) - min(one["start"] for one in figures),
+        "peak_mb": max(one["peak_mb"] for one in figures),
     }
     if total["images"] != target.count:
         raise RuntimeError(f"captionqa has answers to {total['images']} of {target.count} items; see {folder}")

@@ -1,4 +1,4 @@
-"""Pictures to send: seeded noise with the spectrum of photographs, as JPEG files of about one size."""
+"""Pictures to send: seeded noise with the spectrum of photographs, as JPEG files of about equal size."""
 
 import io
 import os
@@ -12,7 +12,7 @@ import pandas as pd
 from captionqa.dataset.places import HASH_BITS, place
 from PIL import Image
 
-#: The pictures are a part of a data set of so many times their number: all in the first of so many equal chunks.
+#: The pictures are those of one chunk out of this many, so that they look like a part of a larger data set.
 PART = 16
 QUALITIES = range(20, 98)
 OPTIONS = "\nA. red\nB. green\nC. blue\nD. none of these"
@@ -27,9 +27,9 @@ QUESTIONS = (
 def make_images(folder: Path, count: int, side_px: int, size_kb: float, seed: int = 0) -> float:
     """Write `count` different JPEG files of side_px x 3/4 side_px pixels; returns their mean size in kB (1,000 bytes).
 
-    One quality is searched for that brings the picture nearest to `size_kb`; the files are it, each shifted anew. Their
-    names are those of a larger data set's chunk: a chunk job opens the journals of its range, and is to have as many
-    items for each as in a run that is worth measuring.
+    All files are one picture, shifted differently, in the JPEG quality that comes nearest to `size_kb`. Their names
+    fall into the first of PART equal chunks: a chunk job opens the journal segments of its range, so that each segment
+    has as many items as in a larger run.
     """
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(seed)
@@ -51,9 +51,9 @@ def make_images(folder: Path, count: int, side_px: int, size_kb: float, seed: in
 def make_questions(images: Path, folder: Path) -> tuple[Path, Path]:
     """Write two question files that ask each of QUESTIONS about each image; returns (grouped, scattered).
 
-    The folder becomes a data set that has each image once for each question, as links to one file. Grouped questions
-    name the same link, so captionqa puts them next to each other; scattered ones name a link each, so that the same
-    requests come in the order of a hash.
+    The folder becomes a data set with one link to each image per question. Grouped questions on an image name the same
+    link, so captionqa sends them one after another. Scattered questions name a link each, so captionqa sends the same
+    requests in the order of a hash.
     """
     names = sorted(path.name for path in images.iterdir())
     for number in range(len(QUESTIONS)):
@@ -77,7 +77,7 @@ def _names() -> Iterator[str]:
 
 
 def _picture(random: np.random.Generator, size: tuple[int, int]) -> np.ndarray:
-    """Octaves of noise, each of half the scale and half the strength of the one before, as in pictures of the world."""
+    """Octaves of noise, each of a finer scale and weaker than the one before, as in photographs."""
     width, height = size
     picture = np.zeros((height, width, 3), np.float32)
     strength, cells = 0.5, 4

@@ -1,4 +1,4 @@
-"""The bare load generator: bytes made beforehand, no image work, to see what a server can take at most.
+"""The bare load generator: sends one prepared request, without any work on images, to show what a server can take.
 
 python -m bench.load --url http://127.0.0.1:PORT --requests 2000 --concurrency 64 --image-kb 200
 """
@@ -17,8 +17,8 @@ _LENGTH = re.compile(rb"\r\ncontent-length:\s*(\d+)", re.IGNORECASE)
 class Sender(asyncio.Protocol):
     """One connection that sends the same request again as soon as it has the answer."""
 
-    def __init__(self, request: bytes, left: list[int], over: asyncio.Future):
-        self._request, self._left, self._over = request, left, over
+    def __init__(self, request: bytes, left: list[int], ended: asyncio.Future):
+        self._request, self._left, self._ended = request, left, ended
         self._received = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:
@@ -46,17 +46,21 @@ class Sender(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         if self._received or error:
             self._fail(f"the connection broke: {error}")
-        elif not self._over.done():
-            self._over.set_result(None)
+        elif not self._ended.done():
+            self._ended.set_result(None)
 
     def _fail(self, reason: str) -> None:
-        if not self._over.done():
-            self._over.set_exception(ConnectionError(reason))
+        if not self._ended.done():
+            self._ended.set_exception(ConnectionError(reason))
         self._transport.abort()
 
 
 async def load(url: str, body: bytes, requests: int, concurrency: int) -> None:
-    """Send a body `requests` times, `concurrency` at once; raises ConnectionError where one gets no 200."""
+    """Send a body `requests` times, `concurrency` at once.
+
+    Raises:
+        ConnectionError: a request was not answered with 200.
+    """
     address = urlsplit(url)
     request = (
         f"POST /v1/chat/completions HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Type: application/json\r\n"
@@ -70,7 +74,7 @@ async def load(url: str, body: bytes, requests: int, concurrency: int) -> None:
 
 
 def body_of(size_kb: float) -> bytes:
-    """A chat completion's body with one image of so many kB (1,000 bytes) in base64."""
+    """The body of a chat completion with one image of `size_kb` kB (1,000 bytes) in base64."""
     content = [{"type": "image_url", "image_url": {"url": "data:image/jpeg;base64," + "A" * int(size_kb * 4000 / 3)}}]
     return json.dumps({"model": "simulator", "messages": [{"role": "user", "content": content}]}).encode()
 

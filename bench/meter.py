@@ -1,4 +1,4 @@
-"""What a client's work costs: images, wall and CPU seconds and peak memory, measured in its own process."""
+"""What a client's work costs: wall and CPU seconds and peak memory, measured in the client's own process."""
 
 import json
 import sys
@@ -13,11 +13,11 @@ MARK = "BENCH "
 
 @contextmanager
 def measured() -> Iterator[dict[str, Any]]:
-    """Measure the block and print one line of JSON for whoever started this process; the block adds `images`."""
-    found: dict[str, Any] = {}
+    """Measure the block and print the figures as one line of JSON for `parse`; the block adds `images`."""
+    figures: dict[str, Any] = {}
     cpu, wall, start = time.process_time(), time.perf_counter(), time.time()
-    yield found
-    found |= {
+    yield figures
+    figures |= {
         "wall_s": time.perf_counter() - wall,
         "cpu_s": time.process_time() - cpu,
         "peak_mb": _peak_mb(),
@@ -25,11 +25,11 @@ def measured() -> Iterator[dict[str, Any]]:
         "end": time.time(),
     }
     sys.stdout.flush()
-    print(MARK + json.dumps(found), flush=True)
+    print(MARK + json.dumps(figures), flush=True)
 
 
 def _peak_mb() -> float:
-    """The most resident memory of this process in MB; getrusage's figure may be that of the process that forked it."""
+    """The peak resident memory of this process in MB; getrusage may give that of the process that forked it."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
 

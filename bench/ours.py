@@ -1,6 +1,6 @@
 """captionqa itself: a configuration for a given server, chunk jobs as Snakemake would run them, and whole runs.
 
-python -m bench.ours --folder FOLDER --chunk 0       one chunk job of a folder that `prepare` made
+python -m bench.ours --folder FOLDER --chunk 0       one chunk job in a folder that `prepare` wrote
 """
 
 import argparse
@@ -19,7 +19,8 @@ from captionqa.config.check import SCHEMA, check
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.config.settings import fingerprint
-from captionqa.dataset.plan import Plan, plan_task, works
+from captionqa.dataset.plan import Plan, work_folders
+from captionqa.dataset.planning import plan_task
 from captionqa.server import endpoint
 from captionqa.server.endpoint import Endpoint, State
 
@@ -28,7 +29,7 @@ from bench.meter import measured
 ROOT = Path(__file__).resolve().parents[1]
 STYLE = "SIMPLE"
 CONFIG = "bench.yaml"
-#: Chunk jobs that are run without a driver have no lease to watch.
+#: Without a driver there is no lease that a chunk job could watch.
 NO_LEASE_S = 10**6
 
 
@@ -41,7 +42,7 @@ class Parameters(dict):
 def configuration(
     folder: Path, images: Path, url: str, model: str, max_tokens: int, /, **changes: Any
 ) -> dict[str, Any]:
-    """A raw configuration that asks an existing server for captions, or for answers where `questions` names their file.
+    """A raw configuration that asks an existing server for captions, or for answers if `questions` names a file.
 
     The other `changes` go into its `client` part.
     """
@@ -91,13 +92,13 @@ def prepare(folder: Path, raw: dict[str, Any]) -> int:
 
 
 def ask_chunk(folder: Path, number: int) -> None:
-    """Run the workflow's own script for one chunk, and print what it cost."""
+    """Run the workflow's own script for one chunk, and print its figures."""
     import captionqa.client.chunk_run  # noqa: F401 - importing is start-up, which bench.startup measures
     import PIL.JpegImagePlugin  # noqa: F401
 
     config, completed = load(folder)
     layout, task, plan = plan_of(config)
-    ((work, settings),) = works(config, layout, task)
+    ((work, settings),) = work_folders(config, layout, task)
     result = Path(plan.results(work, fingerprint(settings))[number])
     snakemake = SimpleNamespace(
         config=completed,
@@ -115,7 +116,11 @@ def ask_chunk(folder: Path, number: int) -> None:
 
 
 def run_workflow(folder: Path, raw: dict[str, Any], *arguments: str) -> tuple[float, float]:
-    """Run the workflow to its end; returns its wall and CPU seconds. Raises RuntimeError where it fails."""
+    """Run the workflow; returns its wall and CPU seconds.
+
+    Raises:
+        RuntimeError: the workflow failed.
+    """
     save(folder, raw)
     command = [sys.executable, "-m", "snakemake", "--directory", str(folder), "--profile", "profiles/local"]
     started, before = time.perf_counter(), os.times()

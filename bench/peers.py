@@ -1,10 +1,10 @@
-"""What people would use instead: the same folder of images through other clients, in their plain use.
+"""Other clients that people would use instead, in their plain use on the same folder of images.
 
     python -m bench.peers openai --url URL --model NAME --images FOLDER --concurrency 64 --max-tokens 64
 
-`openai`: the OpenAI Python client with asyncio and a semaphore. `requests`: one request after the other, as the scripts
-did that this workflow replaces. `datatrove`: its inference runner with an endpoint. vLLM's own are in bench.vllm_peers,
-which runs in vLLM's environment.
+`openai` is the OpenAI Python client with asyncio and a semaphore. `requests` sends one request after another, as the
+scripts did that this workflow replaces. `datatrove` is its inference runner with an endpoint. vLLM's own clients are in
+bench.vllm_peers, which runs in vLLM's environment.
 """
 
 import argparse
@@ -97,7 +97,7 @@ def ask_datatrove(paths: list[Path], options: argparse.Namespace) -> dict[str, s
             max_concurrent_generations=options.concurrency,
             max_concurrent_documents=options.concurrency,
             request_timeout=TIMEOUT_S,
-            # it asks 300 times, 5 s apart, and tells nobody what keeps it from an answer
+            # by default it tries 300 times, 5 s apart, without a message
             server_ready_max_attempts=2,
             server_start_max_retries=0,
         )
@@ -116,7 +116,7 @@ def main() -> None:
     parser.add_argument("--url", required=True)
     parser.add_argument("--model", required=True)
     parser.add_argument("--images", type=Path, required=True)
-    parser.add_argument("--count", type=int, help="of the images, if not all")
+    parser.add_argument("--count", type=int, help="how many of the images, all by default")
     parser.add_argument("--concurrency", type=int, required=True)
     parser.add_argument("--max-tokens", type=int, required=True)
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""The table and the JSON: medians of interleaved runs with their least and most, and how they compare."""
+"""The table and the JSON: medians of interleaved runs with their range, and how they compare."""
 
 import json
 import os
@@ -20,9 +20,9 @@ OURS = "captionqa"
 
 @dataclass
 class Row:
-    """One line of the table: what was run how often, in images per second and CPU milliseconds per image.
+    """One line of the table: what was run, with the figures of each round.
 
-    `limit` is the name of the row of the same part that no client can pass. Without images, `figures` says it all.
+    `limit` names the row of the same part that the rate is compared with. A row without images has `figures` alone.
     """
 
     part: str
@@ -45,13 +45,13 @@ def compared(rows: Sequence[Row]) -> list[dict[str, Any]]:
     peers = [row for row in rows if row.is_peer and row.images_per_s]
     best = {row.part: max(rates[peer.part, peer.name] for peer in peers if peer.part == row.part) for row in peers}
     least_cpu = {row.part: min(median(peer.cpu_ms) for peer in peers if peer.part == row.part) for row in peers}
-    found = []
+    values = []
     for row in rows:
         rate = rates.get((row.part, row.name))
         limit, peer = rates.get((row.part, row.limit)), best.get(row.part)
         cpu_ms = median(row.cpu_ms) if row.cpu_ms else None
         compares = rate and peer and not row.is_peer and row.limit != row.name
-        found.append(
+        values.append(
             {
                 **asdict(row),
                 "median_images_per_s": rate,
@@ -61,15 +61,16 @@ def compared(rows: Sequence[Row]) -> list[dict[str, Any]]:
                 "per_core_of_best_peer": least_cpu[row.part] / cpu_ms if compares else None,
             }
         )
-    return found
+    return values
 
 
 def server_use(spent: Sequence[Mapping[str, float]], items: int) -> dict[str, float]:
-    """What each of `items` cost a server in each run, its tokens, and the hit rates of the server's caches.
+    """What an item cost a server (median over the runs), its tokens, and the hit rates of the server's caches.
 
-    `spent` is as `clients.server_figures` tells it; a cache that was never asked has no rate.
+    `spent` has the increase of `clients.server_figures` in each run of `items` items. A cache without queries has no
+    rate.
     """
-    found = {
+    figures = {
         "server CPU ms each": median(1000 * one["cpu_s"] / items for one in spent),
         "of it HTTP and preprocessing": median(1000 * one["main_cpu_s"] / items for one in spent),
         "prompt tokens": median(one["prompt_tokens"] / items for one in spent),
@@ -77,8 +78,8 @@ def server_use(spent: Sequence[Mapping[str, float]], items: int) -> dict[str, fl
     }
     for name, cache in (("prefix hits", "prefix_cache"), ("image hits", "mm_cache")):
         if queries := sum(one[f"{cache}_queries"] for one in spent):
-            found[name] = sum(one[f"{cache}_hits"] for one in spent) / queries
-    return found
+            figures[name] = sum(one[f"{cache}_hits"] for one in spent) / queries
+    return figures
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -120,7 +121,7 @@ def _line(cells: Iterable[str], widths: Sequence[int]) -> str:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on: processor, memory, load, and the versions of all that took part."""
+    """What the figures depend on: processor, memory, load and versions."""
     model = next((line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "?")
     return {
         "processor": model,
@@ -144,6 +145,6 @@ def _lines(path: str) -> list[str]:
 
 
 def write(path: Path, rows: Sequence[Row], **about: Any) -> None:
-    """Write the JSON: the machine, what else is told about the run, and all rows with every single run."""
+    """Write the JSON: the machine, `about` the benchmark's run, and all rows with each single measurement."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"machine": machine(), **about, "rows": compared(rows)}, indent=2) + "\n")

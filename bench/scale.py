@@ -1,6 +1,6 @@
 """A million items: time and peak memory of planning and merging, and the workflow's own time around them.
 
-python -m bench.scale plan-captions --folder FOLDER        one stage on a folder that `prepare` made, measured alone
+python -m bench.scale plan-captions --folder FOLDER        one stage in a folder that `prepare` wrote
 """
 
 import argparse
@@ -11,7 +11,8 @@ from captionqa.client.chunk_result import FORMAT
 from captionqa.config.answer_files import AnswerFiles
 from captionqa.config.layout import Layout
 from captionqa.config.settings import caption_settings, fingerprint
-from captionqa.dataset.plan import load_plan, plan_task, works
+from captionqa.dataset.plan import load_plan, work_folders
+from captionqa.dataset.planning import plan_task
 from captionqa.files import atomic_writer, json_line, read_json_lines, write_json
 from captionqa.results.captions import merge_captions
 
@@ -19,9 +20,9 @@ from bench import clients, ours
 from bench.meter import measured
 
 IMAGES_PER_FOLDER = 1000
-#: Of each task, so a run has 1,000.
+#: Chunks of each task, so a run has 1,000.
 CHUNKS = 500
-#: No request is sent: every chunk has its result.
+#: Nothing listens there, and no request is sent: every chunk has its result.
 NO_SERVER = "http://127.0.0.1:9"
 CAPTION = (
     "A synthetic caption of a usual length, such as a model of some billion parameters writes about a picture. " * 8
@@ -32,8 +33,8 @@ PLANS = {"plan-captions": "captions", "plan-questions": "qa"}
 
 
 def prepare(folder: Path, items: int) -> dict[str, Any]:
-    """Make `items` empty image files and as many questions on them; returns the configuration of both."""
-    import pandas as pd  # its memory is not that of the stages, which import this module too
+    """Write `items` empty image files and as many questions on them; returns the configuration of both."""
+    import pandas as pd  # here, since the stages, whose memory is measured, import this module too
 
     images = folder / "images"
     for first in range(0, items, IMAGES_PER_FOLDER):
@@ -56,24 +57,24 @@ def prepare(folder: Path, items: int) -> dict[str, Any]:
 
 
 def write_results(folder: Path) -> None:
-    """Write the chunk results that a server would have given, and that it was there and is no longer needed."""
+    """Write the chunk results that jobs would have written, and the markers that the server is no longer needed."""
     config, _ = ours.load(folder)
     layout = Layout(config.output_dir, "bench")
     answer = {"finish_reason": "stop", "prompt_tokens": 300, "completion_tokens": 160}
     answer["server"] = {"url": NO_SERVER, "generation": 1}
     for task, text in (("captions", CAPTION), ("qa", ANSWER)):
         plan = load_plan(layout, task)
-        ((work, settings),) = works(config, layout, task)
+        ((work, settings),) = work_folders(config, layout, task)
         results = plan.results(work, fingerprint(settings))
         for (_, _, count), listed, result in zip(plan.chunks, plan.item_lists(layout, task), results, strict=True):
             header = {"format": FORMAT, "chunk": Path(result).name, "settings": settings, "items": count}
             header |= {"fingerprint": fingerprint(settings), "asked": count, "shared": 0, "known": 0, "failed": 0}
             header |= {"started": 0.0, "finished": 1.0, "client": {"host": "bench", "job": None}, "servers": []}
-            said = {"answer": {"text": text, **answer}, "files": ["0" * 24]}
+            outcome = {"answer": {"text": text, **answer}, "files": ["0" * 24]}
             with atomic_writer(result) as file:
                 file.write(json_line(header))
                 lines = sorted(read_json_lines(listed), key=lambda item: item["id"])
-                file.writelines(json_line({"id": item["id"], **said}) for item in lines)
+                file.writelines(json_line({"id": item["id"], **outcome}) for item in lines)
         write_json(layout.released(task), {"servers": []})
     write_json(layout.sentinel, [])
 
@@ -84,7 +85,9 @@ def stage(name: str, folder: Path) -> None:
     layout = Layout(config.output_dir, "bench")
     if name in PLANS:
         task = PLANS[name]
-        scan = load_plan(layout, "captions").scan if task == "qa" else ""  # as in the workflow: both are of one folder
+        scan = (
+            load_plan(layout, "captions").scan if task == "qa" else ""
+        )  # as in the workflow, where both tasks have the same images
         with measured():
             plan_task(config, layout, task, scan)
     else:
@@ -96,25 +99,25 @@ def stage(name: str, folder: Path) -> None:
 
 
 def measure(folder: Path, items: int) -> dict[str, float]:
-    """All stages for so many items: seconds, and peak memory in MB of those that run in one process."""
+    """The seconds of all stages for `items` items, and the peak MB of those that run in one process."""
     raw = prepare(folder, items)
-    found: dict[str, float] = {}
+    figures: dict[str, float] = {}
 
-    def alone(name: str) -> None:
-        figures = clients.figures_of(clients.start([clients.OURS, "-m", "bench.scale", name, "--folder", str(folder)]))
-        found[f"{name} s"], found[f"{name} MB"] = figures["wall_s"], figures["peak_mb"]
+    def measure_stage(name: str) -> None:
+        spent = clients.figures_of(clients.start([clients.OURS, "-m", "bench.scale", name, "--folder", str(folder)]))
+        figures[f"{name} s"], figures[f"{name} MB"] = spent["wall_s"], spent["peak_mb"]
 
-    def whole(name: str, *arguments: str) -> None:
-        found[f"{name} s"], found[f"{name} CPU s"] = ours.run_workflow(folder, raw, *arguments)
+    def measure_workflow(name: str, *arguments: str) -> None:
+        figures[f"{name} s"], figures[f"{name} CPU s"] = ours.run_workflow(folder, raw, *arguments)
 
     for name in PLANS:
-        alone(name)
-    whole("dry run", "--dry-run", "--quiet", "all")
+        measure_stage(name)
+    measure_workflow("dry run", "--dry-run", "--quiet", "all")
     write_results(folder)
-    alone("merge-captions")
-    whole("workflow that merges")
-    whole("no-op rerun")
-    return found
+    measure_stage("merge-captions")
+    measure_workflow("workflow that merges")
+    measure_workflow("no-op rerun")
+    return figures
 
 
 def main() -> None:

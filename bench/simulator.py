@@ -1,12 +1,12 @@
 """A model server without a model, as fast as one core allows: slots, a latency and a token rate instead of a GPU.
 
-It speaks as much of vLLM's HTTP as clients and this workflow need: /health, /version, /metrics, /v1/models and
-/v1/chat/completions, streamed or whole, with a key or without. Bodies are read to their end and never parsed: only
-their last bytes are looked into for `"stream": true`. A client may not send its next request on a connection before
-it has the answer to the last one (none does).
+It has the routes of vLLM that clients and this workflow need: /health, /version, /metrics, /v1/models and
+/v1/chat/completions, streamed or whole, with a key or without. Bodies are read to their end and not parsed; only their
+last bytes are searched for `"stream": true`. Pipelining is not supported: a client has to wait for an answer before it
+sends the next request on the connection.
 
     python -m bench.simulator --slots 64 --latency-s 0.5       like a GPU that answers 128 requests a second
-    python -m bench.simulator                                  as fast as it can be
+    python -m bench.simulator                                  without any delay
 """
 
 import argparse
@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 BUFFER_BYTES = 1 << 20
-#: How much of a body's end is kept; clients put `stream` behind the messages.
+#: How much of a body's end is searched; clients put `stream` after the messages.
 TAIL_BYTES = 1024
 MAX_HEAD_BYTES = 65_536
 BACKLOG = 1024
@@ -58,7 +58,7 @@ class Settings:
 
 
 class Counters:
-    """What /metrics tells, shared by all worker processes; one row of 64-bit integers for each of them."""
+    """The counters behind /metrics in memory that all worker processes share: one row of 64-bit integers for each."""
 
     RUNNING, WAITING, TOKENS, REQUESTS, FIRST_NS = range(5)
 
@@ -77,7 +77,7 @@ class Counters:
         return sum(self._cells[5 * worker + what] for worker in range(self._workers))
 
     def text(self, model: str) -> str:
-        """Prometheus' text format, with vLLM's names; the last one is the simulator's own."""
+        """The counters in Prometheus' text format by vLLM's names; the last one is the simulator's own."""
         first = [cell for cell in self._cells[self.FIRST_NS :: 5] if cell]
         values = {
             "vllm:num_requests_running": self.total(self.RUNNING),
@@ -92,7 +92,7 @@ class Counters:
 
 
 class Engine:
-    """The slots of one worker process and the requests that wait for one, first come first served."""
+    """The slots of one worker process, and the queue of requests that wait for a slot."""
 
     def __init__(self, settings: Settings, counters: Counters, worker: int):
         self.settings = settings
@@ -162,7 +162,7 @@ class Engine:
 
 
 class Connection(asyncio.BufferedProtocol):
-    """One client connection; all connections of a process read into the same buffer, since bodies are thrown away."""
+    """One client connection; all connections of a process read into one buffer, since bodies are not kept."""
 
     _buffer = bytearray(BUFFER_BYTES)
 
@@ -238,7 +238,7 @@ class Connection(asyncio.BufferedProtocol):
 
 
 async def serve(settings: Settings, listener: socket.socket, counters: Counters, worker: int = 0) -> asyncio.Server:
-    """Answer what comes in at a listening socket until the server that is returned is closed."""
+    """Serve a listening socket until the returned server is closed."""
     engine = Engine(settings, counters, worker)
     return await asyncio.get_running_loop().create_server(lambda: Connection(engine), sock=listener, backlog=BACKLOG)
 
@@ -251,7 +251,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     import uvloop
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--port", type=int, default=0, help="0: any free one, which is printed")
+    parser.add_argument("--port", type=int, default=0, help="0 takes any free one and prints it")
     parser.add_argument("--workers", type=int, default=1, help="processes; more than one only without slots")
     parser.add_argument("--slots", type=int, default=Settings.slots, help="requests that run at once; 0: all")
     parser.add_argument("--latency-s", type=float, default=Settings.latency_s, help="seconds for each request")
@@ -263,13 +263,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     port, workers = options.pop("port"), options.pop("workers")
     settings = Settings(**options)
     if workers > 1 and settings.slots:
-        parser.error("--slots are those of one process: leave --workers at 1")
+        parser.error("--slots needs --workers 1: each process has its own slots")
     listener = socket.create_server(("127.0.0.1", port), backlog=BACKLOG)
     print(f"listening on http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
     counters = Counters(workers)
     worker = next((number for number in range(1, workers) if not os.fork()), 0)
     if worker:
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)  # the others end with the first one
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)  # the other workers end with the first one
     uvloop.run(_serve_for_ever(settings, listener, counters, worker))
 
 

@@ -1,18 +1,17 @@
-"""How much of each part is run: for figures, in half an hour on two cores, or to see that all works."""
+"""How much of each part is run: FULL for figures, QUICK to see that everything works."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How many rounds, images and items the parts have.
+    """How many rounds, images and items the parts have."""
 
-    `rounds` are for what is compared on a real vLLM, `simulator_rounds` for what is on the simulator, `server_rounds`
-    for `resize` and `cache`, whose differences are large.
-    """
-
+    #: Rounds of clients on a real vLLM.
     rounds: int
+    #: Rounds of clients on the simulator.
     simulator_rounds: int
+    #: Rounds of `resize` and `cache`, whose differences are large.
     server_rounds: int
     client_images: int
     ceiling_images: int

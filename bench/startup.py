@@ -1,4 +1,4 @@
-"""How long a fresh chunk job takes to its first request, and where the import time of it goes."""
+"""How long a new chunk job takes until its first request, and how much of that its imports take."""
 
 import re
 import subprocess
@@ -10,13 +10,14 @@ from bench import clients, ours
 
 _FIRST = re.compile(r"^simulator:first_request_time_seconds\S* (\S+)$", re.MULTILINE)
 _IMPORT = re.compile(r"^import time:\s*(\d+) \|\s*(\d+) \|( *)(\S+)$", re.MULTILINE)
-#: What a chunk job imports before it can ask.
+#: What a chunk job imports before its first request.
 MODULES = "captionqa.client.chunk_run, captionqa.run.job_log, captionqa.config.settings, PIL.JpegImagePlugin"
-WORST = 6
+#: How many packages are listed.
+SLOWEST = 6
 
 
 def first_request_s(folder: Path, images: Path) -> float:
-    """Seconds from the start of a chunk job's process to its first whole request at the server."""
+    """The seconds from the start of a chunk job's process until the server has its first request."""
     with clients.simulator() as url:
         ours.prepare(folder, ours.configuration(folder, images, url, "simulator", 64))
         started = time.time()
@@ -33,7 +34,7 @@ def bare_python_s() -> float:
 
 
 def import_budget_ms() -> dict[str, float]:
-    """Milliseconds that a chunk job's imports take: in all, and by the packages that cost most themselves."""
+    """The milliseconds of a chunk job's imports: all together, and the own time of the slowest packages."""
     command = [clients.OURS, "-X", "importtime", "-c", f"import {MODULES}"]
     done = subprocess.run(
         command, env=clients.environment(), cwd=clients.ROOT, capture_output=True, text=True, check=True
@@ -42,5 +43,5 @@ def import_budget_ms() -> dict[str, float]:
     for own_us, _, _, name in _IMPORT.findall(done.stderr):
         package = name.partition(".")[0]
         by_package[package] = by_package.get(package, 0.0) + int(own_us) / 1000
-    worst = sorted(by_package, key=by_package.get, reverse=True)[:WORST]
-    return {"imports ms": sum(by_package.values())} | {f"{name} ms": by_package[name] for name in worst}
+    slowest = sorted(by_package, key=by_package.get, reverse=True)[:SLOWEST]
+    return {"imports ms": sum(by_package.values())} | {f"{name} ms": by_package[name] for name in slowest}

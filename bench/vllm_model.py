@@ -2,10 +2,10 @@
 
     .venv-vllm/bin/python -m bench.vllm_model resources/demo/model FOLDER
 
-The demo's image processor shrinks whatever comes to 4,096 pixels, so a large picture costs its server little more than
+The demo's image processor shrinks every picture to 4,096 pixels, so a large picture costs the server little more than
 decoding. Here it has Qwen3-VL's own limits: a picture keeps its size up to 16 megapixels, and is resized, normalized,
-cut into patches and handed to the engine as it would be for Qwen3-VL. With patches of 64 pixels a side it is few tokens
-all the same, so that the engine, which has no GPU here, is not what binds.
+cut into patches and handed to the engine as for Qwen3-VL. Patches of 64 pixels a side keep the tokens few, so that the
+engine, which has no GPU here, is not the bottleneck.
 """
 
 import json
@@ -15,14 +15,20 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
+#: How many times as wide a patch is.
 WIDER = 8
-#: Qwen3-VL's, in pixels.
-LEAST_PX, MOST_PX = 65_536, 16_777_216
+#: Qwen3-VL's own limit.
+LEAST_PX = 65_536
+#: Qwen3-VL's own limit.
+MOST_PX = 16_777_216
 WEIGHT = "model.visual.patch_embed.proj.weight"
 
 
 def make(source: Path, folder: Path) -> None:
-    """Write the model to a new folder; it sees a picture as the demo's model sees one shrunk by the mean of 8 x 8."""
+    """Write the model to a new folder.
+
+    It sees a picture as the demo's model sees the same picture shrunk by taking the mean of each 8 x 8 pixels.
+    """
     shutil.copytree(source, folder)
     weights = load_file(source / "model.safetensors")
     spread = weights[WEIGHT].repeat_interleave(WIDER, 3).repeat_interleave(WIDER, 4) / WIDER**2

@@ -1,8 +1,8 @@
 """vLLM's own clients, `bench serve` and `run-batch`, called as modules in vLLM's environment.
 
-The `vllm` command of the CPU package fails for want of package metadata, and `bench serve` cannot be started with -m.
-Only the measured part of each is timed: what comes before (imports, for `bench serve` also reading and encoding all
-images, for `run-batch` starting the engine) is not.
+The `vllm` command of the CPU package fails since package metadata is missing, and `bench serve` cannot be started with
+-m. Only the requests are timed: not the imports, not the reading and encoding of images by `bench serve`, and not the
+start of the engine by `run-batch`.
 
     .venv-vllm/bin/python -m bench.vllm_peers serve ...        the arguments of `vllm bench serve`
     .venv-vllm/bin/python -m bench.vllm_peers run-batch ...    the arguments of `vllm run-batch`
@@ -26,12 +26,12 @@ def bench_serve(arguments: list[str]) -> None:
         with measured() as figures:
             result = await benchmark(**options)
             figures["images"] = result["completed"]
-            # its clock starts behind a first trial request
+            # its clock starts after a first trial request
             figures["own_wall_s"] = result["duration"]
         return result
 
     serve.benchmark = timed
-    # the image before the words, as the others have it: answers to another prompt are of another length
+    # the image before the text, as in the other clients: another prompt would get answers of another length
     ask = serve.ASYNC_REQUEST_FUNCS["openai-chat"]
     serve.ASYNC_REQUEST_FUNCS["openai-chat"] = partial(ask, mm_position="first")
     parser = argparse.ArgumentParser()

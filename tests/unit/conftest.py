@@ -22,12 +22,13 @@ import pytest
 import stand_in_server
 import yaml
 from captionqa.client.chunk_job import ChunkJob
-from captionqa.client.retrying_client import TRIAL_TEXT
+from captionqa.client.server_trial import TRIAL_TEXT
 from captionqa.config.answer_files import AnswerFiles
 from captionqa.config.check import check
 from captionqa.config.layout import Layout
 from captionqa.config.settings import caption_settings, fingerprint, qa_settings
-from captionqa.dataset.plan import plan_captions, plan_questions
+from captionqa.dataset.caption_plan import plan_captions
+from captionqa.dataset.question_plan import plan_questions
 from captionqa.files import read_json_lines
 from captionqa.run.lease import LeaseKeeper
 from captionqa.server.endpoint import Endpoint, State

@@ -1,4 +1,4 @@
-"""Asking again on purpose: what the question file is at fault for is never said to be asked again."""
+"""Asking again on purpose: a fault of the question file is never asked again."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from captionqa.client.chunk_result import FORMAT
 from captionqa.config.layout import Layout
 from captionqa.config.settings import fingerprint, qa_settings
-from captionqa.dataset.plan import plan_questions
+from captionqa.dataset.question_plan import plan_questions
 from captionqa.errors import ConfigError
 from captionqa.files import json_line, write_json
 from captionqa.results.ask_again import question_faults, retry_failed
@@ -20,7 +20,7 @@ def config(make_config):
 
 @pytest.fixture
 def failed(config, images):
-    """A final file that lacks a timeout, a row that was not asked and an ungradable one; its one chunk result."""
+    """The one chunk result of a final file with three failures: a timeout, an invalid row, an ungradable answer."""
     images.add("a.png")
     layout = Layout(config.output_dir, "tiny")
     pd.DataFrame(

@@ -1,4 +1,4 @@
-"""The audit: every fault of the data by its name, before anything is asked, and no word about what is good."""
+"""The audit: it finds every fault of the data before any request, and nothing in good data."""
 
 import csv
 import subprocess
@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 import yaml
 from captionqa.config.layout import Layout
-from captionqa.dataset import audit as audit_module
+from captionqa.dataset import audit_checks
 from captionqa.dataset.audit import run_audit
-from captionqa.dataset.findings import EFFECTS, Finding
+from captionqa.dataset.findings import EFFECTS, FindingKind
 from captionqa.errors import InputError
 from PIL import Image
 
@@ -20,7 +20,7 @@ CHOICES = "What is it?\nA. red\nB. blue"
 
 @pytest.fixture
 def pictures(images, encode):
-    """Put pictures of some size, format and content into the data set."""
+    """Write pictures of a given size, format and content to the data set."""
 
     class Pictures:
         path = images.path
@@ -39,7 +39,7 @@ def pictures(images, encode):
 
 @pytest.fixture
 def ask(make_config):
-    """Write the parquet of questions; each is (qid, question, answer, images)."""
+    """Write the parquet of questions from rows of (qid, question, answer, images)."""
 
     def write(*rows):
         frame = pd.DataFrame(rows, columns=["qid", "question", "answer", "image"])
@@ -51,7 +51,7 @@ def ask(make_config):
 
 @pytest.fixture
 def look(make_config, caplog, pictures, ask):
-    """Audit the data and give back {(task, item, finding)} as the table has them, and what was said."""
+    """Audit the data; gives {(task, item, finding)} from the table, and keeps the rows and the log."""
 
     def through(changes=None):
         config = make_config(changes)
@@ -94,7 +94,7 @@ def test_each_fault_of_an_image_is_found(look, pictures, ask, finding, spoil):
     found = look({"client": {"images": {"max_source_pixels": 1_000_000}}})
     fails = finding in ("missing_image", "unreadable_image", "image_too_large", "path_outside_dataset", "strip_image")
     captions = {("captions", "x.png", finding)}
-    if finding == "duplicate_image":  # which of the two is the copy does not matter
+    if finding == "duplicate_image":  # either of the two may be reported as the copy
         captions = {("captions", look.rows[0]["item"], finding)}
     assert found == captions | {("qa", "q1" if fails else "x.png", finding)}
     assert f"1 {finding}" in look.said or f"2 {finding}" in look.said
@@ -132,7 +132,7 @@ def test_images_that_are_shrunk_are_counted_and_not_listed(look, pictures):
     for number in range(5):
         pictures.add(f"{number}.jpg", (800, 600), "JPEG", colour=(number * 40, 0, 0))
     assert look({"client": {"images": {"max_pixels": 100_000}}}) == set()
-    assert f"5 shrunk_image: the run {EFFECTS[Finding.SHRUNK_IMAGE]}" in look.said
+    assert f"5 shrunk_image: the run {EFFECTS[FindingKind.SHRUNK_IMAGE]}" in look.said
     assert look({"client": {"images": {"max_pixels": None}}}) == set()
     assert "shrunk" not in look.said
 
@@ -175,7 +175,7 @@ def test_a_run_stops_on_what_the_user_named_and_on_nothing_else(look, pictures):
 
 def test_a_finding_can_be_named_in_the_configuration_and_each_has_its_effect(schema):
     named = schema["properties"]["audit"]["properties"]["stop_on"]["items"]["enum"]
-    assert named == [str(finding) for finding in Finding] == list(EFFECTS)
+    assert named == [str(kind) for kind in FindingKind] == list(EFFECTS)
 
 
 def test_the_audit_is_a_command(look, pictures, raw_config, tmp_path, workflow_folder):
@@ -201,5 +201,5 @@ def test_what_is_found_does_not_depend_on_how_many_are_looked_at_at_a_time(look,
     first = look()
     counts = Counter(finding for _, _, finding in first)
     assert counts == {"duplicate_image": 6, "duplicate_question": 3, "ungradable_ground_truth": 5}
-    monkeypatch.setattr(audit_module, "BATCH_ITEMS", 1)
+    monkeypatch.setattr(audit_checks, "BATCH_ITEMS", 1)
     assert look() == first

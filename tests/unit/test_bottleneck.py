@@ -1,4 +1,4 @@
-"""The verdict: the figures of a run's files into one sentence, the strongest reason alone, and none that is a guess."""
+"""The verdict: a run's files become figures, and the figures one bottleneck, the strongest, and never a guess."""
 
 import dataclasses
 import time
@@ -7,50 +7,52 @@ import pytest
 from captionqa.client import item as item_module
 from captionqa.client.chunk_run import ChunkRun
 from captionqa.config.layout import Layout
-from captionqa.driver import bottleneck as verdict_module
-from captionqa.driver.bottleneck import ClientSide, Judgement, ServerSide, client_side, judge, run_verdict, server_side
+from captionqa.driver import bottleneck as bottleneck_module
+from captionqa.driver.bottleneck import Bottleneck, find_bottleneck
+from captionqa.driver.load_figures import ClientLoad, ServerLoad, client_load, server_load
 from captionqa.driver.phases import Asking
+from captionqa.driver.verdict import run_verdict
 from captionqa.files import read_json, write_json
 from captionqa.run.job_times import record_job_time
 from captionqa.server.endpoint import Endpoint, State
 from captionqa.server.load_log import LoadLog
-from captionqa.server.probe import ServerLoad
+from captionqa.server.probe import EngineLoad
 
 LONG = Asking(600.0, 0.0, 0.0)
-#: Nobody's limit: the server has no queue and work to do, the clients have free slots and little to do.
-EASY_SERVER = ServerSide(looks=120, full=0.1, idle=0.0, cache_full=0.0, requests=5.0, preemptions=0.0)
-EASY_CLIENTS = ClientSide(jobs=8, at_a_time=2.0, cores=0.2, busy=3.0, asking=2.5, asked=9000)
+#: No bottleneck: the server is at work and has no queue, the clients have free slots and little to do.
+EASY_SERVER = ServerLoad(looks=120, full=0.1, idle=0.0, cache_full=0.0, requests=5.0, preemptions=0.0)
+EASY_CLIENTS = ClientLoad(jobs=8, at_a_time=2.0, cores=0.2, busy=3.0, asking=2.5, asked=9000)
 
 
 @pytest.fixture
 def decide(make_config, monkeypatch):
-    """Judge easy figures with some of them changed."""
-    monkeypatch.setattr(verdict_module.os, "cpu_count", lambda: 32)
+    """The bottleneck of easy figures with some of them changed."""
+    monkeypatch.setattr(bottleneck_module.os, "cpu_count", lambda: 32)
 
-    def made(server=None, clients=None, asking=None, changes=None, slurm=False):
+    def find(server=None, clients=None, asking=None, changes=None, slurm=False):
         side = None if server is False else dataclasses.replace(EASY_SERVER, **(server or {}))
         clients = dataclasses.replace(EASY_CLIENTS, **(clients or {}))
         asking = dataclasses.replace(LONG, **(asking or {}))
-        return judge(asking, side, clients, make_config(changes), slurm)
+        return find_bottleneck(asking, side, clients, make_config(changes), slurm)
 
-    return made
+    return find
 
 
 def test_where_nothing_is_the_limit_nothing_is_advised(decide):
-    assert decide() == Judgement(
+    assert decide() == Bottleneck(
         "neither",
-        "requests waited in the server's queue at 10 % of 120 looks, each client job used 0.20 cores and had 2 "
-        "requests under way: no clear limit",
+        "requests waited in the server's queue in 10 % of 120 samples, each client job used 0.20 cores and had 2 "
+        "requests in flight: no clear limit",
     )
 
 
 def test_a_server_with_a_queue_is_the_limit_whatever_the_clients_do(decide):
-    judged = decide({"full": 0.93}, {"cores": 1.0, "busy": 4.0})
-    assert judged.limit == "server"
-    assert judged.evidence == (
-        "while asking, requests waited in the server's queue at 93 % of 120 looks: the server is the limit"
+    bottleneck = decide({"full": 0.93}, {"cores": 1.0, "busy": 4.0})
+    assert bottleneck.limit == "server"
+    assert bottleneck.evidence == (
+        "requests waited in the server's queue in 93 % of 120 samples: the server is the limit"
     )
-    assert "server.replicas" in judged.advice
+    assert "server.replicas" in bottleneck.advice
 
 
 @pytest.mark.parametrize("extra_args", [["--max-num-seqs", "8"], ["--max_num_seqs=8"]])
@@ -71,9 +73,9 @@ def test_a_server_that_the_user_holds_back_is_let_go_first(decide, extra_args):
 )
 def test_a_full_cache_is_named_as_the_reason(decide, figures, arguments, slurm, knob):
     changes = {"models": {"tiny": {"server": {"extra_args": arguments}}}}
-    judged = decide({"full": 0.9} | figures, changes=changes, slurm=slurm)
-    assert judged.limit == "memory"
-    assert knob in judged.advice
+    bottleneck = decide({"full": 0.9} | figures, changes=changes, slurm=slurm)
+    assert bottleneck.limit == "memory"
+    assert knob in bottleneck.advice
 
 
 def test_a_full_cache_without_a_queue_is_no_limit(decide):
@@ -89,57 +91,57 @@ def test_a_full_cache_without_a_queue_is_no_limit(decide):
     ],
 )
 def test_clients_that_use_up_their_core_are_the_limit(decide, clients, slurm, knob):
-    judged = decide(clients={"cores": 0.95, "busy": 4.0, "asking": 3.0} | clients, slurm=slurm)
-    assert judged.limit == "clients"
-    assert judged.advice.endswith(knob)
+    bottleneck = decide(clients={"cores": 0.95, "busy": 4.0, "asking": 3.0} | clients, slurm=slurm)
+    assert bottleneck.limit == "clients"
+    assert bottleneck.advice.endswith(knob)
 
 
 def test_more_clients_are_not_advised_where_the_machine_is_used_up(decide, monkeypatch):
-    monkeypatch.setattr(verdict_module.os, "cpu_count", lambda: 2)
-    judged = decide(clients={"cores": 0.9})
-    assert judged == Judgement(
+    monkeypatch.setattr(bottleneck_module.os, "cpu_count", lambda: 2)
+    bottleneck = decide(clients={"cores": 0.9})
+    assert bottleneck == Bottleneck(
         "clients", "each client job used 0.90 cores, and the server had no queue: this machine's 2 cores are the limit"
     )
     assert decide(clients={"cores": 0.9}, slurm=True).advice is not None
 
 
 def test_threads_that_wait_for_files_show_a_slow_file_system(decide):
-    judged = decide(clients={"busy": 4.0, "asking": 1.0, "cores": 0.1})
-    assert judged.limit == "files"
-    assert "spent 75 % of their time on files, with 0.10 cores at work in each" in judged.evidence
-    assert "dataset_path" in judged.advice
+    bottleneck = decide(clients={"busy": 4.0, "asking": 1.0, "cores": 0.1})
+    assert bottleneck.limit == "files"
+    assert "spent 75 % of their time on files, with 0.10 cores at work in each" in bottleneck.evidence
+    assert "dataset_path" in bottleneck.advice
 
 
 def test_requests_that_have_not_reached_the_engine_are_being_prepared(decide):
     many = {"client": {"concurrency": 64}}
-    judged = decide({"requests": 20.0}, {"busy": 64.0, "asking": 63.0}, changes=many)
-    assert judged.limit == "preparing"
-    assert "of 126 requests under way on average 20 were in the server's engine" in judged.evidence
-    assert "client.images.max_pixels" in judged.advice
+    bottleneck = decide({"requests": 20.0}, {"busy": 64.0, "asking": 63.0}, changes=many)
+    assert bottleneck.limit == "preparing"
+    assert "of 126 requests in flight on average 20 were in the server's engine" in bottleneck.evidence
+    assert "client.images.max_pixels" in bottleneck.advice
 
 
 def test_slots_that_are_all_taken_before_a_server_without_a_queue_are_too_few(decide):
-    judged = decide({"requests": 7.0}, {"busy": 3.9, "asking": 3.8})
-    assert judged.limit == "slots"
-    assert judged.evidence == (
-        "all 4 request slots of the client jobs were taken, and requests waited in the server's queue at 10 % of 120 "
-        "looks: it could take more"
+    bottleneck = decide({"requests": 7.0}, {"busy": 3.9, "asking": 3.8})
+    assert bottleneck.limit == "slots"
+    assert bottleneck.evidence == (
+        "all 4 request slots of the client jobs were taken, and requests waited in the server's queue in 10 % of 120 "
+        "samples: it could take more"
     )
-    assert "client.concurrency" in judged.advice
+    assert "client.concurrency" in bottleneck.advice
 
 
 def test_a_concurrency_that_finds_its_own_level_is_left_alone(make_config):
     config = make_config({"client": {"concurrency": "auto"}})
     clients = dataclasses.replace(EASY_CLIENTS, busy=60.0, asking=59.0)
-    assert judge(LONG, dataclasses.replace(EASY_SERVER, requests=110.0), clients, config).limit == "neither"
+    assert find_bottleneck(LONG, dataclasses.replace(EASY_SERVER, requests=110.0), clients, config).limit == "neither"
 
 
 def test_of_a_server_that_nobody_looked_at_nothing_is_claimed(decide):
-    judged = decide(False, {"busy": 3.9, "asking": 3.8})
-    assert judged.limit == "server_or_slots"
-    assert "looks" not in judged.evidence
-    assert judged.advice.startswith("if the server has no requests waiting")
-    assert decide(False).evidence.startswith("what the server had to do is not known")
+    bottleneck = decide(False, {"busy": 3.9, "asking": 3.8})
+    assert bottleneck.limit == "server_or_slots"
+    assert "samples" not in bottleneck.evidence
+    assert bottleneck.advice.startswith("if the server has no requests waiting")
+    assert decide(False).evidence.startswith("the load of the server is not known")
 
 
 def test_a_server_whose_requests_often_wait_is_not_sent_more_at_once(decide):
@@ -147,32 +149,32 @@ def test_a_server_whose_requests_often_wait_is_not_sent_more_at_once(decide):
 
 
 def test_few_looks_tell_nothing(decide):
-    judged = decide({"looks": 9, "full": 1.0}, {"cores": 1.0})
-    assert judged.limit == "unknown"
-    assert judged.evidence.startswith("9 looks at the server")
+    bottleneck = decide({"looks": 9, "full": 1.0}, {"cores": 1.0})
+    assert bottleneck.limit == "unknown"
+    assert bottleneck.evidence.startswith("9 samples of the server's load")
 
 
 def test_a_short_run_tells_nothing(decide):
-    judged = decide({"full": 1.0}, {"cores": 1.0}, {"seconds": 12.0})
-    assert judged == Judgement("unknown", "it asked for less than 30 s: too short to tell what the limit was")
+    bottleneck = decide({"full": 1.0}, {"cores": 1.0}, {"seconds": 12.0})
+    assert bottleneck == Bottleneck("unknown", "requests ran for less than 30 s, too short to identify the bottleneck")
 
 
 def test_a_server_that_was_gone_is_told_before_all_else(decide):
-    judged = decide({"full": 1.0}, asking={"without_server_s": 200.0})
-    assert judged.limit == "no_server"
-    assert "no server was healthy for 3 min 20 s of 10 min 0 s" in judged.evidence
+    bottleneck = decide({"full": 1.0}, asking={"without_server_s": 200.0})
+    assert bottleneck.limit == "no_server"
+    assert "no server was healthy for 3 min 20 s of 10 min 0 s" in bottleneck.evidence
 
 
 @pytest.mark.parametrize(("slurm", "words"), [(True, "slurm_partition"), (False, "captions.chunks")])
 def test_clients_that_had_to_wait_for_their_turn_are_told(decide, slurm, words):
-    judged = decide({"full": 1.0}, asking={"without_client_s": 200.0}, slurm=slurm)
-    assert judged.limit == "no_client"
-    assert words in judged.advice
+    bottleneck = decide({"full": 1.0}, asking={"without_client_s": 200.0}, slurm=slurm)
+    assert bottleneck.limit == "no_client"
+    assert words in bottleneck.advice
 
 
 @pytest.fixture
 def finished(make_config, monkeypatch):
-    """The files of a run of 100 s that asked one server from 20 to 80 s; gives its configuration and layout."""
+    """The files of a run of 100 s that sent requests to one server from 20 to 80 s; gives configuration and layout."""
     config = make_config()
     layout = Layout(config.output_dir, "tiny")
     write_json(layout.server_files.run, {"server_needed": True, "slurm": None})
@@ -198,7 +200,7 @@ def finished(make_config, monkeypatch):
         monkeypatch.setattr(time, "time", lambda at=at: float(at))
         preemptions = 0 if at == 50 else preemptions + (at % 4 == 0)  # it was started again
         waiting = 3 if 30 <= at <= 80 else 0
-        log.add(ServerLoad(8 if 20 <= at <= 80 else 0, at, waiting, 0.99 if at >= 78 else 0.2, preemptions))
+        log.add(EngineLoad(8 if 20 <= at <= 80 else 0, at, waiting, 0.99 if at >= 78 else 0.2, preemptions))
     monkeypatch.undo()
     return config, layout
 
@@ -207,10 +209,10 @@ def test_the_files_of_a_run_become_its_verdict(finished):
     config, layout = finished
     text = run_verdict(config, layout, (0.0, 100.0), 1.0)
     assert text.splitlines() == [
-        "where 1 min 40 s went: 1 s planning, 17 s server start, 1 s until the first client job, 1 min 0 s asking, "
-        "9 s merging, 12 s else",
-        "  while asking, requests waited in the server's queue at 84 % of 31 looks; its KV cache was full at 6 % of "
-        "them, and it put off running requests 15 times: the server's memory is the limit",
+        "where 1 min 40 s went: 1 s planning, 17 s server start, 1 s until the first client job, 1 min 0 s requests, "
+        "9 s merging, 12 s other",
+        "  requests waited in the server's queue in 84 % of 31 samples; its KV cache was full in 6 % of them, and "
+        "running requests were preempted 15 times: the server's memory is the limit",
         "  raise --gpu-memory-utilization in server.extra_args",
     ]
     kept = read_json(layout.verdict)
@@ -221,15 +223,15 @@ def test_the_files_of_a_run_become_its_verdict(finished):
 
 def test_only_what_was_seen_while_clients_ran_counts(finished):
     _, layout = finished
-    side = server_side(layout, [(20.0, 28.0), (90.0, 98.0)])
+    side = server_load(layout, [(20.0, 28.0), (90.0, 98.0)])
     assert (side.looks, side.full, side.idle, side.requests) == (10, 0.0, 0.5, 4.0)
-    assert server_side(layout, [(200.0, 300.0)]) is None
+    assert server_load(layout, [(200.0, 300.0)]) is None
 
 
 def test_the_clients_figures_are_those_of_a_mean_job(finished):
     _, layout = finished
     spans = [(20.0, 60.0), (40.0, 80.0)]
-    assert client_side(layout, spans) == ClientSide(2, 80 / 60, cores=0.5, busy=4.0, asking=3.5, asked=80)
+    assert client_load(layout, spans) == ClientLoad(2, 80 / 60, cores=0.5, busy=4.0, asking=3.5, asked=80)
 
 
 def test_a_run_that_asked_for_nothing_has_no_verdict(make_config, finished):
@@ -247,7 +249,7 @@ def slow_file_system(monkeypatch):
 
 
 def slow_encoding(monkeypatch):
-    encode = item_module.data_url
+    encode = item_module.encode_image
 
     def work(*arguments):
         until = time.thread_time() + 0.02
@@ -255,20 +257,20 @@ def slow_encoding(monkeypatch):
             pass
         return encode(*arguments)
 
-    monkeypatch.setattr(item_module, "data_url", work)
+    monkeypatch.setattr(item_module, "encode_image", work)
 
 
 @pytest.fixture
 def figures(jobs, images, server):
-    """Run a chunk of 24 images and give back what its progress file says of the job."""
+    """Run a chunk of 24 images; gives the job's progress file."""
     images.add(*(f"{number}.png" for number in range(24)))
 
-    def made():
+    def run():
         (job,) = jobs()
         ChunkRun(job).run()
         return read_json(job.progress)
 
-    return made
+    return run
 
 
 def test_a_slow_server_shows_in_the_threads_that_ask(figures, server):

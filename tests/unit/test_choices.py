@@ -1,4 +1,4 @@
-"""Questions: the choices inside a text."""
+"""Choices: what is read as the options that a question lists, and what is not."""
 
 import json
 from pathlib import Path

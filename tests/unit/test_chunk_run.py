@@ -1,4 +1,4 @@
-"""Asking for a chunk: every item ends as an answer or a named failure, and nothing known is asked again."""
+"""The run of a chunk: every item ends as an answer or a named failure, and no known answer is asked for again."""
 
 import base64
 import dataclasses
@@ -13,12 +13,12 @@ import time
 
 import pandas as pd
 import pytest
-from captionqa.client import chunk_run as inference_module
+from captionqa.client import chunk_run as chunk_run_module
 from captionqa.client import item as item_module
-from captionqa.client import retrying_client as client_module
+from captionqa.client import retried_request as request_module
 from captionqa.client import server_pool as pool_module
 from captionqa.client.chunk_run import ChunkRun
-from captionqa.client.image_transport import file_url
+from captionqa.client.image_part import file_url
 from captionqa.config.layout import Layout
 from captionqa.config.settings import fingerprint
 from captionqa.dataset.audit import audit
@@ -46,9 +46,9 @@ ChunkRun(job).run()
 @pytest.fixture(autouse=True)
 def quick_looks(monkeypatch):
     monkeypatch.setattr(pool_module, "REFRESH_S", 0.02)
-    monkeypatch.setattr(client_module, "NOTICE_END_S", 0.02)
-    monkeypatch.setattr(client_module, "NEWS_DELAY_S", 0.1)
-    monkeypatch.setattr(inference_module, "BEAT_S", 0.02)
+    monkeypatch.setattr(request_module, "CHECK_INTERVAL_S", 0.02)
+    monkeypatch.setattr(request_module, "STALE_FILE_S", 0.1)
+    monkeypatch.setattr(chunk_run_module, "HEARTBEAT_S", 0.02)
 
 
 @dataclasses.dataclass
@@ -432,7 +432,7 @@ def test_an_instruction_follows_each_question(images, server, run, ask_questions
 
 @pytest.fixture
 def unsure(publish, scripted):
-    """A server that answers questions of "Is" and is unsure of others; asked for its letter alone it says B."""
+    """A server that answers questions that begin with "Is" and names no option for others; its letter is then B."""
 
     def answer(handler, body):
         choice = body.get("structured_outputs", {}).get("choice")
@@ -495,7 +495,7 @@ def test_a_changed_image_asks_the_fallback_again_even_after_the_same_words(image
     assert len(unsure.requests) == 8
 
 
-def test_twins_share_the_fallbacks_letter_too(images, unsure, run, ask_questions):
+def test_duplicates_share_the_fallbacks_letter_too(images, unsure, run, ask_questions):
     images.add("a.png")
     (images.path / "b.png").write_bytes((images.path / "a.png").read_bytes())
     _, question, names = UNSURE_QUESTIONS[1]
@@ -524,7 +524,7 @@ def test_an_image_that_vanishes_before_the_fallback_costs_only_the_letter(images
     run("qa", changes=FALLBACK)
     for path in jobs("qa")[0].journal.glob("*.jsonl"):
         path.unlink()
-    os.utime(images.path / "a.png", (1, 1))  # so that it is read again to see that the known letter is about it
+    os.utime(images.path / "a.png", (1, 1))  # so that it is read again before its known letter is used
     reply = unsure.answers[0]
 
     def vanish(handler, body):
@@ -589,7 +589,7 @@ def test_a_server_that_begins_to_reject_everything_stops_the_chunk_and_keeps_wha
 def test_no_more_images_are_decoded_at_once_than_there_are_cores(images, server, run, monkeypatch):
     images.add(*NAMES)
     at_work, most, guard = [], [], threading.Lock()
-    data_url = item_module.data_url
+    encode_image = item_module.encode_image
 
     def watched(*arguments):
         with guard:
@@ -598,9 +598,9 @@ def test_no_more_images_are_decoded_at_once_than_there_are_cores(images, server,
         time.sleep(0.02)
         with guard:
             at_work.pop()
-        return data_url(*arguments)
+        return encode_image(*arguments)
 
-    monkeypatch.setattr(item_module, "data_url", watched)
+    monkeypatch.setattr(item_module, "encode_image", watched)
     cores = len(os.sched_getaffinity(0))
     assert set(run(changes={"client": {"concurrency": 8 * cores}}).answers) == set(NAMES)
     assert 1 <= max(most) <= cores
@@ -620,7 +620,7 @@ def test_slow_files_are_read_at_the_same_time(images, server, run, monkeypatch):
 
 @pytest.fixture
 def damaged(images, encode):
-    """Put PNG files into the folder that are whole but for a few bytes within the picture."""
+    """Put complete PNG files into the folder that have a few wrong bytes in their pictures."""
 
     def add(*names):
         for number, name in enumerate(names):
@@ -653,14 +653,14 @@ def test_many_damaged_images_are_their_own_fault(images, server, run, damaged):
     assert run().failures == dict.fromkeys(names, "unreadable_image")
 
 
-def test_twins_of_a_damaged_image_end_like_it_though_the_file_changes_meanwhile(
+def test_duplicates_of_a_damaged_image_end_like_it_though_the_file_changes_meanwhile(
     images, scripted, publish, run, damaged
 ):
     damaged("a.png")
     (images.path / "b.png").write_bytes((images.path / "a.png").read_bytes())
 
     def reject(handler, body):
-        time.sleep(0.3)  # the other one is read and waits by then
+        time.sleep(0.3)  # by then the other one is read and waits
         for name in ("a.png", "b.png"):
             (images.path / name).write_bytes((images.path / name).read_bytes() + b"\0")
         handler.send_response(400)
@@ -692,7 +692,7 @@ def test_an_outage_without_an_end_fails_the_chunk_and_blames_no_item(images, ser
 
 
 @pytest.fixture
-def twins(images):
+def duplicates(images):
     """Twelve images, and a copy of each under another name."""
     images.add(*NAMES)
     for name in NAMES:
@@ -700,15 +700,15 @@ def twins(images):
     return {f"copy of {name}": name for name in NAMES}
 
 
-def test_identical_images_are_asked_once_and_journaled_each(twins, server, run, jobs, tmp_path):
+def test_identical_images_are_asked_once_and_journaled_each(duplicates, server, run, jobs, tmp_path):
     server.set(delay_s=0.02)
     result = run()
     assert len(server.asked) == len(NAMES)
-    assert all(result.answers[copy] == result.answers[name] for copy, name in twins.items())
+    assert all(result.answers[copy] == result.answers[name] for copy, name in duplicates.items())
     assert (result.header["asked"], result.header["shared"]) == (12, 12)
     assert read_json(tmp_path / "progress" / "0.json")["shared"] == 12
     shared = {name: line["same_as"] for name, line in result.lines.items() if "same_as" in line}
-    assert all(twins.get(one) == other or twins.get(other) == one for one, other in shared.items())
+    assert all(duplicates.get(one) == other or duplicates.get(other) == one for one, other in shared.items())
     assert len(shared) == 12
     lines = [line for path in jobs()[0].journal.glob("*.jsonl") for line in read_json_lines(path)]
     assert {line["id"]: line["same_as"] for line in lines if "same_as" in line} == shared
@@ -716,13 +716,13 @@ def test_identical_images_are_asked_once_and_journaled_each(twins, server, run, 
     assert (again.lines, again.header["known"], len(server.asked)) == (result.lines, 24, 12)
 
 
-def test_identical_images_are_each_asked_where_the_user_wants_it(twins, server, run):
+def test_identical_images_are_each_asked_where_the_user_wants_it(duplicates, server, run):
     result = run(changes={"client": {"deduplicate": False}})
     assert len(server.asked) == 24
     assert not any("same_as" in line for line in result.lines.values())
 
 
-def test_more_twins_than_threads_wait_without_a_thread(images, scripted, publish, run):
+def test_more_duplicates_than_threads_wait_without_a_thread(images, scripted, publish, run):
     images.add("0.png")
     for number in range(1, 30):
         (images.path / f"{number}.png").write_bytes((images.path / "0.png").read_bytes())
@@ -744,7 +744,7 @@ def test_more_twins_than_threads_wait_without_a_thread(images, scripted, publish
     assert (len(scripted.requests), len(result.answers)) == (2, 31)
 
 
-def test_twins_of_a_failed_item_fail_the_same_way(twins, server, run):
+def test_duplicates_of_a_failed_item_fail_the_same_way(duplicates, server, run):
     server.fail({"status": 400}, only=CAPTION_TEXT)
     result = run()
     assert set(result.failures.values()) == {"request_rejected"}
@@ -790,7 +790,7 @@ def answer_well(handler):
 
 @pytest.fixture
 def crashing(scripted, publish):
-    """A server that dies on one image, whatever else it is asked; `spare` restarts are left to it."""
+    """A server that crashes on one image and answers all others; it may restart `spare` times."""
     scripted.spare, scripted.crashes = 1, 0
 
     def serve(handler, body):
@@ -826,7 +826,7 @@ def test_an_item_under_way_at_two_crashes_is_set_aside_across_runs(poison, crash
     with pytest.raises(ServerDeadError, match="it crashed"):
         run()
     crashing.spare = 2
-    publish(crashing.url)  # of the next run
+    publish(crashing.url)  # the next run's server
     crashing.crashes = 0
     result = run()
     assert result.failures == {poison: "server_error"}
@@ -845,7 +845,9 @@ def test_an_item_that_crashes_the_server_by_a_reference_is_not_asked_in_bytes(po
 
 
 def test_all_that_were_under_way_as_the_server_died_are_in_the_journal(images, scripted, publish, jobs, monkeypatch):
-    monkeypatch.setattr(client_module, "NOTICE_END_S", 20)  # so that another thread learns of the end first
+    monkeypatch.setattr(
+        request_module, "CHECK_INTERVAL_S", 20
+    )  # so that another thread learns of the server's end first
     under_way = threading.Barrier(3)
 
     def crash(handler, body):
@@ -879,7 +881,7 @@ def test_a_forget_that_is_stopped_after_the_journal_asks_all_the_same(images, se
     server.fail("length")
     run()
     (job,) = jobs()
-    segments, rewrite, rewritten = len(list(job.journal.iterdir())), forget_module._rewrite, itertools.count(1)
+    segments, rewrite, rewritten = len(list(job.journal.iterdir())), forget_module._filter_lines, itertools.count(1)
 
     def stop_behind_the_last(path, keep):
         rewrite(path, keep)
@@ -887,7 +889,7 @@ def test_a_forget_that_is_stopped_after_the_journal_asks_all_the_same(images, se
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(forget_module, "_rewrite", stop_behind_the_last)
+        patch.setattr(forget_module, "_filter_lines", stop_behind_the_last)
         with pytest.raises(KeyboardInterrupt):
             forget(make_config(), "captions", None, "truncated")
     assert not job.result.exists()
@@ -922,7 +924,7 @@ def test_a_fallback_under_way_at_two_crashes_is_not_asked_again_by_the_next_run(
 
 
 def test_a_crash_that_shows_only_later_is_the_items_all_the_same(images, scripted, publish, run, monkeypatch):
-    monkeypatch.setattr(client_module, "NOTICE_END_TRIES", 1)
+    monkeypatch.setattr(request_module, "END_CHECKS", 1)
 
     def crash(handler, body):
         crashes = len(scripted.requests)
@@ -944,7 +946,7 @@ def test_a_crash_that_shows_only_later_is_the_items_all_the_same(images, scripte
 
 def test_a_clock_that_jumps_changes_nothing(images, server, run, monkeypatch):
     images.add(*NAMES)
-    jumps = itertools.cycle([0.0, 1e9, 3.0, 2e9])  # years ahead and back, at each look
+    jumps = itertools.cycle([0.0, 1e9, 3.0, 2e9])  # years ahead and back, at each call
     monkeypatch.setattr(time, "time", lambda: next(jumps))
     server.fail({"status": 503, "headers": {"Retry-After": "0.1"}}, times=1)
     result = run()
@@ -1025,7 +1027,7 @@ def test_a_folder_named_like_an_image_is_no_item_and_what_is_in_it_is(images, se
 
 @pytest.fixture
 def odd_names(images, encode):
-    """A folder of pictures whose names no program likes."""
+    """A folder of pictures with difficult names."""
     names = [
         "two\nlines.png",
         "\"double\" 'single' `back`.png",

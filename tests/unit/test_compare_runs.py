@@ -1,4 +1,4 @@
-"""Comparing two results files: the statistics against published and independent values, and that nothing is lost."""
+"""Comparing two results files: the statistics equal published and independent values, and no question is lost."""
 
 import json
 
@@ -6,7 +6,8 @@ import pytest
 from captionqa.driver.command_line import main
 from captionqa.errors import ResultError
 from captionqa.results import compare_runs as module
-from captionqa.results.compare_runs import compare, mcnemar_p, paired_interval, table
+from captionqa.results.compare_runs import compare, table
+from captionqa.results.statistics import mcnemar_p, paired_interval
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
@@ -22,7 +23,7 @@ def test_mcnemars_p_is_the_two_sided_binomial_one(only_a, only_b):
 
 def test_mcnemars_p_is_exact_for_very_many_flips():
     assert mcnemar_p(49_800, 50_200) == pytest.approx(binomtest(49_800, 100_000).pvalue, rel=1e-9)
-    assert mcnemar_p(0, 100_000) == 0.0  # too small for a float, and no error
+    assert mcnemar_p(0, 100_000) == 0.0  # too small for a float, which is no error
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,7 @@ def record(correct, category="colours", letter="A", question="Q", truth="A"):
 
 @pytest.fixture
 def files(tmp_path):
-    """Two runs: results and failures of each as {qid: record}; gives the paths of the results files."""
+    """Write the results and failures, {qid: record}, of two runs; gives the paths of the results files."""
 
     def write(results_a, results_b, failures_a=None, failures_b=None):
         paths = []
@@ -81,7 +82,7 @@ def files(tmp_path):
 
 @pytest.fixture
 def runs(files):
-    """Six questions in both, three of them right in B alone and one in A alone; and questions in one file alone."""
+    """Two runs with six questions in both, three right only in B and one only in A, and some in one run only."""
     results_a = {"q1": record(True), "q2": record(False), "q6": record(True, letter="B")} | {
         f"q{number}": record(False, "shapes", letter="C") for number in (3, 4, 5)
     }
@@ -139,8 +140,8 @@ def test_flips_and_what_is_left_out_are_named(runs):
         "another_question_or_ground_truth": ["changed"],
     }
     text = table(made)
-    assert "right in A alone: 1: q6 (B -> -)" in text
-    assert "left out, failed in b: 2: failed b, failed both" in text
+    assert "1 question right only in A: q6 (B -> -)" in text
+    assert "2 questions left out, failed in B: failed b, failed both" in text
 
 
 def test_a_long_list_of_names_is_cut_in_the_table_alone(files, monkeypatch):

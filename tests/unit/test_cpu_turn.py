@@ -1,15 +1,15 @@
-"""A turn: one thread after another while each is quick, all at once where one is slow or does not end."""
+"""A CPU turn: one thread after another while each is quick, all at once where one is slow or does not end."""
 
 import threading
 
 import pytest
-from captionqa.client.cpu_turn import FREE_S, MOST, SLOW_S, SMOOTHING, STUCK_S, WAITING_S, Turn
+from captionqa.client.cpu_turn import SAMPLE_CAP, SLOW_TURN_S, SLOW_WAIT_S, SMOOTHING, STUCK_S, UNORDERED_S, CpuTurn
 
 WAIT_S = 10.0
 
 
 class Clocks:
-    """The time and a thread's share of the processor, as the test has them."""
+    """The wall clock and a thread's CPU clock, set by the test."""
 
     now, cpu = 100.0, 0.0
 
@@ -27,19 +27,19 @@ def clocks():
 
 
 @pytest.fixture
-def told():
-    """The seconds of the turns that ended."""
+def reported():
+    """The seconds of each turn that ended."""
     return []
 
 
 @pytest.fixture
-def turn(clocks, told):
-    return Turn(told.append, lambda: clocks.now, lambda: clocks.cpu)
+def turn(clocks, reported):
+    return CpuTurn(reported.append, lambda: clocks.now, lambda: clocks.cpu)
 
 
 @pytest.fixture
 def visitor(turn):
-    """Start a thread that takes a turn; gives the events that it has its turn, and that it may end it."""
+    """Start a thread that takes a turn; gives two events: it has its turn, and it may end it."""
     threads = []
 
     def start():
@@ -74,9 +74,9 @@ def test_one_thread_waits_for_the_turn_of_another(visitor):
     assert second.wait(WAIT_S)
 
 
-def test_another_goes_while_one_is_aside_and_has_the_turn_until_it_ends(turn, visitor):
+def test_another_goes_while_one_pauses_and_has_the_turn_until_it_ends(turn, visitor):
     with turn:
-        with turn.aside():
+        with turn.paused():
             inside, leave = visitor()
             assert inside.wait(WAIT_S)
             leave.set()
@@ -84,15 +84,15 @@ def test_another_goes_while_one_is_aside_and_has_the_turn_until_it_ends(turn, vi
         assert kept_out(late)
 
 
-def test_a_failure_aside_ends_with_the_turn(turn, visitor):
-    with pytest.raises(KeyError), turn, turn.aside():
+def test_a_failure_in_a_pause_ends_with_the_turn(turn, visitor):
+    with pytest.raises(KeyError), turn, turn.paused():
         raise KeyError
     first, _ = visitor()
     assert first.wait(WAIT_S)
     assert kept_out(visitor()[0])
 
 
-@pytest.mark.parametrize(("spend", "seconds"), [(Clocks.compute, 2 * SLOW_S), (Clocks.wait, 2 * WAITING_S)])
+@pytest.mark.parametrize(("spend", "seconds"), [(Clocks.compute, 2 * SLOW_TURN_S), (Clocks.wait, 2 * SLOW_WAIT_S)])
 def test_all_go_at_once_for_a_while_after_slow_turns(turn, clocks, visitor, spend, seconds):
     for _ in range(SMOOTHING):
         with turn:
@@ -102,7 +102,7 @@ def test_all_go_at_once_for_a_while_after_slow_turns(turn, clocks, visitor, spen
     assert second.wait(WAIT_S)
     leave_first.set()
     leave_second.set()
-    clocks.wait(FREE_S)
+    clocks.wait(UNORDERED_S)
     third, _ = visitor()
     assert third.wait(WAIT_S)
     assert kept_out(visitor()[0])
@@ -111,17 +111,17 @@ def test_all_go_at_once_for_a_while_after_slow_turns(turn, clocks, visitor, spen
 def test_those_who_wait_during_slow_turns_go_at_once(turn, clocks, visitor):
     for _ in range(4):
         with turn:
-            clocks.compute(MOST * SLOW_S)
+            clocks.compute(SAMPLE_CAP * SLOW_TURN_S)
     first, leave = visitor()
     assert first.wait(WAIT_S)
     others = [visitor()[0] for _ in range(3)]
     assert kept_out(others[0])
-    clocks.compute(MOST * SLOW_S)
+    clocks.compute(SAMPLE_CAP * SLOW_TURN_S)
     leave.set()
     assert all(other.wait(WAIT_S) for other in others)
 
 
-@pytest.mark.parametrize(("spend", "seconds"), [(Clocks.compute, SLOW_S), (Clocks.wait, WAITING_S)])
+@pytest.mark.parametrize(("spend", "seconds"), [(Clocks.compute, SLOW_TURN_S), (Clocks.wait, SLOW_WAIT_S)])
 def test_one_slow_turn_among_quick_ones_changes_nothing(turn, clocks, visitor, spend, seconds):
     for _ in range(100):
         with turn:
@@ -141,34 +141,34 @@ def test_a_turn_that_does_not_end_lets_the_others_go_and_may_end_later(clocks, v
     assert not others[0].wait(2 * STUCK_S)
     clocks.wait(STUCK_S)
     assert all(other.wait(WAIT_S) for other in others)
-    clocks.wait(FREE_S)
+    clocks.wait(UNORDERED_S)
     leave.set()
     later, _ = visitor()
     assert later.wait(WAIT_S)
     assert kept_out(visitor()[0])
 
 
-def test_the_seconds_of_each_turn_are_told_without_those_aside_or_before_it(turn, clocks, told, visitor):
+def test_the_seconds_of_each_turn_are_reported_without_pauses_and_the_wait_before(turn, clocks, reported, visitor):
     with turn:
         clocks.compute(1)
-        with turn.aside():
+        with turn.paused():
             clocks.wait(10)
         clocks.wait(2)
-    assert told == [1, 2]
+    assert reported == [1, 2]
     with turn:  # all go at once after these
         clocks.compute(3)
-    assert told == [1, 2, 3]
+    assert reported == [1, 2, 3]
 
 
-def test_the_wait_for_a_turn_is_not_told_as_a_part_of_it(clocks, told, visitor):
+def test_the_wait_for_a_turn_is_not_reported_as_a_part_of_it(clocks, reported, visitor):
     first, leave_first = visitor()
     assert first.wait(WAIT_S)
     second, leave_second = visitor()
     assert kept_out(second)
-    clocks.compute(SLOW_S)
+    clocks.compute(SLOW_TURN_S)
     leave_first.set()
     assert second.wait(WAIT_S)
-    clocks.compute(SLOW_S / 2)
+    clocks.compute(SLOW_TURN_S / 2)
     leave_second.set()
     assert kept_out(visitor()[0]) is False
-    assert told == pytest.approx([SLOW_S, SLOW_S / 2])
+    assert reported == pytest.approx([SLOW_TURN_S, SLOW_TURN_S / 2])

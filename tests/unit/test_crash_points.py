@@ -1,4 +1,4 @@
-"""A chunk killed at any step it takes on the file system: nothing journaled is asked again, and nothing is lost."""
+"""A chunk killed at each of its file system calls: nothing journaled is asked for again, and nothing is lost."""
 
 import dataclasses
 import hashlib
@@ -9,15 +9,15 @@ import signal
 import pytest
 from captionqa.files import read_json_lines
 
-#: Runs a chunk once for each step: killed there, then run again. Prints a line for each, and stops after the last step.
-#: A write to the journal counts as three steps: before it, half way through it, and after it.
+#: For each step: runs a chunk, kills it at that step, runs it again and prints a line. Stops after the last step.
+#: A write counts as three steps: before it, in the middle of it, and after it.
 KILLED_AT_EACH_STEP = """
 import dataclasses, itertools, json, os, pickle, signal, sys, threading
 from captionqa.client import chunk_run
 from captionqa.files import read_json_lines
 from PIL import Image  # noqa: F401 - imported once for all children
 
-chunk_run.BEAT_S = 0.02
+chunk_run.HEARTBEAT_S = 0.02
 STEPS = ("write", "fsync", "replace", "chmod", "ftruncate", "close", "open", "unlink", "mkdir")
 
 

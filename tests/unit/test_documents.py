@@ -11,7 +11,7 @@ GROUND = "errors|files|external_sort|threads"
 CODE = re.findall(r"`([^`\n]+)`", (ROOT / "docs" / "architecture.md").read_text())
 #: Such as `client/journal.py`, in the package, or `workflow/rules/driver.smk`, in the checkout.
 FILES = sorted({code for code in CODE if re.fullmatch(r"[\w./-]+/[\w.-]+\.(?:py|smk|yaml|md)", code)})
-#: Such as `client/journal.Segment.append` or `files.LineFile`.
+#: Such as `client/journal.JournalSegment.append` or `files.LineFile`.
 NAMES = sorted({code for code in CODE if re.fullmatch(rf"(?:[a-z]+/[a-z_]+|{GROUND})(?:\.\w+)+", code)} - {*FILES})
 DOCUMENTS = sorted(path for folder in (".", "docs", "config", "resources/demo") for path in ROOT.glob(f"{folder}/*.md"))
 #: Path and anchor of a link that is no address.

@@ -1,4 +1,4 @@
-"""What a run says at its end about what went wrong: each reason once, with where to look."""
+"""The failure report of a run: each reason once, with where to look."""
 
 import time
 
@@ -18,7 +18,7 @@ def layout(tmp_path):
 
 @pytest.fixture
 def fail(layout):
-    """Let a job have failed by a reason."""
+    """Store that a job failed for a reason."""
 
     def write(name, reason):
         error = {"error": f"{name} failed: {reason}\n  log: {name}.log", "name": name, "reason": reason}
@@ -29,7 +29,7 @@ def fail(layout):
 
 @pytest.fixture
 def server(layout):
-    """A server that was restarted by these reasons."""
+    """Publish a server that was restarted for these reasons."""
 
     def publish(*reasons, replica=0):
         entry = Endpoint(replica, "request", "settings", "tiny")

@@ -1,4 +1,4 @@
-"""A full disk, a real one: the chunk fails with one sentence that names it, and a rerun goes on once there is space."""
+"""A real full disk: the chunk fails with one sentence that names it, and a rerun continues once there is room."""
 
 import contextlib
 import dataclasses
@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 from captionqa.client.chunk_run import ChunkRun
-from captionqa.client.journal import Segment, read_lines
+from captionqa.client.journal import JournalSegment, read_lines
 from captionqa.config.answer_files import journal_segment
 from captionqa.errors import DiskFullError
 from captionqa.files import read_json_lines, write_json
@@ -84,7 +84,7 @@ def test_a_full_disk_under_the_progress_alone_stops_no_chunk(images, server, job
 
 
 def test_half_a_line_is_not_left_in_the_journal(disk):
-    segment = Segment(disk.path, 0, "f1", None)
+    segment = JournalSegment(disk.path, 0, "f1", None)
     written = 0
     with contextlib.suppress(DiskFullError):
         while written < 1000:

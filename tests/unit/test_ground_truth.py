@@ -9,9 +9,10 @@ import threading
 from pathlib import Path
 
 import pytest
-from captionqa.grading.chosen_letter import final_part, last_box
-from captionqa.grading.ground_truth import extract_answer, grade, ground_truth_letter, ungradable
+from captionqa.grading import math_verify
+from captionqa.grading.ground_truth import GroundTruth, extract_answer, grade
 from captionqa.grading.math_verify import SHORT_LIMIT_S, Verifier
+from captionqa.grading.model_output import last_box, without_reasoning
 from captionqa.grading.same_value import same_value
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -364,10 +365,10 @@ def test_a_letter_is_never_out_of_range(text):
         assert extract_answer(output, CHOICES[:2]) in ("A", "B", None)
 
 
-def test_the_final_part_is_none_only_for_unfinished_reasoning():
-    assert final_part("plain") == "plain"
-    assert final_part("<think>a</think> b") == " b"
-    assert final_part("<think>a") is None
+def test_the_text_without_reasoning_is_none_only_for_unfinished_reasoning():
+    assert without_reasoning("plain") == "plain"
+    assert without_reasoning("<think>a</think> b") == " b"
+    assert without_reasoning("<think>a") is None
 
 
 @pytest.mark.parametrize(
@@ -392,11 +393,11 @@ def test_the_final_part_is_none_only_for_unfinished_reasoning():
     ],
 )
 def test_ground_truth_is_read_in_every_form(answer, letter):
-    assert ground_truth_letter(answer, CHOICES) == letter
+    assert GroundTruth.read(answer, CHOICES).letter == letter
 
 
 def test_without_choices_there_is_no_ground_truth_letter():
-    assert ground_truth_letter(r"\boxed{A}", []) is None
+    assert GroundTruth.read(r"\boxed{A}", []).letter is None
 
 
 @pytest.mark.parametrize(
@@ -463,8 +464,8 @@ def test_a_value_beside_choices_that_are_no_match_is_compared_as_a_value():
     ],
 )
 def test_a_ground_truth_that_nothing_can_match_is_told_with_a_reason(answer, choices, reason):
-    assert reason in ungradable(answer, choices)
-    assert repr(answer) in ungradable(answer, choices)
+    assert reason in GroundTruth.read(answer, choices).fault
+    assert repr(answer) in GroundTruth.read(answer, choices).fault
 
 
 @pytest.mark.parametrize(
@@ -479,7 +480,14 @@ def test_a_ground_truth_that_nothing_can_match_is_told_with_a_reason(answer, cho
     ],
 )
 def test_other_ground_truth_can_be_graded(answer, choices):
-    assert ungradable(answer, choices) is None
+    assert GroundTruth.read(answer, choices).fault is None
+
+
+@pytest.mark.parametrize(("answer", "choices"), [(r"\boxed{B}", CHOICES), ("12", CHOICES), ("A", []), ("12 cm", [])])
+def test_a_ground_truth_that_is_read_once_grades_any_number_of_outputs(answer, choices):
+    truth = GroundTruth.read(answer, choices)
+    for output in ("The answer is B.", "(A)", "12 cm", "dark blue", "It is unclear.", "<think>B", ""):
+        assert truth.grade(output) == grade(output, answer, choices)
 
 
 @pytest.mark.parametrize(
@@ -544,18 +552,24 @@ def test_an_expression_that_cannot_be_computed_is_given_up(verifier):
 
 def test_many_hostile_expressions_do_not_start_the_helper_anew_and_lose_their_time(verifier):
     assert verifier.same("x+1", "1+x")
-    helper = verifier._process.pid
+    helper = verifier._helper.pid
     for number in range(8):
         assert not verifier.same("1", f"9^{{9^{{9^{{{number + 4}}}}}}}")
     assert verifier.same("x>1", "1<x")
-    assert verifier._process.pid == helper
-    # the limit was lost twice and reached; the rest had a short one
+    assert verifier._helper.pid == helper
+    # the first two reach the limit on lost time, so the other six get the short limit
     assert verifier._lost_s == pytest.approx(2 * 0.5 + 6 * SHORT_LIMIT_S)
 
 
 def test_a_helper_that_was_killed_is_replaced(verifier):
     assert verifier.same("x+1", "1+x")
-    os.killpg(verifier._process.pid, signal.SIGKILL)
+    os.killpg(verifier._helper.pid, signal.SIGKILL)
+    assert verifier.same("x+1", "1+x")
+
+
+def test_the_helper_needs_no_module_path_and_is_not_misled_by_our_module_of_the_same_name(verifier, monkeypatch):
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    monkeypatch.chdir(Path(math_verify.__file__).parent)
     assert verifier.same("x+1", "1+x")
 
 

@@ -10,7 +10,7 @@ import zlib
 import numpy as np
 import pytest
 import tifffile
-from captionqa.dataset.image_encoding import data_url, grid_size
+from captionqa.dataset.image_encoding import encode_image, grid_size
 from captionqa.dataset.image_file import Header, has_image_suffix, looks_like_image, read_bytes, read_header
 from captionqa.dataset.image_path import locate
 from captionqa.errors import ItemFailure, Reason
@@ -35,7 +35,7 @@ STORED = {
 
 def sent(data, budget_px=None, limits=LIMITS):
     """(media type, bytes) of what is sent for an image file."""
-    head, _, body = data_url(data, limits, budget_px).decode().partition(",")
+    head, _, body = encode_image(data, limits, budget_px).data_url().decode().partition(",")
     return head.removeprefix("data:").removesuffix(";base64"), base64.b64decode(body)
 
 
@@ -236,8 +236,8 @@ def test_the_orientation_of_a_tiff_of_doubles_is_applied(quadrants, tiff):
 def test_a_large_tiff_of_doubles_is_shrunk_or_refused_like_any_other(tiff):
     data = tiff(np.zeros((400, 400)))
     assert seen(data, 64 * 64).size == (64, 64)
-    assert reason(data_url, data, LIMITS | {"max_source_pixels": 1000}, None) is Reason.IMAGE_TOO_LARGE
-    assert reason(data_url, data[: len(data) // 2], LIMITS, None) is Reason.UNREADABLE_IMAGE
+    assert reason(encode_image, data, LIMITS | {"max_source_pixels": 1000}, None) is Reason.IMAGE_TOO_LARGE
+    assert reason(encode_image, data[: len(data) // 2], LIMITS, None) is Reason.UNREADABLE_IMAGE
 
 
 def png_chunk(kind, body):
@@ -253,20 +253,20 @@ def png_of(width, height):
 
 @pytest.mark.parametrize("budget_px", [None, 4096])
 def test_a_decompression_bomb_is_refused_by_its_claim_before_it_is_decoded(budget_px):
-    assert reason(data_url, png_of(60_000, 60_000), LIMITS, budget_px) is Reason.IMAGE_TOO_LARGE
+    assert reason(encode_image, png_of(60_000, 60_000), LIMITS, budget_px) is Reason.IMAGE_TOO_LARGE
 
 
 def test_the_largest_allowed_image_is_no_bomb(encode):
     data = encode(Image.new("L", (1000, 1000)))
     assert sent(data) == ("image/png", data)
-    assert reason(data_url, encode(Image.new("L", (1000, 1001))), LIMITS, None) is Reason.IMAGE_TOO_LARGE
+    assert reason(encode_image, encode(Image.new("L", (1000, 1001))), LIMITS, None) is Reason.IMAGE_TOO_LARGE
 
 
 @pytest.mark.parametrize("budget_px", [None, 256])
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
 def test_a_truncated_image_is_unreadable(quadrants, encode, kind, budget_px):
     data = encode(quadrants.resize((256, 128)), kind)
-    assert reason(data_url, data[: len(data) * 2 // 3], LIMITS, budget_px) is Reason.UNREADABLE_IMAGE
+    assert reason(encode_image, data[: len(data) * 2 // 3], LIMITS, budget_px) is Reason.UNREADABLE_IMAGE
 
 
 @pytest.fixture
@@ -316,7 +316,7 @@ def test_a_file_cut_anywhere_is_unreadable_or_has_its_whole_picture(quadrants, e
 
 @pytest.mark.parametrize("data", [b"\0", b"no image at all", b"\xff\xd8\xff\xe0", b"GIF89a", b"<svg/>"])
 def test_what_is_no_image_is_unreadable(data):
-    assert reason(data_url, data, LIMITS, None) is Reason.UNREADABLE_IMAGE
+    assert reason(encode_image, data, LIMITS, None) is Reason.UNREADABLE_IMAGE
 
 
 def test_an_empty_file_is_unreadable_and_a_vanished_one_missing(tmp_path):
@@ -490,7 +490,7 @@ def test_a_corrupt_file_is_a_picture_or_a_named_failure(quadrants, encode, budge
         outcome = failure.reason
     except Exception:  # sent as it is, rejected by this server, and then decoded here
         assert sent(spoilt, budget_px)[1] == spoilt
-        outcome = reason(data_url, spoilt, LIMITS, budget_px, True)
+        outcome = reason(encode_image, spoilt, LIMITS, budget_px, True)
     assert outcome in (Reason.UNREADABLE_IMAGE, Reason.IMAGE_TOO_LARGE) or math.prod(outcome) <= 1_000_000
 
 
@@ -534,4 +534,4 @@ def test_a_header_condemns_nothing_that_can_be_sent(quadrants, encode, tmp_path,
     try:
         read_header(tmp_path / "a", LIMITS)
     except ItemFailure:
-        assert reason(data_url, spoilt, LIMITS, None)
+        assert reason(encode_image, spoilt, LIMITS, None)

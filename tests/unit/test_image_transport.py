@@ -1,4 +1,4 @@
-"""The transport of images: references to files where the server reads them, bytes for all else, and no answer lost."""
+"""The transport of images: file references where the server reads the files, bytes elsewhere, and no answer lost."""
 
 import base64
 import dataclasses
@@ -12,10 +12,10 @@ from urllib.request import url2pathname
 import pandas as pd
 import pytest
 from blake3 import blake3
-from captionqa.client import retrying_client as client_module
+from captionqa.client import retried_request as request_module
 from captionqa.client import server_pool as pool_module
 from captionqa.client.chunk_run import ChunkRun
-from captionqa.client.image_transport import file_url
+from captionqa.client.image_part import file_url
 from captionqa.config.media_folder import allowed_folder
 from captionqa.errors import ConfigError, ServerRefusedError
 from captionqa.files import read_json_lines
@@ -34,7 +34,7 @@ ODD_NAMES = [
 @pytest.fixture(autouse=True)
 def quick_looks(monkeypatch):
     monkeypatch.setattr(pool_module, "REFRESH_S", 0.02)
-    monkeypatch.setattr(client_module, "NOTICE_END_S", 0.02)
+    monkeypatch.setattr(request_module, "CHECK_INTERVAL_S", 0.02)
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_references_get_the_answers_of_bytes_and_changing_the_transport_asks_not
 
 def test_a_name_that_is_not_utf8_goes_as_bytes(images, sighted, run, caplog):
     name = os.fsdecode(b"\xff.png")
-    images.add(name, "\ufffd.png", "a.png")  # which decoders take it for
+    images.add(name, "\ufffd.png", "a.png")  # which a decoder makes of the name before
     _, lines = run(FILE)
     assert {tuple(request["files"]) for request in sighted.asked} == {
         (),
@@ -223,7 +223,7 @@ def test_what_may_pass_is_asked_again_by_reference(images, sighted, run, caplog,
 def test_a_file_that_is_not_what_was_read_is_answered_by_what_was_read(
     images, scripted, publish, run, caplog, encode, what
 ):
-    """The server reads later than the client: its answer would stand in the journal under another picture's digest."""
+    """The server reads later than the client. Its answer would be journaled under another picture's digest."""
     images.add("a.png")
     path = images.path / "a.png"
     read = path.read_bytes()

@@ -5,7 +5,7 @@ import signal
 import threading
 
 import pytest
-from captionqa.client.journal import Segment, read_lines, segment
+from captionqa.client.journal import JournalSegment, read_lines, segment_of
 from captionqa.config.answer_files import journal_segment
 from captionqa.dataset.places import place
 from hypothesis import given
@@ -26,7 +26,7 @@ def open_segment(tmp_path):
     opened = []
 
     def open_one(fingerprint="f1", index=0, wait=give_up):
-        opened.append(Segment(tmp_path / "journal", index, fingerprint, wait))
+        opened.append(JournalSegment(tmp_path / "journal", index, fingerprint, wait))
         return opened[-1]
 
     def close(one):
@@ -90,7 +90,7 @@ def test_a_torn_last_line_is_dropped_and_the_next_append_is_whole(open_segment, 
 @given(data=st.data())
 def test_a_journal_cut_anywhere_keeps_every_whole_line(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("journal")
-    first = Segment(folder, 0, "f1", give_up)
+    first = JournalSegment(folder, 0, "f1", give_up)
     for number in range(4):
         first.append({"id": str(number), "answer": "ä\n" * number})
     first.close()
@@ -98,12 +98,12 @@ def test_a_journal_cut_anywhere_keeps_every_whole_line(tmp_path_factory, data):
     whole = path.read_bytes()
     cut = data.draw(st.integers(0, len(whole)))
     path.write_bytes(whole[:cut])
-    second = Segment(folder, 0, "f1", give_up)
+    second = JournalSegment(folder, 0, "f1", give_up)
     complete = whole[:cut].count(b"\n")
     assert set(second.answers) - {str(complete)} == {str(number) for number in range(complete)}
     second.append({"id": "new", "answer": "whole"})
     second.close()
-    third = Segment(folder, 0, "f1", give_up)
+    third = JournalSegment(folder, 0, "f1", give_up)
     third.close()
     assert third.answers["new"]["answer"] == "whole"
 
@@ -119,8 +119,8 @@ def test_kill_9_in_the_middle_of_a_write_loses_nothing_acknowledged(open_segment
     code = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from captionqa.client.journal import Segment\n"
-        "segment = Segment(Path(sys.argv[1]), 0, 'f1', None)\n"
+        "from captionqa.client.journal import JournalSegment\n"
+        "segment = JournalSegment(Path(sys.argv[1]), 0, 'f1', None)\n"
         "for number in range(10**9):\n"
         "    segment.append({'id': str(number), 'answer': 'x' * 300_000})\n"
         "    print(number, flush=True)\n"
@@ -167,8 +167,8 @@ def test_the_lock_of_a_killed_writer_is_free(open_segment, start_python):
     code = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from captionqa.client.journal import Segment\n"
-        "segment = Segment(Path(sys.argv[1]), 0, 'f1', None)\n"
+        "from captionqa.client.journal import JournalSegment\n"
+        "segment = JournalSegment(Path(sys.argv[1]), 0, 'f1', None)\n"
         "print('locked', flush=True)\n"
         "time.sleep(600)\n"
     )
@@ -192,10 +192,10 @@ def test_a_writer_that_gave_up_holds_no_lock(open_segment):
 @given(st.text())
 def test_an_items_segment_follows_from_its_place_alone(name):
     where = place(name)
-    assert segment(where) == where * 1024 // 2**32
+    assert segment_of(where) == where * 1024 // 2**32
     for chunks in (1, 3, 1000):
-        inside = {segment(edge) for edge in (where * chunks // 2**32 * 2**32 // chunks, where)}
-        assert max(inside) == segment(where)
+        inside = {segment_of(edge) for edge in (where * chunks // 2**32 * 2**32 // chunks, where)}
+        assert max(inside) == segment_of(where)
 
 
 def test_a_line_holds_the_fingerprint_of_its_settings(open_segment):

@@ -1,4 +1,4 @@
-"""Merging: totals add up, and what was made under other settings or is not whole is refused."""
+"""Merging: totals add up, and chunk results that are incomplete or of other settings are refused."""
 
 from operator import itemgetter
 
@@ -9,8 +9,8 @@ from captionqa.errors import ResultError, TooManyFailuresError
 from captionqa.files import json_line, read_json, write_json
 from captionqa.results.captions import merge_captions
 from captionqa.results.failures import check_failures
-from captionqa.results.metrics import wilson_interval
 from captionqa.results.qa import merge_qa
+from captionqa.results.statistics import wilson_interval
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -35,7 +35,7 @@ def row(qid, answer=r"\boxed{A}", **changes):
 
 
 class Outputs:
-    """The files that a merge writes."""
+    """The files that a merge writes; `outputs.KIND` reads one."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -64,7 +64,7 @@ def asked(make_config):
 
 @pytest.fixture
 def chunk(tmp_path):
-    """Write a chunk result, sorted as clients write it."""
+    """Write a chunk result, sorted as client jobs write it."""
     paths = []
 
     def write(settings, lines, **changes):
@@ -101,7 +101,7 @@ def captions(outputs, styles):
 
 @pytest.fixture
 def answers(outputs, asked, tmp_path):
-    """Merge chunks by the rows of the question file, sorted as the driver writes them."""
+    """Merge chunk results by question rows, sorted as the driver writes them."""
 
     def merge(rows, *chunks, **options):
         path = tmp_path / "rows.jsonl"
@@ -455,7 +455,7 @@ def test_a_merge_that_fails_leaves_the_last_grading_for_the_next(chunk, answers,
 
 @pytest.fixture
 def gate(chunk, captions, styles, outputs):
-    """Check a final file of so many items and failures against a limit."""
+    """Write a final file with this many items and failures, and check it against a limit."""
 
     def check(items, failures, limit):
         lines = [failed(f"f{number}", REASONS[number % 2]) for number in range(failures)]

@@ -1,7 +1,8 @@
 """Metrics: counts that add up, and Wilson intervals against published values."""
 
 import pytest
-from captionqa.results.metrics import Tally, wilson_interval
+from captionqa.results.metrics import Tally
+from captionqa.results.statistics import wilson_interval
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
@@ -42,6 +43,13 @@ def test_wilson_intervals_are_those_of_scipy(total, data):
     correct = data.draw(st.integers(0, total))
     expected = binomtest(correct, total).proportion_ci(0.95, method="wilson")
     assert wilson_interval(correct, total) == pytest.approx([expected.low, expected.high], rel=1e-9, abs=1e-12)
+
+
+@given(st.integers(1, 10**6))
+def test_an_interval_at_an_end_is_closed_exactly(total):
+    """Rounding left bounds such as 2.1e-17 in the metrics."""
+    assert wilson_interval(0, total)[0] == 0.0
+    assert wilson_interval(total, total)[1] == 1.0
 
 
 def test_nothing_counted_has_no_interval():

@@ -1,4 +1,4 @@
-"""Phases: they add up to the run, whatever overlaps, and each second is that of the first phase that it fits."""
+"""Phases: they add up to the run, whatever overlaps, and each second counts for the first phase that it fits."""
 
 import pytest
 from captionqa.driver.phases import PHASES, Asking, asking_time, phase_seconds, phases_line
@@ -6,7 +6,7 @@ from captionqa.server.endpoint import Endpoint
 from hypothesis import given
 from hypothesis import strategies as st
 
-#: A run of 100 s on Slurm: 4 s of planning, the server's job queued from 5 to 15 and was healthy at 40.
+#: The jobs of a run of 100 s on Slurm: 4 s of planning, a server that was queued from 5 to 15 and healthy at 40.
 JOBS = {
     "start_server": [(5.0, 40.5)],
     "captions_SIMPLE_chunk_0-of-2": [(42.0, 60.0)],
@@ -70,8 +70,8 @@ def test_phases_add_up_to_the_run_whatever_the_clocks_of_other_machines_say(jobs
 def test_the_words_leave_out_what_took_no_time():
     phases = dict.fromkeys(PHASES, 0.0) | {"queue": 31.2, "start": 118.0, "asking": 680.2, "merging": 12.0, "else": 8.6}
     assert phases_line(phases) == (
-        "where 14 min 10 s went: 31 s in Slurm's queue, 1 min 58 s server start, 11 min 20 s asking, 12 s merging, "
-        "9 s else"
+        "where 14 min 10 s went: 31 s in Slurm's queue, 1 min 58 s server start, 11 min 20 s requests, 12 s merging, "
+        "9 s other"
     )
 
 

@@ -1,4 +1,4 @@
-"""Chunks: an item's place follows from its name alone, and names of chunks change just where their items do."""
+"""Plans: an item's name alone decides its place, and a chunk's name changes only where its items do."""
 
 import json
 import os
@@ -12,8 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from captionqa.config.layout import Layout
 from captionqa.config.settings import fingerprint
+from captionqa.dataset.caption_plan import plan_captions
 from captionqa.dataset.places import place, question_place
-from captionqa.dataset.plan import items_to_do, load_plan, plan_captions, plan_questions, works
+from captionqa.dataset.plan import items_to_do, load_plan, work_folders
+from captionqa.dataset.question_plan import plan_questions
 from captionqa.errors import InputError
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,7 +23,7 @@ from hypothesis import strategies as st
 PLAN = """
 import sys
 from pathlib import Path
-from captionqa.dataset.plan import plan_captions
+from captionqa.dataset.caption_plan import plan_captions
 from captionqa.errors import InputError
 from captionqa.config.layout import Layout
 try:
@@ -44,7 +46,7 @@ def plan(images, layout):
 
 @pytest.fixture
 def members(plan, layout):
-    """{item: chunk} by the written item lists."""
+    """{item: number of its chunk}, from the written item lists."""
 
     def read(chunks=8):
         made = plan(chunks)
@@ -63,7 +65,7 @@ def members(plan, layout):
 
 @pytest.fixture
 def ask(tmp_path, images, layout):
-    """Plan questions from rows of (qid, images)."""
+    """Plan questions given as (qid, images); gives the plan and {qid: number of its chunk}."""
 
     def of(rows, chunks=8):
         path = tmp_path / "questions.parquet"
@@ -84,7 +86,7 @@ def digests(plan):
 
 def test_places_never_change_between_versions_or_processes(workflow_folder):
     assert [place("image1.jpg"), place("sub/ä.png")] == [3035250391, 168245158]
-    code = "from captionqa.dataset.plan import place; print(place('image1.jpg'))"
+    code = "from captionqa.dataset.places import place; print(place('image1.jpg'))"
     for seed in ("1", "2"):
         environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(workflow_folder)}
         said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True)
@@ -183,12 +185,12 @@ def test_a_result_path_carries_chunk_number_fingerprint_and_digest(planned):
 
 
 def test_items_of_chunks_that_have_no_result_are_counted(planned, tmp_path):
-    assert planned.items_without(str(tmp_path), "f" * 12) == len(NAMES)
+    assert planned.pending_items(str(tmp_path), "f" * 12) == len(NAMES)
     path = Path(planned.results(str(tmp_path), "f" * 12)[0])
     path.parent.mkdir()
     path.touch()
-    assert planned.items_without(str(tmp_path), "f" * 12) == len(NAMES) - planned.chunks[0][2]
-    assert planned.items_without(str(tmp_path), "0" * 12) == len(NAMES)
+    assert planned.pending_items(str(tmp_path), "f" * 12) == len(NAMES) - planned.chunks[0][2]
+    assert planned.pending_items(str(tmp_path), "0" * 12) == len(NAMES)
 
 
 def test_items_to_do_are_those_of_all_final_files_without_a_result(images, ask, plan, layout, make_config):
@@ -197,7 +199,7 @@ def test_items_to_do_are_those_of_all_final_files_without_a_result(images, ask, 
     ask([("q1", NAMES[0]), ("q2", NAMES[1])])
     config = make_config({"captions": {"prompt_styles": ["SIMPLE", "LONG"]}})
     assert items_to_do(config, layout) == 2 * len(NAMES) + 2
-    (work, settings_now), _ = works(config, layout, "captions")
+    (work, settings_now), _ = work_folders(config, layout, "captions")
     result = Path(planned.results(work, fingerprint(settings_now))[0])
     result.parent.mkdir(parents=True)
     result.touch()
@@ -299,7 +301,7 @@ def test_an_edited_image_renames_the_chunk_of_its_questions_alone(images, ask):
 
 @pytest.fixture
 def plan_rows(tmp_path, images, layout):
-    """Plan questions from whole rows, some columns changed."""
+    """Plan one question for each mapping of columns that differ from a default row."""
     images.add("a.png", "b.png")
     row = {"question": "What?", "answer": "A", "image": "a.png", "category": "c", "source": "s"}
 

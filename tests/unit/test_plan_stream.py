@@ -1,4 +1,4 @@
-"""Plans made as a stream: the same to the byte as made in memory, and made anew just where something changed."""
+"""Planning as a stream: byte for byte what planning in memory gives, and repeated only where something changed."""
 
 import hashlib
 import io
@@ -16,12 +16,17 @@ import captionqa
 import pandas as pd
 import pytest
 from captionqa import external_sort, files, threads
+from captionqa.client import journal
+from captionqa.config import layout as layout_module
 from captionqa.config.layout import Layout
-from captionqa.dataset import image_file, plan, scan
+from captionqa.dataset import caption_plan, image_file, plan_state, planning, question_plan, scan
+from captionqa.dataset.caption_plan import plan_captions
 from captionqa.dataset.places import place, question_place
-from captionqa.dataset.plan import plan_captions, plan_questions
 from captionqa.dataset.question_file import read_questions
+from captionqa.dataset.question_plan import plan_questions
+from captionqa.driver import summary
 from captionqa.errors import DiskFullError, InputError
+from captionqa.results import qa
 
 NAMES = [
     *(f"sub{number % 3}/image{number}.png" for number in range(60)),
@@ -41,10 +46,10 @@ QUESTION_IMAGES = [[name] for name in NAMES[:20] * 3] + [
 ]
 
 
-#: Questions beside captions of the same folder, whose scan then tells whether an image changed.
+#: Questions planned after captions of the same folder, whose scan then shows whether an image changed.
 BESIDE = "qa beside captions"
 
-#: As the code made them that held all in memory.
+#: The chunks that earlier versions gave the same data, which held everything in memory.
 GOLDEN = {
     "captions": ((0, "863ab9582c8c", 16), (1, "b45a67e6a7f8", 19), (2, "fe9dc14e8426", 13), (3, "bdf73dd615bc", 20)),
     "qa": (
@@ -56,7 +61,7 @@ GOLDEN = {
 
 @pytest.fixture(params=["on disk", "in memory"])
 def little_memory(request, monkeypatch):
-    """Every buffer smaller than the data, so that all goes through files and blocks."""
+    """Make every buffer smaller than the data, so that everything goes through files and blocks."""
     if request.param == "on disk":
         monkeypatch.setattr(external_sort.ExternalSort.__init__, "__defaults__", (7,))
         monkeypatch.setattr(external_sort, "BLOCK_RECORDS", 3)
@@ -67,7 +72,7 @@ def little_memory(request, monkeypatch):
 
 @pytest.fixture
 def data(tmp_path):
-    """A folder of files of known sizes and times, and questions on them in a file that is not young."""
+    """A folder of files of known sizes and times, and questions on them in a file that is older than YOUNG_S."""
     return Data(tmp_path)
 
 
@@ -110,7 +115,7 @@ class Data:
         return plan_questions(self.questions, self.path, n, layout, scan)
 
     def lists(self, task, plan, output=None):
-        """{file name: content} of all lists of a plan."""
+        """{file name: content} of a plan's item lists and question rows."""
         task = "qa" if task == BESIDE else task
         layout = Layout(str(output or self.output), "tiny")
         paths = plan.item_lists(layout, task) + ([layout.question_rows(plan.rows)] if plan.rows else [])
@@ -134,7 +139,7 @@ def digest(lines):
 
 
 def lists_in_memory(data, task, n):
-    """What a plan has to write, made the plain way."""
+    """{file name: content} that planning has to write, computed in memory."""
     written = {}
     if task == "captions":
         found = [str(path.relative_to(data.path)) for path in data.path.rglob("*") if not path.is_dir()]
@@ -172,7 +177,7 @@ def test_a_plan_is_to_the_byte_what_memory_would_make_of_it(data, task, n, littl
 
 
 def test_the_names_of_chunks_are_those_of_earlier_versions(data):
-    """Other digests would mean that all is asked again after an update."""
+    """Other digests would mean that an update repeats all requests."""
     plan = data.plan("captions", 4)
     assert plan.chunks == GOLDEN["captions"]
     plan = data.plan("qa", 4)
@@ -183,7 +188,8 @@ def forbid(monkeypatch):
     def write(*_, **__):
         raise AssertionError("planned anew")
 
-    monkeypatch.setattr(plan, "_write_plan", write)
+    monkeypatch.setattr(caption_plan, "write_plan", write)
+    monkeypatch.setattr(question_plan, "write_plan", write)
 
 
 @pytest.mark.parametrize("task", ["captions", "qa"])
@@ -206,7 +212,7 @@ def remove(data):
 
 
 def add(data):
-    data.write("nowhere.png", b"", 0)  # which a question names, and where a link leads
+    data.write("nowhere.png", b"", 0)  # named by a question, and the target of a link
 
 
 def edit_behind_a_link(data):
@@ -268,14 +274,14 @@ def test_after_a_change_the_plan_is_as_one_from_scratch(data, task, change, tmp_
 
 @pytest.mark.parametrize("above", [False, True])
 def test_a_scan_spares_looking_at_the_images_that_it_saw(data, above, monkeypatch):
-    """One outside of the folder is not seen by its scan."""
+    """A scan does not see an image outside of its folder, so that one needs a look."""
     if above:
         data.rows[0]["image"] = ["../data/" + NAMES[0]]
         data.ask()
     plan = data.plan(BESIDE)
     looked = []
-    look = scan.NamedImages.look
-    monkeypatch.setattr(scan.NamedImages, "look", lambda self, names: looked.extend(names) or look(self, names))
+    stamps = scan.NamedImages.stamps
+    monkeypatch.setattr(scan.NamedImages, "stamps", lambda self, names: looked.extend(names) or stamps(self, names))
     assert data.plan(BESIDE) == plan
     assert bool(looked) is above
 
@@ -285,7 +291,7 @@ def test_a_scan_that_is_another_spares_it_again_from_the_next_one_on(data, befor
     plan = data.plan(before)
     data.write("one more.png", b"", 0)
     assert data.plan(BESIDE) == plan
-    monkeypatch.setattr(scan.NamedImages, "look", None)
+    monkeypatch.setattr(scan.NamedImages, "stamps", None)
     assert data.plan(BESIDE) == plan
 
 
@@ -315,20 +321,40 @@ def test_another_number_of_chunks_is_another_plan(data, task):
     assert data.plan(task, 4).n == 4
 
 
-@pytest.mark.parametrize("task", ["captions", "qa"])
-def test_an_update_of_captionqa_plans_anew(data, task, tmp_path, monkeypatch):
+@pytest.fixture
+def update(tmp_path, monkeypatch):
+    """Change a module in a copy of the package, from which plans take their state."""
     copy = shutil.copytree(captionqa.PACKAGE, tmp_path / "captionqa")
-    monkeypatch.setattr(plan, "PACKAGE", copy)
+    monkeypatch.setattr(plan_state, "PACKAGE", copy)
+
+    def change(module):
+        path = copy / Path(module.__file__).relative_to(captionqa.PACKAGE)
+        path.write_text(path.read_text() + "# another version\n")
+
+    return change
+
+
+@pytest.mark.parametrize("task", ["captions", "qa"])
+@pytest.mark.parametrize("module", [files, layout_module, image_file], ids=["ground", "config", "dataset"])
+def test_an_update_of_captionqa_plans_anew(data, task, module, update, monkeypatch):
     data.plan(task)
-    module = copy / Path(image_file.__file__).relative_to(captionqa.PACKAGE)
-    module.write_text(module.read_text() + "# another version\n")
+    update(module)
     forbid(monkeypatch)
     with pytest.raises(AssertionError, match="planned anew"):
         data.plan(task)
 
 
+@pytest.mark.parametrize("task", ["captions", "qa"])
+@pytest.mark.parametrize("module", [summary, journal, qa], ids=["driver", "client", "results"])
+def test_an_update_of_a_room_that_decides_no_plan_keeps_the_plan(data, task, module, update, monkeypatch):
+    before = data.plan(task)
+    update(module)
+    forbid(monkeypatch)
+    assert data.plan(task) == before
+
+
 def test_all_code_that_planning_imports_is_part_of_a_plans_state():
-    listing = f"import sys, {plan.__name__}; print(*(module.__file__ for module in sys.modules.values() "
+    listing = f"import sys, {planning.__name__}; print(*(module.__file__ for module in sys.modules.values() "
     listing += "if module.__name__.startswith('captionqa.') and module.__file__))"
     found = subprocess.run(
         [sys.executable, "-c", listing],
@@ -337,8 +363,8 @@ def test_all_code_that_planning_imports_is_part_of_a_plans_state():
         text=True,
         check=True,
     ).stdout.split()
-    assert len(found) > 5
-    assert set(map(Path, found)) <= set(plan.deciding_modules())
+    assert len(found) > 10
+    assert set(map(Path, found)) <= set(plan_state.deciding_modules())
 
 
 def test_a_question_file_that_may_change_again_unseen_is_read_again(data):
@@ -395,7 +421,7 @@ def test_a_full_disk_is_said_in_one_sentence(data, make_config, monkeypatch):
     monkeypatch.setattr(external_sort.tempfile, "TemporaryFile", lambda dir: io.FileIO("/dev/full", "r+"))
     config = make_config({"captions": {"dataset_path": str(data.path)}})
     with pytest.raises(DiskFullError, match=f"the disk is full: make room in {data.output}"):
-        plan.plan_task(config, Layout(str(data.output), "tiny"), "captions")
+        planning.plan_task(config, Layout(str(data.output), "tiny"), "captions")
 
 
 def test_planning_leaves_only_the_lists_and_what_it_remembers(data, little_memory):

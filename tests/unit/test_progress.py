@@ -56,6 +56,8 @@ def test_the_rate_counts_only_what_was_not_known_before():
         ((10, 10, 0, 0, 5), "10/10 items (100 %), 2.0 items/s"),
         ((0, 0, 0, 0, 0), "0/0 items (100 %)"),
         ((3, 10, 0, 0, 0), "3/10 items (30 %)"),
+        ((10, 10, 10, 0, 5, 1), "10/10 items (100 %), 10 already answered, 1 duplicate (answer shared)"),
+        ((10, 10, 10, 0, 5, 2), "10/10 items (100 %), 10 already answered, 2 duplicates (answer shared)"),
     ],
 )
 def test_a_line_says_no_more_than_is_known(arguments, line):

@@ -1,11 +1,7 @@
 """What the model is asked: the styles' own words, and images in their places."""
 
 import pytest
-from captionqa.config.prompts import chat_messages, style_text
-
-
-def kinds(messages):
-    return [part.get("text") or part["image_url"]["url"] for part in messages[0]["content"]]
+from captionqa.config.prompts import place_images, style_text
 
 
 @pytest.mark.parametrize(
@@ -40,17 +36,9 @@ def test_the_users_prompts_win_over_the_built_in_ones():
     ],
 )
 def test_images_stand_where_their_marks_are_and_else_first(text, urls, wanted):
-    messages = chat_messages(text, urls)
-    assert [message["role"] for message in messages] == ["user"]
-    assert kinds(messages) == wanted
-
-
-def test_parts_have_the_chat_formats_types():
-    parts = chat_messages("What is in <image>?", ["data:image/png;base64,AA"])[0]["content"]
-    assert parts[0] == {"type": "text", "text": "What is in "}
-    assert parts[1] == {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}
+    assert place_images(text, urls) == wanted
 
 
 def test_more_marks_than_images_is_an_error():
     with pytest.raises(ValueError, match="2 <image> marks for 1 images"):
-        chat_messages("<image> and <image>", ["1"])
+        place_images("<image> and <image>", ["1"])

@@ -1,4 +1,4 @@
-"""The question file: every form of parquet that is promised; a bad row says so, a bad file is refused."""
+"""The question file: every documented form of parquet is read; a bad row is described, a bad file is refused."""
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,7 @@ def read(tmp_path):
 
 
 def columns(**changes):
-    """Two questions, some columns changed."""
+    """The columns of two questions, with some changed; None leaves a column out."""
     values = {name: [value, value] for name, value in ROW.items()} | {"qid": ["q1", "q2"]} | changes
     return {name: value for name, value in values.items() if value is not None}
 

@@ -4,23 +4,23 @@ from collections import Counter
 
 import pytest
 from captionqa.files import json_line
-from captionqa.results.regrading import LastGrading, flips_line, grading, verdict
+from captionqa.results.regrading import LastGrading, flip_kind, flips_line, grading_line
 
 
 def graded(qid="q1", output="Hm.", letter="A", right=True, rule="box"):
     names = ("qid", "model_output", "predicted_letter", "is_correct", "graded_by", "gt_answer")
-    return grading(dict(zip(names, (qid, output, letter, right, rule, "A"), strict=True)))
+    return grading_line(dict(zip(names, (qid, output, letter, right, rule, "A"), strict=True)))
 
 
 @pytest.fixture
 def flips(tmp_path):
-    """Compare a grading with one before it."""
+    """{id: kind of flip} between two gradings."""
 
     def between(before, now):
         path = tmp_path / "graded.jsonl"
         path.write_text("".join(map(json_line, before)))
         last = LastGrading(str(path))
-        return {line["id"]: verdict(flip) for line in now if (flip := last.flip(line))}
+        return {line["id"]: flip_kind(flip) for line in now if (flip := last.flip(line))}
 
     return between
 
@@ -55,5 +55,5 @@ def test_an_output_that_is_no_text_can_be_kept():
 
 
 def test_the_line_for_a_person_counts_each_kind():
-    verdicts = Counter({"now right": 2, "now wrong": 1})
-    assert flips_line(verdicts, 150) == "regraded: 3 of 150 answers flipped (2 now right, 1 now wrong)"
+    kinds = Counter({"now right": 2, "now wrong": 1})
+    assert flips_line(kinds, 150) == "regraded: 3 of 150 answers flipped (2 now right, 1 now wrong)"

@@ -1,4 +1,4 @@
-"""The client: retried where that can help and nowhere else, and nothing but the model's own words is an answer."""
+"""The client: it retries only where that can help, and only the model's own output is an answer."""
 
 import itertools
 import json
@@ -9,19 +9,31 @@ from email.utils import format_datetime, formatdate
 
 import pytest
 from captionqa.client import circuit_breaker as circuit_module
-from captionqa.client import retrying_client as client_module
+from captionqa.client import retried_request as request_module
 from captionqa.client import server_pool as pool_module
-from captionqa.client.adaptive_concurrency import first
-from captionqa.client.in_flight_limit import Gate
-from captionqa.client.retrying_client import Client
-from captionqa.client.server_pool import Pool
-from captionqa.config.prompts import chat_messages
+from captionqa.client.adaptive_concurrency import initial_limit
+from captionqa.client.chat_request import ChatRequest
+from captionqa.client.image_part import ImagePart
+from captionqa.client.in_flight_limit import InFlightLimiter
+from captionqa.client.retrying_client import RetryingClient
+from captionqa.client.server_pool import ServerPool
+from captionqa.config.prompts import place_images
 from captionqa.errors import ItemFailure, Reason, RunStoppedError, ServerDeadError, ServerRefusedError
 from captionqa.run.lease import LeaseWatch
 from captionqa.server.endpoint import State
 
 TEXT = "<image>Which animal is this?"
-MESSAGES = chat_messages("Which animal is this?", ["data:image/png;base64,AAAA"])
+REQUEST = ChatRequest([ImagePart(b"data:image/png;base64,AAAA"), "Which animal is this?"], max_tokens=9)
+#: The same in OpenAI's chat format.
+MESSAGES = [
+    {
+        "role": "user",
+        "content": [
+            {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}},
+            {"type": "text", "text": "Which animal is this?"},
+        ],
+    }
+]
 
 
 def completion(content, **changes):
@@ -36,8 +48,8 @@ GOOD = (200, {}, completion("A cat."))
 def quick_looks(monkeypatch):
     """Look at the endpoint files more often, so that waiting for a change of them is short."""
     monkeypatch.setattr(pool_module, "REFRESH_S", 0.02)
-    monkeypatch.setattr(client_module, "NOTICE_END_S", 0.02)
-    monkeypatch.setattr(client_module, "NEWS_DELAY_S", 0.1)
+    monkeypatch.setattr(request_module, "CHECK_INTERVAL_S", 0.02)
+    monkeypatch.setattr(request_module, "STALE_FILE_S", 0.1)
 
 
 @pytest.fixture
@@ -46,12 +58,12 @@ def make_client(make_config, server_folder):
 
     def make(key=None, sampling=None, trust_env=False, **changes):
         settings = make_config({"client": changes}).client
-        gate = Gate(first(settings.concurrency))
+        limiter = InFlightLimiter(initial_limit(settings.concurrency))
         lease = LeaseWatch(server_folder, 600)
-        pool = Pool(server_folder, lease, settings.server_wait_s, settings.backoff_s, gate)
+        pool = ServerPool(server_folder, lease, settings.server_wait_s, settings.backoff_s, limiter)
         read_key = key if callable(key) else lambda: key
-        made = Client(pool, settings, read_key, settings.sampling if sampling is None else sampling, trust_env)
-        made.pool, made.gate = pool, gate
+        made = RetryingClient(pool, settings, read_key, settings.sampling if sampling is None else sampling, trust_env)
+        made.pool, made.limiter = pool, limiter
         return made
 
     return make
@@ -63,7 +75,7 @@ def no_trial(server):
 
 @pytest.fixture
 def ask(make_client):
-    return lambda **changes: make_client(**changes).ask(MESSAGES, 9)
+    return lambda **changes: make_client(**changes).ask(REQUEST)
 
 
 def failure(call, **changes):
@@ -74,7 +86,7 @@ def failure(call, **changes):
 
 @pytest.fixture
 def in_background():
-    """Run something in a thread; the result is had from `outcome()`, which waits."""
+    """Run something in a thread; gives a function that waits for its result, or for the exception that it raised."""
 
     def start(call):
         box = {}
@@ -122,16 +134,16 @@ def half(handler, body=None):
 def test_an_answer_has_the_models_words_the_counts_and_the_server(publish, stand_in, ask):
     publish(stand_in.url, generation=3, versions={"vllm": "1.2"})
     answer = ask()
-    assert answer.text.endswith("The answer is A.")
-    assert (answer.finish_reason, answer.prompt_tokens, answer.completion_tokens) == ("stop", 10, 5)
-    assert answer.server == {"url": stand_in.url, "generation": 3, "vllm": "1.2"}
+    assert answer["text"].endswith("The answer is A.")
+    assert (answer["finish_reason"], answer["prompt_tokens"], answer["completion_tokens"]) == ("stop", 10, 5)
+    assert answer["server"] == {"url": stand_in.url, "generation": 3, "vllm": "1.2"}
 
 
 def test_an_answer_cut_by_its_length_is_kept_as_such(publish, stand_in, ask):
     publish(stand_in.url)
     stand_in.fail("length")
     answer = ask()
-    assert (answer.text, answer.finish_reason) == ("cut short", "length")
+    assert (answer["text"], answer["finish_reason"]) == ("cut short", "length")
 
 
 @pytest.mark.parametrize("finish_reason", ["abort", "error"])
@@ -139,7 +151,7 @@ def test_half_an_answer_of_a_server_that_gave_up_is_no_answer(publish, scripted,
     publish(scripted.url)
     half_way = {"message": {"role": "assistant", "content": "The answer is"}, "finish_reason": finish_reason}
     scripted.answers = [(200, {}, {"choices": [half_way]}), GOOD]
-    assert ask().text == "A cat."
+    assert ask()["text"] == "A cat."
     scripted.answers = [(200, {}, {"choices": [half_way]})]
     assert failure(ask).reason is Reason.SERVER_ERROR
 
@@ -148,7 +160,7 @@ def test_a_request_carries_model_messages_length_sampling_and_key(publish, scrip
     publish(scripted.url)
     scripted.answers = [GOOD]
     sampling = {"temperature": 0.5, "top_k": 3, "seed": None}
-    assert make_client(key="secret", sampling=sampling).ask(MESSAGES, 9).text == "A cat."
+    assert make_client(key="secret", sampling=sampling).ask(REQUEST)["text"] == "A cat."
     headers, body = scripted.requests[0]
     assert body == {"model": "tiny", "messages": MESSAGES, "max_tokens": 9, "temperature": 0.5, "top_k": 3}
     assert headers["Authorization"] == "Bearer secret"
@@ -171,7 +183,7 @@ TRANSIENT = [
 def test_what_may_pass_is_asked_again(publish, stand_in, ask, fault):
     publish(stand_in.url)
     stand_in.fail(fault, times=1)
-    assert ask().text.endswith("The answer is A.")
+    assert ask()["text"].endswith("The answer is A.")
     assert len(stand_in.asked) == 2
 
 
@@ -220,7 +232,7 @@ def test_an_answer_that_stops_half_way_is_a_timeout_too(publish, scripted, ask):
 def test_a_timeout_is_asked_again(publish, stand_in, ask):
     publish(stand_in.url)
     stand_in.fail("hang", times=1)
-    assert ask(request_timeout_s=0.5).text.endswith("The answer is A.")
+    assert ask(request_timeout_s=0.5)["text"].endswith("The answer is A.")
 
 
 @pytest.mark.parametrize("status", [400, 403, 409, 413, 415, 422])
@@ -286,7 +298,7 @@ def test_retry_after_in_seconds_is_obeyed(publish, scripted, ask):
     publish(scripted.url)
     scripted.answers = [(429, {"Retry-After": "1"}, b""), GOOD]
     began = time.monotonic()
-    assert ask().text == "A cat."
+    assert ask()["text"] == "A cat."
     assert time.monotonic() - began >= 1
 
 
@@ -294,7 +306,7 @@ def test_retry_after_as_a_date_is_obeyed(publish, scripted, ask):
     publish(scripted.url)
     until = (datetime.now(UTC) + timedelta(seconds=1.5)).replace(microsecond=0)
     scripted.answers = [(503, {"Retry-After": format_datetime(until, usegmt=True)}, b""), GOOD]
-    assert ask().text == "A cat."
+    assert ask()["text"] == "A cat."
     assert datetime.now(UTC) >= until
 
 
@@ -314,13 +326,13 @@ def test_a_trial_after_the_last_attempt_obeys_retry_after_too(publish, scripted,
 def test_a_retry_after_without_sense_is_no_obstacle(publish, scripted, ask, value):
     publish(scripted.url)
     scripted.answers = [(429, {"Retry-After": value}, b""), GOOD]
-    assert ask().text == "A cat."
+    assert ask()["text"] == "A cat."
 
 
 def test_a_long_retry_after_is_not_taken_for_a_dead_server(publish, scripted, ask):
     publish(scripted.url)
     scripted.answers = [(429, {"Retry-After": "0.4"}, b""), GOOD]
-    assert ask(server_wait_s=0.2).text == "A cat."
+    assert ask(server_wait_s=0.2)["text"] == "A cat."
 
 
 def test_a_date_to_retry_after_is_read_by_the_servers_own_clock(publish, scripted, ask):
@@ -334,7 +346,7 @@ def test_a_date_to_retry_after_is_read_by_the_servers_own_clock(publish, scripte
     publish(scripted.url)
     scripted.answers = [come_back, GOOD]
     began = time.monotonic()
-    assert ask().text == "A cat."
+    assert ask()["text"] == "A cat."
     assert time.monotonic() - began >= 1
 
 
@@ -343,12 +355,12 @@ def test_retry_after_is_obeyed_by_all_threads(publish, scripted, make_client, in
     scripted.answers = [(429, {"Retry-After": "1"}, b""), GOOD]
     made = make_client(concurrency=4)
     began = time.monotonic()
-    told = in_background(lambda: made.ask(MESSAGES, 9))
+    told = in_background(lambda: made.ask(REQUEST))
     eventually(lambda: scripted.requests, "the first request")
     time.sleep(0.1)
-    others = [in_background(lambda: (made.ask(MESSAGES, 9), time.monotonic())) for _ in range(3)]
+    others = [in_background(lambda: (made.ask(REQUEST), time.monotonic())) for _ in range(3)]
     assert all(outcome()[1] - began >= 1 for outcome in others)
-    assert told().text == "A cat."
+    assert told()["text"] == "A cat."
 
 
 def test_a_server_that_takes_few_requests_at_a_time_costs_no_item(publish, scripted, make_client, in_background):
@@ -365,7 +377,7 @@ def test_a_server_that_takes_few_requests_at_a_time_costs_no_item(publish, scrip
     publish(scripted.url)
     scripted.answers = [take_every_eighth]
     made = make_client(concurrency=8, max_attempts=2)
-    outcomes = [in_background(lambda: made.ask(MESSAGES, 9).text) for _ in range(8)]
+    outcomes = [in_background(lambda: made.ask(REQUEST)["text"]) for _ in range(8)]
     assert [outcome() for outcome in outcomes] == ["A cat."] * 8
 
 
@@ -382,9 +394,9 @@ def test_a_server_without_time_for_a_request_is_noted(publish, scripted, make_cl
     publish(scripted.url)
     scripted.answers = [answer, GOOD]
     made = make_client(request_timeout_s=0.2)
-    assert made.ask(MESSAGES, 9).text == "A cat."
-    gate = made.gate
-    assert (gate.overloads, gate.answered, gate.in_flight) == (overloads, 1, 0)
+    assert made.ask(REQUEST)["text"] == "A cat."
+    limiter = made.limiter
+    assert (limiter.overloads, limiter.answered, limiter.in_flight) == (overloads, 1, 0)
 
 
 def test_an_item_that_alone_is_put_off_for_ever_fails_after_a_while(publish, scripted, ask):
@@ -397,7 +409,7 @@ def test_retry_after_of_one_server_keeps_nobody_from_another(publish, scripted, 
     publish(scripted.url, replica=0)
     publish(stand_in.url, replica=1)
     scripted.answers = [(429, {"Retry-After": "500"}, b"")]
-    assert [ask().text.endswith("The answer is A.") for _ in range(4)] == [True] * 4
+    assert [ask()["text"].endswith("The answer is A.") for _ in range(4)] == [True] * 4
 
 
 @pytest.mark.parametrize(("status", "what"), [(401, "the key"), (404, "the model 'tiny'")])
@@ -412,7 +424,7 @@ def test_a_key_that_changed_is_read_anew(publish, scripted, ask):
     keys = iter(["old", "old", "new"])
     publish(scripted.url)
     scripted.answers = [(401, {}, b""), GOOD]
-    assert ask(key=lambda: next(keys), max_attempts=1).text == "A cat."
+    assert ask(key=lambda: next(keys), max_attempts=1)["text"] == "A cat."
     assert [headers["Authorization"] for headers, _ in scripted.requests] == ["Bearer old", "Bearer new"]
 
 
@@ -424,7 +436,7 @@ def test_another_server_on_the_port_of_one_that_is_replaced_is_no_refusal(publis
 
     publish(scripted.url)
     scripted.answers = [wrong_server]
-    assert ask(max_attempts=1).text.endswith("The answer is A.")
+    assert ask(max_attempts=1)["text"].endswith("The answer is A.")
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
@@ -441,9 +453,10 @@ def test_an_image_in_bytes_is_sent_like_one_in_text(publish, scripted, make_clie
     publish(scripted.url)
     scripted.answers = [GOOD]
     text, urls = '<image> or "é" <image>\n', ["data:image/png;base64,AAAA", "data:image/png;base64,BBBB"]
+    in_bytes, in_text = ([ImagePart(url) for url in given] for given in ([url.encode() for url in urls], urls))
     made = make_client()
-    for given in (urls, [url.encode() for url in urls]):
-        made.ask(chat_messages(text, given), 9, choice=["A", "B"])
+    for images in (in_text, in_bytes):
+        made.ask(ChatRequest(place_images(text, images), 9, choices=["A", "B"]))
     (_, first), (_, second) = scripted.requests
     assert first == second
     assert first["structured_outputs"] == {"choice": ["A", "B"]}
@@ -461,14 +474,14 @@ def test_one_connection_is_used_again_and_one_that_was_closed_is_made_anew(publi
     scripted.answers = [note]
     made = make_client(max_attempts=1)
     for _ in range(4):
-        made.ask(MESSAGES, 9)
-        time.sleep(0.05)  # the server's end of the second one has to arrive
+        made.ask(REQUEST)
+        time.sleep(0.05)  # the client has to learn that the server closed the second one
     assert len(ports) == 4
     assert (len({*ports[:2]}), len({*ports[2:]}), len({*ports})) == (1, 1, 2)
 
 
 def outage(scripted, seconds, status=503):
-    """Let a server answer nothing for some time, and well from then on."""
+    """Let a server answer with errors for some time, and well from then on."""
     over = time.monotonic() + seconds
 
     def serve(handler, body):
@@ -488,8 +501,8 @@ def test_an_outage_of_a_server_that_seems_ready_costs_no_item(
     publish(scripted.url)
     outage(scripted, seconds=2)
     made = make_client(max_attempts=max_attempts, backoff_s=0.05)
-    outcomes = [in_background(lambda: made.ask(MESSAGES, 9)) for _ in range(8)]
-    assert [outcome().text for outcome in outcomes] == ["A cat."] * 8
+    outcomes = [in_background(lambda: made.ask(REQUEST)) for _ in range(8)]
+    assert [outcome()["text"] for outcome in outcomes] == ["A cat."] * 8
 
 
 @pytest.mark.slow
@@ -497,9 +510,9 @@ def test_an_outage_of_a_server_is_not_met_with_a_storm_of_requests(publish, scri
     publish(scripted.url)
     outage(scripted, seconds=2)
     made = make_client(max_attempts=1000, backoff_s=0.2)
-    for outcome in [in_background(lambda: made.ask(MESSAGES, 9)) for _ in range(12)]:
+    for outcome in [in_background(lambda: made.ask(REQUEST)) for _ in range(12)]:
         outcome()
-    # 12 good ones, a window of bad ones and what was under way with the last of them
+    # 12 good ones, a window of bad ones, and those in flight with the last of them
     assert len(scripted.requests) <= 12 + 2 * circuit_module.WINDOW
 
 
@@ -524,7 +537,7 @@ def test_a_server_that_puts_everybody_off_for_ever_fails_the_chunk(publish, scri
     scripted.trial, scripted.answers = put_off, [put_off]
     with pytest.raises(ServerDeadError, match="HTTP 429"):
         ask(server_wait_s=0.3, max_attempts=2, backoff_s=0.001)
-    assert len(asked) < 8  # two attempts, and a trial after each time that it wanted to be left alone
+    assert len(asked) < 8  # two attempts, and a trial after each Retry-After
 
 
 def test_an_item_that_fails_alone_is_to_blame_though_nothing_else_is_asked(publish, scripted, ask):
@@ -540,7 +553,7 @@ def test_a_sick_server_among_healthy_ones_costs_no_item(publish, scripted, stand
     outage(scripted, seconds=1000)
     made = make_client(max_attempts=2, server_wait_s=1)
     texts = [f"question {number}" for number in range(40)]
-    outcomes = [in_background(lambda text=text: made.ask(chat_messages(text, []), 9).text) for text in texts]
+    outcomes = [in_background(lambda text=text: made.ask(ChatRequest([text], 9))["text"]) for text in texts]
     assert len({outcome() for outcome in outcomes}) == 40
     assert all(isinstance(outcome(), str) for outcome in outcomes)
 
@@ -559,7 +572,7 @@ def test_clients_that_failed_together_do_not_come_back_together(publish, stand_i
     stand_in.fail({"status": 500}, times=1)
     made = make_client(backoff_s=0.2)
     texts = [f"question {number}" for number in range(6)]  # too few to be taken for an outage
-    for outcome in [in_background(lambda text=text: made.ask(chat_messages(text, []), 9)) for text in texts]:
+    for outcome in [in_background(lambda text=text: made.ask(ChatRequest([text], 9))) for text in texts]:
         outcome()
     first = {request["text"]: request["time"] for request in reversed(stand_in.asked)}
     second = {request["text"]: request["time"] for request in stand_in.asked}
@@ -569,30 +582,30 @@ def test_clients_that_failed_together_do_not_come_back_together(publish, stand_i
 
 def test_waiting_for_a_replaced_server_does_not_spend_attempts(publish, stand_in, make_client, in_background):
     publish(None, state=State.REPLACING, generation=2)
-    outcome = in_background(lambda: make_client(max_attempts=1).ask(MESSAGES, 9))
+    outcome = in_background(lambda: make_client(max_attempts=1).ask(REQUEST))
     time.sleep(0.2)
     assert not outcome.over()
     publish(stand_in.url, generation=2)
-    assert outcome().text.endswith("The answer is A.")
+    assert outcome()["text"].endswith("The answer is A.")
     assert len(stand_in.asked) == 1
 
 
 def test_a_server_that_is_not_up_yet_is_waited_for(publish, stand_in, make_client, in_background):
-    outcome = in_background(lambda: make_client(max_attempts=1).ask(MESSAGES, 9))
+    outcome = in_background(lambda: make_client(max_attempts=1).ask(REQUEST))
     time.sleep(0.1)
     publish(None, state=State.STARTING)
     time.sleep(0.1)
     publish(stand_in.url)
-    assert outcome().text.endswith("The answer is A.")
+    assert outcome()["text"].endswith("The answer is A.")
 
 
 def test_a_refused_connection_does_not_spend_attempts(publish, stand_in, refused_url, make_client, in_background):
     publish(refused_url)
-    outcome = in_background(lambda: make_client(max_attempts=1).ask(MESSAGES, 9))
+    outcome = in_background(lambda: make_client(max_attempts=1).ask(REQUEST))
     time.sleep(0.2)
     assert not outcome.over()
     publish(stand_in.url, generation=2)
-    assert outcome().text.endswith("The answer is A.")
+    assert outcome()["text"].endswith("The answer is A.")
 
 
 @pytest.mark.parametrize("how", [close, half])
@@ -603,7 +616,7 @@ def test_a_request_that_breaks_as_its_server_is_replaced_does_not_spend_attempts
 
     publish(scripted.url, generation=1)
     scripted.answers = [die]
-    assert ask(max_attempts=1).text.endswith("The answer is A.")
+    assert ask(max_attempts=1)["text"].endswith("The answer is A.")
 
 
 def test_a_request_on_which_every_server_crashes_is_a_failure(publish, scripted, ask):
@@ -626,7 +639,7 @@ def test_a_request_whose_servers_are_taken_down_in_order_is_not_to_blame(publish
 
     publish(scripted.url, generation=1)
     scripted.answers = [taken_down, taken_down, taken_down, GOOD]
-    assert ask(max_attempts=1).text == "A cat."
+    assert ask(max_attempts=1)["text"] == "A cat."
 
 
 def test_an_item_that_crashes_the_server_takes_no_other_with_it(publish, scripted, make_client, in_background):
@@ -651,10 +664,10 @@ def test_an_item_that_crashes_the_server_takes_no_other_with_it(publish, scripte
     scripted.answers = [serve]
     made = make_client()
     texts = ["poison", "one", "two", "three"]
-    outcomes = [in_background(lambda text=text: made.ask(chat_messages(text, []), 9)) for text in texts]
+    outcomes = [in_background(lambda text=text: made.ask(ChatRequest([text], 9))) for text in texts]
     poison, *others = [outcome() for outcome in outcomes]
     assert poison.reason is Reason.SERVER_ERROR
-    assert [other.text for other in others] == ["A cat."] * 3
+    assert [other["text"] for other in others] == ["A cat."] * 3
 
 
 def test_a_request_that_breaks_on_a_server_that_stays_does_spend_attempts(publish, scripted, ask):
@@ -667,11 +680,11 @@ def test_a_request_that_breaks_on_a_server_that_stays_does_spend_attempts(publis
 def test_endpoint_files_that_cannot_be_read_for_a_moment_are_no_obstacle(publish, stand_in, make_client, server_folder):
     publish(stand_in.url)
     made = make_client()
-    assert made.ask(MESSAGES, 9).text.endswith("The answer is A.")
+    assert made.ask(REQUEST)["text"].endswith("The answer is A.")
     (server_folder / "endpoint-0.json").unlink()
     (server_folder / "endpoint-0.json").mkdir()  # reading it is an error, for root too
     time.sleep(0.05)
-    assert made.ask(MESSAGES, 9).text.endswith("The answer is A.")
+    assert made.ask(REQUEST)["text"].endswith("The answer is A.")
 
 
 def test_a_dead_server_is_an_error_that_says_why(publish, ask):
@@ -682,7 +695,7 @@ def test_a_dead_server_is_an_error_that_says_why(publish, ask):
 
 def test_who_waits_for_a_server_learns_of_its_death(publish, make_client, in_background):
     publish(None, state=State.REPLACING)
-    outcome = in_background(lambda: make_client().ask(MESSAGES, 9))
+    outcome = in_background(lambda: make_client().ask(REQUEST))
     time.sleep(0.1)
     publish(None, state=State.DEAD, reason="it was restarted 3 times before")
     assert isinstance(outcome(), ServerDeadError)
@@ -715,7 +728,7 @@ def test_who_was_under_way_as_a_server_died_is_told_before_the_end(publish, scri
     publish(scripted.url)
     scripted.answers = [crash]
     with pytest.raises(ServerDeadError):
-        made.ask(MESSAGES, 9, on_crash=told.append)
+        made.ask(REQUEST, on_crash=told.append)
     assert [server.url for server in told] == [scripted.url]
 
 
@@ -733,11 +746,11 @@ def test_a_server_whose_name_is_unknown_is_an_error_after_a_while(publish, ask):
 
 def test_time_in_the_queue_is_not_counted(publish, stand_in, make_client, in_background):
     publish(None, state=State.QUEUED, generation=2)
-    outcome = in_background(lambda: make_client(server_wait_s=0.2).ask(MESSAGES, 9))
+    outcome = in_background(lambda: make_client(server_wait_s=0.2).ask(REQUEST))
     time.sleep(1)
     assert not outcome.over()
     publish(stand_in.url, generation=2)
-    assert outcome().text.endswith("The answer is A.")
+    assert outcome()["text"].endswith("The answer is A.")
 
 
 def test_no_server_at_all_is_an_error_after_a_while(ask):
@@ -747,7 +760,7 @@ def test_no_server_at_all_is_an_error_after_a_while(ask):
 
 def test_a_released_lease_stops_who_waits_for_a_server(publish, keeper, make_client, in_background):
     publish(None, state=State.REPLACING)
-    outcome = in_background(lambda: make_client().ask(MESSAGES, 9))
+    outcome = in_background(lambda: make_client().ask(REQUEST))
     time.sleep(0.1)
     keeper.release()
     assert isinstance(outcome(), RunStoppedError)
@@ -756,7 +769,7 @@ def test_a_released_lease_stops_who_waits_for_a_server(publish, keeper, make_cli
 def test_a_released_lease_stops_who_waits_for_another_attempt(publish, stand_in, keeper, make_client, in_background):
     publish(stand_in.url)
     stand_in.fail({"status": 500})
-    outcome = in_background(lambda: make_client(max_attempts=1000).ask(MESSAGES, 9))
+    outcome = in_background(lambda: make_client(max_attempts=1000).ask(REQUEST))
     time.sleep(0.1)
     keeper.release()
     assert isinstance(outcome(), RunStoppedError)
@@ -765,7 +778,7 @@ def test_a_released_lease_stops_who_waits_for_another_attempt(publish, stand_in,
 def test_a_stopped_chunk_wakes_who_waits(publish, make_client, in_background):
     publish(None, state=State.REPLACING)
     made = make_client()
-    outcome = in_background(lambda: made.ask(MESSAGES, 9))
+    outcome = in_background(lambda: made.ask(REQUEST))
     made.pool.stopped.set()
     assert isinstance(outcome(), RunStoppedError)
 
@@ -795,7 +808,7 @@ def test_only_healthy_servers_are_taken(publish, make_client):
 def test_clients_move_on_when_one_of_several_servers_cannot_be_reached(publish, stand_in, refused_url, ask, gone):
     publish(refused_url, replica=gone)
     publish(stand_in.url, replica=1 - gone)
-    assert ask(server_wait_s=1, max_attempts=1).text.endswith("The answer is A.")
+    assert ask(server_wait_s=1, max_attempts=1)["text"].endswith("The answer is A.")
 
 
 def test_clients_move_on_when_one_of_several_servers_dies(publish, scripted, stand_in, ask):
@@ -806,7 +819,7 @@ def test_clients_move_on_when_one_of_several_servers_dies(publish, scripted, sta
     publish(scripted.url, replica=0)
     publish(stand_in.url, replica=1)
     scripted.answers = [die]
-    assert ask(max_attempts=1).text.endswith("The answer is A.")
+    assert ask(max_attempts=1)["text"].endswith("The answer is A.")
 
 
 @pytest.mark.parametrize("trust_env", [False, True])
@@ -816,9 +829,9 @@ def test_a_proxy_is_used_for_outside_servers_only(publish, stand_in, refused_url
     asking = make_client(trust_env=trust_env, server_wait_s=0.3)
     if trust_env:
         with pytest.raises(ServerDeadError):
-            asking.ask(MESSAGES, 9)
+            asking.ask(REQUEST)
     else:
-        assert asking.ask(MESSAGES, 9).text.endswith("The answer is A.")
+        assert asking.ask(REQUEST)["text"].endswith("The answer is A.")
 
 
 def test_a_proxy_with_a_password_passes_requests_on_and_no_proxy_is_respected(
@@ -827,14 +840,14 @@ def test_a_proxy_with_a_password_passes_requests_on_and_no_proxy_is_respected(
     publish("http://outside.invalid:8000")
     monkeypatch.setenv("http_proxy", scripted.url.replace("//", "//user:word@"))
     scripted.answers = [GOOD]
-    assert make_client(key="secret", trust_env=True).ask(MESSAGES, 9).text == "A cat."
+    assert make_client(key="secret", trust_env=True).ask(REQUEST)["text"] == "A cat."
     ((headers, _),) = scripted.requests
     assert headers["Host"] == "outside.invalid:8000"
     assert headers["Proxy-Authorization"] == "Basic dXNlcjp3b3Jk"
     assert headers["Authorization"] == "Bearer secret"
     publish(stand_in.url)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    assert make_client(trust_env=True).ask(MESSAGES, 9).text.endswith("The answer is A.")
+    assert make_client(trust_env=True).ask(REQUEST)["text"].endswith("The answer is A.")
 
 
 def test_many_threads_get_their_own_answers(publish, stand_in, make_client, in_background):
@@ -842,7 +855,7 @@ def test_many_threads_get_their_own_answers(publish, stand_in, make_client, in_b
     stand_in.fail({"status": 503}, times=1)
     made = make_client(concurrency=16)
     texts = [f"question {number}" for number in range(48)]
-    outcomes = [in_background(lambda text=text: made.ask(chat_messages(text, []), 9).text) for text in texts]
+    outcomes = [in_background(lambda text=text: made.ask(ChatRequest([text], 9))["text"]) for text in texts]
     answers = [outcome() for outcome in outcomes]
     assert all(isinstance(answer, str) for answer in answers)
     assert len(set(answers)) == 48

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from captionqa.client.chunk_run import ChunkRun
-from captionqa.client.journal import Segment, segment
+from captionqa.client.journal import JournalSegment, segment_of
 from captionqa.config.answer_files import journal_segment
 from captionqa.config.layout import Layout
 from captionqa.config.settings import answer_fingerprint, caption_settings, qa_settings
@@ -80,7 +80,7 @@ def test_what_is_finished_journaled_and_to_do_is_told_apart(config, layout, aske
     in_journal.result.unlink()
     lost.result.unlink()
     for item in read_json_lines(lost.items):
-        journal_segment(lost.journal, segment(place(item["id"]))).unlink(missing_ok=True)
+        journal_segment(lost.journal, segment_of(place(item["id"]))).unlink(missing_ok=True)
     (file,) = read_status(config, layout).files
     assert (file.finished_chunks, file.items) == (2, 41)
     assert counts(file) == (40 - size(in_journal) - size(lost), 1, size(in_journal), size(lost))
@@ -102,7 +102,7 @@ def test_an_item_counts_once_and_a_crash_is_no_answer(config, layout, planned):
     settings_now = answer_fingerprint(caption_settings(config, "tiny", "SIMPLE"))
 
     def journal(name, outcome):
-        opened = Segment(work, segment(place(name)), settings_now, wait=pytest.fail)
+        opened = JournalSegment(work, segment_of(place(name)), settings_now, wait=pytest.fail)
         opened.append({"id": name, **outcome})
         opened.close()
 

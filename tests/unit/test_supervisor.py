@@ -22,7 +22,7 @@ from captionqa.run.lease import LeaseKeeper
 from captionqa.server import endpoint, load_log, start_request
 from captionqa.server.endpoint import State
 from captionqa.server.liveness import GracePeriod, TokenWatch
-from captionqa.server.probe import ServerLoad
+from captionqa.server.probe import EngineLoad
 from captionqa.server.server_process import ServerProcess, exit_text
 
 pytestmark = pytest.mark.slow
@@ -485,11 +485,11 @@ def test_a_grace_period_expires_only_without_a_success_in_between():
 def test_tokens_must_advance_while_requests_run_or_wait():
     watch = TokenWatch(limit_s=0)
     assert watch.advanced(None)
-    assert not watch.advanced(ServerLoad(requests=1, tokens=5))
-    assert watch.advanced(ServerLoad(requests=1, tokens=6))
-    assert not watch.advanced(ServerLoad(requests=0, tokens=6))
+    assert not watch.advanced(EngineLoad(requests=1, tokens=5))
+    assert watch.advanced(EngineLoad(requests=1, tokens=6))
+    assert not watch.advanced(EngineLoad(requests=0, tokens=6))
     with pytest.raises(ServerError, match="2 requests were there for 0 s without a token"):
-        watch.advanced(ServerLoad(requests=2, tokens=6))
+        watch.advanced(EngineLoad(requests=2, tokens=6))
 
 
 def test_a_group_that_ignores_the_request_to_end_is_killed_as_a_whole(eventually, gone):

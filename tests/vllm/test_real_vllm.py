@@ -13,8 +13,8 @@ import pandas as pd
 import psutil
 import pytest
 import requests
-from captionqa.client.image_transport import file_url
-from captionqa.dataset.image_encoding import bytes_url
+from captionqa.client.image_part import file_url
+from captionqa.dataset.image_encoding import EncodedImage
 from PIL import Image
 from projects import DEMO_MODEL, ROOT
 
@@ -180,7 +180,7 @@ def test_a_referred_file_is_seen_as_its_bytes_are_whatever_its_name(ask_for, liv
         kind = "JPEG" if name.endswith(".jpg") else "PNG"
         (blue if number % 2 else red).save(path, kind)
         answer = ask_for(file_url(path).decode())
-        assert answer == ask_for(bytes_url(kind, path.read_bytes()).decode()), name
+        assert answer == ask_for(EncodedImage(kind, path.read_bytes(), True).data_url().decode()), name
         assert answer[0] == 200
         said.add(answer)
     assert len(said) >= 2

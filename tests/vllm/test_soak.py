@@ -13,7 +13,7 @@ from captionqa.client.chunk_run import ChunkRun
 from captionqa.config.check import check
 from captionqa.config.layout import Layout
 from captionqa.config.settings import caption_settings, fingerprint
-from captionqa.dataset.plan import plan_captions
+from captionqa.dataset.caption_plan import plan_captions
 from captionqa.files import read_json_lines
 from captionqa.server import endpoint
 from projects import DEMO_MODEL, ROOT

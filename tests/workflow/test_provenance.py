@@ -17,7 +17,7 @@ def test_provenance_names_all_that_a_result_depends_on(completed):
         assert made["settings"]["model"] == MODEL
         assert server["versions"] == {
             "vllm": "stand-in",
-            "model_revision": model_revision(str(completed.folder), {"extra_args": [], "env": {}}),
+            "model_revision": model_revision(str(completed.folder), [], {}),
         }
         assert {"--model", "--max-model-len", "--dtype"} <= set(server["argv"])
         assert made["answered_by"][0]["model_revision"] == server["versions"]["model_revision"]

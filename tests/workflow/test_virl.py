@@ -11,7 +11,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 import pytest
-from captionqa.results.metrics import wilson_interval
+from captionqa.results.statistics import wilson_interval
 from projects import draw_image
 
 pytestmark = pytest.mark.slow

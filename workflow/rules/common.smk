@@ -7,12 +7,12 @@ import yaml
 
 sys.path.insert(0, str(Path(workflow.current_basedir.get_path_or_uri(secret_free=False)).parent))
 
-from captionqa import PACKAGE
 from captionqa.config.answer_files import CHUNK_NAME, AnswerFiles
 from captionqa.config.check import check
 from captionqa.errors import CaptionqaError
 from captionqa.config.layout import Layout
 from captionqa.config.settings import caption_settings, fingerprint, qa_settings
+from captionqa.results.tracked_code import GRADING_CODE, MERGING_CODE, tracked_modules
 from captionqa.run.job_environment import prefer_checkout
 
 prefer_checkout()
@@ -37,8 +37,8 @@ if workflow.is_main_process:
 else:
     from captionqa.run.lease import LeaseWatch
 
-    if over := LeaseWatch(RUN_LAYOUT.server, float("inf")).end_reason():
-        sys.exit(f"captionqa: this job's run is over: {over}")
+    if reason := LeaseWatch(RUN_LAYOUT.server, float("inf")).end_reason():
+        sys.exit(f"captionqa: this job's run is over: {reason}")
 
 
 wildcard_constraints:
@@ -51,19 +51,9 @@ wildcard_constraints:
     digest="[0-9a-f]{12}",
 
 
-#: Code that decides what the merges write, as glob patterns within the package. These files are inputs of the merges,
-#: so that a change of the code reaches the results.
-MERGING_CODE = ("*.py", "config/*.py", "results/*.py", "client/chunk_result.py")
-GRADING_CODE = ("grading/*.py", "dataset/question_file.py")
-
-
 def code(patterns):
-    """The package's files that match the patterns, as inputs of a rule."""
-    return [
-        workflow.source_path(f"../captionqa/{path.relative_to(PACKAGE)}")
-        for pattern in patterns
-        for path in sorted(PACKAGE.glob(pattern))
-    ]
+    """The package's modules that match the patterns, as inputs of a rule: a change of one runs the rule again."""
+    return [workflow.source_path(f"../captionqa/{path}") for path in tracked_modules(patterns)]
 
 
 def refuse(error):
@@ -77,7 +67,8 @@ def refuse(error):
 @cache
 def plan(task):
     """The chunks of one task: the driver scans the data for them, a job reads what the driver wrote."""
-    from captionqa.dataset.plan import load_plan, plan_task
+    from captionqa.dataset.plan import load_plan
+    from captionqa.dataset.planning import plan_task
 
     try:
         if not workflow.is_main_process:
@@ -103,12 +94,12 @@ def question_rows(wildcards):
 
 
 def task_chunks(wildcards):
-    from captionqa.dataset.plan import works
+    from captionqa.dataset.plan import work_folders
 
     task = wildcards.task
     return [
         path
-        for work, settings in works(CONFIG, RUN_LAYOUT, task)
+        for work, settings in work_folders(CONFIG, RUN_LAYOUT, task)
         for path in plan(task).results(work, fingerprint(settings))
     ]
 

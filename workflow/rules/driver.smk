@@ -12,7 +12,7 @@ CHUNK_RULES = {"caption_chunk": "captions", "answer_chunk": "qa"}
 def begin_run():
     from captionqa.dataset.plan import items_to_do
     from captionqa.driver.driver import Driver
-    from captionqa.driver.terminal import say
+    from captionqa.driver.terminal import print_message
     from captionqa.driver.summary import plan_line
     from captionqa.server.slurm_client_jobs import LostJobs
 
@@ -22,7 +22,7 @@ def begin_run():
     if executor is not None:
         mend_executor(executor)
 
-    def look_at_jobs():
+    def check_jobs():
         """Why the run has to stop; None while it may go on."""
         scheduler = workflow.scheduler
         if scheduler.failed and scheduler.running and not scheduler.keepgoing:
@@ -31,7 +31,7 @@ def begin_run():
             report_lost_jobs(executor, lost_jobs)
         return None
 
-    DRIVER = Driver(CONFIG, RUN_LAYOUT, look_at_jobs, interrupt=workflow.non_local_exec)
+    DRIVER = Driver(CONFIG, RUN_LAYOUT, check_jobs, interrupt=workflow.non_local_exec)
     running = {CHUNK_RULES.get(job.rule.name) for job in workflow.dag.needrun_jobs()}
     tasks_to_run = [task for task in TASKS if task in running]
     chunk_runs = bool(tasks_to_run)
@@ -42,20 +42,20 @@ def begin_run():
     except (CaptionqaError, OSError) as error:
         refuse(error)
     if plan.cache_info().currsize:
-        say(plan_line(CONFIG, RUN_LAYOUT))
+        print_message(plan_line(CONFIG, RUN_LAYOUT))
     for warning in warnings():
-        say(f"WARNING: {warning}")
+        print_message(f"WARNING: {warning}")
 
 
 def audit_first(tasks_to_run):
     """Audit the data of the tasks that are going to send requests, before any server starts."""
     from captionqa.dataset.audit import audit
-    from captionqa.driver.terminal import say
+    from captionqa.driver.terminal import print_message
 
     if tasks_to_run:
-        made = audit(CONFIG, RUN_LAYOUT, tasks_to_run)
-        say(made.words())
-        made.check(CONFIG.audit.stop_on)
+        audited = audit(CONFIG, RUN_LAYOUT, tasks_to_run)
+        print_message(audited.text())
+        audited.check(CONFIG.audit.stop_on)
 
 
 def warnings():
@@ -72,32 +72,32 @@ def warnings():
 
 
 def end_run(failed=False):
-    from captionqa.driver.terminal import say
+    from captionqa.driver.terminal import print_message
 
     try:
         DRIVER.cancel() if failed else DRIVER.end()
     except CaptionqaError as error:
-        say(error)
+        print_message(str(error))
 
 
 def print_summary():
-    from captionqa.driver.terminal import say
+    from captionqa.driver.terminal import print_message
     from captionqa.driver.summary import summary
-    from captionqa.driver.bottleneck import run_verdict
+    from captionqa.driver.verdict import run_verdict
 
     seconds, now = time.monotonic() - STARTED, time.time()
-    say(summary(CONFIG, RUN_LAYOUT, seconds))
+    print_message(summary(CONFIG, RUN_LAYOUT, seconds))
     try:
         verdict = run_verdict(CONFIG, RUN_LAYOUT, (now - seconds, now), PLANNED - STARTED)
     except OSError as error:  # a file system that fails for a moment must not fail a complete run
-        verdict = f"where the time went cannot be told: {error}"
+        verdict = f"where the time went is not known: {error}"
     if verdict:
-        say(verdict)
+        print_message(verdict)
 
 
 def print_errors():
-    from captionqa.driver.terminal import say
+    from captionqa.driver.terminal import print_message
     from captionqa.driver.failure_report import errors
 
     for text in errors(RUN_LAYOUT):
-        say(text)
+        print_message(text)

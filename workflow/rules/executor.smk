@@ -87,7 +87,7 @@ def mend_executor(executor):
 
 def report_lost_jobs(executor, lost_jobs):
     """Fail jobs whose end the executor would never notice, so that they are submitted again."""
-    from captionqa.driver.terminal import say
+    from captionqa.driver.terminal import print_message
 
     with executor.lock:
         waited_for = [job.external_jobid for job in executor.active_jobs]
@@ -96,5 +96,5 @@ def report_lost_jobs(executor, lost_jobs):
             lost = [job for job in executor.active_jobs if job.external_jobid == number]
             executor.active_jobs[:] = [job for job in executor.active_jobs if job.external_jobid != number]
         for job in lost:
-            say(f"Slurm's job {number} is lost: it ended and the executor did not hear of it")
+            print_message(f"Slurm's job {number} is lost: it ended and the executor did not hear of it")
             executor.report_job_error(job, msg=f"Slurm no longer knows job {number}. ")

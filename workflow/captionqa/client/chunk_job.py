@@ -5,9 +5,8 @@ import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from captionqa.client.chunk_result import FORMAT
+from captionqa.client.chunk_result import FORMAT, ChunkHeader, ResultLine
 from captionqa.config.config import ClientConfig
 from captionqa.config.settings import AnswerSettings, fingerprint
 from captionqa.files import atomic_writer, json_line
@@ -19,24 +18,34 @@ from captionqa.server import endpoint
 class ChunkJob:
     """What a chunk needs: its items, where answers go, and the settings that decide them."""
 
+    #: Such as 3-of-8.
     name: str
+    #: The list of its items, a file of `ItemEntry` lines.
     items: Path
+    #: Where its result goes.
     result: Path
+    #: The folder of the journal, which all chunks of a final file share.
     journal: Path
+    #: Where its progress goes.
     progress: Path
+    #: The folder of the servers' endpoint files, their key and the driver's lease.
     server: Path
+    #: The folder of the images.
     dataset: Path
+    #: Their fingerprint is in the journal and in the result.
     settings: AnswerSettings
     client: ClientConfig
+    #: The driver counts as gone once its lease has stood still for this long.
     lease_timeout_s: float
+    #: Whether to obey the environment's proxies, which lead to an outside server but not to a compute node.
     trust_env: bool
 
-    def write_result(self, started: float, progress: Progress, concurrency: int, lines: list[dict[str, Any]]) -> None:
+    def write_result(self, started: float, progress: Progress, concurrency: int, lines: list[ResultLine]) -> None:
         """Write the lines of all items, sorted, below a header; raises OSError.
 
-        `started` is in seconds since the epoch, `concurrency` the requests in flight that the job came to.
+        `started` is in seconds since the epoch, `concurrency` the limit on requests in flight at the end.
         """
-        header = {
+        header: ChunkHeader = {
             "format": FORMAT,
             "chunk": self.name,
             "fingerprint": fingerprint(self.settings),

@@ -1,41 +1,111 @@
-"""Chunk results as merging reads them: checked against the settings, and as one stream sorted by item."""
+"""A chunk's result: its header and its lines, and how merging reads them as one stream sorted by item."""
 
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, pairwise
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Required, TypedDict, final
 
-from captionqa.config.settings import fingerprint
+from captionqa.client.answer import Answer
+from captionqa.config.settings import AnswerSettings, fingerprint
 from captionqa.errors import ResultError
 from captionqa.files import read_json_lines
 
-#: What a chunk result's lines hold; changes with them, so that another version's result is refused in words.
+if TYPE_CHECKING:  # merging reads chunk results and has no use for the code of the server room
+    from captionqa.server.endpoint import EndpointSummary
+
+#: The version of the header and the lines; changes with them, so that another version's result is refused by name.
 FORMAT = 2
 
 
-def read_chunk(path: str | Path) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
-    """A chunk result's header and an iterator over its lines."""
+class ClientProcess(TypedDict):
+    """Where a chunk's client job ran."""
+
+    host: str
+    #: Its Slurm job; None outside of Slurm.
+    job: str | None
+
+
+class ChunkHeader(TypedDict):
+    """The first line of a chunk's result."""
+
+    format: int
+    #: The chunk's name, such as 3-of-8.
+    chunk: str
+    #: The fingerprint of the settings.
+    fingerprint: str
+    #: What decides an answer.
+    settings: AnswerSettings
+    #: How many lines follow, the sum of the next four.
+    items: int
+    #: Items that the server answered in this job.
+    asked: int
+    #: Items with the answer of an identical item.
+    shared: int
+    #: Items whose answer was in the journal.
+    known: int
+    #: Items without an answer.
+    failed: int
+    #: When the job began, in seconds since the epoch.
+    started: float
+    #: When it ended, in seconds since the epoch.
+    finished: float
+    #: The limit on requests in flight at the end of the job.
+    concurrency: int
+    client: ClientProcess
+    servers: list["EndpointSummary"]
+
+
+@final
+class FailureRecord(TypedDict):
+    """Why there is no answer."""
+
+    #: An `errors.Reason`.
+    failure: str
+    detail: str
+
+
+class ResultLine(TypedDict, total=False):
+    """One item's outcome: an answer with its files, or a failure with its detail."""
+
+    id: Required[str]
+    answer: Answer
+    #: The digests of the image files that the answer is about, in their order.
+    files: list[str]
+    #: The fallback's answer, or why there is none; absent where no fallback was asked for.
+    fallback: Answer | FailureRecord
+    #: The item whose request was identical and whose outcome this is.
+    same_as: str
+    #: An `errors.Reason`.
+    failure: str
+    detail: str
+
+
+def read_chunk(path: str | Path) -> tuple[ChunkHeader, Iterator[ResultLine]]:
+    """A chunk result's header and an iterator over its lines.
+
+    Raises ResultError where the file is no chunk result of this version.
+    """
     lines = read_json_lines(path)
     header = next(lines, None)
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise ResultError(
             f"{path} is no chunk result of this version; delete it and run again, its answers are in the journal."
         )
-    return header, lines
+    return header, lines  # type: ignore[return-value]  # JSON of this format has this shape
 
 
 class ChunkResults:
-    """The chunk results of one final file; what is in memory does not grow with the number of their items.
+    """The chunk results of one final file, read as a stream: memory does not grow with the number of items.
 
     Raises ResultError for a chunk result that was made under other settings.
     """
 
     def __init__(self, paths: Sequence[str], settings: Mapping[str, Any]):
         wanted = fingerprint(settings)
-        self.headers: list[dict[str, Any]] = []
-        self._chunks: list[Iterator[dict[str, Any]]] = []
+        self.headers: list[ChunkHeader] = []
+        self._chunks: list[Iterator[ResultLine]] = []
         for path in paths:
             header, lines = read_chunk(path)
             if header["fingerprint"] != wanted:
@@ -44,12 +114,17 @@ class ChunkResults:
                     "again with the present configuration."
                 )
             self.headers.append(header)
-            self._chunks.append(_whole(path, header["items"], lines))
+            self._chunks.append(_checked(path, header["items"], lines))
 
-    def lines(self) -> Iterator[dict[str, Any]]:
-        """The lines of all chunks sorted by id, once; raises ResultError where one is missing or an id is twice."""
+    def lines(self) -> Iterator[ResultLine]:
+        """The lines of all chunks sorted by id; can be read once.
+
+        Raises ResultError where a line is missing or an id is there twice.
+        """
         merged = heapq.merge(*self._chunks, key=itemgetter("id"))
         for line, following in pairwise(chain(merged, [None])):
+            if line is None:  # only the last `following` is
+                return
             if following is not None and line["id"] == following["id"]:
                 raise ResultError(
                     f"the item {line['id']!r} is in two chunk results; delete the chunks folder and run again."
@@ -57,8 +132,8 @@ class ChunkResults:
             yield line
 
 
-def _whole(path: str, items: int, lines: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The lines of one chunk as they are; raises ResultError where they are not sorted, or some are missing."""
+def _checked(path: str, items: int, lines: Iterator[ResultLine]) -> Iterator[ResultLine]:
+    """The lines of one chunk, unchanged; raises ResultError where they are not sorted or some are missing."""
     count, last = 0, ""
     for line in lines:
         count += 1

@@ -1,7 +1,7 @@
-"""A turn at the interpreter: threads that compute for a moment do it one after another.
+"""A turn at the interpreter: threads that compute for a moment do so one after another.
 
-Python lets one thread run at a time, and passes on at each call that may have to wait. Dozens of threads that read,
-encode and note at once wake each other at each of them, which took a third of a client's CPU.
+Python runs one thread at a time and may switch to another at each call that can block. Dozens of threads that read,
+encode and journal at once wake each other at each such call, which took a third of a client's CPU.
 """
 
 import threading
@@ -9,78 +9,84 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-#: Turns that take so long in the mean are not worth their order: they compute without the interpreter,
-SLOW_S = 0.002
-#: or they wait, as for a file on a network.
-WAITING_S = 0.0005
+#: If turns take longer than this on average, serialising does not pay: the threads compute outside the interpreter.
+SLOW_TURN_S = 0.002
+#: If turns wait longer than this on average, serialising does not pay: the threads wait, as for a file on a network.
+SLOW_WAIT_S = 0.0005
+#: The averages are exponential, over about this many turns.
 SMOOTHING = 32
-#: No turn counts for more than so many times that: a thread that had to wait for a core once is no sign.
-MOST = SMOOTHING / 4
-#: So long all go ahead at once then.
-FREE_S = 5.0
-#: A turn that has not ended by then is not waited for.
+#: Each sample is capped at this many times its limit, so that one thread waiting for a core does not end serialising.
+SAMPLE_CAP = SMOOTHING / 4
+#: How long turns are not serialised then.
+UNORDERED_S = 5.0
+#: A turn that takes longer than this keeps nobody waiting any more.
 STUCK_S = 0.25
 
 
-class Turn:
-    """Lets threads go one after another as long as each is quick, and all at once where they are not.
+class CpuTurn:
+    """Lets threads run one after another as long as each is quick, and all at once where they are not.
 
-    Nothing relies on it but speed. `note` is told the seconds of each turn; waiting for it is not in them.
+    A context manager: one turn of the calling thread. Only speed depends on it.
+
+    `_lock` is held by the thread whose turn it is. `_held` says who that is; whoever takes its entry out releases
+    `_lock`, be it that thread or one that found it stuck. The averages are written under `_lock` alone.
     """
 
     def __init__(
         self,
-        note: Callable[[float], None],
+        report: Callable[[float], None],
         clock: Callable[[], float] = time.monotonic,
         cpu_clock: Callable[[], float] = time.thread_time,
     ):
-        self._note = note
+        """`report` gets the seconds of each turn, without the wait for it."""
+        self._report = report
         self._clock, self._cpu_clock = clock, cpu_clock
         self._lock = threading.Lock()
-        self._held: dict[int, float] = {}  # by whom, and since when; whoever takes the entry out lets the next one in
-        self._free_until = float("-inf")
+        #: {thread: when its turn began}
+        self._held: dict[int, float] = {}
+        self._unordered_until = float("-inf")
         self._mean_s = self._mean_waiting_s = 0.0
-        self._mine = threading.local()
+        self._thread = threading.local()
 
     def __enter__(self) -> None:
         ordered = False
-        if self._clock() >= self._free_until:
+        if self._clock() >= self._unordered_until:
             while not self._lock.acquire(timeout=STUCK_S):
-                self._let_go_of_stuck()
-            ordered = self._clock() >= self._free_until
-            if not ordered:  # those before were slow
+                self._release_stuck()
+            ordered = self._clock() >= self._unordered_until
+            if not ordered:  # the turns before were slow
                 self._lock.release()
-        self._mine.began, self._mine.cpu = self._clock(), self._cpu_clock()
+        self._thread.began, self._thread.cpu = self._clock(), self._cpu_clock()
         if ordered:
-            self._held[threading.get_ident()] = self._mine.began
+            self._held[threading.get_ident()] = self._thread.began
 
     def __exit__(self, *error: object) -> None:
         now = self._clock()
-        seconds = now - self._mine.began
+        seconds: float = now - self._thread.began
         if self._held.pop(threading.get_ident(), None) is not None:
-            waiting_s = seconds - (self._cpu_clock() - self._mine.cpu)
-            self._mean_s += (min(seconds, MOST * SLOW_S) - self._mean_s) / SMOOTHING
-            self._mean_waiting_s += (min(waiting_s, MOST * WAITING_S) - self._mean_waiting_s) / SMOOTHING
-            if self._mean_s > SLOW_S or self._mean_waiting_s > WAITING_S:
-                self._free(now)
+            waiting_s = seconds - (self._cpu_clock() - self._thread.cpu)
+            self._mean_s += (min(seconds, SAMPLE_CAP * SLOW_TURN_S) - self._mean_s) / SMOOTHING
+            self._mean_waiting_s += (min(waiting_s, SAMPLE_CAP * SLOW_WAIT_S) - self._mean_waiting_s) / SMOOTHING
+            if self._mean_s > SLOW_TURN_S or self._mean_waiting_s > SLOW_WAIT_S:
+                self._stop_ordering(now)
             self._lock.release()
-        self._note(seconds)
+        self._report(seconds)
 
     @contextmanager
-    def aside(self) -> Iterator[None]:
-        """Let others go meanwhile: for what waits for a server, or for a thread that may."""
+    def paused(self) -> Iterator[None]:
+        """End the turn and take another afterwards: around a wait for a server, or for a thread that may wait."""
         self.__exit__()
         try:
             yield
         finally:
             self.__enter__()
 
-    def _let_go_of_stuck(self) -> None:
+    def _release_stuck(self) -> None:
         now = self._clock()
         for holder, began in list(self._held.items()):
             if now - began > STUCK_S and self._held.pop(holder, None) is not None:
-                self._free(now)
+                self._stop_ordering(now)
                 self._lock.release()
 
-    def _free(self, now: float) -> None:
-        self._free_until, self._mean_s, self._mean_waiting_s = now + FREE_S, 0.0, 0.0
+    def _stop_ordering(self, now: float) -> None:
+        self._unordered_until, self._mean_s, self._mean_waiting_s = now + UNORDERED_S, 0.0, 0.0

@@ -1,36 +1,41 @@
-"""Twins: items of a chunk whose requests are identical, of which the first is asked and the others get its outcome."""
+"""Duplicate requests: of a chunk's items whose requests are identical, the first is sent and the others share it."""
 
 import threading
-from collections.abc import Hashable, Mapping
-from typing import Any, Generic, TypeVar
+from collections.abc import Hashable
+from typing import Generic, TypeVar
 
-Member = TypeVar("Member")
+from captionqa.client.chunk_result import ResultLine
+
+Waiter = TypeVar("Waiter")
 
 
-class Twins(Generic[Member]):
-    """Who asks and who waits; keeps keys, outcomes that exist anyway, and the members that wait. Thread-safe."""
+class DuplicateRequests(Generic[Waiter]):
+    """Which requests are under way or settled, and who waits for them; safe to share between threads.
+
+    `_lock` guards both dictionaries. The result lines are kept for the chunk result anyway.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._outcomes: dict[Hashable, Mapping[str, Any]] = {}
-        self._waiting: dict[Hashable, list[Member]] = {}
+        self._settled: dict[Hashable, ResultLine] = {}
+        self._waiting: dict[Hashable, list[Waiter]] = {}
 
-    def join(self, key: Hashable, member: Member) -> tuple[bool, Mapping[str, Any] | None]:
-        """(whether the caller has to ask and then to `settle`, the outcome if it is known).
+    def join(self, key: Hashable, waiter: Waiter) -> tuple[bool, ResultLine | None]:
+        """(whether the caller has to send the request and then `settle` it, the result line if there is one).
 
-        Neither: the member waits and is handed to whoever settles.
+        Otherwise the waiter is kept; whoever settles the request gets it.
         """
         with self._lock:
-            if key in self._outcomes:
-                return False, self._outcomes[key]
+            if key in self._settled:
+                return False, self._settled[key]
             if key in self._waiting:
-                self._waiting[key].append(member)
+                self._waiting[key].append(waiter)
                 return False, None
             self._waiting[key] = []
             return True, None
 
-    def settle(self, key: Hashable, outcome: Mapping[str, Any]) -> list[Member]:
-        """Note the outcome of a request; returns who waited for it."""
+    def settle(self, key: Hashable, line: ResultLine) -> list[Waiter]:
+        """Keep the result line of a request; returns who waited for it."""
         with self._lock:
-            self._outcomes[key] = outcome
+            self._settled[key] = line
             return self._waiting.pop(key, [])

@@ -1,97 +1,74 @@
-"""The transport of images to the server: their bytes, or references to files that the server reads itself."""
+"""The transport of images to the server: in bytes, or as references to files that the server reads itself."""
 
 import logging
-import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import quote
 
+from captionqa.client.answer import Answer
+from captionqa.client.chat_request import ChatRequest
+from captionqa.client.image_part import FileReference
 from captionqa.config.media_folder import FILE, OPTION
-from captionqa.dataset.image_encoding import bytes_url
 from captionqa.errors import ItemFailure, Reason, ServerRefusedError
 
-#: How a reference that a server cannot follow shows.
-REFUSED_AS = (Reason.REQUEST_REJECTED, Reason.SERVER_ERROR)
+#: The failures by which a reference shows that the server cannot follow it.
+UNREADABLE_AS = (Reason.REQUEST_REJECTED, Reason.SERVER_ERROR)
 
-Messages = list[dict[str, Any]]
-Answer = TypeVar("Answer")
 log = logging.getLogger(__name__)
 
 
-class Reference(bytes):
-    """A file's URL that stands in a request for the bytes that were read of it.
-
-    `in_bytes` gives the URL of what was read, whatever has become of the file since.
-    """
-
-    in_bytes: Callable[[], bytes]
-    _path: Path
-    _stamp: tuple[int, int] | None
-
-    @classmethod
-    def to(cls, path: Path, url: bytes, stamp: tuple[int, int] | None, kind: str, data: bytes) -> "Reference":
-        """`stamp` is the file's from before its `data` were read; `kind` is Pillow's name of their format."""
-        reference = cls(url)
-        reference._path, reference._stamp = path, stamp
-        reference.in_bytes = partial(bytes_url, kind, data)
-        return reference
-
-    def still_holds(self) -> bool:
-        """Whether the file has not changed since before it was read."""
-        return self._stamp is not None and _stamp(self._path) == self._stamp
-
-
-class Transport:
+class ImageTransport:
     """How a chunk's images get to the server; safe to share between threads.
 
-    `kind` is `client.image_transport`. With `file` those in `dataset`, a resolved folder, are referred to, until the
-    server turns out not to read them.
+    `_lock` guards the change of `_folder`, which happens once: threads that find out together warn once.
     """
 
     def __init__(self, kind: str, dataset: Path):
+        """`kind` is `client.image_transport`; `dataset` is a resolved folder.
+
+        With `file`, images in that folder are referred to, until the server turns out not to read them.
+        """
         self._folder = dataset if kind == FILE else None
         self._lock = threading.Lock()
 
-    def of(self, path: Path) -> Callable[[str, bytes], bytes]:
-        """What makes the URL of an image that needs no change, from its format by Pillow's name and its bytes.
+    def reference_to(self, path: Path) -> FileReference | None:
+        """A reference to an image by its real path; None where it has to be sent in bytes.
 
-        `path` is its real path; to be called before the bytes are read, so that any change from then on shows.
+        To be called before the file is read, so that any later change of the file shows.
         """
         folder = self._folder
-        if folder is None or not path.is_relative_to(folder) or (url := file_url(path)) is None:
-            return bytes_url
-        return partial(Reference.to, path, url, _stamp(path))
+        if folder is None or not path.is_relative_to(folder):
+            return None
+        return FileReference.to(path)
 
-    def ask(self, ask: Callable[[Messages], Answer], messages: Messages) -> Answer:
-        """The answer to a conversation, asked for once more in bytes where its references were of no use.
+    def ask(self, ask: Callable[[ChatRequest], Answer], request: ChatRequest) -> Answer:
+        """The answer to a request; it is asked again in bytes where its references were of no use.
 
-        That is where the server cannot follow them, or where a file changed before the answer came, which may be about
-        another picture then.
+        They are of no use where the server cannot follow them, and where a file changed before the answer came: the
+        answer may be about another picture then.
 
         Raises as `ask` does, and ServerRefusedError where the server takes no image at all.
         """
-        references = list(_references(messages))
+        references = request.references
         if not references:
-            return _ask_plainly(ask, messages)
+            return _ask_in_bytes(ask, request)
         refusal = None
         try:
-            answer = ask(messages)
+            answer = ask(request)
         except ItemFailure as failure:
-            if failure.reason not in REFUSED_AS:
+            if failure.reason not in UNREADABLE_AS:
                 raise
             refusal = failure
-        hold = all(reference.still_holds() for reference in references)
-        if refusal is None and hold:
+        unchanged = all(reference.is_unchanged() for reference in references)
+        if refusal is None and unchanged:
             return answer
-        answer = _ask_plainly(ask, _in_bytes(messages))
-        if refusal is not None and hold:
+        answer = _ask_in_bytes(ask, request.in_bytes())
+        if refusal is not None and unchanged:
             self._give_up(refusal)
         return answer
 
     def _give_up(self, refusal: ItemFailure) -> None:
+        """Send the rest of the chunk's images in bytes: the server took one in bytes that it refused by reference."""
         with self._lock:
             known, self._folder = self._folder is None, None
         if not known:
@@ -104,10 +81,10 @@ class Transport:
             )
 
 
-def _ask_plainly(ask: Callable[[Messages], Answer], messages: Messages) -> Answer:
-    """The answer to a conversation without references."""
+def _ask_in_bytes(ask: Callable[[ChatRequest], Answer], request: ChatRequest) -> Answer:
+    """The answer to a request without references."""
     try:
-        return ask(messages)
+        return ask(request)
     except ItemFailure as failure:
         if OPTION not in failure.detail:
             raise
@@ -117,37 +94,3 @@ def _ask_plainly(ask: Callable[[Messages], Answer], messages: Messages) -> Answe
             "see the data set by the same path, as with a bind mount of its container, or set client.image_transport "
             "to bytes; what is answered is kept."
         ) from failure
-
-
-def file_url(path: Path) -> bytes | None:
-    """The URL of a file by its absolute path; None for a name that is not UTF-8, which vLLM would take for another."""
-    try:
-        return b"file://" + quote(str(path)).encode()
-    except UnicodeEncodeError:
-        return None
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_size, found.st_mtime_ns
-
-
-def _references(value: Any) -> Iterator[Reference]:
-    """All references in messages."""
-    if isinstance(value, Reference):
-        yield value
-    elif isinstance(value, Mapping | list):
-        for part in value.values() if isinstance(value, Mapping) else value:
-            yield from _references(part)
-
-
-def _in_bytes(value: Any) -> Any:
-    """Messages with bytes in place of references."""
-    if isinstance(value, Reference):
-        return value.in_bytes()
-    if isinstance(value, Mapping):
-        return {key: _in_bytes(part) for key, part in value.items()}
-    return [_in_bytes(part) for part in value] if isinstance(value, list) else value

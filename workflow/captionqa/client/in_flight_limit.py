@@ -1,46 +1,63 @@
-"""A gate around the requests in flight, and what went through it."""
+"""The limit on requests in flight, and counts of the requests that passed it."""
 
 import threading
 
 
-class Gate:
-    """Lets `limit` requests be in flight at a time; safe to share between threads.
+class InFlightLimiter:
+    """A semaphore of `limit` requests whose limit can change while it is used; safe to share between threads.
 
-    `left` counts the requests that are over, `answered` those of them with an answer, `overloads` those that the server
-    had no time for; `peak` is the most that were in flight since it was last set.
+    `_lock` guards `in_flight` and `finished`. The tuner alone changes `limit` and starts `peak` anew. The server pool
+    counts `answered` and `overloads` under its own lock.
     """
 
     def __init__(self, limit: int):
+        #: Requests that may be in flight at a time.
         self.limit = limit
-        self.in_flight = self.peak = self.left = self.answered = self.overloads = 0
-        lock = threading.Lock()
-        self._slots, self._seats = threading.Condition(lock), threading.Condition(lock)
+        #: Requests that are in flight.
+        self.in_flight = 0
+        #: The most requests in flight since whoever reads it last set it.
+        self.peak = 0
+        #: Requests that are over, whatever came of them.
+        self.finished = 0
+        #: Requests that the server answered, rejections included.
+        self.answered = 0
+        #: Requests that the server was too busy for: 429 or a timeout.
+        self.overloads = 0
+        self._lock = threading.Lock()
+        self._request_slots = threading.Condition(self._lock)
+        self._worker_slots = threading.Condition(self._lock)
 
-    def enter(self) -> None:
-        with self._slots:
+    def acquire(self) -> None:
+        """Wait until a request may start."""
+        with self._lock:
             while self.in_flight >= self.limit:
-                self._slots.wait()
+                self._request_slots.wait()
             self.in_flight += 1
             self.peak = max(self.peak, self.in_flight)
 
-    def leave(self) -> None:
-        with self._slots:
+    def release(self) -> None:
+        """End a request."""
+        with self._lock:
             self.in_flight -= 1
-            self.left += 1
+            self.finished += 1
             if self.in_flight < self.limit:
-                self._slots.notify()
+                self._request_slots.notify()
 
-    def await_seat(self, number: int) -> None:
-        """Wait until the thread of this number is one of the `limit` that may have an item, and images in memory."""
+    def await_worker_slot(self, number: int) -> None:
+        """Wait until the worker of this number, counted from 0, is one of the first `limit`.
+
+        Only these take items, so no more than `limit` items have their images in memory.
+        """
         if number >= self.limit:
-            with self._seats:
+            with self._lock:
                 while number >= self.limit:
-                    self._seats.wait()
+                    self._worker_slots.wait()
 
     def resize(self, limit: int) -> None:
-        with self._slots:
+        """Change the limit; requests above a lower one end as they would have."""
+        with self._lock:
             more = limit - self.limit
             self.limit = limit
             if more > 0:
-                self._slots.notify(more)
-                self._seats.notify_all()
+                self._request_slots.notify(more)
+                self._worker_slots.notify_all()

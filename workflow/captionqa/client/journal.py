@@ -1,39 +1,78 @@
 """The journal: every answer as it comes, in append-only files that outlive failed jobs.
 
-The range of all places is cut into a fixed number of segments, one file each, whatever the number of chunks: a chunk
-opens the segments that its items fall into, so changing the number of chunks loses nothing. A segment has one writer
-at a time: it is locked (the kernel lets go when the writer dies) from the first of its items to the last.
+The hash range of all items is cut into a fixed number of segments, one file each, whatever the number of chunks. A
+chunk opens the segments that its items fall into, so a changed number of chunks loses nothing. A segment has one
+writer at a time. Its lock is held from the first of its items to the last; the kernel releases it when the writer dies.
 """
 
 import fcntl
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
+from captionqa.client.answer import Answer
 from captionqa.config.answer_files import journal_segment
 from captionqa.dataset.places import HASH_BITS
 from captionqa.files import full_disk_named, json_line, read_json_lines
 
+#: There are 2 ** SEGMENT_BITS segments.
 SEGMENT_BITS = 10
 
+#: An image file as a request had it: name, [size, time of change in ns] if it had these, digest of its content.
+#: JSON makes it a list.
+FileMark = tuple[str, list[int] | None, str]
 
-def segment(place: int) -> int:
-    """The segment that a place falls into."""
+
+class ItemMark(TypedDict):
+    """What identifies the request of an item."""
+
+    id: str
+    #: The digest of the request's texts.
+    prompt: str
+    files: list[FileMark]
+
+
+class JournalOutcome(TypedDict, total=False):
+    """What became of a request: an answer, or a server that crashed while it was in flight."""
+
+    answer: Answer
+    #: The item whose request was identical and whose answer this is.
+    same_as: str
+    #: Which server crashed.
+    crashed: str
+
+
+class JournalLine(ItemMark, JournalOutcome):
+    """One line of the journal."""
+
+    #: Of the settings that decide the answer.
+    fingerprint: str
+    #: When it was written, in seconds since the epoch.
+    time: float
+
+
+def segment_of(place: int) -> int:
+    """The segment that a place in the hash range falls into."""
     return place >> (HASH_BITS - SEGMENT_BITS)
 
 
-class Segment:
-    """One locked segment: what it holds for a fingerprint, and a place to append to.
+class JournalSegment:
+    """One locked segment: what it holds for a fingerprint, and a place to append to; safe to share between threads.
 
-    `answers` has the newest line of each item; `crashes` the lines of items that were under way as a server crashed.
-
-    `wait` is called between tries while another writer holds the lock; it may raise to give up.
+    `_lock` guards the file: one thread at a time appends a line or closes it.
     """
 
     def __init__(self, folder: Path, index: int, fingerprint: str, wait: Callable[[], None]):
+        """`wait` is called between tries while another writer holds the lock; it may raise to give up."""
+        #: {item: its newest answer}
+        self.answers: dict[str, JournalLine] = {}
+        #: {item: the crashes of a server during its request}
+        self.crashes: dict[str, list[JournalLine]] = {}
         self._path = journal_segment(folder, index)
         self._fingerprint = fingerprint
+        self._lock = threading.Lock()
         with full_disk_named(self._path.parent):
             try:
                 self._file = self._open()
@@ -41,39 +80,36 @@ class Segment:
                 folder.mkdir(parents=True, exist_ok=True)
                 self._file = self._open()
         try:
-            self._lock(wait)
-            is_empty = not self._mend_torn_end()
-            self.answers: dict[str, dict[str, Any]] = {}
-            self.crashes: dict[str, list[dict[str, Any]]] = {}
-            for line in () if is_empty else read_lines(self._path):
-                if line["fingerprint"] == fingerprint and "crashed" in line:
-                    self.crashes.setdefault(line["id"], []).append(line)
-                elif line["fingerprint"] == fingerprint:
-                    self.answers[line["id"]] = line
+            self._lock_file(wait)
+            if self._mend_torn_end():
+                self._read_lines()
         except BaseException:
             os.close(self._file)
             raise
 
-    def append(self, line: Mapping[str, Any]) -> None:
-        """Add one line; it is in the kernel's hands when this returns, so killing the process loses nothing.
+    def append(self, line: Mapping[str, object]) -> None:
+        """Add one line. The kernel has it when this returns, so killing the process loses nothing.
 
         Raises DiskFullError, and then nothing of the line is left behind.
         """
-        self._write(json_line({"fingerprint": self._fingerprint, **line}).encode())
+        data = json_line({"fingerprint": self._fingerprint, **line}).encode()
+        with self._lock:
+            self._write(data)
 
     def close(self) -> None:
-        """Let go of the lock; a late append fails instead of going to whatever file has the descriptor by then.
+        """Release the lock. A late append fails instead of going to whatever file has the descriptor by then.
 
         Raises DiskFullError where a file system finds out only now.
         """
-        file, self._file = self._file, -1
-        with full_disk_named(self._path.parent):
-            os.close(file)
+        with self._lock:
+            file, self._file = self._file, -1
+            with full_disk_named(self._path.parent):
+                os.close(file)
 
     def _open(self) -> int:
         return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
 
-    def _lock(self, wait: Callable[[], None]) -> None:
+    def _lock_file(self, wait: Callable[[], None]) -> None:
         while True:
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -82,12 +118,23 @@ class Segment:
                 wait()
 
     def _mend_torn_end(self) -> int:
-        """End a line that a killed writer left open, so that the next one is not glued to it; returns the size in bytes
-        before."""
+        """End a line that a killed writer left open, so that the next one is not glued to it.
+
+        Returns the size in bytes before.
+        """
         size = os.fstat(self._file).st_size
         if size and os.pread(self._file, 1, size - 1) != b"\n":
             self._write(b"\n")
         return size
+
+    def _read_lines(self) -> None:
+        for line in read_lines(self._path):
+            if line["fingerprint"] != self._fingerprint:
+                continue
+            if "crashed" in line:
+                self.crashes.setdefault(line["id"], []).append(line)
+            else:
+                self.answers[line["id"]] = line
 
     def _write(self, data: bytes) -> None:
         size = os.fstat(self._file).st_size
@@ -96,31 +143,36 @@ class Segment:
                 while data:
                     data = data[os.write(self._file, data) :]
         except OSError:
-            os.ftruncate(self._file, size)  # the next line must not be glued to half of this one
+            os.ftruncate(self._file, size)  # the next line must not be glued to a part of this one
             raise
 
 
-class OpenSegment:
-    """A segment of the journal, and of the fallback's where there is one, that closes when its last item is done."""
+class SegmentJournals:
+    """One segment of the journal and, where there is a letter fallback, of the fallback's own journal.
 
-    def __init__(self, journal: Segment, fallback: Segment | None, items: int):
-        self.journal = journal
+    Both close when the last of the chunk's items in the segment is finished. Not safe to share between threads: the
+    chunk's run guards them by its own lock.
+    """
+
+    def __init__(self, main: JournalSegment, fallback: JournalSegment | None, items: int):
+        self.main = main
         self.fallback = fallback
-        self.left = items
+        #: Items of the chunk in this segment that have no outcome yet.
+        self.unfinished = items
 
-    def item_done(self) -> None:
-        self.left -= 1
-        if self.left == 0:
+    def finish_item(self) -> None:
+        self.unfinished -= 1
+        if self.unfinished == 0:
             self.close()
 
     def close(self) -> None:
-        self.journal.close()
+        self.main.close()
         if self.fallback is not None:
             self.fallback.close()
 
 
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+def read_lines(path: Path) -> Iterator[JournalLine]:
     """The whole lines of one segment, oldest first."""
     for line in read_json_lines(path):
         if isinstance(line, dict) and "id" in line and "fingerprint" in line:
-            yield line
+            yield line  # type: ignore[misc]  # JSON with these keys has this shape

@@ -1,6 +1,6 @@
-"""The fallback: one more request for an answer that commits to no option, with only the options' letters allowed.
+"""The fallback: one more request after an answer that names no option, with only the options' letters allowed.
 
-Off by default. What it brings stands beside the answer and is reported apart: it never makes an answer right.
+Off by default. Its letter stands beside the answer and is reported apart: it never makes an answer right.
 """
 
 from captionqa.grading.choices import LETTERS, parse_choices
@@ -10,7 +10,7 @@ from captionqa.grading.ground_truth import extract_answer
 LETTER_TOKENS = 4
 
 
-def letters_to_ask(question: str, said: str) -> str:
-    """The letters of a question's options where what was said commits to none of them; else an empty string."""
+def allowed_letters(question: str, answer: str) -> str:
+    """The letters of a question's options if an answer names none of them, else an empty string."""
     choices = parse_choices(question)
-    return "" if extract_answer(said, choices) else LETTERS[: len(choices)]
+    return "" if extract_answer(answer, choices) else LETTERS[: len(choices)]

@@ -1,4 +1,4 @@
-"""A stock of items for threads to take, filled up by halves: to wake who fills it costs more than to hand one over."""
+"""A bounded queue that wakes its producer only when half empty: a wake-up costs more than handing over an item."""
 
 import queue
 import threading
@@ -8,29 +8,35 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Stock(Generic[T]):
-    """Holds up to `size` items, in their order; one thread puts and any number take."""
+class WorkQueue(Generic[T]):
+    """Holds up to `capacity` items in their order, for one producer and any number of consumers.
 
-    def __init__(self, size: int):
-        self._size = size
+    No lock is needed: the queue locks for itself, and `_half_empty` only ends the producer's wait.
+    """
+
+    def __init__(self, capacity: int):
+        self._capacity = capacity
         self._items: queue.SimpleQueue[T] = queue.SimpleQueue()
         self._half_empty = threading.Event()
 
-    def put(self, item: T, beat: Callable[[], None], beat_s: float) -> None:
-        """Add an item; where the stock is full then, wait until half of it is taken, with a `beat` every `beat_s`."""
+    def put(self, item: T, heartbeat: Callable[[], None], heartbeat_s: float) -> None:
+        """Add an item; if the queue is full then, wait until it is half empty.
+
+        `heartbeat` is called every `heartbeat_s` seconds of the wait; what it raises ends the wait.
+        """
         self._items.put(item)
-        if self._items.qsize() < self._size:
+        if self._items.qsize() < self._capacity:
             return
         while True:
             self._half_empty.clear()
-            if self._items.qsize() <= self._size // 2:
+            if self._items.qsize() <= self._capacity // 2:
                 return
-            self._half_empty.wait(beat_s)
-            beat()
+            self._half_empty.wait(heartbeat_s)
+            heartbeat()
 
     def take(self) -> T:
-        """The next item, as soon as there is one."""
+        """The next item; waits for one."""
         item = self._items.get()
-        if self._items.qsize() <= self._size // 2:
+        if self._items.qsize() <= self._capacity // 2:
             self._half_empty.set()
         return item

@@ -1,12 +1,15 @@
-"""What the model is asked: the prompt styles, and chat messages with images in their places."""
+"""What the model is asked: the prompt styles, and the order of texts and images in a message."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TypeVar
 
+#: An image in whatever form the caller has it.
+Image = TypeVar("Image")
+#: The built-in prompt styles.
 STYLES = {
     "SIMPLE": "Describe this image in detail.",
     "SHORT": "Write a very short caption for the given image.",
-    "LONG": ("Write a very long and detailed caption describing the given image as comprehensively as possible."),
+    "LONG": "Write a very long and detailed caption describing the given image as comprehensively as possible.",
 }
 #: Where an image stands in a question's text.
 IMAGE_MARK = "<image>"
@@ -24,13 +27,8 @@ def question_text(question: str, instruction: str | None) -> str:
     return f"{question}\n{instruction}" if instruction else question
 
 
-def letter_messages(messages: Sequence[dict[str, Any]], said: str) -> list[dict[str, Any]]:
-    """The conversation continued: the model's answer `said`, then the request for the letter alone."""
-    return [*messages, {"role": "assistant", "content": said}, {"role": "user", "content": LETTER_PROMPT}]
-
-
-def chat_messages(text: str, image_urls: Sequence[str | bytes]) -> list[dict[str, Any]]:
-    """One user message in OpenAI's chat format.
+def place_images(text: str, images: Sequence[Image]) -> list[str | Image]:
+    """The texts and the images of a message, in the order in which the model sees them.
 
     Each `<image>` mark is replaced by the next image; images without a mark go before the text.
 
@@ -39,14 +37,13 @@ def chat_messages(text: str, image_urls: Sequence[str | bytes]) -> list[dict[str
     """
     pieces = text.split(IMAGE_MARK)
     marks = len(pieces) - 1
-    if marks > len(image_urls):
-        raise ValueError(f"the text has {marks} {IMAGE_MARK} marks for {len(image_urls)} images")
-    unmarked = len(image_urls) - marks
-    images = [{"type": "image_url", "image_url": {"url": url}} for url in image_urls]
-    content = images[:unmarked]
+    if marks > len(images):
+        raise ValueError(f"the text has {marks} {IMAGE_MARK} marks for {len(images)} images")
+    unmarked = len(images) - marks
+    content: list[str | Image] = [*images[:unmarked]]
     for index, piece in enumerate(pieces):
         if index:
             content.append(images[unmarked + index - 1])
         if piece:
-            content.append({"type": "text", "text": piece})
-    return [{"role": "user", "content": content}]
+            content.append(piece)
+    return content

@@ -1,4 +1,4 @@
-"""Findings: what an audit tells apart, what the run does with each, and how many there are."""
+"""Findings: what an audit distinguishes, what the run does with each kind, and how many there are."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 from captionqa.errors import InputError
 
+#: How many items of each kind the report names.
 EXAMPLES = 3
 
 
-class Finding(StrEnum):
-    """What the audit tells apart; the first of them are also the reasons of the failures that will follow."""
+class FindingKind(StrEnum):
+    """What the audit distinguishes; the kinds that fail an item have the name of the failure's reason."""
 
     MISSING_IMAGE = "missing_image"
     UNREADABLE_IMAGE = "unreadable_image"
@@ -33,69 +34,78 @@ class Finding(StrEnum):
 
 
 _FAILS = "fails the item without asking; all others go on"
-#: What the run does with an item of each finding.
+#: What the run does with an item of each kind.
 EFFECTS = {
-    Finding.MISSING_IMAGE: _FAILS,
-    Finding.UNREADABLE_IMAGE: _FAILS,
-    Finding.IMAGE_TOO_LARGE: _FAILS,
-    Finding.PATH_OUTSIDE_DATASET: _FAILS,
-    Finding.INVALID_QUESTION: _FAILS,
-    Finding.UNGRADABLE_GROUND_TRUTH: "asks, and fails it when it is graded",
-    Finding.TOO_MANY_IMAGES: "asks, and the server rejects it",
-    Finding.STRIP_IMAGE: "asks, and a model that takes no such shape, as Qwen's, rejects it",
-    Finding.NO_CHOICES: "compares the letter that the answer names, as if the options were in the image",
-    Finding.IMAGE_MARKS: "puts the images without a mark first",
-    Finding.DUPLICATE_QUESTION: "gives each its own result",
-    Finding.DUPLICATE_IMAGE: "gives each its own result",
-    Finding.WRONG_SUFFIX: "goes by the content",
-    Finding.ANIMATED_IMAGE: "sends the first picture",
-    Finding.TINY_IMAGE: "sends it, and the model enlarges it",
-    Finding.SHRUNK_IMAGE: "shrinks it to client.images.max_pixels",
+    FindingKind.MISSING_IMAGE: _FAILS,
+    FindingKind.UNREADABLE_IMAGE: _FAILS,
+    FindingKind.IMAGE_TOO_LARGE: _FAILS,
+    FindingKind.PATH_OUTSIDE_DATASET: _FAILS,
+    FindingKind.INVALID_QUESTION: _FAILS,
+    FindingKind.UNGRADABLE_GROUND_TRUTH: "asks, and fails it when it is graded",
+    FindingKind.TOO_MANY_IMAGES: "asks, and the server rejects it",
+    FindingKind.STRIP_IMAGE: "asks, and models such as Qwen's reject it",
+    FindingKind.NO_CHOICES: "compares the letter that the answer names, as if the options were in the image",
+    FindingKind.IMAGE_MARKS: "puts the images without a mark first",
+    FindingKind.DUPLICATE_QUESTION: "gives each its own result",
+    FindingKind.DUPLICATE_IMAGE: "gives each its own result",
+    FindingKind.WRONG_SUFFIX: "goes by the content",
+    FindingKind.ANIMATED_IMAGE: "sends the first picture",
+    FindingKind.TINY_IMAGE: "sends it, and the model enlarges it",
+    FindingKind.SHRUNK_IMAGE: "shrinks it to client.images.max_pixels",
 }
-#: Too many to be listed one by one, and nothing to mend.
-COUNTED_ONLY = frozenset({Finding.SHRUNK_IMAGE})
+#: Kinds that are counted and not listed: they are many, and nothing has to be corrected.
+COUNTED_ONLY = frozenset({FindingKind.SHRUNK_IMAGE})
 
 
-class Found(NamedTuple):
-    """One finding on an item: an image's name, or a question's qid."""
+class Finding(NamedTuple):
+    """One thing that is wrong or odd."""
 
+    #: An image's path relative to the data set, or a question's qid.
     item: str
-    finding: Finding
+    kind: FindingKind
+    #: One phrase that says what was found.
     detail: str
 
 
 @dataclass
-class Findings:
-    """What an audit has found: counts, and a few examples of each finding; all of them are in the `table`."""
+class AuditReport:
+    """The counts of an audit and a few examples of each kind."""
 
+    #: The path of the table that lists all findings.
     table: str
+    #: How many items were audited.
     items: int = 0
-    counts: Counter[Finding] = field(default_factory=Counter)
-    examples: dict[Finding, list[str]] = field(default_factory=lambda: defaultdict(list))
+    counts: Counter[FindingKind] = field(default_factory=Counter)
+    #: The first `EXAMPLES` items of each kind, fit to be printed.
+    examples: dict[FindingKind, list[str]] = field(default_factory=lambda: defaultdict(list))
 
-    def add(self, found: Found) -> None:
-        self.counts[found.finding] += 1
-        if len(self.examples[found.finding]) < EXAMPLES:
-            self.examples[found.finding].append(printable(found.item))
+    def add(self, finding: Finding) -> None:
+        self.counts[finding.kind] += 1
+        if len(self.examples[finding.kind]) < EXAMPLES:
+            self.examples[finding.kind].append(printable(finding.item))
 
-    def words(self) -> str:
-        """The counts and examples, for a person."""
-        rows = [f"audit of {self.items:,} items: {'nothing found' if not self.counts else f'all is in {self.table}'}"]
-        for finding in Finding:
-            if count := self.counts[finding]:
-                rows.append(f"  {count:>9,} {finding}: the run {EFFECTS[finding]}")
-                rows.append(f"            {', '.join(self.examples[finding])}{', ...' if count > EXAMPLES else ''}")
+    def text(self) -> str:
+        """The counts and examples as text for a terminal."""
+        rows = [f"audit of {self.items:,} items: {f'findings in {self.table}' if self.counts else 'nothing found'}"]
+        for kind in FindingKind:
+            if count := self.counts[kind]:
+                rows.append(f"  {count:>9,} {kind}: the run {EFFECTS[kind]}")
+                rows.append(f"            {', '.join(self.examples[kind])}{', ...' if count > EXAMPLES else ''}")
         return "\n".join(rows)
 
     def check(self, stop_on: Iterable[str]) -> None:
-        """Raise InputError where something was found on which the run is to stop."""
-        if stopping := [finding for finding in Finding if finding in stop_on and self.counts[finding]]:
+        """Check that nothing was found that is to stop the run.
+
+        Raises:
+            InputError: there are findings of a kind in `stop_on`.
+        """
+        if stopping := [kind for kind in FindingKind if kind in stop_on and self.counts[kind]]:
             raise InputError(
-                f"the audit found {', '.join(f'{self.counts[finding]:,} {finding}' for finding in stopping)}, on which "
-                f"audit.stop_on stops the run; mend what {self.table} lists, or take them off audit.stop_on."
+                f"the audit found {', '.join(f'{self.counts[kind]:,} {kind}' for kind in stopping)}, on which "
+                f"audit.stop_on stops the run; correct what {self.table} lists, or remove the name from audit.stop_on."
             )
 
 
 def printable(text: str) -> str:
-    """A text on one line, whatever a file's name or a question holds."""
+    """A text on one line without control characters, whatever a file's name or a question holds."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -1,35 +1,42 @@
-"""Image files: what counts as one, and the bytes that are sent to the model for it."""
+"""Image files: which files are images, their bytes and their headers."""
 
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from captionqa.config.settings import ImageSettings
 from captionqa.errors import ItemFailure, Reason
 
-#: The suffixes of image files, and the format by Pillow's name that each promises.
+if TYPE_CHECKING:  # Pillow takes 0.1 s to import
+    from PIL.Image import Image as PillowImage
+
+#: {suffix of image files: the format, by Pillow's name, that it promises}
 SUFFIXES = {
     **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),
     **dict.fromkeys((".tif", ".tiff"), "TIFF"),
     **dict.fromkeys((".bmp", ".dib"), "BMP"),
     **{".png": "PNG", ".webp": "WEBP", ".gif": "GIF"},
 }
-#: MPO is what many phones write: a JPEG with a second picture behind it, which decoders of JPEG pass over.
+#: Many phones write MPO: a JPEG with a second picture after it, which JPEG decoders ignore.
 JPEG_FORMATS = ("JPEG", "MPO")
+#: Bytes at the start of a file that `looks_like_image` needs.
 SNIFF_BYTES = 16
+#: The first bytes of a TIFF in either byte order.
 TIFF_MAGIC = (b"II*\0", b"MM\0*")
 
 
 @dataclass(frozen=True)
 class Header:
-    """What an image file says of itself before its pixels: Pillow's name of its format, its size in pixels, and whether
-    it goes on after the first picture."""
+    """What an image file says about itself before its pixels; width and height are in pixels."""
 
+    #: By Pillow's name; MPO counts as JPEG, DIB as BMP.
     format: str
     width: int
     height: int
+    #: Whether there are more pictures after the first.
     animated: bool
 
 
@@ -38,7 +45,7 @@ def has_image_suffix(name: str) -> bool:
 
 
 def promised_format(name: str) -> str | None:
-    """The format that a file's suffix promises; None where it is no image suffix."""
+    """The format, by Pillow's name, that a file's suffix promises; None for any other suffix."""
     dot = name.rfind(".")
     return SUFFIXES.get(name[dot:].lower()) if dot >= 0 else None
 
@@ -53,7 +60,11 @@ def looks_like_image(head: bytes) -> bool:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The file's bytes; raises ItemFailure where it cannot be read or is empty."""
+    """The file's bytes.
+
+    Raises:
+        ItemFailure: missing_image, or unreadable_image where the file cannot be read or is empty.
+    """
     with _read_failures(path), open(path, "rb", buffering=0) as file:
         data = file.readall()
     if not data:
@@ -62,10 +73,11 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_header(path: Path, limits: ImageSettings) -> Header:
-    """An image file's header; no picture is decoded.
+    """An image file's header; no picture is decoded, so the picture may still be damaged.
 
-    Raises ItemFailure as `read_bytes` and `data_url` do, for as much as a header shows: one that is read may still
-    belong to a damaged picture.
+    Raises:
+        ItemFailure: as `read_bytes` does, unreadable_image where the header cannot be decoded, image_too_large above
+            `limits["max_source_pixels"]`.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -84,15 +96,16 @@ def read_header(path: Path, limits: ImageSettings) -> Header:
             import tifffile
 
             file.seek(0)
-            with tifffile.TiffFile(file) as pages:
-                header = Header("TIFF", pages.pages[0].imagewidth, pages.pages[0].imagelength, len(pages.pages) > 1)
+            with tifffile.TiffFile(file) as tiff:
+                page = tiff.pages.first
+                header = Header("TIFF", page.imagewidth, page.imagelength, len(tiff.pages) > 1)
     check_size(header.width, header.height, limits)
     return header
 
 
 @contextmanager
 def _read_failures(path: Path) -> Iterator[None]:
-    """Name what keeps a file from being read."""
+    """Turn an error of the file system into an ItemFailure that names the file."""
     try:
         yield
     except FileNotFoundError as error:
@@ -103,7 +116,7 @@ def _read_failures(path: Path) -> Iterator[None]:
 
 @contextmanager
 def decoding_failures() -> Iterator[None]:
-    """Name what keeps an image from being decoded; odd metadata is no reason to lose a readable picture."""
+    """Turn an error of a decoder into an ItemFailure; warnings, such as those about odd metadata, are ignored."""
     from PIL import UnidentifiedImageError
 
     try:
@@ -118,6 +131,7 @@ def decoding_failures() -> Iterator[None]:
 
 
 def check_size(width: int, height: int, limits: ImageSettings) -> None:
+    """Raise ItemFailure image_too_large above `limits["max_source_pixels"]`; width and height are in pixels."""
     if width * height > limits["max_source_pixels"]:
         raise ItemFailure(
             Reason.IMAGE_TOO_LARGE,
@@ -125,10 +139,12 @@ def check_size(width: int, height: int, limits: ImageSettings) -> None:
         )
 
 
-def is_animated(image) -> bool:
+def is_animated(image: "PillowImage") -> bool:
+    """Whether an image has more pictures after the first; the second one of an MPO does not count."""
     return image.format not in JPEG_FORMATS and getattr(image, "is_animated", False)
 
 
-def _family(image) -> str:
-    """The image's format, by the one name that its suffixes promise."""
-    return {"MPO": "JPEG", "DIB": "BMP"}.get(image.format, image.format)
+def _family(image: "PillowImage") -> str:
+    """The image's format, by the name that its suffixes promise."""
+    kind = image.format or ""
+    return {"MPO": "JPEG", "DIB": "BMP"}.get(kind, kind)

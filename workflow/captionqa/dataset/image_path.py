@@ -1,4 +1,4 @@
-"""The location of an image file: links followed, and never outside of the data set."""
+"""The location of an image file: links are followed, and never out of the data set."""
 
 import os
 import stat
@@ -8,15 +8,16 @@ from pathlib import Path
 
 from captionqa.errors import ItemFailure, Reason
 
-#: Folders of images whose real paths are remembered.
+#: Folders of images whose real paths are cached.
 FOLDERS = 4096
 
 
 def locate(dataset: Path, name: str, allowed_roots: Sequence[Path]) -> Path:
-    """The real path of an image, links followed.
+    """The real path of an image, links followed; `dataset` and `allowed_roots` are resolved folders.
 
-    `dataset` and `allowed_roots` are resolved folders. Raises ItemFailure: path_outside_dataset where the path leads
-    out of all of them, missing_image where no file is there, unreadable_image where a folder above it is closed.
+    Raises:
+        ItemFailure: path_outside_dataset where the path leads out of all these folders, missing_image where it leads
+            to no file, unreadable_image where a folder on the way may not be entered.
     """
     try:
         path = dataset / name

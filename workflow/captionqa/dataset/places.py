@@ -7,10 +7,10 @@ HASH_BITS = 32
 
 
 def place(name: str) -> int:
-    """An item's place in the hash range [0, 2**32), by its name alone."""
+    """An image's place in the hash range [0, 2**32), which its name alone decides."""
     return int.from_bytes(hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=HASH_BITS // 8).digest())
 
 
 def question_place(images: list[str]) -> int:
-    """Questions on the same images share a place, so that they meet the same cache in the server."""
+    """A question's place; questions on the same images share it, so that they find the images in the server's cache."""
     return place(json.dumps(images))

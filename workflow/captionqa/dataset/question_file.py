@@ -1,38 +1,70 @@
-"""The question file: a parquet as plain rows, each fit to be asked or with what is wrong with it."""
+"""The question file: a parquet read as plain rows, each fit to be asked or with a description of what is wrong."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, TypeVar, final
 
 from captionqa.errors import InputError
 
 REQUIRED_COLUMNS = ("qid", "question", "answer", "image")
 UNCATEGORIZED = "uncategorized"
 UNKNOWN_SOURCE = "unknown"
-#: Read at a time, whatever the size of the file's own groups of rows.
+#: Rows in memory at a time, whatever the size of the file's own row groups.
 BATCH_ROWS = 4096
 BUFFER_BYTES = 1024 * 1024
-#: In a row that cannot be asked: the sentence that says why.
-INVALID = "invalid"
+
+T = TypeVar("T")
+
+
+@final
+class QuestionRow(TypedDict):
+    """A row that can be asked."""
+
+    #: The qid as text.
+    id: str
+    #: The text, with the choices inside and `<image>` marks as they are.
+    question: str
+    #: The ground truth as the file has it, such as `\\boxed{A}`.
+    answer: str
+    #: Paths relative to qa.dataset_path, in their order; at least one.
+    images: list[str]
+    #: `UNCATEGORIZED` where the file has none.
+    category: str
+    #: `UNKNOWN_SOURCE` where the file has none.
+    source: str
+
+
+@final
+class InvalidRow(TypedDict):
+    """A row that cannot be asked; its fields are those of a `QuestionRow`, and None or [] where the cell is wrong."""
+
+    id: str
+    question: str | None
+    answer: str | None
+    images: list[str]
+    category: str
+    source: str
+    #: One sentence that says what is wrong with which columns.
+    invalid: str
 
 
 class _CellError(Exception):
     """What is wrong with one cell."""
 
 
-def read_questions(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a parquet of questions: id, question, answer, images (list), category, source.
+def read_questions(path: Path) -> Iterator[QuestionRow | InvalidRow]:
+    """Yield the rows of a parquet of questions in the order of the file.
 
     `image` may be a path, a list or an array of paths, or structs with a `path`; `category` and `source` may be
-    missing or empty. A row whose question, answer or image is missing or of a wrong type has these as None or [], and
-    says why under `invalid`.
+    missing or empty.
 
     Raises:
-        InputError: the file is not a parquet, has no rows or lacks a column, or a qid is missing. That each qid is
-            there only once is for the caller to see, who sorts them.
+        InputError: the file is not a parquet, has no rows or lacks a column, or a qid is missing. Duplicate qids are
+            not noticed here, since rows are read one batch at a time.
     """
-    import pyarrow as pa  # half a second to import; only the planning driver needs it
-    import pyarrow.parquet as pq
+    # takes half a second to import, and only the planning driver needs it; pyarrow has no type stubs
+    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
     if not path.is_file():
         raise InputError(f"qa.question_path: there is no file {path}; give a parquet of questions.")
@@ -57,32 +89,51 @@ def read_questions(path: Path) -> Iterator[dict[str, Any]]:
         raise InputError(f"{path} has no rows; give at least one question.")
 
 
-def _row(raw: dict[str, Any], where: str) -> dict[str, Any]:
+def _row(raw: dict[str, Any], where: str) -> QuestionRow | InvalidRow:
     if _is_empty(raw["qid"]):
         raise InputError(f"{where}: the qid is missing.")
-    row = {
-        "id": str(raw["qid"]),
-        "question": None,
-        "answer": None,
-        "images": [],
-        "category": _label(raw.get("category"), UNCATEGORIZED),
-        "source": _label(raw.get("source"), UNKNOWN_SOURCE),
+    qid = str(raw["qid"])
+    faults: list[str] = []
+    question = _checked(raw, "question", _text, faults)
+    answer = _checked(raw, "answer", _text, faults)
+    images = _checked(raw, "image", _images, faults)
+    category = _label(raw.get("category"), UNCATEGORIZED)
+    source = _label(raw.get("source"), UNKNOWN_SOURCE)
+    if question is None or answer is None or images is None:
+        return {
+            "id": qid,
+            "question": question,
+            "answer": answer,
+            "images": images or [],
+            "category": category,
+            "source": source,
+            "invalid": f"In the question file {' and '.join(faults)}.",
+        }
+    return {
+        "id": qid,
+        "question": question,
+        "answer": answer,
+        "images": images,
+        "category": category,
+        "source": source,
     }
-    faults = []
-    for key, column, read in (
-        ("question", "question", _text),
-        ("answer", "answer", _text),
-        ("images", "image", _images),
-    ):
-        try:
-            row[key] = read(raw[column])
-        except _CellError as error:
-            faults.append(f"the column {column!r} {error}")
-    return row | {INVALID: f"In the question file {' and '.join(faults)}."} if faults else row
+
+
+def _checked(raw: dict[str, Any], column: str, read: Callable[[Any], T], faults: list[str]) -> T | None:
+    """A cell as `read` gives it; None, and one more of the `faults`, where the cell is wrong."""
+    try:
+        return read(raw[column])
+    except _CellError as error:
+        faults.append(f"the column {column!r} {error}")
+        return None
 
 
 def _text(cell: Any) -> str:
-    """A cell as text; raises _CellError for what is none."""
+    """A cell as text.
+
+    Raises:
+        _CellError: the cell is empty, or neither a text nor a number.
+    """
     if _is_empty(cell):
         raise _CellError("is empty")
     if isinstance(cell, list | dict | bytes):
@@ -91,7 +142,11 @@ def _text(cell: Any) -> str:
 
 
 def _images(cell: Any) -> list[str]:
-    """The paths of a question's images; raises _CellError for anything else."""
+    """The paths of a question's images.
+
+    Raises:
+        _CellError: the cell is empty, or holds anything but paths.
+    """
     names = []
     for image in cell if isinstance(cell, list) else [cell]:
         name = image.get("path") or image.get("bytes") or image if isinstance(image, dict) else image
@@ -115,6 +170,6 @@ def _is_empty(cell: Any) -> bool:
 def _label(cell: Any, default: str) -> str:
     if _is_empty(cell) or str(cell).strip() == "nan":
         return default
-    if isinstance(cell, float) and cell.is_integer():  # pandas turns whole numbers with gaps into these
+    if isinstance(cell, float) and cell.is_integer():  # pandas makes floats of integers where cells are missing
         cell = int(cell)
     return str(cell).strip()

@@ -1,7 +1,7 @@
-"""The scan of a data set: which images there are, and the stamp of each, which tells an edited file unread.
+"""The scan of a data set: which images it has, and a stamp of each that shows an edit without reading the file.
 
-A stamp is a file's size in bytes and its time of change in ns; None where there is no file. Every scan has a state, a
-digest of all that it saw: as long as the state is the same, what was planned from the scan still holds.
+A stamp is a file's size in bytes and its modification time in ns; None where there is no file. A scan has a state, a
+digest of all that it saw: while the state is the same, a plan made from the scan still holds.
 """
 
 import hashlib
@@ -21,85 +21,92 @@ Stamp = tuple[int, int] | None
 
 
 class ImageScan:
-    """A walk over a folder: its images in no particular order, and how many other files were skipped. A context.
+    """A walk over a folder, which finds its images in no particular order and counts the other files. A context.
 
-    A file without an image suffix is looked into once; the verdict is kept with its stamp in the file `verdicts`.
-    `complete` is false where one could not be read: that may be mended without a change of its stamp.
+    A file without an image suffix is opened once to see whether its content is an image. The file `sniffed` keeps the
+    result with the stamp of each, so that the next scan opens only what changed.
 
-    Raises InputError where a folder cannot be read.
+    Raises:
+        InputError: a folder cannot be read.
     """
 
-    def __init__(self, dataset: Path, verdicts: Path):
+    def __init__(self, dataset: Path, sniffed: Path):
+        #: Files that are no images; known once `images` is exhausted.
         self.skipped = 0
+        #: False where a file could not be opened. That may be repaired without a change of its stamp, so the state of
+        #: such a scan proves nothing.
         self.complete = True
         self._root = os.path.join(dataset, "")
-        self._verdicts = verdicts
-        self._seen = BlockFile(verdicts.parent)
-        self._places: list[tuple[int, int]] = []
+        self._sniffed = sniffed
+        self._records = BlockFile(sniffed.parent)
+        self._blocks: list[tuple[int, int]] = []
         digest = hashlib.blake2b(digest_size=16)
-        for block in map_in_order(self._look, _file_blocks(str(dataset))):
+        for block in map_in_order(self._packed, _file_blocks(str(dataset))):
             digest.update(block)
-            self._places.append(self._seen.append(block))
+            self._blocks.append(self._records.append(block))
         self.state = digest.hexdigest()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._seen.close()
+        self._records.close()
 
     def images(self) -> Iterator[tuple[str, Stamp]]:
-        """(path relative to the folder, stamp) of each image."""
-        with ExternalSort(self._verdicts.parent) as unsure:
-            for place in self._places:
-                for name, size, time_ns, mode in _unpacked(self._seen.read(place)):
+        """Yield the path relative to the folder and the stamp of each image."""
+        with ExternalSort(self._sniffed.parent) as without_suffix:
+            for block in self._blocks:
+                for name, size, time_ns, mode in _unpacked(self._records.read(block)):
                     stamp = (size, time_ns) if mode else None
                     if has_image_suffix(name):
                         yield name, stamp
-                    elif stat.S_ISREG(mode):  # opening a pipe would wait for ever
-                        unsure.add((self._root + name, stamp))
+                    elif stat.S_ISREG(mode):  # opening a pipe would block for ever
+                        without_suffix.add((self._root + name, stamp))
                     else:
                         self.skipped += 1
-            yield from self._images_by_content(unsure)
+            yield from self._images_by_content(without_suffix)
 
-    def _look(self, entries: list[os.DirEntry]) -> bytes:
-        """Name, size, time of change and mode of each file as `_unpacked` reads them; zeros for a link to nowhere."""
+    def _packed(self, entries: list[os.DirEntry[str]]) -> bytes:
+        """Name, size, modification time and mode of each file, as `_unpacked` reads them; zeros for a dangling link."""
         start = len(self._root)
-        looks = []
+        records = []
         for entry in entries:
             try:
-                found = entry.stat()
+                status = entry.stat()
             except OSError:
-                looks.append(f"{entry.path[start:]}\x000 0 0\0")
+                records.append(f"{entry.path[start:]}\x000 0 0\0")
             else:
-                looks.append(f"{entry.path[start:]}\0{found.st_size} {found.st_mtime_ns} {found.st_mode}\0")
-        return "".join(looks).encode("utf-8", "surrogateescape")
+                records.append(f"{entry.path[start:]}\0{status.st_size} {status.st_mtime_ns} {status.st_mode}\0")
+        return "".join(records).encode("utf-8", "surrogateescape")
 
-    def _images_by_content(self, unsure: ExternalSort) -> Iterator[tuple[str, Stamp]]:
-        """The images among files, which come as (path, stamp) in order, as the verdicts of the last scan do."""
-        known_lines = read_json_lines(self._verdicts) if self._verdicts.exists() else iter(())
+    def _images_by_content(self, without_suffix: ExternalSort) -> Iterator[tuple[str, Stamp]]:
+        """The images among (path, stamp) of files without an image suffix.
+
+        Both these and the lines of the last scan are sorted by path, so one pass over each finds what is known.
+        """
+        known_lines = read_json_lines(self._sniffed) if self._sniffed.exists() else iter(())
         known = next(known_lines, None)
         changed = False
-        with LineFile(self._verdicts.parent) as verdicts:
-            for path, stamp in unsure:
+        with LineFile(self._sniffed.parent) as sniffed:
+            for path, stamp in without_suffix:
                 while known is not None and known[0] < path:
                     known, changed = next(known_lines, None), True
                 if known is not None and known[:2] == [path, list(stamp)]:
-                    verdict = known[2]
+                    is_image = known[2]
                     known = next(known_lines, None)
                 else:
-                    verdict, changed = self._content_is_image(path), True
-                if verdict is not None:
-                    verdicts.add(json_line([path, stamp, verdict]))
-                if verdict:
+                    is_image, changed = self._content_is_image(path), True
+                if is_image is not None:
+                    sniffed.add(json_line([path, stamp, is_image]))
+                if is_image:
                     yield path[len(self._root) :], stamp
                 else:
                     self.skipped += 1
             if changed or known is not None:
-                verdicts.save(self._verdicts)
+                sniffed.save(self._sniffed)
 
     def _content_is_image(self, path: str) -> bool | None:
-        """None where the file cannot be read."""
+        """Whether a file begins like an image; None where it cannot be read."""
         try:
             with open(path, "rb") as file:
                 return looks_like_image(file.read(SNIFF_BYTES))
@@ -109,12 +116,13 @@ class ImageScan:
 
 
 class NamedImages:
-    """The stamps of images that are named, as those of questions are; `saved` is the file that keeps the names.
+    """The stamps of the images that questions name. A context.
 
-    `all_inside` is whether a scan of the folder sees them all: none of them has a name that leads out of it.
+    The file `saved` keeps the names, so that the next run can check their stamps without reading the questions.
     """
 
     def __init__(self, dataset: Path, saved: Path):
+        #: Whether a scan of the folder sees all of these images: no name leads out of the folder.
         self.all_inside = True
         self._dataset = dataset
         self._root = os.path.join(dataset, "")
@@ -128,52 +136,52 @@ class NamedImages:
     def __exit__(self, *_: object) -> None:
         self._lines.close()
 
-    def look(self, names: list[str]) -> list[Stamp]:
-        """The stamp of each name; may be called by several threads."""
+    def stamps(self, names: list[str]) -> list[Stamp]:
+        """The stamp of each named image; safe to call from several threads."""
         stamps: list[Stamp] = []
         for name in names:
-            plain = name[0] != "/" and name[-1] not in "/."  # any other needs the care, and the time, of a Path
+            is_plain = name[0] != "/" and name[-1] not in "/."  # only other names need a Path, which is slower
             try:
-                found = os.stat(self._root + name if plain else self._dataset / name)
+                status = os.stat(self._root + name if is_plain else self._dataset / name)
             except (OSError, ValueError):
                 stamps.append(None)
             else:
-                stamps.append((found.st_size, found.st_mtime_ns))
+                stamps.append((status.st_size, status.st_mtime_ns))
         return stamps
 
-    def keep(self, names: list[str], stamps: list[Stamp]) -> None:
-        """Take names that were looked at into what is saved, and their stamps into the state."""
+    def add(self, names: list[str], stamps: list[Stamp]) -> None:
+        """Add names to what will be saved, and with their stamps to the state."""
         self._lines.add(json_line(names))
-        self._count_in(names, stamps)
+        self._add_to_state(names, stamps)
 
     def save(self) -> str:
         """Write the names; returns the state."""
         self._lines.save(self._saved)
         return self._digest.hexdigest()
 
-    def state_again(self) -> str:
-        """Look at all names that were saved; returns the state, the same as then where no stamp is another."""
+    def state_of_saved(self) -> str:
+        """Take the stamps of all saved names; returns the state, which is as saved where no stamp changed."""
         if self._saved.exists():
-            for names, stamps in map_in_order(lambda names: (names, self.look(names)), read_json_lines(self._saved)):
-                self._count_in(names, stamps)
+            for names, stamps in map_in_order(lambda names: (names, self.stamps(names)), read_json_lines(self._saved)):
+                self._add_to_state(names, stamps)
         return self._digest.hexdigest()
 
-    def _count_in(self, names: list[str], stamps: list[Stamp]) -> None:
+    def _add_to_state(self, names: list[str], stamps: list[Stamp]) -> None:
         self._digest.update(json_line([names, stamps]).encode())
         self.all_inside &= not any(name[0] == "/" or ".." in name for name in names)
 
 
-def _unpacked(looks: bytes) -> Iterator[tuple[str, int, int, int]]:
-    fields = looks.decode("utf-8", "surrogateescape").split("\0")
+def _unpacked(records: bytes) -> Iterator[tuple[str, int, int, int]]:
+    fields = records.decode("utf-8", "surrogateescape").split("\0")
     for name, numbers in zip(fields[:-1:2], fields[1::2], strict=True):
         size, time_ns, mode = map(int, numbers.split())
         yield name, size, time_ns, mode
 
 
-def _file_blocks(dataset: str) -> Iterator[list[os.DirEntry]]:
-    """All entries below a folder that are no folders, some at a time."""
+def _file_blocks(dataset: str) -> Iterator[list[os.DirEntry[str]]]:
+    """All files below a folder, in blocks of `BLOCK_ITEMS`."""
     folders: list[tuple[str, frozenset[str]]] = [(dataset, frozenset())]
-    block: list[os.DirEntry] = []
+    block: list[os.DirEntry[str]] = []
     while folders:
         folder, above = folders.pop()
         real = os.path.realpath(folder)
@@ -194,7 +202,7 @@ def _file_blocks(dataset: str) -> Iterator[list[os.DirEntry]]:
     yield block
 
 
-def _is_folder(entry: os.DirEntry) -> bool:
+def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:  # a link to itself

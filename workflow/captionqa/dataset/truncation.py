@@ -1,15 +1,18 @@
-"""Truncation: whether an image file goes on to its end, told by its structure, without decoding it."""
+"""Truncation: whether an image file goes on to its end, by its structure, without decoding it."""
 
-#: What cameras and programs fill files up with behind the end of a JPEG, and how much of it is looked through.
-JPEG_PADDING, JPEG_TAIL_BYTES = b"\0\xff\r\n ", 64
+#: Bytes that cameras and programs append to a JPEG as padding.
+JPEG_PADDING = b"\0\xff\r\n "
+#: How far from the end of the file, padding included, the end of a JPEG is looked for.
+JPEG_TAIL_BYTES = 64
 JPEG_END = b"\xff\xd9"
 PNG_SIGNATURE_BYTES = 8
 
 
 def seen_to_end(kind: str, data: bytes) -> bool:
-    """Whether a file of this format, by Pillow's name, is seen to be complete.
+    """Whether the bytes of an image file are certainly complete; `kind` is the format by Pillow's name.
 
-    False says nothing: the file may be odd behind its picture, or of another format; then only decoding it tells.
+    False proves nothing: the file may have something unusual behind its picture, or another format. Then only decoding
+    shows whether it is complete.
     """
     if kind in ("JPEG", "MPO"):
         return data[-JPEG_TAIL_BYTES:].rstrip(JPEG_PADDING).endswith(JPEG_END)
@@ -19,7 +22,7 @@ def seen_to_end(kind: str, data: bytes) -> bool:
 
 
 def _png_ends_with_its_picture(data: bytes) -> bool:
-    """Whether a PNG's end comes right behind its picture: no metadata is between them, which could turn it."""
+    """Whether a PNG's end chunk directly follows its picture, so that no metadata in between can turn the picture."""
     place, before = PNG_SIGNATURE_BYTES, b""
     while place + 12 <= len(data):
         kind = data[place + 4 : place + 8]

@@ -14,7 +14,7 @@ import captionqa
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.driver.command_parser import UsageError, parse
-from captionqa.driver.terminal import log_to_terminal, say, show
+from captionqa.driver.terminal import log_to_terminal, print_message, show
 from captionqa.errors import TRUNCATED, CaptionqaError, ConfigError
 
 EXIT_FAILED = 1
@@ -29,16 +29,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = parse(sys.argv[1:] if arguments is None else arguments)
         COMMANDS[options.command](options)
     except UsageError as error:
-        say(str(error))
+        print_message(str(error))
         return EXIT_USAGE
     except CaptionqaError as error:
-        say(str(error))
+        print_message(str(error))
         return EXIT_FAILED
     except BrokenPipeError:  # such as `captionqa status my.yaml | head -1`; Python flushes stdout once more at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
     except OSError as error:
-        say(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        print_message(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         return EXIT_FAILED
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED

@@ -1,5 +1,4 @@
-"""What the driver does around the jobs: hold the lease, look after the server, stop at once when told to, show progress
-and sum up at the end."""
+"""The driver: holds the lease, watches the servers and jobs, handles stop signals, and prints progress."""
 
 import atexit
 import os
@@ -8,10 +7,11 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from types import FrameType
 
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
-from captionqa.driver.terminal import log_to_terminal, say
+from captionqa.driver.terminal import log_to_terminal, print_message
 from captionqa.files import write_json
 from captionqa.run.lease import RUN_VARIABLE, LeaseKeeper
 from captionqa.run.progress import progress_line, totals
@@ -22,103 +22,109 @@ from captionqa.server.slurm_launcher import server_name
 
 PROGRESS_INTERVAL_S = 10.0
 WATCH_INTERVAL_S = 5.0
-#: How often in a row all servers have to be found dead: the chunks that they failed get to say so first.
-DEAD_LOOKS = 2
+#: How many checks in a row have to find all servers dead before the run is stopped. In between, the chunks that the
+#: servers failed can store their own errors.
+DEAD_CHECKS = 2
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Driver:
-    """One run of the workflow: `begin` before its jobs, `end` after them.
+    """One run of the workflow: `begin` before its jobs, `end` or `cancel` after them.
 
-    `look_at_jobs` is called every few seconds and says why the run has to stop, if it has to. With `interrupt` a stop
-    signal interrupts the main thread instead of taking its usual way.
+    `check_jobs` is called every few seconds and returns why the run has to stop, or None. With `interrupt` a stop
+    signal interrupts the main thread instead of going to the handler that was there before.
     """
 
     def __init__(
         self,
         config: Config,
         layout: Layout,
-        look_at_jobs: Callable[[], str | None] = lambda: None,
+        check_jobs: Callable[[], str | None] = lambda: None,
         interrupt: bool = False,
     ):
         self._config = config
         self._layout = layout
-        self._look_at_jobs = look_at_jobs
+        self._check_jobs = check_jobs
         self._interrupt = interrupt
         self._lease = LeaseKeeper(layout.server)
         self._server = Server(config, config.model_name, layout)
-        self._over = threading.Event()
+        self._ended = threading.Event()
 
     def begin(self, items_to_do: int, server_needed: bool, slurm_server: SlurmRun | None = None) -> None:
-        """Take the lease, write down what the jobs need to know, and start showing progress over `items_to_do` items.
+        """Take the lease, store what the jobs need to know, and start printing progress over `items_to_do` items.
 
-        `slurm_server` is how Slurm starts a server (SlurmLauncher's arguments), None where Slurm does not. Raises
-        LeaseTakenError where another driver works on the same output folder.
+        `slurm_server` has SlurmLauncher's arguments where Slurm starts the server, else it is None.
+
+        Raises:
+            LeaseTakenError: another driver works on the same output folder.
         """
         log_to_terminal()
         self._lease.start()
-        atexit.register(self._lease.release)  # where not even onerror is run
+        atexit.register(self._lease.release)  # for an exit that runs not even onerror
         os.environ[RUN_VARIABLE] = self._lease.run_id
-        self._cancel_jobs()  # of a run that was killed
+        self._cancel_jobs()  # of an earlier run that was killed
         for folder in (self._layout.progress, self._layout.errors, self._layout.job_times):
             for file in folder.glob("*.json"):
                 file.unlink()
         write_run_record(self._layout.server, {"server_needed": server_needed, "slurm": slurm_server})
         for number in STOP_SIGNALS:
-            self._chain(number)
-        threading.Thread(target=self._show_progress, args=(items_to_do,), daemon=True, name="progress").start()
+            self._chain_handler(number)
+        threading.Thread(target=self._print_progress, args=(items_to_do,), daemon=True, name="progress").start()
         threading.Thread(target=self._watch, daemon=True, name="watch").start()
 
     def end(self) -> None:
         """Release the lease and stop the server, so that nothing outlives the run."""
-        self._over.set()
+        self._ended.set()
         self._lease.release()
         self._server.stop()
 
     def cancel(self) -> None:
-        """End a run that failed: also jobs that were being submitted, or whose state was asked for, when it stopped."""
-        self._over.set()
+        """End a run that failed, with the Slurm jobs that Snakemake was submitting or checking when it stopped."""
+        self._ended.set()
         self._lease.release()
         self._cancel_jobs(servers=self._server.replicas)
         self.end()
 
     def _cancel_jobs(self, servers: int = 0) -> None:
-        """Cancel the jobs of the run that is written down, and so many of its servers."""
+        """Cancel the Slurm jobs of the stored run, and this many of its servers."""
         run = read_run_record(self._layout.server)
         if run and run["slurm"]:
             name = run["slurm"]["name"]
             slurm.cancel_named(name, *(server_name(name, replica) for replica in range(servers)))
 
     def _watch(self) -> None:
-        """Look after the servers and the jobs; stop the run when nothing more can come of it."""
+        """Check the servers and the jobs until the run ends; stop the run when it can get no further."""
         dead = 0
-        while not self._over.wait(WATCH_INTERVAL_S):
+        while not self._ended.wait(WATCH_INTERVAL_S):
             reason = None
-            with suppress(OSError):  # a flickering disk: the next look tries again
+            with suppress(OSError):  # a flickering disk: the next check tries again
                 reason = self._server.check_liveness()
             dead = dead + 1 if reason else 0
-            if dead >= DEAD_LOOKS:
+            if dead >= DEAD_CHECKS:
                 error = f"the server is gone for good: {reason}\n  server's log: {self._layout.server_log()}"
-                with suppress(OSError):  # on a full disk it is said now and not again at the end
+                with suppress(OSError):  # on a full disk the message is printed now and missing at the end
                     write_json(self._layout.job_error("server"), {"error": error})
                 return self._stop(error)
-            if reason := self._look_at_jobs():
+            if reason := self._check_jobs():
                 return self._stop(reason)
 
     def _stop(self, reason: str) -> None:
-        say(reason)
+        print_message(reason)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    def _chain(self, number: int) -> None:
-        """On a stop signal release the lease first: jobs see it and end, instead of being waited for."""
+    def _chain_handler(self, number: int) -> None:
+        """Release the lease on a stop signal before the earlier handler runs.
+
+        The jobs see that the lease is released and end, so that Snakemake does not wait for their work.
+        """
         before = signal.getsignal(number)
 
-        def handle(received: int, frame: object) -> None:
+        def handle(received: int, frame: FrameType | None) -> None:
             self._lease.release()
-            if not self._over.is_set():
-                say("stopping the jobs and the server; what is answered is kept")
-            if self._interrupt and not self._over.is_set():
-                self._over.set()
+            if not self._ended.is_set():
+                print_message("stopping the jobs and the server; what is answered is kept")
+            if self._interrupt and not self._ended.is_set():
+                self._ended.set()
                 raise KeyboardInterrupt
             if number == signal.SIGHUP:
                 os.kill(os.getpid(), signal.SIGTERM)
@@ -128,12 +134,12 @@ class Driver:
             elif callable(before):
                 before(received, frame)
 
-        if not (number == signal.SIGHUP and before == signal.SIG_IGN):  # nohup
+        if not (number == signal.SIGHUP and before == signal.SIG_IGN):  # started by nohup
             signal.signal(number, handle)
 
-    def _show_progress(self, total: int) -> None:
+    def _print_progress(self, total: int) -> None:
         first: float | None = None
-        while not self._over.wait(PROGRESS_INTERVAL_S):
+        while not self._ended.wait(PROGRESS_INTERVAL_S):
             sums = totals(self._layout.progress)
             if sums["done"]:
                 first = first or time.monotonic() - PROGRESS_INTERVAL_S
@@ -142,4 +148,4 @@ class Driver:
                     sums["done"], total, sums["reused"], sums["failed"], seconds, shared=sums["shared"]
                 )
                 if sums["done"] < total:
-                    say(line)
+                    print_message(line)

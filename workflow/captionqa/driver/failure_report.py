@@ -1,9 +1,10 @@
-"""What went wrong in a run, for the person at the terminal: by reason, and where to look."""
+"""The failure report at the end of a run: what failed, each reason once, and where to look."""
 
 import shutil
 from collections import Counter, defaultdict
 from datetime import datetime
 from pathlib import Path
+from typing import NotRequired, TypedDict
 
 from captionqa.config.layout import Layout
 from captionqa.errors import DiskFullError
@@ -12,24 +13,39 @@ from captionqa.run.run_record import read_run_record
 from captionqa.server import endpoint
 from captionqa.server.server_log import TIME_FORMAT
 
-#: Chunks usually fail together and by one reason: so many of their logs are named.
+#: The most logs that are named for one reason: chunks usually fail together.
 LOGS_NAMED = 5
+#: With less free space than this the disk counts as full.
 FULL_BYTES = 2**20
 
 
+class StoredError(TypedDict):
+    """A file in the folder of errors: why a job failed, or why the driver stopped the run."""
+
+    #: The whole message.
+    error: str
+    #: Of a job: its name.
+    name: NotRequired[str]
+    #: Of a job: the reason alone, which several jobs may share.
+    reason: NotRequired[str]
+    #: Of a job: the path of its log.
+    log: NotRequired[str]
+
+
 def errors(layout: Layout) -> list[str]:
-    """What failed in this run, each reason once, and what became of its servers."""
-    if shutil.disk_usage(layout.output_dir).free < FULL_BYTES:  # the jobs could not even write down why they failed
+    """What failed in this run, each reason once, and which of its servers were restarted."""
+    if shutil.disk_usage(layout.output_dir).free < FULL_BYTES:  # then jobs could not store why they failed
         return [str(DiskFullError(layout.output_dir))]
-    found = [stored for file in sorted(layout.errors.glob("*.json")) if (stored := read_json(file))]
-    alike = defaultdict(list)
-    for stored in found:
-        alike[stored.get("reason", stored["error"])].append(stored)
-    return [_sentence(reason, jobs, layout) for reason, jobs in alike.items()] + restarts(layout)
+    by_reason: dict[str, list[StoredError]] = defaultdict(list)
+    for file in sorted(layout.errors.glob("*.json")):
+        stored: StoredError | None = read_json(file)
+        if stored:
+            by_reason[stored.get("reason", stored["error"])].append(stored)
+    return [_message(reason, jobs, layout) for reason, jobs in by_reason.items()] + restarts(layout)
 
 
 def restarts(layout: Layout) -> list[str]:
-    """Which servers of this run were started again, how often, why, and where to look."""
+    """Which servers of this run were restarted: how often, when, why, and where to look."""
     run = read_run_record(layout.server)
     rows = []
     for server in endpoint.read_all(layout.server) if run and run["server_needed"] else ():
@@ -38,7 +54,7 @@ def restarts(layout: Layout) -> list[str]:
             why = Counter(restart["reason"] for restart in server.restarts)
             reasons = "; ".join(f"{reason} ({count} times)" if count > 1 else reason for reason, count in why.items())
             times = "once, at" if last["number"] == 1 else f"{last['number']} times, the last time at"
-            # by this machine's clock and in the form of the server's log, where one looks for it
+            # in this machine's time zone and in the format of the server's log, to be searched for there
             at = datetime.fromisoformat(last["time"]).astimezone().strftime(TIME_FORMAT)
             rows.append(
                 f"server {server.replica} was started again {times} {at}: {reasons}\n"
@@ -47,7 +63,7 @@ def restarts(layout: Layout) -> list[str]:
     return rows
 
 
-def _sentence(reason: str, jobs: list[dict[str, str]], layout: Layout) -> str:
+def _message(reason: str, jobs: list[StoredError], layout: Layout) -> str:
     if len(jobs) == 1:
         return jobs[0]["error"]
     rows = [f"{len(jobs)} jobs failed: {reason}"]

@@ -8,15 +8,15 @@ from captionqa.run.job_times import Span, clip, minus, seconds, union
 from captionqa.run.progress import duration
 from captionqa.server.endpoint import Endpoint, State
 
-#: What the phases are called at the end of a run. Time that fits several is that of the first.
+#: {phase: its name at the end of a run}. Time that fits several phases counts for the first of them.
 PHASES = {
     "planning": "planning",
     "queue": "in Slurm's queue",
     "start": "server start",
     "first_client": "until the first client job",
-    "asking": "asking",
+    "asking": "requests",
     "merging": "merging",
-    "else": "else",
+    "else": "other",
 }
 CHUNK_JOBS = tuple(f"{task}_" for task in TASKS)
 MERGE_JOBS = ("merge_", "check_failures")
@@ -24,24 +24,26 @@ MERGE_JOBS = ("merge_", "check_failures")
 
 @dataclass(frozen=True)
 class Asking:
-    """How long a run asked, and for how much of that no server was healthy and no client job ran, all in seconds."""
+    """The time of requests: from the start of the first chunk job to the end of the last."""
 
     seconds: float
+    #: How much of it no server was healthy.
     without_server_s: float
+    #: How much of it no client job ran.
     without_client_s: float
 
 
 def chunk_spans(jobs: Mapping[str, Sequence[Span]]) -> list[Span]:
-    """The spans of a run's chunk jobs, out of those of all its jobs by their names."""
+    """The spans of a run's chunk jobs, by the names of all its jobs."""
     return [span for name, spans in jobs.items() if name.startswith(CHUNK_JOBS) for span in spans]
 
 
 def phase_seconds(
     run: Span, planning_s: float, jobs: Mapping[str, Sequence[Span]], servers: Iterable[Endpoint]
 ) -> dict[str, float]:
-    """How long each phase of a run was; they add up to the whole of it.
+    """{phase: seconds} of a run, which add up to the whole of it.
 
-    Asking is from the start of the first chunk job to the end of the last, whatever is merged meanwhile.
+    The requests go from the start of the first chunk job to the end of the last, whatever is merged meanwhile.
     """
     starts, chunks = jobs.get("start_server", []), chunk_spans(jobs)
     asking = [(min(start for start, _ in chunks), max(end for _, end in chunks))] if chunks else []
@@ -55,17 +57,17 @@ def phase_seconds(
         "merging": [span for name, spans in jobs.items() if name.startswith(MERGE_JOBS) for span in spans],
         "else": [run],
     }
-    found: dict[str, float] = {}
+    phases: dict[str, float] = {}
     taken: list[Span] = []
     for name, spans in spans_of.items():
         own = minus(clip(spans, run), taken)
-        found[name] = seconds(own)
+        phases[name] = seconds(own)
         taken = union([*taken, *own])
-    return found
+    return phases
 
 
 def phases_line(phases: Mapping[str, float]) -> str:
-    """The phases in words, rounded so that whole seconds add up to the rounded whole."""
+    """The phases as one line for the user, rounded so that whole seconds add up to the rounded sum."""
     parts: list[str] = []
     shown, passed = 0, 0.0
     for name, length in phases.items():
@@ -77,7 +79,10 @@ def phases_line(phases: Mapping[str, float]) -> str:
 
 
 def asking_time(chunks: Sequence[Span], servers: Iterable[Endpoint]) -> Asking:
-    """The time from the start of the first chunk job to the end of the last, by their spans."""
+    """The time of requests by the spans of the chunk jobs, of which there is at least one.
+
+    A server counts as unhealthy only while its state is known.
+    """
     whole = (min(start for start, _ in chunks), max(end for _, end in chunks))
     known, ready = [], []
     for server in servers:
@@ -91,7 +96,7 @@ def asking_time(chunks: Sequence[Span], servers: Iterable[Endpoint]) -> Asking:
 
 
 def _left_queue(servers: Iterable[Endpoint]) -> float:
-    """When the job of the server that was ready first had left Slurm's queue, in seconds since the epoch; none is 0."""
+    """When the job of the first healthy server left Slurm's queue, in seconds since the epoch; 0 without such a job."""
     ready = [
         (min(at for state, at in server.changes if state == State.READY), server.changes[0][1])
         for server in servers

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from captionqa.client.chunk_result import read_chunk
-from captionqa.client.journal import read_lines, segment
+from captionqa.client.journal import read_lines, segment_of
 from captionqa.config.answer_files import AnswerFiles, journal_segment
 from captionqa.config.config import Config, Task
 from captionqa.config.layout import Layout
 from captionqa.config.settings import AnswerSettings, answer_fingerprint, fingerprint
 from captionqa.dataset.places import place, question_place
-from captionqa.dataset.plan import load_plan, planned_tasks, works
+from captionqa.dataset.plan import load_plan, planned_tasks, work_folders
 from captionqa.files import read_json, read_json_lines
 from captionqa.run.lease import LeaseRecord, live_lease
 from captionqa.run.progress import duration
@@ -114,7 +114,7 @@ def _files(config: Config, layout: Layout, task: Task) -> Iterable[FileStatus]:
     plan = load_plan(layout, task)
     lists = plan.item_lists(layout, task)
     styles = config.prompt_styles if task == "captions" else [None]
-    for style, (work, settings) in zip(styles, works(config, layout, task), strict=True):
+    for style, (work, settings) in zip(styles, work_folders(config, layout, task), strict=True):
         results = plan.results(work, fingerprint(settings))
         finished = {path for path in results if Path(path).exists()}  # looked at once: a run may go on meanwhile
         headers = [read_chunk(path)[0] for path in finished]
@@ -138,7 +138,7 @@ def _journaled(task: Task, item_lists: Iterable[str], journal: Path, settings_no
     """How many items of these lists, which are in the order of their places, have an answer in the journal."""
     count = 0
     items = chain.from_iterable(map(read_json_lines, item_lists))
-    segments = groupby(items, key=lambda item: segment(_place(task, item)))
+    segments = groupby(items, key=lambda item: segment_of(_place(task, item)))
     for index, members in segments:
         path = journal_segment(journal, index)
         if path.exists():

@@ -1,61 +1,75 @@
-"""What a run found and what it has made, for a person at the terminal."""
+"""The summary of a run: what it starts with and what it has produced, for the user at the terminal."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
 
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
-from captionqa.dataset.plan import items_to_do, load_plan, planned_tasks
+from captionqa.dataset.plan import items_to_do, load_plan, planned_items, planned_tasks
 from captionqa.driver.failure_report import restarts
 from captionqa.files import read_json
-from captionqa.results.regrading import flips_line, verdict
+from captionqa.results.metrics import QaMetrics
+from captionqa.results.provenance import ItemTotals
+from captionqa.results.regrading import flip_kind, flips_line
 from captionqa.run.progress import duration
 
 
 def plan_line(config: Config, layout: Layout) -> str:
-    """What the plan found in the data, and how much of it is still to be asked."""
-    found = []
+    """What the plan found in the data, and how many items are in chunks without a result."""
+    parts = []
     for task in planned_tasks(config, layout):
         plan = load_plan(layout, task)
-        text = f"{plan.items:,} {'images' if task == 'captions' else 'questions'} in {len(plan.chunks)} chunks"
-        text += f" ({plan.skipped_files:,} other files skipped)" if plan.skipped_files else ""
+        text = f"{_counted(plan.items, 'image' if task == 'captions' else 'question')} in "
+        text += _counted(len(plan.chunks), "chunk")
+        text += f" ({_counted(plan.skipped_files, 'other file')} skipped)" if plan.skipped_files else ""
         text += f" ({plan.invalid_rows:,} more are invalid)" if plan.invalid_rows else ""
-        found.append(text)
-    return f"{', '.join(found)}; {items_to_do(config, layout):,} items are in chunks without a result"
+        parts.append(text)
+    to_do = items_to_do(config, layout)
+    known = planned_items(config, layout) - to_do
+    return f"{', '.join(parts)}; {_counted(to_do, 'item')} to do" + (f", {known:,} known" if known else "")
 
 
 def summary(config: Config, layout: Layout, seconds: float) -> str:
-    """What a finished run has made, for a person."""
+    """What a finished run of this many seconds has produced."""
     rows = [f"done in {duration(seconds)}"]
     for style in config.prompt_styles:
         path = layout.captions(style.lower())
         counts = _counts(layout.captions(style.lower(), "_provenance"))
-        if counts is None:  # only some of the final files were asked for
+        if counts is None:  # the run was asked for other final files only
             continue
         rows.append(f"  {counts['answered']:>7,} captions {style:<8} {path}")
-        rows += _failures(counts, layout.captions(style.lower(), "_failures"))
+        rows += _failed(counts, layout.captions(style.lower(), "_failures"))
     metrics = read_json(layout.qa("metrics")) if config.qa is not None else None
     if metrics is not None:
-        low, high = metrics["overall_accuracy_interval_95"]
-        rows.append(f"  {metrics['answered_questions']:>7,} answers           {layout.qa('results')}")
-        rows.append(
-            f"          accuracy {metrics['overall_accuracy']:.1%} ({metrics['correct_answers']} of "
-            f"{metrics['total_questions']}; 95 % interval {low:.1%} to {high:.1%})  {layout.qa('metrics')}"
-        )
-        if flips := read_json(layout.qa("flips")):
-            line = flips_line(Counter(map(verdict, flips.values())), metrics["answered_questions"])
-            rows.append(f"          {line}  {layout.qa('flips')}")
-        rows += _failures(_counts(layout.qa("provenance")), layout.qa("failures"))
+        rows += _qa_rows(metrics, layout)
     return "\n".join([*rows, *(f"  {row}" for row in restarts(layout))])
 
 
-def _counts(path: str) -> dict[str, Any] | None:
+def _qa_rows(metrics: QaMetrics, layout: Layout) -> list[str]:
+    low, high = metrics["overall_accuracy_interval_95"] or (0.0, 1.0)
+    rows = [
+        f"  {metrics['answered_questions']:>7,} answers           {layout.qa('results')}",
+        f"          accuracy {metrics['overall_accuracy']:.1%} ({metrics['correct_answers']} of "
+        f"{metrics['total_questions']}; 95 % interval {low:.1%} to {high:.1%})  {layout.qa('metrics')}",
+    ]
+    if flips := read_json(layout.qa("flips")):
+        line = flips_line(Counter(map(flip_kind, flips.values())), metrics["answered_questions"])
+        rows.append(f"          {line}  {layout.qa('flips')}")
+    counts = _counts(layout.qa("provenance"))
+    return rows + (_failed(counts, layout.qa("failures")) if counts is not None else [])
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _counts(path: str) -> ItemTotals | None:
+    """The counts in a provenance file; None where the file is missing."""
     stored = read_json(path)
     return stored and stored["counts"]
 
 
-def _failures(counts: Mapping[str, Any], path: str) -> Sequence[str]:
+def _failed(counts: ItemTotals, path: str) -> list[str]:
+    """The row of the items that failed; none where there are none."""
     if not counts["failed"]:
         return []
     reasons = ", ".join(f"{count} {reason}" for reason, count in counts["failures_by_reason"].items())

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 
 def log_to_terminal() -> None:
-    """Only captionqa's own records: Snakemake prints its own."""
+    """Print captionqa's own log records, and only these: Snakemake prints its own."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("captionqa: %(message)s"))
     logger = logging.getLogger("captionqa")
@@ -15,8 +15,9 @@ def log_to_terminal() -> None:
     logger.propagate = False
 
 
-def say(text: str) -> None:
-    with suppress(OSError, ValueError):  # the terminal may be gone, and nothing may depend on it
+def print_message(text: str) -> None:
+    """Print a message to stderr, if the terminal is still there: nothing may depend on it."""
+    with suppress(OSError, ValueError):
         print(f"captionqa: {text}", file=sys.stderr, flush=True)
 
 

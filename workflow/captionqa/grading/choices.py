@@ -1,34 +1,39 @@
-"""Questions: the choices inside a question's text."""
+"""Choices: the options that a question's text lists."""
 
 import re
 from collections.abc import Sequence
 
+#: The letters of the choices, of which at most ten are read.
 LETTERS = "ABCDEFGHIJ"
-#: So many labels A, from the end, are tried as the beginning of the choices.
+#: Only this many labels A, from the end, are tried as the first label of the choices.
 LAST_STARTS = 20
-#: A label in one of its forms: (A), A) or A. and its like, perhaps in bold, in a list or after the word Option.
+#: How far back what comes before a label is looked at.
+_BEFORE_CHARACTERS = 40
+#: A label: (A), A) or A. and similar forms, also in bold, in a list or after the word "Option".
 _LABEL = re.compile(
     r"(?P<line>^[ \t]*(?:[-*•>][ \t]+)?(?:(?:option|choice|选项)[ \t]*)?)?(?P<bold>\*\*|__)?(?<![A-Za-z0-9_\\$^({\[-])"
     r"(?:(?P<open>[(（\[【])[ ]?(?P<inside>[A-Za-z])[ ]?[)）\]】]|(?P<letter>[A-Za-z])(?P<close>[*_]{2})?"
     r"(?P<mark>[.)）:：、．]|[ \t][-–—](?=[ \t])))(?:\*\*|__)?[.:：]?(?:\*\*|__)?(?P<gap>[ \t]*)",
     re.MULTILINE | re.IGNORECASE,
 )
-#: What follows the last choice and is no part of it: an empty line, or a line that tells how to answer.
+#: What ends the last choice: an empty line, or a line that says how to answer or asks a question.
 _AFTER_CHOICES = re.compile(
     r"\n\s*\n|\n[\s*#]*(?:(?:answer|please|choose|select|respond|reply|give|note|hint|question|context|your answer|"
     r"explain|think|let's|solution|the (?:correct |final )?answer)\b|(?:which|what|how|who|where|when|why)\b[^\n]*\?|"
     r"请|回答|答案|问题|提示)",
     re.IGNORECASE,
 )
-#: The same within a line; here it has to speak of answering, since an option may be a sentence.
+#: The same within a line, where it must speak of answering, since an option may itself be a sentence.
 _AFTER_INLINE = re.compile(
     r"[ \t]+(?:(?:please|answer|choose|select|respond|reply|give|output)\b[^\n]*\b(?:letter|option|choice|answer|box|"
     r"directly|only)|(?:the\s|your\s)?answer\s?:)",
     re.IGNORECASE,
 )
+#: A header just before the choices: "Options:".
 _HEADER = re.compile(r"(?:choices|options|candidates|选项|選択肢|opciones)\W*\Z", re.IGNORECASE)
+#: What must come before choices within a line: the end of a sentence, a mark, or the beginning of the text or a line.
 _BEFORE_INLINE = re.compile(r"(?:[?？:：.。!！;；)）\]>*_\"'”]|\A|\n)\s*\Z")
-#: A first label after one of these is the name of something, and so is one that such a word follows.
+#: Words after which a letter is the name of something and no label: "point", "between", "is".
 _NAMES = re.compile(
     r"\b(?:points?|figures?|fig\.?|images?|panels?|lines?|segments?|angles?|triangles?|graphs?|pictures?|photos?|diagrams?|"
     r"parts?|sections?|statements?|options?|regions?|objects?|circles?|shapes?|arcs?|vertex|vertices|vitamins?|types?|"
@@ -37,55 +42,61 @@ _NAMES = re.compile(
     r"with|is|are|点|图|线|角)\s*\Z",
     re.IGNORECASE,
 )
+#: A text between two labels that only joins them: "A and B".
 _JOINS = re.compile(r"[\s.,;:?!]*(?:and|or)?[\s.,;:?!]*\Z", re.IGNORECASE)
+#: How a sentence goes on after the name of something: "A is".
 _GOES_ON = re.compile(r"(?:and|or|is|are|has|have|was|were|to|in|on|of)\b", re.IGNORECASE)
+#: The beginning of a part of an exercise: "(a) Find x. (b) Explain".
 _TASK = re.compile(
     r"(?:find|calculate|compute|determine|state|explain|describe|show|prove|draw|what|how|why|which|write|name|list|"
     r"identify)",
     re.IGNORECASE,
 )
+#: The end of an instruction whose object follows: "solve (a) x", so that a small letter is a part of an exercise.
 _ASKS = re.compile(
     r"\b(?:find|calculate|compute|determine|what\s(?:is|are)|state|give|show|solve|for|if|when)\W*\Z", re.IGNORECASE
 )
+#: What joins choices that are listed in a sentence: a comma, "or".
 _JOINT = re.compile(r"[,;，；](?:\s*(?:or|and))?\s*\Z|\s(?:or|and)\Z", re.IGNORECASE)
+#: The marks of images at the end of a question, after its last choice.
 _IMAGE_MARK = re.compile(r"(?:\s*<image(?:[\s_]?\d+)?>)+\s*\Z")
 
 
 def parse_choices(question: str) -> list[str]:
     """The choices inside a question's text, in order; an empty list where there are none.
 
-    Reads `A. x`, `A) x`, `A: x`, `A、x` and `(A) x`, also in small letters or in bold, one a line, or within a line
-    after a sentence or a header such as `Choices:`. Letters start at A and follow one another in one form, so that the
-    name of a point, a figure or a vitamin is not taken for a choice.
+    Reads `A. x`, `A) x`, `A: x`, `A、x` and `(A) x`, in capitals or small letters, also in bold: one on each line, or
+    within a line after a sentence or a header such as `Choices:`. The letters start at A and follow one another in the
+    same form, so that the name of a point, a figure or a vitamin is not taken for a choice.
     """
     labels = list(_LABEL.finditer(question))
     for by_line in (True, False):
         runs = [
-            _run(labels[at:], by_line)
+            _run_of_labels(labels[at:], by_line)
             for at in [at for at, label in enumerate(labels) if _letter(label).upper() == "A"][-LAST_STARTS:]
             if _may_start(labels[at], by_line)
         ]
         for run in sorted(runs, key=lambda run: run[0].start(), reverse=True):
-            if len(run) > 1 and (choices := _texts(question, run, labels, by_line)):
+            if len(run) > 1 and (choices := _choice_texts(question, run, labels, by_line)):
                 return choices
     return []
 
 
-def _letter(label: re.Match) -> str:
+def _letter(label: re.Match[str]) -> str:
     return label["inside"] or label["letter"]
 
 
-def _form(label: re.Match) -> tuple[str | None, str | None, bool]:
-    """What the labels of one list have in common: the signs around the letter, and its case."""
+def _form(label: re.Match[str]) -> tuple[str | None, str | None, bool]:
+    """What the labels of one list have in common: opening bracket, closing mark, and whether they are capitals."""
     mark = {"．": ".", "：": ":", "）": ")"}.get(label["mark"], label["mark"])
     return {"（": "(", "【": "["}.get(label["open"], label["open"]), mark, _letter(label).isupper()
 
 
-def _may_start(label: re.Match, by_line: bool) -> bool:
-    """Whether a list of choices may begin with this label, by what stands before it."""
+def _may_start(label: re.Match[str], by_line: bool) -> bool:
+    """Whether a list of choices may begin with this label, judged by what comes before it."""
     if label["line"] is not None or by_line:
         return label["line"] is not None
-    before = label.string[max(0, label.start() - 40) : label.start()]
+    before = label.string[max(0, label.start() - _BEFORE_CHARACTERS) : label.start()]
     if _HEADER.search(before):
         return True
     if _letter(label).islower() and (label["mark"] not in (None, ")") or _ASKS.search(before)):
@@ -95,8 +106,8 @@ def _may_start(label: re.Match, by_line: bool) -> bool:
     return bool(_BEFORE_INLINE.search(before)) and not _NAMES.search(before)
 
 
-def _run(labels: Sequence[re.Match], by_line: bool) -> list[re.Match]:
-    """The labels A, B, C ... of one form from the first on."""
+def _run_of_labels(labels: Sequence[re.Match[str]], by_line: bool) -> list[re.Match[str]]:
+    """The first label and those that continue it with B, C, ... in the same form."""
     run = [labels[0]]
     for label in labels[1:]:
         if len(run) == len(LETTERS):
@@ -107,8 +118,8 @@ def _run(labels: Sequence[re.Match], by_line: bool) -> list[re.Match]:
     return run
 
 
-def _may_follow(label: re.Match, by_line: bool) -> bool:
-    """Whether a label within a line may go on with a list; in a list by lines only where a wide gap sets it off."""
+def _may_follow(label: re.Match[str], by_line: bool) -> bool:
+    """Whether a label within a line may continue a list; if each label has a line of its own, only after a wide gap."""
     before = label.string[max(0, label.start() - 2) : label.start()]
     if by_line:
         return before in ("  ", "\t\t") or before[-1] == "\t" or before.rstrip()[-1:] > "\u2e80"
@@ -118,10 +129,12 @@ def _may_follow(label: re.Match, by_line: bool) -> bool:
     return not tight and (before[-1].isspace() or before[-1] in ";,*_；，。" or before[-1] > "\u2e80")
 
 
-def _texts(question: str, run: Sequence[re.Match], labels: Sequence[re.Match], by_line: bool) -> list[str]:
-    """The texts between the labels of a run; none where they are the words of a sentence or tasks."""
+def _choice_texts(
+    question: str, run: Sequence[re.Match[str]], labels: Sequence[re.Match[str]], by_line: bool
+) -> list[str]:
+    """The texts that follow the labels of a run; [] where one is empty or the labels belong to a sentence."""
     last, end = run[-1], len(question)
-    if len(run) == len(LETTERS):  # an eleventh choice is none of the tenth
+    if len(run) == len(LETTERS):  # an eleventh choice is no part of the tenth
         eleventh = [label for label in labels if label.start() > last.start() and _letter(label).upper() == "K"]
         end = min((label.start() for label in eleventh if label["line"] is not None or not by_line), default=end)
     begin = last.end() + len(question[last.end() :]) - len(question[last.end() :].lstrip())
@@ -139,9 +152,9 @@ def _texts(question: str, run: Sequence[re.Match], labels: Sequence[re.Match], b
     return [] if not all(texts) or (not by_line and _is_prose(run, texts)) else texts
 
 
-def _is_prose(run: Sequence[re.Match], texts: Sequence[str]) -> bool:
-    """Whether labels within a line are no list of choices but points of a sentence, or the tasks of an exercise."""
-    before = run[0].string[max(0, run[0].start() - 40) : run[0].start()]
+def _is_prose(run: Sequence[re.Match[str]], texts: Sequence[str]) -> bool:
+    """Whether labels within a line are names in a sentence or parts of an exercise, and no list of choices."""
+    before = run[0].string[max(0, run[0].start() - _BEFORE_CHARACTERS) : run[0].start()]
     if _HEADER.search(before):
         return False
     if any(_JOINS.match(text) for text in texts[:-1]):

@@ -1,4 +1,4 @@
-"""Dates: a day, or a month of a year, in the forms that people write."""
+"""Dates: a day, or a month of a year, in the forms in which people write them."""
 
 import re
 
@@ -6,6 +6,7 @@ _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct",
 _MONTH = rf"(?P<month>{'|'.join(_MONTHS)})[a-z]*\.?"
 _DAY = r"(?P<day>\d{1,2})(?:st|nd|rd|th)?"
 _YEAR = r"(?P<year>[12]\d{3})"
+#: May 3rd, 2021; 3rd of May 2021; May 2021; 2021-05-03; 2021年5月3日; 5月3日.
 _FORMS = [
     re.compile(form, re.IGNORECASE)
     for form in (
@@ -19,14 +20,14 @@ _FORMS = [
 ]
 
 
-def date(text: str) -> tuple[int | None, int, int | None] | None:
-    """Year, month and day of a date, None for what it leaves out; None for a text that is no date."""
+def parse_date(text: str) -> tuple[int | None, int, int | None] | None:
+    """The year, month and day of a date, None for a year or day that it leaves out; None for a text that is no date."""
     text = " ".join(text.split()).removeprefix("on ").removeprefix("On ")
     for form in _FORMS:
         if match := form.fullmatch(text):
-            parts = {"year": None, "day": None} | match.groupdict()
-            month = parts["month"].lower()
-            number = int(month) if month.isdigit() else 1 + _MONTHS.index(month[:3])
-            year, day = (int(parts[key]) if parts[key] else None for key in ("year", "day"))
-            return (year, number, day) if number <= 12 and (day or 1) <= 31 else None
+            parts = match.groupdict()
+            name = parts["month"].lower()
+            month = int(name) if name.isdigit() else 1 + _MONTHS.index(name[:3])
+            year, day = (int(parts[key]) if parts.get(key) else None for key in ("year", "day"))
+            return (year, month, day) if month <= 12 and (day or 1) <= 31 else None
     return None

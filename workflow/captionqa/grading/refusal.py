@@ -1,8 +1,8 @@
-"""Refusals: the words of a model that will not or cannot answer, and of errors that stand where an answer should."""
+"""Refusals: a model that will not or cannot answer, and error messages that stand where an answer should."""
 
 import re
 
-#: Words of a refusal anywhere in a text, or of an error at its beginning.
+#: A refusal anywhere in a text, or an error message at its beginning.
 REFUSAL = re.compile(
     r"\b(?:I(?:'m|\sam)?\s(?:cannot|can't|can\snot|unable\sto|not\sable\sto|sorry|do\snot\sknow|don't\sknow|not\ssure)|"
     r"I(?:'m|\sam)\s(?:very\s|really\s)?sorry|as\san\sAI|"

@@ -1,9 +1,10 @@
-"""Units: one name for each, so that "12 square centimetres" and "12 cm²" are measured alike."""
+"""Units: one canonical name for each, so that "12 square centimetres" and "12 cm²" have the same unit."""
 
 import re
 
-#: What follows a number and is longer is a sentence.
+#: A longer text after a number is a sentence and no unit.
 MAX_UNIT_CHARACTERS = 40
+#: The canonical name of each unit, and the words for it.
 _NAMES = {
     "%": "% percent pct percentage 百分",
     "°": "° degree degrees deg º 度",
@@ -48,9 +49,11 @@ _NAMES = {
     "£": "£ gbp",
     "¥": "¥ yuan cny rmb yen 元",
 }
-#: A single letter is a unit in its own case alone; a variable stands there more often.
-KNOWN = {word if len(word) == 1 else word.casefold(): name for name, words in _NAMES.items() for word in words.split()}
-#: Words after a number that change its value or go on with the sentence, so that they are no unit.
+#: The canonical name by each word. Single letters keep their case: in the other case they are more often variables.
+_CANONICAL = {
+    word if len(word) == 1 else word.casefold(): name for name, words in _NAMES.items() for word in words.split()
+}
+#: Words after a number that change its value or continue the sentence, and so are no unit.
 _NO_UNIT = frozenset(
     "hundred thousand million billion trillion dozen dozens score times half quarter third thirds quarters k bn x "  # noqa: SIM905
     "or and to more less fewer minus plus than not but out of over from greater fold e pi sin cos tan log ln sqrt exp "
@@ -58,38 +61,44 @@ _NO_UNIT = frozenset(
     "below above under off short left remainder january february march april may june july august september october "
     "november december jan feb mar apr jun jul aug sep oct nov dec".split()
 )
+#: "square metre", "metre squared", "m^2".
 _SQUARE = re.compile(r"(?:square|sq\.?|平方)\s*(.+)|(.+?)(?:\s*(?:\^\s*\{?\s*2\s*\}?|²)|\ssquared)", re.IGNORECASE)
+#: "cubic metre", "metre cubed", "m^3".
 _CUBE = re.compile(r"(?:cubic|cu\.?|立方)\s*(.+)|(.+?)(?:\s*(?:\^\s*\{?\s*3\s*\}?|³)|\scubed)", re.IGNORECASE)
+#: "km/h", "dollars per hour", "miles an hour".
 _PER = re.compile(r"(.+?)(?:\s*/\s*|\s(?:per|an?)\s)(.+)")
 _TEMPERATURE = re.compile(r"(?:°|degrees?)\s*(C|F|celsius|fahrenheit)", re.IGNORECASE)
+#: One or two words without digits.
 _WORDS = re.compile(r"[^\W\d_]+(?:[ -][^\W\d_]+)?")
+#: A product of variables: "xy".
 _ALGEBRA = re.compile(r"[abcnmpqrtxyz]{2,3}")
 
 
-def unit(text: str) -> str | None:
-    """The one name of what follows a number ("" for nothing); None where that is no unit."""
+def canonical_unit(text: str) -> str | None:
+    """The canonical name of the unit or counted noun after a number; "" for no text, None for another text."""
     text = text.strip().removesuffix(".")
     if not text or len(text) > MAX_UNIT_CHARACTERS:
         return None if text else ""
-    if name := measure(text):
+    if name := measurement_unit(text):
         return name
     words = text.casefold().replace("-", " ").split()
     if not _WORDS.fullmatch(text) or _NO_UNIT.intersection(words) or _ALGEBRA.fullmatch(text):
         return None
-    # a noun that is counted; two letters or one are more often variables
+    # a counted noun such as "dogs"; one or two letters are more often variables
     return " ".join(words).removesuffix("s") if len(text) > 2 or not text.isascii() else None
 
 
-def measure(text: str) -> str | None:
-    """The one name of a known unit of measurement, be it squared, cubed or a quotient; None for other words."""
+def measurement_unit(text: str) -> str | None:
+    """The canonical name of a known unit of measurement, squared, cubed or a quotient too; None for other words."""
     text = text.strip()
-    if name := KNOWN.get(text) or (KNOWN.get(text.casefold()) if len(text) > 1 else None):
+    if name := _CANONICAL.get(text) or (_CANONICAL.get(text.casefold()) if len(text) > 1 else None):
         return name
     if match := _TEMPERATURE.fullmatch(text):
         return f"°{match[1][0].upper()}"
     for pattern, power in ((_SQUARE, "²"), (_CUBE, "³")):
-        if (match := pattern.fullmatch(text)) and (base := measure(match[1] or match[2])):
+        if (match := pattern.fullmatch(text)) and (base := measurement_unit(match[1] or match[2])):
             return base + power
-    if (match := _PER.fullmatch(text)) and (above := measure(match[1])) and (below := measure(match[2])):
-        return f"{above}/{below}"
+    if match := _PER.fullmatch(text):
+        above, below = measurement_unit(match[1]), measurement_unit(match[2])
+        return f"{above}/{below}" if above and below else None
     return None

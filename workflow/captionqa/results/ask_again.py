@@ -1,8 +1,8 @@
-"""Asking again on purpose: drop failures, or answers too, so that the next run asks for them.
+"""Asking again on purpose: remove failures, or answers too, so that the next run asks for them.
 
-`retry-failed` removes the chunk results that hold failures (of a reason), and the final files above them; answers stay
-in the journal. `forget` removes answers too: all of them, or those that were truncated. Neither helps where the
-question file is at fault: once that is corrected, the next run takes it up by itself.
+`retry-failed` removes the chunk results that hold failures, and the final files above them; answers stay in the
+journal. `forget` removes answers too: all of them, or those that were truncated. Neither helps with a fault of the
+question file: once the file is corrected, the next run notices by itself.
 """
 
 import shutil
@@ -18,7 +18,7 @@ from captionqa.config.answer_files import AnswerFiles, journal_segments
 from captionqa.config.config import Config, Task
 from captionqa.config.layout import Layout
 from captionqa.config.settings import AnswerSettings, answer_fingerprint, fingerprint
-from captionqa.dataset.plan import load_plan, works
+from captionqa.dataset.plan import load_plan, work_folders
 from captionqa.errors import QUESTION_FAULTS, TRUNCATED, ConfigError
 from captionqa.files import atomic_writer, json_line, read_json
 from captionqa.run.lease import live_lease
@@ -27,26 +27,54 @@ CAPTION_FILES = ("", "_failures", "_provenance")
 QA_FILES = ("results", "metrics", "failures", "provenance", "flips")
 
 
+@dataclass(frozen=True)
+class _ResultSet:
+    """All stored results of one final file."""
+
+    layout: Layout
+    task: Task
+    #: Its journals and chunk results.
+    files: AnswerFiles
+    #: What decides its requests, as configured now.
+    settings: AnswerSettings
+    #: The final file and its companions.
+    finals: list[Path]
+
+    @property
+    def provenance(self) -> Path:
+        return next(path for path in self.finals if path.stem.endswith("_provenance"))
+
+    @property
+    def journal(self) -> list[Path]:
+        """The segments of the journal of answers."""
+        return journal_segments(self.files.journal)
+
+
 def retry_failed(config: Config, task: Task | None, style: str | None, reason: str | None) -> int:
     """Remove the chunk results with failures, and their final files; returns how many items will be asked again.
 
-    Raises ConfigError for a reason that asking again does not help with.
+    None for `task`, `style` or `reason` means all of them.
+
+    Raises:
+        ConfigError: asking again does not help with this reason, the style is not configured, or a run is going on.
     """
     if reason in QUESTION_FAULTS:
         raise ConfigError(f"{reason} is a fault of the question file: correct it there and run again.")
     items = 0
-    for target in _targets(config, task, style):
-        plan = load_plan(target.layout, target.task)
+    for selected in _selected(config, task, style):
+        plan = load_plan(selected.layout, selected.task)
         results: list[Path] = []
         failed: set[str] = set()
-        for path in filter(Path.exists, map(Path, plan.results(target.files.folder, fingerprint(target.settings)))):
+        for path in map(Path, plan.results(selected.files.folder, fingerprint(selected.settings))):
+            if not path.exists():
+                continue
             _, lines = read_chunk(path)
             if ids := {line["id"] for line in lines if "failure" in line and reason in (None, line["failure"])}:
                 results.append(path)
                 failed |= ids
         if failed:
-            _clear_suspects(target, failed)
-            _remove(results + target.finals)
+            _forget_crashes(selected, failed)
+            _remove(results + selected.finals)
         items += len(failed)
     return items
 
@@ -54,55 +82,66 @@ def retry_failed(config: Config, task: Task | None, style: str | None, reason: s
 def forget(config: Config, task: Task | None, style: str | None, reason: str | None) -> int:
     """Remove answers, chunk results and final files; returns how many items will be asked again.
 
-    With the reason `truncated` only answers that ended at max_tokens go, with a failure's reason only such failures.
+    None for `task`, `style` or `reason` means all of them. With the reason `truncated` only answers that ended at
+    max_tokens are removed, with a failure's reason only such failures.
+
+    Raises:
+        ConfigError: as for `retry_failed`.
     """
     if reason not in (None, TRUNCATED):
         return retry_failed(config, task, style, reason)
     items = 0
-    for target in _targets(config, task, style):
-        settings_now = answer_fingerprint(target.settings)
-        journal = journal_segments(target.files.journal)
-        going = sum(_count_going(path, settings_now, reason) for path in journal)
-        if going or reason is None:
-            # before the journal: one that was stopped half way finds by the journal what is left to do
-            shutil.rmtree(target.files.chunks, ignore_errors=True)
-            _remove(target.finals)
-        for path in journal:
-            _rewrite(path, lambda line: not _goes(line, reason))
+    for selected in _selected(config, task, style):
+        current = answer_fingerprint(selected.settings)
+        segments = selected.journal
+        forgotten = sum(_count_forgotten(path, current, reason) for path in segments)
+        if forgotten or reason is None:
+            # before the journal: where forgetting is interrupted, the journal still shows what is left to forget
+            shutil.rmtree(selected.files.chunks, ignore_errors=True)
+            _remove(selected.finals)
+        for path in segments:
+            _filter_lines(path, lambda line: not _is_forgotten(line, reason))
         if reason is None:
-            shutil.rmtree(target.files.fallback, ignore_errors=True)
-        items += going
+            shutil.rmtree(selected.files.fallback, ignore_errors=True)
+        items += forgotten
     return items
 
 
 def question_faults(config: Config, task: Task | None, style: str | None) -> dict[str, int]:
-    """{reason: items} of the failures for which the question file is at fault, so that asking again does not help."""
+    """{reason: items} of the failures that only a corrected question file helps with.
+
+    Raises:
+        ConfigError: the style is not configured, or a run is going on.
+    """
     counts: Counter[str] = Counter()
-    for target in _targets(config, task, style):
-        if (stored := read_json(target.provenance)) is not None:
+    for selected in _selected(config, task, style):
+        if (stored := read_json(selected.provenance)) is not None:
             counts.update(stored["counts"]["failures_by_reason"])
     return {reason: counts[reason] for reason in QUESTION_FAULTS if counts[reason]}
 
 
-def _goes(line: Mapping[str, Any], reason: str | None) -> bool:
-    """Whether a journal line is to be forgotten."""
+def _is_forgotten(line: Mapping[str, Any], reason: str | None) -> bool:
+    """Whether `forget` removes a journal line."""
     return reason is None or line.get("answer", {}).get("finish_reason") == "length"
 
 
-def _count_going(path: Path, settings_now: str, reason: str | None) -> int:
-    """How many items of a journal segment lose their answer under the present settings."""
-    lines = (line for line in read_lines(path) if line["fingerprint"] == settings_now and "answer" in line)
-    return len({line["id"] for line in lines if _goes(line, reason)})
+def _count_forgotten(path: Path, current: str, reason: str | None) -> int:
+    """How many items of a journal segment lose the answer that they have under the current settings."""
+    lines = (line for line in read_lines(path) if line["fingerprint"] == current and "answer" in line)
+    return len({line["id"] for line in lines if _is_forgotten(line, reason)})
 
 
-def _clear_suspects(target: "_Target", ids: set[str]) -> None:
-    """Forget at which crashes of a server these items were under way, so that they are not set aside unasked."""
-    for path in journal_segments(target.files.journal):
-        _rewrite(path, lambda line: "crashed" not in line or line["id"] not in ids)
+def _forget_crashes(selected: _ResultSet, ids: set[str]) -> None:
+    """Remove from the journal that these items were in flight when a server crashed.
+
+    Otherwise they would fail again without being asked.
+    """
+    for path in selected.journal:
+        _filter_lines(path, lambda line: "crashed" not in line or line["id"] not in ids)
 
 
-def _rewrite(path: Path, keep: Callable[[Mapping[str, Any]], bool]) -> None:
-    """Rewrite a journal segment without the lines that are not to be kept."""
+def _filter_lines(path: Path, keep: Callable[[Mapping[str, Any]], bool]) -> None:
+    """Rewrite a journal segment with only the lines to keep."""
     lines = list(read_lines(path))
     kept = [line for line in lines if keep(line)]
     if len(kept) < len(lines):
@@ -110,23 +149,12 @@ def _rewrite(path: Path, keep: Callable[[Mapping[str, Any]], bool]) -> None:
             file.writelines(map(json_line, kept))
 
 
-@dataclass(frozen=True)
-class _Target:
-    """One final file with its companions, the work files behind it, and its present settings."""
+def _selected(config: Config, task: Task | None, style: str | None) -> list[_ResultSet]:
+    """The result sets of a task and a prompt style; None means all that are configured.
 
-    layout: Layout
-    task: Task
-    files: AnswerFiles
-    settings: AnswerSettings
-    finals: list[Path]
-
-    @property
-    def provenance(self) -> Path:
-        return next(path for path in self.finals if path.stem.endswith("_provenance"))
-
-
-def _targets(config: Config, task: Task | None, style: str | None) -> list[_Target]:
-    """What is meant by the task and the style; by neither: everything that is configured."""
+    Raises:
+        ConfigError: the style is not configured, or a run is going on.
+    """
     layout = Layout(config.output_dir, config.model_name)
     if live_lease(layout.server) is not None:
         raise ConfigError(f"a run works on {config.output_dir} now; wait for it or stop it first.")
@@ -137,10 +165,10 @@ def _targets(config: Config, task: Task | None, style: str | None) -> list[_Targ
     finals[layout.qa_work] = [layout.qa(kind) for kind in QA_FILES]
     wanted = None if style is None else layout.captions_work(style.lower())
     return [
-        _Target(layout, name, AnswerFiles(work), settings_now, list(map(Path, finals[work])))
+        _ResultSet(layout, name, AnswerFiles(work), settings_now, list(map(Path, finals[work])))
         for name in config.tasks
         if task in (None, name)
-        for work, settings_now in works(config, layout, name)
+        for work, settings_now in work_folders(config, layout, name)
         if wanted in (None, work)
     ]
 

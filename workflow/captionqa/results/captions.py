@@ -1,16 +1,16 @@
-"""The captions JSON of one prompt style, and its companions, from the chunk results."""
+"""Merging captions: the chunk results of one prompt style become its captions JSON and the companions."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from captionqa.client.chunk_result import ChunkResults
+from captionqa.config.settings import AnswerSettings
 from captionqa.files import json_object_writer, write_json
 from captionqa.results.provenance import ItemCounts, provenance
 
 
 def merge_captions(
     chunks: Sequence[str],
-    settings: Mapping[str, Any],
+    settings: AnswerSettings,
     dataset_path: str,
     captions_path: str,
     failures_path: str,
@@ -18,7 +18,8 @@ def merge_captions(
 ) -> None:
     """Write {image: caption}, sorted by image, with the failures and the provenance.
 
-    Raises ResultError for a chunk result that is not whole or was made under other settings.
+    Raises:
+        ResultError: a chunk result is incomplete or was made under other settings.
     """
     results, counts = ChunkResults(chunks, settings), ItemCounts()
     with json_object_writer(captions_path) as add_caption, json_object_writer(failures_path) as add_failure:

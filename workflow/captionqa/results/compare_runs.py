@@ -1,101 +1,118 @@
 """A paired comparison of two QA results files: how much better B is than A on the same questions, and is it chance.
 
-Only questions that both files answer are compared. A question that is in one file alone, that has another text or
-ground truth in the other, or that failed in one of them (the failures file beside each results file says so) is left
-out, counted and named; a second line counts failed questions as wrong, as the metrics do.
+Only questions that both files answer are compared. A question is left out, counted and named where it is in one file
+alone, where its text or ground truth differs, or where it failed in one run, as the failures file beside each results
+file tells. A second line counts failed questions as wrong, as the metrics do.
 """
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from captionqa.errors import ResultError
 from captionqa.files import read_json
-from captionqa.results.metrics import wilson_interval
+from captionqa.results.failures import Failure
+from captionqa.results.qa_record import QaRecord
+from captionqa.results.statistics import mcnemar_p, paired_interval
 
 RESULTS_ENDING = "_qa_results.json"
 FAILURES_ENDING = "_qa_failures.json"
-#: So many names of questions are printed; the output file has them all.
+#: The most names of questions in one line of the table; the output file has all.
 PRINTED_NAMES = 20
+#: The keys of a record that the comparison reads.
+COMPARED_KEYS = frozenset({"question", "gt_answer", "predicted_letter", "is_correct", "category"})
+
+#: Whether A and whether B got a question right.
+CorrectPair = tuple[bool, bool]
 
 
-def mcnemar_p(only_a: int, only_b: int) -> float:
-    """McNemar's exact two-sided p: of so many flips, how likely a split as uneven is if each way is a coin's throw.
+class PairedOutcome(TypedDict):
+    """Two runs on the same questions."""
 
-    Exact in integers, for any number of flips; 1 where there are none.
+    questions: int
+    correct_a: int
+    correct_b: int
+    accuracy_a: float
+    accuracy_b: float
+    #: accuracy_b - accuracy_a.
+    difference: float
+    #: Newcombe's interval of the difference as [low, high].
+    difference_interval_95: list[float]
+    only_a_correct: int
+    only_b_correct: int
+    mcnemar_p: float
+
+
+class FlippedQuestion(TypedDict):
+    """A question that one run alone got right."""
+
+    qid: str
+    category: str
+    predicted_letter_a: str | None
+    is_correct_a: bool
+    predicted_letter_b: str | None
+    is_correct_b: bool
+
+
+class LeftOut(TypedDict):
+    """The qids of the questions that are not compared, sorted; one may be in several lists."""
+
+    only_in_a: list[str]
+    only_in_b: list[str]
+    failed_in_a: list[str]
+    failed_in_b: list[str]
+    another_question_or_ground_truth: list[str]
+
+
+class Comparison(TypedDict):
+    """The output file of a comparison."""
+
+    #: The path of each results file.
+    a: str
+    b: str
+    answered_by_both: PairedOutcome
+    #: The same with the questions that failed in one run or both.
+    failed_counted_as_wrong: PairedOutcome
+    #: {category: outcome} of the questions that both answered.
+    category_comparison: dict[str, PairedOutcome]
+    flipped_questions: list[FlippedQuestion]
+    left_out: LeftOut
+
+
+def compare(path_a: str | Path, path_b: str | Path) -> Comparison:
+    """Compare two results files.
+
+    Raises:
+        ResultError: a file is missing or has no QA results, or no question is answered by both.
     """
-    flips, fewer = only_a + only_b, min(only_a, only_b)
-    if only_a == only_b:
-        return 1.0
-    ways = term = 1
-    for taken in range(fewer):
-        term = term * (flips - taken) // (taken + 1)
-        ways += term
-    return 2 * ways / (1 << flips)
-
-
-def paired_interval(both: int, only_a: int, only_b: int, neither: int) -> list[float] | None:
-    """The 95 % interval of accuracy B minus accuracy A on the same questions; None where there are none.
-
-    Newcombe 1998, Statistics in Medicine 17, 2635-2650, method 10: Wilson's intervals of both, joined by their
-    correlation with a correction for continuity.
-    """
-    total = both + only_a + only_b + neither
-    if total == 0:
-        return None
-    share_a, share_b = (both + only_a) / total, (both + only_b) / total
-    low_a, high_a = wilson_interval(both + only_a, total)
-    low_b, high_b = wilson_interval(both + only_b, total)
-    product = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
-    covariance = both * neither - only_a * only_b
-    if covariance > 0:
-        covariance = max(covariance - total / 2, 0)
-    correlation = covariance / math.sqrt(product) if product else 0.0
-
-    def reach(one: float, other: float) -> float:
-        return math.sqrt(max(0.0, one**2 - 2 * correlation * one * other + other**2))
-
-    difference = share_b - share_a
-    return [
-        max(-1.0, difference - reach(share_b - low_b, high_a - share_a)),
-        min(1.0, difference + reach(high_b - share_b, share_a - low_a)),
-    ]
-
-
-def compare(path_a: str | Path, path_b: str | Path) -> dict[str, Any]:
-    """The comparison of two results files, with all names; raises ResultError for files that cannot be compared."""
     (results_a, failed_a), (results_b, failed_b) = _load(path_a), _load(path_b)
     shared = [qid for qid in results_a if qid in results_b]
     changed = [qid for qid in shared if _identity(results_a[qid]) != _identity(results_b[qid])]
     pairs = {qid: (results_a[qid], results_b[qid]) for qid in sorted(set(shared) - set(changed))}
     if not pairs:
         raise ResultError(f"{path_a} and {path_b} have no answered question in common; compare two runs of one set.")
-    groups: dict[str, list[tuple[bool, bool]]] = defaultdict(list)
+    groups: dict[str, list[CorrectPair]] = defaultdict(list)
     for record_a, record_b in pairs.values():
         groups[record_a["category"]].append((record_a["is_correct"], record_b["is_correct"]))
-    outcomes = [outcome for group in groups.values() for outcome in group]
+    answered = [pair for group in groups.values() for pair in group]
     known_a, known_b = results_a.keys() | failed_a.keys(), results_b.keys() | failed_b.keys()
-    lost = ((failed_a.keys() & known_b) | (failed_b.keys() & known_a)) - set(changed)
-    with_failures = [
-        tuple(qid in results and results[qid]["is_correct"] for results in (results_a, results_b)) for qid in lost
-    ]
+    failed = ((failed_a.keys() & known_b) | (failed_b.keys() & known_a)) - set(changed)
+    with_failed = answered + [(_is_correct(results_a, qid), _is_correct(results_b, qid)) for qid in failed]
     return {
         "a": str(path_a),
         "b": str(path_b),
-        "answered_by_both": _outcome(outcomes),
-        "failed_counted_as_wrong": _outcome(outcomes + with_failures),
+        "answered_by_both": _outcome(answered),
+        "failed_counted_as_wrong": _outcome(with_failed),
         "category_comparison": {name: _outcome(groups[name]) for name in sorted(groups)},
         "flipped_questions": [
             {
                 "qid": qid,
                 "category": record_a["category"],
-                **{
-                    f"{key}_{side}": record[key]
-                    for side, record in (("a", record_a), ("b", record_b))
-                    for key in ("predicted_letter", "is_correct")
-                },
+                "predicted_letter_a": record_a["predicted_letter"],
+                "is_correct_a": record_a["is_correct"],
+                "predicted_letter_b": record_b["predicted_letter"],
+                "is_correct_b": record_b["is_correct"],
             }
             for qid, (record_a, record_b) in pairs.items()
             if record_a["is_correct"] != record_b["is_correct"]
@@ -110,7 +127,7 @@ def compare(path_a: str | Path, path_b: str | Path) -> dict[str, Any]:
     }
 
 
-def table(comparison: Mapping[str, Any]) -> str:
+def table(comparison: Comparison) -> str:
     """The comparison as text for a terminal."""
     lines = [f"A  {comparison['a']}", f"B  {comparison['b']}", ""]
     rows = {
@@ -131,33 +148,43 @@ def table(comparison: Mapping[str, Any]) -> str:
             f"{outcome['only_a_correct']:7} {outcome['only_b_correct']:7} {outcome['mcnemar_p']:9.2g}"
         )
     lines += ["", "Accuracies in per cent, differences in points; p is McNemar's, exact and two-sided."]
-    flipped = comparison["flipped_questions"]
-    for title, wins in (("right in A alone", True), ("right in B alone", False)):
-        names = [_flip(question) for question in flipped if question["is_correct_a"] is wins]
-        lines += _names(title, names)
-    for title, names in comparison["left_out"].items():
-        lines += _names(f"left out, {title.replace('_', ' ')}", names)
+    for what, right_in_a in (("right only in A", True), ("right only in B", False)):
+        flipped = [question for question in comparison["flipped_questions"] if question["is_correct_a"] is right_in_a]
+        lines += _names(what, [_flip(question) for question in flipped])
+    left_out = comparison["left_out"]
+    for what, qids in (
+        ("left out, only in A", left_out["only_in_a"]),
+        ("left out, only in B", left_out["only_in_b"]),
+        ("left out, failed in A", left_out["failed_in_a"]),
+        ("left out, failed in B", left_out["failed_in_b"]),
+        ("left out, with another text or ground truth", left_out["another_question_or_ground_truth"]),
+    ):
+        lines += _names(what, qids)
     return "\n".join(lines)
 
 
-def _flip(question: Mapping[str, Any]) -> str:
-    letters = [question[f"predicted_letter_{side}"] or "-" for side in "ab"]
-    return f"{question['qid']} ({letters[0]} -> {letters[1]})"
+def _flip(question: FlippedQuestion) -> str:
+    letter_a, letter_b = question["predicted_letter_a"] or "-", question["predicted_letter_b"] or "-"
+    return f"{question['qid']} ({letter_a} -> {letter_b})"
 
 
-def _names(title: str, names: list[str]) -> list[str]:
+def _names(what: str, names: list[str]) -> list[str]:
+    """The line that names some questions; none where there are no names."""
     if not names:
         return []
+    questions = "1 question" if len(names) == 1 else f"{len(names)} questions"
     more = f", and {len(names) - PRINTED_NAMES} more" if len(names) > PRINTED_NAMES else ""
-    return [f"{title}: {len(names)}: {', '.join(names[:PRINTED_NAMES])}{more}"]
+    return [f"{questions} {what}: {', '.join(names[:PRINTED_NAMES])}{more}"]
 
 
-def _outcome(outcomes: Iterable[tuple[bool, bool]]) -> dict[str, Any]:
+def _outcome(pairs: Iterable[CorrectPair]) -> PairedOutcome:
     counts = {(a, b): 0 for a in (True, False) for b in (True, False)}
-    for pair in outcomes:
+    for pair in pairs:
         counts[pair] += 1
     both, only_a, only_b, neither = counts[True, True], counts[True, False], counts[False, True], counts[False, False]
     total = both + only_a + only_b + neither
+    interval = paired_interval(both, only_a, only_b, neither)
+    assert interval is not None, "only groups with questions are compared"
     return {
         "questions": total,
         "correct_a": both + only_a,
@@ -165,28 +192,37 @@ def _outcome(outcomes: Iterable[tuple[bool, bool]]) -> dict[str, Any]:
         "accuracy_a": (both + only_a) / total,
         "accuracy_b": (both + only_b) / total,
         "difference": (only_b - only_a) / total,
-        "difference_interval_95": paired_interval(both, only_a, only_b, neither),
+        "difference_interval_95": interval,
         "only_a_correct": only_a,
         "only_b_correct": only_b,
         "mcnemar_p": mcnemar_p(only_a, only_b),
     }
 
 
-def _identity(record: Mapping[str, Any]) -> tuple[Any, ...]:
+def _identity(record: QaRecord) -> tuple[str, str]:
+    """What has to be the same in both files for two records to be of the same question."""
     return record["question"], record["gt_answer"]
 
 
-def _load(path: str | Path) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
-    """The records of a results file, and the failures beside it."""
+def _is_correct(results: Mapping[str, QaRecord], qid: str) -> bool:
+    """Whether a question was answered correctly; a failed one was not."""
+    return qid in results and results[qid]["is_correct"]
+
+
+def _load(path: str | Path) -> tuple[dict[str, QaRecord], dict[str, Failure]]:
+    """The records of a results file, and the failures of the file beside it.
+
+    Raises:
+        ResultError: a file is not what it should be.
+    """
     path = Path(path)
     results = read_json(path) if path.is_file() else None
-    wanted = {"question", "gt_answer", "predicted_letter", "is_correct", "category"}
     if not isinstance(results, dict) or not all(
-        isinstance(record, dict) and wanted <= record.keys() and isinstance(record["is_correct"], bool)
+        isinstance(record, dict) and record.keys() >= COMPARED_KEYS and isinstance(record["is_correct"], bool)
         for record in results.values()
     ):
-        state = "is no file of QA results" if path.is_file() else "is not there"
-        raise ResultError(f"{path} {state}; name two files MODEL{RESULTS_ENDING}, such as a run writes.")
+        problem = "is no file of QA results" if path.is_file() else "is not there"
+        raise ResultError(f"{path} {problem}; name two files MODEL{RESULTS_ENDING}, such as a run writes.")
     beside = path.with_name(path.name.replace(RESULTS_ENDING, FAILURES_ENDING))
     failures = read_json(beside) if beside != path and beside.is_file() else {}
     if not isinstance(failures, dict):

@@ -1,25 +1,95 @@
-"""Metrics: counts, accuracies and their intervals over graded questions."""
+"""Metrics: counts, accuracies and their 95 % intervals over graded questions."""
 
-import math
 from collections import Counter, defaultdict
-from typing import Any
+from collections.abc import Mapping
+from typing import NotRequired, TypedDict
 
-Z_95 = 1.959963984540054
+from captionqa.dataset.question_file import InvalidRow, QuestionRow
+from captionqa.results.qa_record import QaRecord
+from captionqa.results.statistics import wilson_interval
 
 
-def wilson_interval(correct: int, total: int) -> list[float] | None:
-    """Wilson's 95 % score interval of a proportion (Wilson 1927); None where there is nothing to count."""
-    if total == 0:
-        return None
-    share = correct / total
-    scale = 1 + Z_95**2 / total
-    middle = share + Z_95**2 / (2 * total)
-    half = Z_95 * math.sqrt(share * (1 - share) / total + Z_95**2 / (4 * total**2))
-    return [max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)]
+class GroupMetrics(TypedDict):
+    """The metrics of one category or one source."""
+
+    #: Questions, with those that failed.
+    total: int
+    correct: int
+    #: correct / total.
+    accuracy: float
+    #: Wilson's interval as [low, high]; None where total is 0.
+    accuracy_interval_95: list[float] | None
+    #: Answers from which no letter or value could be read.
+    unparsed: int
+    #: Answers that ended at max_tokens.
+    truncated: int
+    #: Answers that are a refusal.
+    refused: int
+    #: Questions without a result.
+    failed: int
+
+
+class AccuracyMetrics(TypedDict):
+    """The metrics over all questions; a question that failed counts as wrong unless a key says otherwise."""
+
+    #: All questions, with those that failed.
+    total_questions: int
+    correct_answers: int
+    #: correct_answers / total_questions.
+    overall_accuracy: float
+    overall_accuracy_interval_95: list[float] | None
+    #: Questions that have a result.
+    answered_questions: int
+    #: correct_answers / answered_questions.
+    accuracy_over_answered: float
+    accuracy_over_answered_interval_95: list[float] | None
+    unparsed_answers: int
+    truncated_answers: int
+    refused_answers: int
+    failed_questions: int
+    #: {failure reason: questions}.
+    failures_by_reason: dict[str, int]
+    #: {grading rule: answers that it read}.
+    graded_by: dict[str, int]
+    #: {category: metrics}.
+    category_metrics: dict[str, GroupMetrics]
+    #: {source: metrics}.
+    source_metrics: dict[str, GroupMetrics]
+
+
+class FallbackMetrics(TypedDict):
+    """What the fallback, a second request for the letter alone, would change; no other metric counts its letters."""
+
+    #: Answers that committed to no option, so that the letter was asked for.
+    asked: int
+    #: Fallbacks that gave a letter of the options.
+    answered: int
+    correct: int
+    #: The accuracy over all questions, if the fallback's letters counted.
+    overall_accuracy_with_fallback: float
+    overall_accuracy_with_fallback_interval_95: list[float] | None
+
+
+class WithFallback(TypedDict):
+    #: Only with qa.fallback.
+    fallback: NotRequired[FallbackMetrics]
+
+
+class QaMetrics(AccuracyMetrics, WithFallback):
+    """A QA metrics file."""
+
+    #: The model's name in the configuration.
+    model: str
+    #: qa.relative_tolerance.
+    relative_tolerance: float
+    question_path: str
+    dataset_path: str
+    #: The server of the first answer; None where there is no answer.
+    server_url: str | None
 
 
 class Tally:
-    """Adds up graded and failed questions; `metrics` gives the totals."""
+    """Counts graded and failed questions one by one; `metrics` gives the totals."""
 
     def __init__(self) -> None:
         self._total: Counter[str] = Counter()
@@ -30,31 +100,31 @@ class Tally:
         self._rules: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
 
-    def add_record(self, record: dict[str, Any]) -> None:
-        """Count an answered question by its result record."""
+    def add_record(self, record: QaRecord) -> None:
+        """Count a question that has a result."""
         flags = ["total", "answered"]
         flags += ["correct"] * record["is_correct"] + ["unparsed"] * (not record["is_parsed"])
         flags += ["truncated"] * record["truncated"] + ["refused"] * record["refused"]
         if "fallback_letter" in record:
-            flags += ["asked for its letter"] + ["letter given"] * (record["fallback_letter"] is not None)
-            flags += ["letter correct"] * record["fallback_is_correct"]
-        self._count(record, flags)
+            flags += ["fallback asked"] + ["fallback answered"] * (record["fallback_letter"] is not None)
+            flags += ["fallback correct"] * record["fallback_is_correct"]
+        self._count(record["category"], record["source"], flags)
         self._rules[record["graded_by"]] += 1
 
-    def add_failure(self, row: dict[str, Any], reason: str) -> None:
-        """Count a question that has no result: wrong in the accuracy over all."""
-        self._count(row, ["total", "failed"])
+    def add_failure(self, row: QuestionRow | InvalidRow, reason: str) -> None:
+        """Count a question without a result."""
+        self._count(row["category"], row["source"], ["total", "failed"])
         self._reasons[reason] += 1
 
-    def metrics(self) -> dict[str, Any]:
+    def metrics(self) -> AccuracyMetrics:
         total = self._total
         return {
             "total_questions": total["total"],
             "correct_answers": total["correct"],
-            "overall_accuracy": _share(total["correct"], total["total"]),
+            "overall_accuracy": _fraction(total["correct"], total["total"]),
             "overall_accuracy_interval_95": wilson_interval(total["correct"], total["total"]),
             "answered_questions": total["answered"],
-            "accuracy_over_answered": _share(total["correct"], total["answered"]),
+            "accuracy_over_answered": _fraction(total["correct"], total["answered"]),
             "accuracy_over_answered_interval_95": wilson_interval(total["correct"], total["answered"]),
             "unparsed_answers": total["unparsed"],
             "truncated_answers": total["truncated"],
@@ -62,41 +132,42 @@ class Tally:
             "failed_questions": total["failed"],
             "failures_by_reason": dict(sorted(self._reasons.items())),
             "graded_by": dict(sorted(self._rules.items())),
-            "category_metrics": self._group("category"),
-            "source_metrics": self._group("source"),
+            "category_metrics": _group_metrics(self._groups["category"]),
+            "source_metrics": _group_metrics(self._groups["source"]),
         }
 
-    def fallback_metrics(self) -> dict[str, Any]:
-        """What asking for the letter alone would change; the other metrics know nothing of it."""
+    def fallback_metrics(self) -> FallbackMetrics:
         total = self._total
-        correct = total["correct"] + total["letter correct"]
+        correct = total["correct"] + total["fallback correct"]
         return {
-            "fallback": {
-                "asked": total["asked for its letter"],
-                "answered": total["letter given"],
-                "correct": total["letter correct"],
-                "overall_accuracy_with_fallback": _share(correct, total["total"]),
-                "overall_accuracy_with_fallback_interval_95": wilson_interval(correct, total["total"]),
-            }
+            "asked": total["fallback asked"],
+            "answered": total["fallback answered"],
+            "correct": total["fallback correct"],
+            "overall_accuracy_with_fallback": _fraction(correct, total["total"]),
+            "overall_accuracy_with_fallback_interval_95": wilson_interval(correct, total["total"]),
         }
 
-    def _count(self, labels: dict[str, Any], flags: list[str]) -> None:
+    def _count(self, category: str, source: str, flags: list[str]) -> None:
         self._total.update(flags)
-        for kind, groups in self._groups.items():
-            groups[labels[kind]].update(flags)
+        self._groups["category"][category].update(flags)
+        self._groups["source"][source].update(flags)
 
-    def _group(self, kind: str) -> dict[str, dict[str, Any]]:
-        return {
-            name: {
-                "total": counts["total"],
-                "correct": counts["correct"],
-                "accuracy": _share(counts["correct"], counts["total"]),
-                "accuracy_interval_95": wilson_interval(counts["correct"], counts["total"]),
-                **{key: counts[key] for key in ("unparsed", "truncated", "refused", "failed")},
-            }
-            for name, counts in sorted(self._groups[kind].items())
+
+def _group_metrics(groups: Mapping[str, Counter[str]]) -> dict[str, GroupMetrics]:
+    return {
+        name: {
+            "total": counts["total"],
+            "correct": counts["correct"],
+            "accuracy": _fraction(counts["correct"], counts["total"]),
+            "accuracy_interval_95": wilson_interval(counts["correct"], counts["total"]),
+            "unparsed": counts["unparsed"],
+            "truncated": counts["truncated"],
+            "refused": counts["refused"],
+            "failed": counts["failed"],
         }
+        for name, counts in sorted(groups.items())
+    }
 
 
-def _share(part: int, whole: int) -> float:
+def _fraction(part: int, whole: int) -> float:
     return part / whole if whole else 0.0

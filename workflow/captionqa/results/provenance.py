@@ -8,17 +8,88 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
-from typing import Any, BinaryIO
+from io import BufferedReader
+from typing import Any, NotRequired, TypedDict
 
 from captionqa import CHECKOUT, __version__
+from captionqa.config.settings import AnswerSettings
 
+#: The packages whose versions a provenance file has.
 PACKAGES = ("snakemake", "requests", "pillow", "tifffile", "pandas", "pyarrow", "math-verify")
 DIGEST_BYTES = 12
 _CANONICAL = json.JSONEncoder(sort_keys=True)
 
 
+class ItemTotals(TypedDict):
+    """What became of the items of a final file."""
+
+    #: answered + failed.
+    items: int
+    answered: int
+    #: Of the answered: items that got the answer of an identical request.
+    shared: int
+    #: Of the answered: answers that ended at max_tokens.
+    truncated: int
+    failed: int
+    #: {failure reason: items}.
+    failures_by_reason: dict[str, int]
+
+
+class Tokens(TypedDict):
+    """The tokens of all requests that were answered; a shared answer counts once."""
+
+    prompt: int
+    completion: int
+
+
+class CodeVersion(TypedDict):
+    """Which captionqa it was."""
+
+    version: str
+    #: None outside of a git checkout.
+    git_commit: str | None
+    #: Whether tracked files were changed; None outside of a git checkout.
+    git_dirty: bool | None
+
+
+class QuestionFile(TypedDict):
+    path: str
+    #: A digest of the question rows.
+    fingerprint: str
+
+
+class Provenance(TypedDict):
+    """A provenance file."""
+
+    settings: AnswerSettings
+    dataset_path: str
+    #: A digest of the items' ids.
+    dataset_fingerprint: str
+    #: A digest of the answered items' ids and the contents of their image files.
+    content_fingerprint: str
+    counts: ItemTotals
+    tokens: Tokens
+    #: How many chunk results were merged.
+    chunks: int
+    #: When the first chunk started, as ISO 8601 in UTC.
+    started: str
+    #: When the last chunk finished, as ISO 8601 in UTC.
+    finished: str
+    #: The different servers that answers came from: url, generation and versions.
+    answered_by: list[dict[str, Any]]
+    #: The different hosts and Slurm jobs that chunks ran on.
+    clients: list[dict[str, Any]]
+    #: The different servers that chunks knew of, as `captionqa.server.endpoint.summary` describes them.
+    servers: list[dict[str, Any]]
+    captionqa: CodeVersion
+    #: {package: version}, None for one that is not installed; with Python's own version.
+    packages: dict[str, str | None]
+    #: Only for questions.
+    question_file: NotRequired[QuestionFile]
+
+
 class ItemCounts:
-    """Adds up what became of the items of a final file, given one by one in the order of their ids."""
+    """Counts what became of the items of a final file, which come one by one in the order of their ids."""
 
     def __init__(self) -> None:
         self.answered = self.shared = self.truncated = self.prompt_tokens = self.completion_tokens = 0
@@ -28,7 +99,7 @@ class ItemCounts:
         self._contents = hashlib.blake2b(digest_size=DIGEST_BYTES)
 
     def add_answer(self, item: str, answer: Mapping[str, Any], files: Sequence[str], shared: bool) -> None:
-        """`files` are the digests of the image files that the answer is about; a `shared` one cost no tokens."""
+        """`files` are the digests of the item's image files; a `shared` answer came from an identical request."""
         self._ids.update(_id_bytes(item))
         self._contents.update(_id_bytes(item) + "".join(f"{digest}\0" for digest in files).encode())
         self.answered += 1
@@ -45,17 +116,26 @@ class ItemCounts:
 
     @property
     def dataset_fingerprint(self) -> str:
-        """A digest of the items' ids."""
         return self._ids.hexdigest()
 
     @property
     def content_fingerprint(self) -> str:
-        """A digest of the items that have an answer, with the contents of their image files."""
         return self._contents.hexdigest()
+
+    def totals(self) -> ItemTotals:
+        failed = self.reasons.total()
+        return {
+            "items": self.answered + failed,
+            "answered": self.answered,
+            "shared": self.shared,
+            "truncated": self.truncated,
+            "failed": failed,
+            "failures_by_reason": dict(sorted(self.reasons.items())),
+        }
 
 
 class _Distinct:
-    """JSON values, each kept once, in the order in which they came."""
+    """Distinct JSON values in the order in which they first came."""
 
     def __init__(self, values: Iterable[Any] = ()):
         self._values: dict[str, Any] = {}
@@ -70,23 +150,15 @@ class _Distinct:
 
 
 def provenance(
-    headers: Sequence[Mapping[str, Any]], counts: ItemCounts, settings: Mapping[str, Any], dataset_path: str
-) -> dict[str, Any]:
-    """A description of a final file from its chunks' headers and the counts of its items."""
-    failed = counts.reasons.total()
+    headers: Sequence[Mapping[str, Any]], counts: ItemCounts, settings: AnswerSettings, dataset_path: str
+) -> Provenance:
+    """Describe a final file by the headers of its chunk results and the counts of its items."""
     return {
-        "settings": dict(settings),
+        "settings": settings,
         "dataset_path": dataset_path,
         "dataset_fingerprint": counts.dataset_fingerprint,
         "content_fingerprint": counts.content_fingerprint,
-        "counts": {
-            "items": counts.answered + failed,
-            "answered": counts.answered,
-            "shared": counts.shared,
-            "truncated": counts.truncated,
-            "failed": failed,
-            "failures_by_reason": dict(sorted(counts.reasons.items())),
-        },
+        "counts": counts.totals(),
         "tokens": {"prompt": counts.prompt_tokens, "completion": counts.completion_tokens},
         "chunks": len(headers),
         "started": _iso(min(header["started"] for header in headers)),
@@ -94,12 +166,12 @@ def provenance(
         "answered_by": counts.answered_by.values(),
         "clients": _Distinct(header["client"] for header in headers).values(),
         "servers": _Distinct(server for header in headers for server in header["servers"]).values(),
-        "captionqa": {"version": __version__, **_git_state()},
+        "captionqa": _code_version(),
         "packages": {name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
     }
 
 
-def file_digest(file: BinaryIO) -> str:
+def file_digest(file: BufferedReader) -> str:
     """A digest of a file's content."""
     return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=DIGEST_BYTES)).hexdigest()
 
@@ -112,18 +184,22 @@ def _iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
-def _git_state() -> dict[str, Any]:
-    """The commit of this checkout and whether it has changes; both None outside of one."""
+def _code_version() -> CodeVersion:
+    status = _git("status", "--porcelain", "--untracked-files=no")
+    return {
+        "version": __version__,
+        "git_commit": _git("rev-parse", "HEAD"),
+        "git_dirty": None if status is None else bool(status),
+    }
 
-    def git(*arguments: str) -> str | None:
-        command = ["git", "-C", str(CHECKOUT), *arguments]
-        try:
-            return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
-        except (OSError, subprocess.SubprocessError):
-            return None
 
-    status = git("status", "--porcelain", "--untracked-files=no")
-    return {"git_commit": git("rev-parse", "HEAD"), "git_dirty": None if status is None else bool(status)}
+def _git(*arguments: str) -> str | None:
+    """What git prints for the checkout; None where there is no git, or no repository."""
+    command = ["git", "-C", str(CHECKOUT), *arguments]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
 
 
 def _version(package: str) -> str | None:

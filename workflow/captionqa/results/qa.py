@@ -1,4 +1,4 @@
-"""Merging: the chunk results of a final file, checked against the configuration, into that file and its companions."""
+"""Merging answers: chunk results and the question rows become the QA results, the metrics and their companions."""
 
 import logging
 from collections import Counter
@@ -6,25 +6,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from captionqa.client.chunk_result import ChunkResults
-from captionqa.config.settings import FALLBACK
-from captionqa.dataset.question_file import INVALID
-from captionqa.errors import ItemFailure, Reason, ResultError
+from captionqa.config.settings import FALLBACK, AnswerSettings
+from captionqa.dataset.question_file import InvalidRow, QuestionRow
+from captionqa.errors import ItemFailure, ResultError
 from captionqa.files import atomic_writer, json_line, json_object_writer, read_json_lines, write_json
-from captionqa.grading.choices import parse_choices
-from captionqa.grading.ground_truth import extract_answer, grade, ground_truth_letter, ungradable
-from captionqa.results.metrics import Tally
+from captionqa.results.metrics import QaMetrics, Tally, WithFallback
 from captionqa.results.provenance import ItemCounts, file_digest, provenance
-from captionqa.results.regrading import LastGrading, flips_line, grading, verdict
+from captionqa.results.qa_record import qa_record
+from captionqa.results.regrading import LastGrading, flip_kind, flips_line, grading_line
 
 log = logging.getLogger(__name__)
 
+#: The line of a question that was not asked, since its row is invalid.
+_NOT_ASKED: Mapping[str, Any] = {}
 _START_ANEW = "delete the chunks folder and run again, the answers are in the journal."
 
 
 def merge_qa(
     chunks: Sequence[str],
     rows_path: str,
-    settings: Mapping[str, Any],
+    settings: AnswerSettings,
     question_path: str,
     dataset_path: str,
     results_path: str,
@@ -35,14 +36,17 @@ def merge_qa(
     graded_path: str,
     relative_tolerance: float = 0,
 ) -> None:
-    """Grade the answers by the rows of the question file and write {qid: record} and the metrics, with companions.
+    """Grade the answers by the question rows, and write {qid: record}, the metrics and the other companions.
 
-    `graded_path` keeps the grading for the next merge; the flips are what the last one graded otherwise. Raises
-    ResultError for a chunk result that is not whole, was made under other settings or is of other questions.
+    `graded_path` keeps the grading for the next merge; the flips are the answers that the last merge graded otherwise.
+
+    Raises:
+        ResultError: a chunk result is incomplete, or was made under other settings or for other questions.
     """
     results, counts, tally = ChunkResults(chunks, settings), ItemCounts(), Tally()
-    last_grading, verdicts = LastGrading(graded_path), Counter()
-    # entered first and so written last: a merge that was stopped compares with the same grading when it is repeated
+    last_grading = LastGrading(graded_path)
+    flip_kinds: Counter[str] = Counter()
+    # entered first and so written last: a merge that is stopped and repeated compares with the same last grading
     with atomic_writer(graded_path) as graded:
         with (
             json_object_writer(results_path) as add_record,
@@ -60,84 +64,58 @@ def merge_qa(
                 counts.add_answer(row["id"], line["answer"], line["files"], shared="same_as" in line)
                 tally.add_record(record)
                 add_record(row["id"], record)
-                now = grading(record)
+                now = grading_line(record)
                 graded.write(json_line(now))
                 if flip := last_grading.flip(now):
-                    verdicts[verdict(flip)] += 1
+                    flip_kinds[flip_kind(flip)] += 1
                     add_flip(row["id"], flip)
-        answered_by = counts.answered_by.values()
-        metrics = {
-            "model": settings["model"],
-            **tally.metrics(),
-            **(tally.fallback_metrics() if FALLBACK in settings else {}),
-            "relative_tolerance": relative_tolerance,
-            "question_path": question_path,
-            "dataset_path": dataset_path,
-            "server_url": answered_by[0]["url"] if answered_by else None,
-        }
-        write_json(metrics_path, metrics)
-        made = provenance(results.headers, counts, settings, dataset_path)
+        write_json(metrics_path, _metrics(tally, counts, settings, relative_tolerance, question_path, dataset_path))
+        described = provenance(results.headers, counts, settings, dataset_path)
         with open(rows_path, "rb") as rows:
-            made["question_file"] = {"path": question_path, "fingerprint": file_digest(rows)}
-        write_json(provenance_path, made)
-    if verdicts:
-        log.info("%s: %s", flips_line(verdicts, counts.answered), flips_path)
+            described["question_file"] = {"path": question_path, "fingerprint": file_digest(rows)}
+        write_json(provenance_path, described)
+    if flip_kinds:
+        log.info("%s: %s", flips_line(flip_kinds, counts.answered), flips_path)
 
 
-def qa_record(row: Mapping[str, Any], line: Mapping[str, Any] | None, relative_tolerance: float = 0) -> dict[str, Any]:
-    """The result record of a question, from its row and its line in a chunk result; raises ItemFailure if it has none.
-
-    A row that could not be asked has no line.
-    """
-    if INVALID in row:
-        raise ItemFailure(Reason.INVALID_QUESTION, row[INVALID])
-    if "failure" in line:
-        raise ItemFailure(line["failure"], line["detail"])
-    answer, choices = line["answer"], parse_choices(row["question"])
-    if fault := ungradable(row["answer"], choices):
-        raise ItemFailure(Reason.UNGRADABLE_GROUND_TRUTH, fault)
-    graded = grade(answer["text"], row["answer"], choices, relative_tolerance)
-    gt_letter = ground_truth_letter(row["answer"], choices)
-    record = {
-        "qid": row["id"],
-        "question": row["question"],
-        "choices": choices,
-        "gt_answer": row["answer"],
-        "gt_letter": gt_letter,
-        "predicted_letter": graded.predicted_letter,
-        "model_output": answer["text"],
-        "is_correct": graded.is_correct,
-        "category": row["category"],
-        "source": row["source"],
-        "image_paths": row["images"],
-        "num_images": len(row["images"]),
-        "graded_by": graded.rule,
-        "is_parsed": graded.parsed,
-        "refused": graded.refused,
-        "truncated": answer["finish_reason"] == "length",
+def _metrics(
+    tally: Tally,
+    counts: ItemCounts,
+    settings: AnswerSettings,
+    relative_tolerance: float,
+    question_path: str,
+    dataset_path: str,
+) -> QaMetrics:
+    answered_by = counts.answered_by.values()
+    fallback: WithFallback = {"fallback": tally.fallback_metrics()} if FALLBACK in settings else {}
+    return {
+        "model": settings["model"],
+        **tally.metrics(),
+        **fallback,
+        "relative_tolerance": relative_tolerance,
+        "question_path": question_path,
+        "dataset_path": dataset_path,
+        "server_url": answered_by[0]["url"] if answered_by else None,
     }
-    if gt_letter and not graded.parsed and FALLBACK in line:
-        # None where it failed; a server that does not know structured outputs answers as it likes
-        letter = extract_answer(line[FALLBACK].get("text", ""), choices)
-        record |= {"fallback_letter": letter, "fallback_is_correct": letter == gt_letter}
-    return record
 
 
 def _joined(
-    rows: Iterator[dict[str, Any]], lines: Iterator[dict[str, Any]]
-) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
-    """Each row of the question file with its line, None for a row that could not be asked; all are sorted by id.
+    rows: Iterator[QuestionRow | InvalidRow], lines: Iterator[Mapping[str, Any]]
+) -> Iterator[tuple[QuestionRow | InvalidRow, Mapping[str, Any]]]:
+    """Yield each question row with its line, an empty one for an invalid row; both are sorted by id.
 
-    Raises ResultError for a row without a line and the reverse.
+    Raises:
+        ResultError: a row has no line, or a line no row.
     """
     for row in rows:
-        line = None
-        if INVALID not in row:
-            line = next(lines, None)
-            if line is None or line["id"] > row["id"]:
-                raise ResultError(f"the question {row['id']!r} is in no chunk result; {_START_ANEW}")
-            if line["id"] < row["id"]:
-                raise _no_question(line)
+        if "invalid" in row:
+            yield row, _NOT_ASKED
+            continue
+        line = next(lines, None)
+        if line is None or line["id"] > row["id"]:
+            raise ResultError(f"the question {row['id']!r} is in no chunk result; {_START_ANEW}")
+        if line["id"] < row["id"]:
+            raise _no_question(line)
         yield row, line
     for line in lines:
         raise _no_question(line)

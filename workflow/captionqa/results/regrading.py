@@ -1,53 +1,92 @@
-"""Regrading: which answers a new grading of the same outputs has flipped, by a file that keeps the last grading."""
+"""Regrading: which answers are graded differently than at the last merge, by a file that keeps the last grading.
+
+A flip is an answer whose text is the same as at the last merge and whose letter or correctness is not.
+"""
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from captionqa.files import read_json_lines
+from captionqa.results.qa_record import QaRecord
 
-SHOWN = ("gt_answer", "predicted_letter", "is_correct", "graded_by")
+
+class Grading(TypedDict):
+    """How one answer was graded, in the terms of its result record."""
+
+    gt_answer: str
+    predicted_letter: str | None
+    is_correct: bool
+    graded_by: str
 
 
-def grading(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What is kept of a graded record: its id, a digest of the model's output, and the verdict."""
+class GradingLine(Grading):
+    """One line of the file that keeps the last grading."""
+
+    #: The question's qid.
+    id: str
+    #: A digest of the model's output.
+    output: str
+
+
+class Flip(TypedDict):
+    """One entry of the flips file, which is {qid: Flip}."""
+
+    before: Grading
+    now: Grading
+
+
+def grading_line(record: QaRecord) -> GradingLine:
+    """What the next merge needs to know of a result record."""
     output = hashlib.blake2b(record["model_output"].encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
-    return {"id": record["qid"], "output": output} | {key: record[key] for key in SHOWN}
+    return {
+        "id": record["qid"],
+        "output": output,
+        "gt_answer": record["gt_answer"],
+        "predicted_letter": record["predicted_letter"],
+        "is_correct": record["is_correct"],
+        "graded_by": record["graded_by"],
+    }
 
 
 class LastGrading:
-    """The gradings that a merge before this one has left, read once along with the new ones."""
+    """The grading that the last merge left, read once in step with the new one."""
 
     def __init__(self, path: str):
         self._lines = read_json_lines(path) if Path(path).exists() else iter(())
-        self._line = next(self._lines, None)
+        self._line: GradingLine | None = next(self._lines, None)
 
-    def flip(self, now: Mapping[str, Any]) -> dict[str, Any] | None:
-        """{"before", "now"} where the same output now has another letter or correctness, else None.
-
-        To be asked in the order of the ids.
-        """
+    def flip(self, now: GradingLine) -> Flip | None:
+        """The flip of an answer, or None; call it in the order of the ids."""
         while self._line is not None and self._line["id"] < now["id"]:
             self._line = next(self._lines, None)
         before = self._line
-        if before is None or any(before[key] != now[key] for key in ("id", "output")):
+        if before is None or before["id"] != now["id"] or before["output"] != now["output"]:
             return None
-        if all(before[key] == now[key] for key in ("predicted_letter", "is_correct")):
+        if before["predicted_letter"] == now["predicted_letter"] and before["is_correct"] == now["is_correct"]:
             return None
-        return {"before": {key: before[key] for key in SHOWN}, "now": {key: now[key] for key in SHOWN}}
+        return {"before": _grading(before), "now": _grading(now)}
 
 
-def verdict(flip: Mapping[str, Any]) -> str:
-    """What a flip means for the accuracy."""
+def flip_kind(flip: Flip) -> str:
+    """What a flip means for the accuracy: now right, now wrong or another letter."""
     before, now = flip["before"]["is_correct"], flip["now"]["is_correct"]
     if before == now:
         return "another letter"
     return "now right" if now else "now wrong"
 
 
-def flips_line(verdicts: Counter[str], answers: int) -> str:
-    """One line for a person: how many of so many answers flipped, and how."""
-    kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(verdicts.items()))
-    return f"regraded: {verdicts.total():,} of {answers:,} answers flipped ({kinds})"
+def flips_line(kinds: Counter[str], answers: int) -> str:
+    """One line for the user: how many of all answers flipped, and how."""
+    by_kind = ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()))
+    return f"regraded: {kinds.total():,} of {answers:,} answers flipped ({by_kind})"
+
+
+def _grading(line: GradingLine) -> Grading:
+    return {
+        "gt_answer": line["gt_answer"],
+        "predicted_letter": line["predicted_letter"],
+        "is_correct": line["is_correct"],
+        "graded_by": line["graded_by"],
+    }

@@ -1,0 +1,66 @@
+"""The summary: what a run starts with and what it has produced."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from captionqa.config.layout import Layout
+from captionqa.config.settings import fingerprint
+from captionqa.dataset.plan import load_plan, work_folders
+from captionqa.dataset.planning import plan_task
+from captionqa.driver.summary import plan_line, summary
+from captionqa.files import write_json
+
+NAMES = [f"image{number}.png" for number in range(40)]
+
+
+@pytest.fixture
+def config(make_config):
+    return make_config({"captions": {"prompt_styles": ["SIMPLE", "LONG"]}})
+
+
+@pytest.fixture
+def layout(config, images):
+    """The layout of a run whose tasks are planned: 40 images in two styles, and 3 questions of which 2 can be asked."""
+    images.add(*NAMES)
+    (images.path / "notes.txt").write_text("notes")
+    rows = {"qid": ["q1", "q2", "q3"], "question": "What?", "answer": ["A", None, "B"], "image": NAMES[0]}
+    pd.DataFrame(rows).to_parquet(config.qa.question_path)
+    layout = Layout(config.output_dir, "tiny")
+    for task in ("captions", "qa"):
+        plan_task(config, layout, task)
+    return layout
+
+
+def test_a_first_run_has_all_items_to_do(config, layout):
+    assert plan_line(config, layout) == (
+        "40 images in 4 chunks (1 other file skipped), 2 questions in 1 chunk (1 more are invalid); 82 items to do"
+    )
+
+
+def test_a_resumed_run_says_how_many_items_are_known(config, layout):
+    plan = load_plan(layout, "captions")
+    (work, settings), _ = work_folders(config, layout, "captions")
+    result = Path(plan.results(work, fingerprint(settings))[0])
+    result.parent.mkdir(parents=True)
+    result.touch()
+    known = plan.chunks[0].items
+    assert plan_line(config, layout).endswith(f"; {82 - known} items to do, {known} known")
+
+
+def test_a_finished_run_names_its_final_files_failures_and_flips(config, layout):
+    counts = {"answered": 39, "failed": 1, "failures_by_reason": {"timeout": 1}}
+    write_json(layout.captions("simple", "_provenance"), {"counts": counts})
+    write_json(layout.qa("provenance"), {"counts": {"answered": 2, "failed": 0, "failures_by_reason": {}}})
+    metrics = {"overall_accuracy": 0.5, "correct_answers": 1, "total_questions": 2, "answered_questions": 2}
+    write_json(layout.qa("metrics"), metrics | {"overall_accuracy_interval_95": [0.0945, 0.9055]})
+    flip = {"before": {"is_correct": False}, "now": {"is_correct": True}}
+    write_json(layout.qa("flips"), {"q1": flip})
+    assert summary(config, layout, 65).splitlines() == [
+        "done in 1 min 5 s",
+        f"       39 captions SIMPLE   {layout.captions('simple')}",
+        f"        1 failed: 1 timeout  {layout.captions('simple', '_failures')}",
+        f"        2 answers           {layout.qa('results')}",
+        f"          accuracy 50.0% (1 of 2; 95 % interval 9.4% to 90.5%)  {layout.qa('metrics')}",
+        f"          regraded: 1 of 2 answers flipped (1 now right)  {layout.qa('flips')}",
+    ]

@@ -1,0 +1,80 @@
+"""A request to the model: texts and images in their order, and the OpenAI messages that are made of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypedDict
+
+from captionqa.client.image_part import FileReference, ImagePart
+from captionqa.client.request_body import Body
+from captionqa.config.prompts import LETTER_PROMPT
+
+
+class TextContent(TypedDict):
+    """A text in a message of OpenAI's chat format."""
+
+    type: Literal["text"]
+    text: str
+
+
+class ImageUrl(TypedDict):
+    """The URL of an image: bytes, which the request's body splices in."""
+
+    url: bytes
+
+
+class ImageContent(TypedDict):
+    """An image in a message of OpenAI's chat format."""
+
+    type: Literal["image_url"]
+    image_url: ImageUrl
+
+
+class Message(TypedDict):
+    """One message of OpenAI's chat format."""
+
+    role: Literal["user", "assistant"]
+    content: str | list[TextContent | ImageContent]
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    """What the model is asked, once."""
+
+    #: Texts and images of the user's message, in the order in which the model sees them.
+    content: Sequence[str | ImagePart]
+    max_tokens: int
+    #: For a fallback: what the model answered to the content, after which it is asked for a letter alone.
+    first_answer: str | None = None
+    #: The only answers that are allowed (vLLM's structured outputs); any where empty.
+    choices: Sequence[str] = ()
+
+    @property
+    def references(self) -> list[FileReference]:
+        """The files that the server is to read."""
+        parts = (part for part in self.content if isinstance(part, ImagePart))
+        return [part.reference for part in parts if part.reference is not None]
+
+    def in_bytes(self) -> "ChatRequest":
+        """The same request with the bytes of each image in place of references."""
+        content = [part.in_bytes() if isinstance(part, ImagePart) else part for part in self.content]
+        return replace(self, content=content)
+
+    def messages(self) -> list[Message]:
+        messages: list[Message] = [{"role": "user", "content": list(map(_content, self.content))}]
+        if self.first_answer is not None:
+            messages.append({"role": "assistant", "content": self.first_answer})
+            messages.append({"role": "user", "content": LETTER_PROMPT})
+        return messages
+
+    def body(self, sampling: Mapping[str, Any]) -> Body:
+        """The request's JSON with these sampling parameters."""
+        fields: dict[str, object] = {"messages": self.messages(), "max_tokens": self.max_tokens, **sampling}
+        if self.choices:
+            fields["structured_outputs"] = {"choice": list(self.choices)}
+        return Body.of(fields)
+
+
+def _content(part: str | ImagePart) -> TextContent | ImageContent:
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+    return {"type": "image_url", "image_url": {"url": part.url}}

@@ -1,0 +1,190 @@
+"""The fate of one item: an answer from the journal, from an identical item or from the server, or a named failure."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from captionqa.client.answer import Answer
+from captionqa.client.chat_request import ChatRequest
+from captionqa.client.chunk_job import ChunkJob
+from captionqa.client.chunk_result import FailureRecord, ResultLine
+from captionqa.client.cpu_turn import CpuTurn
+from captionqa.client.duplicate_requests import DuplicateRequests
+from captionqa.client.failure_streak import FailureStreak
+from captionqa.client.image_transport import ImageTransport
+from captionqa.client.item import Item, request_key
+from captionqa.client.journal import ItemMark, JournalOutcome, JournalSegment, SegmentJournals
+from captionqa.client.letter_fallback import LETTER_TOKENS, allowed_letters
+from captionqa.client.retrying_client import RetryingClient
+from captionqa.dataset.item_entry import ItemEntry
+from captionqa.errors import ItemFailure
+from captionqa.run.progress import Progress
+from captionqa.server.endpoint import Endpoint
+
+#: The counters of `Progress`: where an item's answer came from, or that it has none.
+Source = Literal["answered", "shared", "reused", "failed"]
+#: Takes an item's result line, once.
+Finish = Callable[[SegmentJournals, ResultLine, Source], None]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Task:
+    """An item and the journals that its answer goes to."""
+
+    journals: SegmentJournals
+    item: Item
+
+
+class ItemProcessor:
+    """Brings items to their outcomes; safe to share between threads.
+
+    What changes here guards itself: the identical items, the failures in a row and the journals.
+    """
+
+    def __init__(self, job: ChunkJob, client: RetryingClient, progress: Progress, finish: Finish):
+        """`progress` counts what `finish` is given, and the threads' time."""
+        self._settings = job.settings
+        self._dataset = job.dataset.resolve()
+        self._allowed_roots = [Path(root).resolve() for root in job.client.images.allowed_roots]
+        self._transport = ImageTransport(job.client.image_transport, self._dataset)
+        self._deduplicate = job.client.deduplicate
+        self._client = client
+        self._thread_time = progress.thread_time
+        self._finish = finish
+        self._turn = CpuTurn(progress.thread_time.add_working)
+        self._duplicates: DuplicateRequests[_Task] = DuplicateRequests()
+        self._failures = FailureStreak(lambda: bool(progress.answered or progress.reused), client.rejection)
+
+    def process(self, journals: SegmentJournals, entry: ItemEntry) -> None:
+        """Bring an item to its outcome, or leave it to the thread that asks for an identical one.
+
+        Raises ServerDeadError, ServerRefusedError, RunStoppedError, DiskFullError or another OSError.
+        """
+        try:
+            with self._turn:
+                self._process(journals, entry)
+        except ItemFailure as failure:
+            self._fail(journals, entry["id"], failure)
+
+    def _process(self, journals: SegmentJournals, entry: ItemEntry) -> None:
+        """From the journal, from an identical item, or from the server; raises ItemFailure before any of these."""
+        item = Item(entry, self._settings, self._dataset, self._allowed_roots, self._transport)
+        task = _Task(journals, item)
+        known = journals.main.answers.get(item.id)
+        if known is not None and item.matches(known):
+            line: ResultLine = {"id": item.id, "answer": known["answer"]}
+            if "same_as" in known:
+                line["same_as"] = known["same_as"]
+            return self._settle(task, self._complete(task, line), "reused")
+        request = item.request(self._settings["max_tokens"])
+        is_first, settled = self._duplicates.join(item.key(), task) if self._deduplicate else (True, None)
+        if is_first:
+            self._ask(task, request)
+        elif settled is not None:
+            self._share(task, settled)
+
+    def _ask(self, task: _Task, request: ChatRequest) -> None:
+        """Ask the server for an item, and for all that wait for the same."""
+        item = task.item
+        try:
+            answer = self._send(task.journals.main, item.mark(), request)
+        except ItemFailure as failure:
+            damage = item.damage_behind(failure)
+            line = self._fail(task.journals, item.id, damage or failure)
+            if damage is None:
+                with self._turn.paused():
+                    self._failures.add(failure)
+            self._share_with_waiting(task, line)
+        else:
+            self._failures.end()
+            self._settle(task, self._complete(task, {"id": item.id, "answer": answer}), "answered")
+
+    def _complete(self, task: _Task, line: ResultLine) -> ResultLine:
+        """Add the files' digests and, where a fallback is asked for, its answer or its failure."""
+        line["files"] = task.item.digests()
+        fallback = self._fallback(task, line["answer"]["text"])
+        if fallback is not None:
+            line["fallback"] = fallback
+        return line
+
+    def _fallback(self, task: _Task, first_answer: str) -> Answer | FailureRecord | None:
+        """What the letter fallback brings; None where it is off or the first answer names an option."""
+        journal, item = task.journals.fallback, task.item
+        if journal is None or item.question is None:
+            return None
+        letters = allowed_letters(item.question, first_answer)
+        if not letters:
+            return None
+        known = journal.answers.get(item.id)
+        try:
+            if known is not None and item.matches(known, first_answer):
+                return known["answer"]
+            request = replace(item.request(LETTER_TOKENS), first_answer=first_answer, choices=letters)
+            return self._send(journal, item.mark(first_answer), request)
+        except ItemFailure as failure:
+            log.warning("%r, asked for its letter alone: %s", item.id, failure)
+            return {"failure": failure.reason, "detail": failure.detail}
+
+    def _send(self, journal: JournalSegment, mark: ItemMark, request: ChatRequest) -> Answer:
+        """The server's answer, journaled under the mark; each crash of a server on the way is journaled too."""
+        crashes = _Crashes(journal, mark)
+
+        def ask(request: ChatRequest) -> Answer:
+            with self._turn.paused(), self._thread_time.asking():
+                return self._client.ask(request, crashes.count, crashes.add)
+
+        answer = self._transport.ask(ask, request)
+        _append(journal, mark, {"answer": answer})
+        return answer
+
+    def _settle(self, task: _Task, line: ResultLine, source: Source) -> None:
+        """Finish an item, and all that wait for the same."""
+        self._finish(task.journals, line, source)
+        self._share_with_waiting(task, line)
+
+    def _share_with_waiting(self, task: _Task, line: ResultLine) -> None:
+        if self._deduplicate:
+            for waiting in self._duplicates.settle(task.item.key(), line):
+                self._share(waiting, line)
+
+    def _share(self, task: _Task, line: ResultLine) -> None:
+        """Give an item the outcome of another whose request is identical."""
+        journals, item = task.journals, task.item
+        shared: ResultLine = {**line, "id": item.id}
+        shared.pop("same_as", None)
+        shared["same_as"] = line.get("same_as", line["id"])
+        if "answer" in shared:
+            answer, fallback = shared["answer"], shared.get("fallback")
+            _append(journals.main, item.mark(), {"answer": answer, "same_as": shared["same_as"]})
+            if journals.fallback is not None and fallback is not None and "text" in fallback:
+                _append(journals.fallback, item.mark(answer["text"]), {"answer": fallback})
+        self._finish(journals, shared, "shared" if "answer" in shared else "failed")
+
+    def _fail(self, journals: SegmentJournals, name: str, failure: ItemFailure) -> ResultLine:
+        log.warning("%r: %s", name, failure)  # a name may hold a line break
+        line: ResultLine = {"id": name, "failure": failure.reason, "detail": failure.detail}
+        self._finish(journals, line, "failed")
+        return line
+
+
+class _Crashes:
+    """The crashes of a server during one request, over all runs."""
+
+    def __init__(self, journal: JournalSegment, mark: ItemMark):
+        self._journal = journal
+        self._mark = mark
+        lines = journal.crashes.get(mark["id"], ())
+        self.count = sum(request_key(line) == request_key(mark) for line in lines)
+
+    def add(self, server: Endpoint) -> None:
+        self.count += 1
+        _append(self._journal, self._mark, {"crashed": f"generation {server.generation} at {server.url}"})
+
+
+def _append(journal: JournalSegment, mark: ItemMark, outcome: JournalOutcome) -> None:
+    journal.append({**mark, "time": round(time.time(), 3), **outcome})

@@ -1,0 +1,148 @@
+"""The checks of an audit: what is wrong or odd with each image and each question of a task, as it will be asked."""
+
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+
+from captionqa.config.config import Config, Task
+from captionqa.config.layout import Layout
+from captionqa.config.prompts import IMAGE_MARK
+from captionqa.config.settings import caption_settings, image_budget_px, qa_settings
+from captionqa.dataset.findings import Finding, FindingKind
+from captionqa.dataset.image_file import Header, promised_format, read_header
+from captionqa.dataset.image_path import locate
+from captionqa.dataset.item_entry import ItemEntry
+from captionqa.dataset.places import question_place
+from captionqa.errors import ItemFailure
+
+#: Items whose headers are read before the next ones.
+BATCH_ITEMS = 2048
+#: The image processors of Qwen's models reject a picture whose longer side is more than this many times the shorter.
+MAX_SIDES_RATIO = 200
+
+
+class TaskChecks:
+    """Checks the items of one task; memory grows only with the number of different images."""
+
+    def __init__(self, config: Config, layout: Layout, task: Task, pool: ThreadPoolExecutor):
+        """`pool` reads the headers of images."""
+        model = config.models[layout.model]
+        self._task = task
+        self._pool = pool
+        self._dataset = Path(config.section(task).dataset_path).resolve()
+        self._roots = [Path(root).resolve() for root in config.client.images.allowed_roots]
+        # how many images an existing server accepts is not known
+        self._max_images = None if model.url else model.server.limit_images_per_prompt
+        self._settings = (
+            caption_settings(config, layout.model, config.prompt_styles[0])
+            if task == "captions"
+            else qa_settings(config, layout.model)
+        )
+        self._limits = self._settings["images"]
+        #: By size in bytes: the first image of that size, None once it is in `_by_digest`.
+        self._by_size: dict[int, str | None] = {}
+        #: By content digest: the first image of that content.
+        self._by_digest: dict[bytes, str] = {}
+        self._shrunk: set[str] = set()
+        self._place: int | None = None
+        #: By text and images: the first such question at `_place`.
+        self._questions: dict[tuple[str, ...], str] = {}
+
+    def findings(self, items: Iterator[ItemEntry]) -> Iterator[Finding]:
+        """Yield what is found on the task's items, which come in the order of their item lists."""
+        return self._caption_findings(items) if self._task == "captions" else self._question_findings(items)
+
+    def _caption_findings(self, items: Iterator[ItemEntry]) -> Iterator[Finding]:
+        while batch := list(islice(items, BATCH_ITEMS)):
+            headers = self._pool.map(self._header, (item["id"] for item in batch))
+            for item, header in zip(batch, headers, strict=True):
+                yield from self._file_findings(item["id"], item["stamps"][0], header)
+                yield from self._request_findings(item["id"], [(item["id"], header)])
+
+    def _question_findings(self, items: Iterator[ItemEntry]) -> Iterator[Finding]:
+        headers: dict[str, Header | ItemFailure] = {}
+        while batch := list(islice(items, BATCH_ITEMS)):
+            stamps = {name: stamp for item in batch for name, stamp in zip(item["images"], item["stamps"], strict=True)}
+            unread = [name for name in stamps if name not in headers]
+            headers |= zip(unread, self._pool.map(self._header, unread), strict=True)
+            for name in unread:
+                yield from self._file_findings(name, stamps[name], headers[name])
+            for item in batch:
+                yield from _text_findings(item, self._max_images)
+                yield from self._duplicate_question(item)
+                yield from self._request_findings(item["id"], [(name, headers[name]) for name in item["images"]])
+
+    def _duplicate_question(self, item: ItemEntry) -> Iterator[Finding]:
+        """Questions on the same images share a place and come one after another, so only these are remembered."""
+        if (place := question_place(item["images"])) != self._place:
+            self._place, self._questions = place, {}
+        first = self._questions.setdefault((item["question"], *item["images"]), item["id"])
+        if first != item["id"]:
+            yield Finding(item["id"], FindingKind.DUPLICATE_QUESTION, f"its text and images are those of {first}")
+
+    def _header(self, name: str) -> Header | ItemFailure:
+        try:
+            return read_header(locate(self._dataset, name, self._roots), self._limits)
+        except ItemFailure as failure:
+            return failure
+
+    def _file_findings(self, name: str, stamp: list[int] | None, header: Header | ItemFailure) -> Iterator[Finding]:
+        """What is odd about a file, whichever items use it; a file that fails is reported by those items."""
+        if isinstance(header, ItemFailure):
+            return
+        size = f"{header.width} x {header.height} pixels"
+        if promised_format(name) not in (None, header.format):
+            yield Finding(name, FindingKind.WRONG_SUFFIX, f"its content is {header.format}")
+        if header.animated:
+            yield Finding(name, FindingKind.ANIMATED_IMAGE, "more pictures follow the first")
+        if min(header.width, header.height) < self._limits["pixel_grid_px"]:
+            yield Finding(name, FindingKind.TINY_IMAGE, f"{size}; the model's grid is {self._limits['pixel_grid_px']}")
+        if stamp is not None and (first := self._identical_image(name, stamp[0])):
+            yield Finding(name, FindingKind.DUPLICATE_IMAGE, f"its bytes are those of {first}")
+
+    def _request_findings(self, item: str, images: list[tuple[str, Header | ItemFailure]]) -> Iterator[Finding]:
+        """What becomes of an item's images in its request: a failure, or the size that they are sent in."""
+        budget_px = image_budget_px(self._settings, len(images))
+        for name, header in images:
+            if isinstance(header, ItemFailure):
+                yield Finding(item, FindingKind(header.reason), header.detail)
+                return
+            if budget_px is not None and header.width * header.height > budget_px:
+                if name not in self._shrunk:
+                    yield Finding(name, FindingKind.SHRUNK_IMAGE, f"more than {budget_px} pixels")
+                self._shrunk.add(name)
+            elif max(header.width, header.height) > MAX_SIDES_RATIO * min(header.width, header.height):
+                yield Finding(item, FindingKind.STRIP_IMAGE, f"{name}: {header.width} x {header.height} pixels")
+
+    def _identical_image(self, name: str, size: int) -> str | None:
+        """An earlier image with the same bytes, or None; `size` is in bytes, and only images of one size are read."""
+        if size not in self._by_size:
+            self._by_size[size] = name
+            return None
+        if first := self._by_size[size]:
+            self._by_size[size] = None
+            self._by_digest[self._digest(first)] = first
+        earlier = self._by_digest.setdefault(self._digest(name), name)
+        return None if earlier == name else earlier
+
+    def _digest(self, name: str) -> bytes:
+        try:
+            with open(locate(self._dataset, name, self._roots), "rb") as file:
+                return hashlib.file_digest(file, "sha256").digest()
+        except (OSError, ItemFailure):  # changed since its header was read; its name makes it like no other
+            return name.encode("utf-8", "surrogateescape")
+
+
+def _text_findings(item: ItemEntry, max_images: int | None) -> Iterator[Finding]:
+    """What is wrong or odd about a question's `<image>` marks and its number of images."""
+    marks, images = item["question"].count(IMAGE_MARK), len(item["images"])
+    counted = f"the text has {marks} {IMAGE_MARK} marks for {images} images"
+    if marks > images:
+        yield Finding(item["id"], FindingKind.MISSING_IMAGE, counted)
+    elif marks not in (0, images):
+        yield Finding(item["id"], FindingKind.IMAGE_MARKS, counted)
+    if max_images is not None and images > max_images:
+        limit = f"server.limit_images_per_prompt is {max_images}"
+        yield Finding(item["id"], FindingKind.TOO_MANY_IMAGES, f"{images}; {limit}")

@@ -1,0 +1,44 @@
+"""Planning captions: a scan of the folder of images, cut into chunks."""
+
+from pathlib import Path
+from typing import Any
+
+from captionqa.config.config import Auto
+from captionqa.config.layout import Layout
+from captionqa.dataset.places import place
+from captionqa.dataset.plan import Plan, load_complete_plan, write_plan
+from captionqa.dataset.plan_state import inputs_digest
+from captionqa.dataset.scan import ImageScan
+from captionqa.errors import InputError
+from captionqa.external_sort import ExternalSort
+from captionqa.files import json_line
+
+
+def plan_captions(dataset: Path, chunks: int | Auto, layout: Layout) -> Plan:
+    """Scan a folder of images, write the item lists if anything changed, and return the plan.
+
+    Raises:
+        InputError: the folder is missing, cannot be read, or has no images.
+    """
+    if not dataset.is_dir():
+        raise InputError(
+            f"captions.dataset_path: there is no folder {dataset}; set it to your images in the configuration."
+        )
+    inputs = inputs_digest("captions", chunks, dataset)
+    with ImageScan(dataset, layout.sniffed) as scan:
+        state = f"{inputs}-{scan.state}"
+        if (plan := load_complete_plan(layout, "captions")) is not None and plan.state == state:
+            return plan
+        with ExternalSort(layout.plans) as items:
+            for name, stamp in scan.images():
+                items.add((place(name), name, stamp))
+            if not items:
+                raise InputError(
+                    f"captions.dataset_path: {dataset} holds no image ({scan.skipped} other files were skipped); "
+                    "images are files with an image suffix or image content."
+                )
+            lines = ((where, json_line({"id": name, "stamps": [stamp]})) for where, name, stamp in items)
+            fields: dict[str, Any] = {"skipped_files": scan.skipped}
+            if scan.complete:
+                fields |= {"state": state, "scan": scan.state}
+            return write_plan("captions", lines, len(items), chunks, layout, **fields)

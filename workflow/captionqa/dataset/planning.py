@@ -1,0 +1,25 @@
+"""Planning a configured task, whichever it is."""
+
+from pathlib import Path
+
+from captionqa.config.config import Config, Task
+from captionqa.config.layout import Layout
+from captionqa.dataset.caption_plan import plan_captions
+from captionqa.dataset.plan import Plan
+from captionqa.dataset.question_plan import plan_questions
+from captionqa.files import full_disk_named
+
+
+def plan_task(config: Config, layout: Layout, task: Task, scan: str = "") -> Plan:
+    """The plan of a configured task, from its data as it is now; `scan` is as for `plan_questions`.
+
+    Raises:
+        InputError: as for `plan_captions` and `plan_questions`.
+        DiskFullError: the item lists do not fit on the disk.
+    """
+    with full_disk_named(layout.plans):
+        if task == "captions":
+            captions = config.section("captions")
+            return plan_captions(Path(captions.dataset_path), captions.chunks, layout)
+        qa = config.section("qa")
+        return plan_questions(Path(qa.question_path), Path(qa.dataset_path), qa.chunks, layout, scan)

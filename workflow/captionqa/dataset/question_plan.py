@@ -1,0 +1,116 @@
+"""Planning questions: the rows of the question file and the stamps of their images, cut into chunks."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from captionqa.config.config import Auto
+from captionqa.config.layout import Layout
+from captionqa.dataset.places import question_place
+from captionqa.dataset.plan import Plan, load_complete_plan, save_by_digest, save_plan, write_plan
+from captionqa.dataset.plan_state import question_inputs_digest
+from captionqa.dataset.question_file import InvalidRow, QuestionRow, read_questions
+from captionqa.dataset.scan import NamedImages, Stamp
+from captionqa.errors import InputError
+from captionqa.external_sort import ExternalSort
+from captionqa.files import LineFile, json_line
+from captionqa.threads import blocks, map_in_order
+
+
+def plan_questions(question_path: Path, dataset: Path, chunks: int | Auto, layout: Layout, scan: str = "") -> Plan:
+    """Read the questions, write the item lists and the question rows, and return the plan.
+
+    The last plan is returned where neither the question file nor an image changed since. `scan` is the state of a scan
+    of the folder of images in this run; where it equals the last plan's, no image has to be looked at.
+
+    Raises:
+        InputError: as for `read_questions`; or a qid occurs twice, no row can be asked, or the folder of images is
+            missing.
+    """
+    if not dataset.is_dir():
+        raise InputError(
+            f"qa.dataset_path: there is no folder {dataset}; the questions' image paths are relative to it."
+        )
+    image_names = layout.question_images
+    inputs = question_inputs_digest(question_path, chunks, dataset)
+    if inputs and (plan := _unchanged_plan(inputs, dataset, image_names, layout, scan)) is not None:
+        return plan
+    folder = layout.plans
+    with NamedImages(dataset, image_names) as images, ExternalSort(folder) as rows, ExternalSort(folder) as items:
+        fault = _sort_questions(read_questions(question_path), images, rows, items)
+        if not items:
+            raise InputError(f"{question_path}: none of its {len(rows)} rows can be asked; the first is {fault}")
+        digest = _write_rows(rows, question_path, layout)
+        fields: dict[str, Any] = {"rows": digest, "invalid_rows": len(rows) - len(items)}
+        if inputs:
+            fields |= {"state": f"{inputs}-{images.save()}", "scan": scan if images.all_inside else ""}
+        lines = ((where, line) for where, _, line in items)
+        return write_plan("qa", lines, len(items), chunks, layout, **fields)
+
+
+def _unchanged_plan(inputs: str, dataset: Path, image_names: Path, layout: Layout, scan: str) -> Plan | None:
+    """The last plan, where these inputs and the images are still as they were; else None."""
+    plan = load_complete_plan(layout, "qa")
+    if plan is None or not plan.state.startswith(inputs):
+        return None
+    if scan and plan.scan == scan:
+        return plan
+    with NamedImages(dataset, image_names) as images:
+        if plan.state != f"{inputs}-{images.state_of_saved()}":
+            return None
+        return save_plan(replace(plan, scan=scan if images.all_inside else ""), layout, "qa")
+
+
+def _sort_questions(
+    questions: Iterable[QuestionRow | InvalidRow], images: NamedImages, rows: ExternalSort, items: ExternalSort
+) -> str | None:
+    """Add all rows to `rows`, those that can be asked to `items`, and their images to `images`.
+
+    Returns what is wrong with the first invalid row, or None.
+    """
+    fault = None
+    for block, stamps in map_in_order(partial(_with_stamps, images), blocks(questions)):
+        images.add(list(stamps), list(stamps.values()))
+        for row in block:
+            rows.add((row["id"], len(rows), json_line(row)))
+            if "invalid" in row:
+                fault = fault or f"{row['id']}: {row['invalid']}"
+                continue
+            item = {
+                "id": row["id"],
+                "question": row["question"],
+                "images": row["images"],
+                "stamps": [stamps[name] for name in row["images"]],
+            }
+            items.add((question_place(row["images"]), row["id"], json_line(item)))
+    return fault
+
+
+def _with_stamps(
+    images: NamedImages, rows: list[QuestionRow | InvalidRow]
+) -> tuple[list[QuestionRow | InvalidRow], dict[str, Stamp]]:
+    """Rows, and the stamps of their images by name."""
+    names = list(dict.fromkeys(name for row in rows if "invalid" not in row for name in row["images"]))
+    return rows, dict(zip(names, images.stamps(names), strict=True))
+
+
+def _write_rows(rows: ExternalSort, question_path: Path, layout: Layout) -> str:
+    """Write the rows, (id, number, line) sorted by id, to the file of question rows; returns the digest in its name.
+
+    Raises:
+        InputError: a qid occurs twice.
+    """
+    last, first = None, 0
+    with LineFile(layout.plans) as file:
+        for name, number, line in rows:
+            if name == last:
+                raise InputError(
+                    f"{question_path}: the qid {name!r} is there twice, in rows {first} and {number}; each "
+                    "question needs its own."
+                )
+            last, first = name, number
+            file.add(line)
+        save_by_digest(file, layout.question_rows(file.digest()))
+        return file.digest()

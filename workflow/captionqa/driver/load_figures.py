@@ -1,0 +1,80 @@
+"""Load figures: how busy the servers and the client jobs of a run were, from the files that they left."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from captionqa.config.layout import Layout
+from captionqa.files import read_json
+from captionqa.run.job_times import Span, seconds, union
+from captionqa.server import load_log
+
+#: From this fraction on a KV cache counts as full.
+CACHE_FULL = 0.95
+
+
+@dataclass(frozen=True)
+class ServerLoad:
+    """What the supervisors saw of their servers while client jobs ran, over all their samples."""
+
+    #: How many samples there are.
+    looks: int
+    #: The fraction of samples in which requests waited in the server's queue.
+    full: float
+    #: The fraction of samples in which the server had no request.
+    idle: float
+    #: The fraction of samples in which requests waited and the KV cache was full.
+    cache_full: float
+    #: The mean number of requests in the engines of all servers together.
+    requests: float
+    #: How often a running request was preempted.
+    preemptions: float
+
+
+@dataclass(frozen=True)
+class ClientLoad:
+    """What the client jobs of a run did."""
+
+    #: How many jobs there were.
+    jobs: int
+    #: How many of them ran at the same time, on average.
+    at_a_time: float
+    #: The processor cores that a job used, on average.
+    cores: float
+    #: The threads of a job that had an item in hand, on average.
+    busy: float
+    #: Of the busy threads, those whose item was with a server.
+    asking: float
+    #: The items of all jobs that were not answered before the run.
+    asked: int
+
+
+def server_load(layout: Layout, chunks: Sequence[Span]) -> ServerLoad | None:
+    """The load of the servers during the chunk jobs; None without samples, as for an existing server (`url`)."""
+    samples = full = idle = cache_full = 0
+    requests = preemptions = 0.0
+    for replica in load_log.read_all(layout.server):
+        during = [sample for sample in replica if any(start <= sample["time"] <= end for start, end in chunks)]
+        samples += len(during)
+        full += sum(sample["waiting"] > 0 for sample in during)
+        idle += sum(sample["requests"] == 0 for sample in during)
+        cache_full += sum(sample["waiting"] > 0 and sample["cache_used"] >= CACHE_FULL for sample in during)
+        requests += sum(sample["requests"] for sample in during) / max(1, len(during))
+        counts = [sample["preemptions"] for sample in during]
+        # the counter of a restarted server begins at 0 again
+        preemptions += sum(max(0.0, now - before) for before, now in pairwise(counts))
+    if not samples:
+        return None
+    return ServerLoad(samples, full / samples, idle / samples, cache_full / samples, requests, preemptions)
+
+
+def client_load(layout: Layout, chunks: Sequence[Span]) -> ClientLoad | None:
+    """The load of the run's client jobs, which worked in these spans; None where they sent no request."""
+    jobs = [stored for path in layout.progress.glob("*.json") if (stored := read_json(path))]
+    asked = sum(job["done"] - job["reused"] for job in jobs)
+    wall_s = sum(job["wall_s"] for job in jobs)
+    if not asked or not wall_s or not chunks:
+        return None
+    cores, own, asking = (sum(job[key] for job in jobs) / wall_s for key in ("cpu_s", "working_s", "asking_s"))
+    at_a_time = seconds(chunks) / seconds(union(chunks))
+    return ClientLoad(len(jobs), at_a_time, cores, own + asking, asking, asked)

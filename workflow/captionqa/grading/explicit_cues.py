@@ -1,0 +1,83 @@
+"""Explicit cues: which letter the statements of a text about its answer commit to.
+
+An announcement ("the answer is") comes before the answer, a remark ("B is correct") names it. The last announcement
+counts, unless the text corrects itself afterwards; without one the remarks do.
+"""
+
+import re
+
+from captionqa.grading.announcements import announcements
+from captionqa.grading.answer_phrase import read_phrase
+from captionqa.grading.doubt import is_supposed
+from captionqa.grading.options import Commitment, Options, Spans, is_inside
+from captionqa.grading.remarks import remarks
+
+#: Only this many announcements, from the end, are read: a text may repeat itself endlessly.
+LAST_ANNOUNCEMENTS = 50
+#: Words with which a text corrects what it said before.
+_CORRECTION = re.compile(
+    r"\b(?:wait|actually|correction|sorry|hmm+|hold\son|on\ssecond\sthought|mistake|oops|let\sme\sre|re-?consider\w*|"
+    r"re-?check\w*|no[,.:]|rather|however)\b",
+)
+#: A correction that takes the answer back.
+_REVOCATION = re.compile(
+    r"\b(?:wait|hmm+|hold\son|actually)\b[^.!?\n]{0,60}?\b(?:wrong|incorrect|mistaken?|not\s(?:right|correct))\b|"
+    r"\banswer\s(?:cannot|can't|can\snot)\sbe\b",
+)
+_CONCLUSION = re.compile(r"\b(?:therefore|thus|hence|so|consequently|conclu\w+|overall|finally)\b")
+#: How far before the beginning of a remark a word is looked for that makes it a conclusion or a correction.
+_BEFORE_REMARK_CHARACTERS = 60
+#: How far after the beginning of a remark such a word is looked for.
+_AFTER_REMARK_CHARACTERS = 20
+#: What makes "answer" a verb, so that only a letter counts as announced: "the question that this can best answer is".
+_BEFORE_VERB = re.compile(r"\b(?:can|to|will)\s(?:best\s)?\Z")
+#: How far back such a word is looked for.
+_VERB_CHARACTERS = 12
+
+
+def read_explicit_cues(text: str, options: Options) -> tuple[str | None, bool]:
+    """The letter that the explicit cues commit to, and whether there is any cue, even one that commits to no letter."""
+    low = text.lower()
+    quotations = options.quotations(low)
+    letter, end, is_stated = _last_announced(text, low, options, quotations)
+    if letter:
+        return _unless_corrected(letter, end, text, low, options, quotations), True
+    found = remarks(text, low, options, end, quotations)
+    letters = {remark.letter for remark in found}
+    if len(letters) == 1:
+        return letters.pop(), True
+    if found:
+        at, letter = found[-1]
+        around = low[max(0, at - _BEFORE_REMARK_CHARACTERS) : at + _AFTER_REMARK_CHARACTERS]
+        return (letter if _CONCLUSION.search(around) or _CORRECTION.search(around) else None), True
+    return None, is_stated
+
+
+def _unless_corrected(letter: str, end: int, text: str, low: str, options: Options, quotations: Spans) -> str | None:
+    """The announced letter, or what a correction after it says instead; None where it is only taken back."""
+    if not (correction := _CORRECTION.search(low, end)):
+        return letter
+    if later := remarks(text, low, options, correction.start(), quotations):
+        return later[-1].letter
+    return None if _REVOCATION.search(low, end) else letter
+
+
+def _last_announced(text: str, low: str, options: Options, quotations: Spans) -> tuple[str | None, int, bool]:
+    """The letter after the last announcement that has one, where it ends, and whether anything is announced at all."""
+    is_stated = False
+    has_other_text = False  # a value that is no option does not take back a letter that was given before it
+    found = [cue for cue in announcements(text, low) if not is_inside(cue.start, quotations)]
+    for start, end, only_letter in sorted(found, reverse=True)[:LAST_ANNOUNCEMENTS]:
+        is_heading = text[start].isupper() and text[start:end].endswith(":")
+        if not is_heading and is_supposed(text, start):
+            is_stated = True
+            continue
+        is_verb = bool(_BEFORE_VERB.search(low, max(0, start - _VERB_CHARACTERS), start))
+        reading = read_phrase(text, end, options, only_letter or has_other_text or is_verb)
+        if reading.commitment is Commitment.OPTION:
+            return reading.letter, reading.end, True
+        if reading.commitment is Commitment.NO_SINGLE_OPTION:
+            return None, end, True
+        has_other_text = has_other_text or reading.commitment is Commitment.OTHER_TEXT
+        is_stated = is_stated or has_other_text or reading.end < 0
+    return None, 0, is_stated

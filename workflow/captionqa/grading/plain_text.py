@@ -1,0 +1,57 @@
+"""Plain text: what a model or a question file wrote, without the markup that only styles it."""
+
+import re
+
+#: Full-width letters and punctuation, curly quotation marks and special spaces, to their ASCII counterparts.
+_TO_ASCII = str.maketrans(
+    {chr(0xFF21 + step): chr(ord("A") + step) for step in range(26)}
+    | {chr(0xFF41 + step): chr(ord("a") + step) for step in range(26)}
+    | dict(zip("（）：，．；！？【】［］‘’“”\u00a0\u202f\u3000İ", "():,.;!?[][]''\"\"   I", strict=True))
+)
+#: HTML tags that style text, and special tokens such as <|im_end|> and <eoa>.
+_TAG = re.compile(r"</?(?:b|i|u|em|strong|p|br|span|center|eo[ae]|\|\w+\|)\s*/?>", re.IGNORECASE)
+#: The end of an answer in tags; what follows it is put on a line of its own.
+_ANSWER_CLOSES = re.compile(r"</answer>", re.IGNORECASE)
+#: Two or more empty lines, of which one is kept.
+_EMPTY_LINES = re.compile(r"\n(?: ?\n){2,}+")
+_BLANKS = re.compile(r"[ \t\r\f\v]+")
+#: LaTeX commands whose argument is kept: \text{}, \mathbf{}.
+_STYLED = re.compile(
+    r"\\(?:text(?:bf|it|rm|sf|tt)?|math(?:rm|bf|sf|it|bb|tt)|operatorname|emph|boldsymbol|mbox)\s*\{([^{}]*)\}"
+)
+#: LaTeX commands that style without an argument of their own: \left, \displaystyle.
+_STYLE = re.compile(r"\\(?:left|right|big|Big|bigg|displaystyle|bf|rm)(?![a-zA-Z])")
+#: Spaces in LaTeX: \, \quad ~
+_SPACE = re.compile(r"(?<!\\)\\(?:[,;:! ]|quad\b|qquad\b)|~")
+_DEGREE = re.compile(r"\^\s*\{?\s*\\circ\s*\}?|\\degree\b")
+#: Wrappers such as \text{\textbf{}} are unwrapped to this depth.
+_NESTED_STYLES = 3
+
+
+def skip(pattern: re.Pattern[str], text: str, at: int) -> int:
+    """The end of what a pattern matches at a place; the place itself where it matches nothing."""
+    match = pattern.match(text, at)
+    return match.end() if match else at
+
+
+def without_latex_style(text: str) -> str:
+    r"""A text without the LaTeX that only styles it: \text{}, \textbf{}, \left, spaces and dollar signs."""
+    if "\\" in text or "~" in text:
+        text = text.replace("\\$", "").replace("\\%", "%").replace("\\(", "").replace("\\)", "")
+        text = text.replace("\\[", "").replace("\\]", "").replace("\\_", "_").replace("\\&", "&")
+        text = _DEGREE.sub("°", _SPACE.sub(" ", _STYLE.sub("", text)))
+        for _ in range(_NESTED_STYLES):
+            text, replaced = _STYLED.subn(r"\1", text)
+            if not replaced:
+                break
+    return text.replace("$", "")
+
+
+def plain_text(text: str) -> str:
+    """A text without styling by Markdown, tags or LaTeX; runs of blanks become one blank, lines stay."""
+    if not text.isascii():
+        text = text.translate(_TO_ASCII)
+    if "<" in text:
+        text = _TAG.sub("", _ANSWER_CLOSES.sub("\n", text))
+    text = without_latex_style(text).replace("**", "").replace("__", "").replace("`", "")
+    return _EMPTY_LINES.sub("\n\n", _BLANKS.sub(" ", text))

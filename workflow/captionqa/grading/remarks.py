@@ -1,0 +1,114 @@
+"""Remarks: the explicit cues that call a letter correct or arrive at one: "B is correct", "this corresponds to (C)"."""
+
+import re
+from typing import NamedTuple
+
+from captionqa.grading.answer_phrase import read_phrase
+from captionqa.grading.doubt import is_supposed
+from captionqa.grading.options import Commitment, Options, Spans, is_inside
+
+#: A letter and, up to eighty characters later, that it is correct: "B, the red one, is the best answer", "C fits best".
+_LETTER_IS_CORRECT = re.compile(
+    r"(?:(?:\((?P<paren>[A-J])\)|(?<![\w'(/.-])(?P<letter>[A-J])(?![\w'])(?P<stop>[.):])?))"
+    r"(?P<gap>(?:\s?\([^()\n]{1,80}\)|[,:]?\s(?:(?!\b(?:[A-J]|whether|cannot|impossible|without|unless|but|not)\b)[^.!?\n]){1,80}?))??,?\s"
+    r"(?:(?:is|must\sbe|would\sbe|should\sbe|has\sto\sbe|appears\sto\sbe|seems\sto\sbe|seems|as)\s"
+    r"(?:(?:clearly|definitely|indeed|therefore|thus|hence|the|only|most|our|my|obviously|likely|actually|probably|single|also|"
+    r"best|very)\s){0,4}(?:correct(?!ly)|right(?!\s(?:of|side|next|above|below|angle|triangle|hand|now)|-)|best|answer|"
+    r"accurate|appropriate|suitable|correct\sanswer|fitting|match)(?!\s(?:about|in|that|for|but|if|unless))\b|"
+    r"(?:best\s)?(?:matches|fits)\s(?:best|the\s(?:description|image|picture)))"
+)
+#: What may come just before a letter that is an option; after another noun ("point B") the letter names something else.
+_BEFORE_LETTER = re.compile(
+    r"(?:option|choice|answer|letter|alternative|so|thus|therefore|hence|that|only|because|and|but|then|conclude|think|"
+    r"believe|means|since|see|clearly)"
+)
+#: Those of them after which A and I are letters and not words.
+_LABELS = ("option", "choice", "answer", "letter", "alternative")
+#: A denial just before "corresponds to" and its like.
+_DENIED = re.compile(r"(?:\bnot|n't|\bnever)\s\Z", re.IGNORECASE)
+#: What leads to a letter: "corresponds to", "this is", "leaves us with option", "therefore, (".
+_ARRIVES_AT = re.compile(
+    r"\b(?:(?:corresponds?(?:ing)?\sto|match(?:es|ing)?(?:\swith)?|which\sis|that\sis|that's|this\sis|leads?\sto|"
+    r"leaves(?:\sus\swith)?|points\sto|closest\sto|(?:mentioned|stated|described|given)\sin|"
+    r"would\sbe|must\sbe|\bis|namely|i\.e\.)[,:]?\s(?:with\s)?(?:the\s)?(?:correct\s)?(?=option|choice|answer|\()|"
+    r"(?:is|be)\s(?=\([a-j]\))|\((?=option\s[a-j]\))|"
+    r"(?:therefore|thus|hence|so|consequently|in\sconclusion|overall|finally|wait|actually|correction|no|sorry|rather|"
+    r"instead)[,:.!…—–-]*\s(?:it(?:'s|\sis|\smust\sbe|\sshould\sbe)\s|that(?:'s|\sis)\s)?(?:the\s)?"
+    r"(?=(?:option\s|choice\s|answer\s)?[(\[]?[a-j][)\].,!\n])|"
+    r"(?:therefore|thus|hence|so)[,:]?\s(?=option\s)|(?:it|that|this)(?:'s|\sis|\s(?:must|should|would)\sbe)\s"
+    r"(?=(?:option\s|choice\s)?[(\[]?[a-j](?:[)\].,!\n]|\Z)))",
+)
+#: A line that begins with a label and calls its option correct in words or by a sign: "B) Paris ✅".
+_VERDICT_LINE = re.compile(
+    r"^[ \-•#>]*(?:option\s|choice\s)?[(\[]?([A-J])[)\].:,]+(?=\s)"
+    r"(?!.*(?:\bnot\b|n't\b|incorrect|wrong|✗|❌|✘|\bfalse\b))"
+    r".*?(?:\bcorrect\b|✅|✓|✔).*$",
+    re.IGNORECASE | re.MULTILINE,
+)
+#: "Option B ... is correct" and "only B ... fits" in Chinese.
+_CHINESE = re.compile(r"(?:选项|只有)([A-J])(?![和、与及])(?:(?!选项|不|错)[^。\n]){0,60}?(?:正确|符合)")
+#: "All of the options are", "neither of these choices is": no single option is right.
+_ALL_OR_NONE = re.compile(
+    r"\b(?:all|none|both|neither|two|three)\s(?:of\s)?(?:(?:the|these|given|four|five|above)\s){0,3}"
+    r"(?:options|statements|choices|answers)\b(?:\s\([a-j]\),?|\sand)*\s(?:are|is|should)\b",
+)
+#: A label just before such words, which are then the text of its option.
+_LABEL_BEFORE = re.compile(r"[A-Ja-j][).:]\s?\Z")
+#: How far back the word before a letter is looked for.
+_WORD_CHARACTERS = 24
+#: How far back a denial is looked for.
+_DENIAL_CHARACTERS = 12
+#: How far back the label before "all of the options" is looked for.
+_LABEL_CHARACTERS = 6
+
+
+class Remark(NamedTuple):
+    """An explicit cue that names its letter itself."""
+
+    at: int
+    #: None where the text says that all of the options are right, or none.
+    letter: str | None
+
+
+def remarks(text: str, low: str, options: Options, after: int, quotations: Spans) -> list[Remark]:
+    """The remarks of a text from a place on, in their order, without those that are quoted, supposed or denied.
+
+    `low` is the text in lower case, `quotations` are the spans that quote an option.
+    """
+    found = [Remark(match.start(), match["paren"] or match["letter"]) for match in _called_correct(text, after)]
+    for match in _ARRIVES_AT.finditer(low, after):
+        if not _DENIED.search(text, max(0, match.start() - _DENIAL_CHARACTERS), match.start()):
+            reading = read_phrase(text, match.end(), options, only_letter=True)
+            if reading.commitment is Commitment.OPTION:
+                found.append(Remark(match.start(), reading.letter))
+    found += [Remark(match.start(), match[1].upper()) for match in _VERDICT_LINE.finditer(text, after)]
+    if not text.isascii():
+        found += [Remark(match.start(), match[1]) for match in _CHINESE.finditer(text, after)]
+    found = [remark for remark in found if not is_inside(remark.at, quotations)]
+    for match in _ALL_OR_NONE.finditer(low, after):
+        if not _LABEL_BEFORE.search(text, max(0, match.start() - _LABEL_CHARACTERS), match.start()):
+            # where an option reads "all of the above are", that is its letter
+            found.append(Remark(match.start(), options.option_at(text, match.start()).letter))
+    known = (None, *options.letters)
+    return sorted(
+        (remark for remark in found if remark.letter in known and not is_supposed(text, remark.at)),
+        key=lambda remark: remark.at,
+    )
+
+
+def _called_correct(text: str, after: int) -> list[re.Match[str]]:
+    """Where a letter is called correct, if the word before it lets it be the letter of an option."""
+    found = []
+    for match in _LETTER_IS_CORRECT.finditer(text, after):
+        before = text[max(0, match.start() - _WORD_CHARACTERS) : match.start()]
+        words = before.rpartition("\n")[2].split()
+        word = words[-1].lower().strip("(*\"'") if words else ""
+        is_name = word.isalpha() and not _BEFORE_LETTER.fullmatch(word)
+        is_word = (
+            (match["paren"] or match["letter"]) in "AI"
+            and match["gap"]
+            and not (match["paren"] or match["stop"] or word in _LABELS)
+        )
+        if not is_name and not is_word:
+            found.append(match)
+    return found

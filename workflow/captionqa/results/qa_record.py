@@ -1,0 +1,87 @@
+"""The result record of one question: its answer, graded by its row of the question file."""
+
+from collections.abc import Mapping
+from typing import Any, NotRequired, TypedDict
+
+from captionqa.config.settings import FALLBACK
+from captionqa.dataset.question_file import InvalidRow, QuestionRow
+from captionqa.errors import ItemFailure, Reason
+from captionqa.grading.choices import parse_choices
+from captionqa.grading.ground_truth import GroundTruth
+
+
+class QaRecord(TypedDict):
+    """One entry of a QA results file, which is {qid: QaRecord}."""
+
+    qid: str
+    #: The text with the choices inside.
+    question: str
+    #: The texts of the choices, A first; empty for a free-form question.
+    choices: list[str]
+    #: The ground truth as the question file has it.
+    gt_answer: str
+    #: The letter that the ground truth names; None for a free-form one.
+    gt_letter: str | None
+    #: The letter that the output commits to; None where it commits to none, or the question is free-form.
+    predicted_letter: str | None
+    #: The model's own words.
+    model_output: str
+    is_correct: bool
+    category: str
+    source: str
+    #: Relative to qa.dataset_path.
+    image_paths: list[str]
+    num_images: int
+    #: The rule that read the output: box, cue, letter, option text, verify or none.
+    graded_by: str
+    #: Whether a letter or value could be read from the output.
+    is_parsed: bool
+    #: Whether an output that could not be read is a refusal.
+    refused: bool
+    #: Whether the output ended at max_tokens.
+    truncated: bool
+    #: Only where the fallback was asked: the letter that it gave, or None.
+    fallback_letter: NotRequired[str | None]
+    fallback_is_correct: NotRequired[bool]
+
+
+def qa_record(row: QuestionRow | InvalidRow, line: Mapping[str, Any], relative_tolerance: float = 0) -> QaRecord:
+    """Grade one question by its line in a chunk result, which an invalid row has none of.
+
+    Raises:
+        ItemFailure: the question has no result: its row is invalid, its request failed or its ground truth cannot be
+            graded.
+    """
+    if "invalid" in row:
+        raise ItemFailure(Reason.INVALID_QUESTION, row["invalid"])
+    if "failure" in line:
+        raise ItemFailure(line["failure"], line["detail"])
+    answer, choices = line["answer"], parse_choices(row["question"])
+    truth = GroundTruth.read(row["answer"], choices)
+    if truth.fault:
+        raise ItemFailure(Reason.UNGRADABLE_GROUND_TRUTH, truth.fault)
+    graded = truth.grade(answer["text"], relative_tolerance)
+    record: QaRecord = {
+        "qid": row["id"],
+        "question": row["question"],
+        "choices": choices,
+        "gt_answer": row["answer"],
+        "gt_letter": truth.letter,
+        "predicted_letter": graded.predicted_letter,
+        "model_output": answer["text"],
+        "is_correct": graded.is_correct,
+        "category": row["category"],
+        "source": row["source"],
+        "image_paths": row["images"],
+        "num_images": len(row["images"]),
+        "graded_by": graded.rule,
+        "is_parsed": graded.parsed,
+        "refused": graded.refused,
+        "truncated": answer["finish_reason"] == "length",
+    }
+    if truth.letter and not graded.parsed and FALLBACK in line:
+        # without a text the fallback failed; a server that does not know structured outputs may answer anything
+        fallback = truth.grade(line[FALLBACK].get("text", ""))
+        record["fallback_letter"] = fallback.predicted_letter
+        record["fallback_is_correct"] = fallback.is_correct
+    return record

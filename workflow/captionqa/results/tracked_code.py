@@ -1,0 +1,17 @@
+"""Tracked code: the modules whose change has to write the final files anew, since they decide what merging writes."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from captionqa import PACKAGE
+
+#: Patterns of the modules that decide what `merge_captions` writes. Of the client only the records that merging reads
+#: count: how answers were obtained does not change how they are merged.
+MERGING_CODE = ("*.py", "config/*.py", "results/*.py", "client/answer.py", "client/chunk_result.py")
+#: Patterns of the modules that decide, beside these, what `merge_qa` writes.
+GRADING_CODE = ("grading/*.py", "dataset/question_file.py")
+
+
+def tracked_modules(patterns: Iterable[str]) -> list[Path]:
+    """The package's modules that match any of the patterns, relative to the package's folder."""
+    return [path.relative_to(PACKAGE) for pattern in patterns for path in sorted(PACKAGE.glob(pattern))]
