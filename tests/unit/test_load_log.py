@@ -1,4 +1,4 @@
-"""Looks at a server's load: kept as they come, across restarts of a request's server, and not of another's."""
+"""The load log: it continues through restarts of one server and starts anew for another start request."""
 
 import time
 
