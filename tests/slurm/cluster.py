@@ -1,4 +1,4 @@
-"""A real Slurm of three nodes on one machine: a GPU node whose GPUs are made up, and two CPU nodes.
+"""A real Slurm of three nodes on one machine: a GPU node with fake GPUs, and two CPU nodes.
 
 Needs root and Debian's slurmctld, slurmd, slurm-client and munge. There is no systemd, no cgroups and no accounting.
 slurmd is told its node's name (-N) and each has a port of its own, which Debian builds it for.
@@ -113,7 +113,7 @@ class Cluster:
         self._daemon("slurmctld", "-f", str(self.conf))
 
     def stop_controller(self) -> None:
-        """Leave the cluster without its controller; jobs go on."""
+        """Stop the controller; jobs keep running."""
         _end([_read_pid(self.folder / "run" / "slurmctld.pid")])
 
     def stop(self) -> None:
@@ -142,7 +142,7 @@ class Cluster:
         return [job for job in self.jobs() if "-server-" not in job["name"]]
 
     def describe(self, number: str) -> dict[str, str]:
-        """What scontrol says of a job."""
+        """The fields of a job in scontrol's output."""
         words = self.command("scontrol", "show", "job", number).split()
         return dict(word.split("=", 1) for word in words if "=" in word)
 
@@ -150,7 +150,7 @@ class Cluster:
         return self.command("sinfo", "--Node", "--noheader", "--partition=cpu,gpu", "--format=%t").split()
 
     def resume(self, node: str) -> bool:
-        """Let a node that is down work again; False while Slurm is not yet willing."""
+        """Resume a node that is down; False while Slurm still shows it as down."""
         with suppress(subprocess.CalledProcessError):
             self.command("scontrol", "update", f"NodeName={node}", "State=RESUME")
         return "down" not in self.command("sinfo", "--noheader", f"--nodes={node}", "--format=%t")
@@ -194,7 +194,7 @@ def _read_pid(file: Path) -> int | None:
 
 
 def _end(pids: list[int]) -> None:
-    """End processes that are nobody's children here: politely for ten seconds, then not."""
+    """End processes that are not our children: SIGTERM, then SIGKILL after ten seconds."""
     processes = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
     for process in processes:
         process.terminate()

@@ -33,13 +33,13 @@ def cluster(session_cluster, monkeypatch):
 
 class SlurmProject(Project):
     profile = "profiles/slurm"
-    # tests look more often than people need to
+    # shorter intervals than people need
     arguments = ("--seconds-between-status-checks", "1", "--latency-wait", "10")
 
 
 @pytest.fixture
 def project(cluster, tmp_path):
-    """Ten images, one style, two chunks; a lease that ends soon."""
+    """Ten images, one style, two chunks; a lease with a short timeout."""
     project = SlurmProject(tmp_path / "project")
     for number in range(10):
         draw_image(project.folder / "images" / f"{number}.png", number)

@@ -1,4 +1,4 @@
-"""The server's life on a real Slurm: whatever ends it or the run, nothing is lost and no job is left."""
+"""The server's life on a real Slurm: whatever ends the server or the run, no answer is lost and no job is left."""
 
 import json
 import signal
@@ -15,7 +15,7 @@ PLAN |= {"caption_chunk": 2}
 
 
 def start_slowly(project, *arguments):
-    """Start a run whose answers take a while, and return its driver once some have come."""
+    """Start a run with slow answers, and return its driver once some answers are journaled."""
     project.faults(delay_s=1)
     driver = project.start(*arguments)
     project.wait_for(lambda: project.journaled() >= 2)
@@ -23,7 +23,7 @@ def start_slowly(project, *arguments):
 
 
 def finish(project, driver):
-    """Let a slow run end by itself, and check that it has every item once and none failed."""
+    """Let a slow run finish, and check that it has every item once and no failure."""
     project.faults()
     assert driver.wait(120) == 0, project.printed()
     assert len(project.captions()) == 10
@@ -67,7 +67,7 @@ def test_a_run_uses_the_nodes_it_should_and_leaves_no_job(project, cluster):
 
 @pytest.mark.parametrize("arguments", [(), ("--keep-going",)], ids=["stop at once", "keep going"])
 def test_a_chunk_that_fails_ends_the_run_and_only_it_runs_again(project, cluster, arguments):
-    for number in range(10, 30):  # enough for the other chunk not to be done by itself before it is stopped
+    for number in range(10, 30):  # enough that the other chunk is still running when it is stopped
         draw_image(project.folder / "images" / f"{number}.png", number)
     driver = start_slowly(project, "--retries", "0", *arguments)
     unlucky, _ = cluster.clients()
@@ -93,7 +93,7 @@ def test_a_lost_client_job_is_submitted_again(project, cluster):
     cluster.command("scancel", cluster.clients()[0]["number"])
     finish(project, driver)
     assert "Trying to restart job" in project.printed()
-    assert len(project.requests()) <= 11  # what was under way is asked again
+    assert len(project.requests()) <= 11  # a request in flight is repeated
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
@@ -235,7 +235,7 @@ def test_the_only_server_is_cancelled_and_the_run_fails_with_that_reason(project
     cluster.command("scancel", number)
     assert driver.wait(90) != 0
     assert f"the server is gone for good: server 0: its Slurm job {number} was cancelled" in project.printed()
-    cluster.wait_for(lambda: not cluster.jobs(), 10)  # a client that had just begun may use its time to end
+    cluster.wait_for(lambda: not cluster.jobs(), 10)  # a client that has just started may take a while to end
 
 
 def interrupt_by_requeue(cluster, number):
@@ -254,7 +254,7 @@ def interrupt_by_loss_of_the_node(cluster, number):
 
 @pytest.mark.parametrize("interrupt", [interrupt_by_requeue, interrupt_by_preemption, interrupt_by_loss_of_the_node])
 def test_the_only_server_comes_back_and_the_run_goes_on(project, cluster, interrupt):
-    project.config["client"]["max_attempts"] = 1  # nothing of this is an attempt that failed
+    project.config["client"]["max_attempts"] = 1  # none of this counts as a failed attempt
     driver = start_slowly(project)
     number = one_server(cluster)
     interrupt(cluster, number)
@@ -270,7 +270,7 @@ def test_the_only_server_comes_back_and_the_run_goes_on(project, cluster, interr
 
 def test_a_server_near_its_time_limit_goes_back_to_the_queue_and_the_run_goes_on(project, cluster):
     project.config["client"]["max_attempts"] = 1
-    # Slurm looks at time limits every 30 s and warns up to 30 s early, so between 30 and 60 s from now
+    # Slurm checks time limits every 30 s and warns up to 30 s early, so the warning comes in 30 to 60 s
     project.faults(delay_s=15)
     driver = project.start("--set-resources", "start_server:runtime=2", "start_server:slurm_extra=--signal=B:USR1@60")
     project.wait_for(lambda: "is PENDING (BeginTime)" in project.printed(), 90)

@@ -28,7 +28,7 @@ from captionqa.client.server_pool import ServerPool
 from captionqa.files import read_json_lines
 from captionqa.run.lease import LeaseWatch
 from captionqa.server.endpoint import State
-from captionqa.server.probe import ServerLoad
+from captionqa.server.probe import EngineLoad
 
 TICK_S = 0.02
 PAUSE_S = 1.0
@@ -88,7 +88,7 @@ class Server:
 
     @property
     def load(self):
-        return ServerLoad(len(self.running) + len(self.waiting), 0, len(self.waiting))
+        return EngineLoad(len(self.running) + len(self.waiting), 0, len(self.waiting))
 
 
 @pytest.mark.parametrize("slots", [2, 8, 64, 200])
@@ -315,7 +315,7 @@ def test_servers_without_metrics_are_no_error_and_are_not_asked_at_each_look(
     assert [tuner.load() for _ in range(3)] == [None] * 3
     assert silent.asked == [("/metrics", None)]
     publish(telling.url, 2)
-    assert make_tuner().load() == ServerLoad(6, 5, 1)
+    assert make_tuner().load() == EngineLoad(6, 5, 1)
 
 
 def test_the_last_items_are_sent_at_once_unless_the_server_had_no_time(make_tuner):

@@ -9,19 +9,19 @@ from captionqa.client.chunk_run import ChunkRun
 from captionqa.config.layout import Layout
 from captionqa.driver import bottleneck as bottleneck_module
 from captionqa.driver.bottleneck import Bottleneck, find_bottleneck
-from captionqa.driver.load_figures import MeanClientLoad, MeanServerLoad, client_load, server_load
+from captionqa.driver.load_figures import ClientLoad, ServerLoad, client_load, server_load
 from captionqa.driver.phases import Asking
 from captionqa.driver.verdict import run_verdict
 from captionqa.files import read_json, write_json
 from captionqa.run.job_times import record_job_time
 from captionqa.server.endpoint import Endpoint, State
 from captionqa.server.load_log import LoadLog
-from captionqa.server.probe import ServerLoad
+from captionqa.server.probe import EngineLoad
 
 LONG = Asking(600.0, 0.0, 0.0)
 #: No bottleneck: the server is at work and has no queue, the clients have free slots and little to do.
-EASY_SERVER = MeanServerLoad(looks=120, full=0.1, idle=0.0, cache_full=0.0, requests=5.0, preemptions=0.0)
-EASY_CLIENTS = MeanClientLoad(jobs=8, at_a_time=2.0, cores=0.2, busy=3.0, asking=2.5, asked=9000)
+EASY_SERVER = ServerLoad(looks=120, full=0.1, idle=0.0, cache_full=0.0, requests=5.0, preemptions=0.0)
+EASY_CLIENTS = ClientLoad(jobs=8, at_a_time=2.0, cores=0.2, busy=3.0, asking=2.5, asked=9000)
 
 
 @pytest.fixture
@@ -200,7 +200,7 @@ def finished(make_config, monkeypatch):
         monkeypatch.setattr(time, "time", lambda at=at: float(at))
         preemptions = 0 if at == 50 else preemptions + (at % 4 == 0)  # it was started again
         waiting = 3 if 30 <= at <= 80 else 0
-        log.add(ServerLoad(8 if 20 <= at <= 80 else 0, at, waiting, 0.99 if at >= 78 else 0.2, preemptions))
+        log.add(EngineLoad(8 if 20 <= at <= 80 else 0, at, waiting, 0.99 if at >= 78 else 0.2, preemptions))
     monkeypatch.undo()
     return config, layout
 
@@ -231,7 +231,7 @@ def test_only_what_was_seen_while_clients_ran_counts(finished):
 def test_the_clients_figures_are_those_of_a_mean_job(finished):
     _, layout = finished
     spans = [(20.0, 60.0), (40.0, 80.0)]
-    assert client_load(layout, spans) == MeanClientLoad(2, 80 / 60, cores=0.5, busy=4.0, asking=3.5, asked=80)
+    assert client_load(layout, spans) == ClientLoad(2, 80 / 60, cores=0.5, busy=4.0, asking=3.5, asked=80)
 
 
 def test_a_run_that_asked_for_nothing_has_no_verdict(make_config, finished):

@@ -1,4 +1,4 @@
-"""The endpoint file: whole at any time, in the replicas' order, and a key that only its owner can read."""
+"""The endpoint file: complete at any time, read in the order of the replicas; the key: for its owner alone."""
 
 import json
 import os

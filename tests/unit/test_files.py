@@ -1,4 +1,4 @@
-"""Files are whole or absent, whatever happens to the writer; what was torn is passed over by readers."""
+"""Files are complete or absent, whatever happens to the writer; readers skip incomplete lines."""
 
 import contextlib
 import errno
@@ -131,7 +131,7 @@ def test_a_file_that_was_replaced_on_another_machine_is_opened_anew(tmp_path, mo
 
     def read_text(self, **options):
         reads.append(self)
-        if len(reads) < 3:  # what a network file system says of a file that it still knows by its old number
+        if len(reads) < 3:  # a network file system still has the old inode
             raise OSError(errno.ESTALE, "Stale file handle", str(self))
         return Path.read_bytes(self).decode()
 

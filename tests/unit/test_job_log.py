@@ -1,4 +1,4 @@
-"""A job's log: an error is one sentence, even of the log itself, and no name is too odd to be written down."""
+"""A job's log: every error, even one of the log itself, is one sentence, and odd file names are no problem."""
 
 from captionqa.config.layout import Layout
 from captionqa.files import read_json

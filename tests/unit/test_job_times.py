@@ -1,4 +1,4 @@
-"""Spans of time: what overlaps is counted once, and a job keeps its tries."""
+"""Job times: overlapping spans count once, and a job keeps the span of each attempt."""
 
 import time
 
@@ -12,7 +12,7 @@ SPANS = st.lists(st.tuples(MOMENTS, MOMENTS), max_size=8)
 
 
 def moments(spans):
-    """The whole units of time that spans of whole numbers cover."""
+    """The whole numbers of time that spans of whole numbers cover."""
     return {moment for start, end in spans for moment in range(start, end)}
 
 

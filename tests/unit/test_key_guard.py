@@ -1,4 +1,4 @@
-"""The key guard: without the run's key nothing answers but the health check."""
+"""The key guard: without the run's key only the health check answers."""
 
 import asyncio
 import subprocess
@@ -12,7 +12,7 @@ KEY = "the-run's-key"
 
 @pytest.fixture
 def call(monkeypatch):
-    """Send a request through the guard; returns what came back and whether it reached the application."""
+    """Send a request through the guard; returns the messages that came back and the paths that reached the app."""
     monkeypatch.setenv(KEY_VARIABLE, KEY)
     reached = []
 

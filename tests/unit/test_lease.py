@@ -1,4 +1,4 @@
-"""The lease: one driver at a time, seen as gone when it says so or stops moving, by the reader's own clock."""
+"""The lease: one driver at a time; released or expired, by the reader's own clock, it ends the run."""
 
 import errno
 import fcntl
@@ -35,7 +35,7 @@ def path(server_folder):
 
 @pytest.fixture
 def other_driver(server_folder, start_python):
-    """Another driver, a process of its own, that holds the lease."""
+    """Another driver, in its own process, that holds the lease."""
     process = start_python(KEEP, server_folder)
     assert process.stdout.readline() == "held\n"
     return process
@@ -43,7 +43,7 @@ def other_driver(server_folder, start_python):
 
 @pytest.fixture
 def write_lease(path):
-    """Write a lease as a driver that is not there would have."""
+    """Write a lease file without a driver; keywords change its fields."""
 
     def write(**changes):
         known = {
@@ -269,7 +269,7 @@ def test_a_process_of_any_name_is_the_same(start_python):
 
 
 def test_a_process_stays_the_same_when_the_clock_jumps(tmp_path, monkeypatch):
-    """A clock that is put forward by an hour shows as a boot an hour later in /proc/stat, which psutil adds up from."""
+    """After the clock is put forward by an hour, /proc/stat shows a boot one hour later; psutil computes from that."""
     started = process_start(os.getpid())
     proc = tmp_path / "proc"
     proc.mkdir()
@@ -302,7 +302,7 @@ def test_a_lease_of_another_host_whose_lock_is_held_is_live_whatever_the_clocks_
 
 
 def no_locks(*_):
-    """What flock does on Lustre mounted without its flock option."""
+    """flock as on Lustre mounted without its flock option."""
     raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
 

@@ -1,4 +1,4 @@
-"""The server's life as the driver sees it: started, taken over, used elsewhere, stopped; never left behind."""
+"""The server's life as the driver sees it: start, adoption, use of an existing server, stop; no process is left."""
 
 import os
 import signal
@@ -30,7 +30,7 @@ def quick_looks(monkeypatch):
 
 
 class Run:
-    """One output folder with its server, stopped with the test."""
+    """One output folder with its server, which ends with the test."""
 
     def __init__(self, make_config, stand_in_path, folder):
         self.layout = Layout(str(folder / "output"), "tiny")
@@ -40,7 +40,7 @@ class Run:
         self._last = None
 
     def server(self, model=None, client=None, **settings):
-        """The driver's view of the server, with some of the model's, the client's and the server's settings changed."""
+        """The driver's side of the server, with changed settings of the model, the client and the server."""
         known = {"command": self._command, "env": {"STAND_IN_REQUESTS": os.devnull}, "start_timeout_s": 60}
         tiny = {**(model or {}), "server": known | settings}
         changes = {"output_dir": self.layout.output_dir, "models": {"tiny": tiny}, "client": client or {}}
@@ -68,7 +68,7 @@ class Run:
 
 @pytest.fixture
 def make_run(raw_config, make_config, stand_in_path):
-    """Runs in folders of their own."""
+    """Make runs, each in its own folder."""
     made = []
 
     def make(folder):
@@ -202,7 +202,7 @@ def test_each_replica_has_its_own_endpoint(run, lease, eventually):
 
 @pytest.fixture
 def elsewhere(stand_in):
-    """An existing server."""
+    """The model settings for an existing server."""
     return {"url": stand_in.url, "served_model_name": "tiny"}
 
 
@@ -293,7 +293,7 @@ def test_only_endpoints_that_say_so_are_dead(make_run, tmp_path):
     assert server.check_liveness() is None  # start_server has not finished
     live.parent.mkdir()
     live.touch()
-    assert server.check_liveness() is None  # what cannot be read says nothing
+    assert server.check_liveness() is None  # an endpoint that cannot be read counts as no news
     Endpoint(replica=0, request_id="r", settings="s", model="tiny", state=State.READY).publish(run.folder)
     assert "its supervisor ended without a word" in server.check_liveness()
     assert endpoint.read(run.folder, 0).state is State.DEAD

@@ -1,4 +1,4 @@
-"""A model's revision: the commit of a hub's model, and what tells one local folder from another."""
+"""A model's revision: the commit of a hub's model, and the digest of a local folder."""
 
 import pytest
 from captionqa.server.model_revision import model_revision
@@ -11,7 +11,7 @@ def no_cache_elsewhere(monkeypatch):
 
 
 def server(extra_args=(), **environment):
-    """The arguments and the variables of a server."""
+    """The arguments and the environment variables of a server."""
     return list(extra_args), environment
 
 

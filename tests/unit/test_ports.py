@@ -1,4 +1,4 @@
-"""Ports: what is chosen is held, whoever else is choosing, and our own server can still listen there."""
+"""Ports: a reserved port stays ours, whoever else looks for one, and our own server can still listen there."""
 
 import socket
 
@@ -18,7 +18,7 @@ def wanted():
 
 
 def bind_as_vllm_does(port, host=LOCAL):
-    """Bound and shared, and not yet listening: vLLM loads its model in between."""
+    """Bind with SO_REUSEADDR without listening: vLLM loads its model between the two."""
     bound = socket.socket()
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     bound.bind((host, port))

@@ -1,4 +1,4 @@
-"""Progress: what is done is counted once, shown in words a person follows, and added up over the chunks."""
+"""Progress: each finished item is counted once, shown in a line for a person, and added up over the chunks."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""The budget of restarts: used up by crashes one after the other, refilled by work."""
+"""The restart budget: crashes in a row use it up, work in between refills it."""
 
 from captionqa.server.restart_budget import RestartBudget
 

@@ -1,4 +1,4 @@
-"""The server's log: all that is said, in its order, bounded, and no full disk ends a server."""
+"""The server's log: complete and in order, bounded in size, and no full disk ends the server."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ def log(tmp_path):
 
 
 def printed(log, code):
-    """Let a child print into the log to its end; returns how it ended."""
+    """Let a process print into the log until it ends; returns its exit code."""
     child = ServerProcess([sys.executable, "-c", code], dict(os.environ))
     log.follow(child.stdout).join(60)
     code = child.wait(60)

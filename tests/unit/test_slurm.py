@@ -1,4 +1,4 @@
-"""What captionqa reads out of resources and configurations for Slurm; tests/slurm has the rest, on a real Slurm."""
+"""The resources and the vLLM build of a server's Slurm job; tests/slurm has the tests on a real Slurm."""
 
 import pytest
 from captionqa.errors import ConfigError

@@ -1,4 +1,4 @@
-"""The request file: a supervisor on another machine may see it late, and an earlier one's key for a while."""
+"""The start request: a supervisor on another machine may see it late, and for a while with an earlier key."""
 
 import threading
 import time
@@ -17,7 +17,7 @@ def quick_looks(monkeypatch):
 
 @pytest.fixture
 def ask(server_folder):
-    """Ask for a server of this id with this key; returns the request."""
+    """Write the start request of this id and this key; returns it."""
 
     def write(wanted, key):
         asked = {"request_id": wanted, "key_digest": start_request.key_digest(key)}

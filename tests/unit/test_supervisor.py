@@ -1,4 +1,4 @@
-"""The supervisor: a server is published when healthy, replaced when sick, and gone when the run is."""
+"""The supervisor publishes a healthy server, restarts a sick one, and ends it with the run."""
 
 import dataclasses
 import json
@@ -22,7 +22,7 @@ from captionqa.run.lease import LeaseKeeper
 from captionqa.server import endpoint, load_log, start_request
 from captionqa.server.endpoint import State
 from captionqa.server.liveness import GracePeriod, TokenWatch
-from captionqa.server.probe import ServerLoad
+from captionqa.server.probe import EngineLoad
 from captionqa.server.server_process import ServerProcess, exit_text
 
 pytestmark = pytest.mark.slow
@@ -60,7 +60,7 @@ if len(tries.read_text()) > 1:
     sys.exit(7)
 os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
-#: A server that hears no SIGTERM, as vLLM while it loads, with an engine in a process of its own.
+#: A server that ignores SIGTERM, as vLLM does while it loads, with an engine in a second process.
 DEAF = """
 import os, signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -68,7 +68,7 @@ if not os.fork():
     print("deaf", flush=True)
 time.sleep(600)
 """
-#: A server of somebody else that answers anything, with or without a key.
+#: Another process's server, which answers every request, with or without a key.
 STRANGER = """
 import json, sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -101,7 +101,7 @@ class Supervised:
         return endpoint.read(self._folder, 0)
 
     def state(self, state, generation=1):
-        """The endpoint once it is in this state and generation, else None."""
+        """The endpoint if it is in this state and generation, else None."""
         entry = self.endpoint
         return entry if entry and (entry.state, entry.generation) == (state, generation) else None
 
@@ -111,7 +111,7 @@ class Supervised:
         return child
 
     def port(self):
-        """The port of the last server that was started, healthy or not; None before the first."""
+        """The port of the server that was started last, healthy or not; None before the first start."""
         said = self.log.read_text() if self.log.exists() else ""
         ports = re.findall(r"starting generation .* --port (\d+)", said)
         return int(ports[-1]) if ports else None
@@ -122,7 +122,7 @@ class Supervised:
 
 @pytest.fixture
 def supervise(tmp_path, server_folder, make_config, start_python):
-    """Start a supervisor of the sick server; `server` settings may be changed."""
+    """Start a supervisor of the sick server; keywords change `server` settings."""
 
     def start(ailments=None, environment=None, lease_timeout_s=60, log=None, **changes):
         log, sick = log or tmp_path / "logs" / "server.log", tmp_path / "ailments.json"
@@ -135,7 +135,7 @@ def supervise(tmp_path, server_folder, make_config, start_python):
             "env": {"AILMENTS": str(sick), "STAND_IN_REQUESTS": str(tmp_path / "requests.jsonl")},
         }
         settings = make_config({"models": {"tiny": {"server": known | changes}}}).model.server
-        # the configuration does not allow a lease that runs out so soon
+        # the configuration does not allow such a short timeout
         own = {"host": "127.0.0.1", "tensor_parallel_size": 1, "lease_timeout_s": lease_timeout_s}
         wanted = {
             "request_id": "request",
@@ -461,7 +461,7 @@ def test_a_server_ends_when_another_is_asked_for(ready, server_folder, eventuall
     write_json(ServerFiles(server_folder).request, wanted | {"request_id": "another"})
     eventually(lambda: supervised.process.poll() is not None, "the supervisor to end")
     assert gone(server)
-    assert supervised.endpoint.state is State.READY  # the file belongs to the other server now
+    assert supervised.endpoint.state is State.READY  # the endpoint file belongs to the other server now
     assert "another server is asked for meanwhile" in supervised.log.read_text()
 
 
@@ -485,11 +485,11 @@ def test_a_grace_period_expires_only_without_a_success_in_between():
 def test_tokens_must_advance_while_requests_run_or_wait():
     watch = TokenWatch(limit_s=0)
     assert watch.advanced(None)
-    assert not watch.advanced(ServerLoad(requests=1, tokens=5))
-    assert watch.advanced(ServerLoad(requests=1, tokens=6))
-    assert not watch.advanced(ServerLoad(requests=0, tokens=6))
+    assert not watch.advanced(EngineLoad(requests=1, tokens=5))
+    assert watch.advanced(EngineLoad(requests=1, tokens=6))
+    assert not watch.advanced(EngineLoad(requests=0, tokens=6))
     with pytest.raises(ServerError, match="2 requests were there for 0 s without a token"):
-        watch.advanced(ServerLoad(requests=2, tokens=6))
+        watch.advanced(EngineLoad(requests=2, tokens=6))
 
 
 def test_a_group_that_ignores_the_request_to_end_is_killed_as_a_whole(eventually, gone):
@@ -514,7 +514,7 @@ def test_those_that_a_server_leaves_behind_are_buried_also_where_the_first_proce
         "import os, signal, time\n"
         "if not os.fork():\n"
         "    os.fork()\n"
-        "    os._exit(0)\n"  # and its child, which is left behind
+        "    os._exit(0)\n"  # its child becomes an orphan
         "os.wait()\n"
         "if os.fork():\n"
         "    time.sleep(600)\n"

@@ -1,4 +1,4 @@
-"""What a client job was busy with: added up over its threads, by the clock and by the processor."""
+"""How a client job spent its time: summed over its threads, by the clock and by the processor."""
 
 import threading
 import time

@@ -14,7 +14,7 @@ KEY = "the-run's-key"
 
 @pytest.fixture
 def settings(make_config):
-    """The `server` settings of a model with some changed."""
+    """The `server` settings of a model; keywords change them."""
     return lambda **changes: make_config({"models": {"tiny": {"server": changes}}}).model.server
 
 
@@ -27,7 +27,7 @@ def argv(settings):
 
 @pytest.fixture
 def no_vllm(tmp_path, monkeypatch):
-    """A machine without any vLLM: not beside the checkout, not in conda, not in PATH."""
+    """A machine without vLLM: none in the checkout, in conda or on PATH."""
     monkeypatch.setattr(vllm_command, "CHECKOUT", tmp_path / "checkout")
     monkeypatch.delenv("CONDA_PREFIX", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))

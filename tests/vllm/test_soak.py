@@ -21,7 +21,7 @@ from projects import DEMO_MODEL, ROOT
 pytestmark = pytest.mark.vllm
 
 COPIES = 8
-#: At so many journaled answers, which process dies: vLLM's API server, or the engine behind it.
+#: {journaled answers: the process to kill then}: vLLM's API server, or the engine behind it.
 KILLS = {80: "server", 200: "engine", 320: "server"}
 
 
@@ -56,7 +56,7 @@ def journaled(job, kind):
 
 
 def kill_now_and_then(job, killed, over):
-    """Kill a process of vLLM's as soon as so many answers are journaled."""
+    """Kill a process of vLLM at each number of journaled answers in KILLS."""
     for count, kind in KILLS.items():
         while len(journaled(job, "answer")) < count:
             if over.wait(0.1):

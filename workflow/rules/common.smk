@@ -37,8 +37,8 @@ if workflow.is_main_process:
 else:
     from captionqa.run.lease import LeaseWatch
 
-    if over := LeaseWatch(RUN_LAYOUT.server, float("inf")).end_reason():
-        sys.exit(f"captionqa: this job's run is over: {over}")
+    if reason := LeaseWatch(RUN_LAYOUT.server, float("inf")).end_reason():
+        sys.exit(f"captionqa: this job's run is over: {reason}")
 
 
 wildcard_constraints:

@@ -14,7 +14,7 @@ multiplicative decrease makes shares fair where no queue length is known (Chiu &
 from dataclasses import dataclass
 
 from captionqa.client.in_flight_limit import InFlightLimiter
-from captionqa.server.probe import ServerLoad
+from captionqa.server.probe import EngineLoad
 
 #: The value of `client.concurrency` that asks for adaptive concurrency.
 AUTO = "auto"
@@ -92,7 +92,7 @@ class AdaptiveLimit:
         self._ignore_overloads_until = 0
         self._measure_from = limiter.finished + limiter.in_flight
 
-    def update(self, now: float, load: ServerLoad | None) -> None:
+    def update(self, now: float, load: EngineLoad | None) -> None:
         """Set the limit anew; to be called about once a second.
 
         `now` is in seconds by a monotonic clock. `load` is that of all healthy servers together, or None where they
@@ -126,7 +126,7 @@ class AdaptiveLimit:
             self._ignore_overloads_until = limiter.finished + limiter.in_flight
         return True
 
-    def _follow_queue(self, now: float, load: ServerLoad, used: bool) -> None:
+    def _follow_queue(self, now: float, load: EngineLoad, used: bool) -> None:
         """Bring the job's share of the queue nearer to its target."""
         self._restart_measuring()
         in_flight = self._limiter.in_flight

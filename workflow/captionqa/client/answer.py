@@ -1,7 +1,9 @@
 """A model's answer, as clients keep it and as files hold it."""
 
-from collections.abc import Mapping
-from typing import Any, TypedDict, final
+from typing import TYPE_CHECKING, TypedDict, final
+
+if TYPE_CHECKING:  # merging reads answers and has no use for the code of the server room
+    from captionqa.server.endpoint import ServerIdentity
 
 
 @final
@@ -14,5 +16,4 @@ class Answer(TypedDict):
     finish_reason: str | None
     prompt_tokens: int
     completion_tokens: int
-    #: The server: its url, its generation and the version of each of its packages.
-    server: Mapping[str, Any]
+    server: "ServerIdentity"

@@ -5,12 +5,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, pairwise
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Required, TypedDict, final
+from typing import TYPE_CHECKING, Any, Required, TypedDict, final
 
 from captionqa.client.answer import Answer
 from captionqa.config.settings import AnswerSettings, fingerprint
 from captionqa.errors import ResultError
 from captionqa.files import read_json_lines
+
+if TYPE_CHECKING:  # merging reads chunk results and has no use for the code of the server room
+    from captionqa.server.endpoint import EndpointSummary
 
 #: The version of the header and the lines; changes with them, so that another version's result is refused by name.
 FORMAT = 2
@@ -51,8 +54,7 @@ class ChunkHeader(TypedDict):
     #: The limit on requests in flight at the end of the job.
     concurrency: int
     client: ClientProcess
-    #: `endpoint.summary` of each server.
-    servers: Sequence[Mapping[str, Any]]
+    servers: list["EndpointSummary"]
 
 
 @final

@@ -11,7 +11,7 @@ from captionqa.client.adaptive_concurrency import AUTO, AdaptiveLimit, initial_l
 from captionqa.client.in_flight_limit import InFlightLimiter
 from captionqa.client.server_pool import ServerPool
 from captionqa.errors import RunStoppedError, ServerDeadError
-from captionqa.server.probe import Probe, ServerLoad
+from captionqa.server.probe import EngineLoad, Probe
 
 #: How often the limit is updated.
 UPDATE_S = 1.0
@@ -58,12 +58,12 @@ class ConcurrencyTuner:
         if not self._limiter.overloads:
             self._limiter.resize(max(self._limiter.limit, initial_limit(AUTO)))
 
-    def load(self) -> ServerLoad | None:
+    def load(self) -> EngineLoad | None:
         """The load of all healthy servers that publish theirs, added up; None where none does."""
         loads = [load for url in self._pool.ready_urls() if (load := self._load_of(url))]
         if not loads:
             return None
-        return ServerLoad(*(sum(values) for values in zip(*map(astuple, loads), strict=True)))
+        return EngineLoad(*(sum(values) for values in zip(*map(astuple, loads), strict=True)))
 
     def _run(self) -> None:
         law = AdaptiveLimit(self._limiter)
@@ -81,7 +81,7 @@ class ConcurrencyTuner:
                     log.info("requests in flight: %d at most, after %d", limit, logged)
                     logged, next_log = limit, now + LOG_INTERVAL_S
 
-    def _load_of(self, url: str) -> ServerLoad | None:
+    def _load_of(self, url: str) -> EngineLoad | None:
         if time.monotonic() < self._next_try.get(url, 0.0):
             return None
         with suppress(OSError):  # of a flickering file system

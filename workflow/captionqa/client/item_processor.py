@@ -47,7 +47,7 @@ class ItemProcessor:
     """
 
     def __init__(self, job: ChunkJob, client: RetryingClient, progress: Progress, finish: Finish):
-        """`progress` counts what `finish` is given; its thread time gets that of the threads."""
+        """`progress` counts what `finish` is given, and the threads' time."""
         self._settings = job.settings
         self._dataset = job.dataset.resolve()
         self._allowed_roots = [Path(root).resolve() for root in job.client.images.allowed_roots]

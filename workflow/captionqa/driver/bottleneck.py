@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from captionqa.config.config import Config
 from captionqa.config.vllm_options import is_given
-from captionqa.driver.load_figures import MeanClientLoad, MeanServerLoad
+from captionqa.driver.load_figures import ClientLoad, ServerLoad
 from captionqa.driver.phases import Asking
 from captionqa.run.progress import duration
 
@@ -46,14 +46,14 @@ class _Run:
     """All that is known of a run."""
 
     asking: Asking
-    server: MeanServerLoad | None
-    clients: MeanClientLoad
+    server: ServerLoad | None
+    clients: ClientLoad
     config: Config
     slurm: bool
 
 
 def find_bottleneck(
-    asking: Asking, server: MeanServerLoad | None, clients: MeanClientLoad, config: Config, slurm: bool = False
+    asking: Asking, server: ServerLoad | None, clients: ClientLoad, config: Config, slurm: bool = False
 ) -> Bottleneck:
     """What limited a run while it sent requests: of several limits the first in the order of `_RULES` alone.
 
@@ -190,12 +190,12 @@ _RULES: tuple[Callable[[_Run], Bottleneck | None], ...] = (
 )
 
 
-def _in_flight(clients: MeanClientLoad) -> float:
+def _in_flight(clients: ClientLoad) -> float:
     """The requests in flight of all client jobs, on average."""
     return clients.asking * clients.at_a_time
 
 
-def _queued(server: MeanServerLoad) -> str:
+def _queued(server: ServerLoad) -> str:
     return f"requests waited in the server's queue in {_percent(server.full)} of {server.looks} samples"
 
 

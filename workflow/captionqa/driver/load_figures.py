@@ -14,7 +14,7 @@ CACHE_FULL = 0.95
 
 
 @dataclass(frozen=True)
-class MeanServerLoad:
+class ServerLoad:
     """What the supervisors saw of their servers while client jobs ran, over all their samples."""
 
     #: How many samples there are.
@@ -32,7 +32,7 @@ class MeanServerLoad:
 
 
 @dataclass(frozen=True)
-class MeanClientLoad:
+class ClientLoad:
     """What the client jobs of a run did."""
 
     #: How many jobs there were.
@@ -49,7 +49,7 @@ class MeanClientLoad:
     asked: int
 
 
-def server_load(layout: Layout, chunks: Sequence[Span]) -> MeanServerLoad | None:
+def server_load(layout: Layout, chunks: Sequence[Span]) -> ServerLoad | None:
     """The load of the servers during the chunk jobs; None without samples, as for an existing server (`url`)."""
     samples = full = idle = cache_full = 0
     requests = preemptions = 0.0
@@ -65,10 +65,10 @@ def server_load(layout: Layout, chunks: Sequence[Span]) -> MeanServerLoad | None
         preemptions += sum(max(0.0, now - before) for before, now in pairwise(counts))
     if not samples:
         return None
-    return MeanServerLoad(samples, full / samples, idle / samples, cache_full / samples, requests, preemptions)
+    return ServerLoad(samples, full / samples, idle / samples, cache_full / samples, requests, preemptions)
 
 
-def client_load(layout: Layout, chunks: Sequence[Span]) -> MeanClientLoad | None:
+def client_load(layout: Layout, chunks: Sequence[Span]) -> ClientLoad | None:
     """The load of the run's client jobs, which worked in these spans; None where they sent no request."""
     jobs = [stored for path in layout.progress.glob("*.json") if (stored := read_json(path))]
     asked = sum(job["done"] - job["reused"] for job in jobs)
@@ -77,4 +77,4 @@ def client_load(layout: Layout, chunks: Sequence[Span]) -> MeanClientLoad | None
         return None
     cores, own, asking = (sum(job[key] for job in jobs) / wall_s for key in ("cpu_s", "working_s", "asking_s"))
     at_a_time = seconds(chunks) / seconds(union(chunks))
-    return MeanClientLoad(len(jobs), at_a_time, cores, own + asking, asking, asked)
+    return ClientLoad(len(jobs), at_a_time, cores, own + asking, asking, asked)

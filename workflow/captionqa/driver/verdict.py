@@ -24,9 +24,9 @@ class Verdict(TypedDict):
     phases: dict[str, float]
     #: The fields of `captionqa.driver.phases.Asking`.
     asking: dict[str, float]
-    #: The fields of `captionqa.driver.load_figures.MeanServerLoad`; None without samples.
+    #: The fields of `captionqa.driver.load_figures.ServerLoad`; None without samples.
     server: dict[str, float] | None
-    #: The fields of `captionqa.driver.load_figures.MeanClientLoad`.
+    #: The fields of `captionqa.driver.load_figures.ClientLoad`.
     clients: dict[str, float]
     #: The fields of `captionqa.driver.bottleneck.Bottleneck`.
     limit: str

@@ -1,1 +1,1 @@
-"""A run: its lease, and its jobs' logs, times and progress."""
+"""What all jobs of a run share: the lease, logs, times and progress."""

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TypedDict
+from typing import Required, TypedDict
 
 from captionqa.config.server_files import ServerFiles
 from captionqa.files import read_json, write_json
@@ -42,6 +42,13 @@ class Versions(TypedDict, total=False):
     model_revision: str
     #: Of an existing server: the folder or hub id from which it says that it loaded the model.
     model_root: str
+
+
+class ServerIdentity(Versions):
+    """Which server gave an answer, as the answer keeps it."""
+
+    url: Required[str | None]
+    generation: Required[int]
 
 
 class Restart(TypedDict):

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from captionqa.errors import ServerError
-from captionqa.server.probe import ServerLoad
+from captionqa.server.probe import EngineLoad
 
 
 class GracePeriod:
@@ -28,9 +28,9 @@ class TokenWatch:
 
     def __init__(self, limit_s: float):
         self._grace = GracePeriod(limit_s)
-        self._last: ServerLoad | None = None
+        self._last: EngineLoad | None = None
 
-    def advanced(self, load: ServerLoad | None) -> bool:
+    def advanced(self, load: EngineLoad | None) -> bool:
         """Whether tokens have advanced since the last call; True where the server publishes no metrics (None).
 
         Raises:

@@ -13,11 +13,11 @@ from typing import TypedDict, cast
 
 from captionqa.config.server_files import ServerFiles
 from captionqa.files import json_line, read_json_lines
-from captionqa.server.probe import ServerLoad
+from captionqa.server.probe import EngineLoad
 
 
 class LoadRecord(TypedDict):
-    """One line: the time in seconds since the epoch, and the fields of a ServerLoad."""
+    """One line: the time in seconds since the epoch, and the fields of a EngineLoad."""
 
     time: float
     requests: float
@@ -36,7 +36,7 @@ class LoadLog:
             if not self._path.exists() or next(read_json_lines(self._path), None) != request_id:
                 self._path.write_text(json_line(request_id))
 
-    def add(self, load: ServerLoad | None) -> ServerLoad | None:
+    def add(self, load: EngineLoad | None) -> EngineLoad | None:
         """Append a load with the present time and return it; None, of a server without metrics, is not appended.
 
         Where the file cannot be written, as on a full disk, the line is lost.

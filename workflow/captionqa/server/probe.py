@@ -19,7 +19,7 @@ PROOF_BYTES = 64
 
 
 @dataclass(frozen=True)
-class ServerLoad:
+class EngineLoad:
     """vLLM's load at one moment, from its metrics."""
 
     #: Requests that run or wait.
@@ -112,7 +112,7 @@ class Probe:
         except (ServerError, ValueError, KeyError):
             return None
 
-    def load(self) -> ServerLoad | None:
+    def load(self) -> EngineLoad | None:
         """The server's load; None where it does not publish vLLM's metrics."""
         try:
             text = self._get("/metrics").text
@@ -123,7 +123,7 @@ class Probe:
         if running is None or generated is None:
             return None
         waiting = _metric(text, "vllm:num_requests_waiting") or 0.0
-        return ServerLoad(
+        return EngineLoad(
             requests=running + waiting,
             tokens=generated + (_metric(text, "vllm:prompt_tokens_total") or 0.0),
             waiting=waiting,
