@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict, Unpack
 
 from captionqa.config.config import Auto, Config, Task
 from captionqa.config.layout import CHUNK_NAME, ITEMS_NAME, Layout
@@ -39,6 +39,16 @@ class Chunk(NamedTuple):
     digest: str
     #: How many items it has.
     items: int
+
+
+class PlanFields(TypedDict, total=False):
+    """The fields of a `Plan` that do not follow from its chunks."""
+
+    skipped_files: int
+    rows: str
+    invalid_rows: int
+    state: str
+    scan: str
 
 
 @dataclass(frozen=True)
@@ -120,7 +130,12 @@ def save_plan(plan: Plan, layout: Layout, task: Task) -> Plan:
 
 
 def write_plan(
-    task: Task, items: Iterable[tuple[int, str]], count: int, chunks: int | Auto, layout: Layout, **fields: Any
+    task: Task,
+    items: Iterable[tuple[int, str]],
+    count: int,
+    chunks: int | Auto,
+    layout: Layout,
+    **fields: Unpack[PlanFields],
 ) -> Plan:
     """Write the item lists, save the plan and return it.
 
