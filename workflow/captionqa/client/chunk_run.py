@@ -19,7 +19,7 @@ from captionqa.client.work_queue import WorkQueue
 from captionqa.config.answer_files import AnswerFiles
 from captionqa.config.settings import FALLBACK, answer_fingerprint, fingerprint
 from captionqa.dataset.item_entry import ItemEntry
-from captionqa.dataset.places import place, question_place
+from captionqa.dataset.places import entry_place
 from captionqa.errors import ServerDeadError
 from captionqa.files import read_json_lines
 from captionqa.run.lease import LeaseWatch
@@ -77,7 +77,7 @@ class ChunkRun:
         if self._is_adaptive:
             self._tuner.start()
         try:
-            for index, entries in groupby(self._items, key=lambda entry: segment_of(_place(entry))):
+            for index, entries in groupby(self._items, key=lambda entry: segment_of(entry_place(entry))):
                 self._enqueue(index, list(entries))
             if self._is_adaptive:
                 self._tuner.finish()
@@ -163,7 +163,3 @@ class ChunkRun:
             setattr(self._progress, source, getattr(self._progress, source) + 1)
             if self._progress.done == self._progress.total:
                 self._news.set()
-
-
-def _place(entry: ItemEntry) -> int:
-    return question_place(entry["images"]) if "images" in entry else place(entry["id"])

@@ -1,12 +1,11 @@
 """Planning captions: a scan of the folder of images, cut into chunks."""
 
 from pathlib import Path
-from typing import Any
 
 from captionqa.config.config import Auto
 from captionqa.config.layout import Layout
 from captionqa.dataset.places import place
-from captionqa.dataset.plan import Plan, load_complete_plan, write_plan
+from captionqa.dataset.plan import Plan, PlanFields, load_complete_plan, write_plan
 from captionqa.dataset.plan_state import inputs_digest
 from captionqa.dataset.scan import ImageScan
 from captionqa.errors import InputError
@@ -38,7 +37,7 @@ def plan_captions(dataset: Path, chunks: int | Auto, layout: Layout) -> Plan:
                     "images are files with an image suffix or image content."
                 )
             lines = ((where, json_line({"id": name, "stamps": [stamp]})) for where, name, stamp in items)
-            fields: dict[str, Any] = {"skipped_files": scan.skipped}
+            fields: PlanFields = {"skipped_files": scan.skipped}
             if scan.complete:
-                fields |= {"state": state, "scan": scan.state}
+                fields["state"], fields["scan"] = state, scan.state
             return write_plan("captions", lines, len(items), chunks, layout, **fields)

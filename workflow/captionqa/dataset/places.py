@@ -3,6 +3,8 @@
 import hashlib
 import json
 
+from captionqa.dataset.item_entry import ItemEntry
+
 HASH_BITS = 32
 
 
@@ -14,3 +16,8 @@ def place(name: str) -> int:
 def question_place(images: list[str]) -> int:
     """A question's place; questions on the same images share it, so that they find the images in the server's cache."""
     return place(json.dumps(images))
+
+
+def entry_place(entry: ItemEntry) -> int:
+    """The place of an image or a question by its entry in an item list."""
+    return question_place(entry["images"]) if "images" in entry else place(entry["id"])

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict, Unpack
 
 from captionqa.config.answer_files import CHUNK_NAME, AnswerFiles
 from captionqa.config.config import Auto, Config, Task
@@ -39,6 +39,16 @@ class Chunk(NamedTuple):
     digest: str
     #: How many items it has.
     items: int
+
+
+class PlanFields(TypedDict, total=False):
+    """The fields of a `Plan` that do not follow from its chunks."""
+
+    skipped_files: int
+    rows: str
+    invalid_rows: int
+    state: str
+    scan: str
 
 
 @dataclass(frozen=True)
@@ -121,7 +131,12 @@ def save_plan(plan: Plan, layout: Layout, task: Task) -> Plan:
 
 
 def write_plan(
-    task: Task, items: Iterable[tuple[int, str]], count: int, chunks: int | Auto, layout: Layout, **fields: Any
+    task: Task,
+    items: Iterable[tuple[int, str]],
+    count: int,
+    chunks: int | Auto,
+    layout: Layout,
+    **fields: Unpack[PlanFields],
 ) -> Plan:
     """Write the item lists, save the plan and return it.
 

@@ -4,12 +4,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from captionqa.config.config import Auto
 from captionqa.config.layout import Layout
 from captionqa.dataset.places import question_place
-from captionqa.dataset.plan import Plan, load_complete_plan, save_by_digest, save_plan, write_plan
+from captionqa.dataset.plan import Plan, PlanFields, load_complete_plan, save_by_digest, save_plan, write_plan
 from captionqa.dataset.plan_state import question_inputs_digest
 from captionqa.dataset.question_file import InvalidRow, QuestionRow, read_questions
 from captionqa.dataset.scan import NamedImages, Stamp
@@ -43,9 +42,9 @@ def plan_questions(question_path: Path, dataset: Path, chunks: int | Auto, layou
         if not items:
             raise InputError(f"{question_path}: none of its {len(rows)} rows can be asked; the first is {fault}")
         digest = _write_rows(rows, question_path, layout)
-        fields: dict[str, Any] = {"rows": digest, "invalid_rows": len(rows) - len(items)}
+        fields: PlanFields = {"rows": digest, "invalid_rows": len(rows) - len(items)}
         if inputs:
-            fields |= {"state": f"{inputs}-{images.save()}", "scan": scan if images.all_inside else ""}
+            fields["state"], fields["scan"] = f"{inputs}-{images.save()}", scan if images.all_inside else ""
         lines = ((where, line) for where, _, line in items)
         return write_plan("qa", lines, len(items), chunks, layout, **fields)
 

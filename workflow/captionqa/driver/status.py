@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain, groupby
 from pathlib import Path
-from typing import Any
 
 from captionqa.client.chunk_result import read_chunk
 from captionqa.client.journal import read_lines, segment_of
@@ -13,7 +12,7 @@ from captionqa.config.answer_files import AnswerFiles, journal_segment
 from captionqa.config.config import Config, Task
 from captionqa.config.layout import Layout
 from captionqa.config.settings import AnswerSettings, answer_fingerprint, fingerprint
-from captionqa.dataset.places import place, question_place
+from captionqa.dataset.places import entry_place
 from captionqa.dataset.plan import load_plan, planned_tasks, work_folders
 from captionqa.files import read_json, read_json_lines
 from captionqa.run.lease import LeaseRecord, live_lease
@@ -127,28 +126,24 @@ def _files(config: Config, layout: Layout, task: Task) -> Iterable[FileStatus]:
             items=plan.items,
             answered=sum(header["items"] for header in headers) - failed,
             failed=failed,
-            journaled=_journaled(task, unfinished, AnswerFiles(work).journal, answer_fingerprint(settings)),
+            journaled=_journaled(unfinished, AnswerFiles(work).journal, answer_fingerprint(settings)),
             merged=Path(layout.captions(style.lower()) if style else layout.qa("results")).exists(),
             failures_by_reason=_failures_by_reason(_companion(layout, style, "provenance"), settings),
             failures_path=_companion(layout, style, "failures"),
         )
 
 
-def _journaled(task: Task, item_lists: Iterable[str], journal: Path, settings_now: str) -> int:
+def _journaled(item_lists: Iterable[str], journal: Path, settings_now: str) -> int:
     """How many items of these lists, which are in the order of their places, have an answer in the journal."""
     count = 0
     items = chain.from_iterable(map(read_json_lines, item_lists))
-    segments = groupby(items, key=lambda item: segment_of(_place(task, item)))
+    segments = groupby(items, key=lambda item: segment_of(entry_place(item)))
     for index, members in segments:
         path = journal_segment(journal, index)
         if path.exists():
             lines = (line for line in read_lines(path) if line["fingerprint"] == settings_now and "answer" in line)
             count += len({line["id"] for line in lines} & {item["id"] for item in members})
     return count
-
-
-def _place(task: Task, item: Mapping[str, Any]) -> int:
-    return place(item["id"]) if task == "captions" else question_place(item["images"])
 
 
 def _companion(layout: Layout, style: str | None, kind: str) -> str:

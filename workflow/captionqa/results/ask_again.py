@@ -7,13 +7,12 @@ question file: once the file is corrected, the next run notices by itself.
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from captionqa.client.chunk_result import read_chunk
-from captionqa.client.journal import read_lines
+from captionqa.client.journal import JournalLine, read_lines
 from captionqa.config.answer_files import AnswerFiles, journal_segments
 from captionqa.config.config import Config, Task
 from captionqa.config.layout import Layout
@@ -120,9 +119,9 @@ def question_faults(config: Config, task: Task | None, style: str | None) -> dic
     return {reason: counts[reason] for reason in QUESTION_FAULTS if counts[reason]}
 
 
-def _is_forgotten(line: Mapping[str, Any], reason: str | None) -> bool:
+def _is_forgotten(line: JournalLine, reason: str | None) -> bool:
     """Whether `forget` removes a journal line."""
-    return reason is None or line.get("answer", {}).get("finish_reason") == "length"
+    return reason is None or ("answer" in line and line["answer"]["finish_reason"] == "length")
 
 
 def _count_forgotten(path: Path, current: str, reason: str | None) -> int:
@@ -140,7 +139,7 @@ def _forget_crashes(selected: _ResultSet, ids: set[str]) -> None:
         _filter_lines(path, lambda line: "crashed" not in line or line["id"] not in ids)
 
 
-def _filter_lines(path: Path, keep: Callable[[Mapping[str, Any]], bool]) -> None:
+def _filter_lines(path: Path, keep: Callable[[JournalLine], bool]) -> None:
     """Rewrite a journal segment with only the lines to keep."""
     lines = list(read_lines(path))
     kept = [line for line in lines if keep(line)]

@@ -5,13 +5,15 @@ import json
 import platform
 import subprocess
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from io import BufferedReader
-from typing import Any, NotRequired, TypedDict
+from typing import Any, Generic, NotRequired, TypedDict, TypeVar
 
 from captionqa import CHECKOUT, __version__
+from captionqa.client.answer import Answer
+from captionqa.client.chunk_result import ChunkHeader, ClientProcess
 from captionqa.config.settings import AnswerSettings
 
 #: The packages whose versions a provenance file has.
@@ -76,9 +78,9 @@ class Provenance(TypedDict):
     #: When the last chunk finished, as ISO 8601 in UTC.
     finished: str
     #: The different servers that answers came from: url, generation and versions.
-    answered_by: list[dict[str, Any]]
+    answered_by: list[dict[str, str | int | None]]
     #: The different hosts and Slurm jobs that chunks ran on.
-    clients: list[dict[str, Any]]
+    clients: list[ClientProcess]
     #: The different servers that chunks knew of, as `captionqa.server.endpoint.summary` describes them.
     servers: list[dict[str, Any]]
     captionqa: CodeVersion
@@ -94,11 +96,11 @@ class ItemCounts:
     def __init__(self) -> None:
         self.answered = self.shared = self.truncated = self.prompt_tokens = self.completion_tokens = 0
         self.reasons: Counter[str] = Counter()
-        self.answered_by = _Distinct()
+        self.answered_by: _Distinct[dict[str, str | int | None]] = _Distinct()
         self._ids = hashlib.blake2b(digest_size=DIGEST_BYTES)
         self._contents = hashlib.blake2b(digest_size=DIGEST_BYTES)
 
-    def add_answer(self, item: str, answer: Mapping[str, Any], files: Sequence[str], shared: bool) -> None:
+    def add_answer(self, item: str, answer: Answer, files: Sequence[str], shared: bool) -> None:
         """`files` are the digests of the item's image files; a `shared` answer came from an identical request."""
         self._ids.update(_id_bytes(item))
         self._contents.update(_id_bytes(item) + "".join(f"{digest}\0" for digest in files).encode())
@@ -134,23 +136,26 @@ class ItemCounts:
         }
 
 
-class _Distinct:
+T = TypeVar("T")
+
+
+class _Distinct(Generic[T]):
     """Distinct JSON values in the order in which they first came."""
 
-    def __init__(self, values: Iterable[Any] = ()):
-        self._values: dict[str, Any] = {}
+    def __init__(self, values: Iterable[T] = ()):
+        self._values: dict[str, T] = {}
         for value in values:
             self.add(value)
 
-    def add(self, value: Any) -> None:
+    def add(self, value: T) -> None:
         self._values.setdefault(_CANONICAL.encode(value), value)
 
-    def values(self) -> list[Any]:
+    def values(self) -> list[T]:
         return list(self._values.values())
 
 
 def provenance(
-    headers: Sequence[Mapping[str, Any]], counts: ItemCounts, settings: AnswerSettings, dataset_path: str
+    headers: Sequence[ChunkHeader], counts: ItemCounts, settings: AnswerSettings, dataset_path: str
 ) -> Provenance:
     """Describe a final file by the headers of its chunk results and the counts of its items."""
     return {

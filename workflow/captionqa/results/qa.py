@@ -2,10 +2,9 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
-from captionqa.client.chunk_result import ChunkResults
+from captionqa.client.chunk_result import ChunkResults, ResultLine
 from captionqa.config.settings import FALLBACK, AnswerSettings
 from captionqa.dataset.question_file import InvalidRow, QuestionRow
 from captionqa.errors import ItemFailure, ResultError
@@ -17,8 +16,6 @@ from captionqa.results.regrading import LastGrading, flip_kind, flips_line, grad
 
 log = logging.getLogger(__name__)
 
-#: The line of a question that was not asked, since its row is invalid.
-_NOT_ASKED: Mapping[str, Any] = {}
 _START_ANEW = "delete the chunks folder and run again, the answers are in the journal."
 
 
@@ -95,21 +92,21 @@ def _metrics(
         "relative_tolerance": relative_tolerance,
         "question_path": question_path,
         "dataset_path": dataset_path,
-        "server_url": answered_by[0]["url"] if answered_by else None,
+        "server_url": str(answered_by[0]["url"]) if answered_by else None,
     }
 
 
 def _joined(
-    rows: Iterator[QuestionRow | InvalidRow], lines: Iterator[Mapping[str, Any]]
-) -> Iterator[tuple[QuestionRow | InvalidRow, Mapping[str, Any]]]:
-    """Yield each question row with its line, an empty one for an invalid row; both are sorted by id.
+    rows: Iterator[QuestionRow | InvalidRow], lines: Iterator[ResultLine]
+) -> Iterator[tuple[QuestionRow | InvalidRow, ResultLine]]:
+    """Yield each question row with its line, for an invalid row one without an outcome; all are sorted by id.
 
     Raises:
         ResultError: a row has no line, or a line no row.
     """
     for row in rows:
         if "invalid" in row:
-            yield row, _NOT_ASKED
+            yield row, {"id": row["id"]}
             continue
         line = next(lines, None)
         if line is None or line["id"] > row["id"]:
@@ -121,5 +118,5 @@ def _joined(
         raise _no_question(line)
 
 
-def _no_question(line: Mapping[str, Any]) -> ResultError:
+def _no_question(line: ResultLine) -> ResultError:
     return ResultError(f"{line['id']!r} is in a chunk result and no present question; {_START_ANEW}")

@@ -1,9 +1,8 @@
 """The result record of one question: its answer, graded by its row of the question file."""
 
-from collections.abc import Mapping
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
-from captionqa.config.settings import FALLBACK
+from captionqa.client.chunk_result import ResultLine
 from captionqa.dataset.question_file import InvalidRow, QuestionRow
 from captionqa.errors import ItemFailure, Reason
 from captionqa.grading.choices import parse_choices
@@ -45,7 +44,7 @@ class QaRecord(TypedDict):
     fallback_is_correct: NotRequired[bool]
 
 
-def qa_record(row: QuestionRow | InvalidRow, line: Mapping[str, Any], relative_tolerance: float = 0) -> QaRecord:
+def qa_record(row: QuestionRow | InvalidRow, line: ResultLine, relative_tolerance: float = 0) -> QaRecord:
     """Grade one question by its line in a chunk result, which an invalid row has none of.
 
     Raises:
@@ -55,7 +54,7 @@ def qa_record(row: QuestionRow | InvalidRow, line: Mapping[str, Any], relative_t
     if "invalid" in row:
         raise ItemFailure(Reason.INVALID_QUESTION, row["invalid"])
     if "failure" in line:
-        raise ItemFailure(line["failure"], line["detail"])
+        raise ItemFailure(Reason(line["failure"]), line["detail"])
     answer, choices = line["answer"], parse_choices(row["question"])
     truth = GroundTruth.read(row["answer"], choices)
     if truth.fault:
@@ -79,9 +78,10 @@ def qa_record(row: QuestionRow | InvalidRow, line: Mapping[str, Any], relative_t
         "refused": graded.refused,
         "truncated": answer["finish_reason"] == "length",
     }
-    if truth.letter and not graded.parsed and FALLBACK in line:
-        # without a text the fallback failed; a server that does not know structured outputs may answer anything
-        fallback = truth.grade(line[FALLBACK].get("text", ""))
+    if truth.letter and not graded.parsed and "fallback" in line:
+        reply = line["fallback"]
+        # a server that does not know structured outputs may answer anything
+        fallback = truth.grade("" if "failure" in reply else reply["text"])
         record["fallback_letter"] = fallback.predicted_letter
         record["fallback_is_correct"] = fallback.is_correct
     return record
