@@ -1,4 +1,4 @@
-"""The media folder: the one folder that a server may read image files from itself."""
+"""The media folder: the one folder from which a server may read image files itself."""
 
 from pathlib import Path
 
@@ -6,20 +6,20 @@ from captionqa.config.config import Config
 from captionqa.config.vllm_options import is_given
 from captionqa.errors import ConfigError
 
-#: Of `client.image_transport`.
+#: The value of `client.image_transport` by which images are sent as references to files.
 FILE = "file"
 #: vLLM's option for the folder.
 OPTION = "--allowed-local-media-path"
 
 
 def allowed_folder(config: Config) -> str | None:
-    """The folder that a server started here may read: with `image_transport: file` the data set, links followed.
+    """The folder that the run's own server may read with `image_transport: file`: the data set, with links resolved.
 
-    It is a data set itself, never a folder above it. None where images are sent as bytes, where the server is somebody
-    else's, and where the user names a folder in server.extra_args.
+    Of two data sets it is the one that holds the other, never a folder above both. None where images are sent as bytes,
+    where the server is an existing one, and where the user names a folder in server.extra_args.
 
     Raises:
-        ConfigError: neither of two data sets is within the other.
+        ConfigError: neither of two data sets holds the other.
     """
     named = is_given(config.model.server.extra_args, OPTION)
     if config.client.image_transport != FILE or config.model.url is not None or named:

@@ -1,7 +1,7 @@
-"""The lease: a counter that the driver keeps raising, and by which servers and jobs know that their run goes on.
+"""The lease: a counter in a file, which the driver keeps incrementing. When it stops, servers and jobs end.
 
-The counter is in the file's content. Time stamps of files would not do: network file systems cache them, and clocks of
-machines differ. Each reader measures with its own clock how long the counter has stood still.
+File times would not do in place of the counter: network file systems cache them, and the clocks of machines differ.
+Each reader measures with its own clock how long the counter has stood still.
 """
 
 import errno
@@ -26,7 +26,7 @@ from captionqa.run.process_identity import process_start, same_process
 RUN_VARIABLE = "CAPTIONQA_RUN"
 #: Seconds between two renewals of the lease.
 RENEW_INTERVAL_S = 2.0
-#: Seconds between two looks of a job that needs no server at whether its run goes on.
+#: Seconds between two checks, by a job that needs no server, whether its run is over.
 POLL_S = 1.0
 #: Age in seconds at which a lease of another host expires unless its lock is held. A dry run or a second driver cannot
 #: wait to see whether the counter moves.
@@ -43,7 +43,7 @@ class LeaseRecord(TypedDict):
     #: Sorts by the time at which the run began.
     run_id: str
     state: LeaseState
-    #: Raised by each renewal.
+    #: Incremented by each renewal.
     counter: int
     #: Where the driver runs.
     host: str
@@ -182,7 +182,7 @@ def end_with_run(folder: Path) -> None:
 
 
 def live_lease(folder: Path) -> LeaseRecord | None:
-    """The lease of a driver that seems to live, without waiting for its counter to move; None where there is none."""
+    """The lease of a driver that is probably alive (its counter is not watched); None where there is none."""
     lease: LeaseRecord | None = read_json(ServerFiles(folder).lease)
     return lease if lease is not None and (_is_live(lease) or _is_locked(folder, lease)) else None
 

@@ -8,7 +8,7 @@ class NextStep(Enum):
     """What follows the end of a generation."""
 
     RESTART = "another generation in this process"
-    OTHER_PORT = "another generation in this process, on another port because a process of somebody else has this one"
+    OTHER_PORT = "another generation in this process, on another port, because another process has this one"
     REQUEUE = "this process requeues its Slurm job, whose next start runs another generation"
     SLURM = "Slurm decides: another generation when the job starts again, or the end"
     NOTHING = "the server is dead"
