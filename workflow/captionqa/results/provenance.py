@@ -9,12 +9,15 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from io import BufferedReader
-from typing import Any, Generic, NotRequired, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Generic, NotRequired, TypedDict, TypeVar
 
 from captionqa import CHECKOUT, __version__
 from captionqa.client.answer import Answer
 from captionqa.client.chunk_result import ChunkHeader, ClientProcess
 from captionqa.config.settings import AnswerSettings
+
+if TYPE_CHECKING:  # merging describes servers and has no use for the code of the server room
+    from captionqa.server.endpoint import EndpointSummary, ServerIdentity
 
 #: The packages whose versions a provenance file has.
 PACKAGES = ("snakemake", "requests", "pillow", "tifffile", "pandas", "pyarrow", "math-verify")
@@ -77,12 +80,12 @@ class Provenance(TypedDict):
     started: str
     #: When the last chunk finished, as ISO 8601 in UTC.
     finished: str
-    #: The different servers that answers came from: url, generation and versions.
-    answered_by: list[dict[str, str | int | None]]
+    #: The different servers that answers came from.
+    answered_by: list["ServerIdentity"]
     #: The different hosts and Slurm jobs that chunks ran on.
     clients: list[ClientProcess]
-    #: The different servers that chunks knew of, as `captionqa.server.endpoint.summary` describes them.
-    servers: list[dict[str, Any]]
+    #: The different servers that chunks knew of.
+    servers: list["EndpointSummary"]
     captionqa: CodeVersion
     #: {package: version}, None for one that is not installed; with Python's own version.
     packages: dict[str, str | None]
@@ -96,7 +99,7 @@ class ItemCounts:
     def __init__(self) -> None:
         self.answered = self.shared = self.truncated = self.prompt_tokens = self.completion_tokens = 0
         self.reasons: Counter[str] = Counter()
-        self.answered_by: _Distinct[dict[str, str | int | None]] = _Distinct()
+        self.answered_by: _Distinct[ServerIdentity] = _Distinct()
         self._ids = hashlib.blake2b(digest_size=DIGEST_BYTES)
         self._contents = hashlib.blake2b(digest_size=DIGEST_BYTES)
 
