@@ -17,7 +17,7 @@ BLOCK_RECORDS = 500
 
 
 class BlockFile:
-    """Blocks of bytes in an unnamed file, of which not even kill -9 leaves anything behind.
+    """Blocks of bytes in an unnamed file, which disappears with the process, even after kill -9.
 
     Raises:
         OSError: the folder cannot be written or the disk is full.

@@ -18,8 +18,11 @@ def slurm_executor():
     return executor
 
 
-def slurm_server(executor, server_needed):
-    """How Slurm starts a server: the sbatch options that the executor makes for a job with start_server's resources."""
+def slurm_run(executor, server_needed):
+    """How Slurm runs the jobs, with the sbatch options that the executor makes for a job with start_server's resources.
+
+    None where the jobs run on this machine.
+    """
     if executor is None:
         return None
     starts = [job for job in workflow.dag.needrun_jobs() if job.rule.name == "start_server"]

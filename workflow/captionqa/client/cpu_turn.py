@@ -17,9 +17,9 @@ SLOW_WAIT_S = 0.0005
 SMOOTHING = 32
 #: Each sample is capped at this many times its limit, so that one thread waiting for a core does not end serialising.
 SAMPLE_CAP = SMOOTHING / 4
-#: How long turns are not serialised then.
+#: How long turns run unserialised once serialising has not paid.
 UNORDERED_S = 5.0
-#: A turn that takes longer than this keeps nobody waiting any more.
+#: After this long a turn loses the lock, and the other threads go on.
 STUCK_S = 0.25
 
 

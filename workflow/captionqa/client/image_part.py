@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from captionqa.dataset.image_encoding import EncodedImage
 
-#: Size in bytes and time of change in ns, which tell a changed file.
+#: Size in bytes and modification time in ns, which show that a file changed.
 Stamp = tuple[int, int]
 
 
@@ -18,7 +18,7 @@ class FileReference:
     #: Its real path.
     path: Path
     url: bytes
-    #: From before the client read the file; None where there was none to be had.
+    #: Taken before the client reads the file; None where the file could not be examined.
     stamp: Stamp | None
 
     @classmethod

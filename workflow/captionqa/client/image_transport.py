@@ -88,7 +88,7 @@ def _ask_in_bytes(ask: Callable[[ChatRequest], Answer], request: ChatRequest) ->
     except ItemFailure as failure:
         if OPTION not in failure.detail:
             raise
-        # vLLM looks for its folder before it takes any image
+        # vLLM checks that its media folder exists before it accepts any image
         raise ServerRefusedError(
             f"the server takes no image, since it does not see the folder of its {OPTION} ({failure.detail}): let it "
             "see the data set by the same path, as with a bind mount of its container, or set client.image_transport "

@@ -89,7 +89,7 @@ class ItemProcessor:
             self._share(task, settled)
 
     def _ask(self, task: _Task, request: ChatRequest) -> None:
-        """Ask the server for an item, and for all that wait for the same."""
+        """Send an item's request; its outcome is also that of the items that wait for an identical one."""
         item = task.item
         try:
             answer = self._send(task.journals.main, item.mark(), request)
@@ -143,7 +143,7 @@ class ItemProcessor:
         return answer
 
     def _settle(self, task: _Task, line: ResultLine, source: Source) -> None:
-        """Finish an item, and all that wait for the same."""
+        """Finish an item, and the items that wait for an identical request."""
         self._finish(task.journals, line, source)
         self._share_with_waiting(task, line)
 

@@ -1,4 +1,4 @@
-"""The checks of an audit: what is wrong or odd with each image and each question of a task, as it will be asked."""
+"""The checks of an audit: what is wrong with each image and question of a task as it will be asked, or odd about it."""
 
 import hashlib
 from collections.abc import Iterator

@@ -39,11 +39,12 @@ class EncodedImage:
 
 
 def encode_image(data: bytes, limits: ImageSettings, budget_px: int | None, decode: bool = False) -> EncodedImage:
-    """An image file's bytes as any server decodes them to the picture that a person sees.
+    """Encode an image file so that any server decodes it to the picture that a person sees.
 
-    Bytes that need no change are passed through; damage before their end is found with `decode` only. EXIF orientation
-    is applied. CMYK, palette, 16-bit and alpha become plain 8-bit RGB, with alpha on white. Of an animation the first
-    frame is taken. More than `budget_px` pixels are shrunk onto the model's grid (`limits["pixel_grid_px"]`).
+    Bytes that need no change are passed through. They are decoded, and so checked for damage, only with `decode` or
+    where their end cannot be seen. EXIF orientation is applied. CMYK, palette, 16-bit and alpha become plain
+    8-bit RGB, with alpha on white. Of an animation the first frame is taken. More than `budget_px` pixels are shrunk
+    onto the model's grid (`limits["pixel_grid_px"]`).
 
     Raises:
         ItemFailure: unreadable_image, or image_too_large above `limits["max_source_pixels"]`.
@@ -134,7 +135,7 @@ def _is_plain(image: "PillowImage", decode: bool) -> bool:
         return False
     if decode:
         image.load()
-    # the getexif of a PNG decodes it, for what may come after the picture
+    # a PNG's own getexif would decode the picture to find metadata behind it; the base class's does not
     return "transparency" not in image.info and Image.Image.getexif(image).get(EXIF_ORIENTATION, 1) == 1
 
 

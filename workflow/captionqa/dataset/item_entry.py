@@ -8,7 +8,7 @@ class ItemEntry(TypedDict):
 
     #: An image's path relative to the data set, or a question's qid.
     id: str
-    #: [size in bytes, time of change in ns] of each image file when it was planned; None where there was no file.
+    #: [size in bytes, modification time in ns] of each image file when it was planned; None where there was no file.
     stamps: list[list[int] | None]
     #: Of a question: its text.
     question: NotRequired[str]

@@ -21,7 +21,9 @@ Stamp = tuple[int, int] | None
 
 
 class ImageScan:
-    """A walk over a folder, which finds its images in no particular order and counts the other files. A context.
+    """A walk over a folder, which finds its images in no particular order and counts the other files.
+
+    Use it as a context manager.
 
     A file without an image suffix is opened once to see whether its content is an image. The file `sniffed` keeps the
     result with the stamp of each, so that the next scan opens only what changed.
@@ -116,7 +118,7 @@ class ImageScan:
 
 
 class NamedImages:
-    """The stamps of the images that questions name. A context.
+    """The stamps of the images that questions name. Use it as a context manager.
 
     The file `saved` keeps the names, so that the next run can check their stamps without reading the questions.
     """

@@ -16,14 +16,14 @@ MIN_ASKING_S = 30.0
 MIN_SAMPLES = 10
 #: At or above this fraction of the time, something is the bottleneck.
 MOSTLY = 0.5
-#: At or above this fraction of the time, something is common enough to matter: time without a server or a client
-#: explains the rest, and a server with a queue gains little from more requests.
+#: At or above this fraction of the time, something is common enough to matter.
 OFTEN = 0.25
 #: A client job that uses this many cores is at its limit: Python does hardly more than one core's work in a process.
 BUSY_CORES = 0.8
-#: The fraction of the request slots that have an item in hand where all are taken.
+#: Where at least this fraction of the request slots is busy, all count as taken.
 ALL_TAKEN = 0.9
-#: Where less than this fraction of the requests in flight is in the servers' engines, the way there limits them.
+#: Where less than this fraction of the requests in flight is in the servers' engines, sending or preprocessing
+#: them is the limit.
 IN_ENGINE = 0.7
 #: From this many preemptions per request on, the KV cache is too small for the requests that run at once.
 MANY_PREEMPTIONS = 0.05
@@ -55,7 +55,7 @@ class _Run:
 def find_bottleneck(
     asking: Asking, server: ServerLoad | None, clients: ClientLoad, config: Config, slurm: bool = False
 ) -> Bottleneck:
-    """What limited a run while it sent requests: of several limits the first in the order of `_RULES` alone.
+    """What limited a run while it sent requests, by the first rule of `_RULES` that applies.
 
     `server` is None where nobody took samples.
     """

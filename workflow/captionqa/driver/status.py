@@ -115,7 +115,7 @@ def _files(config: Config, layout: Layout, task: Task) -> Iterable[FileStatus]:
     styles = config.prompt_styles if task == "captions" else [None]
     for style, (work, settings) in zip(styles, work_folders(config, layout, task), strict=True):
         results = plan.results(work, fingerprint(settings))
-        finished = {path for path in results if Path(path).exists()}  # looked at once: a run may go on meanwhile
+        finished = {path for path in results if Path(path).exists()}  # checked once: a run may be adding results
         headers = [read_chunk(path)[0] for path in finished]
         unfinished = [items for items, path in zip(lists, results, strict=True) if path not in finished]
         failed = sum(header["failed"] for header in headers)
@@ -152,7 +152,7 @@ def _companion(layout: Layout, style: str | None, kind: str) -> str:
 
 
 def _failures_by_reason(provenance_path: str, settings: AnswerSettings) -> Mapping[str, int]:
-    """Of a final file that was made under the present settings."""
+    """{reason: items} of a final file; empty where it is missing or was made under other settings."""
     stored = read_json(provenance_path)
     if stored is None or fingerprint(stored["settings"]) != fingerprint(settings):
         return {}

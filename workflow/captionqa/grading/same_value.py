@@ -36,7 +36,7 @@ _COMMAND = re.compile(r"\\(?:begin|end|operatorname)\s*\{[a-z]+\}|\\[A-Za-z]+")
 #: An ellipsis or a colon, which math-verify would not understand.
 _NO_ALGEBRA = re.compile(r"\\[lcd]?dots|\.\.\.|…|:")
 _LETTER = re.compile(r"[A-Za-z]")
-#: A sign of an inequality, or of not being equal or an element.
+#: A sign of an inequality, or one that means "not equal" or "not an element of".
 _RELATION = re.compile(r"[<>]|\\(?:leq?|geq?|neq?|lt|gt|not|notin)(?![a-z])")
 _ARTICLE = re.compile(r"(?:the|an?)\s+")
 #: 2:3 and 2:3:4.
@@ -63,8 +63,8 @@ _FORMULA_UNIT = re.compile(
 def same_value(wanted: str, given: str, relative_tolerance: float = 0) -> bool:
     """Whether two free-form answers are the same value: LaTeX, numbers, percent, sets, lists, expressions or words.
 
-    Two plain numbers may differ by the tolerance, a share of the wanted one. Raises ResultError where math-verify is
-    needed and does not start.
+    Two plain numbers may differ by the tolerance, a share of the wanted one. Raises DependencyError where math-verify
+    is needed and does not start.
     """
     if max(len(wanted), len(given)) > MAX_VALUE_CHARACTERS:
         return bool(comparison_key(wanted)) and comparison_key(wanted) == comparison_key(given)

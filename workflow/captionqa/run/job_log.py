@@ -21,7 +21,7 @@ class JobError(TypedDict):
 
     #: What the user reads: the job, the reason and the logs.
     error: str
-    #: The job's name; missing where the driver itself wrote the file, as are the next two.
+    #: The job's name. Missing, like `reason` and `log`, where the driver itself wrote the file.
     name: NotRequired[str]
     #: The first line of the error's message.
     reason: NotRequired[str]

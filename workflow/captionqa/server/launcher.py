@@ -18,7 +18,7 @@ STOP_TIMEOUT_S = 60.0
 
 
 class Handle(TypedDict, total=False):
-    """By which the driver finds a supervisor again: either a process of this machine or a Slurm job."""
+    """What the driver needs to find a supervisor again: either a process of this machine or a Slurm job."""
 
     pid: int
     #: The process's `process_start`.
@@ -33,7 +33,7 @@ class Status:
 
     #: Whether it runs or may still run.
     alive: bool
-    #: The same for a person; empty where there is nothing to say.
+    #: Its state in words, for the user; empty where there is nothing to say.
     text: str = ""
     #: Whether it waits in a queue.
     waiting: bool = False

@@ -47,8 +47,8 @@ from captionqa.server.slurm_launcher import SlurmLauncher
 from captionqa.server.start_request import StartRequest
 from captionqa.server.start_wait import wait_until_ready
 
-#: Settings of the driver alone, which a running server need not share.
-DRIVER_ONLY = ("start_timeout_s",)
+#: Settings that matter only while a server starts: a running server fits whatever their values.
+ONLY_WHILE_STARTING = ("start_timeout_s",)
 
 log = logging.getLogger(__name__)
 
@@ -190,7 +190,7 @@ class Server:
 
     def _digest(self) -> str:
         """Digest of all that makes a running server fit the configuration or not."""
-        server = {key: value for key, value in asdict(self._server).items() if key not in DRIVER_ONLY}
+        server = {key: value for key, value in asdict(self._server).items() if key not in ONLY_WHILE_STARTING}
         if self._server.allowed_local_media_path is None:
             del server["allowed_local_media_path"]
         launcher = list(self._launcher.settings)
