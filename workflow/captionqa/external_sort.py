@@ -5,7 +5,6 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Any, Self
 
 from captionqa.files import AnyPath
@@ -62,7 +61,7 @@ class ExternalSort:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._records.clear()
         if self._file is not None:
             self._file.close()

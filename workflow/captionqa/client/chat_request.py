@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
 from captionqa.client.image_part import FileReference, ImagePart
 from captionqa.client.request_body import Body
@@ -66,7 +66,7 @@ class ChatRequest:
             messages.append({"role": "user", "content": LETTER_PROMPT})
         return messages
 
-    def body(self, sampling: Mapping[str, Any]) -> Body:
+    def body(self, sampling: Mapping[str, float]) -> Body:
         """The request's JSON with these sampling parameters."""
         fields: dict[str, object] = {"messages": self.messages(), "max_tokens": self.max_tokens, **sampling}
         if self.choices:

@@ -6,9 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from captionqa.dataset.image_encoding import EncodedImage
-
-#: Size in bytes and modification time in ns, which show that a file changed.
-Stamp = tuple[int, int]
+from captionqa.dataset.item_entry import Stamp
 
 
 @dataclass(frozen=True, slots=True)

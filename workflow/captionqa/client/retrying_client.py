@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import tenacity
 
@@ -30,7 +29,7 @@ class RetryingClient:
         pool: ServerPool,
         settings: ClientConfig,
         read_key: Callable[[], str | None],
-        sampling: Mapping[str, Any],
+        sampling: Mapping[str, float | None],
         trust_env: bool = False,
     ):
         """`settings` is the `client` part of the configuration; `read_key` gives the servers' key as it is now.

@@ -42,7 +42,7 @@ class Chunk(NamedTuple):
 
 
 class PlanFields(TypedDict, total=False):
-    """The fields of a `Plan` that do not follow from its chunks."""
+    """The fields of a `Plan` that do not follow from its chunks; `Plan` says what they mean."""
 
     skipped_files: int
     rows: str

@@ -1,5 +1,7 @@
 """Truncation: whether an image file goes on to its end, by its structure, without decoding it."""
 
+from captionqa.dataset.image_file import JPEG_FORMATS
+
 #: Bytes that cameras and programs append to a JPEG as padding.
 JPEG_PADDING = b"\0\xff\r\n "
 #: How far from the end of the file, padding included, the end of a JPEG is looked for.
@@ -14,7 +16,7 @@ def seen_to_end(kind: str, data: bytes) -> bool:
     False proves nothing: the file may have something unusual behind its picture, or another format. Then only decoding
     shows whether it is complete.
     """
-    if kind in ("JPEG", "MPO"):
+    if kind in JPEG_FORMATS:
         return data[-JPEG_TAIL_BYTES:].rstrip(JPEG_PADDING).endswith(JPEG_END)
     if kind == "PNG":
         return _png_ends_with_its_picture(data)

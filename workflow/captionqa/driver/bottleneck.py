@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from captionqa.config.config import Config
 from captionqa.config.vllm_options import is_given
@@ -28,13 +29,27 @@ IN_ENGINE = 0.7
 #: From this many preemptions per request on, the KV cache is too small for the requests that run at once.
 MANY_PREEMPTIONS = 0.05
 
+#: The bottleneck in one word.
+Limit = Literal[
+    "unknown",
+    "no_server",
+    "no_client",
+    "server",
+    "memory",
+    "clients",
+    "files",
+    "preparing",
+    "slots",
+    "server_or_slots",
+    "neither",
+]
+
 
 @dataclass(frozen=True)
 class Bottleneck:
     """What limited a run, in the words of its verdict."""
 
-    #: unknown, no_server, no_client, server, memory, clients, files, preparing, slots, server_or_slots or neither.
-    limit: str
+    limit: Limit
     #: The figures that show it, for the user.
     evidence: str
     #: What would help, for the user; None where nothing is known to.

@@ -13,6 +13,7 @@ from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.driver.terminal import log_to_terminal, print_message
 from captionqa.files import write_json
+from captionqa.run.job_log import JobError
 from captionqa.run.lease import RUN_VARIABLE, LeaseKeeper
 from captionqa.run.progress import progress_line, totals
 from captionqa.run.run_record import SlurmRun, read_run_record, write_run_record
@@ -103,7 +104,7 @@ class Driver:
             if dead >= DEAD_CHECKS:
                 error = f"the server is gone for good: {reason}\n  server's log: {self._layout.server_log()}"
                 with suppress(OSError):  # on a full disk the message is printed now and missing at the end
-                    write_json(self._layout.job_error("server"), {"error": error})
+                    write_json(self._layout.job_error("server"), JobError(error=error))
                 return self._stop(error)
             if reason := self._check_jobs():
                 return self._stop(reason)
@@ -144,8 +145,6 @@ class Driver:
             if sums["done"]:
                 first = first or time.monotonic() - PROGRESS_INTERVAL_S
                 seconds = time.monotonic() - first
-                line = progress_line(
-                    sums["done"], total, sums["reused"], sums["failed"], seconds, shared=sums["shared"]
-                )
+                line = progress_line(sums, total, seconds)
                 if sums["done"] < total:
                     print_message(line)

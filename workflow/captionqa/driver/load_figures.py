@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from captionqa.config.layout import Layout
-from captionqa.files import read_json
 from captionqa.run.job_times import Span, seconds, union
+from captionqa.run.progress import read_progress
 from captionqa.server import load_log
 
 #: From this fraction on a KV cache counts as full.
@@ -70,11 +70,13 @@ def server_load(layout: Layout, chunks: Sequence[Span]) -> ServerLoad | None:
 
 def client_load(layout: Layout, chunks: Sequence[Span]) -> ClientLoad | None:
     """The load of the run's client jobs, which worked in these spans; None where they sent no request."""
-    jobs = [stored for path in layout.progress.glob("*.json") if (stored := read_json(path))]
+    jobs = read_progress(layout.progress)
     asked = sum(job["done"] - job["reused"] for job in jobs)
     wall_s = sum(job["wall_s"] for job in jobs)
     if not asked or not wall_s or not chunks:
         return None
-    cores, own, asking = (sum(job[key] for job in jobs) / wall_s for key in ("cpu_s", "working_s", "asking_s"))
+    cores = sum(job["cpu_s"] for job in jobs) / wall_s
+    working = sum(job["working_s"] for job in jobs) / wall_s
+    asking = sum(job["asking_s"] for job in jobs) / wall_s
     at_a_time = seconds(chunks) / seconds(union(chunks))
-    return ClientLoad(len(jobs), at_a_time, cores, own + asking, asking, asked)
+    return ClientLoad(len(jobs), at_a_time, cores, working + asking, asking, asked)

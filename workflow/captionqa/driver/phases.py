@@ -46,7 +46,7 @@ def phase_seconds(
     The requests go from the start of the first chunk job to the end of the last, whatever is merged meanwhile.
     """
     starts, chunks = jobs.get("start_server", []), chunk_spans(jobs)
-    asking = [(min(start for start, _ in chunks), max(end for _, end in chunks))] if chunks else []
+    asking = [_whole(chunks)] if chunks else []
     left_queue = _left_queue(servers)
     spans_of = {
         "planning": [(run[0], run[0] + planning_s)],
@@ -83,7 +83,7 @@ def asking_time(chunks: Sequence[Span], servers: Iterable[Endpoint]) -> Asking:
 
     A server counts as unhealthy only while its state is known.
     """
-    whole = (min(start for start, _ in chunks), max(end for _, end in chunks))
+    whole = _whole(chunks)
     known, ready = [], []
     for server in servers:
         ends = [*(at for _, at in server.changes[1:]), whole[1]]
@@ -93,6 +93,11 @@ def asking_time(chunks: Sequence[Span], servers: Iterable[Endpoint]) -> Asking:
                 ready.append((since, end))
     clients = clip(chunks, whole)
     return Asking(seconds([whole]), seconds(minus(clip(known, whole), ready)), seconds(minus([whole], clients)))
+
+
+def _whole(spans: Sequence[Span]) -> Span:
+    """From the first start to the last end."""
+    return min(start for start, _ in spans), max(end for _, end in spans)
 
 
 def _left_queue(servers: Iterable[Endpoint]) -> float:

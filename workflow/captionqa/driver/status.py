@@ -14,7 +14,8 @@ from captionqa.config.layout import Layout
 from captionqa.config.settings import AnswerSettings, answer_fingerprint, fingerprint
 from captionqa.dataset.places import entry_place
 from captionqa.dataset.plan import load_plan, planned_tasks, work_folders
-from captionqa.files import read_json, read_json_lines
+from captionqa.files import read_json_lines
+from captionqa.results.provenance import read_provenance
 from captionqa.run.lease import LeaseRecord, live_lease
 from captionqa.run.progress import duration
 from captionqa.server import endpoint
@@ -133,7 +134,7 @@ def _files(config: Config, layout: Layout, task: Task) -> Iterable[FileStatus]:
         )
 
 
-def _journaled(item_lists: Iterable[str], journal: Path, settings_now: str) -> int:
+def _journaled(item_lists: Iterable[str], journal: Path, fingerprint_now: str) -> int:
     """How many items of these lists, which are in the order of their places, have an answer in the journal."""
     count = 0
     items = chain.from_iterable(map(read_json_lines, item_lists))
@@ -141,7 +142,7 @@ def _journaled(item_lists: Iterable[str], journal: Path, settings_now: str) -> i
     for index, members in segments:
         path = journal_segment(journal, index)
         if path.exists():
-            lines = (line for line in read_lines(path) if line["fingerprint"] == settings_now and "answer" in line)
+            lines = (line for line in read_lines(path) if line["fingerprint"] == fingerprint_now and "answer" in line)
             count += len({line["id"] for line in lines} & {item["id"] for item in members})
     return count
 
@@ -153,11 +154,10 @@ def _companion(layout: Layout, style: str | None, kind: str) -> str:
 
 def _failures_by_reason(provenance_path: str, settings: AnswerSettings) -> Mapping[str, int]:
     """{reason: items} of a final file; empty where it is missing or was made under other settings."""
-    stored = read_json(provenance_path)
+    stored = read_provenance(provenance_path)
     if stored is None or fingerprint(stored["settings"]) != fingerprint(settings):
         return {}
-    failures: Mapping[str, int] = stored["counts"]["failures_by_reason"]
-    return failures
+    return stored["counts"]["failures_by_reason"]
 
 
 def _table(files: Iterable[FileStatus]) -> list[str]:

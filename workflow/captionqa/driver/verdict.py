@@ -6,7 +6,7 @@ from typing import TypedDict
 
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
-from captionqa.driver.bottleneck import find_bottleneck
+from captionqa.driver.bottleneck import Limit, find_bottleneck
 from captionqa.driver.load_figures import client_load, server_load
 from captionqa.driver.phases import asking_time, chunk_spans, phase_seconds, phases_line
 from captionqa.files import write_json
@@ -29,7 +29,7 @@ class Verdict(TypedDict):
     #: The fields of `captionqa.driver.load_figures.ClientLoad`.
     clients: dict[str, float]
     #: The fields of `captionqa.driver.bottleneck.Bottleneck`.
-    limit: str
+    limit: Limit
     evidence: str
     advice: str | None
 

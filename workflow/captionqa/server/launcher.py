@@ -75,7 +75,6 @@ class Launcher(Protocol):
         """Let supervisors that were requeued start as soon as there is room for them."""
 
 
-@dataclass
 class LocalLauncher:
     """Supervisors as processes of this machine, detached from the driver's terminal."""
 
