@@ -97,7 +97,7 @@ def print_summary():
 
 def print_errors():
     from captionqa.driver.terminal import print_message
-    from captionqa.driver.failure_report import errors
+    from captionqa.driver.failure_report import failure_messages
 
-    for text in errors(RUN_LAYOUT):
+    for text in failure_messages(RUN_LAYOUT):
         print_message(text)

@@ -29,13 +29,13 @@ def slurm_run(executor, server_needed):
     # a server is needed but no start is planned: another run's is up, and taking the lease will name that run
     if not server_needed or not starts or CONFIG.model.url:
         return {"name": executor.run_uuid}
-    from captionqa.server.slurm_resources import check_resources
+    from captionqa.server.slurm_resources import checked_gpus
     from snakemake_executor_plugin_slurm.submit_string import get_submit_command
     from snakemake_executor_plugin_slurm.utils import set_gres_string
     from snakemake_executor_plugin_slurm.validation import validate_slurm_extra
 
     (job,) = starts
-    gpus = check_resources(CONFIG.model.server.tensor_parallel_size, job.resources)
+    gpus = checked_gpus(CONFIG.model.server.tensor_parallel_size, job.resources)
     validate_slurm_extra(job)
     command = get_submit_command(
         job,

@@ -66,7 +66,7 @@ class ChunkRun:
         self._lines: list[ResultLine] = []
         self._error: BaseException | None = None
         #: Set once all items are done, or a worker failed.
-        self._news = threading.Event()
+        self._finished_or_failed = threading.Event()
 
     def run(self) -> None:
         """Raises ServerDeadError, ServerRefusedError, RunStoppedError, DiskFullError or another OSError.
@@ -83,7 +83,7 @@ class ChunkRun:
                 self._tuner.finish()
             while self._progress.done < len(self._items):
                 self._heartbeat()
-                self._news.wait(HEARTBEAT_S / 5)
+                self._finished_or_failed.wait(HEARTBEAT_S / 5)
             self._check_error()
         except ServerDeadError:
             self._join_workers()
@@ -152,7 +152,7 @@ class ChunkRun:
             except BaseException as error:
                 with self._lock:
                     self._error = self._error or error
-                self._news.set()
+                self._finished_or_failed.set()
                 return
 
     def _finish(self, journals: SegmentJournals, line: ResultLine, outcome: Outcome) -> None:
@@ -162,4 +162,4 @@ class ChunkRun:
             self._lines.append(line)
             self._progress.count(outcome)
             if self._progress.done == self._progress.total:
-                self._news.set()
+                self._finished_or_failed.set()

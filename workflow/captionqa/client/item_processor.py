@@ -131,11 +131,11 @@ class ItemProcessor:
         """The server's answer, journaled under the mark; each crash of a server on the way is journaled too."""
         crashes = _Crashes(journal, mark)
 
-        def ask(request: ChatRequest) -> Answer:
+        def send(request: ChatRequest) -> Answer:
             with self._turn.paused(), self._thread_time.asking():
                 return self._client.ask(request, crashes.count, crashes.add)
 
-        answer = self._transport.ask(ask, request)
+        answer = self._transport.answer(send, request)
         _append(journal, mark, {"answer": answer})
         return answer
 

@@ -79,7 +79,7 @@ class RetryTools:
     patience_s: float
     #: Held while a request that was in flight at a crash is sent again. Such suspects are sent one at a time, so that
     #: the one at fault takes few others with it.
-    suspects: threading.Lock
+    suspect_lock: threading.Lock
 
 
 class RetriedRequest:
@@ -121,13 +121,13 @@ class RetriedRequest:
         server = self._failed_on
         if error.reason is Reason.EMPTY_OUTPUT or server is None:
             return True
-        return self._tools.pool.is_healthy(server, self._failing_since, error, self._tools.trial.failure)
+        return self._tools.pool.confirm_health(server, self._failing_since, error, self._tools.trial.failure)
 
     def _attempt(self) -> Answer:
         """One attempt: the request is sent until it is answered, or fails in a way that spends the attempt."""
         answer = None
         while answer is None:
-            answer = self._send_unless_poison()
+            answer = self._send_unless_crasher()
         if answer["text"].strip():
             return answer
         self._empty_answers += 1
@@ -136,12 +136,12 @@ class RetriedRequest:
             raise ItemFailure(Reason.EMPTY_OUTPUT, f"no text came back, {times} times (finish_reason {why})")
         raise TransientError(Reason.EMPTY_OUTPUT, "no text came back")
 
-    def _send_unless_poison(self) -> Answer | None:
+    def _send_unless_crasher(self) -> Answer | None:
         """As `_send`, while the request has not crashed too many servers; counts its crashes."""
         if self._crashes >= MAX_CRASHES:
             raise ItemFailure(Reason.SERVER_ERROR, f"the server crashed {self._crashes} times while it was asked")
         try:
-            with self._tools.suspects if self._crashes else nullcontext():
+            with self._tools.suspect_lock if self._crashes else nullcontext():
                 return self._send()
         except ServerCrashError as error:
             self._crashes += 1

@@ -57,7 +57,7 @@ class RetryingClient:
             ),
             max_attempts=settings.max_attempts,
             patience_s=settings.server_wait_s,
-            suspects=threading.Lock(),
+            suspect_lock=threading.Lock(),
         )
 
     def ask(

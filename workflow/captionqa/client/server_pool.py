@@ -116,10 +116,10 @@ class ServerPool:
             if self._circuit(server).record_failure(str(error)):
                 log.warning("server %d fails most requests (%s): waiting until it answers", server.replica, error)
 
-    def is_healthy(self, server: Endpoint, since: float, error: TransientError, trial: Trial) -> bool:
-        """Whether a server has answered anything since a time or, if not, answers a trial now.
+    def confirm_health(self, server: Endpoint, since: float, error: TransientError, trial: Trial) -> bool:
+        """Find out whether a server works: it has answered anything since a time, or answers a trial now.
 
-        It does not count as healthy while another thread tries it. The trial waits for the server's Retry-After.
+        Opens its circuit for the trial, which waits for the server's Retry-After. False while another thread tries it.
         """
         with self._lock:
             circuit = self._circuit(server)

@@ -9,7 +9,7 @@ import pybase64
 
 from captionqa.config.settings import ImageSettings
 from captionqa.dataset.image_file import JPEG_FORMATS, TIFF_MAGIC, check_size, decoding_failures, is_animated
-from captionqa.dataset.truncation import seen_to_end
+from captionqa.dataset.truncation import is_certainly_complete
 
 if TYPE_CHECKING:  # Pillow takes 0.1 s to import; only chunk jobs need it
     from PIL.Image import Image as PillowImage
@@ -56,7 +56,7 @@ def encode_image(data: bytes, limits: ImageSettings, budget_px: int | None, deco
         check_size(image.width, image.height, limits)
         shrink = budget_px is not None and image.width * image.height > budget_px
         kind = image.format
-        if not shrink and kind in MIME_TYPES and _is_plain(image, decode or not seen_to_end(kind, data)):
+        if not shrink and kind in MIME_TYPES and _is_plain(image, decode or not is_certainly_complete(kind, data)):
             return EncodedImage(kind, data, is_untouched=True)
         return _encode(image, limits["pixel_grid_px"], budget_px if shrink else None)
 

@@ -8,11 +8,11 @@ from typing import Literal
 from captionqa.config.config import Config
 from captionqa.config.vllm_options import is_given
 from captionqa.driver.load_figures import ClientLoad, ServerLoad
-from captionqa.driver.phases import Asking
+from captionqa.driver.phases import RequestTime
 from captionqa.run.progress import duration
 
 #: Requests that ran for less than this show nothing.
-MIN_ASKING_S = 30.0
+MIN_REQUEST_TIME_S = 30.0
 #: Fewer samples of a server than this show nothing.
 MIN_SAMPLES = 10
 #: At or above this fraction of the time, something is the bottleneck.
@@ -60,7 +60,7 @@ class Bottleneck:
 class _Run:
     """All that is known of a run."""
 
-    asking: Asking
+    requests: RequestTime
     server: ServerLoad | None
     clients: ClientLoad
     config: Config
@@ -68,20 +68,20 @@ class _Run:
 
 
 def find_bottleneck(
-    asking: Asking, server: ServerLoad | None, clients: ClientLoad, config: Config, slurm: bool = False
+    requests: RequestTime, server: ServerLoad | None, clients: ClientLoad, config: Config, slurm: bool = False
 ) -> Bottleneck:
     """What limited a run while it sent requests, by the first rule of `_RULES` that applies.
 
     `server` is None where nobody took samples.
     """
-    run = _Run(asking, server, clients, config, slurm)
+    run = _Run(requests, server, clients, config, slurm)
     return next((limit for rule in _RULES if (limit := rule(run)) is not None), None) or _neither(run)
 
 
 def _too_little(run: _Run) -> Bottleneck | None:
     """Too little to tell anything by."""
-    if run.asking.seconds < MIN_ASKING_S:
-        shortest = duration(MIN_ASKING_S)
+    if run.requests.seconds < MIN_REQUEST_TIME_S:
+        shortest = duration(MIN_REQUEST_TIME_S)
         return Bottleneck("unknown", f"requests ran for less than {shortest}, too short to identify the bottleneck")
     if run.server is not None and run.server.looks < MIN_SAMPLES:
         samples = f"{run.server.looks} samples of the server's load (server.health_interval_s)"
@@ -90,18 +90,18 @@ def _too_little(run: _Run) -> Bottleneck | None:
 
 
 def _no_server(run: _Run) -> Bottleneck | None:
-    asking = run.asking
-    if asking.without_server_s < OFTEN * asking.seconds:
+    requests = run.requests
+    if requests.without_server_s < OFTEN * requests.seconds:
         return None
-    part = _part(asking.without_server_s, asking.seconds)
+    part = _part(requests.without_server_s, requests.seconds)
     return Bottleneck("no_server", f"no server was healthy for {part} of requests: its log says why")
 
 
 def _no_client(run: _Run) -> Bottleneck | None:
-    asking = run.asking
-    if asking.without_client_s < OFTEN * asking.seconds:
+    requests = run.requests
+    if requests.without_client_s < OFTEN * requests.seconds:
         return None
-    part = _part(asking.without_client_s, asking.seconds)
+    part = _part(requests.without_client_s, requests.seconds)
     advice = "starting them takes that long: fewer and larger chunks (captions.chunks, qa.chunks) start fewer jobs"
     if run.slurm:
         advice = "they waited in Slurm's queue: another slurm_partition under default-resources may be faster"

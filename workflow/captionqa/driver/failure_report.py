@@ -19,7 +19,7 @@ LOGS_NAMED = 5
 FULL_BYTES = 2**20
 
 
-def errors(layout: Layout) -> list[str]:
+def failure_messages(layout: Layout) -> list[str]:
     """What failed in this run, each reason once, and which of its servers were restarted."""
     if shutil.disk_usage(layout.output_dir).free < FULL_BYTES:  # then jobs could not store why they failed
         return [str(DiskFullError(layout.output_dir))]

@@ -66,7 +66,7 @@ class FileStatus:
 
 
 @dataclass(frozen=True)
-class Status:
+class RunStatus:
     """What the output folder of a run says."""
 
     output_dir: str
@@ -80,10 +80,10 @@ class Status:
     servers: list[Endpoint]
 
 
-def read_status(config: Config, layout: Layout) -> Status:
+def read_status(config: Config, layout: Layout) -> RunStatus:
     """Where the run of a configuration stands; the time it takes grows with the items of unfinished chunks alone."""
     planned = planned_tasks(config, layout)
-    return Status(
+    return RunStatus(
         output_dir=layout.output_dir,
         model=layout.model,
         files=[file for task in planned for file in _files(config, layout, task)],
@@ -93,7 +93,7 @@ def read_status(config: Config, layout: Layout) -> Status:
     )
 
 
-def status_text(status: Status, config_path: Path) -> str:
+def status_text(status: RunStatus, config_path: Path) -> str:
     """A status for a person at the terminal; `config_path` is the configuration that it is of."""
     lines = [f"output folder {status.output_dir}, model {status.model}"]
     lines += _table(status.files)

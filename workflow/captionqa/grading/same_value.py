@@ -23,8 +23,8 @@ MAX_VALUE_CHARACTERS = 300
 MAX_DEPTH = 6
 #: Of two lists in any order, at most this many parts may differ as text; each is compared with all others.
 MAX_UNMATCHED = 5
-#: Pairs of answers whose verdicts are kept in memory.
-CACHED_VERDICTS = 65536
+#: Pairs of answers whose comparisons are kept in memory.
+CACHED_COMPARISONS = 65536
 #: A sign of mathematics, without which math-verify is not asked.
 _MATH = re.compile(r"[\d\\^_=+*/<>|√π∞]")
 #: A word, which makes a text prose: letters in a row that are no product of variables, or a CJK character.
@@ -59,7 +59,7 @@ _FORMULA_UNIT = re.compile(
 )
 
 
-@lru_cache(maxsize=CACHED_VERDICTS)
+@lru_cache(maxsize=CACHED_COMPARISONS)
 def same_value(wanted: str, given: str, relative_tolerance: float = 0) -> bool:
     """Whether two free-form answers are the same value: LaTeX, numbers, percent, sets, lists, expressions or words.
 

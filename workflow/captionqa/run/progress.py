@@ -47,7 +47,7 @@ class Progress:
     def __init__(self, path: Path, total: int, clock: Callable[[], float] = time.monotonic):
         self._path = path
         self._clock = clock
-        self._started_s = self._logged_s = self._written_s = clock()
+        self._started_at = self._logged_at = self._written_at = clock()
         self.thread_time = ThreadTime(clock)
         self.total = total
         self.answered = self.shared = self.failed = self.reused = 0
@@ -62,17 +62,17 @@ class Progress:
 
     def report(self, last: bool = False) -> None:
         """Write the progress file and log the progress line where it is time to, or at once for the `last` report."""
-        now_s = self._clock()
-        if last or now_s - self._written_s >= FILE_INTERVAL_S:
-            self._written_s = now_s
+        now = self._clock()
+        if last or now - self._written_at >= FILE_INTERVAL_S:
+            self._written_at = now
             with suppress(OSError):  # a full disk that only this file hits must not stop the job
                 write_json(self._path, self._record())
-        if last or now_s - self._logged_s >= LOG_INTERVAL_S:
-            self._logged_s = now_s
+        if last or now - self._logged_at >= LOG_INTERVAL_S:
+            self._logged_at = now
             log.info("%s", self.line())
 
     def line(self) -> str:
-        return progress_line(self._totals(), self.total, self._clock() - self._started_s)
+        return progress_line(self._totals(), self.total, self._clock() - self._started_at)
 
     def _totals(self) -> Totals:
         return {"done": self.done, "failed": self.failed, "reused": self.reused, "shared": self.shared}

@@ -28,7 +28,7 @@ class Handle(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class Status:
+class SupervisorStatus:
     """What a launcher knows of a supervisor."""
 
     #: Whether it runs or may still run.
@@ -65,7 +65,7 @@ class Launcher(Protocol):
             ServerStartError: it cannot be started.
         """
 
-    def status(self, handles: Sequence[Handle]) -> list[Status]:
+    def status(self, handles: Sequence[Handle]) -> list[SupervisorStatus]:
         """The status of each supervisor, in the order of the handles."""
 
     def stop(self, handles: Sequence[Handle]) -> None:
@@ -95,9 +95,9 @@ class LocalLauncher:
             )
         return {"pid": process.pid, "process_started": process_start(process.pid)}
 
-    def status(self, handles: Sequence[Handle]) -> list[Status]:
+    def status(self, handles: Sequence[Handle]) -> list[SupervisorStatus]:
         alive = [same_process(handle["pid"], handle["process_started"]) for handle in handles]
-        return [Status(lives, "" if lives else "its supervisor ended without a word") for lives in alive]
+        return [SupervisorStatus(lives, "" if lives else "its supervisor ended without a word") for lives in alive]
 
     def stop(self, handles: Sequence[Handle]) -> None:
         for handle, status in zip(handles, self.status(handles), strict=True):

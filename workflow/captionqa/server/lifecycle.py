@@ -41,7 +41,7 @@ from captionqa.files import read_json, write_json
 from captionqa.run.lease import live_lease
 from captionqa.server import endpoint, start_request, vllm_command
 from captionqa.server.endpoint import Endpoint, State
-from captionqa.server.launcher import Handle, Launcher, LocalLauncher, Status, wait_until_gone
+from captionqa.server.launcher import Handle, Launcher, LocalLauncher, SupervisorStatus, wait_until_gone
 from captionqa.server.running_server import adopt, use_existing
 from captionqa.server.slurm_launcher import SlurmLauncher
 from captionqa.server.start_request import StartRequest
@@ -221,7 +221,7 @@ def _launcher_of(handles: Sequence[Handle]) -> Launcher:
     return SlurmLauncher() if "job" in handles[0] else LocalLauncher()
 
 
-def _publish_status(entry: Endpoint, status: Status, folder: Path) -> None:
+def _publish_status(entry: Endpoint, status: SupervisorStatus, folder: Path) -> None:
     """Publish that a server is dead or queued where its supervisor's status says so and its endpoint does not."""
     if not status.alive and entry.state is not State.DEAD:
         entry.state = State.DEAD

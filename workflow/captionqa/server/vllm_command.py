@@ -85,7 +85,7 @@ def arguments(settings: ServerConfig, model_path: str, served_name: str, host: s
     folder = settings.allowed_local_media_path
     # vLLM rejects every image, even one sent as bytes, where its node lacks the folder
     if folder and Path(folder).is_dir():
-        argv += [media_folder.OPTION, folder]
+        argv += [media_folder.MEDIA_PATH_OPTION, folder]
     return argv + list(settings.extra_args)
 
 
