@@ -121,7 +121,7 @@ class ItemProcessor:
         try:
             if known is not None and item.matches(known, first_answer):
                 return known["answer"]
-            request = replace(item.request(LETTER_TOKENS), first_answer=first_answer, choices=letters)
+            request = replace(item.request(LETTER_TOKENS), first_answer=first_answer, allowed_answers=letters)
             return self._send(journal, item.mark(first_answer), request)
         except ItemFailure as failure:
             log.warning("%r, asked for its letter alone: %s", item.id, failure)
