@@ -611,13 +611,13 @@ def test_no_more_images_are_decoded_at_once_than_there_are_cores(images, server,
 
 def test_slow_files_are_read_at_the_same_time(images, server, run, monkeypatch):
     images.add(*MANY)
-    all_read, read_bytes = threading.Barrier(8, timeout=20), item_module.read_bytes
+    all_read, read_stamped = threading.Barrier(8, timeout=20), item_module.read_stamped
 
     def slow(path):
         all_read.wait()
-        return read_bytes(path)
+        return read_stamped(path)
 
-    monkeypatch.setattr(item_module, "read_bytes", slow)
+    monkeypatch.setattr(item_module, "read_stamped", slow)
     assert set(run(changes={"client": {"concurrency": 8}}).answers) == set(MANY)
 
 

@@ -8,7 +8,8 @@ class ItemEntry(TypedDict):
 
     #: An image's path relative to the data set, or a question's qid.
     id: str
-    #: [size in bytes, time of change in ns] of each image file when it was planned; None where there was no file.
+    #: [size in bytes, time of change in ns] of each image file when it was planned; None where there was no file. A
+    #: third number where an earlier run did not find the file as planned: how often.
     stamps: list[list[int] | None]
     #: Of a question: its text.
     question: NotRequired[str]
