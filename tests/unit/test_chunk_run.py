@@ -1035,6 +1035,7 @@ def odd_names(images, encode):
         "two\nlines.png",
         "\"double\" 'single' `back`.png",
         "$(reboot) {n} %s \\n.png",
+        "{style} {0} {.png",
         "ünï-中文-😀-e\u0301.png",
         " leading and trailing .png",
         "-rf.png",
