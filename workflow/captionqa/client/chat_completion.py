@@ -24,6 +24,7 @@ from captionqa.client.request_errors import (
 )
 from captionqa.errors import ItemFailure, Reason
 from captionqa.server.endpoint import Endpoint
+from captionqa.shown_text import printable
 
 #: A longer Retry-After is cut to this.
 MAX_RETRY_AFTER_S = 600.0
@@ -145,7 +146,7 @@ def _parse_response(status: int, headers: Mapping[str, str], data: bytes, server
     if status in REFUSED_STATUS:
         raise AccessRefusedError(status, _excerpt(data))
     if 300 <= status < 400:
-        raise AccessRefusedError(status, f"it has moved to {headers.get('Location')}")
+        raise AccessRefusedError(status, f"it has moved to {printable(str(headers.get('Location')))}")
     if status in TRANSIENT_STATUS or status >= 500:
         reason = Reason.TIMEOUT if status == 408 else Reason.SERVER_ERROR
         detail = f"HTTP {status}: {_excerpt(data)}"

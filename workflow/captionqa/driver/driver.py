@@ -49,6 +49,7 @@ class Driver:
         self._lease = LeaseKeeper(layout.server)
         self._server = Server(config, config.model_name, layout)
         self._ended = threading.Event()
+        self._was_suspended = False
 
     def begin(self, items_to_do: int, server_needed: bool, slurm_server: SlurmRun | None = None) -> None:
         """Take the lease, store what the jobs need to know, and start printing progress over `items_to_do` items.
@@ -96,6 +97,7 @@ class Driver:
         """Check the servers and the jobs until the run ends; stop the run when it can get no further."""
         dead = 0
         while not self._ended.wait(WATCH_INTERVAL_S):
+            self._tell_suspension()
             reason = None
             with suppress(OSError):  # a flickering disk: the next check tries again
                 reason = self._server.check_liveness()
@@ -107,6 +109,21 @@ class Driver:
                 return self._stop(error)
             if reason := self._check_jobs():
                 return self._stop(reason)
+
+    def _tell_suspension(self) -> None:
+        """Say once that the driver slept for longer than its lease holds; the run goes on with what is left of it."""
+        stood_still_s, lease_timeout_s = self._lease.stood_still_s(), self._config.model.server.lease_timeout_s
+        if self._was_suspended or stood_still_s <= lease_timeout_s:
+            return
+        self._was_suspended = True
+        error = (
+            f"the driver stood still for {stood_still_s:.0f} s (was it suspended?), longer than server.lease_timeout_s "
+            f"({lease_timeout_s:g} s), so its server and jobs end by themselves; what is answered is kept, run the "
+            "same command again to go on."
+        )
+        print_message(error)
+        with suppress(OSError):  # as above
+            write_json(self._layout.job_error("driver"), {"error": error})
 
     def _stop(self, reason: str) -> None:
         print_message(reason)
