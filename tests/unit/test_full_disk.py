@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import subprocess
 
@@ -9,6 +10,8 @@ import pytest
 from captionqa.client.chunk_run import ChunkRun
 from captionqa.client.journal import JournalSegment, read_lines
 from captionqa.config.answer_files import journal_segment
+from captionqa.config.layout import Layout
+from captionqa.driver.failure_report import errors
 from captionqa.errors import DiskFullError
 from captionqa.files import read_json_lines, write_json
 
@@ -35,9 +38,14 @@ def disk(tmp_path):
                 while True:
                     file.write(b"x" * PAGE_BYTES)
 
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={16 * PAGE_BYTES}", "tmpfs", folder], capture_output=True, text=True
-    )
+        def fill_inodes(self):
+            subprocess.run(["mount", "-o", "remount,size=16m", folder], check=True)
+            with contextlib.suppress(OSError):
+                for number in itertools.count():
+                    (folder / f"filler-{number}").touch()
+
+    options = f"size={16 * PAGE_BYTES},nr_inodes=60"
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, text=True)
     if mounted.returncode:
         pytest.skip(f"this machine lets nobody mount a file system: {mounted.stderr.strip()}")
     yield Disk()
@@ -104,3 +112,20 @@ def test_a_full_disk_leaves_the_old_file_as_it_was(disk):
         write_json(path, {"new": "x" * 20 * PAGE_BYTES})
     assert path.read_text() == '{\n  "old": 1\n}\n'
     assert list(disk.path.iterdir()) == [path]
+
+
+def test_a_disk_without_inodes_is_told_from_one_without_room(images, server, jobs, disk):
+    images.add(*NAMES)
+    job = dataclasses.replace(jobs()[0], result=disk.path / "chunks" / "result.jsonl")
+    layout = Layout(str(disk.path), "tiny")
+    disk.fill_inodes()
+    said = f"the disk holds all the files that it can: delete some in {disk.path}"
+    with pytest.raises(DiskFullError, match=f"{said}/chunks and run the same command again"):
+        ChunkRun(job).run()
+    assert errors(layout) == [f"{said} and run the same command again."]
+    for path in disk.path.glob("filler-*"):
+        path.unlink()
+    assert errors(layout) == []
+    ChunkRun(job).run()
+    assert len(list(read_json_lines(job.result))) == 1 + len(NAMES)
+    assert len(server.asked) == len(NAMES)

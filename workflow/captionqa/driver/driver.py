@@ -7,10 +7,12 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from types import FrameType
 
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
+from captionqa.driver.failure_report import errors
 from captionqa.driver.terminal import log_to_terminal, print_message
 from captionqa.files import write_json
 from captionqa.run.lease import RUN_VARIABLE, LeaseKeeper
@@ -61,7 +63,9 @@ class Driver:
         """
         log_to_terminal()
         self._lease.start()
-        atexit.register(self._lease.release)  # for an exit that runs not even onerror
+        # by absolute paths, since Snakemake leaves its --directory before the process ends
+        absolute = replace(self._layout, output_dir=os.path.abspath(self._layout.output_dir))
+        atexit.register(self._exit_early, absolute)
         os.environ[RUN_VARIABLE] = self._lease.run_id
         self._cancel_jobs()  # of an earlier run that was killed
         for folder in (self._layout.progress, self._layout.errors, self._layout.job_times):
@@ -78,6 +82,14 @@ class Driver:
         self._ended.set()
         self._lease.release()
         self._server.stop()
+
+    def _exit_early(self, layout: Layout) -> None:
+        """For an exit that runs neither `end` nor `cancel`, as where Snakemake itself fails on a full disk."""
+        if not self._ended.is_set():
+            self._lease.release()
+            with suppress(OSError):
+                for error in errors(layout):
+                    print_message(error)
 
     def cancel(self) -> None:
         """End a run that failed, with the Slurm jobs that Snakemake was submitting or checking when it stopped."""

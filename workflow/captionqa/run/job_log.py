@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NotRequired, TypedDict
 
 from captionqa.config.layout import Layout
-from captionqa.errors import CaptionqaError, DiskFullError, RunStoppedError
-from captionqa.files import DISK_FULL, write_json
+from captionqa.errors import CaptionqaError, RunStoppedError
+from captionqa.files import DISK_FULL, disk_full_error, write_json
 from captionqa.run.job_times import record_job_time
 from captionqa.shown_text import PrintableFormatter, printable_lines
 
@@ -51,7 +51,7 @@ def job_log(path: str, name: str, layout: Layout, echo: bool = False) -> Iterato
         sys.exit(1)
     except Exception as error:
         if isinstance(error, OSError) and error.errno in DISK_FULL:
-            error = DiskFullError(layout.output_dir)
+            error = disk_full_error(layout.output_dir)
         known = isinstance(error, CaptionqaError)
         text = str(error) if known else f"{type(error).__name__}: {error}"
         logging.getLogger(__name__).error("%s", text, exc_info=not known)
