@@ -11,7 +11,8 @@ from captionqa.client.chunk_run import ChunkRun
 from captionqa.client.journal import JournalSegment, read_lines
 from captionqa.config.answer_files import journal_segment
 from captionqa.config.layout import Layout
-from captionqa.driver.failure_report import errors
+from captionqa.dataset.planning import plan_task
+from captionqa.driver.failure_report import failure_messages
 from captionqa.errors import DiskFullError
 from captionqa.files import read_json_lines, write_json
 
@@ -50,6 +51,63 @@ def disk(tmp_path):
         pytest.skip(f"this machine lets nobody mount a file system: {mounted.stderr.strip()}")
     yield Disk()
     subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.fixture
+def crowded_disk(tmp_path):
+    """A file system with much room and without an inode for another file; `free` makes room for some."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small file system")
+    folder = tmp_path / "crowded"
+    folder.mkdir()
+    options = ["-t", "tmpfs", "-o", "size=16m,nr_inodes=20", "tmpfs", folder]
+    mounted = subprocess.run(["mount", *options], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"this machine lets nobody mount a file system: {mounted.stderr.strip()}")
+
+    class Disk:
+        path = folder
+
+        def free(self):
+            for filler in folder.glob("filler*"):
+                filler.unlink()
+
+    for name in ("journal", "chunks"):
+        (folder / name).mkdir()
+    with contextlib.suppress(OSError):
+        for number in range(20):
+            (folder / f"filler{number}").touch()
+    yield Disk()
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.mark.parametrize(("where", "asked"), [("journal", 0), ("chunks", 8)])
+def test_a_disk_without_inodes_is_named_and_with_room_the_rerun_asks_only_for_the_rest(
+    images, server, jobs, crowded_disk, where, asked
+):
+    images.add(*NAMES[:8])
+    job = jobs()[0]
+    if where == "journal":
+        job = dataclasses.replace(job, journal=crowded_disk.path / "journal")
+    else:
+        job = dataclasses.replace(job, result=crowded_disk.path / "chunks" / "result.jsonl")
+    with pytest.raises(
+        DiskFullError, match=f"the disk holds all the files that it can: delete some in {crowded_disk.path}/{where}"
+    ):
+        ChunkRun(job).run()
+    assert len(server.asked) == asked
+    crowded_disk.free()
+    ChunkRun(job).run()
+    assert len(server.asked) == 8
+
+
+def test_a_plan_without_inodes_names_the_disk(images, make_config, crowded_disk):
+    images.add("a.png")
+    config = make_config({"output_dir": str(crowded_disk.path / "chunks")})
+    with pytest.raises(
+        DiskFullError, match=f"the disk holds all the files that it can: delete some in {crowded_disk.path}/chunks"
+    ):
+        plan_task(config, Layout(config.output_dir, "tiny"), "captions")
 
 
 def test_a_disk_that_fills_up_under_the_journal_loses_nothing(images, server, jobs, disk, journal_ids):
@@ -122,10 +180,10 @@ def test_a_disk_without_inodes_is_told_from_one_without_room(images, server, job
     said = f"the disk holds all the files that it can: delete some in {disk.path}"
     with pytest.raises(DiskFullError, match=f"{said}/chunks and run the same command again"):
         ChunkRun(job).run()
-    assert errors(layout) == [f"{said} and run the same command again."]
+    assert failure_messages(layout) == [f"{said} and run the same command again."]
     for path in disk.path.glob("filler-*"):
         path.unlink()
-    assert errors(layout) == []
+    assert failure_messages(layout) == []
     ChunkRun(job).run()
     assert len(list(read_json_lines(job.result))) == 1 + len(NAMES)
     assert len(server.asked) == len(NAMES)

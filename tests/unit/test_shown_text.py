@@ -12,7 +12,7 @@ from captionqa.client.chunk_run import ChunkRun
 from captionqa.config.layout import Layout
 from captionqa.dataset.audit import run_audit
 from captionqa.driver.command_line import main
-from captionqa.driver.failure_report import errors
+from captionqa.driver.failure_report import failure_messages
 from captionqa.driver.terminal import log_to_terminal, print_message, show
 from captionqa.errors import InputError
 from captionqa.files import read_json
@@ -82,7 +82,7 @@ def test_a_jobs_log_and_its_error_are_harmless(job, tmp_path, capsys, kind):
 
     with pytest.raises(SystemExit):
         job(work)
-    for message in errors(Layout(str(tmp_path), "tiny")):
+    for message in failure_messages(Layout(str(tmp_path), "tiny")):
         print_message(message)
     for text in (capsys.readouterr().err, (tmp_path / "job.log").read_text()):
         assert_harmless(text)

@@ -1,5 +1,6 @@
 """The run of a chunk: worker threads that take items from a queue, and the journal segments of their answers."""
 
+import logging
 import threading
 import time
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ from captionqa.client.chunk_job import ChunkJob
 from captionqa.client.chunk_result import ResultLine
 from captionqa.client.concurrency_tuner import ConcurrencyTuner
 from captionqa.client.in_flight_limit import InFlightLimiter
-from captionqa.client.item_processor import ItemProcessor, Source
+from captionqa.client.item_processor import ItemProcessor
 from captionqa.client.item_stream import ItemStream
 from captionqa.client.journal import JournalSegment, SegmentJournals
 from captionqa.client.retrying_client import RetryingClient
@@ -19,16 +20,19 @@ from captionqa.client.server_pool import ServerPool
 from captionqa.client.work_queue import WorkQueue
 from captionqa.config.answer_files import AnswerFiles
 from captionqa.config.settings import FALLBACK, answer_fingerprint, fingerprint
+from captionqa.dataset.changed_files import ChangedFiles
 from captionqa.dataset.item_entry import ItemEntry
 from captionqa.errors import ServerDeadError
 from captionqa.run.lease import LeaseWatch
-from captionqa.run.progress import Progress
+from captionqa.run.progress import Outcome, Progress
 from captionqa.server import endpoint
 
 #: How often the lease is checked and a locked segment is tried again; worker errors are looked for five times as often.
 HEARTBEAT_S = 0.5
 #: How long workers whose server just died get to journal that their requests were in flight.
 LAST_APPENDS_S = 2.0
+
+log = logging.getLogger(__name__)
 
 
 class ChunkRun:
@@ -53,9 +57,10 @@ class ChunkRun:
             job.client.backoff_s,
             self._limiter,
         )
+        self._changed = ChangedFiles()
         read_key = partial(endpoint.read_key, job.server)
         client = RetryingClient(self._pool, job.client, read_key, job.settings["sampling"], job.trust_env)
-        self._processor = ItemProcessor(job, client, self._progress, self._finish)
+        self._processor = ItemProcessor(job, client, self._progress, self._changed, self._finish)
         self._tuner = ConcurrencyTuner(self._limiter, self._pool, read_key, job.trust_env)
         self._workers: list[threading.Thread] = []
         self._queue: WorkQueue[tuple[SegmentJournals, ItemEntry]] = WorkQueue(self._limiter.limit)
@@ -65,7 +70,7 @@ class ChunkRun:
         self._lines: list[ResultLine] = []
         self._error: BaseException | None = None
         #: Set once all items are done, or a worker failed.
-        self._news = threading.Event()
+        self._finished_or_failed = threading.Event()
 
     def run(self) -> None:
         """Raises ServerDeadError, ServerRefusedError, RunStoppedError, DiskFullError or another OSError.
@@ -82,7 +87,7 @@ class ChunkRun:
                 self._tuner.finish()
             while self._progress.done < len(self._items):
                 self._heartbeat()
-                self._news.wait(HEARTBEAT_S / 5)
+                self._finished_or_failed.wait(HEARTBEAT_S / 5)
             self._check_error()
         except ServerDeadError:
             self._join_workers()
@@ -91,6 +96,14 @@ class ChunkRun:
             self._pool.stopped.set()  # workers are daemon threads: none of them delays the end of the process
             self._close_journals()
             self._progress.report(last=True)
+        if self._changed:
+            log.warning(
+                "%d files, such as %r, are not as this run found them when it began; the answers are about the files "
+                "that were read. The next run checks them again.",
+                len(self._changed),
+                self._changed.first(),
+            )
+            self._changed.save(self._job.items, self._job.result)  # before the result, which it is about
         self._job.write_result(started, self._progress, self._tuner.limit, self._lines)
 
     def _enqueue(self, index: int, count: int, entries: Iterable[ItemEntry]) -> None:
@@ -151,14 +164,14 @@ class ChunkRun:
             except BaseException as error:
                 with self._lock:
                     self._error = self._error or error
-                self._news.set()
+                self._finished_or_failed.set()
                 return
 
-    def _finish(self, journals: SegmentJournals, line: ResultLine, source: Source) -> None:
+    def _finish(self, journals: SegmentJournals, line: ResultLine, outcome: Outcome) -> None:
         """Keep the result line of an item."""
         with self._lock:
             journals.finish_item()
             self._lines.append(line)
-            setattr(self._progress, source, getattr(self._progress, source) + 1)
+            self._progress.count(outcome)
             if self._progress.done == self._progress.total:
-                self._news.set()
+                self._finished_or_failed.set()

@@ -1,4 +1,4 @@
-"""Where every file of a run is: final files, logs, item lists and work folders."""
+"""The layout of an output folder: final files, logs, plans and work folders."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,11 +62,15 @@ class Layout:
 
     def plan(self, task: str) -> Path:
         """The plan of one task."""
-        return Path(self.plans) / task / "plan.json"
+        return Path(self.task_items(task)) / "plan.json"
+
+    def task_items(self, task: str) -> str:
+        """Folder of the item lists of one task."""
+        return f"{self.plans}/{task}"
 
     def items(self, task: str, name: str = ITEMS_NAME) -> str:
         """The list of one chunk's items."""
-        return f"{self.plans}/{task}/{name}"
+        return f"{self.task_items(task)}/{name}"
 
     def question_rows(self, digest: str) -> str:
         """All rows of the question file, sorted by id, which grading needs beside the answers."""
@@ -103,7 +107,7 @@ class Layout:
         return f"{self.qa_work}/graded.jsonl"
 
     @property
-    def checked(self) -> str:
+    def failures_checked(self) -> str:
         """Marker: no final file has more failures than allowed."""
         return f"{self.work}/failures_checked"
 

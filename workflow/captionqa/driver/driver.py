@@ -12,9 +12,10 @@ from types import FrameType
 
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
-from captionqa.driver.failure_report import errors
+from captionqa.driver.failure_report import failure_messages
 from captionqa.driver.terminal import log_to_terminal, print_message
 from captionqa.files import write_json
+from captionqa.run.job_log import JobError
 from captionqa.run.lease import RUN_VARIABLE, LeaseKeeper
 from captionqa.run.progress import progress_line, totals
 from captionqa.run.run_record import SlurmRun, read_run_record, write_run_record
@@ -24,8 +25,8 @@ from captionqa.server.slurm_launcher import server_name
 
 PROGRESS_INTERVAL_S = 10.0
 WATCH_INTERVAL_S = 5.0
-#: How many checks in a row have to find all servers dead before the run is stopped. In between, the chunks that the
-#: servers failed can store their own errors.
+#: How many checks in a row have to find all servers dead before the run is stopped. In between, the chunk
+#: jobs, which fail for the same reason, can store their own errors.
 DEAD_CHECKS = 2
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -53,10 +54,10 @@ class Driver:
         self._ended = threading.Event()
         self._was_suspended = False
 
-    def begin(self, items_to_do: int, server_needed: bool, slurm_server: SlurmRun | None = None) -> None:
+    def begin(self, items_to_do: int, server_needed: bool, slurm_run: SlurmRun | None = None) -> None:
         """Take the lease, store what the jobs need to know, and start printing progress over `items_to_do` items.
 
-        `slurm_server` has SlurmLauncher's arguments where Slurm starts the server, else it is None.
+        `slurm_run` says how Slurm runs the jobs; None where they run on this machine.
 
         Raises:
             LeaseTakenError: another driver works on the same output folder.
@@ -71,7 +72,7 @@ class Driver:
         for folder in (self._layout.progress, self._layout.errors, self._layout.job_times):
             for file in folder.glob("*.json"):
                 file.unlink()
-        write_run_record(self._layout.server, {"server_needed": server_needed, "slurm": slurm_server})
+        write_run_record(self._layout.server, {"server_needed": server_needed, "slurm": slurm_run})
         for number in STOP_SIGNALS:
             self._chain_handler(number)
         threading.Thread(target=self._print_progress, args=(items_to_do,), daemon=True, name="progress").start()
@@ -88,7 +89,7 @@ class Driver:
         if not self._ended.is_set():
             self._lease.release()
             with suppress(OSError):
-                for error in errors(layout):
+                for error in failure_messages(layout):
                     print_message(error)
 
     def cancel(self) -> None:
@@ -117,7 +118,7 @@ class Driver:
             if dead >= DEAD_CHECKS:
                 error = f"the server is gone for good: {reason}\n  server's log: {self._layout.server_log()}"
                 with suppress(OSError):  # on a full disk the message is printed now and missing at the end
-                    write_json(self._layout.job_error("server"), {"error": error})
+                    write_json(self._layout.job_error("server"), JobError(error=error))
                 return self._stop(error)
             if reason := self._check_jobs():
                 return self._stop(reason)
@@ -135,7 +136,7 @@ class Driver:
         )
         print_message(error)
         with suppress(OSError):  # as above
-            write_json(self._layout.job_error("driver"), {"error": error})
+            write_json(self._layout.job_error("driver"), JobError(error=error))
 
     def _stop(self, reason: str) -> None:
         print_message(reason)
@@ -173,8 +174,6 @@ class Driver:
             if sums["done"]:
                 first = first or time.monotonic() - PROGRESS_INTERVAL_S
                 seconds = time.monotonic() - first
-                line = progress_line(
-                    sums["done"], total, sums["reused"], sums["failed"], seconds, shared=sums["shared"]
-                )
+                line = progress_line(sums, total, seconds)
                 if sums["done"] < total:
                     print_message(line)

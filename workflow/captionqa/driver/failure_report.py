@@ -4,10 +4,10 @@ import shutil
 from collections import Counter, defaultdict
 from datetime import datetime
 from pathlib import Path
-from typing import NotRequired, TypedDict
 
 from captionqa.config.layout import Layout
 from captionqa.files import disk_full_error, out_of_inodes, read_json
+from captionqa.run.job_log import JobError
 from captionqa.run.run_record import read_run_record
 from captionqa.server import endpoint
 from captionqa.server.server_log import TIME_FORMAT
@@ -18,28 +18,15 @@ LOGS_NAMED = 5
 FULL_BYTES = 2**20
 
 
-class StoredError(TypedDict):
-    """A file in the folder of errors: why a job failed, or why the driver stopped the run."""
-
-    #: The whole message.
-    error: str
-    #: Of a job: its name.
-    name: NotRequired[str]
-    #: Of a job: the reason alone, which several jobs may share.
-    reason: NotRequired[str]
-    #: Of a job: the path of its log.
-    log: NotRequired[str]
-
-
-def errors(layout: Layout) -> list[str]:
+def failure_messages(layout: Layout) -> list[str]:
     """What failed in this run, each reason once, and which of its servers were restarted."""
     folder = layout.output_dir
     # then jobs could not store why they failed
     if shutil.disk_usage(folder).free < FULL_BYTES or out_of_inodes(folder):
         return [str(disk_full_error(folder))]
-    by_reason: dict[str, list[StoredError]] = defaultdict(list)
+    by_reason: dict[str, list[JobError]] = defaultdict(list)
     for file in sorted(layout.errors.glob("*.json")):
-        stored: StoredError | None = read_json(file)
+        stored: JobError | None = read_json(file)
         if stored:
             by_reason[stored.get("reason", stored["error"])].append(stored)
     return [_message(reason, jobs, layout) for reason, jobs in by_reason.items()] + restarts(layout)
@@ -64,7 +51,7 @@ def restarts(layout: Layout) -> list[str]:
     return rows
 
 
-def _message(reason: str, jobs: list[StoredError], layout: Layout) -> str:
+def _message(reason: str, jobs: list[JobError], layout: Layout) -> str:
     if len(jobs) == 1:
         return jobs[0]["error"]
     rows = [f"{len(jobs)} jobs failed: {reason}"]

@@ -37,7 +37,7 @@ _INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff]|</?s>")
 _OR_NO = re.compile(r"\W+(?:or|and)\W+(?:yes|no|true|false)\b", re.IGNORECASE)
 _WORD = re.compile(r"\w")
 _DIGIT = re.compile(r"\d")
-#: A question that the model asks itself; what stands before it answers the one that it was asked.
+#: A further question that the model makes up; only the text before it answers the real one.
 _NEXT_QUESTION = re.compile(r"\n\s*(?:Question|Q|问题|题目)\s?\d*\s?:", re.IGNORECASE)
 #: Words that leave open what a sentence says.
 _HEDGE = re.compile(r"\b(?:might|may|maybe|perhaps|could|possibly|either|or|whether|error)\b", re.IGNORECASE)
@@ -97,7 +97,7 @@ def read_whole(text: str, options: Options) -> Reading:
 
 
 def _by_cue(text: str, options: Options) -> tuple[str | None, bool]:
-    """The letter that an explicit cue commits to, and whether there is a cue, if only one without a letter."""
+    """The letter that an explicit cue commits to, and whether there is any cue, with a letter or without."""
     if asked := _NEXT_QUESTION.search(text):
         letter, is_stated = read_explicit_cues(text[: asked.start()], options)
         if letter:
