@@ -42,7 +42,22 @@ def full_disk_named(folder: AnyPath) -> Iterator[None]:
     except OSError as error:
         if error.errno not in DISK_FULL:
             raise
-        raise DiskFullError(folder) from error
+        raise disk_full_error(folder) from error
+
+
+def disk_full_error(folder: AnyPath) -> DiskFullError:
+    """The error of the full disk that `folder` is on, or would be on."""
+    return DiskFullError(folder, out_of_inodes(folder))
+
+
+def out_of_inodes(folder: AnyPath) -> bool:
+    """Whether the disk of `folder` can take no further file, however small."""
+    path = Path(folder).absolute()
+    try:
+        disk = os.statvfs(next(place for place in (path, *path.parents) if place.exists()))
+    except OSError:
+        return False
+    return disk.f_files > 0 and disk.f_favail == 0  # some file systems count no inodes
 
 
 @contextmanager

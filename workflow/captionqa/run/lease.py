@@ -71,6 +71,8 @@ class LeaseKeeper:
         self.run_id = _run_id(time.time_ns() // 1_000_000)
         self._counter = 0
         self._held = False
+        self._renewed_s = math.inf
+        self._longest_stop_s = 0.0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._renew, daemon=True, name="lease")
 
@@ -89,6 +91,7 @@ class LeaseKeeper:
         if before is not None and before["run_id"] >= self.run_id:  # the clock was put back since
             self.run_id = _run_id(int(before["run_id"].partition("-")[0]) + 1)
         self._write("held")
+        self._renewed_s = time.monotonic()
         self._held = True
         self._thread.start()
 
@@ -100,8 +103,14 @@ class LeaseKeeper:
             with suppress(OSError):  # on a full disk the counter stands still, so the lease expires instead
                 self._write("released")
 
+    def stood_still_s(self) -> float:
+        """The longest time so far for which this process did not come to renew the lease, as while it is suspended."""
+        return max(self._longest_stop_s, time.monotonic() - self._renewed_s)
+
     def _renew(self) -> None:
         while not self._over.wait(RENEW_INTERVAL_S):
+            # in this order, so that another thread sees a stop in one of the two
+            self._longest_stop_s, self._renewed_s = self.stood_still_s(), time.monotonic()
             with suppress(OSError):  # a full disk or an unreliable network: the next renewal tries again
                 self._write("held")
 
