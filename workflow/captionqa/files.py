@@ -50,14 +50,14 @@ def disk_full_error(folder: AnyPath) -> DiskFullError:
     return DiskFullError(folder, out_of_inodes(folder))
 
 
-def out_of_inodes(folder: AnyPath) -> bool:
-    """Whether the disk of `folder` can take no further file, however small."""
+def out_of_inodes(folder: AnyPath, spare: int = 0) -> bool:
+    """Whether the disk of `folder` can take at most `spare` further files, however small."""
     path = Path(folder).absolute()
     try:
         disk = os.statvfs(next(place for place in (path, *path.parents) if place.exists()))
     except OSError:
         return False
-    return disk.f_files > 0 and disk.f_favail == 0  # some file systems count no inodes
+    return disk.f_files > 0 and disk.f_favail <= spare  # some file systems count no inodes
 
 
 @contextmanager

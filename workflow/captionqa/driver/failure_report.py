@@ -6,7 +6,8 @@ from datetime import datetime
 from pathlib import Path
 
 from captionqa.config.layout import Layout
-from captionqa.files import disk_full_error, out_of_inodes, read_json
+from captionqa.errors import DiskFullError
+from captionqa.files import out_of_inodes, read_json
 from captionqa.run.job_log import JobError
 from captionqa.run.run_record import read_run_record
 from captionqa.server import endpoint
@@ -16,14 +17,18 @@ from captionqa.server.server_log import TIME_FORMAT
 LOGS_NAMED = 5
 #: With less free space than this the disk counts as full.
 FULL_BYTES = 2**20
+#: With room for at most this many files the disk counts as full: jobs that failed have removed their temporary files.
+FULL_INODES = 16
 
 
 def failure_messages(layout: Layout) -> list[str]:
     """What failed in this run, each reason once, and which of its servers were restarted."""
     folder = layout.output_dir
     # then jobs could not store why they failed
-    if shutil.disk_usage(folder).free < FULL_BYTES or out_of_inodes(folder):
-        return [str(disk_full_error(folder))]
+    if out_of_inodes(folder, FULL_INODES):
+        return [str(DiskFullError(folder, out_of_inodes=True))]
+    if shutil.disk_usage(folder).free < FULL_BYTES:
+        return [str(DiskFullError(folder))]
     by_reason: dict[str, list[JobError]] = defaultdict(list)
     for file in sorted(layout.errors.glob("*.json")):
         stored: JobError | None = read_json(file)
