@@ -360,7 +360,7 @@ def test_the_key_is_in_its_file_alone_and_in_no_argv(live_server, live_folder):
     files = [path for path in live_folder.rglob("*") if path.is_file()]
     assert any(path.name == "server-0.log" for path in files)
     (held,) = [path for path in files if key.encode() in path.read_bytes()]
-    assert (held.name, stat.S_IMODE(held.stat().st_mode)) == ("api_key", 0o600)
+    assert (held.name, stat.S_IMODE(held.stat().st_mode)) == ("key-0.json", 0o600)
     vllm = [process for process in psutil.process_iter(["cmdline"]) if DEMO_MODEL in str(process.info["cmdline"])]
     assert vllm
     assert not any(key in str(process.info["cmdline"]) for process in psutil.process_iter(["cmdline"]))

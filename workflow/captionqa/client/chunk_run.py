@@ -3,10 +3,10 @@
 import threading
 import time
 from contextlib import suppress
-from functools import partial
 from itertools import groupby
 
 from captionqa.client.adaptive_concurrency import AUTO, initial_limit
+from captionqa.client.api_key import ApiKeys
 from captionqa.client.chunk_job import ChunkJob
 from captionqa.client.chunk_result import ResultLine
 from captionqa.client.concurrency_tuner import ConcurrencyTuner
@@ -24,7 +24,6 @@ from captionqa.errors import ServerDeadError
 from captionqa.files import read_json_lines
 from captionqa.run.lease import LeaseWatch
 from captionqa.run.progress import Progress
-from captionqa.server import endpoint
 
 #: How often the lease is checked and a locked segment is tried again; worker errors are looked for five times as often.
 HEARTBEAT_S = 0.5
@@ -54,10 +53,10 @@ class ChunkRun:
             job.client.backoff_s,
             self._limiter,
         )
-        read_key = partial(endpoint.read_key, job.server)
-        client = RetryingClient(self._pool, job.client, read_key, job.settings["sampling"], job.trust_env)
+        keys = ApiKeys(job.server, job.own_servers)
+        client = RetryingClient(self._pool, job.client, keys, job.settings["sampling"])
         self._processor = ItemProcessor(job, client, self._progress, self._finish)
-        self._tuner = ConcurrencyTuner(self._limiter, self._pool, read_key, job.trust_env)
+        self._tuner = ConcurrencyTuner(self._limiter, self._pool, keys)
         self._workers: list[threading.Thread] = []
         self._queue: WorkQueue[tuple[SegmentJournals, ItemEntry]] = WorkQueue(self._limiter.limit)
         self._opened: list[SegmentJournals] = []

@@ -139,10 +139,10 @@ class ServerPool:
             now = next((entry for entry in self._endpoints if entry.replica == server.replica), server)
             return None if now.generation == server.generation and now.state is State.READY else now
 
-    def ready_urls(self) -> list[str]:
-        """The addresses of the healthy servers."""
+    def ready_servers(self) -> list[Endpoint]:
+        """The healthy servers."""
         with self._lock:
-            return [entry.url for entry in self._endpoints if entry.state is State.READY and entry.url]
+            return [entry for entry in self._endpoints if entry.state is State.READY and entry.url]
 
     def pause(self, seconds: float) -> None:
         """Sleep, unless the chunk is being stopped or every server is dead."""

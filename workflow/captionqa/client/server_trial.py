@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from captionqa.client.api_key import ApiKey
+from captionqa.client.api_key import ApiKeys
 from captionqa.client.chat_completion import CompletionClient
 from captionqa.client.chat_request import ChatRequest
 from captionqa.client.image_part import ImagePart
@@ -21,9 +21,9 @@ IMAGE_SIDE_PX = 64
 class ServerTrial:
     """Sends trials; safe to share between threads, since nothing in it changes."""
 
-    def __init__(self, client: CompletionClient, key: ApiKey, sampling: Mapping[str, Any]):
+    def __init__(self, client: CompletionClient, keys: ApiKeys, sampling: Mapping[str, Any]):
         self._client = client
-        self._key = key
+        self._keys = keys
         self._sampling = sampling
 
     def failure(self, server: Endpoint) -> TransientError | None:
@@ -49,7 +49,7 @@ class ServerTrial:
         return None
 
     def _send(self, server: Endpoint) -> None:
-        self._client.complete(server, self._key.value, _request().body(self._sampling))
+        self._client.complete(server, self._keys.of(server), _request().body(self._sampling))
 
 
 @cache
