@@ -38,7 +38,7 @@ def begin_run():
     try:
         if CONFIG.audit.stop_on:
             audit_first(tasks_to_run)
-        DRIVER.begin(items_to_do(CONFIG, RUN_LAYOUT), chunk_runs, slurm_server(executor, chunk_runs))
+        DRIVER.begin(items_to_do(CONFIG, RUN_LAYOUT), chunk_runs, slurm_run(executor, chunk_runs))
     except (CaptionqaError, OSError) as error:
         refuse(error)
     if plan.cache_info().currsize:
@@ -97,7 +97,7 @@ def print_summary():
 
 def print_errors():
     from captionqa.driver.terminal import print_message
-    from captionqa.driver.failure_report import errors
+    from captionqa.driver.failure_report import failure_messages
 
-    for text in errors(RUN_LAYOUT):
+    for text in failure_messages(RUN_LAYOUT):
         print_message(text)

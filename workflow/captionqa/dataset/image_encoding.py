@@ -9,7 +9,7 @@ import pybase64
 
 from captionqa.config.settings import ImageSettings
 from captionqa.dataset.image_file import JPEG_FORMATS, TIFF_MAGIC, check_size, decoding_failures, is_animated
-from captionqa.dataset.truncation import seen_to_end
+from captionqa.dataset.truncation import is_certainly_complete
 
 if TYPE_CHECKING:  # Pillow takes 0.1 s to import; only chunk jobs need it
     from PIL.Image import Image as PillowImage
@@ -39,11 +39,12 @@ class EncodedImage:
 
 
 def encode_image(data: bytes, limits: ImageSettings, budget_px: int | None, decode: bool = False) -> EncodedImage:
-    """An image file's bytes as any server decodes them to the picture that a person sees.
+    """Encode an image file so that any server decodes it to the picture that a person sees.
 
-    Bytes that need no change are passed through; damage before their end is found with `decode` only. EXIF orientation
-    is applied. CMYK, palette, 16-bit and alpha become plain 8-bit RGB, with alpha on white. Of an animation the first
-    frame is taken. More than `budget_px` pixels are shrunk onto the model's grid (`limits["pixel_grid_px"]`).
+    Bytes that need no change are passed through. They are decoded, and so checked for damage, only with `decode` or
+    where their end cannot be seen. EXIF orientation is applied. CMYK, palette, 16-bit and alpha become plain
+    8-bit RGB, with alpha on white. Of an animation the first frame is taken. More than `budget_px` pixels are shrunk
+    onto the model's grid (`limits["pixel_grid_px"]`).
 
     Raises:
         ItemFailure: unreadable_image, or image_too_large above `limits["max_source_pixels"]`.
@@ -55,7 +56,7 @@ def encode_image(data: bytes, limits: ImageSettings, budget_px: int | None, deco
         check_size(image.width, image.height, limits)
         shrink = budget_px is not None and image.width * image.height > budget_px
         kind = image.format
-        if not shrink and kind in MIME_TYPES and _is_plain(image, decode or not seen_to_end(kind, data)):
+        if not shrink and kind in MIME_TYPES and _is_plain(image, decode or not is_certainly_complete(kind, data)):
             return EncodedImage(kind, data, is_untouched=True)
         return _encode(image, limits["pixel_grid_px"], budget_px if shrink else None)
 
@@ -134,7 +135,7 @@ def _is_plain(image: "PillowImage", decode: bool) -> bool:
         return False
     if decode:
         image.load()
-    # the getexif of a PNG decodes it, for what may come after the picture
+    # a PNG's own getexif would decode the picture to find metadata behind it; the base class's does not
     return "transparency" not in image.info and Image.Image.getexif(image).get(EXIF_ORIENTATION, 1) == 1
 
 
