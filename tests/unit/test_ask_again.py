@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from captionqa.client.chunk_result import FORMAT
+from captionqa.client.chunk_result import FORMAT, write_chunk
 from captionqa.config.layout import Layout
 from captionqa.config.settings import fingerprint, qa_settings
 from captionqa.dataset.question_plan import plan_questions
 from captionqa.errors import ConfigError
-from captionqa.files import json_line, write_json
+from captionqa.files import write_json
 from captionqa.results.ask_again import question_faults, retry_failed
 
 
@@ -31,7 +31,7 @@ def failed(config, images):
     (result,) = map(Path, plan.results(layout.qa_work, settings_now))
     lines = [{"id": "q1", "failure": "timeout", "detail": ""}, {"id": "q3", "answer": {"text": "A"}}]
     result.parent.mkdir(parents=True)
-    result.write_text("".join(map(json_line, [{"format": FORMAT, "fingerprint": settings_now, "items": 2}, *lines])))
+    write_chunk(result, {"format": FORMAT, "fingerprint": settings_now, "items": 2}, lines)
     reasons = {"invalid_question": 1, "timeout": 1, "ungradable_ground_truth": 1}
     write_json(layout.qa("provenance"), {"counts": {"failures_by_reason": reasons}})
     return result

@@ -9,6 +9,8 @@ import pytest
 from captionqa.client.chunk_run import ChunkRun
 from captionqa.client.journal import JournalSegment, read_lines
 from captionqa.config.answer_files import journal_segment
+from captionqa.config.layout import Layout
+from captionqa.dataset.planning import plan_task
 from captionqa.errors import DiskFullError
 from captionqa.files import read_json_lines, write_json
 
@@ -42,6 +44,59 @@ def disk(tmp_path):
         pytest.skip(f"this machine lets nobody mount a file system: {mounted.stderr.strip()}")
     yield Disk()
     subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.fixture
+def crowded_disk(tmp_path):
+    """A file system with much room and without an inode for another file; `free` makes room for some."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small file system")
+    folder = tmp_path / "crowded"
+    folder.mkdir()
+    options = ["-t", "tmpfs", "-o", "size=16m,nr_inodes=20", "tmpfs", folder]
+    mounted = subprocess.run(["mount", *options], capture_output=True, text=True)
+    if mounted.returncode:
+        pytest.skip(f"this machine lets nobody mount a file system: {mounted.stderr.strip()}")
+
+    class Disk:
+        path = folder
+
+        def free(self):
+            for filler in folder.glob("filler*"):
+                filler.unlink()
+
+    for name in ("journal", "chunks"):
+        (folder / name).mkdir()
+    with contextlib.suppress(OSError):
+        for number in range(20):
+            (folder / f"filler{number}").touch()
+    yield Disk()
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.mark.parametrize(("where", "asked"), [("journal", 0), ("chunks", 8)])
+def test_a_disk_without_inodes_is_named_and_with_room_the_rerun_asks_only_for_the_rest(
+    images, server, jobs, crowded_disk, where, asked
+):
+    images.add(*NAMES[:8])
+    job = jobs()[0]
+    if where == "journal":
+        job = dataclasses.replace(job, journal=crowded_disk.path / "journal")
+    else:
+        job = dataclasses.replace(job, result=crowded_disk.path / "chunks" / "result.jsonl")
+    with pytest.raises(DiskFullError, match=f"the disk is full: make room in {crowded_disk.path}/{where}"):
+        ChunkRun(job).run()
+    assert len(server.asked) == asked
+    crowded_disk.free()
+    ChunkRun(job).run()
+    assert len(server.asked) == 8
+
+
+def test_a_plan_without_inodes_names_the_disk(images, make_config, crowded_disk):
+    images.add("a.png")
+    config = make_config({"output_dir": str(crowded_disk.path / "chunks")})
+    with pytest.raises(DiskFullError, match=f"the disk is full: make room in {crowded_disk.path}/chunks"):
+        plan_task(config, Layout(config.output_dir, "tiny"), "captions")
 
 
 def test_a_disk_that_fills_up_under_the_journal_loses_nothing(images, server, jobs, disk, journal_ids):

@@ -19,7 +19,7 @@ from captionqa.config.layout import Layout
 from captionqa.config.settings import AnswerSettings, answer_fingerprint, fingerprint
 from captionqa.dataset.plan import load_plan, work_folders
 from captionqa.errors import QUESTION_FAULTS, TRUNCATED, ConfigError
-from captionqa.files import atomic_writer, json_line, read_json
+from captionqa.files import atomic_writer, checked_line, read_json
 from captionqa.run.lease import live_lease
 
 CAPTION_FILES = ("", "_failures", "_provenance")
@@ -145,7 +145,7 @@ def _filter_lines(path: Path, keep: Callable[[JournalLine], bool]) -> None:
     kept = [line for line in lines if keep(line)]
     if len(kept) < len(lines):
         with atomic_writer(path) as file:
-            file.writelines(map(json_line, kept))
+            file.writelines(map(checked_line, kept))
 
 
 def _selected(config: Config, task: Task | None, style: str | None) -> list[_ResultSet]:
