@@ -110,7 +110,9 @@ class Project:
 
     @property
     def key_file(self) -> Path:
-        return self.out / "work" / self.model / "server" / "api_key"
+        """The file of the key, while the server runs: of its generation, or of the user's where there is a `url`."""
+        existing = self.config["models"][self.model].get("url")
+        return self.out / "work" / self.model / "server" / ("api_key" if existing else "key-0.json")
 
     def files_with(self, secret: str) -> list[Path]:
         """The files of this project, Snakemake's and hidden ones included, that hold a secret."""

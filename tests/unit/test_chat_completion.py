@@ -29,7 +29,7 @@ BEGINNINGS = {
 
 def complete(url, request=QUESTION, timeout_s=20.0, client=None):
     server = Endpoint(replica=0, request_id="1", settings="1", model="tiny", state=State.READY, url=url)
-    return (client or CompletionClient(1, timeout_s, trust_env=False)).complete(server, None, request.body({}))
+    return (client or CompletionClient(1, timeout_s, own=False)).complete(server, None, request.body({}))
 
 
 def failure(url, **options):
@@ -81,7 +81,7 @@ def test_a_connection_that_waited_unused_has_the_whole_time_for_the_next_request
         handler.wfile.write(data)
 
     scripted.answers = [answer_late]
-    client = CompletionClient(1, SHORT_S * 4, trust_env=False)
+    client = CompletionClient(1, SHORT_S * 4, own=False)
     for _ in range(3):
         time.sleep(SHORT_S)
         assert complete(scripted.url, client=client)["text"] == "A cat."

@@ -122,11 +122,18 @@ def json_object_writer(path: AnyPath) -> Iterator[Callable[[str, Any], None]]:
         file.write(end)
 
 
-def read_json(path: AnyPath) -> Any | None:
-    """The value in a JSON file; None where the file is missing or holds no complete JSON."""
+def read_json(path: AnyPath, accepts_owner: Callable[[str, int], bool] | None = None) -> Any | None:
+    """The value in a JSON file; None where the file is missing or holds no complete JSON.
+
+    `accepts_owner` is asked with the path and the user id of the file's owner; where it refuses, the file counts as
+    missing.
+    """
     for _ in range(STALE_TRIES):
         try:
-            return json.loads(Path(path).read_text(encoding="utf-8"))
+            with open(path, encoding="utf-8") as file:
+                if accepts_owner is not None and not accepts_owner(os.fspath(path), os.fstat(file.fileno()).st_uid):
+                    return None
+                return json.load(file)
         except (FileNotFoundError, NotADirectoryError, ValueError):
             return None
         except OSError as error:

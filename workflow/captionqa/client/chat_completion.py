@@ -24,6 +24,7 @@ from captionqa.client.request_errors import (
 )
 from captionqa.errors import ItemFailure, Reason
 from captionqa.server.endpoint import Endpoint
+from captionqa.server.proved_connection import PROOF_TIMEOUT_S, NoProofError, ProvedConnectionPool
 from captionqa.shown_text import printable
 
 #: A longer Retry-After is cut to this.
@@ -35,6 +36,7 @@ MAX_ANSWER_BYTES = 16 * 1024 * 1024
 KEPT_ADDRESSES = 64
 #: Values of finish_reason that say that the server gave up in the middle of its answer.
 UNFINISHED = ("abort", "error")
+PATH = "/v1/chat/completions"
 #: Client errors (4xx) that may pass: request timeout, too many requests.
 TRANSIENT_STATUS = frozenset({408, 429})
 #: The key or the model is refused, whatever is asked.
@@ -55,31 +57,35 @@ class CompletionClient:
     Threads share nothing but the connections and the cache of routes, both of which lock for themselves.
     """
 
-    def __init__(self, concurrency: int, timeout_s: float, trust_env: bool):
+    def __init__(self, concurrency: int, timeout_s: float, own: bool):
         """`concurrency` is how many connections to one server are kept.
 
-        `trust_env` obeys the environment's proxies, which lead to an outside server but not to a compute node.
+        `own` is for servers that captionqa started: each proves itself on each connection before anything else is sent
+        there. The environment's proxies lead to other servers alone.
         """
         self._concurrency = concurrency
         self._timeout_s = timeout_s
         self._timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT_S, total=timeout_s)
         self._session = requests.Session()
-        self._session.trust_env = trust_env
+        self._own = own
         self._route = lru_cache(KEPT_ADDRESSES)(self._find_route)
 
     def complete(self, server: Endpoint, key: str | None, body: Body) -> Answer:
         """Send one request to a server.
 
         Raises:
-            RequestError: one of its subclasses, none of which blames the item.
+            RequestError: one of its subclasses, none of which blames the item. UnreachableError also where an own
+                server has no key yet or does not prove that it has it.
             ItemFailure: request_rejected.
         """
+        if self._own and not key:
+            raise UnreachableError
         parts = body.with_model(server.model)
         headers = {"Content-Type": "application/json", "Content-Length": str(sum(map(len, parts)))}
         if key:
             headers["Authorization"] = f"Bearer {key}"
         try:
-            connections, path = self._route(server.url)
+            connections, path = self._route(server.url, key if self._own else None)
             # no redirect is followed: the key is for this server
             response = connections.urlopen(
                 "POST",
@@ -92,7 +98,7 @@ class CompletionClient:
                 assert_same_host=False,
                 preload_content=False,
             )
-        except (ConnectTimeoutError, ProxyError) as error:
+        except (ConnectTimeoutError, ProxyError, NoProofError) as error:
             raise UnreachableError from error
         except TimeoutError as error:
             raise self._timed_out() from error
@@ -115,13 +121,18 @@ class CompletionClient:
             raise ItemFailure(Reason.REQUEST_REJECTED, f"HTTP 500: {excerpt}")
         return _parse_response(response.status, response.headers, data, server)
 
-    def _find_route(self, url: str | None) -> tuple[urllib3.HTTPConnectionPool, str]:
-        """The connections to a server and the path of its completions.
+    def _find_route(self, url: str | None, own_key: str | None) -> tuple[urllib3.HTTPConnectionPool, str]:
+        """The connections to a server and the path of its completions; `own_key` is the key that it has to prove.
 
         requests picks the proxy and the certificates here, once for each server. The requests themselves go past it:
         it would take more CPU than all else that is done for a request except its image.
         """
-        request = requests.Request("POST", f"{url}/v1/chat/completions").prepare()
+        if own_key is not None:
+            assert url is not None
+            proved = ProvedConnectionPool(url, own_key, self._concurrency, min(PROOF_TIMEOUT_S, self._timeout_s))
+            set_deadline(proved, self._timeout_s)
+            return proved, PATH
+        request = requests.Request("POST", f"{url}{PATH}").prepare()
         settings = self._session.merge_environment_settings(request.url, {}, None, None, None)
         adapter = HTTPAdapter(pool_connections=1, pool_maxsize=self._concurrency)
         connections = adapter.get_connection_with_tls_context(request, settings["verify"], settings["proxies"])

@@ -5,9 +5,9 @@ import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from functools import partial
 
 from captionqa.client.adaptive_concurrency import AUTO, initial_limit
+from captionqa.client.api_key import ApiKeys
 from captionqa.client.chunk_job import ChunkJob
 from captionqa.client.chunk_result import ResultLine
 from captionqa.client.concurrency_tuner import ConcurrencyTuner
@@ -25,7 +25,6 @@ from captionqa.dataset.item_entry import ItemEntry
 from captionqa.errors import ServerDeadError
 from captionqa.run.lease import LeaseWatch
 from captionqa.run.progress import Outcome, Progress
-from captionqa.server import endpoint
 
 #: How often the lease is checked and a locked segment is tried again; worker errors are looked for five times as often.
 HEARTBEAT_S = 0.5
@@ -58,10 +57,10 @@ class ChunkRun:
             self._limiter,
         )
         self._changed = ChangedFiles()
-        read_key = partial(endpoint.read_key, job.server)
-        client = RetryingClient(self._pool, job.client, read_key, job.settings["sampling"], job.trust_env)
+        keys = ApiKeys(job.server, job.own_servers)
+        client = RetryingClient(self._pool, job.client, keys, job.settings["sampling"])
         self._processor = ItemProcessor(job, client, self._progress, self._changed, self._finish)
-        self._tuner = ConcurrencyTuner(self._limiter, self._pool, read_key, job.trust_env)
+        self._tuner = ConcurrencyTuner(self._limiter, self._pool, keys)
         self._workers: list[threading.Thread] = []
         self._queue: WorkQueue[tuple[SegmentJournals, ItemEntry]] = WorkQueue(self._limiter.limit)
         self._opened: list[SegmentJournals] = []
