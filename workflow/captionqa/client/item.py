@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from blake3 import blake3
 
@@ -20,6 +21,7 @@ from captionqa.dataset.image_path import locate
 from captionqa.dataset.item_entry import ItemEntry
 from captionqa.errors import ItemFailure, Reason
 
+T = TypeVar("T")
 #: The failures by which a server shows that it cannot decode an image.
 DAMAGE_SHOWS_AS = (Reason.REQUEST_REJECTED, Reason.SERVER_ERROR)
 DIGEST_BYTES = 12
@@ -69,11 +71,11 @@ class Item:
 
     def request(self, max_tokens: int) -> ChatRequest:
         """The item's request; reads the files. Raises ItemFailure where an image cannot be sent or is missing."""
-        parts = [self._image_part(file) for file in self._files]
-        try:
-            return ChatRequest(place_images(self._text, parts), max_tokens)
-        except ValueError as error:
-            raise ItemFailure(Reason.MISSING_IMAGE, str(error)) from error
+        return ChatRequest(self._placed([self._image_part(file) for file in self._files]), max_tokens)
+
+    def check_marks(self) -> None:
+        """Raise ItemFailure where the text has a mark for an image that the item does not have."""
+        self._placed(self._files)
 
     def damage_behind(self, failure: ItemFailure) -> ItemFailure | None:
         """The damaged image that made a server reject the request, if there is one.
@@ -104,6 +106,13 @@ class Item:
     def digests(self) -> list[str]:
         """The digests of the files' contents, in their order."""
         return [file.digest for file in self._files]
+
+    def _placed(self, images: Sequence[T]) -> list[str | T]:
+        """The texts and the images of the message in their order."""
+        try:
+            return place_images(self._text, images)
+        except ValueError as error:
+            raise ItemFailure(Reason.MISSING_IMAGE, str(error)) from error
 
     def _image_part(self, file: "_ImageFile") -> ImagePart:
         with _failures_named(file):
