@@ -121,7 +121,7 @@ def test_missing_images_are_named_at_once_and_neither_start_a_server_nor_fail_th
 
 def test_failures_that_are_retried_leave_the_final_files_until_the_next_run_has_new_ones(project):
     needle = "<image>Write a very short caption for the given image."
-    project.faults(fault={"status": 400}, only=needle, share=1.0)
+    project.faults(fault={"status": 400}, only=needle)
     project.config["client"]["max_failed_fraction"] = 1
     project.run()
     captions, failures = project.captions("simple"), project.captions("short", "_failures")

@@ -10,6 +10,7 @@ from captionqa.client.adaptive_concurrency import AUTO, initial_limit
 from captionqa.client.chunk_job import ChunkJob
 from captionqa.client.chunk_result import ResultLine
 from captionqa.client.concurrency_tuner import ConcurrencyTuner
+from captionqa.client.decoding_notes import DecodingNotes
 from captionqa.client.in_flight_limit import InFlightLimiter
 from captionqa.client.item_processor import ItemProcessor, Source
 from captionqa.client.journal import JournalSegment, SegmentJournals, segment_of
@@ -56,7 +57,8 @@ class ChunkRun:
         )
         read_key = partial(endpoint.read_key, job.server)
         client = RetryingClient(self._pool, job.client, read_key, job.settings["sampling"], job.trust_env)
-        self._processor = ItemProcessor(job, client, self._progress, self._finish)
+        self._notes = DecodingNotes(AnswerFiles(str(job.journal.parent)).decoding(job.name))
+        self._processor = ItemProcessor(job, client, self._progress, self._finish, self._notes)
         self._tuner = ConcurrencyTuner(self._limiter, self._pool, read_key, job.trust_env)
         self._workers: list[threading.Thread] = []
         self._queue: WorkQueue[tuple[SegmentJournals, ItemEntry]] = WorkQueue(self._limiter.limit)
@@ -90,6 +92,7 @@ class ChunkRun:
             raise
         finally:
             self._pool.stopped.set()  # workers are daemon threads: none of them delays the end of the process
+            self._notes.close()
             self._close_journals()
             self._progress.report(last=True)
         self._job.write_result(started, self._progress, self._tuner.limit, self._lines)

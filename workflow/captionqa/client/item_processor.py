@@ -12,6 +12,7 @@ from captionqa.client.chat_request import ChatRequest
 from captionqa.client.chunk_job import ChunkJob
 from captionqa.client.chunk_result import FailureRecord, ResultLine
 from captionqa.client.cpu_turn import CpuTurn
+from captionqa.client.decoding_notes import DecodingNotes
 from captionqa.client.duplicate_requests import DuplicateRequests
 from captionqa.client.failure_streak import FailureStreak
 from captionqa.client.image_transport import ImageTransport
@@ -46,8 +47,9 @@ class ItemProcessor:
     What changes here guards itself: the identical items, the failures in a row and the journals.
     """
 
-    def __init__(self, job: ChunkJob, client: RetryingClient, progress: Progress, finish: Finish):
+    def __init__(self, job: ChunkJob, client: RetryingClient, progress: Progress, finish: Finish, notes: DecodingNotes):
         """`progress` counts what `finish` is given, and the threads' time."""
+        self._notes = notes
         self._settings = job.settings
         self._dataset = job.dataset.resolve()
         self._allowed_roots = [Path(root).resolve() for root in job.client.images.allowed_roots]
@@ -73,7 +75,7 @@ class ItemProcessor:
 
     def _process(self, journals: SegmentJournals, entry: ItemEntry) -> None:
         """From the journal, from an identical item, or from the server; raises ItemFailure before any of these."""
-        item = Item(entry, self._settings, self._dataset, self._allowed_roots, self._transport)
+        item = Item(entry, self._settings, self._dataset, self._allowed_roots, self._transport, self._notes)
         task = _Task(journals, item)
         known = journals.main.answers.get(item.id)
         if known is not None and item.matches(known):

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from itertools import groupby
 from pathlib import Path
 
+from captionqa.client.decoding_notes import DecodingNotes
 from captionqa.client.image_transport import ImageTransport
 from captionqa.client.item import Item
 from captionqa.client.journal import JournalLine, read_lines, segment_of
@@ -32,7 +33,7 @@ class ItemChecker:
 
     def item(self, entry: ItemEntry) -> Item:
         """The item of an entry; raises ItemFailure where it would fail before its request."""
-        item = Item(entry, self._settings, self._dataset, self._allowed_roots, self._transport)
+        item = Item(entry, self._settings, self._dataset, self._allowed_roots, self._transport, DecodingNotes(None))
         item.check_marks()
         return item
 

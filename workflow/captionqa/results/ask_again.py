@@ -89,6 +89,7 @@ class Retry:
             selected.let_merge_run()
             _forget_crashes(selected, ids)
             for path in paths:
+                selected.files.decoding(path.name.partition(".")[0]).unlink(missing_ok=True)
                 path.unlink(missing_ok=True)
         return self.items
 
