@@ -117,7 +117,7 @@ def test_a_run_right_after_a_killed_driver_takes_its_server_over(project):
     text = project.run()
     assert "taken over" in text
     (line,) = (line for line in text.splitlines() if line.startswith("captionqa: where "))
-    assert " asking, " in line
+    assert " requests, " in line
     assert json.loads((project.out / "work" / MODEL / "server" / "ready.json").read_text()) == server
     assert project.asked_once()
     assert not project.processes()

@@ -49,7 +49,7 @@ class ConcurrencyTuner:
         threading.Thread(target=self._run, daemon=True, name="concurrency").start()
 
     def finish(self) -> None:
-        """End the updates, and let the last items be sent as soon as they are ready, up to the first limit at a time.
+        """End the updates, and raise a lower limit to INITIAL_LIMIT: the last items are sent as soon as they are ready.
 
         The job has no later requests that would have to wait behind these. Without this the last job on a server would
         end with half of the server's slots empty.

@@ -15,7 +15,7 @@ class InFlightLimiter:
         self.limit = limit
         #: Requests that are in flight.
         self.in_flight = 0
-        #: The most requests in flight since whoever reads it last set it.
+        #: The most requests in flight since its reader last reset it.
         self.peak = 0
         #: Requests that are over, whatever came of them.
         self.finished = 0

@@ -74,7 +74,7 @@ class ItemProcessor:
             self._fail(journals, entry["id"], failure)
 
     def _process(self, journals: SegmentJournals, entry: ItemEntry) -> None:
-        """From the journal, from an identical item, or from the server; raises ItemFailure before any of these."""
+        """Take the answer from the journal or from an identical item, or ask the server; raises ItemFailure."""
         item = Item(entry, self._settings, self._dataset, self._allowed_roots, self._transport, self._notes)
         task = _Task(journals, item)
         known = journals.main.answers.get(item.id)

@@ -185,7 +185,7 @@ class ServerPool:
     def _check_patience(self, now: float, spare: bool = False) -> None:
         """Raise ServerDeadError if no server could be used for `wait_s`; time in Slurm's queue does not count.
 
-        `spare` starts the waiting time without ending it.
+        With `spare` the waiting time starts, but nothing is raised yet.
         """
         if any(entry.state is State.QUEUED for entry in self._endpoints):
             self._unserved_since = None

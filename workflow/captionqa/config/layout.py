@@ -1,4 +1,4 @@
-"""Where every file of a run is: final files, logs, item lists and work folders."""
+"""The layout of an output folder: final files, logs, plans and work folders."""
 
 from dataclasses import dataclass
 from pathlib import Path

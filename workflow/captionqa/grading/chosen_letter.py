@@ -97,7 +97,7 @@ def read_whole(text: str, options: Options) -> Reading:
 
 
 def _by_cue(text: str, options: Options) -> tuple[str | None, bool]:
-    """The letter that an explicit cue commits to, and whether there is a cue, if only one without a letter."""
+    """The letter that an explicit cue commits to, and whether there is any cue, with a letter or without."""
     if asked := _NEXT_QUESTION.search(text):
         letter, is_stated = read_explicit_cues(text[: asked.start()], options)
         if letter:

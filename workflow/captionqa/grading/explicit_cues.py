@@ -29,7 +29,7 @@ _CONCLUSION = re.compile(r"\b(?:therefore|thus|hence|so|consequently|conclu\w+|o
 _BEFORE_REMARK_CHARACTERS = 60
 #: How far after the beginning of a remark such a word is looked for.
 _AFTER_REMARK_CHARACTERS = 20
-#: What makes "answer" a verb, so that only a letter counts as announced: "the question that this can best answer is".
+#: Words before "answer" that make it a verb ("the question that this can best answer is"). Then only a letter counts.
 _BEFORE_VERB = re.compile(r"\b(?:can|to|will)\s(?:best\s)?\Z")
 #: How far back such a word is looked for.
 _VERB_CHARACTERS = 12

@@ -100,7 +100,7 @@ class Supervisor:
         ever_ready = bool(before.versions)
         self._endpoint.crashes, self._endpoint.restarts = before.crashes, before.restarts
         self._endpoint.changes = before.changes
-        # unless the server was ready, the file already has the number of the generation to come
+        # a server that was taken down in order has the next generation's number in its endpoint already
         ended = self._endpoint.generation = before.generation - (ever_ready and before.state is not State.READY)
         if ever_ready and not any(restart["generation"] >= ended for restart in before.restarts):
             self._endpoint.record_restart("Slurm ended its job and started it again")
@@ -166,7 +166,7 @@ class Supervisor:
                     self._publish()
 
     def _within_limits(self, end: GenerationEnd) -> GenerationEnd:
-        """The same end, or the server's last one where the limits allow no further generation."""
+        """The end as it is, or one that nothing follows, where the limits allow no further generation."""
         ready = self._generation is not None and self._generation.ready
         self._port_tries = 0 if ready else self._port_tries + 1
         if end.next is NextStep.OTHER_PORT and not ready:
