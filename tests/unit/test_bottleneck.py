@@ -10,7 +10,7 @@ from captionqa.config.layout import Layout
 from captionqa.driver import bottleneck as bottleneck_module
 from captionqa.driver.bottleneck import Bottleneck, find_bottleneck
 from captionqa.driver.load_figures import ClientLoad, ServerLoad, client_load, server_load
-from captionqa.driver.phases import Asking
+from captionqa.driver.phases import RequestTime
 from captionqa.driver.verdict import run_verdict
 from captionqa.files import read_json, write_json
 from captionqa.run.job_times import record_job_time
@@ -18,7 +18,7 @@ from captionqa.server.endpoint import Endpoint, State
 from captionqa.server.load_log import LoadLog
 from captionqa.server.probe import EngineLoad
 
-LONG = Asking(600.0, 0.0, 0.0)
+LONG = RequestTime(600.0, 0.0, 0.0)
 #: No bottleneck: the server is at work and has no queue, the clients have free slots and little to do.
 EASY_SERVER = ServerLoad(looks=120, full=0.1, idle=0.0, cache_full=0.0, requests=5.0, preemptions=0.0)
 EASY_CLIENTS = ClientLoad(jobs=8, at_a_time=2.0, cores=0.2, busy=3.0, asking=2.5, asked=9000)

@@ -48,7 +48,7 @@ def test_the_bytes_of_a_request_stay_as_they_are():
 
 def test_the_bytes_of_a_fallbacks_request_stay_as_they_are():
     first = ChatRequest(["What is it?\nA. cat\nB. dog"], 9)
-    fallback = replace(first, first_answer="A cat or a dog.", choices="AB")
+    fallback = replace(first, first_answer="A cat or a dog.", allowed_answers="AB")
     messages = b'{"model": "tiny", "messages": [{"role": "user", "content": [{"type": "text", "text": '
     messages += b'"What is it?\\nA. cat\\nB. dog"}]}'
     assert sent(first) == messages + b'], "max_tokens": 9}'

@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from captionqa.client.cpu_turn import SAMPLE_CAP, SLOW_TURN_S, SLOW_WAIT_S, SMOOTHING, STUCK_S, UNORDERED_S, CpuTurn
+from captionqa.client.cpu_turn import SAMPLE_CAP, SLOW_TURN_S, SLOW_WAIT_S, SMOOTHING, STUCK_S, UNSERIALISED_S, CpuTurn
 
 WAIT_S = 10.0
 
@@ -102,7 +102,7 @@ def test_all_go_at_once_for_a_while_after_slow_turns(turn, clocks, visitor, spen
     assert second.wait(WAIT_S)
     leave_first.set()
     leave_second.set()
-    clocks.wait(UNORDERED_S)
+    clocks.wait(UNSERIALISED_S)
     third, _ = visitor()
     assert third.wait(WAIT_S)
     assert kept_out(visitor()[0])
@@ -141,7 +141,7 @@ def test_a_turn_that_does_not_end_lets_the_others_go_and_may_end_later(clocks, v
     assert not others[0].wait(2 * STUCK_S)
     clocks.wait(STUCK_S)
     assert all(other.wait(WAIT_S) for other in others)
-    clocks.wait(UNORDERED_S)
+    clocks.wait(UNSERIALISED_S)
     leave.set()
     later, _ = visitor()
     assert later.wait(WAIT_S)

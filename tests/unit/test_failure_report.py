@@ -4,7 +4,7 @@ import time
 
 import pytest
 from captionqa.config.layout import Layout
-from captionqa.driver.failure_report import errors, restarts
+from captionqa.driver.failure_report import failure_messages, restarts
 from captionqa.files import write_json
 from captionqa.server.endpoint import Endpoint
 
@@ -41,16 +41,16 @@ def server(layout):
 
 
 def test_a_run_without_trouble_has_nothing_to_say(layout, server):
-    assert errors(layout) == []
+    assert failure_messages(layout) == []
     server()
-    assert errors(layout) == []
+    assert failure_messages(layout) == []
 
 
 def test_chunks_that_failed_by_one_reason_are_one_sentence(layout, fail):
     for number in range(9):
         fail(f"chunk {number}-of-9", "the server is gone for good")
     fail("merge", "two results do not fit")
-    many, one = errors(layout)
+    many, one = failure_messages(layout)
     assert many.splitlines()[0] == "9 jobs failed: the server is gone for good"
     assert many.splitlines()[1] == "  chunk 0-of-9, log: chunk 0-of-9.log"
     assert many.splitlines()[-1] == "  and 4 more, logs beside these"
@@ -60,7 +60,10 @@ def test_chunks_that_failed_by_one_reason_are_one_sentence(layout, fail):
 def test_what_the_driver_had_to_say_stands_beside_it(layout, fail):
     fail("chunk", "no answer")
     write_json(layout.job_error("server"), {"error": "the server is gone for good: it crashed"})
-    assert errors(layout) == ["chunk failed: no answer\n  log: chunk.log", "the server is gone for good: it crashed"]
+    assert failure_messages(layout) == [
+        "chunk failed: no answer\n  log: chunk.log",
+        "the server is gone for good: it crashed",
+    ]
 
 
 def test_restarts_are_told_by_reason_with_the_log(layout, server):
@@ -72,7 +75,7 @@ def test_restarts_are_told_by_reason_with_the_log(layout, server):
     assert "it crashed (2 times); it hung\n" in first
     assert first.endswith(f"server's log: {layout.server_log(0)}")
     assert second.startswith("server 1 was started again once, at ")
-    assert errors(layout) == [first, second]
+    assert failure_messages(layout) == [first, second]
 
 
 def test_the_time_of_a_restart_is_in_the_form_and_the_zone_of_the_servers_log(layout, monkeypatch):

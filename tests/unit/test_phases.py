@@ -1,7 +1,7 @@
 """Phases: they add up to the run, whatever overlaps, and each second counts for the first phase that it fits."""
 
 import pytest
-from captionqa.driver.phases import PHASES, Asking, asking_time, phase_seconds, phases_line
+from captionqa.driver.phases import PHASES, RequestTime, phase_seconds, phases_line, request_time
 from captionqa.server.endpoint import Endpoint
 from hypothesis import given
 from hypothesis import strategies as st
@@ -90,12 +90,12 @@ def test_the_words_add_up(lengths):
 def test_time_without_a_server_or_a_client_is_known():
     chunks = [(42.0, 60.0), (43.0, 50.0), (70.0, 80.0)]
     sick = server(("starting", 15.0), ("ready", 40.0), ("replacing", 50.0), ("ready", 56.0), ("dead", 81.0))
-    assert asking_time(chunks, [sick]) == Asking(38.0, without_server_s=6.0, without_client_s=10.0)
+    assert request_time(chunks, [sick]) == RequestTime(38.0, without_server_s=6.0, without_client_s=10.0)
     other = server(("starting", 15.0), ("ready", 52.0), replica=1)
-    assert asking_time(chunks, [sick, other]).without_server_s == 2.0
+    assert request_time(chunks, [sick, other]).without_server_s == 2.0
 
 
 def test_what_is_not_known_of_a_server_is_not_held_against_it():
     cut = server(("replacing", 60.0), ("ready", 62.0))
-    assert asking_time([(40.0, 80.0)], [cut]).without_server_s == 2.0
-    assert asking_time([(40.0, 80.0)], [server()]).without_server_s == 0.0
+    assert request_time([(40.0, 80.0)], [cut]).without_server_s == 2.0
+    assert request_time([(40.0, 80.0)], [server()]).without_server_s == 0.0

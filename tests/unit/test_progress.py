@@ -44,24 +44,25 @@ def test_durations_read_as_a_person_says_them(seconds, text):
 
 
 def test_the_rate_counts_only_what_was_not_known_before():
-    line = progress_line(done=600, total=1000, reused=500, failed=3, seconds=50)
+    line = progress_line({"done": 600, "failed": 3, "reused": 500, "shared": 0}, total=1000, seconds=50)
     assert line == "600/1,000 items (60 %), 2.0 items/s, 3 min 20 s left, 500 already answered, 3 failed"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "line"),
+    ("done", "total", "reused", "shared", "seconds", "line"),
     [
-        ((0, 10, 0, 0, 5), "0/10 items (0 %)"),
-        ((10, 10, 10, 0, 5), "10/10 items (100 %), 10 already answered"),
-        ((10, 10, 0, 0, 5), "10/10 items (100 %), 2.0 items/s"),
-        ((0, 0, 0, 0, 0), "0/0 items (100 %)"),
-        ((3, 10, 0, 0, 0), "3/10 items (30 %)"),
-        ((10, 10, 10, 0, 5, 1), "10/10 items (100 %), 10 already answered, 1 duplicate (answer shared)"),
-        ((10, 10, 10, 0, 5, 2), "10/10 items (100 %), 10 already answered, 2 duplicates (answer shared)"),
+        (0, 10, 0, 0, 5, "0/10 items (0 %)"),
+        (10, 10, 10, 0, 5, "10/10 items (100 %), 10 already answered"),
+        (10, 10, 0, 0, 5, "10/10 items (100 %), 2.0 items/s"),
+        (0, 0, 0, 0, 0, "0/0 items (100 %)"),
+        (3, 10, 0, 0, 0, "3/10 items (30 %)"),
+        (10, 10, 10, 1, 5, "10/10 items (100 %), 10 already answered, 1 duplicate (answer shared)"),
+        (10, 10, 10, 2, 5, "10/10 items (100 %), 10 already answered, 2 duplicates (answer shared)"),
     ],
 )
-def test_a_line_says_no_more_than_is_known(arguments, line):
-    assert progress_line(*arguments) == line
+def test_a_line_says_no_more_than_is_known(done, total, reused, shared, seconds, line):
+    counts = {"done": done, "failed": 0, "reused": reused, "shared": shared}
+    assert progress_line(counts, total, seconds) == line
 
 
 def test_answered_failed_and_reused_items_are_done(chunk):
@@ -100,8 +101,8 @@ def test_the_log_gets_a_line_now_and_then(chunk, clock, caplog):
 
 
 def test_totals_add_up_the_chunks_and_pass_over_what_cannot_be_read(tmp_path):
-    (tmp_path / "a.json").write_text(json.dumps({"done": 3, "failed": 1, "reused": 0}))
-    (tmp_path / "b.json").write_text(json.dumps({"done": 4, "failed": 0, "reused": 4}))
+    (tmp_path / "a.json").write_text(json.dumps({"done": 3, "failed": 1, "reused": 0, "shared": 0}))
+    (tmp_path / "b.json").write_text(json.dumps({"done": 4, "failed": 0, "reused": 4, "shared": 0}))
     (tmp_path / "c.json").write_text('{"done": 7, "fai')
     assert totals(tmp_path) == {"done": 7, "failed": 1, "reused": 4, "shared": 0}
     assert totals(tmp_path / "nowhere") == {"done": 0, "failed": 0, "reused": 0, "shared": 0}

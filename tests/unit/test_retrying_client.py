@@ -456,7 +456,7 @@ def test_an_image_in_bytes_is_sent_like_one_in_text(publish, scripted, make_clie
     in_bytes, in_text = ([ImagePart(url) for url in given] for given in ([url.encode() for url in urls], urls))
     made = make_client()
     for images in (in_text, in_bytes):
-        made.ask(ChatRequest(place_images(text, images), 9, choices=["A", "B"]))
+        made.ask(ChatRequest(place_images(text, images), 9, allowed_answers=["A", "B"]))
     (_, first), (_, second) = scripted.requests
     assert first == second
     assert first["structured_outputs"] == {"choice": ["A", "B"]}

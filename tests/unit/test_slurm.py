@@ -3,7 +3,7 @@
 import pytest
 from captionqa.errors import ConfigError
 from captionqa.server import vllm_command
-from captionqa.server.slurm_resources import check_resources, gpus_asked
+from captionqa.server.slurm_resources import checked_gpus, gpus_asked
 
 
 @pytest.mark.parametrize(
@@ -26,23 +26,23 @@ def test_gpus_are_read_from_a_rules_resources(resources, gpus):
 
 
 def test_tensor_parallel_size_follows_the_gpus():
-    assert check_resources(None, {"gpu": 4}) == 4
-    assert check_resources(4, {"gpu": 4}) == 4
-    assert check_resources(1, {}) == 0
-    assert check_resources(None, {}) == 0
+    assert checked_gpus(None, {"gpu": 4}) == 4
+    assert checked_gpus(4, {"gpu": 4}) == 4
+    assert checked_gpus(1, {}) == 0
+    assert checked_gpus(None, {}) == 0
     with pytest.raises(ConfigError, match=r"tensor_parallel_size is 2, .* asks Slurm for 1 .*start_server:gpu=2"):
-        check_resources(2, {"gpu": 1})
+        checked_gpus(2, {"gpu": 1})
 
 
 def test_gpus_asked_for_twice_are_an_error():
     with pytest.raises(ConfigError, match=r"asks for GPUs twice, as gres 'gpu:a100:2' and as gpu; .*gpu=0"):
-        check_resources(None, {"gpu": 1, "gres": "gpu:a100:2"})
-    assert check_resources(None, {"gpu": 0, "gres": "gpu:a100:2"}) == 2
+        checked_gpus(None, {"gpu": 1, "gres": "gpu:a100:2"})
+    assert checked_gpus(None, {"gpu": 0, "gres": "gpu:a100:2"}) == 2
 
 
 def test_another_cluster_is_an_error():
     with pytest.raises(ConfigError, match="cannot be sent to another Slurm cluster"):
-        check_resources(None, {"gpu": 1, "clusters": "other"})
+        checked_gpus(None, {"gpu": 1, "clusters": "other"})
 
 
 @pytest.fixture

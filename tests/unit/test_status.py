@@ -12,7 +12,7 @@ from captionqa.config.answer_files import journal_segment
 from captionqa.config.layout import Layout
 from captionqa.config.settings import answer_fingerprint, caption_settings, qa_settings
 from captionqa.dataset.places import place
-from captionqa.driver.status import FileStatus, Status, read_status, status_text
+from captionqa.driver.status import FileStatus, RunStatus, read_status, status_text
 from captionqa.files import read_json_lines, write_json
 from captionqa.run.lease import LeaseKeeper
 from captionqa.server.endpoint import Endpoint, State
@@ -206,7 +206,7 @@ def test_the_numbers_stand_below_each_other():
         FileStatus("qa", 4, 4, 60, 58, 2, 0, True, {"timeout": 2, "ungradable_ground_truth": 4}, "qa_failures.json"),
     ]
     lease = {"pid": 7, "host": "login1"}
-    text = status_text(Status("out", "tiny", files, unplanned=[], lease=lease, servers=[]), CONFIG)
+    text = status_text(RunStatus("out", "tiny", files, unplanned=[], lease=lease, servers=[]), CONFIG)
     assert text == (
         "output folder out, model tiny\n"
         "                       chunks     items   answered   in journal   failed     to do\n"

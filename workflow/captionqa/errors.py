@@ -1,10 +1,10 @@
-"""All errors that captionqa raises on purpose. Each message is one sentence that a user can act on."""
+"""The errors that more than one room uses. The message of a CaptionqaError is one sentence that a user can act on."""
 
 from enum import StrEnum
 
 
 class CaptionqaError(Exception):
-    """Base of all errors here. The message says what is wrong, where, and what to do next."""
+    """Base of all errors that users see. The message says what is wrong, where, and what to do next."""
 
 
 class ConfigError(CaptionqaError):
@@ -36,15 +36,15 @@ class ServerDeadError(ServerError):
 
 
 class ServerRefusedError(ServerError):
-    """The server refuses every request."""
+    """The server refuses requests for a reason that lies in none of the items."""
 
 
 class RunStoppedError(CaptionqaError):
-    """The driver stopped the run or died."""
+    """The run or this job is being stopped, or the driver has died."""
 
 
 class ResultError(CaptionqaError):
-    """Stored results contradict each other or the configuration."""
+    """Stored results are missing, unreadable, or contradict each other or the configuration."""
 
 
 class TooManyFailuresError(CaptionqaError):
@@ -59,7 +59,7 @@ class DiskFullError(CaptionqaError, OSError):
 
 
 class DependencyError(CaptionqaError):
-    """An installed package is of a version that captionqa does not work with."""
+    """An installed package does not start, or is of a version that captionqa does not work with."""
 
 
 class Reason(StrEnum):

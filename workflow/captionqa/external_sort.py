@@ -5,7 +5,6 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Any, Self
 
 from captionqa.files import AnyPath
@@ -15,9 +14,12 @@ RUN_RECORDS = 50_000
 #: Records of a block: this many of each run are in memory while records are read back.
 BLOCK_RECORDS = 500
 
+#: Where a block is in its file: (offset, size) in bytes.
+Extent = tuple[int, int]
+
 
 class BlockFile:
-    """Blocks of bytes in an unnamed file, of which not even kill -9 leaves anything behind.
+    """Blocks of bytes in an unnamed file, which disappears with the process, even after kill -9.
 
     Raises:
         OSError: the folder cannot be written or the disk is full.
@@ -28,15 +30,15 @@ class BlockFile:
         self._file = tempfile.TemporaryFile(dir=os.fspath(folder))  # noqa: SIM115
         self._end = 0
 
-    def append(self, block: bytes) -> tuple[int, int]:
-        """Write a block and return its place as (offset, size) in bytes."""
+    def append(self, block: bytes) -> Extent:
+        """Write a block and return where it is."""
         self._file.seek(self._end)
         self._file.write(block)
         self._end += len(block)
         return self._end - len(block), len(block)
 
-    def read(self, where: tuple[int, int]) -> bytes:
-        offset, size = where
+    def read(self, extent: Extent) -> bytes:
+        offset, size = extent
         self._file.seek(offset)
         return self._file.read(size)
 
@@ -55,14 +57,14 @@ class ExternalSort:
         self._folder = folder
         self._run_records = run_records
         self._records: list[tuple[Any, ...]] = []
-        self._runs: list[list[tuple[int, int]]] = []
+        self._runs: list[list[Extent]] = []
         self._file: BlockFile | None = None
         self._spilled = 0
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._records.clear()
         if self._file is not None:
             self._file.close()
@@ -97,6 +99,6 @@ class ExternalSort:
         self._records.clear()
 
 
-def _read_run(file: BlockFile, blocks: list[tuple[int, int]]) -> Iterator[tuple[Any, ...]]:
-    for where in blocks:
-        yield from map(tuple, json.loads(file.read(where)))
+def _read_run(file: BlockFile, blocks: list[Extent]) -> Iterator[tuple[Any, ...]]:
+    for extent in blocks:
+        yield from map(tuple, json.loads(file.read(extent)))

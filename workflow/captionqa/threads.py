@@ -9,7 +9,7 @@ from typing import TypeVar
 
 #: Items that are worked on in one go.
 BLOCK_ITEMS = 1000
-#: Seconds that one call must have waited for threads to be used. On a network file system each look at a file waits.
+#: Threads are used once a call has waited this long, as calls do on a network file system.
 WAITED_S = 0.1
 THREADS = 8
 
@@ -25,7 +25,7 @@ def blocks(things: Iterable[T], size: int = BLOCK_ITEMS) -> Iterator[list[T]]:
 
 
 def map_in_order(function: Callable[[T], R], things: Iterable[T]) -> Iterator[R]:
-    """Like `map`, but from the first call that waits on several threads work ahead, a bounded number of items.
+    """Like `map`. Once a call has waited, threads work ahead of the caller by a bounded number of items.
 
     Where no call waits, as on a local disk, threads would only compete for the interpreter.
     """

@@ -40,7 +40,7 @@ def begin_run():
         if CONFIG.audit.stop_on:
             audit_first(tasks_to_run)
         server_needed = needs_server(CONFIG, RUN_LAYOUT, [str(job.output[0]) for job in chunks])
-        DRIVER.begin(items_to_do(CONFIG, RUN_LAYOUT), server_needed, slurm_server(executor, server_needed))
+        DRIVER.begin(items_to_do(CONFIG, RUN_LAYOUT), server_needed, slurm_run(executor, server_needed))
     except (CaptionqaError, OSError) as error:
         refuse(error)
     if plan.cache_info().currsize:
@@ -101,7 +101,7 @@ def print_summary():
 
 def print_errors():
     from captionqa.driver.terminal import print_message
-    from captionqa.driver.failure_report import errors
+    from captionqa.driver.failure_report import failure_messages
 
-    for text in errors(RUN_LAYOUT):
+    for text in failure_messages(RUN_LAYOUT):
         print_message(text)

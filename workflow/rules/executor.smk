@@ -18,21 +18,24 @@ def slurm_executor():
     return executor
 
 
-def slurm_server(executor, server_needed):
-    """How Slurm starts a server: the sbatch options that the executor makes for a job with start_server's resources."""
+def slurm_run(executor, server_needed):
+    """How Slurm runs the jobs, with the sbatch options that the executor makes for a job with start_server's resources.
+
+    None where the jobs run on this machine.
+    """
     if executor is None:
         return None
     starts = [job for job in workflow.dag.needrun_jobs() if job.rule.name == "start_server"]
     # a server is needed but no start is planned: another run's is up, and taking the lease will name that run
     if not server_needed or not starts or CONFIG.model.url:
         return {"name": executor.run_uuid}
-    from captionqa.server.slurm_resources import check_resources
+    from captionqa.server.slurm_resources import checked_gpus
     from snakemake_executor_plugin_slurm.submit_string import get_submit_command
     from snakemake_executor_plugin_slurm.utils import set_gres_string
     from snakemake_executor_plugin_slurm.validation import validate_slurm_extra
 
     (job,) = starts
-    gpus = check_resources(CONFIG.model.server.tensor_parallel_size, job.resources)
+    gpus = checked_gpus(CONFIG.model.server.tensor_parallel_size, job.resources)
     validate_slurm_extra(job)
     command = get_submit_command(
         job,

@@ -10,7 +10,7 @@ rule check_failures:
         failures=final_files(("_failures", "failures")),
         provenance=final_files(("_provenance", "provenance")),
     output:
-        LAYOUT.checked,
+        LAYOUT.failures_checked,
     log:
         f"{LAYOUT.logs}/check_failures.log",
     retries: 0

@@ -26,7 +26,8 @@ MAX_LIMIT = 256
 TARGET_QUEUED = 12.0
 #: The fraction of the error in the queue length that one update corrects.
 GAIN = 0.5
-#: After slow start, where a queue would soon show a step to be too large: a step is this fraction of the limit.
+#: After slow start, where the queue length is known: a step is this fraction of the limit. A queue soon shows
+#: that a step was too large.
 STEP_FRACTION = 0.5
 #: After slow start, where the queue length is unknown: a step is this many requests, but at most doubles the limit.
 BLIND_STEP = 8.0
@@ -76,7 +77,7 @@ class _Measurement:
 class AdaptiveLimit:
     """The control law: sets the limit of a limiter by the requests that passed it and by the servers' load.
 
-    Used by one thread, which alone resizes the limiter.
+    Used by the tuner's thread. Only `ConcurrencyTuner.finish` resizes the limiter from another thread.
     """
 
     def __init__(self, limiter: InFlightLimiter):
@@ -88,8 +89,9 @@ class AdaptiveLimit:
         self._measurement: _Measurement | None = None
         self._hold_until = float("-inf")
         self._overloads = 0
-        #: Counts of finished requests: the requests before them were sent under an earlier limit.
+        #: Until this many requests are finished, overloads are of requests that were sent before the last decrease.
         self._ignore_overloads_until = 0
+        #: Measure once this many requests are finished: the ones before may have been sent under another limit.
         self._measure_from = limiter.finished + limiter.in_flight
 
     def update(self, now: float, load: EngineLoad | None) -> None:
@@ -131,7 +133,7 @@ class AdaptiveLimit:
         self._restart_measuring()
         in_flight = self._limiter.in_flight
         surplus = in_flight * load.waiting / load.requests - TARGET_QUEUED
-        # requests above the limit are about to end, and the queue gets shorter without a lower one
+        # requests above the limit are already ending, which shortens the queue without a lower limit
         too_many = surplus > 0 and in_flight <= self._limiter.limit
         too_few = surplus < 0 and used and now >= self._hold_until
         if too_many or too_few:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
 from captionqa.client.image_part import FileReference, ImagePart
 from captionqa.client.request_body import Body
@@ -46,7 +46,7 @@ class ChatRequest:
     #: For a fallback: what the model answered to the content, after which it is asked for a letter alone.
     first_answer: str | None = None
     #: The only answers that are allowed (vLLM's structured outputs); any where empty.
-    choices: Sequence[str] = ()
+    allowed_answers: Sequence[str] = ()
 
     @property
     def references(self) -> list[FileReference]:
@@ -66,11 +66,11 @@ class ChatRequest:
             messages.append({"role": "user", "content": LETTER_PROMPT})
         return messages
 
-    def body(self, sampling: Mapping[str, Any]) -> Body:
+    def body(self, sampling: Mapping[str, float]) -> Body:
         """The request's JSON with these sampling parameters."""
         fields: dict[str, object] = {"messages": self.messages(), "max_tokens": self.max_tokens, **sampling}
-        if self.choices:
-            fields["structured_outputs"] = {"choice": list(self.choices)}
+        if self.allowed_answers:
+            fields["structured_outputs"] = {"choice": list(self.allowed_answers)}
         return Body.of(fields)
 
 

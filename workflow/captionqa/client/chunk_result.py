@@ -15,7 +15,8 @@ from captionqa.files import read_json_lines
 if TYPE_CHECKING:  # merging reads chunk results and has no use for the code of the server room
     from captionqa.server.endpoint import EndpointSummary
 
-#: The version of the header and the lines; changes with them, so that another version's result is refused by name.
+#: The version of the header and the lines. Raise it with each change of them: a result of another version is then
+#: refused with a clear message.
 FORMAT = 2
 
 
@@ -39,11 +40,11 @@ class ChunkHeader(TypedDict):
     settings: AnswerSettings
     #: How many lines follow, the sum of the next four.
     items: int
-    #: Items that the server answered in this job.
+    #: Items that the server answered in this job: `Progress.answered`.
     asked: int
     #: Items with the answer of an identical item.
     shared: int
-    #: Items whose answer was in the journal.
+    #: Items whose answer was in the journal: `Progress.reused`.
     known: int
     #: Items without an answer.
     failed: int

@@ -12,7 +12,7 @@ from captionqa.client.chunk_result import ResultLine
 from captionqa.client.concurrency_tuner import ConcurrencyTuner
 from captionqa.client.decoding_notes import DecodingNotes
 from captionqa.client.in_flight_limit import InFlightLimiter
-from captionqa.client.item_processor import ItemProcessor, Source
+from captionqa.client.item_processor import ItemProcessor
 from captionqa.client.journal import JournalSegment, SegmentJournals, segment_of
 from captionqa.client.retrying_client import RetryingClient
 from captionqa.client.server_pool import ServerPool
@@ -24,7 +24,7 @@ from captionqa.dataset.places import entry_place
 from captionqa.errors import ServerDeadError
 from captionqa.files import read_json_lines
 from captionqa.run.lease import LeaseWatch
-from captionqa.run.progress import Progress
+from captionqa.run.progress import Outcome, Progress
 from captionqa.server import endpoint
 
 #: How often the lease is checked and a locked segment is tried again; worker errors are looked for five times as often.
@@ -68,7 +68,7 @@ class ChunkRun:
         self._lines: list[ResultLine] = []
         self._error: BaseException | None = None
         #: Set once all items are done, or a worker failed.
-        self._news = threading.Event()
+        self._finished_or_failed = threading.Event()
 
     def run(self) -> None:
         """Raises ServerDeadError, ServerRefusedError, RunStoppedError, DiskFullError or another OSError.
@@ -85,7 +85,7 @@ class ChunkRun:
                 self._tuner.finish()
             while self._progress.done < len(self._items):
                 self._heartbeat()
-                self._news.wait(HEARTBEAT_S / 5)
+                self._finished_or_failed.wait(HEARTBEAT_S / 5)
             self._check_error()
         except ServerDeadError:
             self._join_workers()
@@ -155,14 +155,14 @@ class ChunkRun:
             except BaseException as error:
                 with self._lock:
                     self._error = self._error or error
-                self._news.set()
+                self._finished_or_failed.set()
                 return
 
-    def _finish(self, journals: SegmentJournals, line: ResultLine, source: Source) -> None:
+    def _finish(self, journals: SegmentJournals, line: ResultLine, outcome: Outcome) -> None:
         """Keep the result line of an item."""
         with self._lock:
             journals.finish_item()
             self._lines.append(line)
-            setattr(self._progress, source, getattr(self._progress, source) + 1)
+            self._progress.count(outcome)
             if self._progress.done == self._progress.total:
-                self._news.set()
+                self._finished_or_failed.set()

@@ -2,7 +2,7 @@
 
 from collections import deque
 
-#: Attempts that are looked back on; if more than half of them failed, the circuit opens.
+#: How many of the last attempts count: the circuit opens when more than WINDOW / 2 of them failed.
 WINDOW = 16
 #: The longest pause between two trials.
 MAX_PAUSE_S = 60.0
@@ -19,7 +19,7 @@ class CircuitBreaker:
 
     def __init__(self, first_pause_s: float):
         self.is_open = False
-        #: What the last failure was that opened the circuit or kept it open.
+        #: The last failure that opened the circuit or kept it open.
         self.reason = ""
         self._first_pause_s = first_pause_s
         self._outcomes: deque[bool] = deque(maxlen=WINDOW)

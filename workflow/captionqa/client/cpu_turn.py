@@ -17,9 +17,9 @@ SLOW_WAIT_S = 0.0005
 SMOOTHING = 32
 #: Each sample is capped at this many times its limit, so that one thread waiting for a core does not end serialising.
 SAMPLE_CAP = SMOOTHING / 4
-#: How long turns are not serialised then.
-UNORDERED_S = 5.0
-#: A turn that takes longer than this keeps nobody waiting any more.
+#: How long turns run unserialised once serialising has not paid.
+UNSERIALISED_S = 5.0
+#: After this long a turn loses the lock, and the other threads go on.
 STUCK_S = 0.25
 
 
@@ -44,20 +44,20 @@ class CpuTurn:
         self._lock = threading.Lock()
         #: {thread: when its turn began}
         self._held: dict[int, float] = {}
-        self._unordered_until = float("-inf")
+        self._unserialised_until = float("-inf")
         self._mean_s = self._mean_waiting_s = 0.0
         self._thread = threading.local()
 
     def __enter__(self) -> None:
-        ordered = False
-        if self._clock() >= self._unordered_until:
+        serialised = False
+        if self._clock() >= self._unserialised_until:
             while not self._lock.acquire(timeout=STUCK_S):
                 self._release_stuck()
-            ordered = self._clock() >= self._unordered_until
-            if not ordered:  # the turns before were slow
+            serialised = self._clock() >= self._unserialised_until
+            if not serialised:  # the turns before were slow
                 self._lock.release()
         self._thread.began, self._thread.cpu = self._clock(), self._cpu_clock()
-        if ordered:
+        if serialised:
             self._held[threading.get_ident()] = self._thread.began
 
     def __exit__(self, *error: object) -> None:
@@ -68,7 +68,7 @@ class CpuTurn:
             self._mean_s += (min(seconds, SAMPLE_CAP * SLOW_TURN_S) - self._mean_s) / SMOOTHING
             self._mean_waiting_s += (min(waiting_s, SAMPLE_CAP * SLOW_WAIT_S) - self._mean_waiting_s) / SMOOTHING
             if self._mean_s > SLOW_TURN_S or self._mean_waiting_s > SLOW_WAIT_S:
-                self._stop_ordering(now)
+                self._stop_serialising(now)
             self._lock.release()
         self._report(seconds)
 
@@ -85,8 +85,8 @@ class CpuTurn:
         now = self._clock()
         for holder, began in list(self._held.items()):
             if now - began > STUCK_S and self._held.pop(holder, None) is not None:
-                self._stop_ordering(now)
+                self._stop_serialising(now)
                 self._lock.release()
 
-    def _stop_ordering(self, now: float) -> None:
-        self._unordered_until, self._mean_s, self._mean_waiting_s = now + UNORDERED_S, 0.0, 0.0
+    def _stop_serialising(self, now: float) -> None:
+        self._unserialised_until, self._mean_s, self._mean_waiting_s = now + UNSERIALISED_S, 0.0, 0.0

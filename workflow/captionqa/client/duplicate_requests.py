@@ -21,9 +21,9 @@ class DuplicateRequests(Generic[Waiter]):
         self._waiting: dict[Hashable, list[Waiter]] = {}
 
     def join(self, key: Hashable, waiter: Waiter) -> tuple[bool, ResultLine | None]:
-        """(whether the caller has to send the request and then `settle` it, the result line if there is one).
+        """(whether the caller has to send the request and then `settle` it, its result line if it is settled).
 
-        Otherwise the waiter is kept; whoever settles the request gets it.
+        (False, None): another thread has sent it. The waiter is kept, and that thread gets it from `settle`.
         """
         with self._lock:
             if key in self._settled:

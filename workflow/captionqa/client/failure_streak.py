@@ -1,4 +1,4 @@
-"""Failures in a row: so many that the items are hardly to blame stop the chunk before it spends all items on them."""
+"""Failures in a row: after SUSPICIOUS of them the server is the likelier cause, and the chunk stops in time."""
 
 import threading
 from collections.abc import Callable
@@ -12,7 +12,7 @@ SUSPICIOUS = 50
 class FailureStreak:
     """Counts the items in a row whose requests failed; safe to share between threads.
 
-    `_lock` guards the count, except that an answer starts it anew without waiting. The lock is held while the server is
+    `_lock` guards the count; only an answer resets it without the lock. The lock is held while the server is
     tried, so that threads whose item fails meanwhile wait for the outcome and send no more requests.
     """
 
@@ -36,7 +36,7 @@ class FailureStreak:
             if self._any_answer() and not self._rejection():
                 return
             raise ServerRefusedError(
-                f"the last {SUSPICIOUS} items that were asked for all failed, so it is hardly their own fault; "
-                f"the last one with {failure}. What is answered is kept: look into the server's log and the settings "
+                f"the last {SUSPICIOUS} items that were asked for all failed, so the fault is hardly theirs; the "
+                f"last failure was {failure}. What is answered is kept: look into the server's log and the settings "
                 "(model, sampling, max_tokens, prompts), then run the same command again."
             )

@@ -6,9 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from captionqa.dataset.image_encoding import EncodedImage
-
-#: Size in bytes and time of change in ns, which tell a changed file.
-Stamp = tuple[int, int]
+from captionqa.dataset.item_entry import Stamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +16,7 @@ class FileReference:
     #: Its real path.
     path: Path
     url: bytes
-    #: From before the client read the file; None where there was none to be had.
+    #: Taken before the client reads the file; None where the file could not be examined.
     stamp: Stamp | None
 
     @classmethod

@@ -8,7 +8,7 @@ from pathlib import Path
 from captionqa.client.answer import Answer
 from captionqa.client.chat_request import ChatRequest
 from captionqa.client.image_part import FileReference
-from captionqa.config.media_folder import FILE, OPTION
+from captionqa.config.media_folder import BY_FILE, MEDIA_PATH_OPTION
 from captionqa.errors import ItemFailure, Reason, ServerRefusedError
 
 #: The failures by which a reference shows that the server cannot follow it.
@@ -28,7 +28,7 @@ class ImageTransport:
 
         With `file`, images in that folder are referred to, until the server turns out not to read them.
         """
-        self._folder = dataset if kind == FILE else None
+        self._folder = dataset if kind == BY_FILE else None
         self._lock = threading.Lock()
 
     def reference_to(self, path: Path) -> FileReference | None:
@@ -41,20 +41,20 @@ class ImageTransport:
             return None
         return FileReference.to(path)
 
-    def ask(self, ask: Callable[[ChatRequest], Answer], request: ChatRequest) -> Answer:
-        """The answer to a request; it is asked again in bytes where its references were of no use.
+    def answer(self, send: Callable[[ChatRequest], Answer], request: ChatRequest) -> Answer:
+        """The answer to a request; it is sent again in bytes where its references were of no use.
 
         They are of no use where the server cannot follow them, and where a file changed before the answer came: the
         answer may be about another picture then.
 
-        Raises as `ask` does, and ServerRefusedError where the server takes no image at all.
+        Raises as `send` does, and ServerRefusedError where the server takes no image at all.
         """
         references = request.references
         if not references:
-            return _ask_in_bytes(ask, request)
+            return _send_in_bytes(send, request)
         refusal = None
         try:
-            answer = ask(request)
+            answer = send(request)
         except ItemFailure as failure:
             if failure.reason not in UNREADABLE_AS:
                 raise
@@ -62,7 +62,7 @@ class ImageTransport:
         unchanged = all(reference.is_unchanged() for reference in references)
         if refusal is None and unchanged:
             return answer
-        answer = _ask_in_bytes(ask, request.in_bytes())
+        answer = _send_in_bytes(send, request.in_bytes())
         if refusal is not None and unchanged:
             self._give_up(refusal)
         return answer
@@ -77,20 +77,20 @@ class ImageTransport:
                 "bytes: let the server see the data set by the same path and give it %s, or set client.image_transport "
                 "to bytes.",
                 refusal.detail,
-                OPTION,
+                MEDIA_PATH_OPTION,
             )
 
 
-def _ask_in_bytes(ask: Callable[[ChatRequest], Answer], request: ChatRequest) -> Answer:
+def _send_in_bytes(send: Callable[[ChatRequest], Answer], request: ChatRequest) -> Answer:
     """The answer to a request without references."""
     try:
-        return ask(request)
+        return send(request)
     except ItemFailure as failure:
-        if OPTION not in failure.detail:
+        if MEDIA_PATH_OPTION not in failure.detail:
             raise
-        # vLLM looks for its folder before it takes any image
+        # vLLM checks that its media folder exists before it accepts any image
         raise ServerRefusedError(
-            f"the server takes no image, since it does not see the folder of its {OPTION} ({failure.detail}): let it "
-            "see the data set by the same path, as with a bind mount of its container, or set client.image_transport "
-            "to bytes; what is answered is kept."
+            f"the server takes no image, since it does not see the folder of its {MEDIA_PATH_OPTION} "
+            f"({failure.detail}): let it see the data set by the same path, as with a bind mount of its container, or "
+            "set client.image_transport to bytes; what is answered is kept."
         ) from failure

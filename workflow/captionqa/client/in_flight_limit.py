@@ -6,8 +6,8 @@ import threading
 class InFlightLimiter:
     """A semaphore of `limit` requests whose limit can change while it is used; safe to share between threads.
 
-    `_lock` guards `in_flight` and `finished`. The tuner alone changes `limit` and starts `peak` anew. The server pool
-    counts `answered` and `overloads` under its own lock.
+    `_lock` guards `in_flight`, `finished`, changes of `limit` and increments of `peak`. The tuner alone changes
+    `limit`, and resets `peak` without the lock. The server pool counts `answered` and `overloads` under its own lock.
     """
 
     def __init__(self, limit: int):
@@ -15,9 +15,9 @@ class InFlightLimiter:
         self.limit = limit
         #: Requests that are in flight.
         self.in_flight = 0
-        #: The most requests in flight since its reader last reset it.
+        #: The most requests in flight since the tuner last reset it.
         self.peak = 0
-        #: Requests that are over, whatever came of them.
+        #: Requests that have ended, answered or not.
         self.finished = 0
         #: Requests that the server answered, rejections included.
         self.answered = 0

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from captionqa.client.answer import Answer
 from captionqa.client.chat_request import ChatRequest
@@ -22,19 +21,17 @@ from captionqa.client.letter_fallback import LETTER_TOKENS, allowed_letters
 from captionqa.client.retrying_client import RetryingClient
 from captionqa.dataset.item_entry import ItemEntry
 from captionqa.errors import ItemFailure
-from captionqa.run.progress import Progress
+from captionqa.run.progress import Outcome, Progress
 from captionqa.server.endpoint import Endpoint
 
-#: The counters of `Progress`: where an item's answer came from, or that it has none.
-Source = Literal["answered", "shared", "reused", "failed"]
 #: Takes an item's result line, once.
-Finish = Callable[[SegmentJournals, ResultLine, Source], None]
+Finish = Callable[[SegmentJournals, ResultLine, Outcome], None]
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class _Task:
+class _PendingItem:
     """An item and the journals that its answer goes to."""
 
     journals: SegmentJournals
@@ -59,7 +56,7 @@ class ItemProcessor:
         self._thread_time = progress.thread_time
         self._finish = finish
         self._turn = CpuTurn(progress.thread_time.add_working)
-        self._duplicates: DuplicateRequests[_Task] = DuplicateRequests()
+        self._duplicates: DuplicateRequests[_PendingItem] = DuplicateRequests()
         self._failures = FailureStreak(lambda: bool(progress.answered or progress.reused), client.rejection)
 
     def process(self, journals: SegmentJournals, entry: ItemEntry) -> None:
@@ -76,47 +73,47 @@ class ItemProcessor:
     def _process(self, journals: SegmentJournals, entry: ItemEntry) -> None:
         """Take the answer from the journal or from an identical item, or ask the server; raises ItemFailure."""
         item = Item(entry, self._settings, self._dataset, self._allowed_roots, self._transport, self._notes)
-        task = _Task(journals, item)
+        pending = _PendingItem(journals, item)
         known = journals.main.answers.get(item.id)
         if known is not None and item.matches(known):
             line: ResultLine = {"id": item.id, "answer": known["answer"]}
             if "same_as" in known:
                 line["same_as"] = known["same_as"]
-            return self._settle(task, self._complete(task, line), "reused")
+            return self._settle(pending, self._complete(pending, line), "reused")
         request = item.request(self._settings["max_tokens"])
-        is_first, settled = self._duplicates.join(item.key(), task) if self._deduplicate else (True, None)
+        is_first, settled = self._duplicates.join(item.key(), pending) if self._deduplicate else (True, None)
         if is_first:
-            self._ask(task, request)
+            self._ask(pending, request)
         elif settled is not None:
-            self._share(task, settled)
+            self._share(pending, settled)
 
-    def _ask(self, task: _Task, request: ChatRequest) -> None:
-        """Ask the server for an item, and for all that wait for the same."""
-        item = task.item
+    def _ask(self, pending: _PendingItem, request: ChatRequest) -> None:
+        """Send an item's request; its outcome is also that of the items that wait for an identical one."""
+        item = pending.item
         try:
-            answer = self._send(task.journals.main, item.mark(), request)
+            answer = self._send(pending.journals.main, item.mark(), request)
         except ItemFailure as failure:
             damage = item.damage_behind(failure)
-            line = self._fail(task.journals, item.id, damage or failure)
+            line = self._fail(pending.journals, item.id, damage or failure)
             if damage is None:
                 with self._turn.paused():
                     self._failures.add(failure)
-            self._share_with_waiting(task, line)
+            self._share_with_waiting(pending, line)
         else:
             self._failures.end()
-            self._settle(task, self._complete(task, {"id": item.id, "answer": answer}), "answered")
+            self._settle(pending, self._complete(pending, {"id": item.id, "answer": answer}), "answered")
 
-    def _complete(self, task: _Task, line: ResultLine) -> ResultLine:
+    def _complete(self, pending: _PendingItem, line: ResultLine) -> ResultLine:
         """Add the files' digests and, where a fallback is asked for, its answer or its failure."""
-        line["files"] = task.item.digests()
-        fallback = self._fallback(task, line["answer"]["text"])
+        line["files"] = pending.item.digests()
+        fallback = self._fallback(pending, line["answer"]["text"])
         if fallback is not None:
             line["fallback"] = fallback
         return line
 
-    def _fallback(self, task: _Task, first_answer: str) -> Answer | FailureRecord | None:
+    def _fallback(self, pending: _PendingItem, first_answer: str) -> Answer | FailureRecord | None:
         """What the letter fallback brings; None where it is off or the first answer names an option."""
-        journal, item = task.journals.fallback, task.item
+        journal, item = pending.journals.fallback, pending.item
         if journal is None or item.question is None:
             return None
         letters = allowed_letters(item.question, first_answer)
@@ -126,7 +123,7 @@ class ItemProcessor:
         try:
             if known is not None and item.matches(known, first_answer):
                 return known["answer"]
-            request = replace(item.request(LETTER_TOKENS), first_answer=first_answer, choices=letters)
+            request = replace(item.request(LETTER_TOKENS), first_answer=first_answer, allowed_answers=letters)
             return self._send(journal, item.mark(first_answer), request)
         except ItemFailure as failure:
             log.warning("%r, asked for its letter alone: %s", item.id, failure)
@@ -136,27 +133,27 @@ class ItemProcessor:
         """The server's answer, journaled under the mark; each crash of a server on the way is journaled too."""
         crashes = _Crashes(journal, mark)
 
-        def ask(request: ChatRequest) -> Answer:
+        def send(request: ChatRequest) -> Answer:
             with self._turn.paused(), self._thread_time.asking():
                 return self._client.ask(request, crashes.count, crashes.add)
 
-        answer = self._transport.ask(ask, request)
+        answer = self._transport.answer(send, request)
         _append(journal, mark, {"answer": answer})
         return answer
 
-    def _settle(self, task: _Task, line: ResultLine, source: Source) -> None:
-        """Finish an item, and all that wait for the same."""
-        self._finish(task.journals, line, source)
-        self._share_with_waiting(task, line)
+    def _settle(self, pending: _PendingItem, line: ResultLine, outcome: Outcome) -> None:
+        """Finish an item, and the items that wait for an identical request."""
+        self._finish(pending.journals, line, outcome)
+        self._share_with_waiting(pending, line)
 
-    def _share_with_waiting(self, task: _Task, line: ResultLine) -> None:
+    def _share_with_waiting(self, pending: _PendingItem, line: ResultLine) -> None:
         if self._deduplicate:
-            for waiting in self._duplicates.settle(task.item.key(), line):
+            for waiting in self._duplicates.settle(pending.item.key(), line):
                 self._share(waiting, line)
 
-    def _share(self, task: _Task, line: ResultLine) -> None:
+    def _share(self, pending: _PendingItem, line: ResultLine) -> None:
         """Give an item the outcome of another whose request is identical."""
-        journals, item = task.journals, task.item
+        journals, item = pending.journals, pending.item
         shared: ResultLine = {**line, "id": item.id}
         shared.pop("same_as", None)
         shared["same_as"] = line.get("same_as", line["id"])
@@ -167,9 +164,9 @@ class ItemProcessor:
                 _append(journals.fallback, item.mark(answer["text"]), {"answer": fallback})
         self._finish(journals, shared, "shared" if "answer" in shared else "failed")
 
-    def _fail(self, journals: SegmentJournals, name: str, failure: ItemFailure) -> ResultLine:
-        log.warning("%r: %s", name, failure)  # a name may hold a line break
-        line: ResultLine = {"id": name, "failure": failure.reason, "detail": failure.detail}
+    def _fail(self, journals: SegmentJournals, item_id: str, failure: ItemFailure) -> ResultLine:
+        log.warning("%r: %s", item_id, failure)  # an id may hold a line break
+        line: ResultLine = {"id": item_id, "failure": failure.reason, "detail": failure.detail}
         self._finish(journals, line, "failed")
         return line
 

@@ -20,7 +20,7 @@ from captionqa.files import full_disk_named, json_line, read_json_lines
 #: There are 2 ** SEGMENT_BITS segments.
 SEGMENT_BITS = 10
 
-#: An image file as a request had it: name, [size, time of change in ns] if it had these, digest of its content.
+#: An image file as a request had it: name, [size, modification time in ns] if it had these, digest of its content.
 #: JSON makes it a list.
 FileMark = tuple[str, list[int] | None, str]
 

@@ -2,8 +2,8 @@
 
     outcome                                        | what follows                               | spends an attempt
     an answer with text                            | done                                       |
-    timeout, 408, 429, 5xx, not a chat completion, | backoff, then it is sent again             | yes
-      or a connection that broke                   |                                            |
+    timeout, 408, 429, 5xx, an unfinished or       | backoff, then it is sent again             | yes
+      malformed answer, or a broken connection     |                                            |
     the same with a Retry-After, while the request | it is sent again, to this server not       | no
       is younger than `patience_s`                 | before that time                           |
     an empty answer                                | backoff, once more; then empty_output      | yes
@@ -11,8 +11,10 @@
     the server was replaced meanwhile              | it is sent to the next one                 | no
     the server crashed meanwhile                   | it is sent again with no other suspect in  | no
                                                    | flight; after a second crash server_error  |
-    the key or the model is refused                | it waits for a new key or server           | no
-    any other 4xx                                  | request_rejected                           |
+    the key or the model is refused, or the        | it waits for a new key or server           | no
+      address redirects                            |                                            |
+    any other 4xx, or a 500 for a file that the    | request_rejected                           |
+      server cannot read                           |                                            |
 
 When the attempts are spent, a trial shows whether the server still answers. If it does, the item is to blame. If it
 does not, there is an outage: the request gets all its attempts again, and the server pool decides when to give up.
@@ -47,9 +49,9 @@ from captionqa.server.endpoint import Endpoint
 MAX_EMPTY_ANSWERS = 2
 #: Crashes of a server during a request before the request is blamed for them.
 MAX_CRASHES = 2
-#: The interval between two looks at the endpoint file or the key, while one of them is expected to change.
+#: The interval between two checks of the endpoint file or the key, while one of them is expected to change.
 CHECK_INTERVAL_S = 0.5
-#: Looks at the endpoint file after a broken connection: a supervisor takes a moment to publish its server's end.
+#: Checks of the endpoint file after a broken connection: a supervisor takes a moment to publish its server's end.
 END_CHECKS = 6
 #: After a refusal: how long to wait for a new key or endpoint, since a network file system may show old ones.
 STALE_FILE_S = 60.0
@@ -76,8 +78,8 @@ class RetryTools:
     #: Until a request is this old, a Retry-After spends no attempt.
     patience_s: float
     #: Held while a request that was in flight at a crash is sent again. Such suspects are sent one at a time, so that
-    #: the guilty one takes few others with it.
-    suspects: threading.Lock
+    #: the one at fault takes few others with it.
+    suspect_lock: threading.Lock
 
 
 class RetriedRequest:
@@ -119,13 +121,13 @@ class RetriedRequest:
         server = self._failed_on
         if error.reason is Reason.EMPTY_OUTPUT or server is None:
             return True
-        return self._tools.pool.is_healthy(server, self._failing_since, error, self._tools.trial.failure)
+        return self._tools.pool.confirm_health(server, self._failing_since, error, self._tools.trial.failure)
 
     def _attempt(self) -> Answer:
         """One attempt: the request is sent until it is answered, or fails in a way that spends the attempt."""
         answer = None
         while answer is None:
-            answer = self._send_unless_poison()
+            answer = self._send_unless_crasher()
         if answer["text"].strip():
             return answer
         self._empty_answers += 1
@@ -134,12 +136,12 @@ class RetriedRequest:
             raise ItemFailure(Reason.EMPTY_OUTPUT, f"no text came back, {times} times (finish_reason {why})")
         raise TransientError(Reason.EMPTY_OUTPUT, "no text came back")
 
-    def _send_unless_poison(self) -> Answer | None:
+    def _send_unless_crasher(self) -> Answer | None:
         """As `_send`, while the request has not crashed too many servers; counts its crashes."""
         if self._crashes >= MAX_CRASHES:
             raise ItemFailure(Reason.SERVER_ERROR, f"the server crashed {self._crashes} times while it was asked")
         try:
-            with self._tools.suspects if self._crashes else nullcontext():
+            with self._tools.suspect_lock if self._crashes else nullcontext():
                 return self._send()
         except ServerCrashError as error:
             self._crashes += 1

@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import tenacity
 
@@ -30,12 +29,12 @@ class RetryingClient:
         pool: ServerPool,
         settings: ClientConfig,
         read_key: Callable[[], str | None],
-        sampling: Mapping[str, Any],
+        sampling: Mapping[str, float | None],
         trust_env: bool = False,
     ):
         """`settings` is the `client` part of the configuration; `read_key` gives the servers' key as it is now.
 
-        `trust_env` obeys the environment's proxies, which lead to an outside server but not to a compute node.
+        `trust_env` is that of `ChunkJob`.
         """
         client = CompletionClient(max_limit(settings.concurrency), settings.request_timeout_s, trust_env)
         key = ApiKey(read_key)
@@ -58,7 +57,7 @@ class RetryingClient:
             ),
             max_attempts=settings.max_attempts,
             patience_s=settings.server_wait_s,
-            suspects=threading.Lock(),
+            suspect_lock=threading.Lock(),
         )
 
     def ask(
@@ -67,15 +66,7 @@ class RetryingClient:
         crashes: int = 0,
         on_crash: Callable[[Endpoint], None] = lambda server: None,
     ) -> Answer:
-        """The model's answer to a request.
-
-        `crashes` counts the crashes of a server during this very request in earlier runs; `on_crash` is told of each
-        further one.
-
-        Raises:
-            ItemFailure: request_rejected, server_error, timeout or empty_output, once retrying has not helped.
-            ServerDeadError, ServerRefusedError, RunStoppedError: nothing will be answered any more.
-        """
+        """The model's answer to a request; parameters and errors are those of `RetriedRequest` and its `answer`."""
         return RetriedRequest(self._tools, request.body(self._sampling), crashes, on_crash).answer()
 
     def rejection(self) -> str | None:

@@ -49,13 +49,13 @@ class ServerPool:
         self._lock = threading.Lock()
         self._endpoints: list[Endpoint] = []
         self._refreshed = float("-inf")
-        #: When no server could be used any more; None while one can.
+        #: Since when no server has been usable; None while one is.
         self._unserved_since: float | None = None
         #: {replica: requests in flight}
         self._in_flight: Counter[int] = Counter()
-        #: {replica: until when it is left alone since no connection was made}
+        #: {replica: when it may be tried again after a failed connection}
         self._unreachable_until: dict[int, float] = {}
-        #: {replica: until when it is left alone since it asked for that}
+        #: {replica: when its Retry-After ends}
         self._retry_after_until: dict[int, float] = {}
         #: By (replica, generation), since a new generation starts with a closed circuit.
         self._circuits: dict[tuple[int, int], CircuitBreaker] = {}
@@ -85,8 +85,8 @@ class ServerPool:
                     self._in_flight[chosen.replica] += 1
                     return chosen
                 if on_trial is None:
-                    # a server that named the time of its return is not lost
-                    self._check_patience(now, spare=any(until > now for until in self._retry_after_until.values()))
+                    # a server that sent a Retry-After is not lost
+                    self._check_patience(now, may_raise=all(until <= now for until in self._retry_after_until.values()))
             if on_trial is None:
                 self.pause(REFRESH_S)
             else:
@@ -116,10 +116,10 @@ class ServerPool:
             if self._circuit(server).record_failure(str(error)):
                 log.warning("server %d fails most requests (%s): waiting until it answers", server.replica, error)
 
-    def is_healthy(self, server: Endpoint, since: float, error: TransientError, trial: Trial) -> bool:
-        """Whether a server has answered anything since a time or, if not, answers a trial now.
+    def confirm_health(self, server: Endpoint, since: float, error: TransientError, trial: Trial) -> bool:
+        """Find out whether a server works: it has answered anything since a time, or answers a trial now.
 
-        It does not count as healthy while another thread tries it. The trial waits for the server's Retry-After.
+        Opens its circuit for the trial, which waits for the server's Retry-After. False while another thread tries it.
         """
         with self._lock:
             circuit = self._circuit(server)
@@ -132,15 +132,15 @@ class ServerPool:
         return self._try(server, trial)
 
     def successor(self, server: Endpoint) -> Endpoint | None:
-        """What a server has become that is no longer as it was when it was acquired; None while it is."""
+        """The present endpoint of the server's replica if it is another generation or not ready, else None."""
         with self._lock:
             self._refreshed = float("-inf")
             self._read_endpoints()
-            now = next((entry for entry in self._endpoints if entry.replica == server.replica), server)
-            return None if now.generation == server.generation and now.state is State.READY else now
+            current = next((entry for entry in self._endpoints if entry.replica == server.replica), server)
+            return None if current.generation == server.generation and current.state is State.READY else current
 
     def ready_urls(self) -> list[str]:
-        """The addresses of the healthy servers."""
+        """The addresses of the servers whose state is READY."""
         with self._lock:
             return [entry.url for entry in self._endpoints if entry.state is State.READY and entry.url]
 
@@ -182,16 +182,16 @@ class ServerPool:
         until = time.monotonic() + error.retry_after_s
         self._retry_after_until[server.replica] = max(self._retry_after_until.get(server.replica, 0.0), until)
 
-    def _check_patience(self, now: float, spare: bool = False) -> None:
+    def _check_patience(self, now: float, may_raise: bool = True) -> None:
         """Raise ServerDeadError if no server could be used for `wait_s`; time in Slurm's queue does not count.
 
-        With `spare` the waiting time starts, but nothing is raised yet.
+        With `may_raise` False the waiting time only starts to run.
         """
         if any(entry.state is State.QUEUED for entry in self._endpoints):
             self._unserved_since = None
         elif self._unserved_since is None:
             self._unserved_since = now
-        elif now - self._unserved_since > self._wait_s and not spare:
+        elif now - self._unserved_since > self._wait_s and may_raise:
             failures = [
                 circuit.reason for entry in self._endpoints if (circuit := self._circuit(entry)).is_open and entry.url
             ]

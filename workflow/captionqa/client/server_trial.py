@@ -4,7 +4,6 @@ import base64
 import io
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
 
 from captionqa.client.api_key import ApiKey
 from captionqa.client.chat_completion import CompletionClient
@@ -21,7 +20,7 @@ IMAGE_SIDE_PX = 64
 class ServerTrial:
     """Sends trials; safe to share between threads, since nothing in it changes."""
 
-    def __init__(self, client: CompletionClient, key: ApiKey, sampling: Mapping[str, Any]):
+    def __init__(self, client: CompletionClient, key: ApiKey, sampling: Mapping[str, float]):
         self._client = client
         self._key = key
         self._sampling = sampling

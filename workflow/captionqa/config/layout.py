@@ -103,7 +103,7 @@ class Layout:
         return f"{self.qa_work}/graded.jsonl"
 
     @property
-    def checked(self) -> str:
+    def failures_checked(self) -> str:
         """Marker: no final file has more failures than allowed."""
         return f"{self.work}/failures_checked"
 

@@ -7,9 +7,9 @@ from captionqa.config.vllm_options import is_given
 from captionqa.errors import ConfigError
 
 #: The value of `client.image_transport` by which images are sent as references to files.
-FILE = "file"
+BY_FILE = "file"
 #: vLLM's option for the folder.
-OPTION = "--allowed-local-media-path"
+MEDIA_PATH_OPTION = "--allowed-local-media-path"
 
 
 def allowed_folder(config: Config) -> str | None:
@@ -21,8 +21,8 @@ def allowed_folder(config: Config) -> str | None:
     Raises:
         ConfigError: neither of two data sets holds the other.
     """
-    named = is_given(config.model.server.extra_args, OPTION)
-    if config.client.image_transport != FILE or config.model.url is not None or named:
+    named = is_given(config.model.server.extra_args, MEDIA_PATH_OPTION)
+    if config.client.image_transport != BY_FILE or config.model.url is not None or named:
         return None
     paths = [config.section(task).dataset_path for task in config.tasks]
     folders = [Path(path).resolve() for path in paths]
@@ -32,5 +32,6 @@ def allowed_folder(config: Config) -> str | None:
     raise ConfigError(
         f"client.image_transport: a server reads files of one folder alone, and neither captions.dataset_path "
         f"({paths[0]}) nor qa.dataset_path ({paths[1]}) holds the other; set image_transport to bytes, make a run with "
-        f"an output_dir of its own for each, or name a folder that holds both after {OPTION} in server.extra_args."
+        f"an output_dir of its own for each, or name a folder that holds both after {MEDIA_PATH_OPTION} in "
+        "server.extra_args."
     )

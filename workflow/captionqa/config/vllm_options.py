@@ -12,7 +12,10 @@ def is_given(arguments: Sequence[str], name: str) -> bool:
 
 
 def option_value(arguments: Sequence[str], name: str) -> str | None:
-    """The value of an option; None where the option is missing or has no value."""
+    """The value of an option; None where the option is missing or comes last.
+
+    A flag, which takes no value, gets whatever follows it.
+    """
     values = [value for given, value in _options(arguments) if given == name and value is not None]
     return values[-1] if values else None
 

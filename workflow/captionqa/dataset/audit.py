@@ -1,4 +1,4 @@
-"""The audit: what is wrong or odd with images and questions, found before GPU time is spent.
+"""The audit: what is wrong with images and questions, or odd about them, found before GPU time is spent.
 
 Only headers of images are read, so a picture that is damaged behind its header still fails in the run.
 """

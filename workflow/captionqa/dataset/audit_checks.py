@@ -1,9 +1,8 @@
-"""The checks of an audit: what is wrong or odd with each image and each question of a task, as it will be asked."""
+"""The checks of an audit: what is wrong with each image and question of a task as it will be asked, or odd about it."""
 
 import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path
 
 from captionqa.config.config import Config, Task
@@ -16,6 +15,7 @@ from captionqa.dataset.image_path import locate
 from captionqa.dataset.item_entry import ItemEntry
 from captionqa.dataset.places import question_place
 from captionqa.errors import ItemFailure
+from captionqa.threads import blocks
 
 #: Items whose headers are read before the next ones.
 BATCH_ITEMS = 2048
@@ -55,7 +55,7 @@ class TaskChecks:
         return self._caption_findings(items) if self._task == "captions" else self._question_findings(items)
 
     def _caption_findings(self, items: Iterator[ItemEntry]) -> Iterator[Finding]:
-        while batch := list(islice(items, BATCH_ITEMS)):
+        for batch in blocks(items, BATCH_ITEMS):
             headers = self._pool.map(self._header, (item["id"] for item in batch))
             for item, header in zip(batch, headers, strict=True):
                 yield from self._file_findings(item["id"], item["stamps"][0], header)
@@ -63,7 +63,7 @@ class TaskChecks:
 
     def _question_findings(self, items: Iterator[ItemEntry]) -> Iterator[Finding]:
         headers: dict[str, Header | ItemFailure] = {}
-        while batch := list(islice(items, BATCH_ITEMS)):
+        for batch in blocks(items, BATCH_ITEMS):
             stamps = {name: stamp for item in batch for name, stamp in zip(item["images"], item["stamps"], strict=True)}
             unread = [name for name in stamps if name not in headers]
             headers |= zip(unread, self._pool.map(self._header, unread), strict=True)

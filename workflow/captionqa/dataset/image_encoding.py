@@ -10,7 +10,7 @@ import pybase64
 
 from captionqa.config.settings import ImageSettings
 from captionqa.dataset.image_file import JPEG_FORMATS, TIFF_MAGIC, check_size, decoding_failures, is_animated
-from captionqa.dataset.truncation import seen_to_end
+from captionqa.dataset.truncation import is_certainly_complete
 
 if TYPE_CHECKING:  # Pillow takes 0.1 s to import; only chunk jobs need it
     from PIL.Image import Image as PillowImage
@@ -46,11 +46,12 @@ def encode_image(
     decode: bool = False,
     before_decoding: Callable[[], None] = lambda: None,
 ) -> EncodedImage:
-    """An image file's bytes as any server decodes them to the picture that a person sees.
+    """Encode an image file so that any server decodes it to the picture that a person sees.
 
-    Bytes that need no change are passed through; damage before their end is found with `decode` only. EXIF orientation
-    is applied. CMYK, palette, 16-bit and alpha become plain 8-bit RGB, with alpha on white. Of an animation the first
-    frame is taken. More than `budget_px` pixels are shrunk onto the model's grid (`limits["pixel_grid_px"]`).
+    Bytes that need no change are passed through. They are decoded, and so checked for damage, only with `decode` or
+    where their end cannot be seen. EXIF orientation is applied. CMYK, palette, 16-bit and alpha become plain
+    8-bit RGB, with alpha on white. Of an animation the first frame is taken. More than `budget_px` pixels are shrunk
+    onto the model's grid (`limits["pixel_grid_px"]`).
     `before_decoding` is called once or more where more than the header is about to be decoded.
 
     Raises:
@@ -64,7 +65,7 @@ def encode_image(
         shrink = budget_px is not None and image.width * image.height > budget_px
         kind = image.format
         if not shrink and kind in MIME_TYPES:
-            load = before_decoding if decode or not seen_to_end(kind, data) else None
+            load = before_decoding if decode or not is_certainly_complete(kind, data) else None
             if _is_plain(image, load):
                 return EncodedImage(kind, data, is_untouched=True)
         before_decoding()
@@ -150,7 +151,7 @@ def _is_plain(image: "PillowImage", before_decoding: Callable[[], None] | None) 
     if before_decoding is not None:
         before_decoding()
         image.load()
-    # the getexif of a PNG decodes it, for what may come after the picture
+    # a PNG's own getexif would decode the picture to find metadata behind it; the base class's does not
     return "transparency" not in image.info and Image.Image.getexif(image).get(EXIF_ORIENTATION, 1) == 1
 
 

@@ -1,4 +1,4 @@
-"""The location of an image file: links are followed, and never out of the data set."""
+"""The location of an image file: links are followed, but only within the data set and the allowed roots."""
 
 import os
 import stat

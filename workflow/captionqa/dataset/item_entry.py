@@ -2,13 +2,16 @@
 
 from typing import NotRequired, TypedDict
 
+#: Size in bytes and modification time in ns of a file, which show that it changed.
+Stamp = tuple[int, int]
+
 
 class ItemEntry(TypedDict):
     """What decides an item's request, beside the settings."""
 
     #: An image's path relative to the data set, or a question's qid.
     id: str
-    #: [size in bytes, time of change in ns] of each image file when it was planned; None where there was no file.
+    #: The `Stamp` of each image file when it was planned, in JSON a list; None where there was no file.
     stamps: list[list[int] | None]
     #: Of a question: its text.
     question: NotRequired[str]

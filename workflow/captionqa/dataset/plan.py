@@ -42,7 +42,7 @@ class Chunk(NamedTuple):
 
 
 class PlanFields(TypedDict, total=False):
-    """The fields of a `Plan` that do not follow from its chunks."""
+    """The fields of a `Plan` that do not follow from its chunks; `Plan` says what they mean."""
 
     skipped_files: int
     rows: str
@@ -179,7 +179,7 @@ def work_folders(config: Config, layout: Layout, task: Task) -> list[tuple[str, 
 
 
 def planned_items(config: Config, layout: Layout) -> int:
-    """How many items all final files have, over all tasks that were ever planned."""
+    """How many items all final files have, over the configured tasks that have a plan."""
     return sum(
         load_plan(layout, task).items * len(work_folders(config, layout, task))
         for task in planned_tasks(config, layout)
@@ -187,7 +187,7 @@ def planned_items(config: Config, layout: Layout) -> int:
 
 
 def items_to_do(config: Config, layout: Layout) -> int:
-    """How many items are in chunks without a result, over the final files of all tasks that were ever planned."""
+    """How many items are in chunks without a result, over the final files of the configured tasks that have a plan."""
     return sum(
         load_plan(layout, task).pending_items(work, fingerprint(settings_now))
         for task in planned_tasks(config, layout)

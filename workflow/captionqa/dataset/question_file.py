@@ -1,4 +1,4 @@
-"""The question file: a parquet read as plain rows, each fit to be asked or with a description of what is wrong."""
+"""The question file: a parquet file read as plain rows, each fit to be asked or with a description of what is wrong."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -53,21 +53,21 @@ class _CellError(Exception):
 
 
 def read_questions(path: Path) -> Iterator[QuestionRow | InvalidRow]:
-    """Yield the rows of a parquet of questions in the order of the file.
+    """Yield the rows of a parquet file of questions in the order of the file.
 
     `image` may be a path, a list or an array of paths, or structs with a `path`; `category` and `source` may be
     missing or empty.
 
     Raises:
-        InputError: the file is not a parquet, has no rows or lacks a column, or a qid is missing. Duplicate qids are
-            not noticed here, since rows are read one batch at a time.
+        InputError: the file is not a parquet file, has no rows or lacks a column, or a qid is missing. Duplicate qids
+            are not noticed here, since rows are read one batch at a time.
     """
     # takes half a second to import, and only the planning driver needs it; pyarrow has no type stubs
     import pyarrow as pa  # type: ignore[import-untyped]
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
     if not path.is_file():
-        raise InputError(f"qa.question_path: there is no file {path}; give a parquet of questions.")
+        raise InputError(f"qa.question_path: there is no file {path}; give a parquet file of questions.")
     try:
         with pq.ParquetFile(path, buffer_size=BUFFER_BYTES) as file:
             names = file.schema_arrow.names

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from captionqa.config.config import Auto
 from captionqa.config.layout import Layout
+from captionqa.dataset.item_entry import Stamp
 from captionqa.dataset.places import question_place
 from captionqa.dataset.plan import Plan, PlanFields, load_complete_plan, save_by_digest, save_plan, write_plan
 from captionqa.dataset.plan_state import question_inputs_digest
 from captionqa.dataset.question_file import InvalidRow, QuestionRow, read_questions
-from captionqa.dataset.scan import NamedImages, Stamp
+from captionqa.dataset.scan import NamedImages
 from captionqa.errors import InputError
 from captionqa.external_sort import ExternalSort
 from captionqa.files import LineFile, json_line
@@ -90,7 +91,7 @@ def _sort_questions(
 
 def _with_stamps(
     images: NamedImages, rows: list[QuestionRow | InvalidRow]
-) -> tuple[list[QuestionRow | InvalidRow], dict[str, Stamp]]:
+) -> tuple[list[QuestionRow | InvalidRow], dict[str, Stamp | None]]:
     """Rows, and the stamps of their images by name."""
     names = list(dict.fromkeys(name for row in rows if "invalid" not in row for name in row["images"]))
     return rows, dict(zip(names, images.stamps(names), strict=True))

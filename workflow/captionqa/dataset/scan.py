@@ -1,7 +1,7 @@
 """The scan of a data set: which images it has, and a stamp of each that shows an edit without reading the file.
 
-A stamp is a file's size in bytes and its modification time in ns; None where there is no file. A scan has a state, a
-digest of all that it saw: while the state is the same, a plan made from the scan still holds.
+The stamp is None where there is no file. A scan has a state, a digest of all that it saw: while the state is the same,
+a plan made from the scan still holds.
 """
 
 import hashlib
@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import Self
 
 from captionqa.dataset.image_file import SNIFF_BYTES, has_image_suffix, looks_like_image
+from captionqa.dataset.item_entry import Stamp
 from captionqa.errors import InputError
 from captionqa.external_sort import BlockFile, ExternalSort
 from captionqa.files import LineFile, json_line, read_json_lines
 from captionqa.threads import BLOCK_ITEMS, map_in_order
 
-Stamp = tuple[int, int] | None
-
 
 class ImageScan:
-    """A walk over a folder, which finds its images in no particular order and counts the other files. A context.
+    """A walk over a folder, which finds its images in no particular order and counts the other files.
+
+    Use it as a context manager.
 
     A file without an image suffix is opened once to see whether its content is an image. The file `sniffed` keeps the
     result with the stamp of each, so that the next scan opens only what changed.
@@ -52,7 +53,7 @@ class ImageScan:
     def __exit__(self, *_: object) -> None:
         self._records.close()
 
-    def images(self) -> Iterator[tuple[str, Stamp]]:
+    def images(self) -> Iterator[tuple[str, Stamp | None]]:
         """Yield the path relative to the folder and the stamp of each image."""
         with ExternalSort(self._sniffed.parent) as without_suffix:
             for block in self._blocks:
@@ -79,7 +80,7 @@ class ImageScan:
                 records.append(f"{entry.path[start:]}\0{status.st_size} {status.st_mtime_ns} {status.st_mode}\0")
         return "".join(records).encode("utf-8", "surrogateescape")
 
-    def _images_by_content(self, without_suffix: ExternalSort) -> Iterator[tuple[str, Stamp]]:
+    def _images_by_content(self, without_suffix: ExternalSort) -> Iterator[tuple[str, Stamp | None]]:
         """The images among (path, stamp) of files without an image suffix.
 
         Both these and the lines of the last scan are sorted by path, so one pass over each finds what is known.
@@ -116,7 +117,7 @@ class ImageScan:
 
 
 class NamedImages:
-    """The stamps of the images that questions name. A context.
+    """The stamps of the images that questions name. Use it as a context manager.
 
     The file `saved` keeps the names, so that the next run can check their stamps without reading the questions.
     """
@@ -136,9 +137,9 @@ class NamedImages:
     def __exit__(self, *_: object) -> None:
         self._lines.close()
 
-    def stamps(self, names: list[str]) -> list[Stamp]:
+    def stamps(self, names: list[str]) -> list[Stamp | None]:
         """The stamp of each named image; safe to call from several threads."""
-        stamps: list[Stamp] = []
+        stamps: list[Stamp | None] = []
         for name in names:
             is_plain = name[0] != "/" and name[-1] not in "/."  # only other names need a Path, which is slower
             try:
@@ -149,7 +150,7 @@ class NamedImages:
                 stamps.append((status.st_size, status.st_mtime_ns))
         return stamps
 
-    def add(self, names: list[str], stamps: list[Stamp]) -> None:
+    def add(self, names: list[str], stamps: list[Stamp | None]) -> None:
         """Add names to what will be saved, and with their stamps to the state."""
         self._lines.add(json_line(names))
         self._add_to_state(names, stamps)
@@ -166,7 +167,7 @@ class NamedImages:
                 self._add_to_state(names, stamps)
         return self._digest.hexdigest()
 
-    def _add_to_state(self, names: list[str], stamps: list[Stamp]) -> None:
+    def _add_to_state(self, names: list[str], stamps: list[Stamp | None]) -> None:
         self._digest.update(json_line([names, stamps]).encode())
         self.all_inside &= not any(name[0] == "/" or ".." in name for name in names)
 

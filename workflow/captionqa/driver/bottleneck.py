@@ -3,38 +3,53 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from captionqa.config.config import Config
 from captionqa.config.vllm_options import is_given
 from captionqa.driver.load_figures import ClientLoad, ServerLoad
-from captionqa.driver.phases import Asking
+from captionqa.driver.phases import RequestTime
 from captionqa.run.progress import duration
 
 #: Requests that ran for less than this show nothing.
-MIN_ASKING_S = 30.0
+MIN_REQUEST_TIME_S = 30.0
 #: Fewer samples of a server than this show nothing.
 MIN_SAMPLES = 10
 #: At or above this fraction of the time, something is the bottleneck.
 MOSTLY = 0.5
-#: At or above this fraction of the time, something is common enough to matter: time without a server or a client
-#: explains the rest, and a server with a queue gains little from more requests.
+#: At or above this fraction of the time, something is common enough to matter.
 OFTEN = 0.25
 #: A client job that uses this many cores is at its limit: Python does hardly more than one core's work in a process.
 BUSY_CORES = 0.8
-#: The fraction of the request slots that have an item in hand where all are taken.
+#: Where at least this fraction of the request slots is busy, all count as taken.
 ALL_TAKEN = 0.9
-#: Where less than this fraction of the requests in flight is in the servers' engines, the way there limits them.
+#: Where less than this fraction of the requests in flight is in the servers' engines, sending or preprocessing
+#: them is the limit.
 IN_ENGINE = 0.7
 #: From this many preemptions per request on, the KV cache is too small for the requests that run at once.
 MANY_PREEMPTIONS = 0.05
+
+#: The bottleneck in one word.
+Limit = Literal[
+    "unknown",
+    "no_server",
+    "no_client",
+    "server",
+    "memory",
+    "clients",
+    "files",
+    "preparing",
+    "slots",
+    "server_or_slots",
+    "neither",
+]
 
 
 @dataclass(frozen=True)
 class Bottleneck:
     """What limited a run, in the words of its verdict."""
 
-    #: unknown, no_server, no_client, server, memory, clients, files, preparing, slots, server_or_slots or neither.
-    limit: str
+    limit: Limit
     #: The figures that show it, for the user.
     evidence: str
     #: What would help, for the user; None where nothing is known to.
@@ -45,7 +60,7 @@ class Bottleneck:
 class _Run:
     """All that is known of a run."""
 
-    asking: Asking
+    requests: RequestTime
     server: ServerLoad | None
     clients: ClientLoad
     config: Config
@@ -53,20 +68,20 @@ class _Run:
 
 
 def find_bottleneck(
-    asking: Asking, server: ServerLoad | None, clients: ClientLoad, config: Config, slurm: bool = False
+    requests: RequestTime, server: ServerLoad | None, clients: ClientLoad, config: Config, slurm: bool = False
 ) -> Bottleneck:
-    """What limited a run while it sent requests: of several limits the first in the order of `_RULES` alone.
+    """What limited a run while it sent requests, by the first rule of `_RULES` that applies.
 
     `server` is None where nobody took samples.
     """
-    run = _Run(asking, server, clients, config, slurm)
+    run = _Run(requests, server, clients, config, slurm)
     return next((limit for rule in _RULES if (limit := rule(run)) is not None), None) or _neither(run)
 
 
 def _too_little(run: _Run) -> Bottleneck | None:
     """Too little to tell anything by."""
-    if run.asking.seconds < MIN_ASKING_S:
-        shortest = duration(MIN_ASKING_S)
+    if run.requests.seconds < MIN_REQUEST_TIME_S:
+        shortest = duration(MIN_REQUEST_TIME_S)
         return Bottleneck("unknown", f"requests ran for less than {shortest}, too short to identify the bottleneck")
     if run.server is not None and run.server.looks < MIN_SAMPLES:
         samples = f"{run.server.looks} samples of the server's load (server.health_interval_s)"
@@ -75,18 +90,18 @@ def _too_little(run: _Run) -> Bottleneck | None:
 
 
 def _no_server(run: _Run) -> Bottleneck | None:
-    asking = run.asking
-    if asking.without_server_s < OFTEN * asking.seconds:
+    requests = run.requests
+    if requests.without_server_s < OFTEN * requests.seconds:
         return None
-    part = _part(asking.without_server_s, asking.seconds)
+    part = _part(requests.without_server_s, requests.seconds)
     return Bottleneck("no_server", f"no server was healthy for {part} of requests: its log says why")
 
 
 def _no_client(run: _Run) -> Bottleneck | None:
-    asking = run.asking
-    if asking.without_client_s < OFTEN * asking.seconds:
+    requests = run.requests
+    if requests.without_client_s < OFTEN * requests.seconds:
         return None
-    part = _part(asking.without_client_s, asking.seconds)
+    part = _part(requests.without_client_s, requests.seconds)
     advice = "starting them takes that long: fewer and larger chunks (captions.chunks, qa.chunks) start fewer jobs"
     if run.slurm:
         advice = "they waited in Slurm's queue: another slurm_partition under default-resources may be faster"

@@ -13,6 +13,7 @@ from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.driver.terminal import log_to_terminal, print_message
 from captionqa.files import write_json
+from captionqa.run.job_log import JobError
 from captionqa.run.lease import RUN_VARIABLE, LeaseKeeper
 from captionqa.run.progress import progress_line, totals
 from captionqa.run.run_record import SlurmRun, read_run_record, write_run_record
@@ -22,8 +23,8 @@ from captionqa.server.slurm_launcher import server_name
 
 PROGRESS_INTERVAL_S = 10.0
 WATCH_INTERVAL_S = 5.0
-#: How many checks in a row have to find all servers dead before the run is stopped. In between, the chunks that the
-#: servers failed can store their own errors.
+#: How many checks in a row have to find all servers dead before the run is stopped. In between, the chunk
+#: jobs, which fail for the same reason, can store their own errors.
 DEAD_CHECKS = 2
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -50,23 +51,23 @@ class Driver:
         self._server = Server(config, config.model_name, layout)
         self._ended = threading.Event()
 
-    def begin(self, items_to_do: int, server_needed: bool, slurm_server: SlurmRun | None = None) -> None:
+    def begin(self, items_to_do: int, server_needed: bool, slurm_run: SlurmRun | None = None) -> None:
         """Take the lease, store what the jobs need to know, and start printing progress over `items_to_do` items.
 
-        `slurm_server` has SlurmLauncher's arguments where Slurm starts the server, else it is None.
+        `slurm_run` says how Slurm runs the jobs; None where they run on this machine.
 
         Raises:
             LeaseTakenError: another driver works on the same output folder.
         """
         log_to_terminal()
         self._lease.start()
-        atexit.register(self._lease.release)  # for an exit that runs not even onerror
+        atexit.register(self._lease.release)  # for an exit that does not even run onerror
         os.environ[RUN_VARIABLE] = self._lease.run_id
         self._cancel_jobs()  # of an earlier run that was killed
         for folder in (self._layout.progress, self._layout.errors, self._layout.job_times):
             for file in folder.glob("*.json"):
                 file.unlink()
-        write_run_record(self._layout.server, {"server_needed": server_needed, "slurm": slurm_server})
+        write_run_record(self._layout.server, {"server_needed": server_needed, "slurm": slurm_run})
         for number in STOP_SIGNALS:
             self._chain_handler(number)
         threading.Thread(target=self._print_progress, args=(items_to_do,), daemon=True, name="progress").start()
@@ -103,7 +104,7 @@ class Driver:
             if dead >= DEAD_CHECKS:
                 error = f"the server is gone for good: {reason}\n  server's log: {self._layout.server_log()}"
                 with suppress(OSError):  # on a full disk the message is printed now and missing at the end
-                    write_json(self._layout.job_error("server"), {"error": error})
+                    write_json(self._layout.job_error("server"), JobError(error=error))
                 return self._stop(error)
             if reason := self._check_jobs():
                 return self._stop(reason)
@@ -144,8 +145,6 @@ class Driver:
             if sums["done"]:
                 first = first or time.monotonic() - PROGRESS_INTERVAL_S
                 seconds = time.monotonic() - first
-                line = progress_line(
-                    sums["done"], total, sums["reused"], sums["failed"], seconds, shared=sums["shared"]
-                )
+                line = progress_line(sums, total, seconds)
                 if sums["done"] < total:
                     print_message(line)

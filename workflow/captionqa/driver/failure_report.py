@@ -4,11 +4,11 @@ import shutil
 from collections import Counter, defaultdict
 from datetime import datetime
 from pathlib import Path
-from typing import NotRequired, TypedDict
 
 from captionqa.config.layout import Layout
 from captionqa.errors import DiskFullError
 from captionqa.files import read_json
+from captionqa.run.job_log import JobError
 from captionqa.run.run_record import read_run_record
 from captionqa.server import endpoint
 from captionqa.server.server_log import TIME_FORMAT
@@ -19,26 +19,13 @@ LOGS_NAMED = 5
 FULL_BYTES = 2**20
 
 
-class StoredError(TypedDict):
-    """A file in the folder of errors: why a job failed, or why the driver stopped the run."""
-
-    #: The whole message.
-    error: str
-    #: Of a job: its name.
-    name: NotRequired[str]
-    #: Of a job: the reason alone, which several jobs may share.
-    reason: NotRequired[str]
-    #: Of a job: the path of its log.
-    log: NotRequired[str]
-
-
-def errors(layout: Layout) -> list[str]:
+def failure_messages(layout: Layout) -> list[str]:
     """What failed in this run, each reason once, and which of its servers were restarted."""
     if shutil.disk_usage(layout.output_dir).free < FULL_BYTES:  # then jobs could not store why they failed
         return [str(DiskFullError(layout.output_dir))]
-    by_reason: dict[str, list[StoredError]] = defaultdict(list)
+    by_reason: dict[str, list[JobError]] = defaultdict(list)
     for file in sorted(layout.errors.glob("*.json")):
-        stored: StoredError | None = read_json(file)
+        stored: JobError | None = read_json(file)
         if stored:
             by_reason[stored.get("reason", stored["error"])].append(stored)
     return [_message(reason, jobs, layout) for reason, jobs in by_reason.items()] + restarts(layout)
@@ -63,7 +50,7 @@ def restarts(layout: Layout) -> list[str]:
     return rows
 
 
-def _message(reason: str, jobs: list[StoredError], layout: Layout) -> str:
+def _message(reason: str, jobs: list[JobError], layout: Layout) -> str:
     if len(jobs) == 1:
         return jobs[0]["error"]
     rows = [f"{len(jobs)} jobs failed: {reason}"]

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from captionqa.config.layout import Layout
-from captionqa.files import read_json
-from captionqa.run.job_times import Span, seconds, union
+from captionqa.run.job_times import TimeSpan, seconds, union
+from captionqa.run.progress import read_progress
 from captionqa.server import load_log
 
 #: From this fraction on a KV cache counts as full.
@@ -49,12 +49,12 @@ class ClientLoad:
     asked: int
 
 
-def server_load(layout: Layout, chunks: Sequence[Span]) -> ServerLoad | None:
-    """The load of the servers during the chunk jobs; None without samples, as for an existing server (`url`)."""
+def server_load(layout: Layout, job_spans: Sequence[TimeSpan]) -> ServerLoad | None:
+    """The load of the servers while the chunk jobs ran; None without samples, as for an existing server (`url`)."""
     samples = full = idle = cache_full = 0
     requests = preemptions = 0.0
     for replica in load_log.read_all(layout.server):
-        during = [sample for sample in replica if any(start <= sample["time"] <= end for start, end in chunks)]
+        during = [sample for sample in replica if any(start <= sample["time"] <= end for start, end in job_spans)]
         samples += len(during)
         full += sum(sample["waiting"] > 0 for sample in during)
         idle += sum(sample["requests"] == 0 for sample in during)
@@ -68,13 +68,15 @@ def server_load(layout: Layout, chunks: Sequence[Span]) -> ServerLoad | None:
     return ServerLoad(samples, full / samples, idle / samples, cache_full / samples, requests, preemptions)
 
 
-def client_load(layout: Layout, chunks: Sequence[Span]) -> ClientLoad | None:
+def client_load(layout: Layout, job_spans: Sequence[TimeSpan]) -> ClientLoad | None:
     """The load of the run's client jobs, which worked in these spans; None where they sent no request."""
-    jobs = [stored for path in layout.progress.glob("*.json") if (stored := read_json(path))]
+    jobs = read_progress(layout.progress)
     asked = sum(job["done"] - job["reused"] for job in jobs)
     wall_s = sum(job["wall_s"] for job in jobs)
-    if not asked or not wall_s or not chunks:
+    if not asked or not wall_s or not job_spans:
         return None
-    cores, own, asking = (sum(job[key] for job in jobs) / wall_s for key in ("cpu_s", "working_s", "asking_s"))
-    at_a_time = seconds(chunks) / seconds(union(chunks))
-    return ClientLoad(len(jobs), at_a_time, cores, own + asking, asking, asked)
+    cores = sum(job["cpu_s"] for job in jobs) / wall_s
+    working = sum(job["working_s"] for job in jobs) / wall_s
+    asking = sum(job["asking_s"] for job in jobs) / wall_s
+    at_a_time = seconds(job_spans) / seconds(union(job_spans))
+    return ClientLoad(len(jobs), at_a_time, cores, working + asking, asking, asked)

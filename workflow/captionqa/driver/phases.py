@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from captionqa.config.config import TASKS
-from captionqa.run.job_times import Span, clip, minus, seconds, union
+from captionqa.run.job_times import TimeSpan, clip, minus, seconds, union
 from captionqa.run.progress import duration
 from captionqa.server.endpoint import Endpoint, State
 
@@ -23,7 +23,7 @@ MERGE_JOBS = ("merge_", "check_failures")
 
 
 @dataclass(frozen=True)
-class Asking:
+class RequestTime:
     """The time of requests: from the start of the first chunk job to the end of the last."""
 
     seconds: float
@@ -33,32 +33,32 @@ class Asking:
     without_client_s: float
 
 
-def chunk_spans(jobs: Mapping[str, Sequence[Span]]) -> list[Span]:
+def chunk_spans(jobs: Mapping[str, Sequence[TimeSpan]]) -> list[TimeSpan]:
     """The spans of a run's chunk jobs, by the names of all its jobs."""
     return [span for name, spans in jobs.items() if name.startswith(CHUNK_JOBS) for span in spans]
 
 
 def phase_seconds(
-    run: Span, planning_s: float, jobs: Mapping[str, Sequence[Span]], servers: Iterable[Endpoint]
+    run: TimeSpan, planning_s: float, jobs: Mapping[str, Sequence[TimeSpan]], servers: Iterable[Endpoint]
 ) -> dict[str, float]:
     """{phase: seconds} of a run, which add up to the whole of it.
 
     The requests go from the start of the first chunk job to the end of the last, whatever is merged meanwhile.
     """
     starts, chunks = jobs.get("start_server", []), chunk_spans(jobs)
-    asking = [(min(start for start, _ in chunks), max(end for _, end in chunks))] if chunks else []
+    requests = [_whole(chunks)] if chunks else []
     left_queue = _left_queue(servers)
     spans_of = {
         "planning": [(run[0], run[0] + planning_s)],
         "queue": [(start, min(end, left_queue)) for start, end in starts],
         "start": starts,
-        "first_client": [(end, asking[0][0]) for _, end in starts if asking],
-        "asking": asking,
+        "first_client": [(end, requests[0][0]) for _, end in starts if requests],
+        "asking": requests,
         "merging": [span for name, spans in jobs.items() if name.startswith(MERGE_JOBS) for span in spans],
         "else": [run],
     }
     phases: dict[str, float] = {}
-    taken: list[Span] = []
+    taken: list[TimeSpan] = []
     for name, spans in spans_of.items():
         own = minus(clip(spans, run), taken)
         phases[name] = seconds(own)
@@ -78,12 +78,12 @@ def phases_line(phases: Mapping[str, float]) -> str:
     return f"where {duration(shown)} went: {', '.join(parts)}"
 
 
-def asking_time(chunks: Sequence[Span], servers: Iterable[Endpoint]) -> Asking:
+def request_time(job_spans: Sequence[TimeSpan], servers: Iterable[Endpoint]) -> RequestTime:
     """The time of requests by the spans of the chunk jobs, of which there is at least one.
 
     A server counts as unhealthy only while its state is known.
     """
-    whole = (min(start for start, _ in chunks), max(end for _, end in chunks))
+    whole = _whole(job_spans)
     known, ready = [], []
     for server in servers:
         ends = [*(at for _, at in server.changes[1:]), whole[1]]
@@ -91,8 +91,13 @@ def asking_time(chunks: Sequence[Span], servers: Iterable[Endpoint]) -> Asking:
             known.append((since, end))
             if state == State.READY:
                 ready.append((since, end))
-    clients = clip(chunks, whole)
-    return Asking(seconds([whole]), seconds(minus(clip(known, whole), ready)), seconds(minus([whole], clients)))
+    clients = clip(job_spans, whole)
+    return RequestTime(seconds([whole]), seconds(minus(clip(known, whole), ready)), seconds(minus([whole], clients)))
+
+
+def _whole(spans: Sequence[TimeSpan]) -> TimeSpan:
+    """From the first start to the last end."""
+    return min(start for start, _ in spans), max(end for _, end in spans)
 
 
 def _left_queue(servers: Iterable[Endpoint]) -> float:

@@ -14,7 +14,8 @@ from captionqa.config.layout import Layout
 from captionqa.config.settings import AnswerSettings, answer_fingerprint, fingerprint
 from captionqa.dataset.places import entry_place
 from captionqa.dataset.plan import load_plan, planned_tasks, work_folders
-from captionqa.files import read_json, read_json_lines
+from captionqa.files import read_json_lines
+from captionqa.results.provenance import read_provenance
 from captionqa.run.lease import LeaseRecord, live_lease
 from captionqa.run.progress import duration
 from captionqa.server import endpoint
@@ -65,7 +66,7 @@ class FileStatus:
 
 
 @dataclass(frozen=True)
-class Status:
+class RunStatus:
     """What the output folder of a run says."""
 
     output_dir: str
@@ -79,10 +80,10 @@ class Status:
     servers: list[Endpoint]
 
 
-def read_status(config: Config, layout: Layout) -> Status:
+def read_status(config: Config, layout: Layout) -> RunStatus:
     """Where the run of a configuration stands; the time it takes grows with the items of unfinished chunks alone."""
     planned = planned_tasks(config, layout)
-    return Status(
+    return RunStatus(
         output_dir=layout.output_dir,
         model=layout.model,
         files=[file for task in planned for file in _files(config, layout, task)],
@@ -92,7 +93,7 @@ def read_status(config: Config, layout: Layout) -> Status:
     )
 
 
-def status_text(status: Status, config_path: Path) -> str:
+def status_text(status: RunStatus, config_path: Path) -> str:
     """A status for a person at the terminal; `config_path` is the configuration that it is of."""
     lines = [f"output folder {status.output_dir}, model {status.model}"]
     lines += _table(status.files)
@@ -115,7 +116,7 @@ def _files(config: Config, layout: Layout, task: Task) -> Iterable[FileStatus]:
     styles = config.prompt_styles if task == "captions" else [None]
     for style, (work, settings) in zip(styles, work_folders(config, layout, task), strict=True):
         results = plan.results(work, fingerprint(settings))
-        finished = {path for path in results if Path(path).exists()}  # looked at once: a run may go on meanwhile
+        finished = {path for path in results if Path(path).exists()}  # checked once: a run may be adding results
         headers = [read_chunk(path)[0] for path in finished]
         unfinished = [items for items, path in zip(lists, results, strict=True) if path not in finished]
         failed = sum(header["failed"] for header in headers)
@@ -133,7 +134,7 @@ def _files(config: Config, layout: Layout, task: Task) -> Iterable[FileStatus]:
         )
 
 
-def _journaled(item_lists: Iterable[str], journal: Path, settings_now: str) -> int:
+def _journaled(item_lists: Iterable[str], journal: Path, fingerprint_now: str) -> int:
     """How many items of these lists, which are in the order of their places, have an answer in the journal."""
     count = 0
     items = chain.from_iterable(map(read_json_lines, item_lists))
@@ -141,7 +142,7 @@ def _journaled(item_lists: Iterable[str], journal: Path, settings_now: str) -> i
     for index, members in segments:
         path = journal_segment(journal, index)
         if path.exists():
-            lines = (line for line in read_lines(path) if line["fingerprint"] == settings_now and "answer" in line)
+            lines = (line for line in read_lines(path) if line["fingerprint"] == fingerprint_now and "answer" in line)
             count += len({line["id"] for line in lines} & {item["id"] for item in members})
     return count
 
@@ -152,12 +153,11 @@ def _companion(layout: Layout, style: str | None, kind: str) -> str:
 
 
 def _failures_by_reason(provenance_path: str, settings: AnswerSettings) -> Mapping[str, int]:
-    """Of a final file that was made under the present settings."""
-    stored = read_json(provenance_path)
+    """{reason: items} of a final file; empty where it is missing or was made under other settings."""
+    stored = read_provenance(provenance_path)
     if stored is None or fingerprint(stored["settings"]) != fingerprint(settings):
         return {}
-    failures: Mapping[str, int] = stored["counts"]["failures_by_reason"]
-    return failures
+    return stored["counts"]["failures_by_reason"]
 
 
 def _table(files: Iterable[FileStatus]) -> list[str]:

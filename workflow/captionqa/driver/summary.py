@@ -8,7 +8,7 @@ from captionqa.dataset.plan import items_to_do, load_plan, planned_items, planne
 from captionqa.driver.failure_report import restarts
 from captionqa.files import read_json
 from captionqa.results.metrics import QaMetrics
-from captionqa.results.provenance import ItemTotals
+from captionqa.results.provenance import ItemTotals, read_provenance
 from captionqa.results.regrading import flip_kind, flips_line
 from captionqa.run.progress import duration
 
@@ -37,8 +37,8 @@ def plan_line(config: Config, layout: Layout) -> str:
         text += f" ({', '.join(notes)})" if notes else ""
         parts.append(text)
     to_do = items_to_do(config, layout)
-    known = planned_items(config, layout) - to_do
-    return f"{', '.join(parts)}; {_counted(to_do, 'item')} to do" + (f", {known:,} known" if known else "")
+    finished = planned_items(config, layout) - to_do
+    return f"{', '.join(parts)}; {_counted(to_do, 'item')} to do" + (f", {finished:,} known" if finished else "")
 
 
 def summary(config: Config, layout: Layout, seconds: float) -> str:
@@ -77,7 +77,7 @@ def _counted(number: int, what: str) -> str:
 
 def _counts(path: str) -> ItemTotals | None:
     """The counts in a provenance file; None where the file is missing."""
-    stored = read_json(path)
+    stored = read_provenance(path)
     return stored and stored["counts"]
 
 

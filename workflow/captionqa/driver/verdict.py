@@ -6,11 +6,11 @@ from typing import TypedDict
 
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
-from captionqa.driver.bottleneck import find_bottleneck
+from captionqa.driver.bottleneck import Limit, find_bottleneck
 from captionqa.driver.load_figures import client_load, server_load
-from captionqa.driver.phases import asking_time, chunk_spans, phase_seconds, phases_line
+from captionqa.driver.phases import chunk_spans, phase_seconds, phases_line, request_time
 from captionqa.files import write_json
-from captionqa.run.job_times import Span, clip, read_job_times
+from captionqa.run.job_times import TimeSpan, clip, read_job_times
 from captionqa.run.run_record import read_run_record
 from captionqa.server import endpoint
 
@@ -22,19 +22,19 @@ class Verdict(TypedDict):
     seconds: float
     #: {phase: seconds}; they add up to the run.
     phases: dict[str, float]
-    #: The fields of `captionqa.driver.phases.Asking`.
+    #: The fields of `captionqa.driver.phases.RequestTime`.
     asking: dict[str, float]
     #: The fields of `captionqa.driver.load_figures.ServerLoad`; None without samples.
     server: dict[str, float] | None
     #: The fields of `captionqa.driver.load_figures.ClientLoad`.
     clients: dict[str, float]
     #: The fields of `captionqa.driver.bottleneck.Bottleneck`.
-    limit: str
+    limit: Limit
     evidence: str
     advice: str | None
 
 
-def run_verdict(config: Config, layout: Layout, run: Span, planning_s: float) -> str | None:
+def run_verdict(config: Config, layout: Layout, run: TimeSpan, planning_s: float) -> str | None:
     """Write the verdict file and return its text for the user; None where the run sent no request.
 
     `run` is when the run began and ended; its first `planning_s` seconds were planning. Times of jobs on other machines
@@ -46,14 +46,14 @@ def run_verdict(config: Config, layout: Layout, run: Span, planning_s: float) ->
     if clients is None or not chunks:
         return None
     phases = phase_seconds(run, planning_s, jobs, servers)
-    asking, server = asking_time(chunks, servers), server_load(layout, chunks)
+    requests, server = request_time(chunks, servers), server_load(layout, chunks)
     record = read_run_record(layout.server)
     slurm = record is not None and record["slurm"] is not None
-    bottleneck = find_bottleneck(asking, server, clients, config, slurm)
+    bottleneck = find_bottleneck(requests, server, clients, config, slurm)
     verdict: Verdict = {
         "seconds": run[1] - run[0],
         "phases": phases,
-        "asking": asdict(asking),
+        "asking": asdict(requests),
         "server": None if server is None else asdict(server),
         "clients": asdict(clients),
         "limit": bottleneck.limit,

@@ -37,7 +37,7 @@ _INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff]|</?s>")
 _OR_NO = re.compile(r"\W+(?:or|and)\W+(?:yes|no|true|false)\b", re.IGNORECASE)
 _WORD = re.compile(r"\w")
 _DIGIT = re.compile(r"\d")
-#: A question that the model asks itself; what stands before it answers the one that it was asked.
+#: A further question that the model makes up; only the text before it answers the real one.
 _NEXT_QUESTION = re.compile(r"\n\s*(?:Question|Q|问题|题目)\s?\d*\s?:", re.IGNORECASE)
 #: Words that leave open what a sentence says.
 _HEDGE = re.compile(r"\b(?:might|may|maybe|perhaps|could|possibly|either|or|whether|error)\b", re.IGNORECASE)

@@ -9,7 +9,7 @@ import re
 from captionqa.grading.announcements import announcements
 from captionqa.grading.answer_phrase import read_phrase
 from captionqa.grading.doubt import is_supposed
-from captionqa.grading.options import Commitment, Options, Spans, is_inside
+from captionqa.grading.options import Commitment, Options, TextSpans, is_inside
 from captionqa.grading.remarks import remarks
 
 #: Only this many announcements, from the end, are read: a text may repeat itself endlessly.
@@ -53,7 +53,9 @@ def read_explicit_cues(text: str, options: Options) -> tuple[str | None, bool]:
     return None, is_stated
 
 
-def _unless_corrected(letter: str, end: int, text: str, low: str, options: Options, quotations: Spans) -> str | None:
+def _unless_corrected(
+    letter: str, end: int, text: str, low: str, options: Options, quotations: TextSpans
+) -> str | None:
     """The announced letter, or what a correction after it says instead; None where it is only taken back."""
     if not (correction := _CORRECTION.search(low, end)):
         return letter
@@ -62,7 +64,7 @@ def _unless_corrected(letter: str, end: int, text: str, low: str, options: Optio
     return None if _REVOCATION.search(low, end) else letter
 
 
-def _last_announced(text: str, low: str, options: Options, quotations: Spans) -> tuple[str | None, int, bool]:
+def _last_announced(text: str, low: str, options: Options, quotations: TextSpans) -> tuple[str | None, int, bool]:
     """The letter after the last announcement that has one, where it ends, and whether anything is announced at all."""
     is_stated = False
     has_other_text = False  # a value that is no option does not take back a letter that was given before it

@@ -105,7 +105,7 @@ def extract_answer(model_output: str, choices: Sequence[str]) -> str | None:
 def grade(model_output: str, answer: str, choices: Sequence[str], relative_tolerance: float = 0) -> Grade:
     """Grade one output against a ground truth, as GroundTruth.grade does.
 
-    Raises ResultError where free-form answers have to be compared and math-verify is not installed.
+    Raises DependencyError where free-form answers have to be compared and math-verify does not start.
     """
     return GroundTruth.read(answer, choices).grade(model_output, relative_tolerance)
 

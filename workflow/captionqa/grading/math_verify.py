@@ -16,12 +16,13 @@ import sys
 import threading
 from pathlib import Path
 
-from captionqa.errors import ResultError
+from captionqa.errors import DependencyError
 
 #: CPU time for one comparison; nearly all take less than a tenth of it.
 TIME_LIMIT_S = 2.0
-#: Once comparisons that were given up have cost this much CPU time, the later ones get only SHORT_LIMIT_S each.
+#: CPU time that the comparisons which are given up may cost in all.
 LOST_LIMIT_S = 60.0
+#: CPU time for one comparison once LOST_LIMIT_S is spent.
 SHORT_LIMIT_S = 0.25
 #: Wall-clock time for the helper's start, and for one reply on a machine that is busy with other things.
 PATIENCE_S = 120.0
@@ -42,7 +43,7 @@ class Verifier:
     def same(self, wanted: str, given: str) -> bool:
         """Whether math-verify calls two expressions the same; False where it cannot tell within its CPU time.
 
-        Raises ResultError where math-verify does not start.
+        Raises DependencyError where math-verify does not start.
         """
         with self._lock:
             limit_s = self._time_limit_s
@@ -74,7 +75,7 @@ class _Helper:
     """The helper process, which is the leader of a process group with its worker, and the pipes to both."""
 
     def __init__(self) -> None:
-        """Start the helper and wait until it has imported math-verify; raises ResultError where it does not start."""
+        """Start the helper and wait until it has imported math-verify; raises DependencyError where it cannot."""
         self._process = subprocess.Popen(
             [sys.executable, "-P", str(_WORKER)],  # -P: beside the worker lies a math_verify.py that is not the package
             stdin=subprocess.PIPE,
@@ -89,7 +90,7 @@ class _Helper:
         self.pid = self._process.pid
         if self._read() != b"ready\n":
             self.kill()
-            raise ResultError(
+            raise DependencyError(
                 "math-verify, which compares free-form answers, does not start; `make setup` installs it."
             )
 

@@ -9,7 +9,7 @@ from captionqa.grading.choices import LETTERS
 from captionqa.grading.plain_text import plain_text
 from captionqa.grading.quantity import parse_quantity, same_quantity
 
-Spans = list[tuple[int, int]]
+TextSpans = list[tuple[int, int]]
 #: At most this many mentions of an option are looked at.
 MAX_MENTIONS = 30
 #: Options whose words occur in nearly every sentence; they count only at the beginning of a text.
@@ -104,13 +104,13 @@ class Options:
             return Reading(Commitment.NO_SINGLE_OPTION)
         return best
 
-    def mentions(self, text: str) -> dict[str, Spans]:
+    def mentions(self, text: str) -> dict[str, TextSpans]:
         """The letters of the options whose text appears, with the spans of each.
 
         A mention within the mention of a longer option is left out, and so are options of one letter, yes and no.
         """
         low = text.lower()
-        found: dict[str, Spans] = {}
+        found: dict[str, TextSpans] = {}
         for letter, choice in zip(self.letters, self.texts, strict=True):
             start = -1 if _is_letter(choice) or choice in YES_NO else low.find(choice)
             while start >= 0 and len(found.get(letter, ())) < MAX_MENTIONS:
@@ -124,9 +124,9 @@ class Options:
         }
         return {letter: spans for letter, spans in outermost.items() if spans}
 
-    def quotations(self, low: str) -> Spans:
+    def quotations(self, low: str) -> TextSpans:
         """Where a text in lower case quotes options that speak of options or answers; such words state nothing."""
-        spans: Spans = []
+        spans: TextSpans = []
         for choice in self._about_answers:
             start = low.find(choice)
             while start >= 0 and len(spans) < MAX_MENTIONS:
@@ -135,7 +135,7 @@ class Options:
         return spans
 
 
-def is_inside(at: int, spans: Spans) -> bool:
+def is_inside(at: int, spans: TextSpans) -> bool:
     """Whether a place of a text is within one of the spans."""
     return any(start <= at < end for start, end in spans)
 

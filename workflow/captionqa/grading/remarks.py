@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from captionqa.grading.answer_phrase import read_phrase
 from captionqa.grading.doubt import is_supposed
-from captionqa.grading.options import Commitment, Options, Spans, is_inside
+from captionqa.grading.options import Commitment, Options, TextSpans, is_inside
 
 #: A letter and, up to eighty characters later, that it is correct: "B, the red one, is the best answer", "C fits best".
 _LETTER_IS_CORRECT = re.compile(
@@ -39,7 +39,7 @@ _ARRIVES_AT = re.compile(
     r"(?=(?:option\s|choice\s)?[(\[]?[a-j](?:[)\].,!\n]|\Z)))",
 )
 #: A line that begins with a label and calls its option correct in words or by a sign: "B) Paris ✅".
-_VERDICT_LINE = re.compile(
+_MARKED_LINE = re.compile(
     r"^[ \-•#>]*(?:option\s|choice\s)?[(\[]?([A-J])[)\].:,]+(?=\s)"
     r"(?!.*(?:\bnot\b|n't\b|incorrect|wrong|✗|❌|✘|\bfalse\b))"
     r".*?(?:\bcorrect\b|✅|✓|✔).*$",
@@ -70,7 +70,7 @@ class Remark(NamedTuple):
     letter: str | None
 
 
-def remarks(text: str, low: str, options: Options, after: int, quotations: Spans) -> list[Remark]:
+def remarks(text: str, low: str, options: Options, after: int, quotations: TextSpans) -> list[Remark]:
     """The remarks of a text from a place on, in their order, without those that are quoted, supposed or denied.
 
     `low` is the text in lower case, `quotations` are the spans that quote an option.
@@ -81,7 +81,7 @@ def remarks(text: str, low: str, options: Options, after: int, quotations: Spans
             reading = read_phrase(text, match.end(), options, only_letter=True)
             if reading.commitment is Commitment.OPTION:
                 found.append(Remark(match.start(), reading.letter))
-    found += [Remark(match.start(), match[1].upper()) for match in _VERDICT_LINE.finditer(text, after)]
+    found += [Remark(match.start(), match[1].upper()) for match in _MARKED_LINE.finditer(text, after)]
     if not text.isascii():
         found += [Remark(match.start(), match[1]) for match in _CHINESE.finditer(text, after)]
     found = [remark for remark in found if not is_inside(remark.at, quotations)]

@@ -23,8 +23,8 @@ MAX_VALUE_CHARACTERS = 300
 MAX_DEPTH = 6
 #: Of two lists in any order, at most this many parts may differ as text; each is compared with all others.
 MAX_UNMATCHED = 5
-#: Pairs of answers whose verdicts are kept in memory.
-CACHED_VERDICTS = 65536
+#: Pairs of answers whose comparisons are kept in memory.
+CACHED_COMPARISONS = 65536
 #: A sign of mathematics, without which math-verify is not asked.
 _MATH = re.compile(r"[\d\\^_=+*/<>|√π∞]")
 #: A word, which makes a text prose: letters in a row that are no product of variables, or a CJK character.
@@ -36,7 +36,7 @@ _COMMAND = re.compile(r"\\(?:begin|end|operatorname)\s*\{[a-z]+\}|\\[A-Za-z]+")
 #: An ellipsis or a colon, which math-verify would not understand.
 _NO_ALGEBRA = re.compile(r"\\[lcd]?dots|\.\.\.|…|:")
 _LETTER = re.compile(r"[A-Za-z]")
-#: A sign of an inequality, or of not being equal or an element.
+#: A sign of an inequality, or one that means "not equal" or "not an element of".
 _RELATION = re.compile(r"[<>]|\\(?:leq?|geq?|neq?|lt|gt|not|notin)(?![a-z])")
 _ARTICLE = re.compile(r"(?:the|an?)\s+")
 #: 2:3 and 2:3:4.
@@ -59,12 +59,12 @@ _FORMULA_UNIT = re.compile(
 )
 
 
-@lru_cache(maxsize=CACHED_VERDICTS)
+@lru_cache(maxsize=CACHED_COMPARISONS)
 def same_value(wanted: str, given: str, relative_tolerance: float = 0) -> bool:
     """Whether two free-form answers are the same value: LaTeX, numbers, percent, sets, lists, expressions or words.
 
-    Two plain numbers may differ by the tolerance, a share of the wanted one. Raises ResultError where math-verify is
-    needed and does not start.
+    Two plain numbers may differ by the tolerance, a share of the wanted one. Raises DependencyError where math-verify
+    is needed and does not start.
     """
     if max(len(wanted), len(given)) > MAX_VALUE_CHARACTERS:
         return bool(comparison_key(wanted)) and comparison_key(wanted) == comparison_key(given)

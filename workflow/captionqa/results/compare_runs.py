@@ -1,4 +1,4 @@
-"""A paired comparison of two QA results files: how much better B is than A on the same questions, and is it chance.
+"""A paired comparison of two QA results files: how much better B is than A, and whether that may be chance.
 
 Only questions that both files answer are compared. A question is left out, counted and named where it is in one file
 alone, where its text or ground truth differs, or where it failed in one run, as the failures file beside each results

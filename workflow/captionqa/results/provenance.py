@@ -15,6 +15,7 @@ from captionqa import CHECKOUT, __version__
 from captionqa.client.answer import Answer
 from captionqa.client.chunk_result import ChunkHeader, ClientProcess
 from captionqa.config.settings import AnswerSettings
+from captionqa.files import read_json
 
 if TYPE_CHECKING:  # merging describes servers and has no use for the code of the server room
     from captionqa.server.endpoint import EndpointSummary, ServerIdentity
@@ -140,6 +141,12 @@ class ItemCounts:
 
 
 T = TypeVar("T")
+
+
+def read_provenance(path: str) -> Provenance | None:
+    """A provenance file; None where it is missing."""
+    stored: Provenance | None = read_json(path)
+    return stored
 
 
 class _Distinct(Generic[T]):

@@ -1,4 +1,4 @@
-"""Statistics of accuracies: 95 % intervals of one and of the difference of two paired ones, and McNemar's test."""
+"""Statistics of accuracies: 95 % intervals of one and of the difference between two paired ones, and McNemar's test."""
 
 import math
 

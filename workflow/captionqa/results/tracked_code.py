@@ -1,4 +1,4 @@
-"""Tracked code: the modules whose change has to write the final files anew, since they decide what merging writes."""
+"""Tracked code: the modules whose change makes the final files outdated, since they decide what merging writes."""
 
 from collections.abc import Iterable
 from pathlib import Path

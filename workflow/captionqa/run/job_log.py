@@ -17,13 +17,13 @@ FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
 class JobError(TypedDict):
-    """The error file of a failed job, from which the driver repeats the error at the end of the run."""
+    """A file in the folder of errors: why a job failed, or why the driver stopped the run."""
 
-    #: What the user reads: the job, the reason and the logs.
+    #: What the user reads at the end of the run: the job, the reason and the logs.
     error: str
-    #: The job's name; missing where the driver itself wrote the file, as are the next two.
+    #: The job's name. Missing, like `reason` and `log`, where the driver itself wrote the file.
     name: NotRequired[str]
-    #: The first line of the error's message.
+    #: The first line of the error's message, which several jobs may share.
     reason: NotRequired[str]
     #: The job's log.
     log: NotRequired[str]

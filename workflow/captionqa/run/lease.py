@@ -26,7 +26,7 @@ from captionqa.run.process_identity import process_start, same_process
 RUN_VARIABLE = "CAPTIONQA_RUN"
 #: Seconds between two renewals of the lease.
 RENEW_INTERVAL_S = 2.0
-#: Seconds between two checks, by a job that needs no server, whether its run is over.
+#: Seconds between two checks of a job that needs no server: is its run over?
 POLL_S = 1.0
 #: Age in seconds at which a lease of another host expires unless its lock is held. A dry run or a second driver cannot
 #: wait to see whether the counter moves.

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from captionqa.files import read_json, write_json
 from captionqa.run.thread_time import ThreadTime, TimeRecord
@@ -14,6 +14,9 @@ from captionqa.run.thread_time import ThreadTime, TimeRecord
 LOG_INTERVAL_S = 10.0
 #: Seconds between two writes of a job's progress file.
 FILE_INTERVAL_S = 2.0
+
+#: What became of an item: where its answer came from, or that it has none.
+Outcome = Literal["answered", "shared", "reused", "failed"]
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +47,7 @@ class Progress:
     def __init__(self, path: Path, total: int, clock: Callable[[], float] = time.monotonic):
         self._path = path
         self._clock = clock
-        self._started_s = self._logged_s = self._written_s = clock()
+        self._started_at = self._logged_at = self._written_at = clock()
         self.thread_time = ThreadTime(clock)
         self.total = total
         self.answered = self.shared = self.failed = self.reused = 0
@@ -53,34 +56,34 @@ class Progress:
     def done(self) -> int:
         return self.answered + self.shared + self.failed + self.reused
 
+    def count(self, outcome: Outcome) -> None:
+        """Count one more item of the chunk as done."""
+        setattr(self, outcome, getattr(self, outcome) + 1)
+
     def report(self, last: bool = False) -> None:
         """Write the progress file and log the progress line where it is time to, or at once for the `last` report."""
-        now_s = self._clock()
-        if last or now_s - self._written_s >= FILE_INTERVAL_S:
-            self._written_s = now_s
+        now = self._clock()
+        if last or now - self._written_at >= FILE_INTERVAL_S:
+            self._written_at = now
             with suppress(OSError):  # a full disk that only this file hits must not stop the job
                 write_json(self._path, self._record())
-        if last or now_s - self._logged_s >= LOG_INTERVAL_S:
-            self._logged_s = now_s
+        if last or now - self._logged_at >= LOG_INTERVAL_S:
+            self._logged_at = now
             log.info("%s", self.line())
 
     def line(self) -> str:
-        seconds = self._clock() - self._started_s
-        return progress_line(self.done, self.total, self.reused, self.failed, seconds, self.shared)
+        return progress_line(self._totals(), self.total, self._clock() - self._started_at)
+
+    def _totals(self) -> Totals:
+        return {"done": self.done, "failed": self.failed, "reused": self.reused, "shared": self.shared}
 
     def _record(self) -> ProgressRecord:
-        return {
-            "total": self.total,
-            "done": self.done,
-            "failed": self.failed,
-            "reused": self.reused,
-            "shared": self.shared,
-            **self.thread_time.record(),
-        }
+        return {"total": self.total, **self._totals(), **self.thread_time.record()}
 
 
-def progress_line(done: int, total: int, reused: int, failed: int, seconds: float, shared: int = 0) -> str:
+def progress_line(counts: Totals, total: int, seconds: float) -> str:
     """Progress as one line for a person. The rate leaves out the items that an earlier run answered."""
+    done, reused, failed, shared = counts["done"], counts["reused"], counts["failed"], counts["shared"]
     percent = 100 * done / total if total else 100.0
     text = f"{done:,}/{total:,} items ({percent:.0f} %)"
     fresh = done - reused
@@ -108,12 +111,17 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def read_progress(folder: Path) -> list[ProgressRecord]:
+    """The progress files of a run's chunk jobs, without those that cannot be read."""
+    return [record for path in folder.glob("*.json") if (record := read_json(path))]
+
+
 def totals(folder: Path) -> Totals:
     """The sums over all progress files of a run."""
-    records: list[ProgressRecord] = [record for path in folder.glob("*.json") if (record := read_json(path))]
+    records = read_progress(folder)
     return {
-        "done": sum(record.get("done", 0) for record in records),
-        "failed": sum(record.get("failed", 0) for record in records),
-        "reused": sum(record.get("reused", 0) for record in records),
-        "shared": sum(record.get("shared", 0) for record in records),
+        "done": sum(record["done"] for record in records),
+        "failed": sum(record["failed"] for record in records),
+        "reused": sum(record["reused"] for record in records),
+        "shared": sum(record["shared"] for record in records),
     }

@@ -25,18 +25,18 @@ class ThreadTime:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
         self._clock = clock
-        self._started_s, self._cpu_started_s = clock(), time.process_time()
+        self._started_at, self._cpu_at_start_s = clock(), time.process_time()
         self._working_s = self._asking_s = 0.0
         self._lock = threading.Lock()
 
     @contextmanager
     def asking(self) -> Iterator[None]:
         """Count the time of the block as `asking_s`."""
-        started_s = self._clock()
+        started_at = self._clock()
         try:
             yield
         finally:
-            seconds = self._clock() - started_s
+            seconds = self._clock() - started_at
             with self._lock:
                 self._asking_s += seconds
 
@@ -48,8 +48,8 @@ class ThreadTime:
     def record(self) -> TimeRecord:
         """The figures up to now, rounded to milliseconds."""
         return {
-            "wall_s": round(self._clock() - self._started_s, 3),
-            "cpu_s": round(time.process_time() - self._cpu_started_s, 3),
+            "wall_s": round(self._clock() - self._started_at, 3),
+            "cpu_s": round(time.process_time() - self._cpu_at_start_s, 3),
             "working_s": round(self._working_s, 3),
             "asking_s": round(self._asking_s, 3),
         }

@@ -19,7 +19,7 @@ POLL_S = 0.5
 HIGHEST_PORT = 65_535
 #: Grace period between SIGTERM and SIGKILL while the server loads: it has nothing to finish, and vLLM ignores SIGTERM.
 LOADING_GRACE_S = 3.0
-#: How long to wait for the end of the output of a process that ended: processes it leaves behind may keep it open.
+#: How long to go on reading the output of a process that has ended: its children may keep the pipe open.
 OUTPUT_TIMEOUT_S = 2.0
 #: How long to wait for this process's own signal after the server ended: Slurm may have sent it to the whole job.
 JOB_SIGNAL_GRACE_S = 1.0

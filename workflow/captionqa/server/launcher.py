@@ -18,7 +18,7 @@ STOP_TIMEOUT_S = 60.0
 
 
 class Handle(TypedDict, total=False):
-    """By which the driver finds a supervisor again: either a process of this machine or a Slurm job."""
+    """What the driver needs to find a supervisor again: either a process of this machine or a Slurm job."""
 
     pid: int
     #: The process's `process_start`.
@@ -28,12 +28,12 @@ class Handle(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class Status:
+class SupervisorStatus:
     """What a launcher knows of a supervisor."""
 
     #: Whether it runs or may still run.
     alive: bool
-    #: The same for a person; empty where there is nothing to say.
+    #: Its state in words, for the user; empty where there is nothing to say.
     text: str = ""
     #: Whether it waits in a queue.
     waiting: bool = False
@@ -65,7 +65,7 @@ class Launcher(Protocol):
             ServerStartError: it cannot be started.
         """
 
-    def status(self, handles: Sequence[Handle]) -> list[Status]:
+    def status(self, handles: Sequence[Handle]) -> list[SupervisorStatus]:
         """The status of each supervisor, in the order of the handles."""
 
     def stop(self, handles: Sequence[Handle]) -> None:
@@ -75,7 +75,6 @@ class Launcher(Protocol):
         """Let supervisors that were requeued start as soon as there is room for them."""
 
 
-@dataclass
 class LocalLauncher:
     """Supervisors as processes of this machine, detached from the driver's terminal."""
 
@@ -96,9 +95,9 @@ class LocalLauncher:
             )
         return {"pid": process.pid, "process_started": process_start(process.pid)}
 
-    def status(self, handles: Sequence[Handle]) -> list[Status]:
+    def status(self, handles: Sequence[Handle]) -> list[SupervisorStatus]:
         alive = [same_process(handle["pid"], handle["process_started"]) for handle in handles]
-        return [Status(lives, "" if lives else "its supervisor ended without a word") for lives in alive]
+        return [SupervisorStatus(lives, "" if lives else "its supervisor ended without a word") for lives in alive]
 
     def stop(self, handles: Sequence[Handle]) -> None:
         for handle, status in zip(handles, self.status(handles), strict=True):

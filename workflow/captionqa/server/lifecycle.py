@@ -41,14 +41,14 @@ from captionqa.files import read_json, write_json
 from captionqa.run.lease import live_lease
 from captionqa.server import endpoint, start_request, vllm_command
 from captionqa.server.endpoint import Endpoint, State
-from captionqa.server.launcher import Handle, Launcher, LocalLauncher, Status, wait_until_gone
+from captionqa.server.launcher import Handle, Launcher, LocalLauncher, SupervisorStatus, wait_until_gone
 from captionqa.server.running_server import adopt, use_existing
 from captionqa.server.slurm_launcher import SlurmLauncher
 from captionqa.server.start_request import StartRequest
 from captionqa.server.start_wait import wait_until_ready
 
-#: Settings of the driver alone, which a running server need not share.
-DRIVER_ONLY = ("start_timeout_s",)
+#: Settings that matter only while a server starts: a running server fits whatever their values.
+ONLY_WHILE_STARTING = ("start_timeout_s",)
 
 log = logging.getLogger(__name__)
 
@@ -190,7 +190,7 @@ class Server:
 
     def _digest(self) -> str:
         """Digest of all that makes a running server fit the configuration or not."""
-        server = {key: value for key, value in asdict(self._server).items() if key not in DRIVER_ONLY}
+        server = {key: value for key, value in asdict(self._server).items() if key not in ONLY_WHILE_STARTING}
         if self._server.allowed_local_media_path is None:
             del server["allowed_local_media_path"]
         launcher = list(self._launcher.settings)
@@ -221,7 +221,7 @@ def _launcher_of(handles: Sequence[Handle]) -> Launcher:
     return SlurmLauncher() if "job" in handles[0] else LocalLauncher()
 
 
-def _publish_status(entry: Endpoint, status: Status, folder: Path) -> None:
+def _publish_status(entry: Endpoint, status: SupervisorStatus, folder: Path) -> None:
     """Publish that a server is dead or queued where its supervisor's status says so and its endpoint does not."""
     if not status.alive and entry.state is not State.DEAD:
         entry.state = State.DEAD

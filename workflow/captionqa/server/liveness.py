@@ -13,14 +13,14 @@ class GracePeriod:
     def __init__(self, limit_s: float, clock: Callable[[], float] = time.monotonic):
         self.limit_s = limit_s
         self._clock = clock
-        self._renewed_s = clock()
+        self._renewed_at = clock()
 
     def renew(self) -> None:
         """Begin anew, after a success."""
-        self._renewed_s = self._clock()
+        self._renewed_at = self._clock()
 
     def expired(self) -> bool:
-        return self._clock() - self._renewed_s > self.limit_s
+        return self._clock() - self._renewed_at > self.limit_s
 
 
 class TokenWatch:

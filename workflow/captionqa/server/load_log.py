@@ -1,4 +1,4 @@
-"""The load log: how busy a server was at each look of its supervisor.
+"""The load log: how busy a server was at each health check.
 
 Each replica has a file of JSON lines in the server folder. The first line is the id of the start request, so that the
 file continues through restarts and requeues of one server and starts anew for the next.
@@ -17,7 +17,7 @@ from captionqa.server.probe import EngineLoad
 
 
 class LoadRecord(TypedDict):
-    """One line: the time in seconds since the epoch, and the fields of a EngineLoad."""
+    """One line: the time in seconds since the epoch, and the fields of an EngineLoad."""
 
     time: float
     requests: float

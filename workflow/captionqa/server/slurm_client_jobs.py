@@ -9,7 +9,7 @@ from captionqa.run.lease import LeaseRecord, live_lease
 from captionqa.run.run_record import read_run_record
 from captionqa.server import slurm
 
-#: Seconds between two looks for lost jobs.
+#: Seconds between two checks for lost jobs.
 LOST_INTERVAL_S = 60.0
 #: How long to wait for cancelled jobs. Slurm kills a job that does not end by itself after its KillWait, usually 30 s.
 END_TIMEOUT_S = 60.0
@@ -25,15 +25,15 @@ class LostJobs:
 
     def __init__(self, interval_s: float = LOST_INTERVAL_S):
         self._interval_s = interval_s
-        self._looked_s = float("-inf")
+        self._checked_at = float("-inf")
         self._suspects: set[str] = set()
 
     def find(self, numbers: Iterable[str]) -> set[str]:
-        """Those of these jobs that were found lost at two looks in a row; empty between the looks."""
+        """Those of these jobs that were found lost at two checks in a row; empty between the checks."""
         numbers = set(numbers)
-        if not numbers or time.monotonic() - self._looked_s < self._interval_s:
+        if not numbers or time.monotonic() - self._checked_at < self._interval_s:
             return set()
-        self._looked_s = time.monotonic()
+        self._checked_at = time.monotonic()
         known = slurm.jobs(numbers)
         if known is None:
             return set()

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from captionqa.errors import ServerStartError
 from captionqa.server import slurm
-from captionqa.server.launcher import Handle, Status
+from captionqa.server.launcher import Handle, SupervisorStatus
 
 #: Seconds between two questions to Slurm's controller, which serves the whole cluster.
 STATUS_INTERVAL_S = 2.0
@@ -31,8 +31,8 @@ class SlurmLauncher:
     options: Sequence[str] = ()
     gpus: int = 0
     host: ClassVar[str] = "0.0.0.0"
-    _asked_s: float = field(default=float("-inf"), init=False)
-    _statuses: list[Status] = field(default_factory=list, init=False)
+    _asked_at: float = field(default=float("-inf"), init=False)
+    _statuses: list[SupervisorStatus] = field(default_factory=list, init=False)
 
     @property
     def settings(self) -> Sequence[str]:
@@ -64,18 +64,18 @@ class SlurmLauncher:
             )
         return {"job": done.stdout.split()[-1].partition(";")[0]}
 
-    def status(self, handles: Sequence[Handle]) -> list[Status]:
-        if time.monotonic() - self._asked_s >= STATUS_INTERVAL_S or len(self._statuses) != len(handles):
-            self._asked_s = time.monotonic()
+    def status(self, handles: Sequence[Handle]) -> list[SupervisorStatus]:
+        if time.monotonic() - self._asked_at >= STATUS_INTERVAL_S or len(self._statuses) != len(handles):
+            self._asked_at = time.monotonic()
             known = slurm.jobs(handle["job"] for handle in handles)
             if known is None:
-                self._statuses = [Status(True, "Slurm does not answer", unknown=True)] * len(handles)
+                self._statuses = [SupervisorStatus(True, "Slurm does not answer", unknown=True)] * len(handles)
             else:
                 self._statuses = [_status(handle["job"], known.get(handle["job"])) for handle in handles]
         return self._statuses
 
     def stop(self, handles: Sequence[Handle]) -> None:
-        self._asked_s = float("-inf")
+        self._asked_at = float("-inf")
         slurm.cancel([handle["job"] for handle in handles])
 
     def skip_requeue_delay(self, handles: Sequence[Handle]) -> None:
@@ -89,11 +89,11 @@ def server_name(run: str, replica: int) -> str:
     return f"{run}-server-{replica}"
 
 
-def _status(number: str, job: slurm.Job | None) -> Status:
+def _status(number: str, job: slurm.Job | None) -> SupervisorStatus:
     if job is None:
-        return Status(False, f"its Slurm job {number} is no longer known to Slurm")
+        return SupervisorStatus(False, f"its Slurm job {number} is no longer known to Slurm")
     if job.state in slurm.ENDED:
-        return Status(False, f"its Slurm job {number} {slurm.ENDED[job.state]}")
+        return SupervisorStatus(False, f"its Slurm job {number} {slurm.ENDED[job.state]}")
     waiting = job.state in slurm.WAITING
     text = f"its Slurm job {number} is {job.state}" + (f" ({job.reason})" if waiting else "")
-    return Status(True, text, waiting=waiting, ending=job.state in slurm.ENDING)
+    return SupervisorStatus(True, text, waiting=waiting, ending=job.state in slurm.ENDING)

@@ -17,7 +17,7 @@ def gpus_asked(resources: Mapping[str, Any]) -> int:
     return 0
 
 
-def check_resources(tensor_parallel_size: int | None, resources: Mapping[str, Any]) -> int:
+def checked_gpus(tensor_parallel_size: int | None, resources: Mapping[str, Any]) -> int:
     """The GPUs of a server's job with these resources.
 
     Raises:

@@ -9,7 +9,7 @@ from captionqa.errors import ServerStartError
 from captionqa.run.lease import LeaseWatch
 from captionqa.server import endpoint, vllm_log
 from captionqa.server.endpoint import Endpoint, State
-from captionqa.server.launcher import Handle, Launcher, Status
+from captionqa.server.launcher import Handle, Launcher, SupervisorStatus
 from captionqa.server.start_request import StartRequest
 
 POLL_S = 0.25
@@ -62,16 +62,16 @@ class _ProgressMessages:
 
     def __init__(self, server_log: str):
         self._server_log = server_log
-        self._started_s = self._shown_s = time.monotonic()
+        self._started_at = self._shown_at = time.monotonic()
         self._shown = ""
 
     def waited_s(self) -> float:
-        return time.monotonic() - self._started_s
+        return time.monotonic() - self._started_at
 
-    def show(self, statuses: Sequence[Status]) -> None:
+    def show(self, statuses: Sequence[SupervisorStatus]) -> None:
         text = "; ".join(dict.fromkeys(filter(None, (status.text for status in statuses))))
-        if text != self._shown or time.monotonic() - self._shown_s >= REPEAT_MESSAGE_S:
-            self._shown_s, self._shown = time.monotonic(), text
+        if text != self._shown or time.monotonic() - self._shown_at >= REPEAT_MESSAGE_S:
+            self._shown_at, self._shown = time.monotonic(), text
             where = text or f"its log is {self._server_log}"
             log.info("waiting for the server, %.0f s so far; %s", self.waited_s(), where)
 

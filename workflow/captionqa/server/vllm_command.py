@@ -83,10 +83,9 @@ def arguments(settings: ServerConfig, model_path: str, served_name: str, host: s
     if settings.max_model_len is not None:
         argv += ["--max-model-len", str(settings.max_model_len)]
     folder = settings.allowed_local_media_path
-    if (
-        folder and Path(folder).is_dir()
-    ):  # vLLM rejects every image, even one sent as bytes, if its node lacks the folder
-        argv += [media_folder.OPTION, folder]
+    # vLLM rejects every image, even one sent as bytes, where its node lacks the folder
+    if folder and Path(folder).is_dir():
+        argv += [media_folder.MEDIA_PATH_OPTION, folder]
     return argv + list(settings.extra_args)
 
 
