@@ -7,13 +7,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from captionqa.client.chunk_result import FORMAT
+from captionqa.client.chunk_result import FORMAT, write_chunk
 from captionqa.config.answer_files import AnswerFiles
 from captionqa.config.layout import Layout
 from captionqa.config.settings import caption_settings, fingerprint
 from captionqa.dataset.plan import load_plan, work_folders
 from captionqa.dataset.planning import plan_task
-from captionqa.files import atomic_writer, json_line, read_json_lines, write_json
+from captionqa.files import read_json_lines, write_json
 from captionqa.results.captions import merge_captions
 
 from bench import clients, ours
@@ -71,10 +71,8 @@ def write_results(folder: Path) -> None:
             header |= {"fingerprint": fingerprint(settings), "asked": count, "shared": 0, "known": 0, "failed": 0}
             header |= {"started": 0.0, "finished": 1.0, "client": {"host": "bench", "job": None}, "servers": []}
             outcome = {"answer": {"text": text, **answer}, "files": ["0" * 24]}
-            with atomic_writer(result) as file:
-                file.write(json_line(header))
-                lines = sorted(read_json_lines(listed), key=lambda item: item["id"])
-                file.writelines(json_line({"id": item["id"], **outcome}) for item in lines)
+            lines = sorted(read_json_lines(listed), key=lambda item: item["id"])
+            write_chunk(result, header, ({"id": item["id"], **outcome} for item in lines))
         write_json(layout.released(task), {"servers": []})
     write_json(layout.sentinel, [])
 

@@ -72,7 +72,7 @@ def missing() -> str | None:
         return f"Slurm's programs are missing ({', '.join(absent)}); as root: {HOW_TO_GET}"
     if os.geteuid() != 0:
         return "a Slurm cluster for tests can only be started by root"
-    if SYSTEM_CONF.exists():
+    if SYSTEM_CONF.exists() and not _is_left_behind():
         return f"{SYSTEM_CONF} is there: this machine belongs to a cluster, which tests must not touch"
     return None
 
@@ -102,6 +102,8 @@ class Cluster:
         (self.folder / "gres.conf").write_text("\n".join(gpus) + "\n")
         (self.folder / "cgroup.conf").write_text("CgroupAutomount=no\n")
         SYSTEM_CONF.parent.mkdir(exist_ok=True)
+        if _is_left_behind():
+            SYSTEM_CONF.unlink()
         SYSTEM_CONF.symlink_to(self.conf)
         self._start_munge()
         self.start_controller()
@@ -185,6 +187,14 @@ class Cluster:
     def _daemon(self, program: str, *arguments: str) -> None:
         path = shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
         subprocess.run([path, *arguments], check=True, timeout=60, stdout=subprocess.DEVNULL)
+
+
+def _is_left_behind() -> bool:
+    """Whether the system's configuration is a link of these tests, which were killed before they could remove it."""
+    if not SYSTEM_CONF.is_symlink() or not SYSTEM_CONF.readlink().parent.name.startswith("slurm"):
+        return False
+    pid = _read_pid(SYSTEM_CONF.readlink().parent / "run" / "slurmctld.pid")
+    return pid is None or not psutil.pid_exists(pid)
 
 
 def _read_pid(file: Path) -> int | None:

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from captionqa.client.chunk_result import FORMAT
+from captionqa.client.chunk_result import FORMAT, write_chunk
 from captionqa.config.answer_files import AnswerFiles
 from captionqa.config.layout import Layout
 from captionqa.config.settings import fingerprint, qa_settings
 from captionqa.dataset.question_plan import plan_questions
 from captionqa.errors import ConfigError
-from captionqa.files import json_line, write_json
+from captionqa.files import write_json
 from captionqa.results.ask_again import question_faults, retry_failed
 
 
@@ -41,7 +41,7 @@ def failed(config, images):
         header = {"format": FORMAT, "fingerprint": settings_now, "items": len(failures)}
         lines = [{"id": qid, "failure": failure, "detail": ""} for qid, failure in failures.items()]
         result.parent.mkdir(parents=True, exist_ok=True)
-        result.write_text("".join(map(json_line, [header, *lines])))
+        write_chunk(result, header, lines)
         write_json(layout.qa("results"), {})
         return result
 

@@ -244,8 +244,8 @@ def test_a_run_that_asked_for_nothing_has_no_verdict(make_config, finished):
 
 
 def slow_file_system(monkeypatch):
-    read = item_module.read_bytes
-    monkeypatch.setattr(item_module, "read_bytes", lambda path: time.sleep(0.1) or read(path))
+    read = item_module.read_stamped
+    monkeypatch.setattr(item_module, "read_stamped", lambda path: time.sleep(0.1) or read(path))
 
 
 def slow_encoding(monkeypatch):

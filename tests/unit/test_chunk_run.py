@@ -17,6 +17,7 @@ from captionqa.client import chunk_run as chunk_run_module
 from captionqa.client import item as item_module
 from captionqa.client import retried_request as request_module
 from captionqa.client import server_pool as pool_module
+from captionqa.client.chunk_result import read_chunk
 from captionqa.client.chunk_run import ChunkRun
 from captionqa.client.image_part import file_url
 from captionqa.config.layout import Layout
@@ -35,6 +36,7 @@ MANY = [f"image{number}.png" for number in range(40)]
 RUN = """
 import pickle, sys
 from captionqa.results.ask_again import retry_failed
+from captionqa.client.chunk_result import read_chunk
 from captionqa.client.chunk_run import ChunkRun
 with open(sys.argv[1], "rb") as file:
     job = pickle.load(file)
@@ -75,9 +77,10 @@ def run(jobs):
         for job in jobs(task, chunks, changes):
             job.result.unlink(missing_ok=True)
             ChunkRun(job).run()
-            header, *found = read_json_lines(job.result)
-            assert header["items"] == len(found)
-            lines |= {line["id"]: line for line in found}
+            header, found = read_chunk(job.result)
+            of_chunk = {line["id"]: line for line in found}
+            assert header["items"] == len(of_chunk)
+            lines |= of_chunk
         return Result(header, lines)
 
     return through
@@ -607,13 +610,13 @@ def test_no_more_images_are_decoded_at_once_than_there_are_cores(images, server,
 
 def test_slow_files_are_read_at_the_same_time(images, server, run, monkeypatch):
     images.add(*MANY)
-    all_read, read_bytes = threading.Barrier(8, timeout=20), item_module.read_bytes
+    all_read, read_stamped = threading.Barrier(8, timeout=20), item_module.read_stamped
 
     def slow(path):
         all_read.wait()
-        return read_bytes(path)
+        return read_stamped(path)
 
-    monkeypatch.setattr(item_module, "read_bytes", slow)
+    monkeypatch.setattr(item_module, "read_stamped", slow)
     assert set(run(changes={"client": {"concurrency": 8}}).answers) == set(MANY)
 
 
@@ -1008,6 +1011,7 @@ def odd_names(images, encode):
         "two\nlines.png",
         "\"double\" 'single' `back`.png",
         "$(reboot) {n} %s \\n.png",
+        "{style} {0} {.png",
         "ünï-中文-😀-e\u0301.png",
         " leading and trailing .png",
         "-rf.png",

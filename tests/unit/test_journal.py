@@ -1,13 +1,18 @@
 """The journal: no answer is lost to a killed writer, a torn end harms nothing, and a segment has one writer."""
 
-import json
+import errno
+import fcntl
+import os
 import signal
 import threading
 
 import pytest
+from captionqa.client import journal as journal_module
+from captionqa.client.chunk_run import ChunkRun
 from captionqa.client.journal import JournalSegment, read_lines, segment_of
 from captionqa.config.answer_files import journal_segment
 from captionqa.dataset.places import place
+from captionqa.errors import DiskFullError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -200,4 +205,74 @@ def test_an_items_segment_follows_from_its_place_alone(name):
 
 def test_a_line_holds_the_fingerprint_of_its_settings(open_segment):
     open_segment("f7").append({"id": "a", "answer": "one"})
-    assert json.loads(open_segment.path.read_text()) == {"fingerprint": "f7", "id": "a", "answer": "one"}
+    assert list(read_lines(open_segment.path)) == [{"fingerprint": "f7", "id": "a", "answer": "one"}]
+
+
+@pytest.fixture(params=[errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK])
+def no_locks(request, monkeypatch):
+    """flock as on a file system without locks, such as Lustre mounted without its flock option."""
+
+    def refuse(*_):
+        raise OSError(request.param, os.strerror(request.param))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    journal_module._warn_of_missing_locks.cache_clear()
+
+
+def test_on_a_file_system_without_locks_a_chunk_is_answered_with_one_warning(no_locks, images, server, jobs, caplog):
+    images.add(*(f"{number}.png" for number in range(12)))
+    (job,) = jobs()
+    ChunkRun(job).run()
+    ChunkRun(job).run()
+    assert len(server.asked) == 12
+    assert caplog.text.count("has no locks (flock), so the journal goes on without") == 1
+
+
+def test_without_locks_two_writers_of_a_segment_lose_no_line(no_locks, open_segment):
+    both = [open_segment(), open_segment()]
+
+    def write(number):
+        for count in range(200):
+            both[number].append({"id": f"{number}-{count}", "answer": "x" * 5000})
+
+    writers = [threading.Thread(target=write, args=[number]) for number in range(2)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert len(open_segment().answers) == 400
+
+
+def test_without_locks_a_line_that_failed_takes_no_line_of_another_writer_with_it(no_locks, open_segment, monkeypatch):
+    mine, other = open_segment(), open_segment()
+    write = os.write
+
+    def full_behind_the_others_line(file, data):
+        monkeypatch.setattr(os, "write", write)
+        other.append({"id": "other", "answer": "one"})
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "write", full_behind_the_others_line)
+    with pytest.raises(DiskFullError):
+        mine.append({"id": "mine", "answer": "two"})
+    assert set(open_segment().answers) == {"other"}
+
+
+def test_another_error_of_the_lock_is_an_error(open_segment, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        open_segment()
+
+
+@pytest.mark.parametrize("name", ["{style}", "{n} {", "two\nlines", "caf\udce9", "*[a]?", "%s $HOME", "中文"])
+def test_a_journal_is_kept_in_a_folder_and_of_an_item_of_any_name(tmp_path, name):
+    for _ in range(2):
+        segment = JournalSegment(tmp_path / name, 0, "f1", give_up)
+        known = set(segment.answers)
+        segment.append({"id": name, "answer": name})
+        segment.close()
+    assert known == {name}
+    assert [line["answer"] for line in read_lines(journal_segment(tmp_path / name, 0))] == [name, name]

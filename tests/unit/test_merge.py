@@ -4,7 +4,7 @@ from contextlib import nullcontext
 from operator import itemgetter
 
 import pytest
-from captionqa.client.chunk_result import FORMAT
+from captionqa.client.chunk_result import FORMAT, write_chunk
 from captionqa.config.settings import caption_settings, fingerprint, qa_settings
 from captionqa.errors import ResultError, TooManyFailuresError
 from captionqa.files import json_line, read_json, write_json
@@ -81,9 +81,7 @@ def chunk(tmp_path):
             "servers": [{"url": "http://node:8000", "model": "tiny"}],
         }
         paths.append(str(tmp_path / f"chunk{len(paths)}.jsonl"))
-        with open(paths[-1], "w") as file:
-            file.write(json_line(header | changes))
-            file.writelines(map(json_line, sorted(lines, key=itemgetter("id"))))
+        write_chunk(paths[-1], header | changes, sorted(lines, key=itemgetter("id")))
         return paths[-1]
 
     return write
@@ -184,9 +182,10 @@ def test_a_file_that_is_no_chunk_result_is_refused(tmp_path, captions, content):
         captions(str(path))
 
 
-def test_a_chunk_of_another_version_is_refused(chunk, captions, styles):
+@pytest.mark.parametrize("version", [1, FORMAT + 1])
+def test_a_chunk_of_another_version_is_refused(chunk, captions, styles, version):
     with pytest.raises(ResultError, match="of this version"):
-        captions(chunk(styles, [answered("a.jpg")], format=FORMAT - 1))
+        captions(chunk(styles, [answered("a.jpg")], format=version))
 
 
 def test_an_item_in_two_chunks_is_refused(chunk, captions, styles):

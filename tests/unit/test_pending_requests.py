@@ -106,7 +106,7 @@ def test_a_failure_that_may_pass_and_a_letter_fallback_need_a_server(ask_questio
 def test_no_image_is_read(ask_questions, server, run, needed, monkeypatch):
     ask_questions(*((f"q{number}", "What?", [name]) for number, name in enumerate(NAMES)))
     run()
-    monkeypatch.setattr(item_module, "read_bytes", None)
+    monkeypatch.setattr(item_module, "read_stamped", None)
     assert not needed()
 
 

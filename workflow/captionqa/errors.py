@@ -54,8 +54,10 @@ class TooManyFailuresError(CaptionqaError):
 class DiskFullError(CaptionqaError, OSError):
     """The disk or the quota has no room for a file."""
 
-    def __init__(self, folder: object):
-        super().__init__(f"the disk is full: make room in {folder} and run the same command again.")
+    def __init__(self, folder: object, out_of_inodes: bool = False):
+        """`out_of_inodes`: the disk has room for bytes and not for another file."""
+        what = "holds all the files that it can: delete some" if out_of_inodes else "is full: make room"
+        super().__init__(f"the disk {what} in {folder} and run the same command again.")
 
 
 class DependencyError(CaptionqaError):

@@ -1,4 +1,4 @@
-"""Files that are either complete or absent: atomic writes, JSON, JSON lines with a torn end, and full disks."""
+"""Files that are either complete or absent: atomic writes, JSON, lines of JSON that a checksum proves, full disks."""
 
 import errno
 import hashlib
@@ -6,7 +6,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
@@ -26,6 +27,9 @@ PREFIX_CHARACTERS = 100
 BLOCK_BYTES = 32 * 1024
 #: Bytes that a `LineFile` keeps in memory before it spills to disk.
 LINES_IN_MEMORY_BYTES = 8 * 1024 * 1024
+#: What a checked line ends with, before eight hexadecimal digits and `"}`: so it is JSON for any other reader, too.
+CHECKSUM = b',"crc":"'
+CHECKSUM_BYTES = len(CHECKSUM) + len('01234567"}')
 _INDENTED = json.JSONEncoder(ensure_ascii=False, indent=2)
 _COMPACT = json.JSONEncoder(separators=(",", ":"))
 
@@ -38,7 +42,22 @@ def full_disk_named(folder: AnyPath) -> Iterator[None]:
     except OSError as error:
         if error.errno not in DISK_FULL:
             raise
-        raise DiskFullError(folder) from error
+        raise disk_full_error(folder) from error
+
+
+def disk_full_error(folder: AnyPath) -> DiskFullError:
+    """The error of the full disk that `folder` is on, or would be on."""
+    return DiskFullError(folder, out_of_inodes(folder))
+
+
+def out_of_inodes(folder: AnyPath) -> bool:
+    """Whether the disk of `folder` can take no further file, however small."""
+    path = Path(folder).absolute()
+    try:
+        disk = os.statvfs(next(place for place in (path, *path.parents) if place.exists()))
+    except OSError:
+        return False
+    return disk.f_files > 0 and disk.f_favail == 0  # some file systems count no inodes
 
 
 @contextmanager
@@ -160,11 +179,48 @@ class LineFile:
         self._file.close()
 
 
-def read_json_lines(path: AnyPath) -> Iterator[Any]:
-    """The values of a file of JSON lines; incomplete lines, which a killed writer leaves behind, are skipped.
+def checked_line(value: Mapping[str, object]) -> str:
+    """An object as `json_line` writes it, with a last member `crc`: the CRC-32 of all the text before that member."""
+    text = _COMPACT.encode(value)[:-1]
+    return f'{text}{CHECKSUM.decode()}{zlib.crc32(text.encode()):08x}"}}\n'
 
-    The file is open only while a block is read, because a merge reads more files at once than a process may open.
+
+def read_json_lines(path: AnyPath) -> Iterator[Any]:
+    """The values of a file of JSON lines; incomplete lines, which a killed writer leaves behind, are skipped."""
+    for line in _read_lines(path):
+        try:
+            yield json.loads(line)
+        except ValueError:
+            continue
+
+
+def read_checked_lines(path: AnyPath) -> Iterator[tuple[dict[str, Any] | None, bool]]:
+    """Each line's object without its checksum, None for a damaged line, and whether the line has a checksum.
+
+    A line without one, which an earlier version wrote, may be damaged and yet an object. An incomplete last line is
+    skipped.
     """
+    for line in _read_lines(path):
+        text = line.rstrip(b"\n")
+        checked = text[-CHECKSUM_BYTES:].startswith(CHECKSUM)
+        if checked:
+            before = text[:-CHECKSUM_BYTES]
+            if text[-10:] != b'%08x"}' % zlib.crc32(before):
+                yield None, True
+                continue
+            text = before + b"}"
+        try:
+            value = json.loads(text)
+        except ValueError:
+            if line.endswith(b"\n"):
+                yield None, checked
+            continue
+        yield value if isinstance(value, dict) else None, checked
+
+
+def _read_lines(path: AnyPath) -> Iterator[bytes]:
+    """The lines of a file, which is open only while a block is read: a merge reads more files at once than a process
+    may open."""
     offset = 0
     while True:
         with open(path, "rb") as file:
@@ -173,8 +229,4 @@ def read_json_lines(path: AnyPath) -> Iterator[Any]:
             offset = file.tell()
         if not lines:
             return
-        for line in lines:
-            try:
-                yield json.loads(line)
-            except ValueError:
-                continue
+        yield from lines

@@ -14,13 +14,14 @@ from captionqa.config.layout import Layout
 from captionqa.config.settings import caption_settings, fingerprint, qa_settings
 from captionqa.results.tracked_code import GRADING_CODE, MERGING_CODE, tracked_modules
 from captionqa.run.job_environment import prefer_checkout
+from captionqa.shown_text import printable, printable_lines
 
 prefer_checkout()
 
 try:
     CONFIG = check(config, yaml.safe_load(Path(workflow.source_path("../schemas/config.schema.yaml")).read_text()))
 except CaptionqaError as error:
-    sys.exit(f"captionqa: {error}")
+    sys.exit(f"captionqa: {printable_lines(str(error))}")
 
 TASKS = CONFIG.tasks
 MODEL = CONFIG.model_name
@@ -59,8 +60,8 @@ def code(patterns):
 def refuse(error):
     """End the process with one sentence, before the run has begun."""
     if isinstance(error, CaptionqaError):
-        sys.exit(f"captionqa: {error}")
-    where = error.filename or CONFIG.output_dir
+        sys.exit(f"captionqa: {printable_lines(str(error))}")
+    where = printable(str(error.filename or CONFIG.output_dir))
     sys.exit(f"captionqa: {where}: {error.strerror}; is output_dir a folder that you can write to?")
 
 

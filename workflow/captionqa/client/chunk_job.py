@@ -6,10 +6,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from captionqa.client.chunk_result import FORMAT, ChunkHeader, ResultLine
+from captionqa.client.chunk_result import FORMAT, ChunkHeader, ResultLine, write_chunk
 from captionqa.config.config import ClientConfig
 from captionqa.config.settings import AnswerSettings, fingerprint
-from captionqa.files import atomic_writer, json_line
 from captionqa.run.progress import Progress
 from captionqa.server import endpoint
 
@@ -61,6 +60,4 @@ class ChunkJob:
             "client": {"host": socket.gethostname(), "job": os.environ.get("SLURM_JOB_ID")},
             "servers": [endpoint.summary(entry) for entry in endpoint.read_all(self.server)],
         }
-        with atomic_writer(self.result) as file:
-            file.write(json_line(header))
-            file.writelines(map(json_line, sorted(lines, key=lambda line: line["id"])))
+        write_chunk(self.result, header, sorted(lines, key=lambda line: line["id"]))

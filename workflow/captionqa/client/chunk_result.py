@@ -1,23 +1,24 @@
 """A chunk's result: its header and its lines, and how merging reads them as one stream sorted by item."""
 
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, pairwise
 from operator import itemgetter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Required, TypedDict, final
 
-from captionqa.client.answer import Answer
+from captionqa.client.answer import Answer, is_answer
 from captionqa.config.settings import AnswerSettings, fingerprint
 from captionqa.errors import ResultError
-from captionqa.files import read_json_lines
+from captionqa.files import AnyPath, atomic_writer, checked_line, read_checked_lines
 
 if TYPE_CHECKING:  # merging reads chunk results and has no use for the code of the server room
     from captionqa.server.endpoint import EndpointSummary
 
 #: The version of the header and the lines. Raise it with each change of them: a result of another version is then
 #: refused with a clear message.
-FORMAT = 2
+FORMAT = 3
+#: The version before, whose lines have no checksums; its results are still read.
+UNCHECKED_FORMAT = 2
 
 
 class ClientProcess(TypedDict):
@@ -83,18 +84,70 @@ class ResultLine(TypedDict, total=False):
     detail: str
 
 
-def read_chunk(path: str | Path) -> tuple[ChunkHeader, Iterator[ResultLine]]:
-    """A chunk result's header and an iterator over its lines.
+def write_chunk(path: AnyPath, header: ChunkHeader, lines: Iterable[ResultLine]) -> None:
+    """Write a chunk's result, atomically; the lines are sorted by id. Raises DiskFullError or another OSError."""
+    with atomic_writer(path) as file:
+        file.write(checked_line(header))
+        file.writelines(map(checked_line, lines))
 
-    Raises ResultError where the file is no chunk result of this version.
+
+def read_chunk(path: AnyPath) -> tuple[ChunkHeader, Iterator[ResultLine]]:
+    """A chunk result's header and an iterator over its lines, which raises ResultError at a damaged one.
+
+    Raises ResultError where the file is no chunk result of a version that is known here.
     """
-    lines = read_json_lines(path)
-    header = next(lines, None)
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
+    lines = read_checked_lines(path)
+    header, is_checked = next(lines, (None, False))
+    if not is_checked:
+        is_known = header is not None and header.get("format") == UNCHECKED_FORMAT and _has_header_form(header)
+    else:
+        is_known = header is not None and header.get("format") == FORMAT
+    if not is_known:
         raise ResultError(
-            f"{path} is no chunk result of this version; delete it and run again, its answers are in the journal."
+            f"{path} is no chunk result of this version, or damaged; delete it and run again, its answers are in the "
+            "journal."
         )
-    return header, lines  # type: ignore[return-value]  # JSON of this format has this shape
+    return header, _sound(path, lines, is_checked)  # type: ignore[return-value]  # JSON of this format has this shape
+
+
+def _sound(path: AnyPath, lines: Iterable[tuple[Any, bool]], must_be_checked: bool) -> Iterator[ResultLine]:
+    """The lines below a header; raises ResultError at a damaged one."""
+    for number, (line, is_checked) in enumerate(lines, 2):
+        if line is None or not (is_checked if must_be_checked else _has_line_form(line)):
+            raise ResultError(
+                f"{path} is damaged in line {number}; delete it and run again, its answers are in the journal."
+            )
+        yield line
+
+
+def _has_header_form(header: dict[str, Any]) -> bool:
+    """Whether a header that no checksum proves has what is read from it."""
+    return (
+        all(isinstance(header.get(name), int) for name in ("items", "failed"))
+        and all(isinstance(header.get(name), int | float) for name in ("started", "finished"))
+        and isinstance(header.get("fingerprint"), str)
+        and isinstance(header.get("client"), dict)
+        and isinstance(header.get("servers"), list)
+    )
+
+
+def _has_line_form(line: dict[str, Any]) -> bool:
+    """Whether a line that no checksum proves has the form of an outcome."""
+    if not isinstance(line.get("id"), str):
+        return False
+    if "answer" not in line:
+        return isinstance(line.get("failure"), str) and isinstance(line.get("detail"), str)
+    files, fallback = line.get("files"), line.get("fallback")
+    return (
+        is_answer(line["answer"])
+        and isinstance(files, list)
+        and all(isinstance(digest, str) for digest in files)
+        and (
+            fallback is None
+            or is_answer(fallback)
+            or (isinstance(fallback, dict) and {"failure", "detail"} <= fallback.keys())
+        )
+    )
 
 
 class ChunkResults:

@@ -1,5 +1,6 @@
 """The run of a chunk: worker threads that take items from a queue, and the journal segments of their answers."""
 
+import logging
 import threading
 import time
 from contextlib import suppress
@@ -19,6 +20,7 @@ from captionqa.client.server_pool import ServerPool
 from captionqa.client.work_queue import WorkQueue
 from captionqa.config.answer_files import AnswerFiles
 from captionqa.config.settings import FALLBACK, answer_fingerprint, fingerprint
+from captionqa.dataset.changed_files import ChangedFiles
 from captionqa.dataset.item_entry import ItemEntry
 from captionqa.dataset.places import entry_place
 from captionqa.errors import ServerDeadError
@@ -31,6 +33,8 @@ from captionqa.server import endpoint
 HEARTBEAT_S = 0.5
 #: How long workers whose server just died get to journal that their requests were in flight.
 LAST_APPENDS_S = 2.0
+
+log = logging.getLogger(__name__)
 
 
 class ChunkRun:
@@ -55,10 +59,11 @@ class ChunkRun:
             job.client.backoff_s,
             self._limiter,
         )
+        self._changed = ChangedFiles()
         read_key = partial(endpoint.read_key, job.server)
         client = RetryingClient(self._pool, job.client, read_key, job.settings["sampling"], job.trust_env)
         self._notes = DecodingNotes(AnswerFiles(str(job.journal.parent)).decoding(job.name))
-        self._processor = ItemProcessor(job, client, self._progress, self._finish, self._notes)
+        self._processor = ItemProcessor(job, client, self._progress, self._changed, self._finish, self._notes)
         self._tuner = ConcurrencyTuner(self._limiter, self._pool, read_key, job.trust_env)
         self._workers: list[threading.Thread] = []
         self._queue: WorkQueue[tuple[SegmentJournals, ItemEntry]] = WorkQueue(self._limiter.limit)
@@ -95,6 +100,14 @@ class ChunkRun:
             self._notes.close()
             self._close_journals()
             self._progress.report(last=True)
+        if self._changed:
+            log.warning(
+                "%d files, such as %r, are not as this run found them when it began; the answers are about the files "
+                "that were read. The next run checks them again.",
+                len(self._changed),
+                self._changed.first(),
+            )
+            self._changed.save(self._job.items, self._job.result)  # before the result, which it is about
         self._job.write_result(started, self._progress, self._tuner.limit, self._lines)
 
     def _enqueue(self, index: int, entries: list[ItemEntry]) -> None:

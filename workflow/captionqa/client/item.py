@@ -14,8 +14,9 @@ from captionqa.client.image_transport import ImageTransport
 from captionqa.client.journal import FileMark, ItemMark
 from captionqa.config.prompts import place_images, question_text
 from captionqa.config.settings import AnswerSettings, image_budget_px
+from captionqa.dataset.changed_files import ChangedFiles
 from captionqa.dataset.image_encoding import EncodedImage, encode_image
-from captionqa.dataset.image_file import read_bytes
+from captionqa.dataset.image_file import read_bytes, read_stamped
 from captionqa.dataset.image_path import locate
 from captionqa.dataset.item_entry import ItemEntry
 from captionqa.errors import ItemFailure, Reason
@@ -36,9 +37,10 @@ class Item:
         dataset: Path,
         allowed_roots: Sequence[Path],
         transport: ImageTransport,
+        changed: ChangedFiles,
         notes: DecodingNotes,
     ):
-        """`dataset` and `allowed_roots` are resolved folders.
+        """`dataset` and `allowed_roots` are resolved folders; a file that is not as planned is added to `changed`.
 
         Raises ItemFailure where an image is missing or outside of these folders.
         """
@@ -53,7 +55,8 @@ class Item:
         )
         paths = [locate(dataset, name, allowed_roots) for name in names]
         self._files = [
-            _ImageFile(name, path, stamp) for name, path, stamp in zip(names, paths, entry["stamps"], strict=True)
+            _ImageFile(name, path, stamp, changed)
+            for name, path, stamp in zip(names, paths, entry["stamps"], strict=True)
         ]
 
     def matches(self, line: ItemMark, first_answer: str | None = None) -> bool:
@@ -143,16 +146,24 @@ def request_key(mark: ItemMark) -> tuple[str, ...]:
 class _ImageFile:
     """An image file of an item."""
 
-    def __init__(self, name: str, path: Path, stamp: list[int] | None):
+    def __init__(self, name: str, path: Path, planned: list[int] | None, changed: ChangedFiles):
         self.name = name
         self.path = path
         #: The digest of its content; empty until it is read or found in the journal.
         self.digest = ""
-        self._stamp = stamp
+        #: From the plan; its third number is not of the file.
+        self._planned = planned
+        #: The same, or None where the file with this content is another one.
+        self._stamp = planned
+        self._changed = changed
 
     def read(self) -> bytes:
-        data = read_bytes(self.path)
+        data, stamp = read_stamped(self.path)
         self.digest = _digest(data)
+        self._stamp = self._planned
+        if self._planned is not None and (self._planned[0], self._planned[1]) != stamp:
+            self._stamp = None
+            self._changed.add(self.name, self._planned)
         return data
 
     def mark(self) -> FileMark:
@@ -160,14 +171,16 @@ class _ImageFile:
 
     def key(self) -> str:
         """The file by its name and stamp, for the notes of what is being decoded."""
-        return f"{self.name}\0{self._stamp}"
+        return f"{self.name}\0{self._planned}"
 
     def matches(self, mark: FileMark) -> bool:
         name, stamp, digest = mark
         if self.name != name:
             return False
-        unchanged = self._stamp is not None and self._stamp == stamp
-        self.digest = digest if unchanged else _digest(read_bytes(self.path))
+        if self._planned is not None and self._planned == stamp:
+            self.digest = digest
+        else:
+            self.read()
         return self.digest == digest
 
 

@@ -19,6 +19,7 @@ from captionqa.client.item import Item, request_key
 from captionqa.client.journal import ItemMark, JournalOutcome, JournalSegment, SegmentJournals
 from captionqa.client.letter_fallback import LETTER_TOKENS, allowed_letters
 from captionqa.client.retrying_client import RetryingClient
+from captionqa.dataset.changed_files import ChangedFiles
 from captionqa.dataset.item_entry import ItemEntry
 from captionqa.errors import ItemFailure
 from captionqa.run.progress import Outcome, Progress
@@ -44,13 +45,22 @@ class ItemProcessor:
     What changes here guards itself: the identical items, the failures in a row and the journals.
     """
 
-    def __init__(self, job: ChunkJob, client: RetryingClient, progress: Progress, finish: Finish, notes: DecodingNotes):
-        """`progress` counts what `finish` is given, and the threads' time."""
+    def __init__(
+        self,
+        job: ChunkJob,
+        client: RetryingClient,
+        progress: Progress,
+        changed: ChangedFiles,
+        finish: Finish,
+        notes: DecodingNotes,
+    ):
+        """`progress` counts what `finish` is given, and the threads' time; files not as planned go to `changed`."""
         self._notes = notes
         self._settings = job.settings
         self._dataset = job.dataset.resolve()
         self._allowed_roots = [Path(root).resolve() for root in job.client.images.allowed_roots]
         self._transport = ImageTransport(job.client.image_transport, self._dataset)
+        self._changed = changed
         self._deduplicate = job.client.deduplicate
         self._client = client
         self._thread_time = progress.thread_time
@@ -72,7 +82,9 @@ class ItemProcessor:
 
     def _process(self, journals: SegmentJournals, entry: ItemEntry) -> None:
         """Take the answer from the journal or from an identical item, or ask the server; raises ItemFailure."""
-        item = Item(entry, self._settings, self._dataset, self._allowed_roots, self._transport, self._notes)
+        item = Item(
+            entry, self._settings, self._dataset, self._allowed_roots, self._transport, self._changed, self._notes
+        )
         pending = _PendingItem(journals, item)
         known = journals.main.answers.get(item.id)
         if known is not None and item.matches(known):

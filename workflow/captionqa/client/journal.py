@@ -3,19 +3,26 @@
 The hash range of all items is cut into a fixed number of segments, one file each, whatever the number of chunks. A
 chunk opens the segments that its items fall into, so a changed number of chunks loses nothing. A segment has one
 writer at a time. Its lock is held from the first of its items to the last; the kernel releases it when the writer dies.
+Where the file system has no locks, two chunks may write to a segment at the same time.
+
+Each line ends with a checksum, so that a damaged line is never taken for an answer: its item is asked again. Lines of
+earlier versions have none; of these, only those count that have the form of a journal line.
 """
 
 import fcntl
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import TypedDict
 
-from captionqa.client.answer import Answer
+from captionqa.client.answer import Answer, is_answer
 from captionqa.config.answer_files import journal_segment
 from captionqa.dataset.places import HASH_BITS
-from captionqa.files import full_disk_named, json_line, read_json_lines
+from captionqa.files import checked_line, full_disk_named, read_checked_lines
+from captionqa.run.file_lock import Lock, try_lock
 
 #: There are 2 ** SEGMENT_BITS segments.
 SEGMENT_BITS = 10
@@ -23,6 +30,8 @@ SEGMENT_BITS = 10
 #: An image file as a request had it: name, [size, modification time in ns] if it had these, digest of its content.
 #: JSON makes it a list.
 FileMark = tuple[str, list[int] | None, str]
+
+log = logging.getLogger(__name__)
 
 
 class ItemMark(TypedDict):
@@ -51,6 +60,10 @@ class JournalLine(ItemMark, JournalOutcome):
     fingerprint: str
     #: When it was written, in seconds since the epoch.
     time: float
+
+
+#: All members that a line can have.
+MEMBERS = JournalLine.__required_keys__ | JournalLine.__optional_keys__
 
 
 def segment_of(place: int) -> int:
@@ -90,9 +103,9 @@ class JournalSegment:
     def append(self, line: Mapping[str, object]) -> None:
         """Add one line. The kernel has it when this returns, so killing the process loses nothing.
 
-        Raises DiskFullError, and then nothing of the line is left behind.
+        Raises DiskFullError, and then nothing of the line is left behind (without locks: no more than a torn line).
         """
-        data = json_line({"fingerprint": self._fingerprint, **line}).encode()
+        data = checked_line({"fingerprint": self._fingerprint, **line}).encode()
         with self._lock:
             self._write(data)
 
@@ -110,12 +123,11 @@ class JournalSegment:
         return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
 
     def _lock_file(self, wait: Callable[[], None]) -> None:
-        while True:
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                wait()
+        while (lock := try_lock(self._file, fcntl.LOCK_EX)) is Lock.BUSY:
+            wait()
+        self._is_locked = lock is Lock.TAKEN
+        if not self._is_locked:
+            _warn_of_missing_locks()
 
     def _mend_torn_end(self) -> int:
         """End a line that a killed writer left open, so that the next one is not glued to it.
@@ -128,13 +140,22 @@ class JournalSegment:
         return size
 
     def _read_lines(self) -> None:
-        for line in read_lines(self._path):
+        damaged: list[int] = []
+        for line in read_lines(self._path, damaged.append):
             if line["fingerprint"] != self._fingerprint:
                 continue
             if "crashed" in line:
                 self.crashes.setdefault(line["id"], []).append(line)
             else:
                 self.answers[line["id"]] = line
+        if damaged:
+            log.warning(
+                "%s: %d damaged lines are passed over, the first is line %d; an item whose answer was there is asked "
+                "again.",
+                self._path,
+                len(damaged),
+                damaged[0],
+            )
 
     def _write(self, data: bytes) -> None:
         size = os.fstat(self._file).st_size
@@ -143,7 +164,8 @@ class JournalSegment:
                 while data:
                     data = data[os.write(self._file, data) :]
         except OSError:
-            os.ftruncate(self._file, size)  # the next line must not be glued to a part of this one
+            if self._is_locked:  # else another chunk may have written behind this part
+                os.ftruncate(self._file, size)  # the next line must not be glued to a part of this one
             raise
 
 
@@ -171,8 +193,35 @@ class SegmentJournals:
             self.fallback.close()
 
 
-def read_lines(path: Path) -> Iterator[JournalLine]:
-    """The whole lines of one segment, oldest first."""
-    for line in read_json_lines(path):
-        if isinstance(line, dict) and "id" in line and "fingerprint" in line:
-            yield line  # type: ignore[misc]  # JSON with these keys has this shape
+def read_lines(path: Path, report_damage: Callable[[int], object] = lambda number: None) -> Iterator[JournalLine]:
+    """The sound lines of one segment, oldest first; `report_damage` is given the number, from 1, of each other line."""
+    for number, (line, is_checked) in enumerate(read_checked_lines(path), 1):
+        if line is None or not (is_checked or _is_sound(line)):
+            report_damage(number)
+        else:
+            yield line  # type: ignore[misc]  # JSON of this form has this shape
+
+
+def _is_sound(line: dict[str, object]) -> bool:
+    """Whether a line without a checksum has the form of a journal line, and not a damaged checksum."""
+    files = line.get("files")
+    return (
+        line.keys() <= MEMBERS
+        and all(isinstance(line.get(name), str) for name in ("id", "prompt", "fingerprint"))
+        and isinstance(files, list)
+        and all(map(_is_file_mark, files))
+        and (isinstance(line["crashed"], str) if "crashed" in line else is_answer(line.get("answer")))
+        and isinstance(line.get("same_as", ""), str)
+    )
+
+
+def _is_file_mark(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 3 and isinstance(value[0], str) and isinstance(value[2], str)
+
+
+@cache  # once per job
+def _warn_of_missing_locks() -> None:
+    log.warning(
+        "the file system of the output folder has no locks (flock), so the journal goes on without: two jobs that have "
+        "the same items at the same time may both ask for them."
+    )

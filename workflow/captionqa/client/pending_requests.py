@@ -15,6 +15,7 @@ from captionqa.config.answer_files import AnswerFiles, journal_segment
 from captionqa.config.config import Config, Task
 from captionqa.config.layout import Layout
 from captionqa.config.settings import FALLBACK, AnswerSettings, answer_fingerprint, fingerprint
+from captionqa.dataset.changed_files import ChangedFiles
 from captionqa.dataset.item_entry import ItemEntry
 from captionqa.dataset.places import entry_place
 from captionqa.dataset.plan import load_plan, planned_tasks, work_folders
@@ -33,7 +34,15 @@ class ItemChecker:
 
     def item(self, entry: ItemEntry) -> Item:
         """The item of an entry; raises ItemFailure where it would fail before its request."""
-        item = Item(entry, self._settings, self._dataset, self._allowed_roots, self._transport, DecodingNotes(None))
+        item = Item(
+            entry,
+            self._settings,
+            self._dataset,
+            self._allowed_roots,
+            self._transport,
+            ChangedFiles(),
+            DecodingNotes(None),
+        )
         item.check_marks()
         return item
 

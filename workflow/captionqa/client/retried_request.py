@@ -44,6 +44,7 @@ from captionqa.client.server_pool import ServerPool
 from captionqa.client.server_trial import ServerTrial
 from captionqa.errors import ItemFailure, Reason, RunStoppedError, ServerDeadError, ServerRefusedError
 from captionqa.server.endpoint import Endpoint
+from captionqa.shown_text import printable
 
 #: Empty answers to a request before it fails.
 MAX_EMPTY_ANSWERS = 2
@@ -132,7 +133,7 @@ class RetriedRequest:
             return answer
         self._empty_answers += 1
         if self._empty_answers >= MAX_EMPTY_ANSWERS:
-            times, why = self._empty_answers, answer["finish_reason"]
+            times, why = self._empty_answers, printable(str(answer["finish_reason"]))
             raise ItemFailure(Reason.EMPTY_OUTPUT, f"no text came back, {times} times (finish_reason {why})")
         raise TransientError(Reason.EMPTY_OUTPUT, "no text came back")
 

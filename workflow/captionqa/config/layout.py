@@ -62,11 +62,15 @@ class Layout:
 
     def plan(self, task: str) -> Path:
         """The plan of one task."""
-        return Path(self.plans) / task / "plan.json"
+        return Path(self.task_items(task)) / "plan.json"
+
+    def task_items(self, task: str) -> str:
+        """Folder of the item lists of one task."""
+        return f"{self.plans}/{task}"
 
     def items(self, task: str, name: str = ITEMS_NAME) -> str:
         """The list of one chunk's items."""
-        return f"{self.plans}/{task}/{name}"
+        return f"{self.task_items(task)}/{name}"
 
     def question_rows(self, digest: str) -> str:
         """All rows of the question file, sorted by id, which grading needs beside the answers."""

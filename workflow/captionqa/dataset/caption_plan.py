@@ -4,6 +4,7 @@ from pathlib import Path
 
 from captionqa.config.config import Auto
 from captionqa.config.layout import Layout
+from captionqa.dataset.changed_files import ChangeCounts
 from captionqa.dataset.places import place
 from captionqa.dataset.plan import Plan, PlanFields, load_complete_plan, write_plan
 from captionqa.dataset.plan_state import inputs_digest
@@ -23,7 +24,8 @@ def plan_captions(dataset: Path, chunks: int | Auto, layout: Layout) -> Plan:
         raise InputError(
             f"captions.dataset_path: there is no folder {dataset}; set it to your images in the configuration."
         )
-    inputs = inputs_digest("captions", chunks, dataset)
+    changes = ChangeCounts(layout.task_items("captions"))
+    inputs = inputs_digest("captions", chunks, dataset, changes)
     with ImageScan(dataset, layout.sniffed) as scan:
         state = f"{inputs}-{scan.state}"
         if (plan := load_complete_plan(layout, "captions")) is not None and plan.state == state:
@@ -31,7 +33,7 @@ def plan_captions(dataset: Path, chunks: int | Auto, layout: Layout) -> Plan:
         with ExternalSort(layout.plans) as items:
             missing = 0
             for name, stamp in scan.images():
-                items.add((place(name), name, stamp))
+                items.add((place(name), name, changes.planned(name, stamp)))
                 missing += stamp is None
             if not items:
                 raise InputError(

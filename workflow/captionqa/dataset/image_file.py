@@ -1,5 +1,6 @@
 """Image files: which files are images, their bytes and their headers."""
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,11 +66,20 @@ def read_bytes(path: Path) -> bytes:
     Raises:
         ItemFailure: missing_image, or unreadable_image where the file cannot be read or is empty.
     """
+    return read_stamped(path)[0]
+
+
+def read_stamped(path: Path) -> tuple[bytes, tuple[int, int]]:
+    """The file's bytes, and after these were read its size in bytes and time of change in ns.
+
+    The stamp is that of the file that was read, also where another has its name by now. Raises as `read_bytes` does.
+    """
     with _read_failures(path), open(path, "rb", buffering=0) as file:
         data = file.readall()
+        status = os.fstat(file.fileno())
     if not data:
         raise ItemFailure(Reason.UNREADABLE_IMAGE, f"{str(path)!r} is empty")
-    return data
+    return data, (status.st_size, status.st_mtime_ns)
 
 
 def read_header(path: Path, limits: ImageSettings) -> Header:

@@ -11,7 +11,8 @@ class ItemEntry(TypedDict):
 
     #: An image's path relative to the data set, or a question's qid.
     id: str
-    #: The `Stamp` of each image file when it was planned, in JSON a list; None where there was no file.
+    #: The `Stamp` of each image file when it was planned, in JSON a list; None where there was no file. A third number
+    #: follows where an earlier run did not find the file as planned: how often.
     stamps: list[list[int] | None]
     #: Of a question: its text.
     question: NotRequired[str]

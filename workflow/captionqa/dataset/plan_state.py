@@ -22,7 +22,7 @@ def inputs_digest(*values: object) -> str:
     return digest.hexdigest()
 
 
-def question_inputs_digest(question_path: Path, chunks: int | Auto, dataset: Path) -> str:
+def question_inputs_digest(question_path: Path, chunks: int | Auto, dataset: Path, changes: object) -> str:
     """As `inputs_digest`, for questions, with what shows a change of their file.
 
     Empty where the file is missing or so young that its next change might not show.
@@ -33,7 +33,7 @@ def question_inputs_digest(question_path: Path, chunks: int | Auto, dataset: Pat
         return ""
     if time.time() - stat.st_mtime < YOUNG_S:
         return ""
-    return inputs_digest("qa", chunks, dataset, question_path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    return inputs_digest("qa", chunks, dataset, changes, question_path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
 
 
 def deciding_modules() -> list[Path]:

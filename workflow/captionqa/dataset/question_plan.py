@@ -7,6 +7,7 @@ from pathlib import Path
 
 from captionqa.config.config import Auto
 from captionqa.config.layout import Layout
+from captionqa.dataset.changed_files import ChangeCounts
 from captionqa.dataset.item_entry import Stamp
 from captionqa.dataset.places import question_place
 from captionqa.dataset.plan import Plan, PlanFields, load_complete_plan, save_by_digest, save_plan, write_plan
@@ -34,12 +35,13 @@ def plan_questions(question_path: Path, dataset: Path, chunks: int | Auto, layou
             f"qa.dataset_path: there is no folder {dataset}; the questions' image paths are relative to it."
         )
     image_names = layout.question_images
-    inputs = question_inputs_digest(question_path, chunks, dataset)
+    changes = ChangeCounts(layout.task_items("qa"))
+    inputs = question_inputs_digest(question_path, chunks, dataset, changes)
     if inputs and (plan := _unchanged_plan(inputs, dataset, image_names, layout, scan)) is not None:
         return plan
     folder = layout.plans
     with NamedImages(dataset, image_names) as images, ExternalSort(folder) as rows, ExternalSort(folder) as items:
-        fault, missing = _sort_questions(read_questions(question_path), images, rows, items)
+        fault, missing = _sort_questions(read_questions(question_path), images, changes, rows, items)
         if not items:
             raise InputError(f"{question_path}: none of its {len(rows)} rows can be asked; the first is {fault}")
         digest = _write_rows(rows, question_path, layout)
@@ -64,7 +66,11 @@ def _unchanged_plan(inputs: str, dataset: Path, image_names: Path, layout: Layou
 
 
 def _sort_questions(
-    questions: Iterable[QuestionRow | InvalidRow], images: NamedImages, rows: ExternalSort, items: ExternalSort
+    questions: Iterable[QuestionRow | InvalidRow],
+    images: NamedImages,
+    changes: ChangeCounts,
+    rows: ExternalSort,
+    items: ExternalSort,
 ) -> tuple[str | None, int]:
     """Add all rows to `rows`, those that can be asked to `items`, and their images to `images`.
 
@@ -82,7 +88,7 @@ def _sort_questions(
                 "id": row["id"],
                 "question": row["question"],
                 "images": row["images"],
-                "stamps": [stamps[name] for name in row["images"]],
+                "stamps": [changes.planned(name, stamps[name]) for name in row["images"]],
             }
             items.add((question_place(row["images"]), row["id"], json_line(item)))
             missing += None in item["stamps"]

@@ -16,6 +16,7 @@ from captionqa.config.layout import Layout
 from captionqa.driver.command_parser import UsageError, parse
 from captionqa.driver.terminal import log_to_terminal, print_message, show
 from captionqa.errors import TRUNCATED, CaptionqaError, ConfigError
+from captionqa.shown_text import printable
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
     except OSError as error:
-        print_message(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        print_message(f"{printable(str(error.filename))}: {error.strerror}" if error.filename else str(error))
         return EXIT_FAILED
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED

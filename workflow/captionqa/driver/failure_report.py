@@ -6,8 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from captionqa.config.layout import Layout
-from captionqa.errors import DiskFullError
-from captionqa.files import read_json
+from captionqa.files import disk_full_error, out_of_inodes, read_json
 from captionqa.run.job_log import JobError
 from captionqa.run.run_record import read_run_record
 from captionqa.server import endpoint
@@ -21,8 +20,10 @@ FULL_BYTES = 2**20
 
 def failure_messages(layout: Layout) -> list[str]:
     """What failed in this run, each reason once, and which of its servers were restarted."""
-    if shutil.disk_usage(layout.output_dir).free < FULL_BYTES:  # then jobs could not store why they failed
-        return [str(DiskFullError(layout.output_dir))]
+    folder = layout.output_dir
+    # then jobs could not store why they failed
+    if shutil.disk_usage(folder).free < FULL_BYTES or out_of_inodes(folder):
+        return [str(disk_full_error(folder))]
     by_reason: dict[str, list[JobError]] = defaultdict(list)
     for file in sorted(layout.errors.glob("*.json")):
         stored: JobError | None = read_json(file)

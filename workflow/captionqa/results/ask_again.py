@@ -16,7 +16,7 @@ from captionqa.config.config import Config, Task
 from captionqa.config.settings import fingerprint
 from captionqa.dataset.plan import load_plan
 from captionqa.errors import DATA_FAULTS, QUESTION_FAULTS, ConfigError, ItemFailure, Reason
-from captionqa.files import atomic_writer, json_line, read_json, read_json_lines
+from captionqa.files import atomic_writer, checked_line, read_json, read_json_lines
 from captionqa.results.result_set import ResultSet, selected_results
 
 #: Names of items that are left to fail, in a text.
@@ -131,7 +131,7 @@ def _filter_lines(path: Path, keep: Callable[[JournalLine], bool]) -> None:
     kept = [line for line in lines if keep(line)]
     if len(kept) < len(lines):
         with atomic_writer(path) as file:
-            file.writelines(map(json_line, kept))
+            file.writelines(map(checked_line, kept))
 
 
 def _faulty_still(items: str, failed: Iterable[ResultLine], selected: ResultSet) -> dict[str, str]:

@@ -13,7 +13,7 @@ from captionqa.client.journal import JournalLine, read_lines
 from captionqa.config.config import Config, Task
 from captionqa.config.settings import answer_fingerprint
 from captionqa.errors import ConfigError
-from captionqa.files import atomic_writer, json_line
+from captionqa.files import atomic_writer, checked_line
 from captionqa.results.result_set import ResultSet, selected_results
 from captionqa.results.set_aside import SetAside
 
@@ -156,7 +156,7 @@ def _copy_untruncated(segments: Iterable[Path], folder: Path) -> None:
     """Write the segments to a folder without the answers that ended at max_tokens."""
     for path in segments:
         with atomic_writer(folder / path.name) as file:
-            file.writelines(json_line(line) for line in read_lines(path) if not _is_truncated(line))
+            file.writelines(checked_line(line) for line in read_lines(path) if not _is_truncated(line))
 
 
 def _date(seconds: float) -> str:

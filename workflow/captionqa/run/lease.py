@@ -4,7 +4,6 @@ File times would not do in place of the counter: network file systems cache them
 Each reader measures with its own clock how long the counter has stood still.
 """
 
-import errno
 import fcntl
 import math
 import os
@@ -20,6 +19,7 @@ from typing import Literal, TypedDict
 from captionqa.config.server_files import ServerFiles
 from captionqa.errors import CaptionqaError, RunStoppedError
 from captionqa.files import read_json, write_json
+from captionqa.run.file_lock import Lock, try_lock
 from captionqa.run.process_identity import process_start, same_process
 
 #: The environment variable that tells the driver's jobs the id of their run.
@@ -31,8 +31,6 @@ POLL_S = 1.0
 #: Age in seconds at which a lease of another host expires unless its lock is held. A dry run or a second driver cannot
 #: wait to see whether the counter moves.
 FOREIGN_LEASE_TIMEOUT_S = 600.0
-#: Errors of flock on a file system without locks, such as Lustre mounted without its flock option.
-NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 
 LeaseState = Literal["held", "released"]
 
@@ -73,6 +71,8 @@ class LeaseKeeper:
         self.run_id = _run_id(time.time_ns() // 1_000_000)
         self._counter = 0
         self._held = False
+        self._renewed_s = math.inf
+        self._longest_stop_s = 0.0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._renew, daemon=True, name="lease")
 
@@ -85,11 +85,13 @@ class LeaseKeeper:
         self._files.folder.mkdir(parents=True, exist_ok=True)
         self._lock = os.open(self._files.lease_lock, os.O_RDWR | os.O_CREAT, 0o644)
         before: LeaseRecord | None = read_json(self._files.lease)
-        if not _lock(self._lock, fcntl.LOCK_EX) or (before is not None and _is_live(before)):
+        # without locks only the lease's age keeps drivers apart
+        if try_lock(self._lock, fcntl.LOCK_EX) is Lock.BUSY or (before is not None and _is_live(before)):
             raise LeaseTakenError(read_json(self._files.lease))
         if before is not None and before["run_id"] >= self.run_id:  # the clock was put back since
             self.run_id = _run_id(int(before["run_id"].partition("-")[0]) + 1)
         self._write("held")
+        self._renewed_s = time.monotonic()
         self._held = True
         self._thread.start()
 
@@ -101,8 +103,14 @@ class LeaseKeeper:
             with suppress(OSError):  # on a full disk the counter stands still, so the lease expires instead
                 self._write("released")
 
+    def stood_still_s(self) -> float:
+        """The longest time so far for which this process did not come to renew the lease, as while it is suspended."""
+        return max(self._longest_stop_s, time.monotonic() - self._renewed_s)
+
     def _renew(self) -> None:
         while not self._over.wait(RENEW_INTERVAL_S):
+            # in this order, so that another thread sees a stop in one of the two
+            self._longest_stop_s, self._renewed_s = self.stood_still_s(), time.monotonic()
             with suppress(OSError):  # a full disk or an unreliable network: the next renewal tries again
                 self._write("held")
 
@@ -205,20 +213,5 @@ def _is_locked(folder: Path, lease: LeaseRecord) -> bool:
     if lease["state"] == "released" or lease["host"] == socket.gethostname():
         return False
     with suppress(FileNotFoundError), open(ServerFiles(folder).lease_lock, "rb") as lock:
-        return not _lock(lock.fileno(), fcntl.LOCK_SH)
+        return try_lock(lock.fileno(), fcntl.LOCK_SH) is Lock.BUSY
     return False
-
-
-def _lock(descriptor: int, kind: int) -> bool:
-    """Try to take a lock; False where another process has it.
-
-    A file system without locks gives it to everybody; there only the lease's age keeps drivers apart.
-    """
-    try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in NO_LOCKS:
-            raise
-    return True

@@ -10,6 +10,7 @@ import urllib3
 
 from captionqa.errors import ForeignServerError, ServerError, WrongModelError
 from captionqa.server import key_guard
+from captionqa.shown_text import printable
 
 TIMEOUT_S = 10.0
 #: The first generation compiles and allocates, which can take minutes for a large model.
@@ -109,7 +110,7 @@ class Probe:
         """vLLM's version; None where the server does not tell it."""
         try:
             return str(self._get("/version").json()["version"])
-        except (ServerError, ValueError, KeyError):
+        except (ServerError, ValueError, KeyError, TypeError, RecursionError):
             return None
 
     def load(self) -> EngineLoad | None:
@@ -134,7 +135,7 @@ class Probe:
     def _models(self) -> list[dict[str, Any]]:
         try:
             return [{**entry, "id": entry["id"]} for entry in self._get("/v1/models").json()["data"]]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ServerError(
                 f"{self._url}/v1/models is not a list of models; is an OpenAI-compatible server there?"
             ) from error
@@ -152,7 +153,8 @@ class Probe:
         if response.status_code in (401, 403):
             raise ServerError(f"{self._url}{path} refused the API key (HTTP {response.status_code}); see api_key_env.")
         if not response.ok:
-            raise ServerError(f"{self._url}{path} answered HTTP {response.status_code}: {response.text[:200]}")
+            excerpt = printable(response.text[:200])
+            raise ServerError(f"{self._url}{path} answered HTTP {response.status_code}: {excerpt}")
         return response
 
 
