@@ -60,8 +60,9 @@ class Project:
     def captionqa(self, command: str, *arguments: str) -> str:
         """Run a command of captionqa on this project, in its folder, and return what it printed."""
         self.save()
+        yes = ["--yes"] if command in ("retry-failed", "forget") else []
         done = subprocess.run(
-            [sys.executable, "-m", "captionqa", command, "my.yaml", *arguments],
+            [sys.executable, "-m", "captionqa", command, "my.yaml", *arguments, *yes],
             cwd=self.folder,
             env={**os.environ, "PYTHONPATH": str(ROOT / "workflow")},
             capture_output=True,

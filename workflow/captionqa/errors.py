@@ -81,6 +81,8 @@ class Reason(StrEnum):
 
 #: Faults of the question file, which a repeated request cannot fix.
 QUESTION_FAULTS = (Reason.INVALID_QUESTION, Reason.UNGRADABLE_GROUND_TRUTH)
+#: Faults of the data, found without a request: only other data or another `client.images.allowed_roots` helps.
+DATA_FAULTS = (Reason.MISSING_IMAGE, Reason.PATH_OUTSIDE_DATASET, *QUESTION_FAULTS)
 #: Selects answers that ended at max_tokens, where a Reason selects failures.
 TRUNCATED = "truncated"
 

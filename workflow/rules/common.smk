@@ -105,6 +105,16 @@ def task_chunks(wildcards):
     ]
 
 
+def asked_again(work):
+    """The marker of retry-failed and forget, if there is one.
+
+    They remove chunk results and leave the final files. Snakemake makes a missing chunk result anew only if the merge
+    has a reason of its own to run: this marker, which is new or has changed.
+    """
+    marker = AnswerFiles(work).asked_again
+    return [str(marker)] if marker.exists() else []
+
+
 def final_files(suffixes=None):
     """The final files; with `suffixes`, a pair for captions and for qa, their companion files instead."""
     captions, qa = suffixes or ("", "results")

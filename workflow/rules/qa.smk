@@ -27,6 +27,7 @@ rule merge_qa:
         chunks=answer_chunks,
         questions=question_rows,
         released=LAYOUT.released("qa"),
+        asked_again=lambda wildcards: asked_again(RUN_LAYOUT.qa_work),
         code=code(MERGING_CODE + GRADING_CODE),
     output:
         results=LAYOUT.qa("results"),

@@ -11,6 +11,7 @@ from captionqa.client.api_key import ApiKeys
 from captionqa.client.chunk_job import ChunkJob
 from captionqa.client.chunk_result import ResultLine
 from captionqa.client.concurrency_tuner import ConcurrencyTuner
+from captionqa.client.decoding_notes import DecodingNotes
 from captionqa.client.in_flight_limit import InFlightLimiter
 from captionqa.client.item_processor import ItemProcessor
 from captionqa.client.item_stream import ItemStream
@@ -59,7 +60,8 @@ class ChunkRun:
         self._changed = ChangedFiles()
         keys = ApiKeys(job.server, job.own_servers)
         client = RetryingClient(self._pool, job.client, keys, job.settings["sampling"])
-        self._processor = ItemProcessor(job, client, self._progress, self._changed, self._finish)
+        self._notes = DecodingNotes(AnswerFiles(str(job.journal.parent)).decoding(job.name))
+        self._processor = ItemProcessor(job, client, self._progress, self._changed, self._finish, self._notes)
         self._tuner = ConcurrencyTuner(self._limiter, self._pool, keys)
         self._workers: list[threading.Thread] = []
         self._queue: WorkQueue[tuple[SegmentJournals, ItemEntry]] = WorkQueue(self._limiter.limit)
@@ -93,6 +95,7 @@ class ChunkRun:
             raise
         finally:
             self._pool.stopped.set()  # workers are daemon threads: none of them delays the end of the process
+            self._notes.close()
             self._close_journals()
             self._progress.report(last=True)
         if self._changed:

@@ -21,7 +21,7 @@ class SlurmRun(TypedDict):
 class RunRecord(TypedDict):
     """The file run.json."""
 
-    #: Whether any chunk job is to run.
+    #: Whether a chunk job has a request to send.
     server_needed: bool
     #: None where jobs run on this machine.
     slurm: SlurmRun | None
