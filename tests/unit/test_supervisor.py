@@ -129,7 +129,7 @@ class Supervised:
 def supervise(tmp_path, server_folder, make_config, start_python):
     """Start a supervisor of the sick server; keywords change `server` settings."""
 
-    def start(ailments=None, environment=None, lease_timeout_s=60, log=None, **changes):
+    def start(ailments=None, environment=None, lease_timeout_s=60, log=None, model_version=None, **changes):
         log, sick = log or tmp_path / "logs" / "server.log", tmp_path / "ailments.json"
         known = {
             "command": [sys.executable, str(SICK_SERVER)],
@@ -149,6 +149,7 @@ def supervise(tmp_path, server_folder, make_config, start_python):
             "slurm": False,
             "model_path": "org/tiny",
             "served_name": "tiny",
+            "model_version": model_version,
             "logs": [str(log)],
         }
         write_json(sick, ailments or {})
