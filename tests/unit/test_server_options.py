@@ -21,6 +21,7 @@ from captionqa.config.server_options import DECIDING, NAMING_FILES, deciding_opt
         (["--lora-modules", "a=/x", "b=/y", "--port=1"], {"--lora-modules": "a=/x b=/y"}),
         (["--hf-overrides", '{"b": 1,   "a": 2}'], {"--hf-overrides": '{"a": 2, "b": 1}'}),
         (["--hf_overrides.rope.theta", "5"], {"--hf-overrides.rope.theta": "5"}),
+        (["--dtype", "auto", "org/tiny"], {}),
         (["--dtype", "auto", "--generation-config", "vllm"], {}),
         (["--dtype", "auto", "--dtype", "float16"], {"--dtype": "float16"}),
     ],

@@ -173,6 +173,20 @@ def ready(supervise, eventually):
     return start
 
 
+def test_a_server_of_another_model_than_planned_never_gets_ready_and_says_which_it_is(supervise, tmp_path, eventually):
+    template = tmp_path / "own.jinja"
+    template.write_text("after the plan")
+    options = {"--chat-template": str(template)}
+    planned = {"source": "org/tiny", "options": options, "files": {str(template): "d"}, "revision": None, "root": None}
+    supervised = supervise(model_version=planned, extra_args=["--chat-template", str(template)])
+    eventually(lambda: supervised.process.poll() is not None, "the end")
+    entry = supervised.endpoint
+    assert (entry.state, entry.url) == (State.DEAD, None)
+    assert f"the content of {template} changed" in entry.reason
+    assert State.READY not in [state for state, _ in entry.changes]
+    assert entry.versions["model_revision"] == "unknown"
+
+
 def test_a_healthy_server_is_published_and_taken_down_when_told_to_stop(ready, gone, server_folder):
     supervised = ready(environment={"SLURM_JOB_ID": "42"})
     entry, server = supervised.endpoint, supervised.server()

@@ -70,6 +70,16 @@ NAMING_FILES = frozenset(
         "--tokenizer",
     }
 )
+#: Of these, the ones that take several words.
+OF_SEVERAL_WORDS = frozenset(
+    {
+        "--ignore-patterns",
+        "--kv-cache-dtype-skip-layers",
+        "--logits-processors",
+        "--lora-modules",
+        "--lora-target-modules",
+    }
+)
 SHORT_NAMES = {"-q": "--quantization"}
 #: Given or left out, these mean the same: captionqa itself passes them.
 DEFAULTS = {"--dtype": "auto", "--generation-config": "vllm"}
@@ -77,7 +87,7 @@ DEFAULTS = {"--dtype": "auto", "--generation-config": "vllm"}
 
 def server_options(server: ServerConfig) -> dict[str, str]:
     """{option: value} of the options that decide answers, as the `server` settings give them."""
-    return deciding_options(["--dtype", server.dtype, *(server.command or ()), *server.extra_args])
+    return deciding_options([*(server.command or ()), "--dtype", server.dtype, *server.extra_args])
 
 
 def deciding_options(arguments: Sequence[str]) -> dict[str, str]:
@@ -110,7 +120,7 @@ def _given(arguments: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
             continue
         values = [value] if equals else []
         for following in arguments[index + 1 :]:
-            if equals or _is_option(following):
+            if equals or _is_option(following) or (values and name not in OF_SEVERAL_WORDS):
                 break
             values.append(following)
         yield name + dot + key, values

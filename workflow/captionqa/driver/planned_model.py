@@ -131,7 +131,7 @@ def _servers_of_earlier_answers(layout: Layout) -> Iterator[tuple[Versions, list
         with suppress(ResultError):
             header, _ = read_chunk(result)
             for server in reversed(header["servers"]):
-                yield server["versions"], server["argv"], header["settings"]["model_path"]
+                yield server.get("versions", {}), server.get("argv", []), header["settings"]["model_path"]
     for segment in _newest_first(work, "captions/*/journal/*.jsonl", "qa/journal/*.jsonl"):
         for line in reversed(list(read_lines(segment))):
             if "answer" in line:
