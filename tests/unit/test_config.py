@@ -207,6 +207,11 @@ def test_two_styles_that_would_write_one_file_are_refused(make_config, styles):
         make_config({"captions": {"prompt_styles": styles, "prompts": {"short": "Briefly."}}})
 
 
+def test_a_model_in_extra_args_is_refused_since_path_would_not_be_what_is_served(make_config):
+    with pytest.raises(ConfigError, match="give it as path"):
+        make_config({"models": {"tiny": {"server": {"extra_args": ["--model=org/other"]}}}})
+
+
 @pytest.mark.parametrize(("given", "served"), [(None, "org/tiny"), ("nick", "nick")])
 def test_the_server_answers_to_the_path_unless_named(make_config, given, served):
     config = make_config({"models": {"tiny": {"served_model_name": given}}})
