@@ -48,8 +48,8 @@ def check(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
     media_folder.allowed_folder(config)
     if is_given(config.model.server.extra_args, "--model"):
         raise ConfigError(
-            f"models.{config.model_name}.server.extra_args: --model would serve another model than path names; give it as "
-            "path."
+            f"models.{config.model_name}.server.extra_args: --model would serve another model than path names; give "
+            "it as path."
         )
     return config
 
