@@ -1,6 +1,7 @@
 """The server's life on a real Slurm: whatever ends the server or the run, no answer is lost and no job is left."""
 
 import json
+import shutil
 import signal
 import subprocess
 
@@ -154,6 +155,24 @@ def test_a_refused_server_job_is_a_sentence(project, cluster):
     text = project.run("--set-resources", "start_server:slurm_partition=nowhere", check=False)
     assert "Slurm refused the server's job" in text
     assert "invalid partition specified: nowhere" in text
+
+
+def test_a_sites_wrapper_that_prints_lines_of_its_own_loses_no_job(project, cluster, tmp_path, monkeypatch):
+    wrapper = tmp_path / "bin" / "sbatch"
+    wrapper.parent.mkdir()
+    wrapper.write_text(
+        f"#!/bin/sh\necho Account vision: 4200 of 9000 used\n{shutil.which('sbatch')} \"$@\" || exit\n"
+        "echo Thank you, see you in 2027\n"
+    )
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("PATH", str(wrapper.parent), prepend=":")
+    driver = start_slowly(project)
+    servers = [json.loads(path.read_text()) for path in project.out.glob(f"work/{MODEL}/server/handles.json")]
+    assert servers == [[{"job": one_server(cluster)}]]
+    assert len(cluster.clients()) == 2
+    finish(project, driver)
+    assert "Trying to restart job" not in project.printed()
+    assert not cluster.jobs()
 
 
 def test_a_server_that_waits_in_the_queue_says_why_and_is_waited_for(project, cluster):

@@ -55,12 +55,20 @@ def slurm_run(executor, server_needed):
 
 
 def mend_executor(executor):
-    """Fix two faults of the executor (plugin 2.8.0) that would hold a server's GPUs for nothing.
+    """Fix three faults of the executor (plugin 2.8.0) that would hold a server's GPUs for nothing.
 
     While no job ends, the executor checks its jobs less and less often, up to every 180 s. Here it keeps Snakemake's
     own seconds-between-status-checks. And when Slurm does not answer in one round, the executor forgets all its jobs.
-    Here the jobs that were neither settled nor kept stay active.
+    Here the jobs that were neither settled nor kept stay active. And it loses a job it has submitted where a site's
+    wrapper of sbatch prints a number beside the job's id. Here the id is found as for a server's job.
     """
+    import snakemake_executor_plugin_slurm as plugin
+    from captionqa.server.submitted_job import submitted_job
+
+    validate = plugin.validate_or_get_slurm_job_id
+    plugin.validate_or_get_slurm_job_id = lambda found, output: (
+        submitted_job(output, executor.run_uuid) or validate(found, output)
+    )
     interval_s = workflow.remote_execution_settings.seconds_between_status_checks
 
     class MendedExecutor(type(executor)):

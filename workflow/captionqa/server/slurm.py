@@ -53,10 +53,12 @@ def jobs(numbers: Iterable[str]) -> dict[str, Job] | None:
     return {number.strip(): Job(state.strip(), reason.strip()) for number, state, reason in rows}
 
 
-def any_named(name: str) -> bool:
-    """Whether the queue holds a job of this name and this user; False where Slurm does not answer."""
+def named(name: str) -> set[str]:
+    """The ids of this user's jobs of this name in the queue; none where Slurm does not answer."""
     done = run(["squeue", "--noheader", f"--user={getpass.getuser()}", f"--name={name}", "--format=%i"])
-    return done is not None and bool(done.stdout.strip())
+    lines = [] if done is None else done.stdout.splitlines()
+    # of an array 12_3 its own id; a site's wrapper may print other lines
+    return {number for line in lines if (number := line.strip().partition("_")[0]).isdigit()}
 
 
 def cancel(numbers: Sequence[str]) -> None:
