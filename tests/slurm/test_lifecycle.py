@@ -161,7 +161,7 @@ def test_a_sites_wrapper_that_prints_lines_of_its_own_loses_no_job(project, clus
     wrapper = tmp_path / "bin" / "sbatch"
     wrapper.parent.mkdir()
     wrapper.write_text(
-        f"#!/bin/sh\necho Account vision: 4200 of 9000 used\n{shutil.which('sbatch')} \"$@\" || exit\n"
+        f'#!/bin/sh\necho Account vision: 4200 of 9000 used\n{shutil.which("sbatch")} "$@" || exit\n'
         "echo Thank you, see you in 2027\n"
     )
     wrapper.chmod(0o755)

@@ -11,7 +11,7 @@ JOB = "4711"
 
 @pytest.fixture
 def site(tmp_path, monkeypatch):
-    """Slurm's commands as a site with wrappers has them: sbatch prints a text, squeue knows jobs; all calls are kept."""
+    """Slurm's commands with a site's wrappers: sbatch prints a text, squeue knows jobs; calls are kept."""
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder), prepend=":")

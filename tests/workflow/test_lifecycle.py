@@ -252,6 +252,31 @@ def test_an_existing_server_with_another_key_is_a_clear_error(project, existing_
     assert "refused the API key (HTTP 401); see api_key_env" in text
 
 
+@pytest.fixture
+def elsewhere(project, monkeypatch):
+    """The project, whose jobs go to a scheduler that captionqa has no launcher for."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests" / "another_executor"))
+    project.arguments = ("--executor", "elsewhere", "--jobs", "2", "--seconds-between-status-checks", "1")
+    return project
+
+
+def test_an_executor_that_cannot_start_a_server_is_refused_in_one_sentence(elsewhere):
+    text = elsewhere.run(check=False)
+    assert (
+        "captionqa: the executor 'elsewhere' cannot start a server: use executor slurm or local, or start the server "
+        f"yourself and name it with models.{MODEL}.url.\n"
+    ) in text
+    assert "Traceback" not in text
+    assert not elsewhere.requests()
+    assert not (elsewhere.out / "logs" / MODEL).exists()
+
+
+def test_any_executor_works_with_an_existing_server(elsewhere, existing_server):
+    elsewhere.config["models"][MODEL] |= {"url": existing_server, "api_key_env": "OUR_KEY"}
+    elsewhere.run()
+    assert len(elsewhere.captions()) == 10
+
+
 def test_too_many_failures_fail_the_run_after_all_files_are_written(project):
     (project.folder / "images" / "a" / "7.png").unlink()  # fails question q5
     needle = "<image>Write a very short caption for the given image."

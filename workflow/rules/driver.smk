@@ -35,6 +35,8 @@ def begin_run():
     running = {CHUNK_RULES.get(job.rule.name) for job in workflow.dag.needrun_jobs()}
     tasks_to_run = [task for task in TASKS if task in running]
     chunk_runs = bool(tasks_to_run)
+    if chunk_runs:
+        refuse_other_executor()
     try:
         if CONFIG.audit.stop_on:
             audit_first(tasks_to_run)

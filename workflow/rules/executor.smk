@@ -8,14 +8,28 @@ def slurm_executor():
     from captionqa.server.slurm_plugin import PLUGIN, check_plugin
 
     jobs = [job for job in workflow.dag.needrun_jobs() if not job.is_local]
-    executor = workflow.scheduler.get_executor(jobs[0]) if jobs else None
-    if not hasattr(executor, "run_uuid"):
+    if workflow.executor_plugin.name != "slurm" or not jobs:
         return None
+    executor = workflow.scheduler.get_executor(jobs[0])
     try:
         check_plugin(metadata.version(PLUGIN))  # before its internals are used, here and below
     except CaptionqaError as error:
         refuse(error)
     return executor
+
+
+def refuse_other_executor():
+    """Refuse an executor whose scheduler captionqa has no launcher for, where the run needs a server."""
+    from captionqa.errors import ConfigError
+
+    name = workflow.executor_plugin.name
+    if workflow.non_local_exec and name != "slurm" and not CONFIG.model.url:
+        refuse(
+            ConfigError(
+                f"the executor {name!r} cannot start a server: use executor slurm or local, or start the server "
+                f"yourself and name it with models.{MODEL}.url."
+            )
+        )
 
 
 def slurm_run(executor, server_needed):
