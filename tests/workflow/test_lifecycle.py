@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -23,6 +24,7 @@ def test_a_chunk_that_fails_ends_the_run_names_the_logs_and_leaves_no_server(pro
     assert "the server is gone for good" in text
     assert "log: out/logs/stand-in/captions/short." in text
     assert "server's log: out/logs/stand-in/server-0.log" in text
+    assert re.search(r"captionqa: where .* went: .* requests", text)
     assert not project.processes()
 
     answered = len(list(project.out.glob("work/stand-in/*/**/chunks/*.jsonl")))
@@ -46,6 +48,8 @@ def test_a_stopped_driver_leaves_no_process_and_the_next_run_asks_only_for_the_r
         driver.send_signal(number)
     assert driver.wait(60) != 0
     project.wait_for(lambda: not project.processes())
+    # the verdict of a run that was interrupted
+    assert number == signal.SIGKILL or re.search(r"captionqa: where .* went: .* requests", project.printed())
     kept = project.journaled()
     project.faults()
     project.forget_requests()

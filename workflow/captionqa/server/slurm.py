@@ -87,14 +87,14 @@ def start_now(number: str) -> None:
     run(["scontrol", "update", f"JobId={number}", "StartTime=now"])
 
 
-def run(argv: Sequence[str], script: str | None = None) -> subprocess.CompletedProcess[str] | None:
+def run(argv: Sequence[str], script: str | None = None, **environment: str) -> subprocess.CompletedProcess[str] | None:
     """Run one of Slurm's commands, with a script as its input; None where it is missing or does not return."""
     try:
         return subprocess.run(
             argv,
             input=script,
             stdin=subprocess.DEVNULL if script is None else None,
-            env=supervisor_environment(),
+            env=supervisor_environment() | environment,
             capture_output=True,
             text=True,
             timeout=COMMAND_TIMEOUT_S,
