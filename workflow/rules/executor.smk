@@ -18,17 +18,15 @@ def slurm_executor():
     return executor
 
 
-def refuse_other_executor():
-    """Refuse an executor whose scheduler captionqa has no launcher for, where the run needs a server."""
+def check_executor():
+    """Raise ConfigError for an executor whose scheduler captionqa has no launcher for, in a run that needs a server."""
     from captionqa.errors import ConfigError
 
     name = workflow.executor_plugin.name
     if workflow.non_local_exec and name != "slurm" and not CONFIG.model.url:
-        refuse(
-            ConfigError(
-                f"the executor {name!r} cannot start a server: use executor slurm or local, or start the server "
-                f"yourself and name it with models.{MODEL}.url."
-            )
+        raise ConfigError(
+            f"the executor {name!r} cannot start a server: use executor slurm or local, or start the server "
+            f"yourself and name it with models.{MODEL}.url."
         )
 
 

@@ -27,6 +27,7 @@ rule merge_qa:
         chunks=answer_chunks,
         questions=question_rows,
         released=LAYOUT.released("qa"),
+        asked_again=lambda wildcards: asked_again(RUN_LAYOUT.qa_work),
         code=code(MERGING_CODE + GRADING_CODE),
     output:
         results=LAYOUT.qa("results"),
@@ -42,8 +43,9 @@ rule merge_qa:
         mem_mb=lambda wildcards, attempt: attempt * 8_000,
         runtime="2h",
     params:
-        question_path=CONFIG.qa.question_path,
-        dataset_path=CONFIG.qa.dataset_path,
+        # functions, since Snakemake would take {name} in a text for a wildcard
+        question_path=lambda wildcards: CONFIG.qa.question_path,
+        dataset_path=lambda wildcards: CONFIG.qa.dataset_path,
         relative_tolerance=CONFIG.qa.relative_tolerance,
     script:
         "../scripts/merge_qa.py"

@@ -13,7 +13,7 @@ from itertools import chain
 from captionqa.config.config import Config, Task
 from captionqa.config.layout import Layout
 from captionqa.dataset.audit_checks import TaskChecks
-from captionqa.dataset.findings import COUNTED_ONLY, EFFECTS, AuditReport, Finding, FindingKind, printable
+from captionqa.dataset.findings import COUNTED_ONLY, EFFECTS, AuditReport, Finding, FindingKind
 from captionqa.dataset.item_entry import ItemEntry
 from captionqa.dataset.plan import load_plan
 from captionqa.dataset.planning import plan_task
@@ -21,6 +21,7 @@ from captionqa.dataset.question_file import InvalidRow, QuestionRow
 from captionqa.files import atomic_writer, read_json_lines
 from captionqa.grading.choices import LETTERS, parse_choices
 from captionqa.grading.ground_truth import GroundTruth
+from captionqa.shown_text import printable
 
 COLUMNS = ("task", "item", "finding", "what the run does", "detail")
 #: Threads that read headers: file systems of clusters answer slowly, but many requests at once.

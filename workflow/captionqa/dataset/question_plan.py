@@ -41,11 +41,11 @@ def plan_questions(question_path: Path, dataset: Path, chunks: int | Auto, layou
         return plan
     folder = layout.plans
     with NamedImages(dataset, image_names) as images, ExternalSort(folder) as rows, ExternalSort(folder) as items:
-        fault = _sort_questions(read_questions(question_path), images, changes, rows, items)
+        fault, missing = _sort_questions(read_questions(question_path), images, changes, rows, items)
         if not items:
             raise InputError(f"{question_path}: none of its {len(rows)} rows can be asked; the first is {fault}")
         digest = _write_rows(rows, question_path, layout)
-        fields: PlanFields = {"rows": digest, "invalid_rows": len(rows) - len(items)}
+        fields: PlanFields = {"rows": digest, "invalid_rows": len(rows) - len(items), "missing_images": missing}
         if inputs:
             fields["state"], fields["scan"] = f"{inputs}-{images.save()}", scan if images.all_inside else ""
         lines = ((where, line) for where, _, line in items)
@@ -71,12 +71,12 @@ def _sort_questions(
     changes: ChangeCounts,
     rows: ExternalSort,
     items: ExternalSort,
-) -> str | None:
+) -> tuple[str | None, int]:
     """Add all rows to `rows`, those that can be asked to `items`, and their images to `images`.
 
-    Returns what is wrong with the first invalid row, or None.
+    Returns what is wrong with the first invalid row, or None, and how many items name an image that is not there.
     """
-    fault = None
+    fault, missing = None, 0
     for block, stamps in map_in_order(partial(_with_stamps, images), blocks(questions)):
         images.add(list(stamps), list(stamps.values()))
         for row in block:
@@ -91,7 +91,8 @@ def _sort_questions(
                 "stamps": [changes.planned(name, stamps[name]) for name in row["images"]],
             }
             items.add((question_place(row["images"]), row["id"], json_line(item)))
-    return fault
+            missing += None in item["stamps"]
+    return fault, missing
 
 
 def _with_stamps(

@@ -15,6 +15,7 @@ from captionqa.files import read_json
 from captionqa.results.failures import Failure
 from captionqa.results.qa_record import QaRecord
 from captionqa.results.statistics import mcnemar_p, paired_interval
+from captionqa.shown_text import printable
 
 RESULTS_ENDING = "_qa_results.json"
 FAILURES_ENDING = "_qa_failures.json"
@@ -129,18 +130,18 @@ def compare(path_a: str | Path, path_b: str | Path) -> Comparison:
 
 def table(comparison: Comparison) -> str:
     """The comparison as text for a terminal."""
-    lines = [f"A  {comparison['a']}", f"B  {comparison['b']}", ""]
-    rows = {
-        "answered by both": comparison["answered_by_both"],
-        "failed counted as wrong": comparison["failed_counted_as_wrong"],
-        **{f"  {name}": outcome for name, outcome in comparison["category_comparison"].items()},
-    }
-    width = max(map(len, rows))
+    lines = [f"A  {printable(comparison['a'])}", f"B  {printable(comparison['b'])}", ""]
+    rows = [
+        ("answered by both", comparison["answered_by_both"]),
+        ("failed counted as wrong", comparison["failed_counted_as_wrong"]),
+        *((f"  {printable(name)}", outcome) for name, outcome in comparison["category_comparison"].items()),
+    ]
+    width = max(len(name) for name, _ in rows)
     heading = (
         f"{'':{width}}  {'n':>7} {'A':>7} {'B':>7} {'B - A':>7}  {'95 % interval':>17} {'only A':>7} {'only B':>7}"
     )
     lines.append(f"{heading} {'p':>9}")
-    for name, outcome in rows.items():
+    for name, outcome in rows:
         low, high = outcome["difference_interval_95"]
         lines.append(
             f"{name:{width}}  {outcome['questions']:7} {outcome['accuracy_a']:7.1%} {outcome['accuracy_b']:7.1%} "
@@ -174,7 +175,7 @@ def _names(what: str, names: list[str]) -> list[str]:
         return []
     questions = "1 question" if len(names) == 1 else f"{len(names)} questions"
     more = f", and {len(names) - PRINTED_NAMES} more" if len(names) > PRINTED_NAMES else ""
-    return [f"{questions} {what}: {', '.join(names[:PRINTED_NAMES])}{more}"]
+    return [f"{questions} {what}: {', '.join(map(printable, names[:PRINTED_NAMES]))}{more}"]
 
 
 def _outcome(pairs: Iterable[CorrectPair]) -> PairedOutcome:
