@@ -98,7 +98,7 @@ def disturb(project, chance):
         names = chance.sample(sorted(project.digests), 2 * SWAPS)
         pairs = list(zip(names[::2], names[1::2], strict=True))
         driver = project.start()
-        project.wait_for(lambda point=point: served(project) >= point - 150)
+        project.wait_for(lambda point=point: " to do" in project.printed() and served(project) >= point - 150)
         swap(project.folder / "many", pairs)
         swapped.update(names)
         project.wait_for(lambda point=point: served(project) >= point)
