@@ -15,11 +15,13 @@ def begin_run():
     from captionqa.driver.driver import Driver
     from captionqa.driver.terminal import print_message
     from captionqa.driver.summary import plan_line
+    from captionqa.server.client_job_times import ClientJobClock
     from captionqa.server.slurm_client_jobs import LostJobs
 
-    global DRIVER, PLANNED
+    global DRIVER, PLANNED, CLIENT_JOBS
     PLANNED = time.monotonic()
     executor, lost_jobs = slurm_executor(), LostJobs()
+    CLIENT_JOBS = None if executor is None else ClientJobClock(executor.run_uuid, CHUNK_RULES)
     if executor is not None:
         mend_executor(executor)
 
@@ -30,6 +32,7 @@ def begin_run():
             return "a job failed, so the others are stopped too (--keep-going would let them finish)"
         if executor is not None:
             report_lost_jobs(executor, lost_jobs)
+            CLIENT_JOBS.note()
         return None
 
     DRIVER = Driver(CONFIG, RUN_LAYOUT, check_jobs, interrupt=workflow.non_local_exec)
@@ -40,6 +43,8 @@ def begin_run():
         if CONFIG.audit.stop_on:
             audit_first(tasks_to_run)
         server_needed = needs_server(CONFIG, RUN_LAYOUT, [str(job.output[0]) for job in chunks], PLANNED_MODEL.version)
+        if server_needed:
+            check_executor()
         DRIVER.begin(items_to_do(CONFIG, RUN_LAYOUT), server_needed, slurm_run(executor, server_needed))
         PLANNED_MODEL.save(RUN_LAYOUT)  # the jobs read it; only now, since a dry run must change nothing
     except (CaptionqaError, OSError) as error:
@@ -88,12 +93,21 @@ def end_run(failed=False):
 def print_summary():
     from captionqa.driver.terminal import print_message
     from captionqa.driver.summary import summary
+
+    seconds = time.monotonic() - STARTED
+    print_message(summary(CONFIG, RUN_LAYOUT, seconds))
+    print_verdict(seconds)
+
+
+def print_verdict(seconds):
+    """Print where the time of the run, of which this many seconds have passed, went."""
+    from captionqa.driver.terminal import print_message
     from captionqa.driver.verdict import run_verdict
 
-    seconds, now = time.monotonic() - STARTED, time.time()
-    print_message(summary(CONFIG, RUN_LAYOUT, seconds))
+    run = (time.time() - seconds, time.time())
     try:
-        verdict = run_verdict(CONFIG, RUN_LAYOUT, (now - seconds, now), PLANNED - STARTED)
+        jobs = None if CLIENT_JOBS is None else CLIENT_JOBS.times()
+        verdict = run_verdict(CONFIG, RUN_LAYOUT, run, PLANNED - STARTED, jobs)
     except OSError as error:  # a file system that fails for a moment must not fail a complete run
         verdict = f"where the time went is not known: {error}"
     if verdict:
@@ -106,3 +120,4 @@ def print_errors():
 
     for text in failure_messages(RUN_LAYOUT):
         print_message(text)
+    print_verdict(time.monotonic() - STARTED)

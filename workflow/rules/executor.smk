@@ -8,14 +8,26 @@ def slurm_executor():
     from captionqa.server.slurm_plugin import PLUGIN, check_plugin
 
     jobs = [job for job in workflow.dag.needrun_jobs() if not job.is_local]
-    executor = workflow.scheduler.get_executor(jobs[0]) if jobs else None
-    if not hasattr(executor, "run_uuid"):
+    if workflow.executor_plugin.name != "slurm" or not jobs:
         return None
+    executor = workflow.scheduler.get_executor(jobs[0])
     try:
         check_plugin(metadata.version(PLUGIN))  # before its internals are used, here and below
     except CaptionqaError as error:
         refuse(error)
     return executor
+
+
+def check_executor():
+    """Raise ConfigError for an executor whose scheduler captionqa has no launcher for, in a run that needs a server."""
+    from captionqa.errors import ConfigError
+
+    name = workflow.executor_plugin.name
+    if workflow.non_local_exec and name != "slurm" and not CONFIG.model.url:
+        raise ConfigError(
+            f"the executor {name!r} cannot start a server: use executor slurm or local, or start the server "
+            f"yourself and name it with models.{MODEL}.url."
+        )
 
 
 def slurm_run(executor, server_needed):
@@ -55,12 +67,20 @@ def slurm_run(executor, server_needed):
 
 
 def mend_executor(executor):
-    """Fix two faults of the executor (plugin 2.8.0) that would hold a server's GPUs for nothing.
+    """Fix three faults of the executor (plugin 2.8.0) that would hold a server's GPUs for nothing.
 
     While no job ends, the executor checks its jobs less and less often, up to every 180 s. Here it keeps Snakemake's
     own seconds-between-status-checks. And when Slurm does not answer in one round, the executor forgets all its jobs.
-    Here the jobs that were neither settled nor kept stay active.
+    Here the jobs that were neither settled nor kept stay active. And it loses a job it has submitted where a site's
+    wrapper of sbatch prints a number beside the job's id. Here the id is found as for a server's job.
     """
+    import snakemake_executor_plugin_slurm as plugin
+    from captionqa.server.submitted_job import submitted_job
+
+    validate = plugin.validate_or_get_slurm_job_id
+    plugin.validate_or_get_slurm_job_id = lambda found, output: (
+        submitted_job(output, executor.run_uuid) or validate(found, output)
+    )
     interval_s = workflow.remote_execution_settings.seconds_between_status_checks
 
     class MendedExecutor(type(executor)):

@@ -53,10 +53,12 @@ def jobs(numbers: Iterable[str]) -> dict[str, Job] | None:
     return {number.strip(): Job(state.strip(), reason.strip()) for number, state, reason in rows}
 
 
-def any_named(name: str) -> bool:
-    """Whether the queue holds a job of this name and this user; False where Slurm does not answer."""
+def named(name: str) -> set[str]:
+    """The ids of this user's jobs of this name in the queue; none where Slurm does not answer."""
     done = run(["squeue", "--noheader", f"--user={getpass.getuser()}", f"--name={name}", "--format=%i"])
-    return done is not None and bool(done.stdout.strip())
+    lines = [] if done is None else done.stdout.splitlines()
+    # of an array 12_3 its own id; a site's wrapper may print other lines
+    return {number for line in lines if (number := line.strip().partition("_")[0]).isdigit()}
 
 
 def cancel(numbers: Sequence[str]) -> None:
@@ -85,14 +87,14 @@ def start_now(number: str) -> None:
     run(["scontrol", "update", f"JobId={number}", "StartTime=now"])
 
 
-def run(argv: Sequence[str], script: str | None = None) -> subprocess.CompletedProcess[str] | None:
+def run(argv: Sequence[str], script: str | None = None, **environment: str) -> subprocess.CompletedProcess[str] | None:
     """Run one of Slurm's commands, with a script as its input; None where it is missing or does not return."""
     try:
         return subprocess.run(
             argv,
             input=script,
             stdin=subprocess.DEVNULL if script is None else None,
-            env=supervisor_environment(),
+            env=supervisor_environment() | environment,
             capture_output=True,
             text=True,
             timeout=COMMAND_TIMEOUT_S,
