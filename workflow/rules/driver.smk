@@ -2,11 +2,15 @@
 import time
 from urllib.parse import urlsplit
 
+from captionqa.server.slurm_ended_clients import EndedClients
+
 #: When this run began: before its data are scanned.
 STARTED = time.monotonic()
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 #: The rules that send requests, with the task of each.
 CHUNK_RULES = {"caption_chunk": "captions", "answer_chunk": "qa"}
+#: The jobs of this run that Slurm ended.
+ENDED_CLIENTS = EndedClients()
 
 
 def begin_run():
@@ -16,12 +20,14 @@ def begin_run():
     from captionqa.driver.terminal import print_message
     from captionqa.driver.summary import plan_line
     from captionqa.server.slurm_client_jobs import LostJobs
+    from captionqa.server.slurm_waiting_clients import WaitingClients
 
     global DRIVER, PLANNED
     PLANNED = time.monotonic()
     executor, lost_jobs = slurm_executor(), LostJobs()
     if executor is not None:
-        mend_executor(executor)
+        waiting_clients = WaitingClients(executor.run_uuid)
+        mend_executor(executor, ENDED_CLIENTS)
 
     def check_jobs():
         """Why the run has to stop; None while it may go on."""
@@ -30,6 +36,7 @@ def begin_run():
             return "a job failed, so the others are stopped too (--keep-going would let them finish)"
         if executor is not None:
             report_lost_jobs(executor, lost_jobs)
+            return waiting_clients.check()
         return None
 
     DRIVER = Driver(CONFIG, RUN_LAYOUT, check_jobs, interrupt=workflow.non_local_exec)
@@ -39,6 +46,8 @@ def begin_run():
     try:
         if CONFIG.audit.stop_on:
             audit_first(tasks_to_run)
+        if executor is not None:
+            try_client_jobs(executor)
         server_needed = needs_server(CONFIG, RUN_LAYOUT, [str(job.output[0]) for job in chunks])
         DRIVER.begin(items_to_do(CONFIG, RUN_LAYOUT), server_needed, slurm_run(executor, server_needed))
     except (CaptionqaError, OSError) as error:
@@ -97,6 +106,7 @@ def print_summary():
         verdict = f"where the time went is not known: {error}"
     if verdict:
         print_message(verdict)
+    print_ended_clients()
 
 
 def print_errors():
@@ -104,4 +114,12 @@ def print_errors():
     from captionqa.driver.failure_report import failure_messages
 
     for text in failure_messages(RUN_LAYOUT):
+        print_message(text)
+    print_ended_clients()
+
+
+def print_ended_clients():
+    from captionqa.driver.terminal import print_message
+
+    for text in ENDED_CLIENTS.messages():
         print_message(text)
