@@ -86,8 +86,8 @@ def test_old_logs_go_save_those_of_runs_that_have_jobs_in_the_queue(cluster, tmp
     ("resource", "said"),
     [
         ("caption_chunk:slurm_partition=nowhere", "invalid partition specified: nowhere"),
-        ("caption_chunk:slurm_partition=short", "time limit"),
-        ("merge_captions:mem_mb=99000000", "Memory"),
+        ("caption_chunk:constraint=nothere", "invalid feature specification"),
+        ("merge_captions:mem_mb=99000000", "node configuration is not available"),
         ("merge_captions:cpus_per_task=999", "node configuration is not available"),
     ],
 )
@@ -107,20 +107,12 @@ def test_clients_that_wait_are_told_with_slurms_reason(project, cluster, busy_no
     finish(project, driver)
 
 
-def test_clients_that_can_never_start_end_the_run(project, cluster, busy_nodes):
-    driver = project.start()
-    cluster.wait_for(lambda: len(waiting_clients(cluster)) == 2)
-    cluster.command("scontrol", "update", "PartitionName=cpu", "MaxTime=10")
-    try:
-        assert driver.wait(180) != 0
-    finally:
-        cluster.command("scontrol", "update", "PartitionName=cpu", "MaxTime=UNLIMITED")
-        busy_nodes()
-    assert (
-        "all 2 wait in Slurm's queue: PartitionTimeLimit (2). This does not pass, so the run ends" in project.printed()
-    )
+def test_clients_that_can_never_start_end_the_run(project, cluster):
+    text = project.run("--default-resources", "slurm_partition=short", check=False)  # 1 h, and a chunk asks for 2 days
+    assert "all 2 wait in Slurm's queue: PartitionTimeLimit (2). This does not pass, so the run ends" in text
     cluster.wait_for(lambda: not cluster.jobs())
     project.run()
+    assert len(project.captions()) == 10
 
 
 def test_held_jobs_are_waited_for_longer_and_others_for_as_long_as_it_takes(cluster):
@@ -196,3 +188,12 @@ def test_the_squeue_line_of_the_documents_tells_servers_and_clients_apart(projec
     assert sum("rule_start_server" in row for row in rows) == 1
     assert sum("rule_caption_chunk" in row for row in rows) == 2
     finish(project, driver)
+
+
+def test_jobs_are_found_and_cancelled_whatever_user_the_environment_names(cluster, monkeypatch):
+    for variable in ("LOGNAME", "USER"):  # `su` and `runuser` without a login shell leave another user's name there
+        monkeypatch.setenv(variable, "nobody")
+    number = cluster.command("sbatch", "--parsable", "--hold", "-Jours", "-o/dev/null", "--wrap=true").strip()
+    assert list(slurm.jobs_named("ours")) == [number]
+    slurm.cancel_named("ours")
+    cluster.wait_for(lambda: not cluster.jobs())

@@ -1,7 +1,7 @@
 """Slurm's commands, as far as captionqa uses them, and the states of Slurm's jobs."""
 
-import getpass
 import logging
+import os
 import re
 import subprocess
 from collections.abc import Iterable, Sequence
@@ -59,18 +59,18 @@ def jobs(numbers: Iterable[str]) -> dict[str, Job] | None:
 
 def jobs_named(name: str) -> dict[str, Job] | None:
     """{job id: job} of this user's jobs of this name in the queue; None while Slurm does not answer."""
-    return _jobs(f"--user={getpass.getuser()}", f"--name={name}")
+    return _jobs(f"--user={os.getuid()}", f"--name={name}")
 
 
 def names_in_queue() -> set[str] | None:
     """The names of this user's jobs in the queue; None where Slurm does not answer."""
-    done = run(["squeue", "--noheader", f"--user={getpass.getuser()}", "--format=%j"])
+    done = run(["squeue", "--noheader", f"--user={os.getuid()}", "--format=%j"])
     return None if done is None or done.returncode else {line.strip() for line in done.stdout.splitlines()}
 
 
 def any_named(name: str) -> bool:
     """Whether the queue holds a job of this name and this user; False where Slurm does not answer."""
-    done = run(["squeue", "--noheader", f"--user={getpass.getuser()}", f"--name={name}", "--format=%i"])
+    done = run(["squeue", "--noheader", f"--user={os.getuid()}", f"--name={name}", "--format=%i"])
     return done is not None and bool(done.stdout.strip())
 
 
@@ -82,7 +82,7 @@ def cancel(numbers: Sequence[str]) -> None:
 
 def cancel_named(*names: str) -> None:
     """Cancel this user's jobs of exactly these names."""
-    done = run(["scancel", f"--user={getpass.getuser()}", f"--name={','.join(names)}"])
+    done = run(["scancel", f"--user={os.getuid()}", f"--name={','.join(names)}"])
     _warn_unless_done(done, f"jobs named {', '.join(names)} could not be cancelled")
 
 
