@@ -102,14 +102,14 @@ def test_jobs_that_slurm_would_not_run_are_refused_before_a_server_is_submitted(
 
 def test_clients_that_wait_are_told_with_slurms_reason(project, cluster, busy_nodes):
     driver = project.start()
-    project.wait_for(lambda: "no client job runs; all 2 wait in Slurm's queue: " in project.printed(), 90)
+    project.wait_for(lambda: "no client job runs; waiting in Slurm's queue: " in project.printed(), 90)
     busy_nodes()
     finish(project, driver)
 
 
 def test_clients_that_can_never_start_end_the_run(project, cluster):
     text = project.run("--default-resources", "slurm_partition=short", check=False)  # 1 h, and a chunk asks for 2 days
-    assert "all 2 wait in Slurm's queue: PartitionTimeLimit (2). This does not pass, so the run ends" in text
+    assert "waiting in Slurm's queue: 2 for PartitionTimeLimit. This does not pass, so the run ends" in text
     cluster.wait_for(lambda: not cluster.jobs())
     project.run()
     assert len(project.captions()) == 10
@@ -120,7 +120,7 @@ def test_held_jobs_are_waited_for_longer_and_others_for_as_long_as_it_takes(clus
     held = cluster.command(*submit, "--hold").strip()
     patient, eager = WaitingClients("clients", 0, 0, held_s=3600), WaitingClients("clients", 0, 3600, held_s=0)
     assert patient.check() is None
-    assert "JobHeldUser (1). This does not pass, so the run ends; scontrol release" in eager.check()
+    assert "1 for JobHeldUser. This does not pass, so the run ends; scontrol release" in eager.check()
     running = cluster.command(*submit).strip()
     cluster.wait_for(lambda: cluster.jobs("running"))
     assert eager.check() is None

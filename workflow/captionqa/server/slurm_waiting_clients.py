@@ -54,8 +54,8 @@ class WaitingClients:
         if not waiting or len(waiting) < len(known):
             self._shown, self._shown_at, self._hopeless_since = None, float("-inf"), None
             return None
-        reasons = ", ".join(f"{reason} ({count})" for reason, count in sorted(Counter(waiting.values()).items()))
-        text = f"no client job runs; all {len(waiting)} wait in Slurm's queue: {reasons}"
+        reasons = ", ".join(f"{count} for {reason}" for reason, count in sorted(Counter(waiting.values()).items()))
+        text = f"no client job runs; waiting in Slurm's queue: {reasons}"
         # first shown when they have waited for a whole interval: a job that starts at once waits for a moment too
         if self._shown is not None and (text != self._shown or self._checked_at - self._shown_at >= REPEAT_MESSAGE_S):
             self._shown_at = self._checked_at
