@@ -28,6 +28,7 @@ def busy_nodes(cluster):
     cluster.wait_for(lambda: len(cluster.jobs("running")) == len(numbers))
     yield lambda: cluster.command("scancel", *numbers)
     cluster.command("scancel", *numbers)
+    cluster.wait_for(lambda: not cluster.jobs())
 
 
 def waiting_clients(cluster):
@@ -46,14 +47,13 @@ def test_another_run_of_the_checkout_leaves_the_pending_jobs_alone(project, clus
 def test_a_run_with_nothing_to_do_leaves_the_pending_jobs_of_another_alone(project, cluster, busy_nodes):
     busy_nodes()
     project.run()
-    first = project.config["output_dir"]
+    done = f"output_dir={project.config['output_dir']}"
     numbers = [cluster.command("sbatch", "--parsable", "-c64", "-o/dev/null", "--wrap=sleep 900").strip() for _ in "ab"]
     cluster.wait_for(lambda: len(cluster.jobs("running")) == 2)
     project.config["output_dir"], project.out = "other", project.folder / "other"
     driver = project.start()
     cluster.wait_for(lambda: len(waiting_clients(cluster)) == 2)
-    project.config["output_dir"] = first
-    assert "Nothing to be done" in project.run()
+    assert "Nothing to be done" in project.run("--config", done)
     cluster.command("scancel", *numbers)
     finish(project, driver)
     assert "Trying to restart job" not in project.printed()
@@ -125,6 +125,7 @@ def test_held_jobs_are_waited_for_longer_and_others_for_as_long_as_it_takes(clus
     cluster.wait_for(lambda: cluster.jobs("running"))
     assert eager.check() is None
     cluster.command("scancel", held, running)
+    cluster.wait_for(lambda: not cluster.jobs())
 
 
 def test_a_requeued_client_starts_again_at_once(project, cluster):
