@@ -9,27 +9,12 @@ import subprocess
 import pytest
 from captionqa.server.slurm_client_jobs import LostJobs
 from projects import MODEL, draw_image
+from slow_runs import finish, start_slowly
 
 pytestmark = pytest.mark.slow
 
 PLAN = dict.fromkeys(("start_server", "release", "merge_captions", "check_failures", "default"), 1)
 PLAN |= {"caption_chunk": 2}
-
-
-def start_slowly(project, *arguments):
-    """Start a run with slow answers, and return its driver once some answers are journaled."""
-    project.faults(delay_s=1)
-    driver = project.start(*arguments)
-    project.wait_for(lambda: project.journaled() >= 2)
-    return driver
-
-
-def finish(project, driver):
-    """Let a slow run finish, and check that it has every item once and no failure."""
-    project.faults()
-    assert driver.wait(120) == 0, project.printed()
-    assert len(project.captions()) == 10
-    assert project.captions(suffix="_failures") == {}
 
 
 def generations(project):

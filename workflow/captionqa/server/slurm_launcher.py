@@ -89,7 +89,7 @@ class SlurmLauncher:
     def skip_requeue_delay(self, handles: Sequence[Handle]) -> None:
         for handle, status in zip(handles, self.status(handles), strict=True):
             if status.waiting and slurm.REQUEUE_DELAY in status.text:
-                slurm.start_now(handle["job"])
+                slurm.start_requeued_now(handle["job"])
 
 
 def server_name(run: str, replica: int) -> str:
@@ -101,7 +101,7 @@ def _status(number: str, job: slurm.Job | None) -> SupervisorStatus:
     if job is None:
         return SupervisorStatus(False, f"its Slurm job {number} is no longer known to Slurm")
     if job.state in slurm.ENDED:
-        return SupervisorStatus(False, f"its Slurm job {number} {slurm.ENDED[job.state]}")
+        return SupervisorStatus(False, f"its Slurm job {number} {slurm.ended(job.state, 'start_server')}")
     waiting = job.state in slurm.WAITING
     text = f"its Slurm job {number} is {job.state}" + (f" ({job.reason})" if waiting else "")
     return SupervisorStatus(True, text, waiting=waiting, ending=job.state in slurm.ENDING)
