@@ -1,4 +1,4 @@
-r"""Lists that a data set keeps as text: "['red', 'blue']" of Python, ["red", "blue"] of JSON, ['red' 'blue'] of numpy."""
+r"""Lists that a data set keeps as text: ['red', 'blue'] of Python, ["red", "blue"] of JSON, ['red' 'blue'] of numpy."""
 
 import ast
 import json
@@ -37,7 +37,7 @@ def parse_list(text: str) -> list[object] | None:
 
 
 def texts_of(elements: Sequence[object]) -> list[str]:
-    """The elements of a list as texts: structs by their `answer` or `text`, lists within flattened, empty ones left out.
+    """The elements of a list as texts: of structs their `answer` or `text`, of lists theirs; empty ones are left out.
 
     Raises:
         ValueError: an element is neither of these nor a text or number.

@@ -22,8 +22,8 @@ _LABELLED = re.compile(r"\s*\(?([A-Z])[.):]\s*(?=\S)")
 _BARE_LETTER = re.compile(r"[ \t]*([A-Z])(?:[ \t]+(\S.*)|[ \t]*)")
 #: A number or Roman numeral that labels a line.
 _NUMBER_LINE = re.compile(
-    r"^[ \t]*(?:[(（]?(?P<digits>\d{1,2})[)）.、．:](?!\d)|(?P<circled>[\u2460-\u2473])|[(（]?(?P<roman>[IVX]{1,5})[)）.、．:])"
-    r"[ \t]*(?=\S)",
+    r"^[ \t]*(?:[(（]?(?P<digits>\d{1,2})[)）.、．:](?!\d)|(?P<circled>[\u2460-\u2473])|"
+    r"[(（]?(?P<roman>[IVX]{1,5})[)）.、．:])[ \t]*(?=\S)",
     re.MULTILINE,
 )
 #: A circled number within a line.

@@ -22,9 +22,9 @@ _LABEL = re.compile(
 )
 #: What ends the last choice: an empty line, or a line that says how to answer, asks a question or begins the answer.
 _AFTER_CHOICES = re.compile(
-    r"\n\s*\n|\n[\s*#(（\[]*(?:(?:answer|please|choose|select|respond|reply|give|note|hint|question|context|your answer|"
-    r"explain|think|let's|solution|directly|pick|you\s(?:must|should|need|have|may|can|are|will)|do not|don't|"
-    r"(?:the\s|your\s|my\s)?(?:single\s|most\s)?(?:correct\s|best\s|right\s|final\s)*(?:answer|option|choice)\b|"
+    r"\n\s*\n|\n[\s*#(（\[]*(?:(?:answer|please|choose|select|respond|reply|give|note|hint|question|context|"
+    r"your answer|explain|think|let's|solution|directly|pick|you\s(?:must|should|need|have|may|can|are|will)|"
+    r"do(?:\snot|n't)|(?:the\s|your\s|my\s)?(?:single\s|most\s)?(?:correct\s|best\s|right\s|final\s)*(?:answer|option|choice)\b|"
     r"responda|responde|elija|elige|répond(?:s|ez)|antworte|wähle)\b|"
     r"(?:which|what|how|who|where|when|why)\b[^\n]*\?|"
     r"(?:assistant|user|human|system|model|output|response|result|reasoning|explanation|rationale)\s*[:：]|<\||"
