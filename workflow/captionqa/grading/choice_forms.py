@@ -20,6 +20,7 @@ _LIST_LINE = re.compile(r"^[^\[\n]*?(\[.*\])[ \t]*$", re.MULTILINE)
 _LABELLED = re.compile(r"\s*\(?([A-Z])[.):]\s*(?=\S)")
 #: A line that is a capital letter and a text after a blank or a tab, or on the next line.
 _BARE_LETTER = re.compile(r"[ \t]*([A-Z])(?:[ \t]+(\S.*)|[ \t]*)")
+_LINE_WITH_A = re.compile(r"\n[ \t]*A\s")
 #: A number or Roman numeral that labels a line.
 _NUMBER_LINE = re.compile(
     r"^[ \t]*(?:[(（]?(?P<digits>\d{1,2})[)）.、．:](?!\d)|(?P<circled>[\u2460-\u2473])|"
@@ -41,7 +42,8 @@ def one_form(question: str) -> str:
     if not question.isascii():
         question = _FULL_WIDTH.sub(lambda match: chr(ord(match[0]) - 0xFEE0), question)
         question = _CIRCLED_LETTER.sub(lambda match: f"({_letter_of(match[0][0])}) ", question)
-    question = _NUMBERED_LETTER.sub("", question)
+    if "1" in question:
+        question = _NUMBERED_LETTER.sub("", question)
     if "|" in question:
         question = _TABLE_ROW.sub(r"\1. \2", question)
     return _LIST_LINE.sub(_lines_of_list, question) if "[" in question else question
@@ -49,6 +51,8 @@ def one_form(question: str) -> str:
 
 def lettered_lines(question: str) -> str:
     """A question with a mark after each letter that begins a line, where such lines follow one another from A on."""
+    if not _LINE_WITH_A.search(question):
+        return question
     lines = question.split("\n")
     for first, line in enumerate(lines):
         if not (match := _BARE_LETTER.fullmatch(line)) or match[1] != "A" or not any(lines[:first]):
