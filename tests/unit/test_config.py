@@ -159,6 +159,8 @@ def test_a_model_without_a_path_is_named(raw_config, schema):
         ({"models": {"other": {"path": "x"}}}, "models: name exactly one model"),
         ({"captions": {"prompt_styles": []}}, r"captions\.prompt_styles"),
         ({"captions": {"prompts": {"../up": "text"}}}, r"captions\.prompts"),
+        ({"output_dir": "out{model}"}, r"output_dir: 'out\{model\}' must not hold a brace"),
+        ({"output_dir": "out}"}, r"output_dir: 'out\}' must not hold a brace"),
         ({"captions": "images"}, "captions: 'images' is not of type object"),
         ({"client": None}, "client: nothing is given here; leave the key out"),
     ],
