@@ -6,7 +6,7 @@ file tells. A second line counts failed questions as wrong, as the metrics do.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, NotRequired, TypedDict
 
