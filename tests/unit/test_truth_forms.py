@@ -1,7 +1,7 @@
 """Ground truths in the forms that data sets have: understood, or refused in a sentence; never wrong in silence."""
 
 import pytest
-from captionqa.grading import grade
+from captionqa.grading import extract_answer, grade
 from captionqa.grading.ground_truth import GroundTruth
 from captionqa.grading.scoring import GradingRules
 
@@ -51,6 +51,20 @@ def fault(answer, choices, **rules):
 def test_the_option_of_a_ground_truth_is_found_in_every_form(answer, choices, answer_is, expected):
     assert letter(answer, choices, answer_is=answer_is) == expected
     assert fault(answer, choices, answer_is=answer_is) is None
+
+
+@pytest.mark.parametrize(
+    ("output", "letter"),
+    [
+        ("K", "K"),
+        ("The answer is (L).", "L"),
+        (r"\boxed{K}", "K"),
+        ("The answer is A or K.", None),
+        ("The answer is M.", None),
+    ],
+)
+def test_letters_after_the_tenth_are_read_like_others(output, letter):
+    assert extract_answer(output, [f"v{number}" for number in range(12)]) == letter
 
 
 @pytest.mark.parametrize(
