@@ -24,11 +24,14 @@ _LINE_WITH_A = re.compile(r"\n[ \t]*A\s")
 #: A number or Roman numeral that labels a line.
 _NUMBER_LINE = re.compile(
     r"^[ \t]*(?:[(（]?(?P<digits>\d{1,2})[)）.、．:](?!\d)|(?P<circled>[\u2460-\u2473])|"
-    r"[(（]?(?P<roman>[IVX]{1,5})[)）.、．:])[ \t]*(?=\S)",
+    r"[(（]?(?P<roman>[IVX]{1,5}|[ivx]{1,5})[)）.、．:])[ \t]*(?=\S)",
     re.MULTILINE,
 )
 #: A circled number within a line.
 _CIRCLED_NUMBER = re.compile(r"(?<=\S)[ \t]*(?=[\u2461-\u2473])|(?<=[?？:：。.])[ \t]*(?=\u2460)")
+#: Where numbers in brackets begin and go on within a line: "Which? (1) red (2) blue".
+_FIRST_IN_BRACKETS = re.compile(r"[?？:：。.][ \t]*(?=[(（](?:1|i|I)[)）])")
+_IN_BRACKETS = re.compile(r"[ \t]+(?=[(（](?:\d{1,2}|[ivx]{1,5}|[IVX]{1,5})[)）])")
 _ROMAN = ("", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X")
 _QUESTION_MARK = re.compile(r"[?？]")
 
@@ -79,6 +82,8 @@ def renumbered(question: str) -> str:
     Statements that a question asks about after listing them are left alone.
     """
     question = _CIRCLED_NUMBER.sub("\n", question)
+    if first := _FIRST_IN_BRACKETS.search(question):
+        question = f"{question[: first.end()]}\n{_IN_BRACKETS.sub(chr(10), question[first.end() :])}"
     labels: list[re.Match[str]] = []
     for label in _NUMBER_LINE.finditer(question):
         if _number_of(label) == 1:
@@ -116,4 +121,5 @@ def _number_of(label: re.Match[str]) -> int:
         return int(label["digits"])
     if label["circled"]:
         return ord(label["circled"]) - 0x245F
-    return _ROMAN.index(label["roman"]) if label["roman"] in _ROMAN else 0
+    roman = label["roman"].upper()
+    return _ROMAN.index(roman) if roman in _ROMAN else 0
