@@ -139,6 +139,12 @@ def test_a_model_without_a_path_is_named(raw_config, schema):
         ({"captions": {"max_tokens": 0}}, r"captions\.max_tokens"),
         ({"captions": {"chunks": 0}}, r"captions\.chunks: .*'auto' or a whole number from 1 to 1024"),
         ({"captions": {"chunks": "some"}}, r"captions\.chunks: .*'auto'"),
+        ({"qa": {"columns": {"choices": ["A"]}}}, r"qa\.columns\.choices: choices must be 'auto', null, a column"),
+        (
+            {"qa": {"scoring": "vqa", "relative_tolerance": 0.05}},
+            r"qa\.relative_tolerance: .*no tolerance; set it to 0",
+        ),
+        ({"qa": {"answer_is": "index"}}, r"qa\.answer_is: .*index0"),
         ({"qa": {"chunks": 1025}}, r"qa\.chunks: .*1024"),
         ({"client": {"images": {"max_pixels": "all"}}}, r"client\.images\.max_pixels: .*'auto', null"),
         ({"client": {"max_failed_fraction": 1.5}}, r"client\.max_failed_fraction"),

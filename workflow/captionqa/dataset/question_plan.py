@@ -1,18 +1,18 @@
 """Planning questions: the rows of the question file and the stamps of their images, cut into chunks."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from captionqa.config.config import Auto
+from captionqa.config.config import Auto, ColumnsConfig
 from captionqa.config.layout import Layout
 from captionqa.dataset.changed_files import ChangeCounts
 from captionqa.dataset.item_entry import Stamp
 from captionqa.dataset.places import question_place
 from captionqa.dataset.plan import Plan, PlanFields, load_complete_plan, save_by_digest, save_plan, write_plan
 from captionqa.dataset.plan_state import question_inputs_digest
-from captionqa.dataset.question_file import InvalidRow, QuestionRow, read_questions
+from captionqa.dataset.question_file import NO_COLUMNS, InvalidRow, QuestionRow, read_questions
 from captionqa.dataset.scan import NamedImages
 from captionqa.errors import InputError
 from captionqa.external_sort import ExternalSort
@@ -20,7 +20,26 @@ from captionqa.files import LineFile, json_line
 from captionqa.threads import blocks, map_in_order
 
 
-def plan_questions(question_path: Path, dataset: Path, chunks: int | Auto, layout: Layout, scan: str = "") -> Plan:
+@dataclass
+class _SortedQuestions:
+    """What was found in the rows of a question file."""
+
+    #: What is wrong with the first invalid row.
+    fault: str | None = None
+    #: Items that name an image that is not there.
+    missing_images: int = 0
+    #: Questions that got choices added to their text.
+    choices_added: int = 0
+
+
+def plan_questions(
+    question_path: Path,
+    dataset: Path,
+    chunks: int | Auto,
+    layout: Layout,
+    scan: str = "",
+    columns: ColumnsConfig = NO_COLUMNS,
+) -> Plan:
     """Read the questions, write the item lists and the question rows, and return the plan.
 
     The last plan is returned where neither the question file nor an image changed since. `scan` is the state of a scan
@@ -36,16 +55,22 @@ def plan_questions(question_path: Path, dataset: Path, chunks: int | Auto, layou
         )
     image_names = layout.question_images
     changes = ChangeCounts(layout.task_items("qa"))
-    inputs = question_inputs_digest(question_path, chunks, dataset, changes)
+    inputs = question_inputs_digest(question_path, chunks, dataset, changes, columns)
     if inputs and (plan := _unchanged_plan(inputs, dataset, image_names, layout, scan)) is not None:
         return plan
     folder = layout.plans
     with NamedImages(dataset, image_names) as images, ExternalSort(folder) as rows, ExternalSort(folder) as items:
-        fault, missing = _sort_questions(read_questions(question_path), images, changes, rows, items)
+        found = _sort_questions(read_questions(question_path, columns), images, changes, rows, items)
         if not items:
-            raise InputError(f"{question_path}: none of its {len(rows)} rows can be asked; the first is {fault}")
+            first = f"{found.fault}{_hint(found.fault)}"
+            raise InputError(f"{question_path}: none of its {len(rows)} rows can be asked; the first is {first}")
         digest = _write_rows(rows, question_path, layout)
-        fields: PlanFields = {"rows": digest, "invalid_rows": len(rows) - len(items), "missing_images": missing}
+        fields: PlanFields = {
+            "rows": digest,
+            "invalid_rows": len(rows) - len(items),
+            "missing_images": found.missing_images,
+            "choices_added": found.choices_added,
+        }
         if inputs:
             fields["state"], fields["scan"] = f"{inputs}-{images.save()}", scan if images.all_inside else ""
         lines = ((where, line) for where, _, line in items)
@@ -71,28 +96,29 @@ def _sort_questions(
     changes: ChangeCounts,
     rows: ExternalSort,
     items: ExternalSort,
-) -> tuple[str | None, int]:
-    """Add all rows to `rows`, those that can be asked to `items`, and their images to `images`.
-
-    Returns what is wrong with the first invalid row, or None, and how many items name an image that is not there.
-    """
-    fault, missing = None, 0
+) -> "_SortedQuestions":
+    """Add all rows to `rows`, those that can be asked to `items`, and their images to `images`."""
+    found = _SortedQuestions()
     for block, stamps in map_in_order(partial(_with_stamps, images), blocks(questions)):
         images.add(list(stamps), list(stamps.values()))
         for row in block:
             rows.add((row["id"], len(rows), json_line(row)))
             if "invalid" in row:
-                fault = fault or f"{row['id']}: {row['invalid']}"
+                found.fault = found.fault or f"{row['id']}: {row['invalid']}"
                 continue
-            item = {
+            stamps_planned = [changes.planned(name, stamps[name]) for name in row["images"]]
+            item: dict[str, object] = {
                 "id": row["id"],
                 "question": row["question"],
                 "images": row["images"],
-                "stamps": [changes.planned(name, stamps[name]) for name in row["images"]],
+                "stamps": stamps_planned,
             }
+            if row.get("choices_added"):
+                item["choices"] = len(row["choices"])
+                found.choices_added += 1
             items.add((question_place(row["images"]), row["id"], json_line(item)))
-            missing += None in item["stamps"]
-    return fault, missing
+            found.missing_images += None in stamps_planned
+    return found
 
 
 def _with_stamps(
@@ -101,6 +127,12 @@ def _with_stamps(
     """Rows, and the stamps of their images by name."""
     names = list(dict.fromkeys(name for row in rows if "invalid" not in row for name in row["images"]))
     return rows, dict(zip(names, images.stamps(names), strict=True))
+
+
+def _hint(fault: str | None) -> str:
+    """What to do where all rows have such a fault, if it is a known one."""
+    hides_answers = fault is not None and "the column 'answer' is empty" in fault
+    return " Where a test split hides its answers, take a split that has them." if hides_answers else ""
 
 
 def _write_rows(rows: ExternalSort, question_path: Path, layout: Layout) -> str:
