@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from captionqa import files
+from captionqa.errors import ConfigError
 from captionqa.files import atomic_writer, json_line, json_object_writer, read_json, read_json_lines, write_json
 from hypothesis import given
 from hypothesis import strategies as st
@@ -158,3 +159,60 @@ def test_more_files_are_read_side_by_side_than_a_process_may_open(tmp_path):
         assert [next(reader) for reader in readers] == [next(reader) for reader in readers] == list(range(100))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_whoever_puts_a_link_in_place_of_a_file_that_is_written_opens_no_private_file(tmp_path):
+    """In a folder that a group shares: a member waits for the temporary name."""
+    private = tmp_path / "private.png"
+    private.touch(0o600)
+    shared = tmp_path / "shared"
+    with atomic_writer(shared / "progress.json") as file:
+        file.write("{}")
+        (temporary,) = shared.iterdir()
+        temporary.unlink()
+        temporary.symlink_to(private)
+    assert stat.S_IMODE(private.stat().st_mode) == 0o600
+
+
+def test_files_are_removed_from_a_folder_and_not_through_a_link(tmp_path):
+    folder, elsewhere = tmp_path / "errors", tmp_path / "annotations"
+    files.remove_json_files(folder)  # it is missing
+    elsewhere.mkdir()
+    (elsewhere / "mine.json").touch()
+    folder.symlink_to(elsewhere)
+    with pytest.raises(ConfigError, match="errors is a link or a file where a folder should be; delete it"):
+        files.remove_json_files(folder)
+    assert (elsewhere / "mine.json").exists()
+    folder.unlink()
+    folder.mkdir()
+    (folder / "job.json").touch()
+    (folder / "other").touch()
+    files.remove_json_files(folder)
+    assert [path.name for path in folder.iterdir()] == ["other"]
+
+
+WRITERS = {
+    "a job's log": "from captionqa.run.job_log import _set_up_logging\n_set_up_logging(path, False)",
+    "the server's log": "from captionqa.server.server_log import ServerLog\nServerLog(Path(path), 'x').say('x')",
+    "a supervisor's output": (
+        "from captionqa.server.launcher import LocalLauncher\nLocalLauncher().start(['-c', 'print(1)'], 0, Path(path))"
+    ),
+    "a journal": (
+        "from captionqa.client.journal import JournalSegment\n"
+        "JournalSegment(Path(path).parent, 7, 'fingerprint', print).append({'id': 'a'})"
+    ),
+    "notes of decoding": (
+        "from captionqa.client.decoding_notes import DecodingNotes\n"
+        "with DecodingNotes(Path(path)).decoding('a') as begin:\n    begin()"
+    ),
+}
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_nothing_is_written_through_a_link(start_python, tmp_path, writer):
+    """A member of a group that shares the output folder puts it in the place of a log or a journal."""
+    precious, link = tmp_path / "thesis.txt", tmp_path / "0007.jsonl"
+    precious.write_text("thesis\n")
+    link.symlink_to(precious)
+    start_python(f"import sys\nfrom pathlib import Path\npath = sys.argv[1]\n{WRITERS[writer]}", link).wait(60)
+    assert precious.read_text() == "thesis\n"

@@ -29,7 +29,8 @@ def test_a_name_that_is_not_utf_8_reaches_the_log_and_the_error(start_python, tm
 
 def test_a_log_for_which_there_is_no_room_is_one_sentence(start_python, tmp_path):
     no_room = "def no_room(*_, **__): raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))"
-    process = start_python(f"import errno, logging, os\n{no_room}\nlogging.FileHandler = no_room\n{JOB}", tmp_path)
+    full = f"import errno, os\nfrom captionqa.run import job_log as log\n{no_room}\nlog.open = no_room\n"
+    process = start_python(full + JOB, tmp_path)
     _, said = process.communicate()
     assert process.returncode == 1
     assert f"captionqa: a job failed: the disk is full: make room in {tmp_path}" in said

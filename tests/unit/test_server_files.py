@@ -1,8 +1,12 @@
 """The server folder: closed to other users, and what another user put there does not count."""
 
+import dataclasses
+import json
 import logging
 import os
+import shutil
 import stat
+from pathlib import Path
 
 import pytest
 from captionqa.client.chunk_run import ChunkRun
@@ -140,3 +144,86 @@ def test_a_folder_that_another_user_closed_holds_no_run_of_ours(server_folder, s
     )
     said, errors = looking.communicate(timeout=60)
     assert said == "None []\n", errors
+
+
+@pytest.fixture
+def swapped(server_folder):
+    """A member of the group put a folder in the place of the server folder. Returns where the server folder is now."""
+
+    def swap(owner=None, mode=0o755):
+        aside = server_folder.rename(server_folder.with_name("aside"))
+        server_folder.mkdir()
+        server_folder.chmod(mode)
+        if owner is not None:
+            os.chown(server_folder, owner, owner)
+        return aside
+
+    ServerFiles(server_folder).make_folder()
+    return swap
+
+
+def forge(path, content):
+    """Let a file of this user say something else, which its group may write: as a log under a umask of 002."""
+    path.write_text(json.dumps(content))
+    path.chmod(0o664)
+    return path
+
+
+@pytest.mark.parametrize(
+    "owner", [None, pytest.param(ANOTHER_USER, marks=needs_root)], ids=["a folder of ours", "a folder of another user"]
+)
+@pytest.mark.parametrize("place", [os.symlink, os.link, shutil.copy2], ids=["link", "hard link", "the file itself"])
+def test_a_folder_in_the_server_folders_place_gets_no_image_and_no_word_in(
+    images, stand_in, publish, server_folder, jobs, swapped, tmp_path, monkeypatch, owner, place
+):
+    """The forged files are logs of this user, or links to them, in which the group may write."""
+    images.add("a.png")
+    monkeypatch.setenv("VLLM_API_KEY", "the thief's key")  # the stand-in is the thief's server
+    real = publish("http://127.0.0.1:9")
+    key = {"request_id": real.request_id, "generation": real.generation, "key": "the thief's key"}
+    address = {**dataclasses.asdict(real), "url": stand_in.url}
+    swapped(owner, 0o755 if owner else 0o775)
+    files = ServerFiles(server_folder)
+    place(forge(tmp_path / "start_server.log", address), files.endpoint(0))
+    place(forge(tmp_path / "server-0.log", key), files.generation_key(0))
+    job = dataclasses.replace(jobs(changes={"client": {"server_wait_s": 0.5}})[0], own_servers=True)
+    with pytest.raises(ServerDeadError):
+        ChunkRun(job).run()
+    assert stand_in.asked == []
+
+
+@pytest.mark.parametrize("place", [os.symlink, os.link], ids=["link", "hard link"])
+def test_not_even_in_the_folder_itself_counts_what_a_group_may_write(server_folder, publish, tmp_path, place):
+    """Where the folder was open to the group before this run closed it."""
+    publish("http://127.0.0.1:9")
+    path = ServerFiles(server_folder).endpoint(0)
+    content = json.loads(path.read_text())
+    path.unlink()
+    place(forge(tmp_path / "start_server.log", content), path)
+    assert endpoint.read_all(server_folder) == []
+    (tmp_path / "start_server.log").chmod(0o644)
+    assert len(endpoint.read_all(server_folder)) == (place is os.link)
+
+
+def test_a_key_behind_a_link_is_not_the_users(server_folder, swapped):
+    """The key that another member cannot read, for the address that he wrote."""
+    endpoint.write_key(server_folder, "the user's key")
+    assert endpoint.read_key(server_folder) == "the user's key"
+    aside = swapped(mode=0o700)
+    os.symlink(aside / "api_key", server_folder / "api_key")
+    assert endpoint.read_key(server_folder) is None
+
+
+def test_the_server_folder_is_never_open_not_even_while_it_is_made(group_folder, monkeypatch):
+    monkeypatch.setattr(
+        Path, "chmod", lambda path, mode: pytest.fail("it was open") if path.stat().st_mode & 0o77 else 0
+    )
+    ServerFiles(group_folder / "work" / "tiny" / "server").make_folder()
+
+
+def test_a_file_system_on_which_no_folder_can_be_closed_is_refused(group_folder, monkeypatch):
+    folder = group_folder / "work" / "tiny" / "server"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(Path, "chmod", lambda path, mode: None)
+    with pytest.raises(ConfigError, match="lets other users write there, whatever its mode is set to; set another"):
+        ServerFiles(folder).make_folder()

@@ -9,6 +9,7 @@ import signal
 import socket
 import stat
 import sys
+import tempfile
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -474,6 +475,56 @@ def test_kill_9_of_the_supervisor_leaves_nothing_of_a_server_that_hears_no_sigte
     supervised.process.send_signal(signal.SIGKILL)
     supervised.process.wait()
     eventually(lambda: all(map(gone, family)), "the end of all")
+
+
+#: Prints its folder for temporary files, and makes there what everybody may write.
+MESSY = (
+    "import os, sys, tempfile, time\n"
+    "folder = tempfile.gettempdir()\n"
+    "open(os.open(os.path.join(folder, 'socket'), os.O_CREAT | os.O_WRONLY, 0o666), 'w').close()\n"
+    "print(folder, flush=True)\n"
+    "time.sleep(600)\n"
+)
+
+
+def test_what_a_server_leaves_among_temporary_files_is_closed_to_others_and_goes_with_it(tmp_path):
+    before = os.umask(0)
+    try:
+        child = ServerProcess([sys.executable, "-c", MESSY], {**os.environ, "TMPDIR": str(tmp_path)})
+    finally:
+        os.umask(before)
+    folder = Path(child.stdout.readline().decode().rstrip("\n"))
+    assert [path.name for path in folder.iterdir()] == ["socket"]
+    assert folder.parent == tmp_path
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    child.end(grace_s=3)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_for_temporary_files_that_is_not_on_this_machine_costs_nothing(tmp_path):
+    child = ServerProcess([sys.executable, "-c", MESSY], {**os.environ, "TMPDIR": str(tmp_path / "elsewhere")})
+    folder = Path(child.stdout.readline().decode().rstrip("\n"))
+    assert folder.parent == Path(tempfile.gettempdir())
+    child.end(grace_s=3)
+    assert not folder.exists()
+
+
+def test_kill_9_of_the_supervisor_leaves_no_temporary_files(start_python, tmp_path, eventually):
+    supervisor = start_python(
+        "import os, sys, time\n"
+        "from captionqa.server.server_process import ServerProcess\n"
+        "child = ServerProcess([sys.executable, '-c', sys.argv[1]], {**os.environ, 'TMPDIR': sys.argv[2]})\n"
+        "print(child.stdout.readline().decode(), flush=True)\n"
+        "time.sleep(600)\n",
+        MESSY,
+        tmp_path,
+    )
+    folder = Path(supervisor.stdout.readline().rstrip("\n"))
+    assert folder.parent == tmp_path
+    assert folder.is_dir()
+    supervisor.kill()
+    supervisor.wait()
+    eventually(lambda: not list(tmp_path.iterdir()), "the removal of the temporary files")
 
 
 def test_a_server_ends_when_another_is_asked_for(ready, server_folder, eventually, gone):

@@ -9,6 +9,7 @@ import stat
 import threading
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pandas as pd
@@ -368,6 +369,19 @@ def test_a_local_server_listens_on_this_machine_alone(live_server, live_folder):
                 listening |= {connection.laddr for connection in found if connection.status == psutil.CONN_LISTEN}
     assert urlsplit(url).netloc in {f"{address.ip}:{address.port}" for address in listening}
     assert {address.ip for address in listening} <= {"127.0.0.1", "::1"}
+
+
+def test_no_socket_of_the_server_is_open_to_others(live_server):
+    """vLLM's processes trust whoever reaches these sockets."""
+    _, key = live_server
+    folders = set()
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get("VLLM_API_KEY") == key:
+                paths = [Path(connection.laddr) for connection in process.net_connections("unix") if connection.laddr]
+                folders |= {path.parent for path in paths if path.is_absolute()}
+    assert folders
+    assert {stat.S_IMODE(folder.stat().st_mode) for folder in folders} == {0o700}
 
 
 def test_with_the_key_the_server_generates(live_server):

@@ -13,7 +13,7 @@ from glob import escape
 from pathlib import Path
 from typing import Any, Self, TextIO
 
-from captionqa.errors import DiskFullError
+from captionqa.errors import ConfigError, DiskFullError
 
 AnyPath = str | os.PathLike[str]
 
@@ -60,6 +60,37 @@ def out_of_inodes(folder: AnyPath, spare: int = 0) -> bool:
     return disk.f_files > 0 and disk.f_favail <= spare  # some file systems count no inodes
 
 
+def not_through_link(path: str, flags: int) -> int:
+    """Open a file to be written in place, as an `opener` of `open` does; a link in its place is refused.
+
+    Who may write to the folder could have put it there, so that this user's process spoils another file of this user.
+
+    Raises:
+        OSError: also where the path is a link.
+    """
+    return os.open(path, flags | os.O_NOFOLLOW, 0o644)
+
+
+def remove_json_files(folder: AnyPath) -> None:
+    """Remove the files `*.json` of a folder, where there is one.
+
+    Raises:
+        ConfigError: a link is in its place, which may lead to any folder of this user.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return
+    except NotADirectoryError as error:
+        raise ConfigError(f"{folder} is a link or a file where a folder should be; delete it.") from error
+    try:
+        for name in os.listdir(descriptor):
+            if name.endswith(".json"):
+                os.unlink(name, dir_fd=descriptor)
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
 def atomic_writer(path: AnyPath, mode: int = 0o644) -> Iterator[TextIO]:
     """Open a text file that appears under its name only when the block ends without an error.
@@ -79,7 +110,8 @@ def atomic_writer(path: AnyPath, mode: int = 0o644) -> Iterator[TextIO]:
                 yield file
                 file.flush()
                 os.fsync(descriptor)
-            os.chmod(temporary, mode)
+                # by its descriptor: whoever may write to the folder could put a link in the place of the name
+                os.fchmod(descriptor, mode)
             os.replace(temporary, path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
@@ -122,17 +154,11 @@ def json_object_writer(path: AnyPath) -> Iterator[Callable[[str, Any], None]]:
         file.write(end)
 
 
-def read_json(path: AnyPath, accepts_owner: Callable[[str, int], bool] | None = None) -> Any | None:
-    """The value in a JSON file; None where the file is missing or holds no complete JSON.
-
-    `accepts_owner` is asked with the path and the user id of the file's owner; where it refuses, the file counts as
-    missing.
-    """
+def read_json(path: AnyPath, opener: Callable[[str, int], int] | None = None) -> Any | None:
+    """The value in a JSON file; None where the file is missing or holds no complete JSON. `opener` is as in `open`."""
     for _ in range(STALE_TRIES):
         try:
-            with open(path, encoding="utf-8") as file:
-                if accepts_owner is not None and not accepts_owner(os.fspath(path), os.fstat(file.fileno()).st_uid):
-                    return None
+            with open(path, encoding="utf-8", opener=opener) as file:
                 return json.load(file)
         except (FileNotFoundError, NotADirectoryError, ValueError):
             return None

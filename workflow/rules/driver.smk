@@ -78,6 +78,10 @@ def audit_first(tasks_to_run):
 
 
 def warnings():
+    from captionqa.driver.working_folder import sharing_warning
+
+    if warning := sharing_warning(Path.cwd()):
+        yield warning
     if not workflow.non_local_exec:
         return
     url = CONFIG.model.url

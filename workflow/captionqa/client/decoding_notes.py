@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from captionqa.errors import ItemFailure, Reason
-from captionqa.files import json_line, read_json_lines
+from captionqa.files import json_line, not_through_link, read_json_lines
 
 #: Deaths of a job during the decoding of an image before the image is blamed for them.
 MAX_DEATHS = 2
@@ -95,7 +95,7 @@ class DecodingNotes:
         with suppress(OSError):  # without its note an image is decoded all the same
             if self._file is None:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+                self._file = not_through_link(os.fspath(self._path), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             os.write(self._file, json_line([what, image]).encode())
 
     def _read(self, path: Path) -> None:

@@ -21,7 +21,7 @@ from typing import TypedDict
 from captionqa.client.answer import Answer, is_answer
 from captionqa.config.answer_files import journal_segment
 from captionqa.dataset.places import HASH_BITS
-from captionqa.files import checked_line, full_disk_named, read_checked_lines
+from captionqa.files import checked_line, full_disk_named, not_through_link, read_checked_lines
 from captionqa.run.file_lock import Lock, try_lock
 
 #: There are 2 ** SEGMENT_BITS segments.
@@ -120,7 +120,7 @@ class JournalSegment:
                 os.close(file)
 
     def _open(self) -> int:
-        return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        return not_through_link(os.fspath(self._path), os.O_RDWR | os.O_CREAT | os.O_APPEND)
 
     def _lock_file(self, wait: Callable[[], None]) -> None:
         while (lock := try_lock(self._file, fcntl.LOCK_EX)) is Lock.BUSY:

@@ -3,8 +3,10 @@
 `captionqa.server.lifecycle` says who writes and who reads each of them.
 """
 
+import errno
 import logging
 import os
+import stat
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,6 +14,8 @@ from typing import Any
 
 from captionqa.errors import ConfigError
 from captionqa.files import read_json
+
+WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 log = logging.getLogger(__name__)
 
@@ -26,14 +30,20 @@ class ServerFiles:
         """Make the folder, for this user alone whatever the umask and the folders above it allow.
 
         Raises:
-            ConfigError: it belongs to another user.
+            ConfigError: it belongs to another user, or cannot be closed to others.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(mode=0o700, exist_ok=True)
         if self.folder.stat().st_uid != os.geteuid():
             raise ConfigError(
                 f"{self.folder} belongs to another user, who could read the key in it; set another output_dir."
             )
         self.folder.chmod(0o700)
+        if self.folder.stat().st_mode & WRITABLE_BY_OTHERS:
+            raise ConfigError(
+                f"the file system of {self.folder} lets other users write there, whatever its mode is set to; set "
+                "another output_dir."
+            )
 
     @property
     def run(self) -> Path:
@@ -104,25 +114,52 @@ class ServerFiles:
 
 
 def read_own_json(path: Path) -> Any | None:
-    """As `files.read_json`; a file of another user, who may have forged it, counts as missing.
+    """As `files.read_json`; what another user may have written counts as missing.
 
-    The server folder is closed to other users. One who may write to a folder above it could still replace it.
+    The server folder is closed to other users. One who may write to a folder above it could still put another folder in
+    its place, with links to files of ours that a group may write.
     """
+    return read_json(path, _open_own)
+
+
+def _open_own(path: str, flags: int) -> int:
+    """Open a file that nobody else can have written, in a folder to which nobody else can have written.
+
+    Raises:
+        FileNotFoundError: others can have written it, or it is missing.
+    """
+    above = os.path.dirname(path)
+    folder = os.open(above or ".", os.O_PATH | os.O_DIRECTORY)
     try:
-        return read_json(path, _is_own)
-    except PermissionError:
-        if _is_own(os.fspath(path.parent), path.parent.stat().st_uid):
-            raise
-        return None
+        _check_own(above, folder)
+        try:
+            file = os.open(os.path.basename(path), flags | os.O_NOFOLLOW, dir_fd=folder)
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            _warn_of_foreign_file(path, "is a link")
+            raise FileNotFoundError(path) from error
+    finally:
+        os.close(folder)
+    try:
+        _check_own(path, file)
+    except BaseException:
+        os.close(file)
+        raise
+    return file
 
 
-def _is_own(path: str, owner: int) -> bool:
-    if owner == os.geteuid():
-        return True
-    _warn_of_foreign_file(path, owner)
-    return False
+def _check_own(path: str, descriptor: int) -> None:
+    found = os.fstat(descriptor)
+    if found.st_uid != os.geteuid():
+        _warn_of_foreign_file(path, f"belongs to user {found.st_uid}")
+    elif found.st_mode & WRITABLE_BY_OTHERS:
+        _warn_of_foreign_file(path, "can be written by other users")
+    else:
+        return
+    raise FileNotFoundError(path)
 
 
 @cache  # once for each file and not at each look
-def _warn_of_foreign_file(path: str, owner: int) -> None:
-    log.warning("%s is ignored, since it belongs to user %d; delete it or set another output_dir", path, owner)
+def _warn_of_foreign_file(path: str, why: str) -> None:
+    log.warning("%s is ignored, since it %s; delete it or set another output_dir", path, why)

@@ -14,7 +14,7 @@ from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.driver.failure_report import failure_messages
 from captionqa.driver.terminal import log_to_terminal, print_message
-from captionqa.files import write_json
+from captionqa.files import remove_json_files, write_json
 from captionqa.run.job_log import JobError
 from captionqa.run.lease import RUN_VARIABLE, LeaseKeeper
 from captionqa.run.progress import progress_line, totals
@@ -70,8 +70,7 @@ class Driver:
         os.environ[RUN_VARIABLE] = self._lease.run_id
         self._cancel_jobs()  # of an earlier run that was killed
         for folder in (self._layout.progress, self._layout.errors, self._layout.job_times):
-            for file in folder.glob("*.json"):
-                file.unlink()
+            remove_json_files(folder)
         write_run_record(self._layout.server, {"server_needed": server_needed, "slurm": slurm_run})
         for number in STOP_SIGNALS:
             self._chain_handler(number)

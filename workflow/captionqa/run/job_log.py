@@ -10,7 +10,7 @@ from typing import NotRequired, TypedDict
 
 from captionqa.config.layout import Layout
 from captionqa.errors import CaptionqaError, RunStoppedError
-from captionqa.files import DISK_FULL, disk_full_error, write_json
+from captionqa.files import DISK_FULL, disk_full_error, not_through_link, write_json
 from captionqa.run.job_times import begin_job_time, record_job_time
 from captionqa.shown_text import PrintableFormatter, printable_lines
 
@@ -74,7 +74,8 @@ def job_log(path: str, name: str, layout: Layout, echo: bool = False) -> Iterato
 def _set_up_logging(path: str, echo: bool) -> None:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     # a file name that is not UTF-8 must not cost the line that names it
-    handlers: list[logging.Handler] = [logging.FileHandler(path, "w", encoding="utf-8", errors="backslashreplace")]
+    file = open(path, "w", encoding="utf-8", errors="backslashreplace", opener=not_through_link)  # noqa: SIM115
+    handlers: list[logging.Handler] = [logging.StreamHandler(file)]
     handlers[0].setFormatter(PrintableFormatter(FORMAT))
     if echo:
         terminal = logging.StreamHandler(sys.stderr)

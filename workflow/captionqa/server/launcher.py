@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import ClassVar, Protocol, TypedDict
 
 from captionqa import WORKFLOW
+from captionqa.files import not_through_link
 from captionqa.run.process_identity import process_start, same_process
 
 #: How long supervisors may take to stop, with their servers.
@@ -84,7 +85,7 @@ class LocalLauncher:
 
     def start(self, argv: Sequence[str], replica: int, log: Path) -> Handle:
         log.parent.mkdir(parents=True, exist_ok=True)
-        with open(log, "ab") as output:
+        with open(log, "ab", opener=not_through_link) as output:
             process = subprocess.Popen(
                 [sys.executable, *argv],
                 env=supervisor_environment(),

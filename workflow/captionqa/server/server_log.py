@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from captionqa.files import not_through_link
 from captionqa.shown_text import printable_lines
 
 #: Size at which the middle of the log is cut out.
@@ -48,7 +49,7 @@ class ServerLog:
     def _write(self, data: bytes) -> None:
         # opened for each write: it must append after what other processes of the job have written to the file
         with suppress(OSError), self._lock:
-            descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+            descriptor = not_through_link(os.fspath(self.path), os.O_RDWR | os.O_APPEND | os.O_CREAT)
             try:
                 os.write(descriptor, data)
                 size = os.fstat(descriptor).st_size

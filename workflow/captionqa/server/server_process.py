@@ -2,9 +2,11 @@
 
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -15,6 +17,8 @@ STOP_GRACE_S = 20.0
 ORPHAN_GRACE_S = 3.0
 #: How long a group may take to disappear after SIGKILL.
 KILL_TIMEOUT_S = 20.0
+#: The environment variable for the folder of temporary files.
+TEMPORARY_VARIABLE = "TMPDIR"
 #: Options of prctl (man 2 prctl).
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -26,11 +30,19 @@ class ServerProcess(subprocess.Popen[bytes]):
     The kernel sends the group's first process SIGTERM when its parent dies. That is not enough: vLLM ignores SIGTERM
     while it loads, and its engine is a process of its own. So a reaper, a helper process that waits for the death of
     this one, ends what is left of the group.
+
+    Its folder for temporary files is its own, closed to others and removed at the end. vLLM makes sockets and files
+    there, under names for all to see, through which its processes trust each other; a umask of 002 opens them to a
+    group.
     """
 
     def __init__(self, argv: Sequence[str], environment: Mapping[str, str]):
         """Start the process; raises OSError where the command cannot be started."""
         libc = ctypes.CDLL(None)
+        wanted = environment.get(TEMPORARY_VARIABLE, "")  # of another machine, perhaps
+        place = wanted if os.access(wanted, os.W_OK | os.X_OK) else None
+        # a short name: the path of a socket has at most 107 bytes
+        self._temporary = tempfile.mkdtemp(prefix="cq", dir=place)
 
         def die_with_parent() -> None:
             libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -45,22 +57,22 @@ class ServerProcess(subprocess.Popen[bytes]):
             super().__init__(
                 argv,
                 bufsize=0,
-                env=environment,
+                env={**environment, TEMPORARY_VARIABLE: self._temporary},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 preexec_fn=die_with_parent,
             )
-            self._reaper_input.write(f"{self.pid}\n".encode())
+            self._reaper_input.write(f"{self.pid} {self._temporary}\n".encode())
         except BaseException:
-            self._dismiss_reaper()
+            self._clean_up()
             raise
 
     def end(self, grace_s: float = STOP_GRACE_S) -> None:
         """End the whole process group: SIGTERM, then SIGKILL after the grace period."""
         end_group(self.pid, grace_s, self.poll)
-        self._dismiss_reaper()
+        self._clean_up()
 
     def poll(self) -> int | None:
         """The exit code, or None while the process runs. Also reaps orphans of the group that this process adopted."""
@@ -70,10 +82,11 @@ class ServerProcess(subprocess.Popen[bytes]):
                     self.returncode = os.waitstatus_to_exitcode(found[1])
         return super().poll()
 
-    def _dismiss_reaper(self) -> None:
+    def _clean_up(self) -> None:
         self._reaper.kill()
         self._reaper.wait()
         self._reaper_input.close()
+        shutil.rmtree(self._temporary, ignore_errors=True)
 
 
 def become_subreaper() -> None:
@@ -114,10 +127,11 @@ def main() -> None:
 
     It runs as a file and isolated (-I), so this module needs the standard library alone.
     """
-    group = sys.stdin.readline()
+    group, _, temporary = sys.stdin.readline().rstrip("\n").partition(" ")
     sys.stdin.read()
     if group:
         end_group(int(group), ORPHAN_GRACE_S)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 if __name__ == "__main__":
