@@ -8,22 +8,20 @@ import re
 
 from captionqa.grading.announcements import announcements
 from captionqa.grading.answer_phrase import read_phrase
+from captionqa.grading.corrections import corrected
 from captionqa.grading.doubt import is_supposed
 from captionqa.grading.options import Commitment, Options, TextSpans, is_inside
 from captionqa.grading.remarks import remarks
 
 #: Only this many announcements, from the end, are read: a text may repeat itself endlessly.
 LAST_ANNOUNCEMENTS = 50
-#: Words with which a text corrects what it said before.
+#: Words with which a remark corrects what was said before it.
 _CORRECTION = re.compile(
     r"\b(?:wait|actually|correction|sorry|hmm+|hold\son|on\ssecond\sthought|mistake|oops|let\sme\sre|re-?consider\w*|"
     r"re-?check\w*|no[,.:]|rather|however)\b",
 )
-#: A correction that takes the answer back.
-_REVOCATION = re.compile(
-    r"\b(?:wait|hmm+|hold\son|actually)\b[^.!?\n]{0,60}?\b(?:wrong|incorrect|mistaken?|not\s(?:right|correct))\b|"
-    r"\banswer\s(?:cannot|can't|can\snot)\sbe\b",
-)
+#: The end of the sentence with an announced letter.
+_SENTENCE_END = re.compile(r"[.!](?=[*_\s]|\Z)|[。！\n]")
 _CONCLUSION = re.compile(r"\b(?:therefore|thus|hence|so|consequently|conclu\w+|overall|finally)\b")
 #: How far before the beginning of a remark a word is looked for that makes it a conclusion or a correction.
 _BEFORE_REMARK_CHARACTERS = 60
@@ -35,13 +33,18 @@ _BEFORE_VERB = re.compile(r"\b(?:can|to|will)\s(?:best\s)?\Z")
 _VERB_CHARACTERS = 12
 
 
-def read_explicit_cues(text: str, options: Options) -> tuple[str | None, bool]:
-    """The letter that the explicit cues commit to, and whether there is any cue, even one that commits to no letter."""
+def read_explicit_cues(text: str, options: Options, truncated: bool = False) -> tuple[str | None, bool]:
+    """The letter that the explicit cues commit to, and whether there is any cue, even one that commits to no letter.
+
+    In a truncated text only an announcement counts whose answer's sentence is complete.
+    """
     low = text.lower()
     quotations = options.quotations(low)
     letter, end, is_stated = _last_announced(text, low, options, quotations)
+    if truncated and not (letter and _SENTENCE_END.search(text, end)):
+        return None, is_stated
     if letter:
-        return _unless_corrected(letter, end, text, low, options, quotations), True
+        return corrected(letter, end, text, low, options, quotations), True
     found = remarks(text, low, options, end, quotations)
     letters = {remark.letter for remark in found}
     if len(letters) == 1:
@@ -51,17 +54,6 @@ def read_explicit_cues(text: str, options: Options) -> tuple[str | None, bool]:
         around = low[max(0, at - _BEFORE_REMARK_CHARACTERS) : at + _AFTER_REMARK_CHARACTERS]
         return (letter if _CONCLUSION.search(around) or _CORRECTION.search(around) else None), True
     return None, is_stated
-
-
-def _unless_corrected(
-    letter: str, end: int, text: str, low: str, options: Options, quotations: TextSpans
-) -> str | None:
-    """The announced letter, or what a correction after it says instead; None where it is only taken back."""
-    if not (correction := _CORRECTION.search(low, end)):
-        return letter
-    if later := remarks(text, low, options, correction.start(), quotations):
-        return later[-1].letter
-    return None if _REVOCATION.search(low, end) else letter
 
 
 def _last_announced(text: str, low: str, options: Options, quotations: TextSpans) -> tuple[str | None, int, bool]:
@@ -75,6 +67,8 @@ def _last_announced(text: str, low: str, options: Options, quotations: TextSpans
             is_stated = True
             continue
         is_verb = bool(_BEFORE_VERB.search(low, max(0, start - _VERB_CHARACTERS), start))
+        if is_verb and only_letter:
+            continue  # "to answer, we look at the options:"
         reading = read_phrase(text, end, options, only_letter or has_other_text or is_verb)
         if reading.commitment is Commitment.OPTION:
             return reading.letter, reading.end, True

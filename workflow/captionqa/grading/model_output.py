@@ -7,6 +7,10 @@ from typing import NamedTuple
 SEARCHED_CHARACTERS = 20_000
 #: The marks around a model's reasoning: <think>, </think>, and the same in ◁▷.
 _REASONING_MARK = re.compile(r"[<◁](/?)(?:think|thinking|thought|reasoning)[>▷]")
+#: A further turn that the model makes up: "Human:", "user", a chat template's mark.
+_NEXT_TURN = re.compile(
+    r"(?<=\S)\s*\n\s*(?:#+\s?)?(?:(?:Human|User)\s*:|(?:user|human)[ \t]*\n)|<\|(?:im_start|start_header_id)\|>\s*user|\[INST\]"
+)
 #: What opens a box, also where its \b was read as a backspace, or any brace.
 _BOX_OR_BRACE = re.compile(r"(?P<box>(?:\\f?boxed|\\fbox|\x08oxed|(?<![\\\w])boxed)\s*\{)|[{}]")
 #: A box in the special tokens of GLM.
@@ -22,7 +26,9 @@ class Box(NamedTuple):
 
 
 def without_reasoning(model_output: str) -> str | None:
-    """What follows the model's reasoning; None where the reasoning was never closed."""
+    """What follows the model's reasoning, up to a further turn; None where the reasoning was never closed."""
+    if turn := _NEXT_TURN.search(model_output):
+        model_output = model_output[: turn.start()]
     marks = list(_REASONING_MARK.finditer(model_output))
     if not marks:
         return model_output
