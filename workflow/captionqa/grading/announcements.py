@@ -98,7 +98,8 @@ def announcements(text: str, low: str) -> Iterator[Announcement]:
         for match in pattern.finditer(low):
             yield Announcement(match.start(), match.end(), True)
     for match in _COLON.finditer(low):
-        if not GOES_THROUGH.search(low, low.rfind("\n", 0, match.start()) + 1, match.start()):
+        begins_list = low[match.end() : match.end() + 4].strip(" *(").startswith("a")
+        if not begins_list or not GOES_THROUGH.search(low, low.rfind("\n", 0, match.start()) + 1, match.start()):
             yield Announcement(match.start(), match.end(), True)
     for match in _TAG.finditer(low):
         yield Announcement(match.start(), match.end(), False)
