@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from captionqa.grading import math_verify
+from captionqa.grading.choices import LETTERS
 from captionqa.grading.ground_truth import GroundTruth, extract_answer, grade
 from captionqa.grading.math_verify import SHORT_LIMIT_S, Verifier
 from captionqa.grading.model_output import last_box, without_reasoning
@@ -349,7 +350,7 @@ def test_a_balanced_box_is_found_wherever_it_is(inner, before, after):
 )
 def test_whatever_the_options_say_a_letter_is_one_of_theirs(choices, pieces):
     said = [piece if isinstance(piece, str) else (choices or [""])[piece % max(1, len(choices))] for piece in pieces]
-    assert extract_answer(" ".join(said), choices) in (None, *"ABCDEFGHIJ"[: len(choices)])
+    assert extract_answer(" ".join(said), choices) in (None, *LETTERS[: len(choices)])
 
 
 @given(st.text(st.characters()))

@@ -7,6 +7,7 @@ from captionqa.client.chunk_result import FORMAT, write_chunk
 from captionqa.config.settings import caption_settings, fingerprint, qa_settings
 from captionqa.errors import ResultError, TooManyFailuresError
 from captionqa.files import json_line, read_json, write_json
+from captionqa.grading.scoring import GradingRules
 from captionqa.results.captions import merge_captions
 from captionqa.results.failures import check_failures
 from captionqa.results.qa import merge_qa
@@ -106,7 +107,8 @@ def answers(outputs, asked, tmp_path):
         path.write_text("".join(map(json_line, sorted(rows, key=itemgetter("id")))))
         kinds = ("results", "metrics", "failures", "provenance", "flips")
         graded = str(tmp_path / "graded.jsonl")
-        merge_qa(chunks, str(path), asked, "questions.parquet", "images", *map(outputs.path, kinds), graded, **options)
+        rules = GradingRules(**options)
+        merge_qa(chunks, str(path), asked, "questions.parquet", "images", *map(outputs.path, kinds), graded, rules)
         return outputs
 
     return merge
@@ -278,6 +280,7 @@ def test_a_record_has_every_promised_key(chunk, answers, asked):
         "predicted_letter": "B",
         "model_output": "The answer is B.",
         "is_correct": False,
+        "score": 0.0,
         "category": "c",
         "source": "s",
         "image_paths": ["a.png", "b.png"],
@@ -417,6 +420,16 @@ def test_a_first_grading_flips_nothing(chunk, answers, asked, caplog):
     assert "regraded" not in caplog.text
 
 
+def grading(truth, letter, is_correct, rule):
+    return {
+        "gt_answer": truth,
+        "predicted_letter": letter,
+        "is_correct": is_correct,
+        "score": float(is_correct),
+        "graded_by": rule,
+    }
+
+
 def test_a_grading_of_the_same_outputs_says_what_flipped(chunk, answers, asked, caplog):
     caplog.set_level("INFO")
     said = {"q1": "A", "q2": "The answer is B.", "q3": "Hm.", "q4": "A", "q5": "A"}
@@ -426,12 +439,12 @@ def test_a_grading_of_the_same_outputs_says_what_flipped(chunk, answers, asked, 
     made = answers([row(qid, truth) for qid, truth in truths.items()], path)
     assert made.flips == {
         "q1": {
-            "before": {"gt_answer": r"\boxed{A}", "predicted_letter": "A", "is_correct": True, "graded_by": "letter"},
-            "now": {"gt_answer": "B", "predicted_letter": "A", "is_correct": False, "graded_by": "letter"},
+            "before": grading(r"\boxed{A}", "A", True, "letter"),
+            "now": grading("B", "A", False, "letter"),
         },
         "q2": {
-            "before": {"gt_answer": r"\boxed{A}", "predicted_letter": "B", "is_correct": False, "graded_by": "cue"},
-            "now": {"gt_answer": "B", "predicted_letter": "B", "is_correct": True, "graded_by": "cue"},
+            "before": grading(r"\boxed{A}", "B", False, "cue"),
+            "now": grading("B", "B", True, "cue"),
         },
     }
     assert "regraded: 2 of 4 answers flipped (1 now right, 1 now wrong)" in caplog.text

@@ -19,7 +19,8 @@ RECORD = {
 
 
 def record(**changes):
-    return RECORD | changes
+    made = RECORD | changes
+    return {"score": float(made["is_correct"])} | made
 
 
 @pytest.mark.parametrize(
@@ -114,6 +115,8 @@ def test_metrics_have_the_promised_keys(metrics):
         "correct_answers",
         "overall_accuracy",
         "overall_accuracy_interval_95",
+        "mean_score",
+        "mean_score_interval_95",
         "answered_questions",
         "accuracy_over_answered",
         "accuracy_over_answered_interval_95",
@@ -127,6 +130,7 @@ def test_metrics_have_the_promised_keys(metrics):
         "source_metrics",
     }
     group = {"total", "correct", "accuracy", "accuracy_interval_95", "unparsed", "truncated", "refused", "failed"}
+    group |= {"mean_score", "mean_score_interval_95"}
     for groups in (metrics["category_metrics"], metrics["source_metrics"]):
         assert all(set(counts) == group for counts in groups.values())
 

@@ -7,9 +7,10 @@ from captionqa.files import json_line
 from captionqa.results.regrading import LastGrading, flip_kind, flips_line, grading_line
 
 
-def graded(qid="q1", output="Hm.", letter="A", right=True, rule="box"):
-    names = ("qid", "model_output", "predicted_letter", "is_correct", "graded_by", "gt_answer")
-    return grading_line(dict(zip(names, (qid, output, letter, right, rule, "A"), strict=True)))
+def graded(qid="q1", output="Hm.", letter="A", right=True, rule="box", score=None):
+    names = ("qid", "model_output", "predicted_letter", "is_correct", "graded_by", "gt_answer", "score")
+    score = float(right) if score is None else score
+    return grading_line(dict(zip(names, (qid, output, letter, right, rule, "A", score), strict=True)))
 
 
 @pytest.fixture
@@ -34,9 +35,11 @@ def flips(tmp_path):
         ({}, {"right": False}, "now wrong"),
         ({"right": False}, {}, "now right"),
         ({"letter": None, "right": False}, {"letter": "B", "right": False}, "another letter"),
+        ({"right": False, "score": 0.3}, {"right": False, "score": 0.6}, "another score"),
+        ({"right": False, "score": 0.6}, {"right": True, "score": 0.9}, "now right"),
     ],
 )
-def test_a_flip_is_another_letter_or_correctness_of_the_same_output(flips, before, now, kind):
+def test_a_flip_is_another_letter_correctness_or_score_of_the_same_output(flips, before, now, kind):
     assert flips([graded(**before)], [graded(**now)]) == ({"q1": kind} if kind else {})
 
 
@@ -44,6 +47,14 @@ def test_items_that_came_or_went_move_no_comparison(flips):
     before = [graded(f"q{number}") for number in (1, 2, 3, 4, 6, 7)]
     now = [graded(f"q{number}", right=False) for number in (0, 2, 6, 8)]
     assert flips(before, now) == {"q2": "now wrong", "q6": "now wrong"}
+
+
+def test_a_grading_of_a_version_before_scores_flips_only_what_it_graded_otherwise(flips):
+    before = [graded("q1"), graded("q2"), graded("q3", right=False)]
+    for line in before:
+        del line["score"]
+    now = [graded("q1"), graded("q2", right=False), graded("q3", right=False, score=0.3)]
+    assert flips(before, now) == {"q2": "now wrong", "q3": "another score"}
 
 
 def test_without_a_last_grading_nothing_flips(tmp_path):

@@ -1,5 +1,8 @@
 # Questions: one job per chunk of questions, then grading once the server is no longer needed.
 
+#: The keys of `qa` that decide how answers are graded; they change no request.
+GRADING_KEYS = ("scoring", "answer_is", "relative_tolerance")
+
 
 rule answer_chunk:
     input:
@@ -44,6 +47,6 @@ rule merge_qa:
     params:
         question_path=CONFIG.qa.question_path,
         dataset_path=CONFIG.qa.dataset_path,
-        relative_tolerance=CONFIG.qa.relative_tolerance,
+        rules={key: getattr(CONFIG.qa, key) for key in GRADING_KEYS},
     script:
         "../scripts/merge_qa.py"

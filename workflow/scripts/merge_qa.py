@@ -3,6 +3,7 @@
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.config.settings import qa_settings
+from captionqa.grading.scoring import GradingRules
 from captionqa.results.qa import merge_qa
 from captionqa.run.job_log import job_log
 from captionqa.run.lease import end_with_run
@@ -24,5 +25,5 @@ with job_log(snakemake.log[0], "merge_qa", layout):
         provenance_path=snakemake.output.provenance,
         flips_path=snakemake.output.flips,
         graded_path=layout.graded,
-        relative_tolerance=snakemake.params.relative_tolerance,
+        rules=GradingRules(**snakemake.params.rules),
     )

@@ -47,6 +47,7 @@ class Item:
         names = entry.get("images", [entry["id"]])
         self.id = entry["id"]
         self.question = entry.get("question")
+        self.choices_added = entry.get("choices")
         self._settings = settings
         self._transport = transport
         self._text: str = (

@@ -118,7 +118,7 @@ class ItemProcessor:
         journal, item = pending.journals.fallback, pending.item
         if journal is None or item.question is None:
             return None
-        letters = allowed_letters(item.question, first_answer)
+        letters = allowed_letters(item.question, first_answer, item.choices_added)
         if not letters:
             return None
         known = journal.answers.get(item.id)

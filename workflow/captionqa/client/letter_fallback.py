@@ -3,14 +3,20 @@
 Off by default. Its letter stands beside the answer and is reported apart: it never makes an answer right.
 """
 
-from captionqa.grading.choices import LETTERS, parse_choices
+from captionqa.grading.choices import LETTERS, lettered_choices
 from captionqa.grading.ground_truth import extract_answer
 
 #: A letter is one token; some tokenizers put a blank before it.
 LETTER_TOKENS = 4
 
 
-def allowed_letters(question: str, answer: str) -> str:
-    """The letters of a question's options if an answer names none of them, else an empty string."""
-    choices = parse_choices(question)
+def allowed_letters(question: str, answer: str, choices_added: int | None = None) -> str:
+    """The letters of a question's options if an answer names none of them, else an empty string.
+
+    `choices_added` is the number of choices that planning wrote into the last lines of the question, if it did.
+    """
+    if choices_added is None:
+        choices = lettered_choices(question)
+    else:
+        choices = [line.partition(". ")[2] for line in question.rsplit("\n", choices_added)[1:]]
     return "" if extract_answer(answer, choices) else LETTERS[: len(choices)]

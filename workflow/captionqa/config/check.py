@@ -43,6 +43,10 @@ def check(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
                     f"{', '.join(sorted(known))}, and any you add under captions.prompts."
                 )
         _refuse_same_names(config.captions.prompt_styles)
+    if config.qa is not None and config.qa.relative_tolerance and config.qa.scoring in ("vqa", "anls"):
+        raise ConfigError(
+            f"qa.relative_tolerance: qa.scoring: {config.qa.scoring} compares texts and has no tolerance; set it to 0."
+        )
     media_folder.allowed_folder(config)
     return config
 

@@ -12,6 +12,9 @@ from typing import Any, Literal, Self, overload
 Task = Literal["captions", "qa"]
 TASKS: tuple[Task, ...] = ("captions", "qa")
 Auto = Literal["auto"]
+#: How an answer is scored, and what the ground truths of the question file are.
+Scoring = Literal["any", "exact", "relaxed", "vqa", "anls"]
+AnswerForm = Literal["auto", "letter", "index0", "index1", "text", "list"]
 
 
 @dataclass(frozen=True)
@@ -71,16 +74,31 @@ class CaptionsConfig:
 
 
 @dataclass(frozen=True)
+class ColumnsConfig:
+    """`qa.columns`: which columns of the question file hold what."""
+
+    #: A column of lists, or columns with a choice each; None where no column holds choices.
+    choices: str | Sequence[str] | Auto | None
+
+
+@dataclass(frozen=True)
 class QaConfig:
     """`qa`: the questions, and how their answers are graded."""
 
     question_path: str
     dataset_path: str
+    columns: ColumnsConfig
+    answer_is: AnswerForm
+    scoring: Scoring
     max_tokens: int
     instruction: str | None
     fallback: bool
     relative_tolerance: float
     chunks: int | Auto
+
+    @classmethod
+    def of(cls, checked: Mapping[str, Any]) -> Self:
+        return cls(**{**checked, "columns": ColumnsConfig(**checked["columns"])})
 
 
 @dataclass(frozen=True)
@@ -141,7 +159,7 @@ class Config:
             output_dir=checked["output_dir"],
             models={name: ModelConfig.of(model) for name, model in checked["models"].items()},
             captions=None if captions is None else CaptionsConfig(**captions),
-            qa=None if qa is None else QaConfig(**qa),
+            qa=None if qa is None else QaConfig.of(qa),
             audit=AuditConfig(**checked["audit"]),
             client=ClientConfig.of(checked["client"]),
         )

@@ -8,21 +8,26 @@ import logging
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import chain
 
 from captionqa.config.config import Config, Task
 from captionqa.config.layout import Layout
 from captionqa.dataset.audit_checks import TaskChecks
 from captionqa.dataset.findings import COUNTED_ONLY, EFFECTS, AuditReport, Finding, FindingKind, printable
+from captionqa.dataset.index_truths import IndexTruths
 from captionqa.dataset.item_entry import ItemEntry
 from captionqa.dataset.plan import load_plan
 from captionqa.dataset.planning import plan_task
 from captionqa.dataset.question_file import InvalidRow, QuestionRow
 from captionqa.files import atomic_writer, read_json_lines
-from captionqa.grading.choices import LETTERS, parse_choices
+from captionqa.grading.choices import lettered_choices
 from captionqa.grading.ground_truth import GroundTruth
+from captionqa.grading.scoring import GradingRules
 
 COLUMNS = ("task", "item", "finding", "what the run does", "detail")
+#: Stand in for choices that a question should list.
+UNLISTED_CHOICES = tuple("ABCDEFGHIJ")
 #: Threads that read headers: file systems of clusters answer slowly, but many requests at once.
 THREADS = 16
 PROGRESS_INTERVAL_S = 10.0
@@ -43,7 +48,10 @@ def audit(config: Config, layout: Layout, audited_tasks: Iterable[Task]) -> Audi
             if plan.rows is not None:
                 report.items += plan.invalid_rows
                 rows = read_json_lines(layout.question_rows(plan.rows))
-                findings = chain(findings, chain.from_iterable(map(_row_findings, rows)))
+                rules = GradingRules.of(config.section("qa"))
+                indexes = IndexTruths(rules)
+                look = partial(_row_findings, rules, indexes)
+                findings = chain(findings, chain.from_iterable(map(look, rows)), indexes.findings())
             for finding in findings:
                 report.add(finding)
                 if finding.kind not in COUNTED_ONLY:
@@ -65,15 +73,18 @@ def run_audit(config: Config, layout: Layout) -> None:
     report.check(config.audit.stop_on)
 
 
-def _row_findings(row: QuestionRow | InvalidRow) -> Iterator[Finding]:
+def _row_findings(rules: GradingRules, indexes: IndexTruths, row: QuestionRow | InvalidRow) -> Iterator[Finding]:
     """What is wrong or odd about a row of the question file as its answer will be graded."""
     if "invalid" in row:
         yield Finding(row["id"], FindingKind.INVALID_QUESTION, row["invalid"])
         return
-    choices = parse_choices(row["question"])
-    if fault := GroundTruth.read(row["answer"], choices).fault:
-        yield Finding(row["id"], FindingKind.UNGRADABLE_GROUND_TRUTH, fault)
-    elif not choices and GroundTruth.read(row["answer"], LETTERS).letter:  # as if ten choices were listed
+    choices = row.get("choices") or lettered_choices(row["question"])
+    truth = GroundTruth.read(row["answer"], choices, rules)
+    if choices:
+        indexes.add(row["id"], truth, len(choices))
+    if truth.fault:
+        yield Finding(row["id"], FindingKind.UNGRADABLE_GROUND_TRUTH, truth.fault)
+    elif not choices and GroundTruth.read(row["answer"], UNLISTED_CHOICES, rules).letter:
         detail = f"the ground truth is {row['answer']!r}, and the text lists no choices; is there an options column?"
         yield Finding(row["id"], FindingKind.NO_CHOICES, detail)
 

@@ -21,6 +21,7 @@ class FindingKind(StrEnum):
     PATH_OUTSIDE_DATASET = "path_outside_dataset"
     INVALID_QUESTION = "invalid_question"
     UNGRADABLE_GROUND_TRUTH = "ungradable_ground_truth"
+    INDEX_GROUND_TRUTH = "index_ground_truth"
     TOO_MANY_IMAGES = "too_many_images"
     STRIP_IMAGE = "strip_image"
     NO_CHOICES = "no_choices"
@@ -42,6 +43,7 @@ EFFECTS = {
     FindingKind.PATH_OUTSIDE_DATASET: _FAILS,
     FindingKind.INVALID_QUESTION: _FAILS,
     FindingKind.UNGRADABLE_GROUND_TRUTH: "asks, and fails it when it is graded",
+    FindingKind.INDEX_GROUND_TRUTH: "asks, and takes numbers for the texts of choices, not for indexes",
     FindingKind.TOO_MANY_IMAGES: "asks, and the server rejects it",
     FindingKind.STRIP_IMAGE: "asks, and models such as Qwen's reject it",
     FindingKind.NO_CHOICES: "compares the letter that the answer names, as if the options were in the image",

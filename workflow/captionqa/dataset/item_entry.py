@@ -18,3 +18,5 @@ class ItemEntry(TypedDict):
     question: NotRequired[str]
     #: Of a question: the paths of its images, relative to the data set.
     images: NotRequired[list[str]]
+    #: Of a question whose choices were added below its text: how many there are.
+    choices: NotRequired[int]

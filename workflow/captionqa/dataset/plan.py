@@ -47,6 +47,7 @@ class PlanFields(TypedDict, total=False):
     skipped_files: int
     rows: str
     invalid_rows: int
+    choices_added: int
     state: str
     scan: str
 
@@ -67,6 +68,8 @@ class Plan:
     rows: str | None = None
     #: Question rows that cannot be asked, and so are in no chunk.
     invalid_rows: int = 0
+    #: Questions whose text lists no choices, so that those of the choices columns are written below it.
+    choices_added: int = 0
     #: A digest of the data and the configuration that the plan was made from: while it is the same, so is the plan.
     #: Empty where a change might go unnoticed, so that the next run plans again.
     state: str = field(default="", compare=False)

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from captionqa import PACKAGE
-from captionqa.config.config import Auto
+from captionqa.config.config import Auto, ColumnsConfig
 
 #: The rooms whose code can change a plan; a new version of any other room keeps the plan.
 DECIDING_ROOMS = ("config", "dataset")
@@ -22,7 +22,9 @@ def inputs_digest(*values: object) -> str:
     return digest.hexdigest()
 
 
-def question_inputs_digest(question_path: Path, chunks: int | Auto, dataset: Path, changes: object) -> str:
+def question_inputs_digest(
+    question_path: Path, chunks: int | Auto, dataset: Path, changes: object, columns: ColumnsConfig
+) -> str:
     """As `inputs_digest`, for questions, with what shows a change of their file.
 
     Empty where the file is missing or so young that its next change might not show.
@@ -33,7 +35,8 @@ def question_inputs_digest(question_path: Path, chunks: int | Auto, dataset: Pat
         return ""
     if time.time() - stat.st_mtime < YOUNG_S:
         return ""
-    return inputs_digest("qa", chunks, dataset, changes, question_path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    file = question_path, stat.st_size, stat.st_mtime_ns, stat.st_ino
+    return inputs_digest("qa", chunks, dataset, changes, columns, *file)
 
 
 def deciding_modules() -> list[Path]:

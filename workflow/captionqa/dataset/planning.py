@@ -22,4 +22,4 @@ def plan_task(config: Config, layout: Layout, task: Task, scan: str = "") -> Pla
             captions = config.section("captions")
             return plan_captions(Path(captions.dataset_path), captions.chunks, layout)
         qa = config.section("qa")
-        return plan_questions(Path(qa.question_path), Path(qa.dataset_path), qa.chunks, layout, scan)
+        return plan_questions(Path(qa.question_path), Path(qa.dataset_path), qa.chunks, layout, scan, qa.columns)

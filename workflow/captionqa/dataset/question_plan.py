@@ -5,14 +5,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from captionqa.config.config import Auto
+from captionqa.config.config import Auto, ColumnsConfig
 from captionqa.config.layout import Layout
 from captionqa.dataset.changed_files import ChangeCounts
 from captionqa.dataset.item_entry import Stamp
 from captionqa.dataset.places import question_place
 from captionqa.dataset.plan import Plan, PlanFields, load_complete_plan, save_by_digest, save_plan, write_plan
 from captionqa.dataset.plan_state import question_inputs_digest
-from captionqa.dataset.question_file import InvalidRow, QuestionRow, read_questions
+from captionqa.dataset.question_file import NO_COLUMNS, InvalidRow, QuestionRow, read_questions
 from captionqa.dataset.scan import NamedImages
 from captionqa.errors import InputError
 from captionqa.external_sort import ExternalSort
@@ -20,7 +20,14 @@ from captionqa.files import LineFile, json_line
 from captionqa.threads import blocks, map_in_order
 
 
-def plan_questions(question_path: Path, dataset: Path, chunks: int | Auto, layout: Layout, scan: str = "") -> Plan:
+def plan_questions(
+    question_path: Path,
+    dataset: Path,
+    chunks: int | Auto,
+    layout: Layout,
+    scan: str = "",
+    columns: ColumnsConfig = NO_COLUMNS,
+) -> Plan:
     """Read the questions, write the item lists and the question rows, and return the plan.
 
     The last plan is returned where neither the question file nor an image changed since. `scan` is the state of a scan
@@ -36,16 +43,19 @@ def plan_questions(question_path: Path, dataset: Path, chunks: int | Auto, layou
         )
     image_names = layout.question_images
     changes = ChangeCounts(layout.task_items("qa"))
-    inputs = question_inputs_digest(question_path, chunks, dataset, changes)
+    inputs = question_inputs_digest(question_path, chunks, dataset, changes, columns)
     if inputs and (plan := _unchanged_plan(inputs, dataset, image_names, layout, scan)) is not None:
         return plan
     folder = layout.plans
     with NamedImages(dataset, image_names) as images, ExternalSort(folder) as rows, ExternalSort(folder) as items:
-        fault = _sort_questions(read_questions(question_path), images, changes, rows, items)
+        fault, with_choices = _sort_questions(read_questions(question_path, columns), images, changes, rows, items)
         if not items:
-            raise InputError(f"{question_path}: none of its {len(rows)} rows can be asked; the first is {fault}")
+            raise InputError(
+                f"{question_path}: none of its {len(rows)} rows can be asked; the first is {fault}{_hint(fault)}"
+            )
         digest = _write_rows(rows, question_path, layout)
-        fields: PlanFields = {"rows": digest, "invalid_rows": len(rows) - len(items)}
+        invalid = len(rows) - len(items)
+        fields: PlanFields = {"rows": digest, "invalid_rows": invalid, "choices_added": with_choices}
         if inputs:
             fields["state"], fields["scan"] = f"{inputs}-{images.save()}", scan if images.all_inside else ""
         lines = ((where, line) for where, _, line in items)
@@ -71,12 +81,12 @@ def _sort_questions(
     changes: ChangeCounts,
     rows: ExternalSort,
     items: ExternalSort,
-) -> str | None:
+) -> tuple[str | None, int]:
     """Add all rows to `rows`, those that can be asked to `items`, and their images to `images`.
 
-    Returns what is wrong with the first invalid row, or None.
+    Returns what is wrong with the first invalid row, or None, and how many questions got choices added to their text.
     """
-    fault = None
+    fault, with_choices = None, 0
     for block, stamps in map_in_order(partial(_with_stamps, images), blocks(questions)):
         images.add(list(stamps), list(stamps.values()))
         for row in block:
@@ -84,14 +94,17 @@ def _sort_questions(
             if "invalid" in row:
                 fault = fault or f"{row['id']}: {row['invalid']}"
                 continue
-            item = {
+            item: dict[str, object] = {
                 "id": row["id"],
                 "question": row["question"],
                 "images": row["images"],
                 "stamps": [changes.planned(name, stamps[name]) for name in row["images"]],
             }
+            if row.get("choices_added"):
+                item["choices"] = len(row["choices"])
+                with_choices += 1
             items.add((question_place(row["images"]), row["id"], json_line(item)))
-    return fault
+    return fault, with_choices
 
 
 def _with_stamps(
@@ -100,6 +113,12 @@ def _with_stamps(
     """Rows, and the stamps of their images by name."""
     names = list(dict.fromkeys(name for row in rows if "invalid" not in row for name in row["images"]))
     return rows, dict(zip(names, images.stamps(names), strict=True))
+
+
+def _hint(fault: str | None) -> str:
+    """What to do where all rows have such a fault, if it is a known one."""
+    hides_answers = fault is not None and "the column 'answer' is empty" in fault
+    return " Where a test split hides its answers, take a split that has them." if hides_answers else ""
 
 
 def _write_rows(rows: ExternalSort, question_path: Path, layout: Layout) -> str:

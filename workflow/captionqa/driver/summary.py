@@ -7,6 +7,7 @@ from captionqa.config.layout import Layout
 from captionqa.dataset.plan import items_to_do, load_plan, planned_items, planned_tasks
 from captionqa.driver.failure_report import restarts
 from captionqa.files import read_json
+from captionqa.grading.scoring import PARTIAL_SCORERS
 from captionqa.results.metrics import QaMetrics
 from captionqa.results.provenance import ItemTotals, read_provenance
 from captionqa.results.regrading import flip_kind, flips_line
@@ -23,6 +24,11 @@ def plan_line(config: Config, layout: Layout) -> str:
         text += f" ({_counted(plan.skipped_files, 'other file')} skipped)" if plan.skipped_files else ""
         text += f" ({plan.invalid_rows:,} more are invalid)" if plan.invalid_rows else ""
         parts.append(text)
+        if plan.choices_added:
+            parts.append(
+                f"the choices of {plan.choices_added:,} questions come from their columns and are written below them "
+                "(questions that were asked without are asked again)"
+            )
     to_do = items_to_do(config, layout)
     finished = planned_items(config, layout) - to_do
     return f"{', '.join(parts)}; {_counted(to_do, 'item')} to do" + (f", {finished:,} known" if finished else "")
@@ -51,6 +57,12 @@ def _qa_rows(metrics: QaMetrics, layout: Layout) -> list[str]:
         f"          accuracy {metrics['overall_accuracy']:.1%} ({metrics['correct_answers']} of "
         f"{metrics['total_questions']}; 95 % interval {low:.1%} to {high:.1%})  {layout.qa('metrics')}",
     ]
+    if metrics.get("scoring") in PARTIAL_SCORERS:  # a run before scores has none
+        low, high = metrics["mean_score_interval_95"] or (0.0, 1.0)
+        rows.append(
+            f"          mean score by {metrics['scoring']} {metrics['mean_score']:.1%} (95 % interval {low:.1%} to "
+            f"{high:.1%})"
+        )
     if flips := read_json(layout.qa("flips")):
         line = flips_line(Counter(map(flip_kind, flips.values())), metrics["answered_questions"])
         rows.append(f"          {line}  {layout.qa('flips')}")

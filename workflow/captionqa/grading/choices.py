@@ -2,9 +2,13 @@
 
 import re
 from collections.abc import Sequence
+from string import ascii_uppercase
 
-#: The letters of the choices, of which at most ten are read.
-LETTERS = "ABCDEFGHIJ"
+from captionqa.grading.choice_forms import lettered_lines, one_form, renumbered
+from captionqa.grading.plain_text import skip
+
+#: The letters of the choices.
+LETTERS = ascii_uppercase
 #: Only this many labels A, from the end, are tried as the first label of the choices.
 LAST_STARTS = 20
 #: How far back what comes before a label is looked at.
@@ -16,11 +20,19 @@ _LABEL = re.compile(
     r"(?P<mark>[.)）:：、．]|[ \t][-–—](?=[ \t])))(?:\*\*|__)?[.:：]?(?:\*\*|__)?(?P<gap>[ \t]*)",
     re.MULTILINE | re.IGNORECASE,
 )
-#: What ends the last choice: an empty line, or a line that says how to answer or asks a question.
+#: What ends the last choice: an empty line, or a line that says how to answer, asks a question or begins the answer.
 _AFTER_CHOICES = re.compile(
-    r"\n\s*\n|\n[\s*#]*(?:(?:answer|please|choose|select|respond|reply|give|note|hint|question|context|your answer|"
-    r"explain|think|let's|solution|the (?:correct |final )?answer)\b|(?:which|what|how|who|where|when|why)\b[^\n]*\?|"
-    r"请|回答|答案|问题|提示)",
+    r"\n\s*\n|\n[\s*#(（\[]*(?:(?:answer|please|choose|select|respond|reply|give|note|hint|question|context|"
+    r"your answer|explain|think|let's|solution|directly|pick|you\s(?:must|should|need|have|may|can|are|will)|"
+    r"do(?:\snot|n't)|(?:the\s|your\s|my\s)?(?:single\s|most\s)?(?:correct\s|best\s|right\s|final\s)*(?:answer|option|choice)\b|"
+    r"responda|responde|elija|elige|répond(?:s|ez)|antworte|wähle)\b|"
+    r"(?:which|what|how|who|where|when|why)\b[^\n]*\?|"
+    r"(?:assistant|user|human|system|model|output|response|result|reasoning|explanation|rationale)\s*[:：]|<\||"
+    r"(?:put|output|write|provide|return|state|mark|indicate|use|show|present|place|enclose|box|end|finish|conclude|begin|"
+    r"start|make\ssure|remember|format|submit|say|type|enter|report|circle|only|just|no|in|from|based|after|before|first|"
+    r"then|finally|if)\b[^\n]*\b(?:answers?|answering|letters?|options?|choices?|box|boxed|respon(?:se|d)|format|"
+    r"explanations?|reasoning|step)\b|"
+    r"请|回答|答案|问题|提示|直接|从以上|注意|选择)",
     re.IGNORECASE,
 )
 #: The same within a line, where it must speak of answering, since an option may itself be a sentence.
@@ -56,8 +68,9 @@ _TASK = re.compile(
 _ASKS = re.compile(
     r"\b(?:find|calculate|compute|determine|what\s(?:is|are)|state|give|show|solve|for|if|when)\W*\Z", re.IGNORECASE
 )
-#: What joins choices that are listed in a sentence: a comma, "or".
-_JOINT = re.compile(r"[,;，；](?:\s*(?:or|and))?\s*\Z|\s(?:or|and)\Z", re.IGNORECASE)
+#: What joins choices that are listed in a sentence: a comma, "or", a vertical bar.
+_JOINT = re.compile(r"[,;，；|](?:\s*(?:or|and))?\s*\Z|\s(?:or|and)\Z", re.IGNORECASE)
+_BLANKS = re.compile(r"\s*")
 #: The marks of images at the end of a question, after its last choice.
 _IMAGE_MARK = re.compile(r"(?:\s*<image(?:[\s_]?\d+)?>)+\s*\Z")
 
@@ -67,8 +80,19 @@ def parse_choices(question: str) -> list[str]:
 
     Reads `A. x`, `A) x`, `A: x`, `A、x` and `(A) x`, in capitals or small letters, also in bold: one on each line, or
     within a line after a sentence or a header such as `Choices:`. The letters start at A and follow one another in the
-    same form, so that the name of a point, a figure or a vitamin is not taken for a choice.
+    same form, so that the name of a point, a figure or a vitamin is not taken for a choice. Other forms, such as lines
+    without marks after their letters, are read where these are not found; numbers and Roman numerals come last.
     """
+    return lettered_choices(question) or _labelled_choices(renumbered(one_form(question)))
+
+
+def lettered_choices(question: str) -> list[str]:
+    """As parse_choices, without those that the question labels with numbers, of which a model names no letter."""
+    question = one_form(question)
+    return _labelled_choices(question) or _labelled_choices(lettered_lines(question))
+
+
+def _labelled_choices(question: str) -> list[str]:
     labels = list(_LABEL.finditer(question))
     for by_line in (True, False):
         runs = [
@@ -77,7 +101,7 @@ def parse_choices(question: str) -> list[str]:
             if _may_start(labels[at], by_line)
         ]
         for run in sorted(runs, key=lambda run: run[0].start(), reverse=True):
-            if len(run) > 1 and (choices := _choice_texts(question, run, labels, by_line)):
+            if len(run) > 1 and (choices := _choice_texts(question, run, by_line)):
                 return choices
     return []
 
@@ -129,15 +153,10 @@ def _may_follow(label: re.Match[str], by_line: bool) -> bool:
     return not tight and (before[-1].isspace() or before[-1] in ";,*_；，。" or before[-1] > "\u2e80")
 
 
-def _choice_texts(
-    question: str, run: Sequence[re.Match[str]], labels: Sequence[re.Match[str]], by_line: bool
-) -> list[str]:
+def _choice_texts(question: str, run: Sequence[re.Match[str]], by_line: bool) -> list[str]:
     """The texts that follow the labels of a run; [] where one is empty or the labels belong to a sentence."""
     last, end = run[-1], len(question)
-    if len(run) == len(LETTERS):  # an eleventh choice is no part of the tenth
-        eleventh = [label for label in labels if label.start() > last.start() and _letter(label).upper() == "K"]
-        end = min((label.start() for label in eleventh if label["line"] is not None or not by_line), default=end)
-    begin = last.end() + len(question[last.end() :]) - len(question[last.end() :].lstrip())
+    begin = skip(_BLANKS, question, last.end())
     for pattern in (_AFTER_CHOICES,) if by_line else (_AFTER_CHOICES, _AFTER_INLINE):
         if after := pattern.search(question, begin, end):
             end = after.start()
@@ -146,7 +165,7 @@ def _choice_texts(
     if last["bold"]:
         texts = [text.removesuffix("**").removesuffix("__").strip() for text in texts]
     if not by_line and all(_JOINT.search(text) for text in texts[:-1]):
-        texts = [_JOINT.sub("", text) for text in texts[:-1]] + [texts[-1].rstrip("?").strip()]
+        texts = [_JOINT.sub("", text).rstrip() for text in texts[:-1]] + [texts[-1].rstrip("?").strip()]
     if not any(_IMAGE_MARK.search(text) for text in texts[:-1]):
         texts[-1] = _IMAGE_MARK.sub("", texts[-1])
     return [] if not all(texts) or (not by_line and _is_prose(run, texts)) else texts

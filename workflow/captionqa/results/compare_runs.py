@@ -5,15 +5,16 @@ alone, where its text or ground truth differs, or where it failed in one run, as
 file tells. A second line counts failed questions as wrong, as the metrics do.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import NamedTuple, NotRequired, TypedDict
 
 from captionqa.errors import ResultError
 from captionqa.files import read_json
 from captionqa.results.failures import Failure
 from captionqa.results.qa_record import QaRecord
+from captionqa.results.score_statistics import bootstrap_interval, permutation_p
 from captionqa.results.statistics import mcnemar_p, paired_interval
 
 RESULTS_ENDING = "_qa_results.json"
@@ -23,8 +24,27 @@ PRINTED_NAMES = 20
 #: The keys of a record that the comparison reads.
 COMPARED_KEYS = frozenset({"question", "gt_answer", "predicted_letter", "is_correct", "category"})
 
-#: Whether A and whether B got a question right.
-CorrectPair = tuple[bool, bool]
+
+class GradedPair(NamedTuple):
+    """How one question was graded in A and in B."""
+
+    correct_a: bool
+    correct_b: bool
+    score_a: float
+    score_b: float
+
+
+class PairedScores(TypedDict):
+    """The scores of two runs on the same questions."""
+
+    mean_score_a: float
+    mean_score_b: float
+    #: mean_score_b - mean_score_a.
+    difference: float
+    #: A bootstrap interval of the difference as [low, high].
+    difference_interval_95: list[float]
+    #: Of a paired permutation test.
+    permutation_p: float
 
 
 class PairedOutcome(TypedDict):
@@ -42,6 +62,8 @@ class PairedOutcome(TypedDict):
     only_a_correct: int
     only_b_correct: int
     mcnemar_p: float
+    #: Only where a score is neither 0 nor 1.
+    scores: NotRequired[PairedScores]
 
 
 class FlippedQuestion(TypedDict):
@@ -92,13 +114,13 @@ def compare(path_a: str | Path, path_b: str | Path) -> Comparison:
     pairs = {qid: (results_a[qid], results_b[qid]) for qid in sorted(set(shared) - set(changed))}
     if not pairs:
         raise ResultError(f"{path_a} and {path_b} have no answered question in common; compare two runs of one set.")
-    groups: dict[str, list[CorrectPair]] = defaultdict(list)
+    groups: dict[str, list[GradedPair]] = defaultdict(list)
     for record_a, record_b in pairs.values():
-        groups[record_a["category"]].append((record_a["is_correct"], record_b["is_correct"]))
+        groups[record_a["category"]].append(_graded_pair(record_a, record_b))
     answered = [pair for group in groups.values() for pair in group]
     known_a, known_b = results_a.keys() | failed_a.keys(), results_b.keys() | failed_b.keys()
     failed = ((failed_a.keys() & known_b) | (failed_b.keys() & known_a)) - set(changed)
-    with_failed = answered + [(_is_correct(results_a, qid), _is_correct(results_b, qid)) for qid in failed]
+    with_failed = answered + [_graded_pair(results_a.get(qid), results_b.get(qid)) for qid in failed]
     return {
         "a": str(path_a),
         "b": str(path_b),
@@ -148,6 +170,8 @@ def table(comparison: Comparison) -> str:
             f"{outcome['only_a_correct']:7} {outcome['only_b_correct']:7} {outcome['mcnemar_p']:9.2g}"
         )
     lines += ["", "Accuracies in per cent, differences in points; p is McNemar's, exact and two-sided."]
+    if any("scores" in outcome for outcome in rows.values()):
+        lines += _score_rows(rows, width)
     for what, right_in_a in (("right only in A", True), ("right only in B", False)):
         flipped = [question for question in comparison["flipped_questions"] if question["is_correct_a"] is right_in_a]
         lines += _names(what, [_flip(question) for question in flipped])
@@ -161,6 +185,20 @@ def table(comparison: Comparison) -> str:
     ):
         lines += _names(what, qids)
     return "\n".join(lines)
+
+
+def _score_rows(rows: Mapping[str, PairedOutcome], width: int) -> list[str]:
+    """The rows of the scores that are neither 0 nor 1."""
+    lines = ["", f"{'':{width}}  {'mean A':>7} {'mean B':>7} {'B - A':>7}  {'95 % interval':>17} {'p':>9}"]
+    for name, outcome in rows.items():
+        if (scores := outcome.get("scores")) is not None:
+            low, high = scores["difference_interval_95"]
+            lines.append(
+                f"{name:{width}}  {scores['mean_score_a']:7.1%} {scores['mean_score_b']:7.1%} "
+                f"{100 * scores['difference']:+7.1f}  {100 * low:+7.1f} to {100 * high:+6.1f} "
+                f"{scores['permutation_p']:9.2g}"
+            )
+    return [*lines, "", "Mean scores likewise; the interval is a bootstrap's, p is of a paired permutation test."]
 
 
 def _flip(question: FlippedQuestion) -> str:
@@ -177,15 +215,22 @@ def _names(what: str, names: list[str]) -> list[str]:
     return [f"{questions} {what}: {', '.join(names[:PRINTED_NAMES])}{more}"]
 
 
-def _outcome(pairs: Iterable[CorrectPair]) -> PairedOutcome:
-    counts = {(a, b): 0 for a in (True, False) for b in (True, False)}
-    for pair in pairs:
-        counts[pair] += 1
+def _graded_pair(record_a: QaRecord | None, record_b: QaRecord | None) -> GradedPair:
+    """The grades of a question, which is wrong where it has no record; versions before scores gave 1 or 0."""
+    correct_a, correct_b = (record is not None and record["is_correct"] for record in (record_a, record_b))
+    score_a, score_b = (
+        record.get("score", float(record["is_correct"])) if record else 0.0 for record in (record_a, record_b)
+    )
+    return GradedPair(correct_a, correct_b, score_a, score_b)
+
+
+def _outcome(pairs: Sequence[GradedPair]) -> PairedOutcome:
+    counts = Counter((pair.correct_a, pair.correct_b) for pair in pairs)
     both, only_a, only_b, neither = counts[True, True], counts[True, False], counts[False, True], counts[False, False]
     total = both + only_a + only_b + neither
     interval = paired_interval(both, only_a, only_b, neither)
     assert interval is not None, "only groups with questions are compared"
-    return {
+    outcome: PairedOutcome = {
         "questions": total,
         "correct_a": both + only_a,
         "correct_b": both + only_b,
@@ -197,16 +242,30 @@ def _outcome(pairs: Iterable[CorrectPair]) -> PairedOutcome:
         "only_b_correct": only_b,
         "mcnemar_p": mcnemar_p(only_a, only_b),
     }
+    if any(score not in (0, 1) for pair in pairs for score in (pair.score_a, pair.score_b)):
+        outcome["scores"] = _paired_scores(pairs)
+    return outcome
 
 
-def _identity(record: QaRecord) -> tuple[str, str]:
+def _paired_scores(pairs: Sequence[GradedPair]) -> PairedScores:
+    # rounded, so that differences that are equal but for the last bit count as one
+    differences = Counter(round(pair.score_b - pair.score_a, 9) for pair in pairs)
+    interval = bootstrap_interval(differences)
+    assert interval is not None, "only groups with questions are compared"
+    mean_a = sum(pair.score_a for pair in pairs) / len(pairs)
+    mean_b = sum(pair.score_b for pair in pairs) / len(pairs)
+    return {
+        "mean_score_a": mean_a,
+        "mean_score_b": mean_b,
+        "difference": mean_b - mean_a,
+        "difference_interval_95": interval,
+        "permutation_p": permutation_p(differences),
+    }
+
+
+def _identity(record: QaRecord) -> tuple[str, str | list[str]]:
     """What has to be the same in both files for two records to be of the same question."""
     return record["question"], record["gt_answer"]
-
-
-def _is_correct(results: Mapping[str, QaRecord], qid: str) -> bool:
-    """Whether a question was answered correctly; a failed one was not."""
-    return qid in results and results[qid]["is_correct"]
 
 
 def _load(path: str | Path) -> tuple[dict[str, QaRecord], dict[str, Failure]]:

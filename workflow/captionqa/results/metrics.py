@@ -1,15 +1,25 @@
-"""Metrics: counts, accuracies and their 95 % intervals over graded questions."""
+"""Metrics: counts, accuracies, mean scores and their 95 % intervals over graded questions."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
 from typing import NotRequired, TypedDict
 
+from captionqa.config.config import AnswerForm, Scoring
 from captionqa.dataset.question_file import InvalidRow, QuestionRow
 from captionqa.results.qa_record import QaRecord
+from captionqa.results.score_statistics import bootstrap_interval
 from captionqa.results.statistics import wilson_interval
 
 
-class GroupMetrics(TypedDict):
+class ScoreMetrics(TypedDict):
+    """The scores of some questions; a question that failed scores 0."""
+
+    #: The mean over all of them.
+    mean_score: float
+    #: As [low, high]: Wilson's interval where all scores are 0 or 1, else a bootstrap interval; None without questions.
+    mean_score_interval_95: list[float] | None
+
+
+class GroupMetrics(ScoreMetrics):
     """The metrics of one category or one source."""
 
     #: Questions, with those that failed.
@@ -29,7 +39,7 @@ class GroupMetrics(TypedDict):
     failed: int
 
 
-class AccuracyMetrics(TypedDict):
+class AccuracyMetrics(ScoreMetrics):
     """The metrics over all questions; a question that failed counts as wrong unless a key says otherwise."""
 
     #: All questions, with those that failed.
@@ -80,7 +90,10 @@ class QaMetrics(AccuracyMetrics, WithFallback):
 
     #: The model's name in the configuration.
     model: str
-    #: qa.relative_tolerance.
+    #: qa.scoring and qa.answer_is.
+    scoring: Scoring
+    answer_is: AnswerForm
+    #: How far a number might be off: qa.relative_tolerance, or that of the scoring.
     relative_tolerance: float
     question_path: str
     dataset_path: str
@@ -97,6 +110,9 @@ class Tally:
             "category": defaultdict(Counter),
             "source": defaultdict(Counter),
         }
+        self._scores: Counter[float] = Counter()
+        #: {(kind of group, group): scores}.
+        self._group_scores: dict[tuple[str, str], Counter[float]] = defaultdict(Counter)
         self._rules: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
 
@@ -108,12 +124,12 @@ class Tally:
         if "fallback_letter" in record:
             flags += ["fallback asked"] + ["fallback answered"] * (record["fallback_letter"] is not None)
             flags += ["fallback correct"] * record["fallback_is_correct"]
-        self._count(record["category"], record["source"], flags)
+        self._count(record["category"], record["source"], flags, record["score"])
         self._rules[record["graded_by"]] += 1
 
     def add_failure(self, row: QuestionRow | InvalidRow, reason: str) -> None:
         """Count a question without a result."""
-        self._count(row["category"], row["source"], ["total", "failed"])
+        self._count(row["category"], row["source"], ["total", "failed"], 0.0)
         self._reasons[reason] += 1
 
     def metrics(self) -> AccuracyMetrics:
@@ -123,6 +139,7 @@ class Tally:
             "correct_answers": total["correct"],
             "overall_accuracy": _fraction(total["correct"], total["total"]),
             "overall_accuracy_interval_95": wilson_interval(total["correct"], total["total"]),
+            **_score_metrics(self._scores),
             "answered_questions": total["answered"],
             "accuracy_over_answered": _fraction(total["correct"], total["answered"]),
             "accuracy_over_answered_interval_95": wilson_interval(total["correct"], total["answered"]),
@@ -132,8 +149,8 @@ class Tally:
             "failed_questions": total["failed"],
             "failures_by_reason": dict(sorted(self._reasons.items())),
             "graded_by": dict(sorted(self._rules.items())),
-            "category_metrics": _group_metrics(self._groups["category"]),
-            "source_metrics": _group_metrics(self._groups["source"]),
+            "category_metrics": self._group_metrics("category"),
+            "source_metrics": self._group_metrics("source"),
         }
 
     def fallback_metrics(self) -> FallbackMetrics:
@@ -147,26 +164,36 @@ class Tally:
             "overall_accuracy_with_fallback_interval_95": wilson_interval(correct, total["total"]),
         }
 
-    def _count(self, category: str, source: str, flags: list[str]) -> None:
+    def _count(self, category: str, source: str, flags: list[str], score: float) -> None:
         self._total.update(flags)
-        self._groups["category"][category].update(flags)
-        self._groups["source"][source].update(flags)
+        self._scores[score] += 1
+        for kind, group in (("category", category), ("source", source)):
+            self._groups[kind][group].update(flags)
+            self._group_scores[kind, group][score] += 1
 
-
-def _group_metrics(groups: Mapping[str, Counter[str]]) -> dict[str, GroupMetrics]:
-    return {
-        name: {
-            "total": counts["total"],
-            "correct": counts["correct"],
-            "accuracy": _fraction(counts["correct"], counts["total"]),
-            "accuracy_interval_95": wilson_interval(counts["correct"], counts["total"]),
-            "unparsed": counts["unparsed"],
-            "truncated": counts["truncated"],
-            "refused": counts["refused"],
-            "failed": counts["failed"],
+    def _group_metrics(self, kind: str) -> dict[str, GroupMetrics]:
+        return {
+            name: {
+                "total": counts["total"],
+                "correct": counts["correct"],
+                "accuracy": _fraction(counts["correct"], counts["total"]),
+                "accuracy_interval_95": wilson_interval(counts["correct"], counts["total"]),
+                **_score_metrics(self._group_scores[kind, name]),
+                "unparsed": counts["unparsed"],
+                "truncated": counts["truncated"],
+                "refused": counts["refused"],
+                "failed": counts["failed"],
+            }
+            for name, counts in sorted(self._groups[kind].items())
         }
-        for name, counts in sorted(groups.items())
-    }
+
+
+def _score_metrics(scores: Counter[float]) -> ScoreMetrics:
+    total = scores.total()
+    mean = sum(score * count for score, count in scores.items()) / total if total else 0.0
+    is_partial = not scores.keys() <= {0.0, 1.0}
+    interval = bootstrap_interval(scores) if is_partial else wilson_interval(scores[1.0], total)
+    return {"mean_score": mean, "mean_score_interval_95": interval}
 
 
 def _fraction(part: int, whole: int) -> float:

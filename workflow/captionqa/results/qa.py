@@ -9,6 +9,7 @@ from captionqa.config.settings import FALLBACK, AnswerSettings
 from captionqa.dataset.question_file import InvalidRow, QuestionRow
 from captionqa.errors import ItemFailure, ResultError
 from captionqa.files import atomic_writer, json_line, json_object_writer, read_json_lines, write_json
+from captionqa.grading.scoring import GradingRules
 from captionqa.results.metrics import QaMetrics, Tally, WithFallback
 from captionqa.results.provenance import ItemCounts, file_digest, provenance
 from captionqa.results.qa_record import qa_record
@@ -31,7 +32,7 @@ def merge_qa(
     provenance_path: str,
     flips_path: str,
     graded_path: str,
-    relative_tolerance: float = 0,
+    rules: GradingRules,
 ) -> None:
     """Grade the answers by the question rows, and write {qid: record}, the metrics and the other companions.
 
@@ -52,7 +53,7 @@ def merge_qa(
         ):
             for row, line in _joined(read_json_lines(rows_path), results.lines()):
                 try:
-                    record = qa_record(row, line, relative_tolerance)
+                    record = qa_record(row, line, rules)
                 except ItemFailure as failure:
                     counts.add_failure(row["id"], failure.reason)
                     tally.add_failure(row, failure.reason)
@@ -66,7 +67,7 @@ def merge_qa(
                 if flip := last_grading.flip(now):
                     flip_kinds[flip_kind(flip)] += 1
                     add_flip(row["id"], flip)
-        write_json(metrics_path, _metrics(tally, counts, settings, relative_tolerance, question_path, dataset_path))
+        write_json(metrics_path, _metrics(tally, counts, settings, rules, question_path, dataset_path))
         described = provenance(results.headers, counts, settings, dataset_path)
         with open(rows_path, "rb") as rows:
             described["question_file"] = {"path": question_path, "fingerprint": file_digest(rows)}
@@ -79,7 +80,7 @@ def _metrics(
     tally: Tally,
     counts: ItemCounts,
     settings: AnswerSettings,
-    relative_tolerance: float,
+    rules: GradingRules,
     question_path: str,
     dataset_path: str,
 ) -> QaMetrics:
@@ -89,7 +90,9 @@ def _metrics(
         "model": settings["model"],
         **tally.metrics(),
         **fallback,
-        "relative_tolerance": relative_tolerance,
+        "scoring": rules.scoring,
+        "answer_is": rules.answer_is,
+        "relative_tolerance": rules.tolerance,
         "question_path": question_path,
         "dataset_path": dataset_path,
         "server_url": str(answered_by[0]["url"]) if answered_by else None,

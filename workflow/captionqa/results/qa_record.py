@@ -5,8 +5,9 @@ from typing import NotRequired, TypedDict
 from captionqa.client.chunk_result import ResultLine
 from captionqa.dataset.question_file import InvalidRow, QuestionRow
 from captionqa.errors import ItemFailure, Reason
-from captionqa.grading.choices import parse_choices
+from captionqa.grading.choices import lettered_choices
 from captionqa.grading.ground_truth import GroundTruth
+from captionqa.grading.scoring import GradingRules
 
 
 class QaRecord(TypedDict):
@@ -17,8 +18,8 @@ class QaRecord(TypedDict):
     question: str
     #: The texts of the choices, A first; empty for a free-form question.
     choices: list[str]
-    #: The ground truth as the question file has it.
-    gt_answer: str
+    #: The ground truth as the question file has it; a list where it gives several acceptable answers.
+    gt_answer: str | list[str]
     #: The letter that the ground truth names; None for a free-form one.
     gt_letter: str | None
     #: The letter that the output commits to; None where it commits to none, or the question is free-form.
@@ -26,12 +27,14 @@ class QaRecord(TypedDict):
     #: The model's own words.
     model_output: str
     is_correct: bool
+    #: The part of a point that the answer gets, from 0 to 1; by most rules of qa.scoring 0 or 1.
+    score: float
     category: str
     source: str
     #: Relative to qa.dataset_path.
     image_paths: list[str]
     num_images: int
-    #: The rule that read the output: box, cue, letter, option text, verify or none.
+    #: The rule that read the output: box, cue, letter, option text, verify, vqa, anls or none.
     graded_by: str
     #: Whether a letter or value could be read from the output.
     is_parsed: bool
@@ -44,7 +47,7 @@ class QaRecord(TypedDict):
     fallback_is_correct: NotRequired[bool]
 
 
-def qa_record(row: QuestionRow | InvalidRow, line: ResultLine, relative_tolerance: float = 0) -> QaRecord:
+def qa_record(row: QuestionRow | InvalidRow, line: ResultLine, rules: GradingRules) -> QaRecord:
     """Grade one question by its line in a chunk result, which an invalid row has none of.
 
     Raises:
@@ -55,11 +58,11 @@ def qa_record(row: QuestionRow | InvalidRow, line: ResultLine, relative_toleranc
         raise ItemFailure(Reason.INVALID_QUESTION, row["invalid"])
     if "failure" in line:
         raise ItemFailure(Reason(line["failure"]), line["detail"])
-    answer, choices = line["answer"], parse_choices(row["question"])
-    truth = GroundTruth.read(row["answer"], choices)
+    answer, choices = line["answer"], row.get("choices") or lettered_choices(row["question"])
+    truth = GroundTruth.read(row["answer"], choices, rules)
     if truth.fault:
         raise ItemFailure(Reason.UNGRADABLE_GROUND_TRUTH, truth.fault)
-    graded = truth.grade(answer["text"], relative_tolerance)
+    graded = truth.grade(answer["text"])
     record: QaRecord = {
         "qid": row["id"],
         "question": row["question"],
@@ -69,6 +72,7 @@ def qa_record(row: QuestionRow | InvalidRow, line: ResultLine, relative_toleranc
         "predicted_letter": graded.predicted_letter,
         "model_output": answer["text"],
         "is_correct": graded.is_correct,
+        "score": graded.score,
         "category": row["category"],
         "source": row["source"],
         "image_paths": row["images"],

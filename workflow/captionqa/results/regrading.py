@@ -1,6 +1,6 @@
 """Regrading: which answers are graded differently than at the last merge, by a file that keeps the last grading.
 
-A flip is an answer whose text is the same as at the last merge and whose letter or correctness is not.
+A flip is an answer whose text is the same as at the last merge and whose letter, correctness or score is not.
 """
 
 import hashlib
@@ -15,9 +15,11 @@ from captionqa.results.qa_record import QaRecord
 class Grading(TypedDict):
     """How one answer was graded, in the terms of its result record."""
 
-    gt_answer: str
+    gt_answer: str | list[str]
     predicted_letter: str | None
     is_correct: bool
+    #: A grading of a version before scores has none: there it is 1 or 0, by `is_correct`.
+    score: float
     graded_by: str
 
 
@@ -46,6 +48,7 @@ def grading_line(record: QaRecord) -> GradingLine:
         "gt_answer": record["gt_answer"],
         "predicted_letter": record["predicted_letter"],
         "is_correct": record["is_correct"],
+        "score": record["score"],
         "graded_by": record["graded_by"],
     }
 
@@ -64,17 +67,17 @@ class LastGrading:
         before = self._line
         if before is None or before["id"] != now["id"] or before["output"] != now["output"]:
             return None
-        if before["predicted_letter"] == now["predicted_letter"] and before["is_correct"] == now["is_correct"]:
-            return None
-        return {"before": _grading(before), "now": _grading(now)}
+        flip: Flip = {"before": _grading(before), "now": _grading(now)}
+        same = all(flip["before"][key] == flip["now"][key] for key in ("predicted_letter", "is_correct", "score"))
+        return None if same else flip
 
 
 def flip_kind(flip: Flip) -> str:
-    """What a flip means for the accuracy: now right, now wrong or another letter."""
-    before, now = flip["before"]["is_correct"], flip["now"]["is_correct"]
-    if before == now:
-        return "another letter"
-    return "now right" if now else "now wrong"
+    """What a flip means for the accuracy: now right, now wrong, another letter or another score."""
+    before, now = flip["before"], flip["now"]
+    if before["is_correct"] != now["is_correct"]:
+        return "now right" if now["is_correct"] else "now wrong"
+    return "another letter" if before["predicted_letter"] != now["predicted_letter"] else "another score"
 
 
 def flips_line(kinds: Counter[str], answers: int) -> str:
@@ -88,5 +91,6 @@ def _grading(line: GradingLine) -> Grading:
         "gt_answer": line["gt_answer"],
         "predicted_letter": line["predicted_letter"],
         "is_correct": line["is_correct"],
+        "score": line.get("score", float(line["is_correct"])),
         "graded_by": line["graded_by"],
     }
