@@ -38,6 +38,8 @@ _MARKED_LABEL = re.compile(r"[(\[]?[A-J][)\].:](?:\s|\Z)")
 _LETTERS_JOINED = re.compile(r"\([A-J](?:,\s?[A-J]){1,9}\)|[A-J](?:[A-J]{1,9}|(?:\s?[/&+]\s?[A-J]){1,9})(?![\w'])")
 #: What stands between a label and the text of its option.
 _AFTER_LABEL = re.compile(r"[\s.:)\]*_,;–—]*+(?:-+(?=\s)\s*)?")
+#: How a list of Roman numerals goes on after I.
+_ROMAN = re.compile(r"(?:,|,?\s(?:and|or|&))\s(?:and\s)?[IVX]{2,4}\b")
 #: A second letter that is joined to the one before: "or B", "and possibly C", ", D".
 _SECOND_LETTER = re.compile(
     r"[ *_\"')\]]*+(?:[,/&+]|\((?=(?:or|and|possibly|maybe|perhaps)\b)|(?=(?:or|and|oder|und|ou|et|o|y|e|as\swell)\s)|"
@@ -91,8 +93,8 @@ def read_phrase(text: str, at: int, options: Options, only_letter: bool = False)
         return Reading(Commitment.NOTHING, end=-1)
     if _DENIED.match(text, at) and options.option_at(text, at).letter is None:
         return _after_denial(text, at, end, options)
-    if options.are_letters and (letter := _OWN_LETTER.match(text, at)) and letter[1].upper() in options.letters:
-        return Reading(Commitment.OPTION, letter[1].upper(), letter.end())
+    if options.are_letters and (own := _OWN_LETTER.match(text, at)) and own[1].upper() in options.letters:
+        return Reading(Commitment.OPTION, own[1].upper(), own.end())
     line = text[at : text.find("\n", at) if "\n" in text[at:] else len(text)]
     if not only_letter and len(line) <= _MAX_OPTION_CHARACTERS:
         if letter := options.equal_to(line) or options.equal_to(text[at:end]):
@@ -140,7 +142,7 @@ def _labelled(label: re.Match[str], text: str, options: Options, only_letter: bo
     letter = label[form].upper()
     if only_letter and form == "loose":
         return Reading(Commitment.NOTHING)
-    if _ends_in_question(text, end):
+    if _ends_in_question(text, end) or (letter == "I" and _ROMAN.match(text, end)):
         return Reading(Commitment.NOTHING)
     if letter not in options.letters:
         return Reading(Commitment.NO_SINGLE_OPTION)

@@ -18,13 +18,17 @@ from captionqa.grading.signs import with_minus_signs
 
 #: The rules in the order in which they are tried; "none" where no rule found a letter.
 LetterRule = Literal["box", "cue", "letter", "option text", "none"]
+#: What follows a box that ends its statement in a truncated text.
+_AFTER_BOX = re.compile(r"[$*_)\]}\\\s]*(?:[.,;!。]|\n|\Z)")
 #: What stands between two boxes that are both the answer: "or", "and", a comma.
 _TWO_BOXES = re.compile(r"[\s$,;*.)\\\]]*(?:or|and|and/or|/|&|或|和)[\s$*(\\\[]*\Z")
+#: Letters that are labels in every question; later ones are labels only where options have them.
+_FIRST_LETTERS = LETTERS[:10]
 #: How far before a box a cue on its line is looked for.
 LINE_CHARACTERS = 200
 #: A line that is a letter or begins with a label; its letter, and the rest of the line.
 _LABEL_LINE = re.compile(
-    r"^[ \-•#>*_]*(?:option\s|choice\s|选项)?[(\[]?([A-Ja-j])"
+    r"^[ \-•#>*_]*(?:option\s|choice\s|选项)?[(\[]?([A-Za-z])"
     r"(?:[*_]*[)\].:,、]+(?=\s|$|[A-Z]?[a-z]{2}|[^\x00-\x7f])|\s[-–—](?=\s)|(?=[*_]*\s*$))[ *_]*(.*)$",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -54,6 +58,8 @@ def chosen_letter(final_text: str | None, options: Options, truncated: bool = Fa
         return None, "none"
     final_text = _INVISIBLE.sub("", final_text)
     if found := boxes(final_text):
+        if truncated and not _AFTER_BOX.match(final_text, found[-1].end):
+            return None, "none"
         return _by_box(final_text, found, options)
     text = _plain(final_text[-SEARCHED_CHARACTERS:])
     if truncated:
@@ -65,7 +71,7 @@ def chosen_letter(final_text: str | None, options: Options, truncated: bool = Fa
     letter, is_stated = _by_cue(text, options)
     if letter or is_stated:
         return (letter, "cue") if letter else (None, "none")
-    lines = list(_LABEL_LINE.finditer(text))
+    lines = [line for line in _LABEL_LINE.finditer(text) if line[1].upper() in _FIRST_LETTERS + options.letters]
     if lines and _begins_list(text, lines, options):
         return None, "none"
     if letter := _by_label(text, lines, options):

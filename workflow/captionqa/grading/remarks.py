@@ -37,7 +37,7 @@ _ARRIVES_AT = re.compile(
     r"would\sbe|must\sbe|\bis|namely|i\.e\.)[,:]?\s(?:with\s)?(?:the\s)?(?:correct\s)?(?=option|choice|answer|\()|"
     r"(?:leaves|leaving)\s(?:(?:us|me)\swith\s|only\s|just\s)*(?=[a-j][.,!\n])|"
     r"(?:is|be)\s(?=\([a-j]\))|\((?=option\s[a-j]\))|"
-    r"(?:therefore|thus|hence|so|consequently|in\sconclusion|overall|finally|wait|actually|correction|no|sorry|rather|"
+    r"(?:therefore|thus|hence|so|consequently|in\sconclusion|overall|finally|wait|actually|correction|no(?!\W*\n)|sorry|rather|"
     r"instead)[,:.!…—–-]*\s(?:it(?:'s|\sis|\smust\sbe|\sshould\sbe)\s|that(?:'s|\sis)\s)?(?:the\s)?"
     r"(?=(?:option\s|choice\s|answer\s)?[(\[]?[a-j][)\].,!\n](?!\s(?:the|an?|which|where|being)\s[^.\n]{1,40},))|"
     r"(?:therefore|thus|hence|so)[,:]?\s(?=option\s)|(?:it|that|this)(?:'s|\sis|\s(?:must|should|would)\sbe)\s"

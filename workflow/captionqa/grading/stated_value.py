@@ -95,22 +95,27 @@ _YES_NO = re.compile(
 )
 
 
-def stated_value(final_text: str) -> str | None:
+def stated_value(final_text: str, truncated: bool = False) -> str | None:
     """The value that a final text commits to: its last boxes, what its last announcement introduces, or its conclusion.
 
-    None where it commits to no value.
+    None where it commits to no value. Of a truncated text only boxes count, and an announcement whose sentence goes on
+    to another one.
     """
     text = final_text[-SEARCHED_CHARACTERS:]
     if boxes := last_boxes(text, _BETWEEN_BOXES):
         return ", ".join(dict.fromkeys(boxes)) or None
     text = _DISPLAY.sub(r" $\1$ ", text.replace("**", ""))
-    if match := _RESULT_LINE.search(text):
+    if not truncated and (match := _RESULT_LINE.search(text)):
         return match["value"]
     if (announced := end_of_last_announcement(text)) is not None:
         begin = skip(_BEFORE_ANSWER, text, announced)
         end = _ANSWER_END.search(text, begin)
+        if truncated and (end is None or end.end() == len(text)):
+            return None
         phrase = text[begin : end.start() if end else len(text)].strip(" *_").rstrip(" .*_")
         return _value_of_phrase(phrase) or None
+    if truncated:
+        return None
     if match := _YES_NO.match(text):
         return match[1]
     text = _OF_THEM.sub("", _ABOUT.sub("", text))
