@@ -12,12 +12,12 @@ _IS = (
 #: "answer", "correct option", "best description" and their like with a verb, or just before a letter. Words may stand
 #: between the two: "the answer to this question is" (`plain`), "the correct option that we see here is" (`gap`).
 _CUE = re.compile(
-    r"(?<![a-z])(?=[abcfilmnoprsv])(?:answer|(?:correct|right|best|final|chosen|accurate|appropriate|suitable|my|valid|likely|logical|plausible|closest|nearest)\s"
+    r"(?<![a-z])(?=[abcfilmnoprsvw])(?:answer|(?:correct|right|best|final|chosen|accurate|appropriate|suitable|my|valid|likely|logical|plausible|closest|nearest)\s"
     r"(?:option|choice|selection|response|letter|alternative|one|pick|guess)|(?:in)?correct\s(?!answer)[a-z]+|"
     r"only\s(?:(?:true|correct|possible)\s)?(?:statement|option|choice|one)|(?:correct|final|right)\s(?:answer|option)s(?=\sare)|"
     r"best\s(?:match|fit|description|statement|caption|title)|"
     r"(?:one|statement|option)\sthat\s(?:does\snot|doesn't|is\snot|isn't)\s\w+|"
-    r"(?:false|wrong|odd|untrue|exceptional)\s(?:one|statement|option)(?:\sout)?)(?!\w)"
+    r"(?:false|wrong|odd)\s(?:one|statement|option)(?:\sout)?)(?!\w)"
     r"(?P<plain>\s(?:to|for|of)\s(?:the|this|your|that)\s(?:\w+\s)?question|\shere)?"
     rf"(?:(?P<gap>(?:,?\s(?!(?:is|was|which|could|might|may|cannot|depends)\b)[\w'’-]+){{1,9}}?)?{_IS}|(?=\s[(\[]?[a-j][)\]]?(?:[.,;:!)]|\s*$|\s*\n)))",
 )
@@ -71,7 +71,8 @@ _FOREIGN_WORDS = (
 
 #: How a text introduces what it says of each option.
 GOES_THROUGH = re.compile(
-    r"\b(?:(?:each|every|all|the|these|those|given|possible|available)\s(?:(?:possible|given|available|answer)\s)*(?:options?|choices?|answers|"
+    r"\b(?:(?:each|every)\s(?:(?:possible|given|available|answer)\s)*(?:option|choice|answer|statement)|"
+    r"(?:all|the|these|those|given|possible|available)\s(?:(?:possible|given|available|answer)\s)*(?:options|choices|answers|"
     r"statements)|one\sby\sone|one\sat\sa\stime|step\sby\sstep)\b",
     re.IGNORECASE,
 )

@@ -97,7 +97,9 @@ def read_phrase(text: str, at: int, options: Options, only_letter: bool = False)
         return Reading(Commitment.OPTION, own[1].upper(), own.end())
     line = text[at : text.find("\n", at) if "\n" in text[at:] else len(text)]
     if not only_letter and len(line) <= _MAX_OPTION_CHARACTERS:
-        if letter := options.equal_to(line) or options.equal_to(text[at:end]):
+        sentence = text[at:end]
+        letter = options.equal_to(line) or (options.equal_to(sentence) if sentence != line else None)
+        if letter:
             return _unless_doubted(Reading(Commitment.OPTION, letter, end), text, options)
         found = options.option_at(text, at)
         if found.commitment is not Commitment.OTHER_TEXT and not _MARKED_LABEL.match(text, at):

@@ -12,9 +12,7 @@ from captionqa.grading.explicit_cues import read_explicit_cues
 from captionqa.grading.model_output import SEARCHED_CHARACTERS, Box, boxes
 from captionqa.grading.option_text import by_option_text
 from captionqa.grading.options import Commitment, Options, Reading
-from captionqa.grading.plain_text import plain_text
 from captionqa.grading.refusal import REFUSAL
-from captionqa.grading.signs import with_minus_signs
 
 #: The rules in the order in which they are tried; "none" where no rule found a letter.
 LetterRule = Literal["box", "cue", "letter", "option text", "none"]
@@ -61,7 +59,7 @@ def chosen_letter(final_text: str | None, options: Options, truncated: bool = Fa
         if truncated and not _AFTER_BOX.match(final_text, found[-1].end):
             return None, "none"
         return _by_box(final_text, found, options)
-    text = _plain(final_text[-SEARCHED_CHARACTERS:])
+    text = options.plain(final_text[-SEARCHED_CHARACTERS:])
     if truncated:
         letter = read_explicit_cues(text, options, truncated)[0]
         return (letter, "cue") if letter else (None, "none")
@@ -82,25 +80,21 @@ def chosen_letter(final_text: str | None, options: Options, truncated: bool = Fa
     return (letter, "option text") if letter else (None, "none")
 
 
-def _plain(text: str) -> str:
-    return with_minus_signs(plain_text(text))
-
-
 def _by_box(final_text: str, found: list[Box], options: Options) -> tuple[str | None, LetterRule]:
     """The letter of the last box, unless the text takes it back; a box with another value leaves it to the cues."""
     last = found[-1]
     if len(found) > 1 and _TWO_BOXES.match(final_text[found[-2].end : last.start]):
         return None, "none"
-    content = _plain(final_text[slice(*last.content)]).strip()
+    content = options.plain(final_text[slice(*last.content)]).strip()
     boxed = read_whole(content, options)
     after = final_text[last.end :]
     if boxed.commitment is Commitment.OPTION:
         if is_taken_back(after):
-            letter = _by_cue(_plain(after[-SEARCHED_CHARACTERS:]), options)[0]
+            letter = _by_cue(options.plain(after[-SEARCHED_CHARACTERS:]), options)[0]
             return (letter, "cue") if letter else (None, "none")
         if not _ONLY_LETTER.fullmatch(content):  # a cue on the same line may name another option
             line = final_text[max(0, last.start - LINE_CHARACTERS) : last.start].rpartition("\n")[2]
-            letter = _by_cue(_plain(line), options)[0]
+            letter = _by_cue(options.plain(line), options)[0]
             if letter not in (None, boxed.letter):
                 return None, "none"
         return boxed.letter, "box"
@@ -108,7 +102,7 @@ def _by_box(final_text: str, found: list[Box], options: Options) -> tuple[str | 
         return None, "none"
     # the box holds a value: a statement says which option that is, one after the box before one elsewhere
     for part in (after, final_text):
-        if letter := _by_cue(_plain(part[-SEARCHED_CHARACTERS:]), options)[0]:
+        if letter := _by_cue(options.plain(part[-SEARCHED_CHARACTERS:]), options)[0]:
             return letter, "cue"
     return None, "none"
 
@@ -164,4 +158,6 @@ def _begins_list(text: str, lines: list[re.Match[str]], options: Options) -> boo
     introduction = before.rpartition("\n")[2]
     if GOES_THROUGH.search(introduction):
         return True
-    return introduction.endswith(":") and not read_explicit_cues(f"{introduction} {lines[0][0]}", _ANY_OPTIONS)[0]
+    if not introduction.endswith(":") or introduction.endswith(("is:", "be:")):
+        return False
+    return not read_explicit_cues(f"{introduction} {lines[0][0]}", _ANY_OPTIONS)[0]

@@ -18,7 +18,7 @@ _REVOCATION = re.compile(
 )
 #: A letter with which a text ends, after a word that chooses it, or on a line of its own.
 _LAST_LETTER = re.compile(
-    r"(?:(?:\b(?:so|thus|hence|therefore|mean|no|sorry|correction|it(?:'s|\sis|\sshould\sbe|\smust\sbe)|be|is|say)[,:]?\s|\n)"
+    r"(?:(?:\b(?i:so|thus|hence|therefore|mean|no|sorry|oops|wait|actually|correction|it(?:'s|\sis|\sshould\sbe|\smust\sbe)|be|is|say)[,:]?\s|\n)"
     r"(?:option\s|choice\s)?)[(\[*_]*(?P<letter>[A-Z])[)\]*_]*[.!]?[*_]*\s*\Z"
 )
 

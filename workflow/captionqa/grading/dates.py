@@ -20,7 +20,9 @@ _FORMS = [
 ]
 
 #: A time of day: 10:30, 9:05:00 a.m.
-_TIME = re.compile(r"(?P<hour>\d{1,2}):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?(?:\s?(?P<half>[ap])\.?\s?m\.?)?", re.IGNORECASE)
+_TIME = re.compile(
+    r"(?P<hour>\d{1,2}):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?(?:\s?(?P<half>[ap])\.?\s?m\.?)?", re.IGNORECASE
+)
 
 
 def parse_time(text: str) -> tuple[int, int, int, str] | None:

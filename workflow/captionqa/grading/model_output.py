@@ -11,6 +11,8 @@ _REASONING_MARK = re.compile(r"[<â—](/?)(?:think|thinking|thought|reasoning)[>â
 _NEXT_TURN = re.compile(
     r"(?<=\S)\s*\n\s*(?:#+\s?)?(?:(?:Human|User)\s*:|(?:user|human)[ \t]*\n)|<\|(?:im_start|start_header_id)\|>\s*user|\[INST\]"
 )
+#: _NEXT_TURN is searched for only in a text that contains one of these, since looking for them is cheaper.
+_TURN_WORDS = ("Human", "User", "human", "user", "[INST]")
 #: What opens a box, also where its \b was read as a backspace, or any brace.
 _BOX_OR_BRACE = re.compile(r"(?P<box>(?:\\f?boxed|\\fbox|\x08oxed|(?<![\\\w])boxed)\s*\{)|[{}]")
 #: A box in the special tokens of GLM.
@@ -27,7 +29,8 @@ class Box(NamedTuple):
 
 def without_reasoning(model_output: str) -> str | None:
     """What follows the model's reasoning, up to a further turn; None where the reasoning was never closed."""
-    if turn := _NEXT_TURN.search(model_output):
+    is_dialogue = any(word in model_output for word in _TURN_WORDS)
+    if is_dialogue and (turn := _NEXT_TURN.search(model_output)):
         model_output = model_output[: turn.start()]
     marks = list(_REASONING_MARK.finditer(model_output))
     if not marks:

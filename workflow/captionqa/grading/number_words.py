@@ -12,13 +12,17 @@ _SMALL = {
 _TENS = {
     word: value
     for value, word in zip(
-        range(20, 100, 10), "twenty thirty forty fifty sixty seventy eighty ninety".split(), strict=True  # noqa: SIM905
+        range(20, 100, 10),
+        "twenty thirty forty fifty sixty seventy eighty ninety".split(),
+        strict=True,  # noqa: SIM905
     )
 }
 _SCALES = {"hundred": 100, "thousand": 1_000, "million": 1_000_000}
 _WORDS = _SMALL | _TENS
 #: A number in words as a part of a pattern, without the scales.
-NUMBER_WORD = rf"(?:(?:{'|'.join(_TENS)})(?:[- ](?:{'|'.join(list(_SMALL)[1:10])}))?|{'|'.join(sorted(_SMALL, reverse=True))})"
+NUMBER_WORD = (
+    rf"(?:(?:{'|'.join(_TENS)})(?:[- ](?:{'|'.join(list(_SMALL)[1:10])}))?|{'|'.join(sorted(_SMALL, reverse=True))})"
+)
 _FIRST_WORD = re.compile(r"[a-z]+", re.IGNORECASE)
 #: A word of a number, with what stands before it.
 _NEXT_WORD = re.compile(r"(?:[\s-]+(?:and\s+)?)?([a-z]+)(?![a-z])", re.IGNORECASE)

@@ -7,9 +7,10 @@ from functools import cached_property
 from typing import NamedTuple
 
 from captionqa.grading.choices import LETTERS
+from captionqa.grading.dates import parse_time
 from captionqa.grading.plain_text import plain_text
 from captionqa.grading.quantity import Quantity, parse_quantity, same_quantity
-from captionqa.grading.same_value import is_formula, same_value
+from captionqa.grading.same_value import formula_variables, same_value
 from captionqa.grading.signs import with_minus_signs
 
 TextSpans = list[tuple[int, int]]
@@ -20,18 +21,18 @@ MAX_VALUE_CHARACTERS = 100
 #: Options whose words occur in nearly every sentence; they count only at the beginning of a text.
 YES_NO = frozenset({"yes", "no", "true", "false"})
 #: The label of an option, which is no part of its value.
-_LABEL = re.compile(r"\(?[A-Z][.):]\s|\([A-Z]\)")
+_LABEL = re.compile(r"\(?[A-Z](?:[.):]|\s(?=[-\d]))|\([A-Z]\)")
 _ARTICLE = re.compile(r"(?:the|an?)\s")
 #: An option with these words could be mistaken for a statement about the answer.
 _SPEAKS_OF_ANSWERS = re.compile(r"\b(?:options?|choices?|answers?|statements?|correct|right)\b.*\s\S+\s|答|选|正确")
 #: What may follow a number and change its value, so that it is not the number of an option.
 _SCALE = re.compile(
-    r"\s?(?:(?:hundred|thousand|million|billion|percent|times|half|dozens?|squared|cubed|factorial|and\s(?:a\s)?half)\b|%|°)"
+    r"\s?(?:(?:hundred|thousand|million|billion|percent|times|half|dozens?|score|squared|cubed|factorial|and\s(?:a\s)?half)\b|%|°)"
 )
 #: What may stand before a number and change its value, or make it the name of something: √5, "minus 5", "Figure 5".
 _JOINED_BEFORE = re.compile(
-    r"(?:[-\u2013]\s?|[\u2014√^/\u2044.]|\b(?:minus|negative|log|ln|sin|cos|tan|root|root\sof|sqrt|twice|double|triple|thrice|"
-    r"half|half\sof|figure|fig\.?|table|page|chapter|section|step|question|equation|item|image|picture|panel|row|column|"
+    r"(?:[-\u2013]\s?|[\u2014√∛^/\u2044.]|\b(?:minus|negative|log|ln|sin|cos|tan|root|root\sof|sqrt|twice|double|triple|thrice|"
+    r"half|half\sof|dozen\sof|figure|fig\.?|table|page|chapter|section|step|question|equation|item|image|picture|panel|row|column|"
     r"problem|exercise)\s)\Z"
 )
 #: How far back such words are looked for.
@@ -77,9 +78,11 @@ class Options:
         self.letters = LETTERS[: len(choices)]
         #: The texts of the options in plain text.
         self._plain = [
-            with_minus_signs(" ".join(plain_text(choice).split())).rstrip(" .;,").lstrip(" ;,") for choice in choices[: len(LETTERS)]
+            with_minus_signs(" ".join(plain_text(choice).split())).rstrip(" .;,").lstrip(" ;,")
+            for choice in choices[: len(LETTERS)]
         ]
         self.texts = [text.lower() for text in self._plain]
+        self._has_minus = any("-" in text for text in self.texts)
         #: Whether the text of each option is its own letter.
         self.are_letters = self.texts == list(self.letters.lower())
         self._keys = [_key(text) for text in self.texts]
@@ -91,9 +94,19 @@ class Options:
         return [parse_quantity(text) for text in self._plain]
 
     @cached_property
+    def _formula_variables(self) -> list[frozenset[str] | None]:
+        """The variables of each option that is a formula, None for any other."""
+        return [formula_variables(text) for text in self._plain]
+
+    @cached_property
     def has_values(self) -> bool:
         """Whether an option is a quantity or a formula, and no words."""
-        return any(self._quantities) or any(map(is_formula, self._plain))
+        return any(self._quantities) or any(found is not None for found in self._formula_variables)
+
+    def plain(self, text: str) -> str:
+        """A text in plain text, with "minus 5" written -5 where an option has a minus."""
+        text = plain_text(text)
+        return with_minus_signs(text) if self._has_minus else text
 
     def text_of(self, letter: str) -> str:
         """The text of an option, in lower case."""
@@ -118,13 +131,22 @@ class Options:
         """The letter of the one option whose value a text is."""
         if len(text) > MAX_VALUE_CHARACTERS or not self.has_values or _LABEL.match(text):
             return None
-        if quantity := parse_quantity(text):
-            found = [at for at, other in enumerate(self._quantities) if other and same_quantity(quantity, other)]
-        elif is_formula(text):
-            found = []
+        quantity, variables = parse_quantity(text), formula_variables(text)
+        if time := parse_time(text):
+            found = [at for at, other in enumerate(self._plain) if parse_time(other) == time]
         else:
-            return None
-        found = found or [at for at, other in enumerate(self._plain) if is_formula(other) and same_value(other, text)]
+            found = [
+                at for at, other in enumerate(self._quantities) if quantity and other and same_quantity(quantity, other)
+            ]
+        if not found and variables is not None:
+            found = [
+                at
+                for at, (other, its_variables) in enumerate(zip(self._plain, self._formula_variables, strict=True))
+                if its_variables is not None
+                and not (quantity and self._quantities[at])
+                and ("=" in text + other or its_variables == variables)  # other variables make another formula
+                and same_value(other, text)
+            ]
         return self.letters[found[0]] if len(found) == 1 else None
 
     def option_at(self, text: str, at: int) -> Reading:

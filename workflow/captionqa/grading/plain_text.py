@@ -60,5 +60,7 @@ def plain_text(text: str) -> str:
         text = _MARKED_LETTER.sub(r"\1", text)
     if "<" in text:
         text = _TAG.sub("", _ANSWER_CLOSES.sub("\n", text))
-    text = without_latex_style(text).replace("***", "").replace("**", "").replace("__", "").replace("`", "")
+    if "***" in text:
+        text = text.replace("***", "")
+    text = without_latex_style(text).replace("**", "").replace("__", "").replace("`", "")
     return _EMPTY_LINES.sub("\n\n", _BLANKS.sub(" ", text))

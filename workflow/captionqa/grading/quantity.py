@@ -13,11 +13,9 @@ from captionqa.grading.units import canonical_unit
 DECIMALS = 6
 #: \frac{1}{2}, \frac12 and the like, with a number or any text as either part.
 _FRACTION = re.compile(r"\\[dt]?frac\s*(?:\{\s*([^{}]*?)\s*\}|(\d))\s*(?:\{\s*([^{}]*?)\s*\}|(\d))")
-_SIGNS = MINUS_SIGNS | str.maketrans(
-    {"½": " 1/2", "⅓": " 1/3", "⅔": " 2/3", "¼": " 1/4", "¾": " 3/4", "\u2044": "/"}
-)
+_SIGNS = MINUS_SIGNS | str.maketrans({"½": " 1/2", "⅓": " 1/3", "⅔": " 2/3", "¼": " 1/4", "¾": " 3/4", "\u2044": "/"})
 #: An exponent in raised digits: 10⁻³, cm².
-RAISED = re.compile("[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
+RAISED = re.compile("[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+[⁻⁺]?|[⁻⁺]")
 _FROM_RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 #: A text that is a number: sign, currency, digits with thousands separators, decimals, a fraction or the fraction of a
 #: mixed number, a power of ten, a scale such as "million", and the rest, which must be a unit.

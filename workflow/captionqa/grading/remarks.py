@@ -9,7 +9,7 @@ from captionqa.grading.options import Commitment, Options, TextSpans, is_inside
 
 #: A letter and, up to eighty characters later, that it is correct: "B, the red one, is the best answer", "C fits best".
 _LETTER_IS_CORRECT = re.compile(
-    r"(?:(?:\((?P<paren>[A-J])\)|(?<![\w'(/.-])(?P<letter>[A-J])(?![\w'])(?P<stop>[.):])?))"
+    r"(?:(?:\((?P<paren>[A-Z])\)|(?<![\w'(/.-])(?P<letter>[A-Z])(?![\w'])(?P<stop>[.):])?))"
     r"(?P<gap>(?:\s?\([^()\n]{1,80}\)|[,:]?\s(?:(?!\b(?:[A-J]|whether|cannot|impossible|without|unless|but|not)\b)[^.!?\n]){1,80}?))??,?\s"
     r"(?:(?:is|must\sbe|would\sbe|should\sbe|has\sto\sbe|appears\sto\sbe|seems\sto\sbe|seems|as)\s"
     r"(?:(?:clearly|definitely|indeed|therefore|thus|hence|the|only|most|our|my|obviously|likely|actually|probably|single|also|"

@@ -27,7 +27,7 @@ MAX_UNMATCHED = 5
 #: Pairs of answers whose comparisons are kept in memory.
 CACHED_COMPARISONS = 65536
 #: A sign of mathematics, without which math-verify is not asked.
-_MATH = re.compile(r"[\d\\^_=+*/<>|√π∞]")
+_MATH = re.compile(r"[\d\\^_=+*/<>|√π∞\u00b2\u00b3\u00b9\u2070-\u2079≤≥½¼¾⅓⅔]")
 #: A word, which makes a text prose: letters in a row that are no product of variables, or a CJK character.
 _WORD = re.compile(
     r"(?<![\\A-Za-z])(?!(?:[abcxyz]{2,3}|ah|(?![ckmp]m)[bchkmnpqrtvwxyz]{2,3})(?![A-Za-z]))[A-Za-z]{2,}|[\u3040-\u9fff\uac00-\ud7af]"
@@ -37,12 +37,15 @@ _COMMAND = re.compile(r"\\(?:begin|end|operatorname)\s*\{[a-z]+\}|\\[A-Za-z]+")
 #: An ellipsis or a colon, which math-verify would not understand.
 _NO_ALGEBRA = re.compile(r"\\[lcd]?dots|\.\.\.|…|:")
 _LETTER = re.compile(r"[A-Za-z]")
+_SINGLE_LETTER = re.compile(r"(?<![A-Za-z])[A-Za-z](?![A-Za-z])")
 #: A sign of an inequality, or one that means "not equal" or "not an element of".
 _RELATION = re.compile(r"[<>]|\\(?:leq?|geq?|neq?|lt|gt|not|notin)(?![a-z])")
 #: A chemical formula: CO2, Na^+, SO_4^{2-}.
 _FORMULA_OF_ATOMS = re.compile(r"(?=.*[\d+-])(?:\d*(?:[A-Z][a-z]?|[()])(?:_?\{?\d+\}?)?)+(?:\^?\{?\d?[+-]\}?)?")
 #: What a sum, difference or product of names is, before a calculation or a value: "m + n =".
-_SUM_OF_NAMES = re.compile(r"(?:[A-Za-z]|[A-Z]{2})(?:\s*[-+]\s*(?:[A-Za-z]|[A-Z]{2}))+\s*=(?=[^A-Za-z=]*(?:=[^A-Za-z=]*)?\Z)\s*")
+_SUM_OF_NAMES = re.compile(
+    r"(?:[A-Za-z]|[A-Z]{2})(?:\s*[-+]\s*(?:[A-Za-z]|[A-Z]{2}))+\s*=(?=[^A-Za-z=]*(?:=[^A-Za-z=]*)?\Z)\s*"
+)
 _ARTICLE = re.compile(r"(?:the|an?)\s+")
 #: 2:3 and 2:3:4.
 _RATIO = re.compile(r"\s*(\d+(?:\.\d+)?)\s*:\s*(\d+(?:\.\d+)?)(?:\s*:\s*(\d+(?:\.\d+)?))?\s*")
@@ -77,9 +80,14 @@ def same_value(wanted: str, given: str, relative_tolerance: float = 0) -> bool:
         return False
 
 
-def is_formula(text: str) -> bool:
-    """Whether a text has a sign of mathematics or a digit, and no words but a unit."""
-    return bool(_MATH.search(text)) and not _is_prose(_split_unit(text)[0])
+def formula_variables(text: str) -> frozenset[str] | None:
+    """The single letters of a formula, which has a digit or a sign of mathematics, and no words but a unit.
+
+    None for another text.
+    """
+    if not _MATH.search(text) or _is_prose(_split_unit(text)[0]):
+        return None
+    return frozenset(_SINGLE_LETTER.findall(_COMMAND.sub(" ", text)))
 
 
 def _same(wanted: str, given: str, tolerance: float = 0, depth: int = 0) -> bool:

@@ -9,10 +9,13 @@ MINUS_SIGNS = dict.fromkeys(map(ord, "\u2212\u2010\u2011\u2012\ufe63\uff0d"), "-
 #: An en dash just before a number and after nothing that it could join to it.
 _EN_DASH = re.compile(r"(?<![\w)\]}%°\u2013])\u2013(?=[$\\]?[\d.√])")
 #: A minus apart from its number, at the beginning or after what introduces a value.
-_APART = re.compile(r"(?:\A\W*|(?<=[=≈:(])\s?|\b(?:is|be|was|get|gets|find|equals?|to|of|gives?|value)\s\$?)-\s(?=[$\\]?[\d.√])")
+_APART = re.compile(
+    r"(?:\A\W*|(?<=[=≈:(])\s?|\b(?:is|be|was|get|gets|find|equals?|to|of|gives?|value)\s\$?)-\s(?=[$\\]?[\d.√])"
+)
 #: "negative 5", and "minus 5" that is no subtraction.
 _IN_WORDS = re.compile(
-    rf"(?:\bnegative|(?<!\d\s)(?<!\b[a-z]\s)(?<![)\]}}\d°%]\s)\bminus)\s(?=\$?(?:[\d.\\√]|{NUMBER_WORD}\b))", re.IGNORECASE
+    rf"(?:\bnegative|(?<!\d\s)(?<!\b[a-z]\s)(?<![)\]}}\d°%]\s)\bminus)\s(?=\$?(?:[\d.\\√]|{NUMBER_WORD}\b))",
+    re.IGNORECASE,
 )
 
 

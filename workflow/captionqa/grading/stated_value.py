@@ -33,7 +33,9 @@ _ABOUT = re.compile(
 #: What follows a count: "three of them", but "one of them" counts nothing.
 _OF_THEM = re.compile(r"(?<!one)(?<!One)(?<!1)\sof\s(?:them|these|those)\W*\Z")
 #: Mathematics on lines of its own, after a text that it completes: "The length is:\n$$\nx = 12\n$$".
-_DISPLAY = re.compile(r"(?<![.!?。！？\s])[ \t]*\n\s*(?:\$\$|\\\[)\s*((?:(?!\$\$|\\\]).){1,300}?)\s*(?:\$\$|\\\])", re.DOTALL)
+_DISPLAY = re.compile(
+    r"(?<![.!?。！？\s])[ \t]*\n\s*(?:\$\$|\\\[)\s*((?:(?!\$\$|\\\]).){1,300}?)\s*(?:\$\$|\\\])", re.DOTALL
+)
 #: A last line that is a sum's result: "= $694", "#### 694".
 _RESULT_LINE = re.compile(r"(?:\A|\n)[ \t]*(?:=|####)[ \t]*(?P<value>[^\n=#]*\d[^\n=#]*?)[ \t.]*\Z")
 #: A value that is called the answer: "12 is the answer".

@@ -99,7 +99,9 @@ _NO_UNIT = frozenset(
     "november december jan feb mar apr jun jul aug sep oct nov dec".split()
 )
 #: "square metre", "cubic metre".
-_POWER_BEFORE = re.compile(r"(?:(?P<square>square|sq\.?|平方)|(?P<cube>cubic|cu\.?|立方))\s*(?P<unit>.+)", re.IGNORECASE)
+_POWER_BEFORE = re.compile(
+    r"(?:(?P<square>square|sq\.?|平方)|(?P<cube>cubic|cu\.?|立方))\s*(?P<unit>.+)", re.IGNORECASE
+)
 #: "metre squared", "m^2", "m²", "s^{-1}".
 _POWER_AFTER = re.compile(
     r"(?P<unit>.+?)(?:\s*\^\s*\{?\s*(?P<power>-?[1-4])\s*\}?|(?P<square>\s*²|\ssquared)|(?P<cube>\s*³|\scubed))",
