@@ -22,7 +22,8 @@ SNAKEMAKE := .venv/bin/snakemake
 DRIVER := .venv/.installed
 SERVER := $(if $(filter none,$(VLLM)),,.venv-vllm/.installed-$(VLLM))
 CAPTIONQA := .venv/bin/captionqa
-SELECTION = $(CONFIG) $(if $(TASK),--task $(TASK)) $(if $(STYLE),--style $(STYLE)) $(if $(REASON),--reason $(REASON))
+SELECTION = $(CONFIG) $(if $(TASK),--task $(TASK)) $(if $(STYLE),--style $(STYLE)) $(if $(REASON),--reason $(REASON)) \
+  $(if $(YES),--yes)
 
 ifneq ($(words $(VLLM)) $(filter-out gpu cpu none,$(VLLM)),1 )
 $(error VLLM=$(VLLM): must be gpu, cpu or none)
@@ -68,11 +69,11 @@ status: $(DRIVER) ## say how far the run of CONFIG= is, and whether one is worki
 audit: $(DRIVER) ## say what is wrong or odd with the images and questions of CONFIG=, without a server
 	@$(CAPTIONQA) audit $(CONFIG)
 
-retry-failed: $(DRIVER) ## let the next run ask again for what failed (CONFIG= TASK= STYLE= REASON=)
+retry-failed: $(DRIVER) ## let the next run ask again for what failed (CONFIG= TASK= STYLE= REASON= YES=1)
 	@$(CAPTIONQA) retry-failed $(SELECTION)
 
-forget: $(DRIVER) ## drop answers, so that the next run asks for them again (CONFIG= TASK= STYLE= REASON=)
-	@$(CAPTIONQA) forget $(SELECTION)
+forget: $(DRIVER) ## drop answers, so that the next run asks for them again (CONFIG= TASK= STYLE= REASON= YES=1 UNDO=1)
+	@$(CAPTIONQA) forget $(SELECTION) $(if $(UNDO),--undo)
 
 compare: $(DRIVER) ## compare two QA results files, paired by question (A= B= OUTPUT=)
 	@$(CAPTIONQA) compare $(if $(A),"$(A)") $(if $(B),"$(B)") $(if $(OUTPUT),--output "$(OUTPUT)")

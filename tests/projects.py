@@ -60,8 +60,9 @@ class Project:
     def captionqa(self, command: str, *arguments: str) -> str:
         """Run a command of captionqa on this project, in its folder, and return what it printed."""
         self.save()
+        yes = ["--yes"] if command in ("retry-failed", "forget") else []
         done = subprocess.run(
-            [sys.executable, "-m", "captionqa", command, "my.yaml", *arguments],
+            [sys.executable, "-m", "captionqa", command, "my.yaml", *arguments, *yes],
             cwd=self.folder,
             env={**os.environ, "PYTHONPATH": str(ROOT / "workflow")},
             capture_output=True,
@@ -110,7 +111,9 @@ class Project:
 
     @property
     def key_file(self) -> Path:
-        return self.out / "work" / self.model / "server" / "api_key"
+        """The file of the key, while the server runs: of its generation, or of the user's where there is a `url`."""
+        existing = self.config["models"][self.model].get("url")
+        return self.out / "work" / self.model / "server" / ("api_key" if existing else "key-0.json")
 
     def files_with(self, secret: str) -> list[Path]:
         """The files of this project, Snakemake's and hidden ones included, that hold a secret."""

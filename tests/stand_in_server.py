@@ -58,8 +58,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/health":
             self.reply(200, {})
         elif self.path.startswith("/captionqa/proof?"):
-            key, challenge = os.environ["VLLM_API_KEY"], self.path.partition("?")[2]
-            self.reply(200, hmac.new(key.encode(), challenge.encode(), "sha256").hexdigest())
+            self.reply(200, self.proof(self.path.partition("?")[2]))
         elif not self.allowed():
             self.reply(401, {"error": "Unauthorized"})
         elif self.path == "/v1/models":
@@ -130,6 +129,12 @@ class Handler(BaseHTTPRequestHandler):
             "length": completion("cut short", "length"),
         }
         return self.reply(200, bodies[fault])
+
+    def proof(self, challenge):
+        """That this server holds the key, for this connection between two IPv4 addresses."""
+        ends = [f"{host} {port}" for host, port in (self.client_address, self.connection.getsockname())]
+        text = "\n".join(["captionqa proof", challenge, *ends])
+        return hmac.new(os.environ["VLLM_API_KEY"].encode(), text.encode(), "sha256").hexdigest()
 
     def allowed(self):
         key = os.environ.get("VLLM_API_KEY")

@@ -333,7 +333,7 @@ def jobs(tmp_path, images, make_config, server_folder):
                 settings=settings,
                 client=config.client,
                 lease_timeout_s=600,
-                trust_env=False,
+                own_servers=False,
             )
             for (index, _, _), items, result in zip(plan.chunks, plan.item_lists(layout, task), results, strict=True)
         ]

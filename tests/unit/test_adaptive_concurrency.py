@@ -21,12 +21,14 @@ from captionqa.client.adaptive_concurrency import (
     TARGET_QUEUED,
     AdaptiveLimit,
 )
+from captionqa.client.api_key import ApiKeys
 from captionqa.client.chunk_run import ChunkRun
 from captionqa.client.concurrency_tuner import UPDATE_S, ConcurrencyTuner
 from captionqa.client.in_flight_limit import InFlightLimiter
 from captionqa.client.server_pool import ServerPool
 from captionqa.files import read_json_lines
 from captionqa.run.lease import LeaseWatch
+from captionqa.server import endpoint
 from captionqa.server.endpoint import State
 from captionqa.server.probe import EngineLoad
 
@@ -284,22 +286,25 @@ def metrics_server():
 def make_tuner(server_folder):
     """A tuner for the servers that are published in the folder by now."""
 
-    def make(key=None):
+    def make():
         limiter = InFlightLimiter(INITIAL_LIMIT)
         pool = ServerPool(server_folder, LeaseWatch(server_folder, 600), 30, 0.01, limiter)
         pool.pause(0)
-        made = ConcurrencyTuner(limiter, pool, lambda: key, trust_env=False)
+        made = ConcurrencyTuner(limiter, pool, ApiKeys(server_folder, own=False))
         made.limiter = limiter
         return made
 
     return make
 
 
-def test_the_load_is_that_of_all_healthy_servers_and_is_read_with_the_key(publish, metrics_server, make_tuner):
+def test_the_load_is_that_of_all_healthy_servers_and_is_read_with_the_key(
+    publish, metrics_server, make_tuner, server_folder
+):
+    endpoint.write_key(server_folder, "secret")
     servers = [metrics_server(60, 4), metrics_server(3, 0), metrics_server(9, 9)]
     for replica, server in enumerate(servers):
         publish(server.url, replica, State.REPLACING if replica == 2 else State.READY)
-    load = make_tuner("secret").load()
+    load = make_tuner().load()
     assert (load.requests, load.waiting) == (67, 4)
     assert servers[0].asked == servers[1].asked == [("/metrics", "Bearer secret")]
     assert servers[2].asked == []

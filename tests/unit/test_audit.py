@@ -123,6 +123,33 @@ def test_each_fault_of_a_question_is_found(look, ask, finding, row):
     assert look() == {("qa", "q1", finding)}
 
 
+@pytest.mark.parametrize(("truths", "advice"), [("010", "index0"), ("122", "index1"), ("111", "index0 or index1")])
+def test_ground_truths_that_are_all_small_numbers_look_like_indexes(look, ask, truths, advice):
+    ask(*((f"q{n}", f"What is {n}?\nA. red\nB. blue", truth, ["good.png"]) for n, truth in enumerate(truths)))
+    ungradable = {("qa", f"q{n}", "ungradable_ground_truth") for n in range(3)}
+    assert look() == ungradable | {("qa", "q0", "index_ground_truth")}
+    (row,) = (row for row in look.rows if row["finding"] == "index_ground_truth")
+    assert "all 3 questions with choices are whole numbers" in row["detail"]
+    assert row["detail"].endswith(f"set qa.answer_is to {advice}")
+    if advice == "index0":
+        assert look({"qa": {"answer_is": "index0"}}) == set()
+
+
+def test_numbers_that_are_texts_of_choices_are_no_indexes(look, ask):
+    ask(*((f"q{n}", f"How many, {n}?\nA. 2\nB. 1", truth, ["good.png"]) for n, truth in enumerate("121")))
+    assert look() == set()
+
+
+def test_ground_truths_that_no_answer_can_match_are_named_before_a_run(look, ask):
+    ask(
+        ("q0", CHOICES, "A", ["good.png"]),
+        ("q1", "How many?", "?", ["good.png"]),
+        ("q2", "Which?\nA. red\nB. blue", r"\boxed{A} \boxed{B}", ["good.png"]),
+    )
+    with pytest.raises(InputError, match=r"2 ungradable_ground_truth, on which audit\.stop_on stops"):
+        look({"audit": {"stop_on": ["ungradable_ground_truth"]}})
+
+
 def test_how_many_images_an_existing_server_takes_is_its_own_business(look, ask):
     ask(("q1", CHOICES, "A", ["good.png"] * 9))
     assert look({"models": {"tiny": {"url": "http://node:8000"}}}) == set()

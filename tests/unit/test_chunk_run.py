@@ -25,8 +25,7 @@ from captionqa.config.settings import fingerprint
 from captionqa.dataset.audit import audit
 from captionqa.errors import Reason, RunStoppedError, ServerDeadError, ServerRefusedError
 from captionqa.files import read_json, read_json_lines
-from captionqa.results import ask_again as forget_module
-from captionqa.results.ask_again import forget, retry_failed
+from captionqa.results.ask_again import retry_failed
 from captionqa.results.captions import merge_captions
 from captionqa.server import endpoint
 from captionqa.server.endpoint import State
@@ -874,32 +873,9 @@ def test_retry_failed_asks_again_for_what_was_set_aside(poison, crashing, run, m
     crashing.spare = 2
     assert run().failures == {poison: "server_error"}
     crashing.spare = 1000
-    assert retry_failed(make_config(), "captions", None, reason) == asked
+    assert retry_failed(make_config(), "captions", None, reason).apply() == asked
     assert run().failures == {poison: "server_error"}
     assert (crashing.crashes > 2) == asked
-
-
-def test_a_forget_that_is_stopped_after_the_journal_asks_all_the_same(images, server, run, jobs, make_config):
-    images.add(*NAMES)
-    server.fail("length")
-    run()
-    (job,) = jobs()
-    segments, rewrite, rewritten = len(list(job.journal.iterdir())), forget_module._filter_lines, itertools.count(1)
-
-    def stop_behind_the_last(path, keep):
-        rewrite(path, keep)
-        if next(rewritten) == segments:
-            raise KeyboardInterrupt
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(forget_module, "_filter_lines", stop_behind_the_last)
-        with pytest.raises(KeyboardInterrupt):
-            forget(make_config(), "captions", None, "truncated")
-    assert not job.result.exists()
-    assert forget(make_config(), "captions", None, "truncated") == 0
-    asked_before = len(server.asked)
-    run()
-    assert len(server.asked) - asked_before == len(NAMES)
 
 
 def test_a_fallback_under_way_at_two_crashes_is_not_asked_again_by_the_next_run(

@@ -14,6 +14,7 @@ from captionqa.driver import command_line
 from captionqa.driver.command_line import COMMANDS, main, snakemake_command
 from captionqa.driver.command_parser import UsageError, parse
 from captionqa.errors import ConfigError
+from captionqa.results import ask_again, forgetting
 
 #: Processor time, which other processes do not lengthen much.
 HELP_S = 0.2
@@ -165,23 +166,100 @@ def test_truncated_is_for_forget_alone(config_path, capsys):
     assert main(["retry-failed", "my.yaml", "--reason", "truncated"]) == 1
     assert capsys.readouterr().err == "captionqa: truncated is a flag on an answer, not a failure: use forget.\n"
     assert main(["forget", "my.yaml", "--reason", "truncated"]) == 0
-    assert capsys.readouterr().out == "0 items were forgotten and will be asked again by the next run.\n"
+    assert capsys.readouterr().out == "There is nothing to forget.\n"
 
 
-def test_the_selection_reaches_what_asks_again(config_path, monkeypatch, capsys):
-    from captionqa.results import ask_again
+@pytest.fixture
+def found(monkeypatch):
+    """What retry-failed and forget would do, which are stand-ins here: `items`; and what they did, `done`."""
 
-    seen = []
+    class Found:
+        items = 3
+        has_effect = True
+        done, selections = [], []
+
+        def text(self):
+            return f"This changes {self.items}."
+
+        def apply(self):
+            self.done.append(self.items)
+            return self.items
+
+        def find(self, config, *selection, **options):
+            self.selections.append((*selection, *options.values()))
+            return self
+
+    found = Found()
+    found.done, found.selections = [], []
     monkeypatch.setattr(ask_again, "question_faults", lambda config, *selection: {"invalid_question": 2})
-    monkeypatch.setattr(ask_again, "retry_failed", lambda config, *selection: seen.append(selection) or 3)
-    assert main(["retry-failed", "my.yaml", "--task", "captions", "--style", "SHORT"]) == 0
+    monkeypatch.setattr(ask_again, "retry_failed", found.find)
+    monkeypatch.setattr(forgetting, "forget", found.find)
+    monkeypatch.setattr(forgetting, "undo_forget", found.find)
+    return found
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """A terminal at which a person answers."""
+
+    def answers(text):
+        monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+        monkeypatch.setattr("builtins.input", lambda prompt: text)
+
+    return answers
+
+
+def test_the_selection_reaches_what_asks_again(config_path, found, capsys):
+    assert main(["retry-failed", "my.yaml", "--task", "captions", "--style", "SHORT", "--yes"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "3 failed items will be asked again by the next run.",
+        "This changes 3.",
         "Not asked again: 2 invalid_question. Correct these in the question file and run again.",
     ]
-    assert main(["retry-failed", "my.yaml", "--reason", "timeout"]) == 0
-    assert capsys.readouterr().out == "3 failed items will be asked again by the next run.\n"
-    assert seen == [("captions", "SHORT", None), (None, None, "timeout")]
+    assert main(["retry-failed", "my.yaml", "--reason", "timeout", "--yes"]) == 0
+    assert capsys.readouterr().out == "This changes 3.\n"
+    assert main(["forget", "my.yaml", "--reason", "timeout", "--yes"]) == 0
+    assert main(["forget", "my.yaml", "--reason", "truncated", "--task", "captions", "--yes"]) == 0
+    assert main(["forget", "my.yaml", "--undo"]) == 0
+    assert found.selections == [
+        ("captions", "SHORT", None),
+        (None, None, "timeout"),
+        (None, None, "timeout"),
+        ("captions", None, True),
+        (None, None),
+    ]
+    assert len(found.done) == 5
+
+
+@pytest.mark.parametrize("command", ["retry-failed", "forget"])
+def test_without_a_terminal_nothing_is_changed_and_yes_is_named(command, config_path, found, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
+    assert main([command, "my.yaml"]) == 2
+    said = capsys.readouterr()
+    assert "This changes 3." in said.out
+    assert said.err.count("\n") == 1
+    assert "nothing was changed, since nobody can be asked without a terminal; add --yes" in said.err
+    assert found.done == []
+
+
+@pytest.mark.parametrize("command", ["retry-failed", "forget"])
+@pytest.mark.parametrize(("said", "code"), [("y", 0), (" YES ", 0), ("", 1), ("n", 1), ("yessir", 1)])
+def test_at_a_terminal_only_a_yes_lets_it_happen(command, said, code, config_path, found, terminal, capsys):
+    terminal(said)
+    assert main([command, "my.yaml"]) == code
+    assert len(found.done) == (code == 0)
+    assert ("nothing was changed" in capsys.readouterr().err) == bool(code)
+
+
+@pytest.mark.parametrize("command", ["retry-failed", "forget"])
+def test_nobody_is_asked_where_nothing_would_change(command, config_path, found):
+    found.items, found.has_effect = 0, False
+    assert main([command, "my.yaml"]) == 0
+    assert found.done == []
+
+
+def test_an_undo_is_of_all_that_was_moved_aside(config_path, capsys):
+    assert main(["forget", "my.yaml", "--undo", "--reason", "truncated"]) == 2
+    assert "--undo brings back all that was moved aside; leave out --reason" in capsys.readouterr().err
 
 
 def test_status_says_how_to_start(config_path, capsys):

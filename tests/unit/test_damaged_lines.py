@@ -11,8 +11,8 @@ from captionqa.client.journal import JournalSegment, read_lines
 from captionqa.config.answer_files import journal_segment
 from captionqa.errors import ResultError
 from captionqa.files import checked_line, json_line, read_json_lines
-from captionqa.results import ask_again
-from captionqa.results.ask_again import forget
+from captionqa.results import forgetting
+from captionqa.results.forgetting import forget
 
 SERVER = {"url": "http://node:8000", "generation": 1, "vllm": "1.2"}
 ANSWER = {"text": "A cat, ä.", "finish_reason": "stop", "prompt_tokens": 10, "completion_tokens": 5, "server": SERVER}
@@ -126,8 +126,8 @@ def test_who_asks_again_on_purpose_keeps_the_checksums(images, server, jobs, mak
     server.set(finish_reason="stop")
     (job,) = jobs()
     ChunkRun(job).run()
-    monkeypatch.setattr(ask_again, "_is_forgotten", lambda line, reason: line["id"] in NAMES[:3])
-    assert forget(make_config(), "captions", None, "truncated") == 3
+    monkeypatch.setattr(forgetting, "_is_truncated", lambda line: line["id"] in NAMES[:3])
+    assert forget(make_config(), "captions", None, only_truncated=True).apply() == 3
     kept = [line for path in job.journal.glob("*.jsonl") for line in path.read_text().splitlines()]
     assert sorted(json.loads(line)["id"] for line in kept) == sorted(NAMES[3:])
     assert all(checked_line(json.loads(unchecked(line))) == f"{line}\n" for line in kept)

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import subprocess
 
@@ -11,6 +12,7 @@ from captionqa.client.journal import JournalSegment, read_lines
 from captionqa.config.answer_files import journal_segment
 from captionqa.config.layout import Layout
 from captionqa.dataset.planning import plan_task
+from captionqa.driver.failure_report import failure_messages
 from captionqa.errors import DiskFullError
 from captionqa.files import read_json_lines, write_json
 
@@ -37,9 +39,14 @@ def disk(tmp_path):
                 while True:
                     file.write(b"x" * PAGE_BYTES)
 
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={16 * PAGE_BYTES}", "tmpfs", folder], capture_output=True, text=True
-    )
+        def fill_inodes(self):
+            subprocess.run(["mount", "-o", "remount,size=16m", folder], check=True)
+            with contextlib.suppress(OSError):
+                for number in itertools.count():
+                    (folder / f"filler-{number}").touch()
+
+    options = f"size={16 * PAGE_BYTES},nr_inodes=60"
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, text=True)
     if mounted.returncode:
         pytest.skip(f"this machine lets nobody mount a file system: {mounted.stderr.strip()}")
     yield Disk()
@@ -84,7 +91,9 @@ def test_a_disk_without_inodes_is_named_and_with_room_the_rerun_asks_only_for_th
         job = dataclasses.replace(job, journal=crowded_disk.path / "journal")
     else:
         job = dataclasses.replace(job, result=crowded_disk.path / "chunks" / "result.jsonl")
-    with pytest.raises(DiskFullError, match=f"the disk is full: make room in {crowded_disk.path}/{where}"):
+    with pytest.raises(
+        DiskFullError, match=f"the disk holds all the files that it can: delete some in {crowded_disk.path}/{where}"
+    ):
         ChunkRun(job).run()
     assert len(server.asked) == asked
     crowded_disk.free()
@@ -95,7 +104,9 @@ def test_a_disk_without_inodes_is_named_and_with_room_the_rerun_asks_only_for_th
 def test_a_plan_without_inodes_names_the_disk(images, make_config, crowded_disk):
     images.add("a.png")
     config = make_config({"output_dir": str(crowded_disk.path / "chunks")})
-    with pytest.raises(DiskFullError, match=f"the disk is full: make room in {crowded_disk.path}/chunks"):
+    with pytest.raises(
+        DiskFullError, match=f"the disk holds all the files that it can: delete some in {crowded_disk.path}/chunks"
+    ):
         plan_task(config, Layout(config.output_dir, "tiny"), "captions")
 
 
@@ -159,3 +170,20 @@ def test_a_full_disk_leaves_the_old_file_as_it_was(disk):
         write_json(path, {"new": "x" * 20 * PAGE_BYTES})
     assert path.read_text() == '{\n  "old": 1\n}\n'
     assert list(disk.path.iterdir()) == [path]
+
+
+def test_a_disk_without_inodes_is_told_from_one_without_room(images, server, jobs, disk):
+    images.add(*NAMES)
+    job = dataclasses.replace(jobs()[0], result=disk.path / "chunks" / "result.jsonl")
+    layout = Layout(str(disk.path), "tiny")
+    disk.fill_inodes()
+    said = f"the disk holds all the files that it can: delete some in {disk.path}"
+    with pytest.raises(DiskFullError, match=f"{said}/chunks and run the same command again"):
+        ChunkRun(job).run()
+    assert failure_messages(layout) == [f"{said} and run the same command again."]
+    for path in disk.path.glob("filler-*"):
+        path.unlink()
+    assert failure_messages(layout) == []
+    ChunkRun(job).run()
+    assert len(list(read_json_lines(job.result))) == 1 + len(NAMES)
+    assert len(server.asked) == len(NAMES)

@@ -8,6 +8,7 @@ import pytest
 from captionqa.server.key_guard import KEY_VARIABLE, PROOF_PATH, KeyGuard, proof
 
 KEY = "the-run's-key"
+CLIENT, SERVER = ("10.0.0.7", 40123), ("10.0.0.1", 8000)
 
 
 @pytest.fixture
@@ -22,8 +23,8 @@ def call(monkeypatch):
             await send({"type": "http.response.start", "status": 200, "headers": []})
             await send({"type": "http.response.body", "body": b"generated"})
 
-    def request(path="/", kind="http", method="POST", headers=()):
-        scope = {"type": kind}
+    def request(path="/", kind="http", method="POST", headers=(), ends=(CLIENT, SERVER)):
+        scope = {"type": kind, "client": ends[0], "server": ends[1]}
         if kind != "lifespan":
             scope |= {"path": path, "headers": list(headers)}
         if kind == "http":
@@ -88,8 +89,13 @@ def test_the_guard_proves_that_it_has_the_key_and_does_not_tell_it(call):
     sent, reached = call(f"{PROOF_PATH}?one challenge", method="GET")
     said = sent[1]["body"].decode()
     assert sent[0]["status"] == 200
-    assert said == proof(KEY, "one challenge")
-    assert said not in (proof("another key", "one challenge"), proof(KEY, "another challenge"))
+    assert said == proof(KEY, "one challenge", CLIENT, SERVER)
+    assert said not in (
+        proof("another key", "one challenge", CLIENT, SERVER),
+        proof(KEY, "another challenge", CLIENT, SERVER),
+        proof(KEY, "one challenge", (CLIENT[0], 40124), SERVER),
+        proof(KEY, "one challenge", CLIENT, ("10.0.0.2", 8000)),
+    )
     assert KEY not in said
     assert reached == []
 
@@ -98,6 +104,19 @@ def test_the_guard_proves_that_it_has_the_key_and_does_not_tell_it(call):
 def test_only_the_proof_itself_is_open(call, path):
     assert call(path, method="GET")[0][0]["status"] == 401
     assert call(PROOF_PATH, method="POST")[0][0]["status"] == 401
+
+
+def test_no_proof_is_given_for_a_connection_that_a_proxy_claims(call):
+    forwarded = [(b"X-Forwarded-For", b"10.0.0.7:40123")]
+    assert call(f"{PROOF_PATH}?c", method="GET", headers=forwarded)[0][0]["status"] == 401
+    assert call(f"{PROOF_PATH}?c", method="GET", ends=(None, None))[0][0]["status"] == 401
+
+
+@pytest.mark.parametrize(
+    ("written", "same"), [("::ffff:10.0.0.7", "10.0.0.7"), ("fe80::1%eth0", "fe80::1"), ("0:0::1", "::1")]
+)
+def test_both_ends_may_write_an_address_differently(written, same):
+    assert proof(KEY, "c", (written, 1, 0, 0), SERVER) == proof(KEY, "c", (same, 1), SERVER)
 
 
 def test_the_servers_start_and_end_pass(call):

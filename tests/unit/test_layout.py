@@ -69,11 +69,11 @@ def test_files_of_a_server(tmp_path):
     files = LAYOUT.server_files
     assert files.folder == LAYOUT.server
     named = (files.lease, files.lease_lock, files.api_key, files.request, files.handles, files.stopping, files.run)
-    assert text(*named, files.endpoint(3), files.load_log(3)) == [
+    assert text(*named, files.endpoint(3), files.load_log(3), files.generation_key(3)) == [
         f"out/work/tiny/server/{name}"
         for name in (
             *("lease.json", "lease.lock", "api_key", "request.json", "handles.json", "stopping", "run.json"),
-            *("endpoint-3.json", "load-3.jsonl"),
+            *("endpoint-3.json", "load-3.jsonl", "key-3.json"),
         )
     ]
     here = ServerFiles(tmp_path)

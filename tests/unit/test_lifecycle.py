@@ -1,10 +1,12 @@
 """The server's life as the driver sees it: start, adoption, use of an existing server, stop; no process is left."""
 
+import ipaddress
 import os
 import signal
 import stat
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -14,10 +16,11 @@ from captionqa.errors import ConfigError, RunStoppedError, ServerStartError
 from captionqa.files import write_json
 from captionqa.run.lease import LeaseKeeper
 from captionqa.run.process_identity import process_start
-from captionqa.server import start_wait
+from captionqa.server import generation_key, start_wait
 from captionqa.server.endpoint import Endpoint, State
 from captionqa.server.launcher import LocalLauncher, wait_until_gone
 from captionqa.server.lifecycle import Server, check_model_path, drop_stale_live_markers, endpoint
+from captionqa.server.ports import listen_address
 
 pytestmark = pytest.mark.slow
 
@@ -98,19 +101,20 @@ def test_a_started_server_answers_with_the_runs_key_alone_and_stops_when_told_to
     (ready,) = server.start()
     assert (ready.state, ready.model, ready.generation) == (State.READY, "org/tiny", 1)
 
-    key = endpoint.read_key(run.folder)
+    key, key_file = generation_key.read(run.folder, ready), run.layout.server_files.generation_key(0)
     assert run.get("/v1/models").status_code == 401
     assert run.get("/v1/models", key).json()["data"][0]["id"] == "org/tiny"
-    assert stat.S_IMODE(run.layout.server_files.api_key.stat().st_mode) == 0o600
+    assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
 
     processes = run.processes()
     assert len(processes) == 3
     assert not any(key in word for process in processes for word in process.cmdline())
     files = [path for path in Path(run.layout.output_dir).rglob("*") if path.is_file()]
-    assert [path.name for path in files if key in path.read_text()] == ["api_key"]
+    assert [path.name for path in files if key in path.read_text()] == [key_file.name]
 
     server.stop()
     assert run.processes() == []
+    assert not key_file.exists()
     assert all(map(gone, processes))
     assert endpoint.read(run.folder, 0).state is State.DEAD
     server.stop()
@@ -129,7 +133,7 @@ def test_a_running_server_is_taken_over_only_while_it_lives_and_fits(run, lease,
     (first,) = run.server().start()
     (same,) = run.server(start_timeout_s=50).start()
     assert (same.request_id, same.pid, same.url) == (first.request_id, first.pid, first.url)
-    before, key = run.processes(), endpoint.read_key(run.folder)
+    before, key = run.processes(), generation_key.read(run.folder, first)
     assert len(before) == 3
 
     os.kill(first.pid, signal.SIGKILL)
@@ -145,7 +149,7 @@ def test_a_running_server_is_taken_over_only_while_it_lives_and_fits(run, lease,
     assert all(map(gone, before))
     assert len(run.processes()) == 3
     assert run.get("/v1/models", key).status_code == 401
-    assert run.get("/v1/models", endpoint.read_key(run.folder)).ok
+    assert run.get("/v1/models", generation_key.read(run.folder, third)).ok
 
 
 def test_a_running_server_is_taken_over_only_if_it_may_read_just_the_folder_that_is_wanted(run, lease, images):
@@ -190,12 +194,32 @@ def test_a_run_that_is_given_up_during_the_start_leaves_nothing(run, lease, even
     eventually(lambda: run.processes() == [])
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "localhost", "lo"])
+def test_a_server_listens_on_the_one_numeric_address_that_is_published(run, lease, host):
+    (ready,) = run.server(host=host).start()
+    address = urlsplit(ready.url)
+    assert address.hostname == listen_address(host)
+    assert ipaddress.ip_address(address.hostname)
+    assert address.hostname not in ("0.0.0.0", "::")
+    connections = [found for process in run.processes() for found in process.net_connections("inet")]
+    listening = {tuple(found.laddr) for found in connections if found.status == psutil.CONN_LISTEN}
+    assert listening == {(address.hostname, address.port)}
+
+
+def test_a_server_without_the_key_of_its_generation_is_not_taken_over(run, lease):
+    (first,) = run.server().start()
+    run.layout.server_files.generation_key(0).unlink()
+    (second,) = run.server().start()
+    assert second.request_id != first.request_id
+
+
 def test_each_replica_has_its_own_endpoint(run, lease, eventually):
     server = run.server(replicas=2)
     server.start()
     both = eventually(lambda: [e for e in endpoint.read_all(run.folder) if e.state is State.READY][1:], "two servers")
     assert [entry.replica for entry in both] == [1]
-    assert len({entry.url for entry in endpoint.read_all(run.folder)}) == 2
+    found = endpoint.read_all(run.folder)
+    assert len({entry.url for entry in found}) == len({generation_key.read(run.folder, entry) for entry in found}) == 2
     server.stop()
     assert run.processes() == []
 

@@ -1,5 +1,6 @@
 """Merging: totals add up, and chunk results that are incomplete or of other settings are refused."""
 
+from contextlib import nullcontext
 from operator import itemgetter
 
 import pytest
@@ -469,11 +470,11 @@ def test_a_merge_that_fails_leaves_the_last_grading_for_the_next(chunk, answers,
 def gate(chunk, captions, styles, outputs):
     """Write a final file with this many items and failures, and check it against a limit."""
 
-    def check(items, failures, limit):
+    def check(items, failures, limit, count_data_faults=True):
         lines = [failed(f"f{number}", REASONS[number % 2]) for number in range(failures)]
         lines += [answered(f"a{number}") for number in range(items - failures)]
         captions(chunk(styles, lines))
-        check_failures(outputs.path("failures"), outputs.path("provenance"), limit)
+        check_failures(outputs.path("failures"), outputs.path("provenance"), limit, count_data_faults)
 
     return check
 
@@ -492,25 +493,63 @@ def test_more_failures_than_allowed_do_not(gate, items, failures, limit):
 
 
 @pytest.mark.parametrize(
-    ("reasons", "again", "corrected"),
+    ("items", "failures", "limit", "passes"),
+    [(20, 2, 0.06, True), (20, 4, 0.06, False), (4, 2, 0.3, False), (2, 2, 0.99, False), (2, 2, 1, True)],
+)
+def test_a_fault_of_the_data_does_not_count_unless_asked(gate, items, failures, limit, passes):
+    """Of the failures each second one is a missing image."""
+    with nullcontext() if passes else pytest.raises(TooManyFailuresError):
+        gate(items, failures, limit, count_data_faults=False)
+
+
+def test_a_final_file_without_any_answer_fails_the_gate_whatever_the_fault(tmp_path):
+    counts = {"items": 2, "failed": 2, "failures_by_reason": {"missing_image": 2}}
+    write_json(tmp_path / "p.json", {"counts": counts})
+    with pytest.raises(TooManyFailuresError, match=r"Done, but none of 2 images has an answer: 2 name missing files"):
+        check_failures("f.json", str(tmp_path / "p.json"), 0.05)
+    check_failures("f.json", str(tmp_path / "p.json"), 1)
+
+
+@pytest.mark.parametrize(
+    ("items", "reasons", "count_data_faults", "said"),
     [
-        ({"timeout": 1}, True, False),
-        ({"invalid_question": 1}, False, True),
-        ({"ungradable_ground_truth": 1, "timeout": 2}, True, True),
+        (
+            60,
+            {"invalid_question": 3, "missing_image": 2, "ungradable_ground_truth": 1},
+            True,
+            "Done, but 6 of 60 questions failed (limit 5 %): 4 need the question file corrected, 2 name missing files. "
+            "List: f.json. Accept: client.max_failed_fraction: 0.1",
+        ),
+        (
+            60,
+            {"path_outside_dataset": 1, "timeout": 20},
+            True,
+            "Done, but 21 of 60 questions failed (limit 5 %): 1 leads out of the data set, 20 timeout. "
+            "`make retry-failed` and a new run ask again for what may succeed. "
+            "List: f.json. Accept: client.max_failed_fraction: 0.35",
+        ),
+        (
+            62,
+            {"missing_image": 2, "timeout": 4},
+            False,
+            "Done, but 4 of 60 questions failed (limit 5 %): 4 timeout. 2 more have faults of the data, which do not "
+            "count (client.count_data_faults). `make retry-failed` and a new run ask again for what may succeed. "
+            "List: f.json. Accept: client.max_failed_fraction: 0.07",
+        ),
     ],
 )
-def test_a_failed_gate_says_what_helps(tmp_path, reasons, again, corrected):
-    write_json(tmp_path / "p.json", {"counts": {"items": 5, "failed": 3, "failures_by_reason": reasons}})
+def test_a_failed_gate_says_what_failed_and_what_helps(tmp_path, items, reasons, count_data_faults, said):
+    counts = {"items": items, "failed": sum(reasons.values()), "failures_by_reason": reasons}
+    write_json(tmp_path / "p.json", {"counts": counts, "question_file": {}})
     with pytest.raises(TooManyFailuresError) as error:
-        check_failures("f.json", str(tmp_path / "p.json"), 0.1)
-    assert ("`make retry-failed`" in str(error.value)) == again
-    assert ("the question file has to be corrected" in str(error.value)) == corrected
+        check_failures("f.json", str(tmp_path / "p.json"), 0.05, count_data_faults)
+    assert str(error.value) == said
 
 
 def test_a_failed_gate_names_the_counts_and_the_file(gate, outputs):
     with pytest.raises(TooManyFailuresError) as error:
         gate(10, 3, 0.05)
-    assert "3 of 10 items failed (1 missing_image, 2 timeout)" in str(error.value)
+    assert "3 of 10 images failed (limit 5 %): 1 names a missing file, 2 timeout." in str(error.value)
     assert outputs.path("failures") in str(error.value)
     assert outputs.failures.keys() == {"f0", "f1", "f2"}
 

@@ -2,6 +2,7 @@
 
 import socket
 
+import psutil
 import pytest
 from captionqa.errors import ServerError
 from captionqa.server.ports import ReservedPort, listen_address, url_host
@@ -67,16 +68,43 @@ def test_an_address_that_is_not_this_machines_is_an_error():
         ReservedPort("192.0.2.1", 0)
 
 
-@pytest.mark.parametrize(("host", "name"), [(LOCAL, LOCAL), ("node1", "node1"), ("::1", "[::1]")])
-def test_a_server_is_reached_under_the_name_it_is_bound_to(host, name):
-    assert url_host(host) == name
+@pytest.mark.parametrize(("address", "written"), [(LOCAL, LOCAL), ("::1", "[::1]")])
+def test_an_address_is_written_as_urls_have_it(address, written):
+    assert url_host(address) == written
+
+
+@pytest.mark.parametrize(("host", "address"), [("lo", LOCAL), (LOCAL, LOCAL), ("127.0.0.2", "127.0.0.2")])
+def test_an_interface_or_an_address_stands_for_one_numeric_address(host, address):
+    assert listen_address(host) == address
+
+
+def names(monkeypatch, *addresses):
+    """Let this machine's name, and any other, resolve to these addresses."""
+    found = [(socket.AF_INET6 if ":" in a else socket.AF_INET, socket.SOCK_STREAM, 6, "", (a, 0)) for a in addresses]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+
+
+def test_of_a_names_addresses_the_first_one_of_this_machine_is_taken_and_ipv4_before_ipv6(monkeypatch):
+    names(monkeypatch, "::1", "192.0.2.1", "127.0.0.3")
+    assert listen_address("node1") == "127.0.0.3"
+
+
+@pytest.mark.parametrize("addresses", [[], ["192.0.2.1"]])
+def test_a_name_of_another_machine_is_an_error(monkeypatch, addresses):
+    names(monkeypatch, *addresses)
+    with pytest.raises(ServerError, match=r"'node1' is no address of this machine; set server\.host"):
+        listen_address("node1")
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
-def test_a_server_bound_to_all_addresses_is_reached_by_the_machines_name(host):
-    assert url_host(host) == socket.gethostname()
-
-
-def test_a_network_interface_stands_for_its_address():
-    assert listen_address("lo") == LOCAL
-    assert listen_address("node1") == "node1"
+def test_all_addresses_stand_for_the_one_that_other_machines_use(host, monkeypatch):
+    address = listen_address(host)
+    assert ReservedPort(address, 0).number
+    own = {entry.address for entries in psutil.net_if_addrs().values() for entry in entries}
+    outside = [address for address in own if "." in address and not address.startswith("127.")]
+    assert address in own
+    names(monkeypatch, "127.0.1.1")
+    assert listen_address(host) in (outside or ["127.0.1.1"])
+    if outside:
+        names(monkeypatch, "::1", outside[0])
+        assert listen_address(host) == outside[0]

@@ -12,6 +12,7 @@ from captionqa.client import circuit_breaker as circuit_module
 from captionqa.client import retried_request as request_module
 from captionqa.client import server_pool as pool_module
 from captionqa.client.adaptive_concurrency import initial_limit
+from captionqa.client.api_key import ApiKeys
 from captionqa.client.chat_request import ChatRequest
 from captionqa.client.image_part import ImagePart
 from captionqa.client.in_flight_limit import InFlightLimiter
@@ -20,6 +21,7 @@ from captionqa.client.server_pool import ServerPool
 from captionqa.config.prompts import place_images
 from captionqa.errors import ItemFailure, Reason, RunStoppedError, ServerDeadError, ServerRefusedError
 from captionqa.run.lease import LeaseWatch
+from captionqa.server import endpoint, generation_key
 from captionqa.server.endpoint import State
 
 TEXT = "<image>Which animal is this?"
@@ -56,13 +58,13 @@ def quick_looks(monkeypatch):
 def make_client(make_config, server_folder):
     """A client of the servers published in the folder; settings of `client` may be changed."""
 
-    def make(key=None, sampling=None, trust_env=False, **changes):
+    def make(sampling=None, own=False, **changes):
         settings = make_config({"client": changes}).client
         limiter = InFlightLimiter(initial_limit(settings.concurrency))
         lease = LeaseWatch(server_folder, 600)
         pool = ServerPool(server_folder, lease, settings.server_wait_s, settings.backoff_s, limiter)
-        read_key = key if callable(key) else lambda: key
-        made = RetryingClient(pool, settings, read_key, settings.sampling if sampling is None else sampling, trust_env)
+        keys = ApiKeys(server_folder, own)
+        made = RetryingClient(pool, settings, keys, settings.sampling if sampling is None else sampling)
         made.pool, made.limiter = pool, limiter
         return made
 
@@ -156,11 +158,12 @@ def test_half_an_answer_of_a_server_that_gave_up_is_no_answer(publish, scripted,
     assert failure(ask).reason is Reason.SERVER_ERROR
 
 
-def test_a_request_carries_model_messages_length_sampling_and_key(publish, scripted, make_client):
+def test_a_request_carries_model_messages_length_sampling_and_key(publish, scripted, make_client, server_folder):
     publish(scripted.url)
+    endpoint.write_key(server_folder, "secret")
     scripted.answers = [GOOD]
     sampling = {"temperature": 0.5, "top_k": 3, "seed": None}
-    assert make_client(key="secret", sampling=sampling).ask(REQUEST)["text"] == "A cat."
+    assert make_client(sampling=sampling).ask(REQUEST)["text"] == "A cat."
     headers, body = scripted.requests[0]
     assert body == {"model": "tiny", "messages": MESSAGES, "max_tokens": 9, "temperature": 0.5, "top_k": 3}
     assert headers["Authorization"] == "Bearer secret"
@@ -420,11 +423,15 @@ def test_a_server_that_refuses_the_key_or_the_model_blames_no_item(publish, scri
         ask(max_attempts=5)
 
 
-def test_a_key_that_changed_is_read_anew(publish, scripted, ask):
-    keys = iter(["old", "old", "new"])
+def test_a_key_that_changed_is_read_anew(publish, scripted, ask, server_folder):
+    def refuse(handler, body):
+        endpoint.write_key(server_folder, "new")
+        handler.send_error(401)
+
+    endpoint.write_key(server_folder, "old")
     publish(scripted.url)
-    scripted.answers = [(401, {}, b""), GOOD]
-    assert ask(key=lambda: next(keys), max_attempts=1)["text"] == "A cat."
+    scripted.answers = [refuse, GOOD]
+    assert ask(max_attempts=1)["text"] == "A cat."
     assert [headers["Authorization"] for headers, _ in scripted.requests] == ["Bearer old", "Bearer new"]
 
 
@@ -440,12 +447,13 @@ def test_another_server_on_the_port_of_one_that_is_replaced_is_no_refusal(publis
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_the_key_follows_no_redirect(publish, scripted, stand_in, ask, status):
+def test_the_key_follows_no_redirect(publish, scripted, stand_in, ask, status, server_folder):
+    endpoint.write_key(server_folder, "secret")
     publish(scripted.url)
     elsewhere = f"{stand_in.url}/v1/chat/completions"
     scripted.answers = [(status, {"Location": elsewhere}, b"")]
     with pytest.raises(ServerRefusedError, match=f"refuses this address .HTTP {status}: it has moved to {elsewhere}"):
-        ask(key=lambda: "secret")
+        ask()
     assert stand_in.asked == []
 
 
@@ -822,32 +830,36 @@ def test_clients_move_on_when_one_of_several_servers_dies(publish, scripted, sta
     assert ask(max_attempts=1)["text"].endswith("The answer is A.")
 
 
-@pytest.mark.parametrize("trust_env", [False, True])
-def test_a_proxy_is_used_for_outside_servers_only(publish, stand_in, refused_url, monkeypatch, make_client, trust_env):
-    publish(stand_in.url)
+@pytest.mark.parametrize("own", [False, True])
+def test_a_proxy_is_used_for_outside_servers_only(
+    publish, stand_in, refused_url, monkeypatch, make_client, own, server_folder
+):
+    monkeypatch.setenv("VLLM_API_KEY", "secret")
+    generation_key.write(server_folder, publish(stand_in.url), "secret")
     monkeypatch.setenv("http_proxy", refused_url)
-    asking = make_client(trust_env=trust_env, server_wait_s=0.3)
-    if trust_env:
+    asking = make_client(own=own, server_wait_s=0.3)
+    if own:
+        assert asking.ask(REQUEST)["text"].endswith("The answer is A.")
+    else:
         with pytest.raises(ServerDeadError):
             asking.ask(REQUEST)
-    else:
-        assert asking.ask(REQUEST)["text"].endswith("The answer is A.")
 
 
 def test_a_proxy_with_a_password_passes_requests_on_and_no_proxy_is_respected(
-    publish, scripted, stand_in, monkeypatch, make_client
+    publish, scripted, stand_in, monkeypatch, make_client, server_folder
 ):
+    endpoint.write_key(server_folder, "secret")
     publish("http://outside.invalid:8000")
     monkeypatch.setenv("http_proxy", scripted.url.replace("//", "//user:word@"))
     scripted.answers = [GOOD]
-    assert make_client(key="secret", trust_env=True).ask(REQUEST)["text"] == "A cat."
+    assert make_client().ask(REQUEST)["text"] == "A cat."
     ((headers, _),) = scripted.requests
     assert headers["Host"] == "outside.invalid:8000"
     assert headers["Proxy-Authorization"] == "Basic dXNlcjp3b3Jk"
     assert headers["Authorization"] == "Bearer secret"
     publish(stand_in.url)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    assert make_client(trust_env=True).ask(REQUEST)["text"].endswith("The answer is A.")
+    assert make_client().ask(REQUEST)["text"].endswith("The answer is A.")
 
 
 def test_many_threads_get_their_own_answers(publish, stand_in, make_client, in_background):

@@ -38,6 +38,19 @@ def test_a_first_run_has_all_items_to_do(config, layout):
     )
 
 
+@pytest.mark.parametrize(
+    ("names", "said"), [(["no.png"], "1 names a missing image"), (["no.png", "not.png"], "2 name missing images")]
+)
+def test_missing_images_are_counted_before_a_request(config, layout, images, names, said):
+    frame = {"qid": [f"q{name}" for name in names], "question": "What?", "answer": "A", "image": names}
+    pd.DataFrame(frame).to_parquet(config.qa.question_path)
+    plan_task(config, layout, "qa")
+    assert f" ({said}); " in plan_line(config, layout)
+    (images.path / "link.png").symlink_to("nowhere")
+    plan_task(config, layout, "captions")
+    assert "41 images in 4 chunks (1 leads to no file, 1 other file skipped)" in plan_line(config, layout)
+
+
 def test_a_resumed_run_says_how_many_items_are_known(config, layout):
     plan = load_plan(layout, "captions")
     (work, settings), _ = work_folders(config, layout, "captions")

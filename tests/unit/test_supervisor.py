@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import socket
+import stat
 import sys
 import time
 from datetime import UTC, datetime, timedelta
@@ -19,7 +20,7 @@ from captionqa.config.server_files import ServerFiles
 from captionqa.errors import ServerError
 from captionqa.files import read_json, write_json
 from captionqa.run.lease import LeaseKeeper
-from captionqa.server import endpoint, load_log, start_request
+from captionqa.server import endpoint, generation_key, load_log
 from captionqa.server.endpoint import State
 from captionqa.server.liveness import GracePeriod, TokenWatch
 from captionqa.server.probe import EngineLoad
@@ -27,7 +28,6 @@ from captionqa.server.server_process import ServerProcess, exit_text
 
 pytestmark = pytest.mark.slow
 
-KEY = "the-run's-key"
 SICK_SERVER = Path(__file__).with_name("sick_server.py")
 SUPERVISE = (
     "from captionqa.server import generation, supervisor; "
@@ -100,6 +100,11 @@ class Supervised:
     def endpoint(self):
         return endpoint.read(self._folder, 0)
 
+    @property
+    def key(self):
+        """The key of the published generation; None where none is published."""
+        return generation_key.read(self._folder, self.endpoint)
+
     def state(self, state, generation=1):
         """The endpoint if it is in this state and generation, else None."""
         entry = self.endpoint
@@ -139,7 +144,6 @@ def supervise(tmp_path, server_folder, make_config, start_python):
         own = {"host": "127.0.0.1", "tensor_parallel_size": 1, "lease_timeout_s": lease_timeout_s}
         wanted = {
             "request_id": "request",
-            "key_digest": start_request.key_digest(KEY),
             "settings": "settings",
             "server": dataclasses.asdict(settings) | own,
             "slurm": False,
@@ -149,7 +153,6 @@ def supervise(tmp_path, server_folder, make_config, start_python):
         }
         write_json(sick, ailments or {})
         write_json(ServerFiles(server_folder).request, wanted)
-        endpoint.write_key(server_folder, KEY)
         process = start_python(SUPERVISE, server_folder, 0, "request", **(environment or {}))
         return Supervised(process, server_folder, log, sick)
 
@@ -169,32 +172,36 @@ def ready(supervise, eventually):
     return start
 
 
-def test_a_healthy_server_is_published_and_taken_down_when_told_to_stop(ready, gone):
+def test_a_healthy_server_is_published_and_taken_down_when_told_to_stop(ready, gone, server_folder):
     supervised = ready(environment={"SLURM_JOB_ID": "42"})
     entry, server = supervised.endpoint, supervised.server()
     assert (entry.model, entry.request_id, entry.settings) == ("tiny", "request", "settings")
     assert (entry.pid, entry.job, entry.host) == (supervised.process.pid, None, socket.gethostname())
     assert entry.versions["vllm"] == "stand-in"
     assert requests.get(f"{entry.url}/v1/models", timeout=20).status_code == 401
-    with_key = requests.get(f"{entry.url}/v1/models", headers={"Authorization": f"Bearer {KEY}"}, timeout=20)
+    key, key_file = supervised.key, ServerFiles(server_folder).generation_key(0)
+    with_key = requests.get(f"{entry.url}/v1/models", headers={"Authorization": f"Bearer {key}"}, timeout=20)
     assert with_key.json()["data"][0]["id"] == "tiny"
-    assert not any(KEY in argument for argument in [*entry.argv, *server.cmdline()])
-    assert KEY not in supervised.log.read_text()
+    assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
+    assert not any(key in argument for argument in [*entry.argv, *server.cmdline()])
+    assert key not in supervised.log.read_text()
 
     supervised.process.send_signal(signal.SIGTERM)
     assert supervised.process.wait() == 0
     assert gone(server)
+    assert not key_file.exists()
     assert (supervised.endpoint.state, supervised.endpoint.url) == (State.DEAD, None)
     assert "SIGTERM" in supervised.endpoint.reason
 
 
 def test_a_crashed_server_is_restarted_a_bounded_number_of_times(ready, eventually):
     supervised = ready(max_restarts=1)
-    first = supervised.server().pid
+    first, key = supervised.server().pid, supervised.key
     os.kill(first, signal.SIGKILL)
     entry = eventually(lambda: supervised.state(State.READY, generation=2), "a second generation")
     assert entry.url is not None
     assert supervised.server().pid != first
+    assert supervised.key not in (None, key)
     os.kill(supervised.server().pid, signal.SIGKILL)
     assert supervised.process.wait() == 0
     dead = supervised.endpoint

@@ -80,6 +80,11 @@ def test_the_models_generation_config_does_not_change_sampling(argv):
     assert value_of(argv(), "--generation-config") == "vllm"
 
 
+def test_the_server_fetches_no_address_unless_the_user_names_hosts(argv):
+    assert "." not in value_of(argv(), "--allowed-media-domains")
+    assert argv(extra_args=["--allowed-media-domains", "images.org"])[-2:] == ["--allowed-media-domains", "images.org"]
+
+
 def test_the_guard_is_a_middleware_by_a_name_that_can_be_imported(argv):
     module, _, name = value_of(argv(), "--middleware").rpartition(".")
     assert getattr(__import__(module, fromlist=[name]), name) is KeyGuard

@@ -8,7 +8,8 @@ import yaml
 from captionqa.config.check import check
 from captionqa.config.layout import Layout
 from captionqa.run.lease import LeaseKeeper
-from captionqa.server.lifecycle import Server, endpoint
+from captionqa.server import generation_key
+from captionqa.server.lifecycle import Server
 from projects import DEMO_MODEL, ROOT, Project
 
 
@@ -35,7 +36,7 @@ def live_server(demo_config, live_folder, live_dataset):
     lease.start()
     try:
         (ready,) = server.start()
-        yield ready.url, endpoint.read_key(layout.server)
+        yield ready.url, generation_key.read(layout.server, ready)
     finally:
         lease.release()
         server.stop()

@@ -6,7 +6,9 @@ import json
 import re
 import shutil
 import stat
+import threading
 from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 import pandas as pd
@@ -157,6 +159,25 @@ def test_every_photograph_comes_through(photographs):
 
 
 @pytest.fixture
+def scripted_pictures():
+    """The URL of a picture on a server of the test, and the paths that were asked for there."""
+    fetched = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            fetched.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            Image.new("RGB", (32, 32)).save(self.wfile, "PNG")
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/a.png", fetched
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
 def ask_for(live_server, demo_config):
     """Ask the shared vLLM about the image of a URL, with its key or another: (status, what it says)."""
     url, key = live_server
@@ -207,6 +228,13 @@ def test_no_file_outside_of_the_data_set_is_read_and_none_without_the_key(ask_fo
         str(outside),
     ):
         assert ask_for(url)[0] == 400, url
+
+
+def test_the_key_is_no_way_to_have_the_server_fetch_an_address(ask_for, scripted_pictures):
+    url, fetched = scripted_pictures
+    for address in (url, url.replace("http:", "HTTP:"), url.replace("127.0.0.1", "localhost"), "http://none/a.png"):
+        assert ask_for(address)[0] == 400, address
+    assert fetched == []
 
 
 def test_a_run_by_reference_captions_every_photograph_and_bytes_have_nothing_to_add(photographs, live_dataset):
@@ -360,7 +388,7 @@ def test_the_key_is_in_its_file_alone_and_in_no_argv(live_server, live_folder):
     files = [path for path in live_folder.rglob("*") if path.is_file()]
     assert any(path.name == "server-0.log" for path in files)
     (held,) = [path for path in files if key.encode() in path.read_bytes()]
-    assert (held.name, stat.S_IMODE(held.stat().st_mode)) == ("api_key", 0o600)
+    assert (held.name, stat.S_IMODE(held.stat().st_mode)) == ("key-0.json", 0o600)
     vllm = [process for process in psutil.process_iter(["cmdline"]) if DEMO_MODEL in str(process.info["cmdline"])]
     assert vllm
     assert not any(key in str(process.info["cmdline"]) for process in psutil.process_iter(["cmdline"]))

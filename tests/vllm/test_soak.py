@@ -47,7 +47,7 @@ def job(demo_config, live_server, live_folder, tmp_path):
         settings=settings,
         client=config.client,
         lease_timeout_s=600,
-        trust_env=False,
+        own_servers=True,
     )
 
 

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -186,7 +188,7 @@ def test_a_server_that_serves_another_model_is_not_trusted(project):
 def small_disk(project):
     """A disk of its own for the output, that a test can fill."""
     project.out.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "captionqa-test", str(project.out)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m,nr_inodes=400", "captionqa-test", str(project.out)]
     done = subprocess.run(mount, capture_output=True, text=True)
     if done.returncode:
         pytest.skip(f"a full disk needs a file system of its own, which only root may mount: {done.stderr.strip()}")
@@ -216,6 +218,33 @@ def test_a_full_disk_ends_the_run_in_words_and_with_room_the_next_run_asks_only_
     assert project.asked_once()
     assert len(project.captions()) == len(project.captions("short")) == 10
     assert not project.processes()
+
+
+def test_a_disk_without_inodes_ends_the_run_in_words_and_the_next_run_asks_only_for_the_rest(project, small_disk):
+    project.faults(delay_s=0.7)
+    driver = project.start()
+    project.wait_for(lambda: project.journaled() > 2)
+    fillers = small_disk / "fillers"
+    fillers.mkdir()
+    with pytest.raises(OSError, match="No space left"):
+        fill_with_files(fillers)
+    assert driver.wait(60) != 0
+    # a path relative to the run's folder, or absolute where Snakemake itself found no inode and left that folder
+    said = rf"captionqa: the disk holds all the files that it can: delete some in ({project.out}|out) and run the same"
+    assert re.search(said, project.printed())
+    project.wait_for(lambda: not project.processes())  # by the lease, whose end could not be written
+    kept = project.journaled()
+    shutil.rmtree(fillers)
+    project.faults()
+    project.forget_requests()
+    project.run()
+    assert len(project.requests()) == 26 - kept
+    assert project.asked_once()
+
+
+def fill_with_files(folder):
+    for number in range(1000):
+        (folder / str(number)).touch()
 
 
 @pytest.fixture
@@ -258,9 +287,9 @@ def test_too_many_failures_fail_the_run_after_all_files_are_written(project):
     project.faults(fault={"status": 400}, only=needle)
     text = project.run(check=False)
     report = text.rpartition("captionqa: check_failures failed: ")[2]
-    assert "9 of 9 items failed (9 request_rejected)" in report
+    assert "Done, but 9 of 9 images failed (limit 5 %): 9 request_rejected." in report
     assert "out/captions/stand-in/stand-in_short_failures.json" in report
-    assert "1 of 6 items failed (1 missing_image)" in report
+    assert "questions failed" not in report  # a missing image does not count
     assert project.captions("short") == {}
     assert len(project.captions("simple")) == 9
     assert project.qa("metrics")["total_questions"] == 6

@@ -81,9 +81,10 @@ def test_a_row_that_cannot_be_asked_is_a_named_failure_and_the_rest_goes_on(comp
     questions.at[2, "image"] = []
     questions.loc[3, "answer"] = "C"
     questions.to_parquet(path)
-    completed.config["client"]["max_failed_fraction"] = 0.5
     completed.forget_requests()
-    assert "4 questions in 2 chunks (2 more are invalid)" in completed.run()
+    text = completed.run()  # half of the questions fail, and none of these faults counts for max_failed_fraction
+    assert "4 questions in 2 chunks (2 more are invalid)" in text
+    assert "no request is left to send, so no server starts" in text
     assert completed.requests() == []
     assert {qid: failure["reason"] for qid, failure in completed.qa("failures").items()} == {
         "q1": "invalid_question",
@@ -96,6 +97,67 @@ def test_a_row_that_cannot_be_asked_is_a_named_failure_and_the_rest_goes_on(comp
     assert "0 failed items will be asked again" in said
     assert "Not asked again: 2 invalid_question, 1 ungradable_ground_truth" in said
     assert completed.plan() == {}
+
+
+def test_missing_images_are_named_at_once_and_neither_start_a_server_nor_fail_the_run(completed):
+    started = (completed.out / "logs" / MODEL / "server-0.log").stat().st_mtime_ns
+    (completed.folder / "images" / "a" / "7.png").unlink()
+    completed.forget_requests()
+    text = completed.run()
+    assert "6 questions in 2 chunks (1 names a missing image)" in text
+    assert "no request is left to send, so no server starts" in text
+    assert (completed.out / "logs" / MODEL / "server-0.log").stat().st_mtime_ns == started
+    assert not (completed.out / "logs" / MODEL / "server-0.previous.log").exists()
+    assert completed.qa("failures").keys() == {"q5"}
+    assert len(completed.captions()) == 9
+    said = completed.captionqa("retry-failed")
+    assert "0 failed items will be asked again" in said
+    assert "Left, since they would fail the same way: 1 missing_image ('q5')" in said
+    assert completed.plan() == {}
+    draw_image(completed.folder / "images" / "a" / "7.png", 7)
+    completed.run()
+    assert completed.qa("failures") == {}
+
+
+def test_failures_that_are_retried_leave_the_final_files_until_the_next_run_has_new_ones(project):
+    needle = "<image>Write a very short caption for the given image."
+    project.faults(fault={"status": 400}, only=needle)
+    project.config["client"]["max_failed_fraction"] = 1
+    project.run()
+    captions, failures = project.captions("simple"), project.captions("short", "_failures")
+    assert len(captions) == len(failures) == 10
+    project.captionqa("retry-failed")
+    assert (project.captions("simple"), project.captions("short", "_failures")) == (captions, failures)
+    assert project.plan() == {"start_server": 1, "caption_chunk": 2, **CLOSING}
+
+    broken = project.config["models"][MODEL]["server"]
+    project.config["models"][MODEL]["server"] = broken | {"command": ["/nowhere/vllm"]}
+    project.run(check=False)
+    assert (project.captions("simple"), project.captions("short", "_failures")) == (captions, failures)
+
+    project.config["models"][MODEL]["server"] = broken
+    project.faults()
+    project.forget_requests()
+    project.run()
+    assert len(project.requests()) == 10
+    assert len(project.captions("short")) == 10
+    assert project.captions("short", "_failures") == {}
+    assert project.plan() == {}
+
+
+def test_what_was_forgotten_comes_back_by_an_undo_without_a_request(completed):
+    captions, results = completed.captions(), completed.qa("results")
+    said = completed.captionqa("forget")
+    assert "26 items were forgotten" in said
+    assert "captions SIMPLE: 10 of 10 answers" in said
+    assert (completed.captions(), completed.qa("results")) == (captions, results)
+    assert completed.plan()["caption_chunk"] == 4
+    completed.captionqa("forget", "--undo")
+    assert completed.plan() == {"merge_captions": 2, "merge_qa": 1, "check_failures": 1, "default": 1}
+    completed.forget_requests()
+    completed.run()
+    assert completed.requests() == []
+    assert (completed.captions(), completed.qa("results")) == (captions, results)
 
 
 def test_changed_max_tokens_asks_for_all_captions_and_no_question(completed):

@@ -61,6 +61,8 @@ def make(*arguments):
             ["retry-failed", "CONFIG=a.yaml", "TASK=qa", "REASON=timeout"],
             "retry-failed a.yaml --task qa --reason timeout",
         ),
+        (["retry-failed", "YES=1"], "retry-failed config/config.yaml --yes"),
+        (["forget", "YES=1", "UNDO=1"], "forget config/config.yaml --yes --undo"),
         (["forget", "HALF=captions", "STYLE=SHORT"], "forget config/config.yaml --task captions --style SHORT"),
         (["compare", "A=a.json", "B=b c.json", "OUTPUT=d.json"], 'compare "a.json" "b c.json" --output "d.json"'),
         (["compare", "A=a.json"], 'compare "a.json"'),

@@ -54,8 +54,10 @@ class TooManyFailuresError(CaptionqaError):
 class DiskFullError(CaptionqaError, OSError):
     """The disk or the quota has no room for a file."""
 
-    def __init__(self, folder: object):
-        super().__init__(f"the disk is full: make room in {folder} and run the same command again.")
+    def __init__(self, folder: object, out_of_inodes: bool = False):
+        """`out_of_inodes`: the disk has room for bytes and not for another file."""
+        what = "holds all the files that it can: delete some" if out_of_inodes else "is full: make room"
+        super().__init__(f"the disk {what} in {folder} and run the same command again.")
 
 
 class DependencyError(CaptionqaError):
@@ -79,6 +81,8 @@ class Reason(StrEnum):
 
 #: Faults of the question file, which a repeated request cannot fix.
 QUESTION_FAULTS = (Reason.INVALID_QUESTION, Reason.UNGRADABLE_GROUND_TRUTH)
+#: Faults of the data, found without a request: only other data or another `client.images.allowed_roots` helps.
+DATA_FAULTS = (Reason.MISSING_IMAGE, Reason.PATH_OUTSIDE_DATASET, *QUESTION_FAULTS)
 #: Selects answers that ended at max_tokens, where a Reason selects failures.
 TRUNCATED = "truncated"
 

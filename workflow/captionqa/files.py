@@ -42,7 +42,22 @@ def full_disk_named(folder: AnyPath) -> Iterator[None]:
     except OSError as error:
         if error.errno not in DISK_FULL:
             raise
-        raise DiskFullError(folder) from error
+        raise disk_full_error(folder) from error
+
+
+def disk_full_error(folder: AnyPath) -> DiskFullError:
+    """The error of the full disk that `folder` is on, or would be on."""
+    return DiskFullError(folder, out_of_inodes(folder))
+
+
+def out_of_inodes(folder: AnyPath, spare: int = 0) -> bool:
+    """Whether the disk of `folder` can take at most `spare` further files, however small."""
+    path = Path(folder).absolute()
+    try:
+        disk = os.statvfs(next(place for place in (path, *path.parents) if place.exists()))
+    except OSError:
+        return False
+    return disk.f_files > 0 and disk.f_favail <= spare  # some file systems count no inodes
 
 
 @contextmanager
@@ -107,11 +122,18 @@ def json_object_writer(path: AnyPath) -> Iterator[Callable[[str, Any], None]]:
         file.write(end)
 
 
-def read_json(path: AnyPath) -> Any | None:
-    """The value in a JSON file; None where the file is missing or holds no complete JSON."""
+def read_json(path: AnyPath, accepts_owner: Callable[[str, int], bool] | None = None) -> Any | None:
+    """The value in a JSON file; None where the file is missing or holds no complete JSON.
+
+    `accepts_owner` is asked with the path and the user id of the file's owner; where it refuses, the file counts as
+    missing.
+    """
     for _ in range(STALE_TRIES):
         try:
-            return json.loads(Path(path).read_text(encoding="utf-8"))
+            with open(path, encoding="utf-8") as file:
+                if accepts_owner is not None and not accepts_owner(os.fspath(path), os.fstat(file.fileno()).st_uid):
+                    return None
+                return json.load(file)
         except (FileNotFoundError, NotADirectoryError, ValueError):
             return None
         except OSError as error:

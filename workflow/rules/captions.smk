@@ -27,6 +27,7 @@ rule merge_captions:
     input:
         chunks=caption_chunks,
         released=LAYOUT.released("captions"),
+        asked_again=lambda wildcards: asked_again(RUN_LAYOUT.captions_work(wildcards.style)),
         code=code(MERGING_CODE),
     output:
         captions=LAYOUT.captions(),
@@ -43,6 +44,7 @@ rule merge_captions:
         runtime="2h",
     params:
         style=lambda wildcards: STYLES[wildcards.style],
-        dataset_path=CONFIG.captions.dataset_path,
+        # a function, since Snakemake would take {name} in a text for a wildcard
+        dataset_path=lambda wildcards: CONFIG.captions.dataset_path,
     script:
         "../scripts/merge_captions.py"

@@ -14,13 +14,14 @@ from captionqa.config.layout import Layout
 from captionqa.config.settings import caption_settings, fingerprint, qa_settings
 from captionqa.results.tracked_code import GRADING_CODE, MERGING_CODE, tracked_modules
 from captionqa.run.job_environment import prefer_checkout
+from captionqa.shown_text import printable, printable_lines
 
 prefer_checkout()
 
 try:
     CONFIG = check(config, yaml.safe_load(Path(workflow.source_path("../schemas/config.schema.yaml")).read_text()))
 except CaptionqaError as error:
-    sys.exit(f"captionqa: {error}")
+    sys.exit(f"captionqa: {printable_lines(str(error))}")
 
 TASKS = CONFIG.tasks
 MODEL = CONFIG.model_name
@@ -59,8 +60,8 @@ def code(patterns):
 def refuse(error):
     """End the process with one sentence, before the run has begun."""
     if isinstance(error, CaptionqaError):
-        sys.exit(f"captionqa: {error}")
-    where = error.filename or CONFIG.output_dir
+        sys.exit(f"captionqa: {printable_lines(str(error))}")
+    where = printable(str(error.filename or CONFIG.output_dir))
     sys.exit(f"captionqa: {where}: {error.strerror}; is output_dir a folder that you can write to?")
 
 
@@ -102,6 +103,16 @@ def task_chunks(wildcards):
         for work, settings in work_folders(CONFIG, RUN_LAYOUT, task)
         for path in plan(task).results(work, fingerprint(settings))
     ]
+
+
+def asked_again(work):
+    """The marker of retry-failed and forget, if there is one.
+
+    They remove chunk results and leave the final files. Snakemake makes a missing chunk result anew only if the merge
+    has a reason of its own to run: this marker, which is new or has changed.
+    """
+    marker = AnswerFiles(work).asked_again
+    return [str(marker)] if marker.exists() else []
 
 
 def final_files(suffixes=None):

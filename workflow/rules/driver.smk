@@ -10,6 +10,7 @@ CHUNK_RULES = {"caption_chunk": "captions", "answer_chunk": "qa"}
 
 
 def begin_run():
+    from captionqa.client.pending_requests import needs_server
     from captionqa.dataset.plan import items_to_do
     from captionqa.driver.driver import Driver
     from captionqa.driver.terminal import print_message
@@ -32,17 +33,20 @@ def begin_run():
         return None
 
     DRIVER = Driver(CONFIG, RUN_LAYOUT, check_jobs, interrupt=workflow.non_local_exec)
-    running = {CHUNK_RULES.get(job.rule.name) for job in workflow.dag.needrun_jobs()}
+    chunks = [job for job in workflow.dag.needrun_jobs() if job.rule.name in CHUNK_RULES]
+    running = {CHUNK_RULES[job.rule.name] for job in chunks}
     tasks_to_run = [task for task in TASKS if task in running]
-    chunk_runs = bool(tasks_to_run)
     try:
         if CONFIG.audit.stop_on:
             audit_first(tasks_to_run)
-        DRIVER.begin(items_to_do(CONFIG, RUN_LAYOUT), chunk_runs, slurm_run(executor, chunk_runs))
+        server_needed = needs_server(CONFIG, RUN_LAYOUT, [str(job.output[0]) for job in chunks])
+        DRIVER.begin(items_to_do(CONFIG, RUN_LAYOUT), server_needed, slurm_run(executor, server_needed))
     except (CaptionqaError, OSError) as error:
         refuse(error)
     if plan.cache_info().currsize:
         print_message(plan_line(CONFIG, RUN_LAYOUT))
+    if chunks and not server_needed:
+        print_message("no request is left to send, so no server starts")
     for warning in warnings():
         print_message(f"WARNING: {warning}")
 

@@ -30,6 +30,7 @@ rule merge_qa:
         chunks=answer_chunks,
         questions=question_rows,
         released=LAYOUT.released("qa"),
+        asked_again=lambda wildcards: asked_again(RUN_LAYOUT.qa_work),
         code=code(MERGING_CODE + GRADING_CODE),
     output:
         results=LAYOUT.qa("results"),
@@ -45,8 +46,9 @@ rule merge_qa:
         mem_mb=lambda wildcards, attempt: attempt * 8_000,
         runtime="2h",
     params:
-        question_path=CONFIG.qa.question_path,
-        dataset_path=CONFIG.qa.dataset_path,
+        # functions, since Snakemake would take {name} in a text for a wildcard
+        question_path=lambda wildcards: CONFIG.qa.question_path,
+        dataset_path=lambda wildcards: CONFIG.qa.dataset_path,
         rules={key: getattr(CONFIG.qa, key) for key in GRADING_KEYS},
     script:
         "../scripts/merge_qa.py"

@@ -18,5 +18,6 @@ rule check_failures:
         "../../environment.yml"
     params:
         max_failed_fraction=CONFIG.client.max_failed_fraction,
+        count_data_faults=CONFIG.client.count_data_faults,
     script:
         "../scripts/check_failures.py"

@@ -32,6 +32,6 @@ with job_log(snakemake.log[0], name, layout):
             else qa_settings(config, wildcards.model),
             client=config.client,
             lease_timeout_s=model.server.lease_timeout_s,
-            trust_env=model.url is not None,
+            own_servers=model.url is None,
         )
     ).run()

@@ -14,9 +14,10 @@ layout = Layout(Config.of(snakemake.config).output_dir, snakemake.wildcards.mode
 with job_log(snakemake.log[0], "check_failures", layout):
     end_with_run(layout.server)
     complaints = []
+    limits = snakemake.params.max_failed_fraction, snakemake.params.count_data_faults
     for failures, provenance in zip(snakemake.input.failures, snakemake.input.provenance, strict=True):
         try:
-            check_failures(failures, provenance, snakemake.params.max_failed_fraction)
+            check_failures(failures, provenance, *limits)
         except TooManyFailuresError as error:
             complaints.append(str(error))
     if complaints:

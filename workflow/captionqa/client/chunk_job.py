@@ -36,8 +36,8 @@ class ChunkJob:
     client: ClientConfig
     #: The driver counts as gone once its lease has stood still for this long.
     lease_timeout_s: float
-    #: Whether to obey the environment's proxies, which lead to an outside server but not to a compute node.
-    trust_env: bool
+    #: Whether captionqa started the servers. Only those can prove themselves; only others are asked through proxies.
+    own_servers: bool
 
     def write_result(self, started: float, progress: Progress, concurrency: int, lines: list[ResultLine]) -> None:
         """Write the lines of all items, sorted, below a header; raises OSError.

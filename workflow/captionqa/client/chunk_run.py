@@ -3,17 +3,19 @@
 import logging
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import suppress
-from functools import partial
-from itertools import groupby
 
 from captionqa.client.adaptive_concurrency import AUTO, initial_limit
+from captionqa.client.api_key import ApiKeys
 from captionqa.client.chunk_job import ChunkJob
 from captionqa.client.chunk_result import ResultLine
 from captionqa.client.concurrency_tuner import ConcurrencyTuner
+from captionqa.client.decoding_notes import DecodingNotes
 from captionqa.client.in_flight_limit import InFlightLimiter
 from captionqa.client.item_processor import ItemProcessor
-from captionqa.client.journal import JournalSegment, SegmentJournals, segment_of
+from captionqa.client.item_stream import ItemStream
+from captionqa.client.journal import JournalSegment, SegmentJournals
 from captionqa.client.retrying_client import RetryingClient
 from captionqa.client.server_pool import ServerPool
 from captionqa.client.work_queue import WorkQueue
@@ -21,12 +23,9 @@ from captionqa.config.answer_files import AnswerFiles
 from captionqa.config.settings import FALLBACK, answer_fingerprint, fingerprint
 from captionqa.dataset.changed_files import ChangedFiles
 from captionqa.dataset.item_entry import ItemEntry
-from captionqa.dataset.places import entry_place
 from captionqa.errors import ServerDeadError
-from captionqa.files import read_json_lines
 from captionqa.run.lease import LeaseWatch
 from captionqa.run.progress import Outcome, Progress
-from captionqa.server import endpoint
 
 #: How often the lease is checked and a locked segment is tried again; worker errors are looked for five times as often.
 HEARTBEAT_S = 0.5
@@ -47,7 +46,7 @@ class ChunkRun:
     def __init__(self, job: ChunkJob):
         self._job = job
         self._is_adaptive = job.client.concurrency == AUTO
-        self._items: list[ItemEntry] = list(read_json_lines(job.items))
+        self._items = ItemStream(job.items)
         self._progress = Progress(job.progress, len(self._items))
         self._lease = LeaseWatch(job.server, job.lease_timeout_s)
         self._limiter = InFlightLimiter(initial_limit(job.client.concurrency))
@@ -59,10 +58,11 @@ class ChunkRun:
             self._limiter,
         )
         self._changed = ChangedFiles()
-        read_key = partial(endpoint.read_key, job.server)
-        client = RetryingClient(self._pool, job.client, read_key, job.settings["sampling"], job.trust_env)
-        self._processor = ItemProcessor(job, client, self._progress, self._changed, self._finish)
-        self._tuner = ConcurrencyTuner(self._limiter, self._pool, read_key, job.trust_env)
+        keys = ApiKeys(job.server, job.own_servers)
+        client = RetryingClient(self._pool, job.client, keys, job.settings["sampling"])
+        self._notes = DecodingNotes(AnswerFiles(str(job.journal.parent)).decoding(job.name))
+        self._processor = ItemProcessor(job, client, self._progress, self._changed, self._finish, self._notes)
+        self._tuner = ConcurrencyTuner(self._limiter, self._pool, keys)
         self._workers: list[threading.Thread] = []
         self._queue: WorkQueue[tuple[SegmentJournals, ItemEntry]] = WorkQueue(self._limiter.limit)
         self._opened: list[SegmentJournals] = []
@@ -82,8 +82,8 @@ class ChunkRun:
         if self._is_adaptive:
             self._tuner.start()
         try:
-            for index, entries in groupby(self._items, key=lambda entry: segment_of(entry_place(entry))):
-                self._enqueue(index, list(entries))
+            for index, count, entries in self._items.segments():
+                self._enqueue(index, count, entries)
             if self._is_adaptive:
                 self._tuner.finish()
             while self._progress.done < len(self._items):
@@ -95,6 +95,7 @@ class ChunkRun:
             raise
         finally:
             self._pool.stopped.set()  # workers are daemon threads: none of them delays the end of the process
+            self._notes.close()
             self._close_journals()
             self._progress.report(last=True)
         if self._changed:
@@ -107,15 +108,15 @@ class ChunkRun:
             self._changed.save(self._job.items, self._job.result)  # before the result, which it is about
         self._job.write_result(started, self._progress, self._tuner.limit, self._lines)
 
-    def _enqueue(self, index: int, entries: list[ItemEntry]) -> None:
-        """Lock a segment, and queue its items for the workers."""
+    def _enqueue(self, index: int, count: int, entries: Iterable[ItemEntry]) -> None:
+        """Lock a segment, and queue its `count` items for the workers."""
         job = self._job
         main = JournalSegment(job.journal, index, answer_fingerprint(job.settings), self._wait_for_segment)
         fallback = None
         if FALLBACK in job.settings:
             folder = AnswerFiles(str(job.journal.parent)).fallback
             fallback = JournalSegment(folder, index, fingerprint(job.settings), self._wait_for_segment)
-        journals = SegmentJournals(main, fallback, len(entries))
+        journals = SegmentJournals(main, fallback, count)
         self._opened = [opened for opened in self._opened if opened.unfinished] + [journals]
         self._heartbeat()
         for entry in entries:

@@ -3,14 +3,15 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import astuple
 
 from captionqa.client.adaptive_concurrency import AUTO, AdaptiveLimit, initial_limit
+from captionqa.client.api_key import ApiKeys
 from captionqa.client.in_flight_limit import InFlightLimiter
 from captionqa.client.server_pool import ServerPool
 from captionqa.errors import RunStoppedError, ServerDeadError
+from captionqa.server.endpoint import Endpoint
 from captionqa.server.probe import EngineLoad, Probe
 
 #: How often the limit is updated.
@@ -31,12 +32,10 @@ class ConcurrencyTuner:
     That thread alone uses the probes. `finish` may be called by another.
     """
 
-    def __init__(self, limiter: InFlightLimiter, pool: ServerPool, read_key: Callable[[], str | None], trust_env: bool):
-        """`read_key` gives the servers' key as it is now; `trust_env` is as for `Probe`."""
+    def __init__(self, limiter: InFlightLimiter, pool: ServerPool, keys: ApiKeys):
         self._limiter = limiter
         self._pool = pool
-        self._read_key = read_key
-        self._trust_env = trust_env
+        self._keys = keys
         #: By address and key, since either may change.
         self._probes: dict[tuple[str, str | None], Probe] = {}
         #: By address: when a server without metrics is asked for them again.
@@ -60,7 +59,7 @@ class ConcurrencyTuner:
 
     def load(self) -> EngineLoad | None:
         """The load of all healthy servers that publish theirs, added up; None where none does."""
-        loads = [load for url in self._pool.ready_urls() if (load := self._load_of(url))]
+        loads = [load for server in self._pool.ready_servers() if (load := self._load_of(server))]
         if not loads:
             return None
         return EngineLoad(*(sum(values) for values in zip(*map(astuple, loads), strict=True)))
@@ -81,14 +80,17 @@ class ConcurrencyTuner:
                     log.info("requests in flight: %d at most, after %d", limit, logged)
                     logged, next_log = limit, now + LOG_INTERVAL_S
 
-    def _load_of(self, url: str) -> EngineLoad | None:
+    def _load_of(self, server: Endpoint) -> EngineLoad | None:
+        url = server.url
+        assert url is not None
         if time.monotonic() < self._next_try.get(url, 0.0):
             return None
-        with suppress(OSError):  # of a flickering file system
-            address = url, self._read_key()
-            if address not in self._probes:
-                self._probes[address] = Probe(*address, self._trust_env)
-            if load := self._probes[address].load():
-                return load
+        key = self._keys.of(server)
+        if self._keys.own and key is None:
+            return None
+        if (url, key) not in self._probes:
+            self._probes[url, key] = Probe(url, key, self._keys.own)
+        if load := self._probes[url, key].load():
+            return load
         self._next_try[url] = time.monotonic() + METRICS_RETRY_S
         return None

@@ -1,31 +1,30 @@
 """An item of a chunk: the texts and images of one request, and the mark by which the journal recognises them."""
 
-import os
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from blake3 import blake3
 
 from captionqa.client.chat_request import ChatRequest
+from captionqa.client.decoding_notes import DecodingNotes
 from captionqa.client.image_part import ImagePart
 from captionqa.client.image_transport import ImageTransport
 from captionqa.client.journal import FileMark, ItemMark
 from captionqa.config.prompts import place_images, question_text
 from captionqa.config.settings import AnswerSettings, image_budget_px
 from captionqa.dataset.changed_files import ChangedFiles
-from captionqa.dataset.image_encoding import encode_image
+from captionqa.dataset.image_encoding import EncodedImage, encode_image
 from captionqa.dataset.image_file import read_bytes, read_stamped
 from captionqa.dataset.image_path import locate
 from captionqa.dataset.item_entry import ItemEntry
 from captionqa.errors import ItemFailure, Reason
 
+T = TypeVar("T")
 #: The failures by which a server shows that it cannot decode an image.
 DAMAGE_SHOWS_AS = (Reason.REQUEST_REJECTED, Reason.SERVER_ERROR)
 DIGEST_BYTES = 12
-#: Decoding more images at once than there are cores is no faster, and takes memory by their size.
-_decoding = threading.BoundedSemaphore(len(os.sched_getaffinity(0)))
 
 
 class Item:
@@ -39,6 +38,7 @@ class Item:
         allowed_roots: Sequence[Path],
         transport: ImageTransport,
         changed: ChangedFiles,
+        notes: DecodingNotes,
     ):
         """`dataset` and `allowed_roots` are resolved folders; a file that is not as planned is added to `changed`.
 
@@ -50,6 +50,7 @@ class Item:
         self.choices_added = entry.get("choices")
         self._settings = settings
         self._transport = transport
+        self._notes = notes
         self._text: str = (
             settings["prompt"] if self.question is None else question_text(self.question, settings.get("instruction"))
         )
@@ -73,11 +74,11 @@ class Item:
 
     def request(self, max_tokens: int) -> ChatRequest:
         """The item's request; reads the files. Raises ItemFailure where an image cannot be sent or is missing."""
-        parts = [self._image_part(file) for file in self._files]
-        try:
-            return ChatRequest(place_images(self._text, parts), max_tokens)
-        except ValueError as error:
-            raise ItemFailure(Reason.MISSING_IMAGE, str(error)) from error
+        return ChatRequest(self._placed([self._image_part(file) for file in self._files]), max_tokens)
+
+    def check_marks(self) -> None:
+        """Raise ItemFailure where the text has a mark for an image that the item does not have."""
+        self._placed(self._files)
 
     def damage_behind(self, failure: ItemFailure) -> ItemFailure | None:
         """The damaged image that made a server reject the request, if there is one.
@@ -109,19 +110,26 @@ class Item:
         """The digests of the files' contents, in their order."""
         return [file.digest for file in self._files]
 
+    def _placed(self, images: Sequence[T]) -> list[str | T]:
+        """The texts and the images of the message in their order."""
+        try:
+            return place_images(self._text, images)
+        except ValueError as error:
+            raise ItemFailure(Reason.MISSING_IMAGE, str(error)) from error
+
     def _image_part(self, file: "_ImageFile") -> ImagePart:
         with _failures_named(file):
             reference = self._transport.reference_to(file.path)
-            data = file.read()
-            with _decoding:
-                return ImagePart.of(encode_image(data, self._settings["images"], self._budget_px()), reference)
+            return ImagePart.of(self._encoded(file, file.read(), decode=False), reference)
 
     def _decode(self, file: "_ImageFile") -> None:
         """Raise ItemFailure where an image cannot be decoded to its end; its digest stays that of what was sent."""
         with _failures_named(file):
-            data = read_bytes(file.path)
-            with _decoding:
-                encode_image(data, self._settings["images"], self._budget_px(), True)
+            self._encoded(file, read_bytes(file.path), decode=True)
+
+    def _encoded(self, file: "_ImageFile", data: bytes, decode: bool) -> EncodedImage:
+        with self._notes.decoding(file.key()) as begin:
+            return encode_image(data, self._settings["images"], self._budget_px(), decode, begin)
 
     def _budget_px(self) -> int | None:
         return image_budget_px(self._settings, len(self._files))
@@ -161,6 +169,10 @@ class _ImageFile:
 
     def mark(self) -> FileMark:
         return self.name, self._stamp, self.digest
+
+    def key(self) -> str:
+        """The file by its name and stamp, for the notes of what is being decoded."""
+        return f"{self.name}\0{self._planned}"
 
     def matches(self, mark: FileMark) -> bool:
         name, stamp, digest = mark

@@ -11,6 +11,7 @@ from captionqa.client.chat_request import ChatRequest
 from captionqa.client.chunk_job import ChunkJob
 from captionqa.client.chunk_result import FailureRecord, ResultLine
 from captionqa.client.cpu_turn import CpuTurn
+from captionqa.client.decoding_notes import DecodingNotes
 from captionqa.client.duplicate_requests import DuplicateRequests
 from captionqa.client.failure_streak import FailureStreak
 from captionqa.client.image_transport import ImageTransport
@@ -45,9 +46,16 @@ class ItemProcessor:
     """
 
     def __init__(
-        self, job: ChunkJob, client: RetryingClient, progress: Progress, changed: ChangedFiles, finish: Finish
+        self,
+        job: ChunkJob,
+        client: RetryingClient,
+        progress: Progress,
+        changed: ChangedFiles,
+        finish: Finish,
+        notes: DecodingNotes,
     ):
         """`progress` counts what `finish` is given, and the threads' time; files not as planned go to `changed`."""
+        self._notes = notes
         self._settings = job.settings
         self._dataset = job.dataset.resolve()
         self._allowed_roots = [Path(root).resolve() for root in job.client.images.allowed_roots]
@@ -74,7 +82,9 @@ class ItemProcessor:
 
     def _process(self, journals: SegmentJournals, entry: ItemEntry) -> None:
         """Take the answer from the journal or from an identical item, or ask the server; raises ItemFailure."""
-        item = Item(entry, self._settings, self._dataset, self._allowed_roots, self._transport, self._changed)
+        item = Item(
+            entry, self._settings, self._dataset, self._allowed_roots, self._transport, self._changed, self._notes
+        )
         pending = _PendingItem(journals, item)
         known = journals.main.answers.get(item.id)
         if known is not None and item.matches(known):

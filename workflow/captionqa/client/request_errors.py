@@ -1,7 +1,7 @@
 """How one request to a server can fail.
 
     RequestError
-      UnreachableError            no connection was made
+      UnreachableError            no connection was made, or its other end did not prove that it is our server
       AccessRefusedError          the server refuses the key, the model or the address
       TransientError              another attempt may succeed
         BrokenConnectionError     the connection broke while the server worked on the request
@@ -17,7 +17,7 @@ class RequestError(Exception):
 
 
 class UnreachableError(RequestError):
-    """No connection was made, so the request never reached a server."""
+    """No connection to the server was made, so the request never reached it."""
 
 
 class AccessRefusedError(RequestError):

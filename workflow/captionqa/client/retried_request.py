@@ -7,7 +7,8 @@
     the same with a Retry-After, while the request | it is sent again, to this server not       | no
       is younger than `patience_s`                 | before that time                           |
     an empty answer                                | backoff, once more; then empty_output      | yes
-    no connection                                  | it is sent to another server, or waits     | no
+    no connection, or one whose other end does not | it is sent to another server, or waits     | no
+      prove that it is our server                  |                                            |
     the server was replaced meanwhile              | it is sent to the next one                 | no
     the server crashed meanwhile                   | it is sent again with no other suspect in  | no
                                                    | flight; after a second crash server_error  |
@@ -31,7 +32,7 @@ from dataclasses import dataclass
 import tenacity
 
 from captionqa.client.answer import Answer
-from captionqa.client.api_key import ApiKey
+from captionqa.client.api_key import ApiKeys
 from captionqa.client.chat_completion import CompletionClient
 from captionqa.client.request_body import Body
 from captionqa.client.request_errors import (
@@ -44,6 +45,7 @@ from captionqa.client.server_pool import ServerPool
 from captionqa.client.server_trial import ServerTrial
 from captionqa.errors import ItemFailure, Reason, RunStoppedError, ServerDeadError, ServerRefusedError
 from captionqa.server.endpoint import Endpoint
+from captionqa.shown_text import printable
 
 #: Empty answers to a request before it fails.
 MAX_EMPTY_ANSWERS = 2
@@ -70,7 +72,7 @@ class RetryTools:
 
     pool: ServerPool
     client: CompletionClient
-    key: ApiKey
+    keys: ApiKeys
     trial: ServerTrial
     #: Counts a request's attempts, and waits between them.
     attempts: tenacity.Retrying
@@ -132,7 +134,7 @@ class RetriedRequest:
             return answer
         self._empty_answers += 1
         if self._empty_answers >= MAX_EMPTY_ANSWERS:
-            times, why = self._empty_answers, answer["finish_reason"]
+            times, why = self._empty_answers, printable(str(answer["finish_reason"]))
             raise ItemFailure(Reason.EMPTY_OUTPUT, f"no text came back, {times} times (finish_reason {why})")
         raise TransientError(Reason.EMPTY_OUTPUT, "no text came back")
 
@@ -156,7 +158,7 @@ class RetriedRequest:
         """
         pool = self._tools.pool
         server = pool.acquire(self._tools.trial.failure)
-        key = self._tools.key.value
+        key = self._tools.keys.of(server)
         reached = True
         try:
             if self._broke_on is not None and self._has_crashed(self._broke_on):
@@ -214,7 +216,7 @@ class RetriedRequest:
         Raises ServerRefusedError where neither comes.
         """
         deadline = time.monotonic() + STALE_FILE_S
-        while (key := self._tools.key.read()) == refused_key and self._tools.pool.successor(server) is None:
+        while self._tools.keys.read(server) == refused_key and self._tools.pool.successor(server) is None:
             if time.monotonic() >= deadline:
                 what = {401: "the key", 404: f"the model {server.model!r}"}.get(error.status, "this address")
                 raise ServerRefusedError(
@@ -223,4 +225,3 @@ class RetriedRequest:
                     "url, api_key_env and served_model_name in the configuration."
                 )
             self._tools.pool.pause(CHECK_INTERVAL_S)
-        self._tools.key.value = key

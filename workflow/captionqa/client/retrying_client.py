@@ -7,7 +7,7 @@ import tenacity
 
 from captionqa.client.adaptive_concurrency import max_limit
 from captionqa.client.answer import Answer
-from captionqa.client.api_key import ApiKey
+from captionqa.client.api_key import ApiKeys
 from captionqa.client.chat_completion import CompletionClient
 from captionqa.client.chat_request import ChatRequest
 from captionqa.client.request_errors import TransientError
@@ -28,23 +28,18 @@ class RetryingClient:
         self,
         pool: ServerPool,
         settings: ClientConfig,
-        read_key: Callable[[], str | None],
+        keys: ApiKeys,
         sampling: Mapping[str, float | None],
-        trust_env: bool = False,
     ):
-        """`settings` is the `client` part of the configuration; `read_key` gives the servers' key as it is now.
-
-        `trust_env` is that of `ChunkJob`.
-        """
-        client = CompletionClient(max_limit(settings.concurrency), settings.request_timeout_s, trust_env)
-        key = ApiKey(read_key)
+        """`settings` is the `client` part of the configuration."""
+        client = CompletionClient(max_limit(settings.concurrency), settings.request_timeout_s, keys.own)
         self._sampling = {name: value for name, value in sampling.items() if value is not None}
-        self._trial = ServerTrial(client, key, self._sampling)
+        self._trial = ServerTrial(client, keys, self._sampling)
         self._pool = pool
         self._tools = RetryTools(
             pool=pool,
             client=client,
-            key=key,
+            keys=keys,
             trial=self._trial,
             attempts=tenacity.Retrying(
                 retry=tenacity.retry_if_exception_type(TransientError),

@@ -139,10 +139,10 @@ class ServerPool:
             current = next((entry for entry in self._endpoints if entry.replica == server.replica), server)
             return None if current.generation == server.generation and current.state is State.READY else current
 
-    def ready_urls(self) -> list[str]:
-        """The addresses of the servers whose state is READY."""
+    def ready_servers(self) -> list[Endpoint]:
+        """The servers whose state is READY."""
         with self._lock:
-            return [entry.url for entry in self._endpoints if entry.state is State.READY and entry.url]
+            return [entry for entry in self._endpoints if entry.state is State.READY and entry.url]
 
     def pause(self, seconds: float) -> None:
         """Sleep, unless the chunk is being stopped or every server is dead."""

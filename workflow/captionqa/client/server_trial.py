@@ -5,7 +5,7 @@ import io
 from collections.abc import Mapping
 from functools import cache
 
-from captionqa.client.api_key import ApiKey
+from captionqa.client.api_key import ApiKeys
 from captionqa.client.chat_completion import CompletionClient
 from captionqa.client.chat_request import ChatRequest
 from captionqa.client.image_part import ImagePart
@@ -20,9 +20,9 @@ IMAGE_SIDE_PX = 64
 class ServerTrial:
     """Sends trials; safe to share between threads, since nothing in it changes."""
 
-    def __init__(self, client: CompletionClient, key: ApiKey, sampling: Mapping[str, float]):
+    def __init__(self, client: CompletionClient, keys: ApiKeys, sampling: Mapping[str, float]):
         self._client = client
-        self._key = key
+        self._keys = keys
         self._sampling = sampling
 
     def failure(self, server: Endpoint) -> TransientError | None:
@@ -48,7 +48,7 @@ class ServerTrial:
         return None
 
     def _send(self, server: Endpoint) -> None:
-        self._client.complete(server, self._key.value, _request().body(self._sampling))
+        self._client.complete(server, self._keys.of(server), _request().body(self._sampling))
 
 
 @cache

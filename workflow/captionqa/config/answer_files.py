@@ -35,6 +35,20 @@ class AnswerFiles:
         """Folder of the journal of the letter fallback (`qa.fallback`), cut into segments like the other one."""
         return Path(self.folder) / "fallback"
 
+    def decoding(self, chunk: str) -> Path:
+        """Notes of the images that the job of a chunk is decoding; `chunk` is its name, such as 3-of-8."""
+        return Path(self.folder) / "decoding" / f"{chunk}.jsonl"
+
+    @property
+    def asked_again(self) -> Path:
+        """Marker: when a command last let the next run ask again; an input of the merge, so that it merges anew."""
+        return Path(self.folder) / "asked_again.json"
+
+    @property
+    def forgotten(self) -> Path:
+        """Folder of what `forget` last moved aside."""
+        return Path(self.folder) / "forgotten"
+
 
 def journal_segment(journal: Path, index: int) -> Path:
     """One segment of a journal's folder."""

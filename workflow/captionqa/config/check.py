@@ -43,6 +43,7 @@ def check(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
                     f"{', '.join(sorted(known))}, and any you add under captions.prompts."
                 )
         _refuse_same_names(config.captions.prompt_styles)
+    _refuse_braces(config.output_dir)
     if config.qa is not None and config.qa.relative_tolerance and config.qa.scoring in ("vqa", "anls"):
         raise ConfigError(
             f"qa.relative_tolerance: qa.scoring: {config.qa.scoring} compares texts and has no tolerance; set it to 0."
@@ -128,6 +129,12 @@ def _nearest(word: str, known: Iterable[str]) -> str:
     by_lower = {name.lower(): name for name in known}
     match = difflib.get_close_matches(str(word).lower(), by_lower, n=1, cutoff=0.5)
     return f" (did you mean {by_lower[match[0]]!r}?)" if match else ""
+
+
+def _refuse_braces(output_dir: str) -> None:
+    """Snakemake would take a name in braces for a wildcard."""
+    if "{" in output_dir or "}" in output_dir:
+        raise ConfigError(f"output_dir: {output_dir!r} must not hold a brace, {{ or }}; name a folder without.")
 
 
 def _refuse_same_names(styles: Iterable[str]) -> None:

@@ -129,6 +129,7 @@ class ClientConfig:
     server_wait_s: float
     deduplicate: bool
     max_failed_fraction: float
+    count_data_faults: bool
     image_transport: Literal["bytes", "file"]
     images: ImagesConfig
     #: Sent with each request as it is; a parameter that is None is left to the server.

@@ -14,7 +14,7 @@ from itertools import chain
 from captionqa.config.config import Config, Task
 from captionqa.config.layout import Layout
 from captionqa.dataset.audit_checks import TaskChecks
-from captionqa.dataset.findings import COUNTED_ONLY, EFFECTS, AuditReport, Finding, FindingKind, printable
+from captionqa.dataset.findings import COUNTED_ONLY, EFFECTS, AuditReport, Finding, FindingKind
 from captionqa.dataset.index_truths import IndexTruths
 from captionqa.dataset.item_entry import ItemEntry
 from captionqa.dataset.plan import load_plan
@@ -24,6 +24,7 @@ from captionqa.files import atomic_writer, read_json_lines
 from captionqa.grading.choices import lettered_choices
 from captionqa.grading.ground_truth import GroundTruth
 from captionqa.grading.scoring import GradingRules
+from captionqa.shown_text import printable
 
 COLUMNS = ("task", "item", "finding", "what the run does", "detail")
 #: Stand in for choices that a question should list.

@@ -31,15 +31,17 @@ def plan_captions(dataset: Path, chunks: int | Auto, layout: Layout) -> Plan:
         if (plan := load_complete_plan(layout, "captions")) is not None and plan.state == state:
             return plan
         with ExternalSort(layout.plans) as items:
+            missing = 0
             for name, stamp in scan.images():
                 items.add((place(name), name, changes.planned(name, stamp)))
+                missing += stamp is None
             if not items:
                 raise InputError(
                     f"captions.dataset_path: {dataset} holds no image ({scan.skipped} other files were skipped); "
                     "images are files with an image suffix or image content."
                 )
             lines = ((where, json_line({"id": name, "stamps": [stamp]})) for where, name, stamp in items)
-            fields: PlanFields = {"skipped_files": scan.skipped}
+            fields: PlanFields = {"skipped_files": scan.skipped, "missing_images": missing}
             if scan.complete:
                 fields["state"], fields["scan"] = state, scan.state
             return write_plan("captions", lines, len(items), chunks, layout, **fields)

@@ -32,8 +32,10 @@ def read_choices(cells: Sequence[Any]) -> list[str]:
         choices = [_LINE_BREAKS.sub(" ", text.strip()) for text in texts_of(found)]
     except ValueError as error:
         raise CellError(str(error)) from None
-    if len(choices) == 1 or len(choices) > len(ascii_uppercase):
-        raise CellError(f"holds {len(choices)} choices; a question can have 2 to {len(ascii_uppercase)}")
+    if len(choices) == 1:
+        raise CellError("holds only one choice")
+    if len(choices) > len(ascii_uppercase):
+        raise CellError(f"holds {len(choices)} choices, of which each needs a letter")
     labels = [_LABEL.match(choice) for choice in choices]
     if "".join(label[1] if label else "-" for label in labels) == ascii_uppercase[: len(choices)]:
         choices = [choice[label.end() :] for choice, label in zip(choices, labels, strict=True) if label]

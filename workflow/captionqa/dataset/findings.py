@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from captionqa.errors import InputError
+from captionqa.shown_text import printable
 
 #: How many items of each kind the report names.
 EXAMPLES = 3
@@ -106,8 +107,3 @@ class AuditReport:
                 f"the audit found {', '.join(f'{self.counts[kind]:,} {kind}' for kind in stopping)}, on which "
                 f"audit.stop_on stops the run; correct what {self.table} lists, or remove the name from audit.stop_on."
             )
-
-
-def printable(text: str) -> str:
-    """A text on one line without control characters, whatever a file's name or a question holds."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -2,6 +2,7 @@
 
 import io
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -38,13 +39,20 @@ class EncodedImage:
         return b"data:%b;base64,%b" % (MIME_TYPES[self.format].encode(), pybase64.b64encode(self.data))
 
 
-def encode_image(data: bytes, limits: ImageSettings, budget_px: int | None, decode: bool = False) -> EncodedImage:
+def encode_image(
+    data: bytes,
+    limits: ImageSettings,
+    budget_px: int | None,
+    decode: bool = False,
+    before_decoding: Callable[[], None] = lambda: None,
+) -> EncodedImage:
     """Encode an image file so that any server decodes it to the picture that a person sees.
 
     Bytes that need no change are passed through. They are decoded, and so checked for damage, only with `decode` or
     where their end cannot be seen. EXIF orientation is applied. CMYK, palette, 16-bit and alpha become plain
     8-bit RGB, with alpha on white. Of an animation the first frame is taken. More than `budget_px` pixels are shrunk
     onto the model's grid (`limits["pixel_grid_px"]`).
+    `before_decoding` is called once or more where more than the header is about to be decoded.
 
     Raises:
         ItemFailure: unreadable_image, or image_too_large above `limits["max_source_pixels"]`.
@@ -52,12 +60,15 @@ def encode_image(data: bytes, limits: ImageSettings, budget_px: int | None, deco
     from PIL import Image
 
     Image.MAX_IMAGE_PIXELS = None  # check_size applies the user's own limit, before anything is decoded
-    with decoding_failures(), _open(data, limits) as image:
+    with decoding_failures(), _open(data, limits, before_decoding) as image:
         check_size(image.width, image.height, limits)
         shrink = budget_px is not None and image.width * image.height > budget_px
         kind = image.format
-        if not shrink and kind in MIME_TYPES and _is_plain(image, decode or not is_certainly_complete(kind, data)):
-            return EncodedImage(kind, data, is_untouched=True)
+        if not shrink and kind in MIME_TYPES:
+            load = before_decoding if decode or not is_certainly_complete(kind, data) else None
+            if _is_plain(image, load):
+                return EncodedImage(kind, data, is_untouched=True)
+        before_decoding()
         return _encode(image, limits["pixel_grid_px"], budget_px if shrink else None)
 
 
@@ -76,7 +87,7 @@ def grid_size(width: int, height: int, grid_px: int, budget_px: int) -> tuple[in
     return min(fitted[0], fit(budget_px / fitted[1])), min(fitted[1], fit(budget_px / fitted[0]))
 
 
-def _open(data: bytes, limits: ImageSettings) -> "PillowImage":
+def _open(data: bytes, limits: ImageSettings, before_decoding: Callable[[], None]) -> "PillowImage":
     """Pillow's image of a file; tifffile opens a TIFF of more than 8 bits, if it can.
 
     Pillow does not read doubles. It misreads 16-bit planes, and 16-bit pictures in which zero is white.
@@ -91,6 +102,7 @@ def _open(data: bytes, limits: ImageSettings) -> "PillowImage":
     except UnidentifiedImageError:
         if not is_tiff:
             raise
+    before_decoding()
     try:
         return _open_deep_tiff(data, limits)
     except ValueError:  # a compression for which tifffile needs more packages
@@ -127,13 +139,17 @@ def _white_level(highest: float) -> float:
     return next((white for white in (1.0, 255.0, 65535.0) if highest <= white), highest)
 
 
-def _is_plain(image: "PillowImage", decode: bool) -> bool:
-    """Whether any server sees an image as a person does; an image that may be plain is decoded if `decode`."""
+def _is_plain(image: "PillowImage", before_decoding: Callable[[], None] | None) -> bool:
+    """Whether any server sees an image as a person does.
+
+    An image that may be plain is decoded to its end where there is something to call before that.
+    """
     from PIL import Image
 
     if image.mode not in ("RGB", "L") or is_animated(image):
         return False
-    if decode:
+    if before_decoding is not None:
+        before_decoding()
         image.load()
     # a PNG's own getexif would decode the picture to find metadata behind it; the base class's does not
     return "transparency" not in image.info and Image.Image.getexif(image).get(EXIF_ORIENTATION, 1) == 1

@@ -1,7 +1,7 @@
 """Planning questions: the rows of the question file and the stamps of their images, cut into chunks."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +18,18 @@ from captionqa.errors import InputError
 from captionqa.external_sort import ExternalSort
 from captionqa.files import LineFile, json_line
 from captionqa.threads import blocks, map_in_order
+
+
+@dataclass
+class _SortedQuestions:
+    """What was found in the rows of a question file."""
+
+    #: What is wrong with the first invalid row.
+    fault: str | None = None
+    #: Items that name an image that is not there.
+    missing_images: int = 0
+    #: Questions that got choices added to their text.
+    choices_added: int = 0
 
 
 def plan_questions(
@@ -48,14 +60,17 @@ def plan_questions(
         return plan
     folder = layout.plans
     with NamedImages(dataset, image_names) as images, ExternalSort(folder) as rows, ExternalSort(folder) as items:
-        fault, with_choices = _sort_questions(read_questions(question_path, columns), images, changes, rows, items)
+        found = _sort_questions(read_questions(question_path, columns), images, changes, rows, items)
         if not items:
-            raise InputError(
-                f"{question_path}: none of its {len(rows)} rows can be asked; the first is {fault}{_hint(fault)}"
-            )
+            first = f"{found.fault}{_hint(found.fault)}"
+            raise InputError(f"{question_path}: none of its {len(rows)} rows can be asked; the first is {first}")
         digest = _write_rows(rows, question_path, layout)
-        invalid = len(rows) - len(items)
-        fields: PlanFields = {"rows": digest, "invalid_rows": invalid, "choices_added": with_choices}
+        fields: PlanFields = {
+            "rows": digest,
+            "invalid_rows": len(rows) - len(items),
+            "missing_images": found.missing_images,
+            "choices_added": found.choices_added,
+        }
         if inputs:
             fields["state"], fields["scan"] = f"{inputs}-{images.save()}", scan if images.all_inside else ""
         lines = ((where, line) for where, _, line in items)
@@ -81,30 +96,29 @@ def _sort_questions(
     changes: ChangeCounts,
     rows: ExternalSort,
     items: ExternalSort,
-) -> tuple[str | None, int]:
-    """Add all rows to `rows`, those that can be asked to `items`, and their images to `images`.
-
-    Returns what is wrong with the first invalid row, or None, and how many questions got choices added to their text.
-    """
-    fault, with_choices = None, 0
+) -> "_SortedQuestions":
+    """Add all rows to `rows`, those that can be asked to `items`, and their images to `images`."""
+    found = _SortedQuestions()
     for block, stamps in map_in_order(partial(_with_stamps, images), blocks(questions)):
         images.add(list(stamps), list(stamps.values()))
         for row in block:
             rows.add((row["id"], len(rows), json_line(row)))
             if "invalid" in row:
-                fault = fault or f"{row['id']}: {row['invalid']}"
+                found.fault = found.fault or f"{row['id']}: {row['invalid']}"
                 continue
+            stamps_planned = [changes.planned(name, stamps[name]) for name in row["images"]]
             item: dict[str, object] = {
                 "id": row["id"],
                 "question": row["question"],
                 "images": row["images"],
-                "stamps": [changes.planned(name, stamps[name]) for name in row["images"]],
+                "stamps": stamps_planned,
             }
             if row.get("choices_added"):
                 item["choices"] = len(row["choices"])
-                with_choices += 1
+                found.choices_added += 1
             items.add((question_place(row["images"]), row["id"], json_line(item)))
-    return fault, with_choices
+            found.missing_images += None in stamps_planned
+    return found
 
 
 def _with_stamps(

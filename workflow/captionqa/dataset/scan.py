@@ -16,6 +16,7 @@ from captionqa.dataset.item_entry import Stamp
 from captionqa.errors import InputError
 from captionqa.external_sort import BlockFile, ExternalSort
 from captionqa.files import LineFile, json_line, read_json_lines
+from captionqa.shown_text import printable
 from captionqa.threads import BLOCK_ITEMS, map_in_order
 
 
@@ -199,7 +200,9 @@ def _file_blocks(dataset: str) -> Iterator[list[os.DirEntry[str]]]:
                         yield block
                         block = []
         except OSError as error:
-            raise InputError(f"captions.dataset_path: the folder {folder} cannot be read: {error.strerror}.") from error
+            raise InputError(
+                f"captions.dataset_path: the folder {printable(str(folder))} cannot be read: {error.strerror}."
+            ) from error
     yield block
 
 

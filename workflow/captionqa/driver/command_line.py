@@ -16,6 +16,7 @@ from captionqa.config.layout import Layout
 from captionqa.driver.command_parser import UsageError, parse
 from captionqa.driver.terminal import log_to_terminal, print_message, show
 from captionqa.errors import TRUNCATED, CaptionqaError, ConfigError
+from captionqa.shown_text import printable
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
     except OSError as error:
-        print_message(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        print_message(f"{printable(str(error.filename))}: {error.strerror}" if error.filename else str(error))
         return EXIT_FAILED
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
@@ -94,19 +95,34 @@ def _retry_failed(options: argparse.Namespace) -> None:
         raise ConfigError("truncated is a flag on an answer, not a failure: use forget.")
     config, _ = _load(options.config)
     faults = question_faults(config, options.task, options.style)
-    count = retry_failed(config, options.task, options.style, options.reason)
-    show(f"{count} failed items will be asked again by the next run.")
+    retry = retry_failed(config, options.task, options.style, options.reason)
+    show(retry.text())
     if faults and options.reason is None:
         reasons = ", ".join(f"{items} {reason}" for reason, items in faults.items())
         show(f"Not asked again: {reasons}. Correct these in the question file and run again.")
+    if retry.items:
+        _confirm(options)
+        retry.apply()
 
 
 def _forget(options: argparse.Namespace) -> None:
-    from captionqa.results.ask_again import forget
+    from captionqa.results.forgetting import forget, undo_forget
 
+    if options.undo and options.reason is not None:
+        raise UsageError("--undo brings back all that was moved aside; leave out --reason")
+    if options.reason not in (None, TRUNCATED) and not options.undo:
+        return _retry_failed(options)
     config, _ = _load(options.config)
-    count = forget(config, options.task, options.style, options.reason)
-    show(f"{count} items were forgotten and will be asked again by the next run.")
+    if options.undo:
+        undo = undo_forget(config, options.task, options.style)
+        said = undo.text()  # before the counts change
+        undo.apply()
+        return show(said)
+    forgetting = forget(config, options.task, options.style, only_truncated=options.reason == TRUNCATED)
+    show(forgetting.text())
+    if forgetting.has_effect:
+        _confirm(options)
+        show(f"{forgetting.apply():,} items were forgotten and will be asked again by the next run.")
 
 
 def _compare(options: argparse.Namespace) -> None:
@@ -127,6 +143,21 @@ COMMANDS = {
     "forget": _forget,
     "compare": _compare,
 }
+
+
+def _confirm(options: argparse.Namespace) -> None:
+    """Ask the person at the terminal whether to go on, unless `--yes` says so.
+
+    Raises:
+        UsageError: nobody can be asked.
+        ConfigError: the answer is no.
+    """
+    if options.yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError("nothing was changed, since nobody can be asked without a terminal; add --yes (make: YES=1)")
+    if input("Go on? [y/N] ").strip().lower() not in ("y", "yes"):
+        raise ConfigError("nothing was changed.")
 
 
 def _load(path: Path) -> tuple[Config, Layout]:

@@ -10,7 +10,7 @@ from captionqa.config.config import TASKS
 from captionqa.errors import TRUNCATED, CaptionqaError, Reason
 
 REASONS = (*map(str, Reason), TRUNCATED)
-SELECTION = "CONFIG [--task captions|qa] [--style STYLE] [--reason REASON]"
+SELECTION = "CONFIG [--task captions|qa] [--style STYLE] [--reason REASON] [--yes]"
 EXAMPLES = """\
 examples:
   captionqa run my.yaml -n       list the jobs that would run
@@ -39,11 +39,14 @@ Reads the output folder only: needs no server and looks at no image."""
 RETRY_FAILED = """\
 Let the next run ask again for what failed; answers stay.
 
-What the question file is at fault for is asked again only once that file is corrected."""
+Says what it is going to do, and asks. Final files stay until the next run replaces them. What the question file is at
+fault for is asked again only once that file is corrected, and an image that is missing only once it is there."""
 FORGET = """\
 Drop answers, so that the next run asks for them again.
 
-Without options it drops all answers of the configured model; with --reason truncated those that ended at max_tokens."""
+Without options it drops all answers of the configured model; with --reason truncated those that ended at max_tokens.
+Says what it is going to do, and asks. Final files stay until the next run replaces them. The answers are moved aside
+and stay there until the next forget; --undo exchanges them with those in place."""
 COMPARE = """\
 Compare two QA results files, paired by question.
 
@@ -110,7 +113,10 @@ def _parser_and_commands() -> tuple[argparse.ArgumentParser, Mapping[str, argpar
     config_command("status", "CONFIG", STATUS)
     config_command("audit", "CONFIG", AUDIT)
     for name, description in (("retry-failed", RETRY_FAILED), ("forget", FORGET)):
-        _add_selection(config_command(name, SELECTION, description))
+        usage = SELECTION if name == "retry-failed" else f"{SELECTION} [--undo]"
+        _add_selection(asking := config_command(name, usage, description))
+        asking.add_argument("--yes", action="store_true", help="do it without asking, as in a script")
+    asking.add_argument("--undo", action="store_true", help="bring back what the last forget moved aside")
     compare = command("compare", "A B [--output FILE]", COMPARE)
     compare.add_argument("a", metavar="A", type=Path, help="the results file to start from")
     compare.add_argument("b", metavar="B", type=Path, help="the results file to compare with it")

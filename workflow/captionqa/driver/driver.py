@@ -7,10 +7,12 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from types import FrameType
 
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
+from captionqa.driver.failure_report import failure_messages
 from captionqa.driver.terminal import log_to_terminal, print_message
 from captionqa.files import write_json
 from captionqa.run.job_log import JobError
@@ -50,6 +52,7 @@ class Driver:
         self._lease = LeaseKeeper(layout.server)
         self._server = Server(config, config.model_name, layout)
         self._ended = threading.Event()
+        self._was_suspended = False
 
     def begin(self, items_to_do: int, server_needed: bool, slurm_run: SlurmRun | None = None) -> None:
         """Take the lease, store what the jobs need to know, and start printing progress over `items_to_do` items.
@@ -61,7 +64,9 @@ class Driver:
         """
         log_to_terminal()
         self._lease.start()
-        atexit.register(self._lease.release)  # for an exit that does not even run onerror
+        # by absolute paths, since Snakemake leaves its --directory before the process ends
+        absolute = replace(self._layout, output_dir=os.path.abspath(self._layout.output_dir))
+        atexit.register(self._exit_early, absolute)
         os.environ[RUN_VARIABLE] = self._lease.run_id
         self._cancel_jobs()  # of an earlier run that was killed
         for folder in (self._layout.progress, self._layout.errors, self._layout.job_times):
@@ -78,6 +83,14 @@ class Driver:
         self._ended.set()
         self._lease.release()
         self._server.stop()
+
+    def _exit_early(self, layout: Layout) -> None:
+        """For an exit that runs neither `end` nor `cancel`, as where Snakemake itself fails on a full disk."""
+        if not self._ended.is_set():
+            self._lease.release()
+            with suppress(OSError):
+                for error in failure_messages(layout):
+                    print_message(error)
 
     def cancel(self) -> None:
         """End a run that failed, with the Slurm jobs that Snakemake was submitting or checking when it stopped."""
@@ -97,6 +110,7 @@ class Driver:
         """Check the servers and the jobs until the run ends; stop the run when it can get no further."""
         dead = 0
         while not self._ended.wait(WATCH_INTERVAL_S):
+            self._tell_suspension()
             reason = None
             with suppress(OSError):  # a flickering disk: the next check tries again
                 reason = self._server.check_liveness()
@@ -108,6 +122,21 @@ class Driver:
                 return self._stop(error)
             if reason := self._check_jobs():
                 return self._stop(reason)
+
+    def _tell_suspension(self) -> None:
+        """Say once that the driver slept for longer than its lease holds; the run goes on with what is left of it."""
+        stood_still_s, lease_timeout_s = self._lease.stood_still_s(), self._config.model.server.lease_timeout_s
+        if self._was_suspended or stood_still_s <= lease_timeout_s:
+            return
+        self._was_suspended = True
+        error = (
+            f"the driver stood still for {stood_still_s:.0f} s (was it suspended?), longer than server.lease_timeout_s "
+            f"({lease_timeout_s:g} s), so its server and jobs end by themselves; what is answered is kept, run the "
+            "same command again to go on."
+        )
+        print_message(error)
+        with suppress(OSError):  # as above
+            write_json(self._layout.job_error("driver"), JobError(error=error))
 
     def _stop(self, reason: str) -> None:
         print_message(reason)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from captionqa.config.layout import Layout
 from captionqa.errors import DiskFullError
-from captionqa.files import read_json
+from captionqa.files import out_of_inodes, read_json
 from captionqa.run.job_log import JobError
 from captionqa.run.run_record import read_run_record
 from captionqa.server import endpoint
@@ -17,12 +17,18 @@ from captionqa.server.server_log import TIME_FORMAT
 LOGS_NAMED = 5
 #: With less free space than this the disk counts as full.
 FULL_BYTES = 2**20
+#: With room for at most this many files the disk counts as full: jobs that failed have removed their temporary files.
+FULL_INODES = 16
 
 
 def failure_messages(layout: Layout) -> list[str]:
     """What failed in this run, each reason once, and which of its servers were restarted."""
-    if shutil.disk_usage(layout.output_dir).free < FULL_BYTES:  # then jobs could not store why they failed
-        return [str(DiskFullError(layout.output_dir))]
+    folder = layout.output_dir
+    # then jobs could not store why they failed
+    if out_of_inodes(folder, FULL_INODES):
+        return [str(DiskFullError(folder, out_of_inodes=True))]
+    if shutil.disk_usage(folder).free < FULL_BYTES:
+        return [str(DiskFullError(folder))]
     by_reason: dict[str, list[JobError]] = defaultdict(list)
     for file in sorted(layout.errors.glob("*.json")):
         stored: JobError | None = read_json(file)

@@ -13,6 +13,12 @@ from captionqa.results.provenance import ItemTotals, read_provenance
 from captionqa.results.regrading import flip_kind, flips_line
 from captionqa.run.progress import duration
 
+#: What is wrong with an item whose image is not there: with one, with more.
+MISSING = {
+    "captions": ("leads to no file", "lead to no file"),
+    "qa": ("names a missing image", "name missing images"),
+}
+
 
 def plan_line(config: Config, layout: Layout) -> str:
     """What the plan found in the data, and how many items are in chunks without a result."""
@@ -21,8 +27,15 @@ def plan_line(config: Config, layout: Layout) -> str:
         plan = load_plan(layout, task)
         text = f"{_counted(plan.items, 'image' if task == 'captions' else 'question')} in "
         text += _counted(len(plan.chunks), "chunk")
-        text += f" ({_counted(plan.skipped_files, 'other file')} skipped)" if plan.skipped_files else ""
-        text += f" ({plan.invalid_rows:,} more are invalid)" if plan.invalid_rows else ""
+        notes = []
+        if plan.missing_images:
+            one, more = MISSING[task]
+            notes.append(f"{plan.missing_images:,} {one if plan.missing_images == 1 else more}")
+        if plan.skipped_files:
+            notes.append(f"{_counted(plan.skipped_files, 'other file')} skipped")
+        if plan.invalid_rows:
+            notes.append(f"{plan.invalid_rows:,} more are invalid")
+        text += f" ({', '.join(notes)})" if notes else ""
         parts.append(text)
         if plan.choices_added:
             parts.append(

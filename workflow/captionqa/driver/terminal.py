@@ -1,14 +1,19 @@
-"""The terminal: what captionqa itself prints there. Messages go to stderr, what a command was asked for to stdout."""
+"""The terminal: what captionqa itself prints there. Messages go to stderr, what a command was asked for to stdout.
+
+Nothing of another's text controls the terminal: `captionqa.shown_text` shows control characters as escapes.
+"""
 
 import logging
 import sys
 from contextlib import suppress
 
+from captionqa.shown_text import PrintableFormatter, printable_lines
+
 
 def log_to_terminal() -> None:
     """Print captionqa's own log records, and only these: Snakemake prints its own."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("captionqa: %(message)s"))
+    handler.setFormatter(PrintableFormatter("captionqa: %(message)s"))
     logger = logging.getLogger("captionqa")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
@@ -18,9 +23,9 @@ def log_to_terminal() -> None:
 def print_message(text: str) -> None:
     """Print a message to stderr, if the terminal is still there: nothing may depend on it."""
     with suppress(OSError, ValueError):
-        print(f"captionqa: {text}", file=sys.stderr, flush=True)
+        print(f"captionqa: {printable_lines(text)}", file=sys.stderr, flush=True)
 
 
 def show(text: str) -> None:
     """Print what a command was asked for; raises BrokenPipeError where nobody reads it."""
-    print(text, flush=True)
+    print(printable_lines(text), flush=True)

@@ -7,6 +7,8 @@ from captionqa.grading.model_output import boxes
 from captionqa.grading.scoring import GradingRules
 from captionqa.list_text import parse_list, texts_of
 
+#: What a list, or an answer in a box, has.
+_MARK = re.compile(r"[\[|{<]")
 #: What separates two boxes of which either is right.
 _OR = re.compile(r"\b(?:or|ou|oder)\b|或", re.IGNORECASE)
 #: Signs of a formula, in which a bar means an absolute value, a condition or a division.
@@ -21,6 +23,8 @@ def acceptable_answers(answer: str | Sequence[str], rules: GradingRules) -> list
     A list may be a real one, the text of one, or words between vertical bars; with `scoring: exact` it is one answer of
     several parts. Two boxes are one answer of two parts unless "or" joins them.
     """
+    if isinstance(answer, str) and not _MARK.search(answer):
+        return [answer]
     found = _listed(answer, rules) if isinstance(answer, str) else texts_of(answer)
     parts = [part for entry in found for part in _boxed(entry)]
     return [", ".join(parts)] if rules.scoring == "exact" and parts else parts

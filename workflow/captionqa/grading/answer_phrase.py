@@ -44,12 +44,12 @@ _ROMAN = re.compile(r"(?:,|,?\s(?:and|or|&))\s(?:and\s)?[IVX]{2,4}\b")
 _SECOND_LETTER = re.compile(
     r"[ *_\"')\]]*+(?:[,/&+]|\((?=(?:or|and|possibly|maybe|perhaps)\b)|(?=(?:or|and|oder|und|ou|et|o|y|e|as\swell)\s)|"
     r"(?=[或和、与及])) ?(?:and/or|or|and|oder|und|ou|et|o|y|e|as\swell\sas|或者?|和|、|与|及)? ?"
-    r"(?:(?:possibly|maybe|perhaps|probably|even|also|option|choice)\s)*[(\[*_]*(?P<letter>[A-J])(?![\w'])"
+    r"(?:(?:possibly|maybe|perhaps|probably|even|also|option|choice)\s)*[(\[*_]*(?P<letter>[A-Z])(?![\w'])"
     r"(?!\s(?:is|was|has|would|being|shows|does|looks|seems)\b)"
 )
 #: A second label in brackets later in the sentence: "(A) it is red, and (C) it is round".
 _LATER_LABEL = re.compile(
-    r"(?:[,;]|[,;]?\s(?:and|or|and/or))\s\(([A-J])\)(?!\s(?:is|was|has|would|being|shows|does)\b)"
+    r"(?:[,;]|[,;]?\s(?:and|or|and/or))\s\(([A-Z])\)(?!\s(?:is|was|has|would|being|shows|does)\b)"
 )
 #: Where the search for such a label ends: with the sentence, or where a reason or a contrast begins.
 _CLAUSE_END = re.compile(

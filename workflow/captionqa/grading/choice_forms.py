@@ -20,14 +20,18 @@ _LIST_LINE = re.compile(r"^[^\[\n]*?(\[.*\])[ \t]*$", re.MULTILINE)
 _LABELLED = re.compile(r"\s*\(?([A-Z])[.):]\s*(?=\S)")
 #: A line that is a capital letter and a text after a blank or a tab, or on the next line.
 _BARE_LETTER = re.compile(r"[ \t]*([A-Z])(?:[ \t]+(\S.*)|[ \t]*)")
+_LINE_WITH_A = re.compile(r"\n[ \t]*A\s")
 #: A number or Roman numeral that labels a line.
 _NUMBER_LINE = re.compile(
     r"^[ \t]*(?:[(（]?(?P<digits>\d{1,2})[)）.、．:](?!\d)|(?P<circled>[\u2460-\u2473])|"
-    r"[(（]?(?P<roman>[IVX]{1,5})[)）.、．:])[ \t]*(?=\S)",
+    r"[(（]?(?P<roman>[IVX]{1,5}|[ivx]{1,5})[)）.、．:])[ \t]*(?=\S)",
     re.MULTILINE,
 )
 #: A circled number within a line.
 _CIRCLED_NUMBER = re.compile(r"(?<=\S)[ \t]*(?=[\u2461-\u2473])|(?<=[?？:：。.])[ \t]*(?=\u2460)")
+#: Where numbers in brackets begin and go on within a line: "Which? (1) red (2) blue".
+_FIRST_IN_BRACKETS = re.compile(r"[?？:：。.][ \t]*(?=[(（](?:1|i|I)[)）])")
+_IN_BRACKETS = re.compile(r"[ \t]+(?=[(（](?:\d{1,2}|[ivx]{1,5}|[IVX]{1,5})[)）])")
 _ROMAN = ("", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X")
 _QUESTION_MARK = re.compile(r"[?？]")
 
@@ -41,7 +45,8 @@ def one_form(question: str) -> str:
     if not question.isascii():
         question = _FULL_WIDTH.sub(lambda match: chr(ord(match[0]) - 0xFEE0), question)
         question = _CIRCLED_LETTER.sub(lambda match: f"({_letter_of(match[0][0])}) ", question)
-    question = _NUMBERED_LETTER.sub("", question)
+    if "1" in question:
+        question = _NUMBERED_LETTER.sub("", question)
     if "|" in question:
         question = _TABLE_ROW.sub(r"\1. \2", question)
     return _LIST_LINE.sub(_lines_of_list, question) if "[" in question else question
@@ -49,6 +54,8 @@ def one_form(question: str) -> str:
 
 def lettered_lines(question: str) -> str:
     """A question with a mark after each letter that begins a line, where such lines follow one another from A on."""
+    if not _LINE_WITH_A.search(question):
+        return question
     lines = question.split("\n")
     for first, line in enumerate(lines):
         if not (match := _BARE_LETTER.fullmatch(line)) or match[1] != "A" or not any(lines[:first]):
@@ -75,6 +82,8 @@ def renumbered(question: str) -> str:
     Statements that a question asks about after listing them are left alone.
     """
     question = _CIRCLED_NUMBER.sub("\n", question)
+    if first := _FIRST_IN_BRACKETS.search(question):
+        question = f"{question[: first.end()]}\n{_IN_BRACKETS.sub(chr(10), question[first.end() :])}"
     labels: list[re.Match[str]] = []
     for label in _NUMBER_LINE.finditer(question):
         if _number_of(label) == 1:
@@ -112,4 +121,5 @@ def _number_of(label: re.Match[str]) -> int:
         return int(label["digits"])
     if label["circled"]:
         return ord(label["circled"]) - 0x245F
-    return _ROMAN.index(label["roman"]) if label["roman"] in _ROMAN else 0
+    roman = label["roman"].upper()
+    return _ROMAN.index(roman) if roman in _ROMAN else 0

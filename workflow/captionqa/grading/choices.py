@@ -89,7 +89,10 @@ def parse_choices(question: str) -> list[str]:
 def lettered_choices(question: str) -> list[str]:
     """As parse_choices, without those that the question labels with numbers, of which a model names no letter."""
     question = one_form(question)
-    return _labelled_choices(question) or _labelled_choices(lettered_lines(question))
+    if choices := _labelled_choices(question):
+        return choices
+    marked = lettered_lines(question)
+    return [] if marked == question else _labelled_choices(marked)
 
 
 def _labelled_choices(question: str) -> list[str]:

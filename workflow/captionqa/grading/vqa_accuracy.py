@@ -29,8 +29,8 @@ _CONTRACTIONS = {
     word.replace("'", ""): word
     for word in (
         "ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't haven't he'd "
-        "he'd've he's how'd how'll how's I'm I've isn't it'd it'd've it'll let's ma'am mightn't mightn't've might've mustn't "
-        "must've needn't not've o'clock oughtn't shan't she'd've should've shouldn't shouldn't've somebody'd "
+        "he'd've he's how'd how'll how's I'm I've isn't it'd it'd've it'll let's ma'am mightn't mightn't've might've "
+        "mustn't must've needn't not've o'clock oughtn't shan't she'd've should've shouldn't shouldn't've somebody'd "
         "somebody'd've somebody'll somebody's someone'd someone'd've someone'll someone's something'd something'd've "
         "something'll that's there'd there'd've there're there's they'd they'd've they'll they're they've 'twas wasn't "
         "we'd've we've weren't what'll what're what's what've when's where'd where's where've who'd who'd've who'll "

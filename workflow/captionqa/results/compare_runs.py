@@ -6,7 +6,7 @@ file tells. A second line counts failed questions as wrong, as the metrics do.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, NotRequired, TypedDict
 
@@ -16,6 +16,7 @@ from captionqa.results.failures import Failure
 from captionqa.results.qa_record import QaRecord
 from captionqa.results.score_statistics import bootstrap_interval, permutation_p
 from captionqa.results.statistics import mcnemar_p, paired_interval
+from captionqa.shown_text import printable
 
 RESULTS_ENDING = "_qa_results.json"
 FAILURES_ENDING = "_qa_failures.json"
@@ -151,18 +152,18 @@ def compare(path_a: str | Path, path_b: str | Path) -> Comparison:
 
 def table(comparison: Comparison) -> str:
     """The comparison as text for a terminal."""
-    lines = [f"A  {comparison['a']}", f"B  {comparison['b']}", ""]
-    rows = {
-        "answered by both": comparison["answered_by_both"],
-        "failed counted as wrong": comparison["failed_counted_as_wrong"],
-        **{f"  {name}": outcome for name, outcome in comparison["category_comparison"].items()},
-    }
-    width = max(map(len, rows))
+    lines = [f"A  {printable(comparison['a'])}", f"B  {printable(comparison['b'])}", ""]
+    rows = [
+        ("answered by both", comparison["answered_by_both"]),
+        ("failed counted as wrong", comparison["failed_counted_as_wrong"]),
+        *((f"  {printable(name)}", outcome) for name, outcome in comparison["category_comparison"].items()),
+    ]
+    width = max(len(name) for name, _ in rows)
     heading = (
         f"{'':{width}}  {'n':>7} {'A':>7} {'B':>7} {'B - A':>7}  {'95 % interval':>17} {'only A':>7} {'only B':>7}"
     )
     lines.append(f"{heading} {'p':>9}")
-    for name, outcome in rows.items():
+    for name, outcome in rows:
         low, high = outcome["difference_interval_95"]
         lines.append(
             f"{name:{width}}  {outcome['questions']:7} {outcome['accuracy_a']:7.1%} {outcome['accuracy_b']:7.1%} "
@@ -170,7 +171,7 @@ def table(comparison: Comparison) -> str:
             f"{outcome['only_a_correct']:7} {outcome['only_b_correct']:7} {outcome['mcnemar_p']:9.2g}"
         )
     lines += ["", "Accuracies in per cent, differences in points; p is McNemar's, exact and two-sided."]
-    if any("scores" in outcome for outcome in rows.values()):
+    if any("scores" in outcome for _, outcome in rows):
         lines += _score_rows(rows, width)
     for what, right_in_a in (("right only in A", True), ("right only in B", False)):
         flipped = [question for question in comparison["flipped_questions"] if question["is_correct_a"] is right_in_a]
@@ -187,10 +188,10 @@ def table(comparison: Comparison) -> str:
     return "\n".join(lines)
 
 
-def _score_rows(rows: Mapping[str, PairedOutcome], width: int) -> list[str]:
+def _score_rows(rows: Sequence[tuple[str, PairedOutcome]], width: int) -> list[str]:
     """The rows of the scores that are neither 0 nor 1."""
     lines = ["", f"{'':{width}}  {'mean A':>7} {'mean B':>7} {'B - A':>7}  {'95 % interval':>17} {'p':>9}"]
-    for name, outcome in rows.items():
+    for name, outcome in rows:
         if (scores := outcome.get("scores")) is not None:
             low, high = scores["difference_interval_95"]
             lines.append(
@@ -212,7 +213,7 @@ def _names(what: str, names: list[str]) -> list[str]:
         return []
     questions = "1 question" if len(names) == 1 else f"{len(names)} questions"
     more = f", and {len(names) - PRINTED_NAMES} more" if len(names) > PRINTED_NAMES else ""
-    return [f"{questions} {what}: {', '.join(names[:PRINTED_NAMES])}{more}"]
+    return [f"{questions} {what}: {', '.join(map(printable, names[:PRINTED_NAMES]))}{more}"]
 
 
 def _graded_pair(record_a: QaRecord | None, record_b: QaRecord | None) -> GradedPair:

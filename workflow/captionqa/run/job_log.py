@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import NotRequired, TypedDict
 
 from captionqa.config.layout import Layout
-from captionqa.errors import CaptionqaError, DiskFullError, RunStoppedError
-from captionqa.files import DISK_FULL, write_json
+from captionqa.errors import CaptionqaError, RunStoppedError
+from captionqa.files import DISK_FULL, disk_full_error, write_json
 from captionqa.run.job_times import record_job_time
+from captionqa.shown_text import PrintableFormatter, printable_lines
 
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
@@ -50,18 +51,18 @@ def job_log(path: str, name: str, layout: Layout, echo: bool = False) -> Iterato
         sys.exit(1)
     except Exception as error:
         if isinstance(error, OSError) and error.errno in DISK_FULL:
-            error = DiskFullError(layout.output_dir)
+            error = disk_full_error(layout.output_dir)
         known = isinstance(error, CaptionqaError)
         text = str(error) if known else f"{type(error).__name__}: {error}"
         logging.getLogger(__name__).error("%s", text, exc_info=not known)
-        reason = text.splitlines()[0]
+        reason = text.partition("\n")[0]
         sentence = f"{name} failed: {reason}\n  log: {path}"
         if Path(layout.server_log()).exists():
             sentence += f"\n  server's log: {layout.server_log()}"
         with suppress(OSError):  # on a full disk the sentence is shown now, and not again at the end
             write_json(error_file, JobError(error=sentence, name=name, reason=reason, log=path))
         if not echo:
-            print(f"captionqa: {sentence}", file=sys.stderr, flush=True)
+            print(f"captionqa: {printable_lines(sentence)}", file=sys.stderr, flush=True)
         sys.exit(1)
     finally:
         with suppress(OSError):  # on a full disk the verdict lacks this time
@@ -72,8 +73,9 @@ def _set_up_logging(path: str, echo: bool) -> None:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     # a file name that is not UTF-8 must not cost the line that names it
     handlers: list[logging.Handler] = [logging.FileHandler(path, "w", encoding="utf-8", errors="backslashreplace")]
+    handlers[0].setFormatter(PrintableFormatter(FORMAT))
     if echo:
         terminal = logging.StreamHandler(sys.stderr)
-        terminal.setFormatter(logging.Formatter("captionqa: %(message)s"))
+        terminal.setFormatter(PrintableFormatter("captionqa: %(message)s"))
         handlers.append(terminal)
-    logging.basicConfig(level=logging.INFO, format=FORMAT, handlers=handlers)
+    logging.basicConfig(level=logging.INFO, handlers=handlers)

@@ -16,9 +16,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal, TypedDict
 
-from captionqa.config.server_files import ServerFiles
+from captionqa.config.server_files import ServerFiles, read_own_json
 from captionqa.errors import CaptionqaError, RunStoppedError
-from captionqa.files import read_json, write_json
+from captionqa.files import write_json
 from captionqa.run.file_lock import Lock, try_lock
 from captionqa.run.process_identity import process_start, same_process
 
@@ -71,6 +71,8 @@ class LeaseKeeper:
         self.run_id = _run_id(time.time_ns() // 1_000_000)
         self._counter = 0
         self._held = False
+        self._renewed_s = math.inf
+        self._longest_stop_s = 0.0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._renew, daemon=True, name="lease")
 
@@ -79,16 +81,18 @@ class LeaseKeeper:
 
         Raises:
             LeaseTakenError: another living driver holds it.
+            ConfigError: the folder belongs to another user.
         """
-        self._files.folder.mkdir(parents=True, exist_ok=True)
+        self._files.make_folder()
         self._lock = os.open(self._files.lease_lock, os.O_RDWR | os.O_CREAT, 0o644)
-        before: LeaseRecord | None = read_json(self._files.lease)
+        before: LeaseRecord | None = read_own_json(self._files.lease)
         # without locks only the lease's age keeps drivers apart
         if try_lock(self._lock, fcntl.LOCK_EX) is Lock.BUSY or (before is not None and _is_live(before)):
-            raise LeaseTakenError(read_json(self._files.lease))
+            raise LeaseTakenError(read_own_json(self._files.lease))
         if before is not None and before["run_id"] >= self.run_id:  # the clock was put back since
             self.run_id = _run_id(int(before["run_id"].partition("-")[0]) + 1)
         self._write("held")
+        self._renewed_s = time.monotonic()
         self._held = True
         self._thread.start()
 
@@ -100,8 +104,14 @@ class LeaseKeeper:
             with suppress(OSError):  # on a full disk the counter stands still, so the lease expires instead
                 self._write("released")
 
+    def stood_still_s(self) -> float:
+        """The longest time so far for which this process did not come to renew the lease, as while it is suspended."""
+        return max(self._longest_stop_s, time.monotonic() - self._renewed_s)
+
     def _renew(self) -> None:
         while not self._over.wait(RENEW_INTERVAL_S):
+            # in this order, so that another thread sees a stop in one of the two
+            self._longest_stop_s, self._renewed_s = self.stood_still_s(), time.monotonic()
             with suppress(OSError):  # a full disk or an unreliable network: the next renewal tries again
                 self._write("held")
 
@@ -138,7 +148,7 @@ class LeaseWatch:
         """Why the run is over, or None while it goes on."""
         lease: LeaseRecord | None = None
         with suppress(OSError):  # a lease that cannot be read counts as one that does not move
-            lease = read_json(self._path)
+            lease = read_own_json(self._path)
         # a network file system may still show the lease of an earlier run on this machine
         if lease is not None and lease["run_id"] >= (self._own_run_id or ""):
             if lease["state"] == "released":
@@ -182,7 +192,7 @@ def end_with_run(folder: Path) -> None:
 
 def live_lease(folder: Path) -> LeaseRecord | None:
     """The lease of a driver that is probably alive (its counter is not watched); None where there is none."""
-    lease: LeaseRecord | None = read_json(ServerFiles(folder).lease)
+    lease: LeaseRecord | None = read_own_json(ServerFiles(folder).lease)
     return lease if lease is not None and (_is_live(lease) or _is_locked(folder, lease)) else None
 
 

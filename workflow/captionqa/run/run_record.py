@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
-from captionqa.config.server_files import ServerFiles
-from captionqa.files import read_json, write_json
+from captionqa.config.server_files import ServerFiles, read_own_json
+from captionqa.files import write_json
 
 
 class SlurmRun(TypedDict):
@@ -21,7 +21,7 @@ class SlurmRun(TypedDict):
 class RunRecord(TypedDict):
     """The file run.json."""
 
-    #: Whether any chunk job is to run.
+    #: Whether a chunk job has a request to send.
     server_needed: bool
     #: None where jobs run on this machine.
     slurm: SlurmRun | None
@@ -32,5 +32,5 @@ def write_run_record(folder: Path, record: RunRecord) -> None:
 
 
 def read_run_record(folder: Path) -> RunRecord | None:
-    record: RunRecord | None = read_json(ServerFiles(folder).run)
+    record: RunRecord | None = read_own_json(ServerFiles(folder).run)
     return record

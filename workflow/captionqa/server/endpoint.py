@@ -12,8 +12,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Required, TypedDict
 
-from captionqa.config.server_files import ServerFiles
-from captionqa.files import read_json, write_json
+from captionqa.config.server_files import ServerFiles, read_own_json
+from captionqa.files import write_json
 
 #: The most restarts that an endpoint keeps, the last ones. Their numbers tell how many there were.
 RESTARTS_KEPT = 20
@@ -146,7 +146,7 @@ def read_all(folder: Path) -> list[Endpoint]:
 
 
 def _read(file: Path) -> Endpoint | None:
-    stored = read_json(file)
+    stored = read_own_json(file)
     if stored is None:
         return None
     changes = [(State(state), since) for state, since in stored.get("changes", ())]
@@ -166,20 +166,20 @@ def reasons(endpoints: Iterable[Endpoint]) -> str:
 
 
 class _KeyRecord(TypedDict):
-    """The key file."""
+    """The key file of an existing server."""
 
     #: None for an existing server that asks for no key.
     key: str | None
 
 
 def read_key(folder: Path) -> str | None:
-    """The API key of the run's servers; None where they have none."""
-    stored: _KeyRecord | None = read_json(ServerFiles(folder).api_key)
+    """The key that an existing server asks for, which is the user's; None where it asks for none."""
+    stored: _KeyRecord | None = read_own_json(ServerFiles(folder).api_key)
     return stored["key"] if stored else None
 
 
 def write_key(folder: Path, key: str | None) -> None:
-    """Write the API key to a file that only its owner can read."""
+    """Write the key of an existing server to a file that only its owner can read."""
     write_json(ServerFiles(folder).api_key, _KeyRecord(key=key), mode=0o600)
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from captionqa.config.config import ServerConfig
 from captionqa.errors import ForeignServerError, WrongModelError
-from captionqa.server import vllm_command, vllm_log
+from captionqa.server import generation_key, vllm_command, vllm_log
 from captionqa.server.generation_end import GenerationEnd, NextStep
-from captionqa.server.ports import ReservedPort, url_host
+from captionqa.server.ports import ReservedPort, listen_address, url_host
 from captionqa.server.probe import Probe
 from captionqa.server.server_log import ServerLog
 from captionqa.server.server_process import STOP_GRACE_S, ServerProcess, exit_text
@@ -29,8 +29,8 @@ _NEVER = threading.Event()
 class Generation:
     """One process of the server, from its start to its end."""
 
-    def __init__(self, request: StartRequest, replica: int, host: str, key: str, log: ServerLog, stop: StopConditions):
-        """Reserve a port on `host` and make the command line.
+    def __init__(self, request: StartRequest, replica: int, log: ServerLog, stop: StopConditions):
+        """Make a key, reserve a port and make the command line.
 
         Raises:
             ServerStartError: no vLLM is installed.
@@ -38,26 +38,28 @@ class Generation:
         """
         self._settings = ServerConfig(**request["server"])
         self._model = request["served_name"]
-        self._key = key
+        #: Of this generation alone.
+        self.key = generation_key.make()
         self._log = log
         self._stop = stop
         self._process: ServerProcess | None = None
         command = vllm_command.resolve(self._settings.command)
-        port = self._settings.port
+        assert self._settings.host is not None  # the start request fills it in
+        host, port = listen_address(self._settings.host), self._settings.port
         self._port = ReservedPort(host, port and min(port + replica, HIGHEST_PORT))
         self.argv = [
             *command,
             *vllm_command.arguments(self._settings, request["model_path"], self._model, host, self._port.number),
         ]
         self.url = f"http://{url_host(host)}:{self._port.number}"
-        self.probe = Probe(self.url, key)
+        self.probe = Probe(self.url, self.key, own=True)
         #: Whether it has passed the checks of `wait_until_ready`.
         self.ready = False
 
     def start(self) -> GenerationEnd | None:
         """Start the process; returns why it could not be started, or None."""
         try:
-            self._process = ServerProcess(self.argv, vllm_command.environment(self._settings, self._key))
+            self._process = ServerProcess(self.argv, vllm_command.environment(self._settings, self.key))
         except OSError as error:
             return GenerationEnd(f"the command {self.argv[0]} cannot be started: {error.strerror}", NextStep.NOTHING)
         assert self._process.stdout is not None

@@ -1,15 +1,16 @@
 """ASGI middleware inside vLLM: without the run's key only the health check answers.
 
 vLLM's own key guards only some routes (/v1 and a few others); /invocations, for one, generates without it. The guard
-also proves to the supervisor that the server on a port is its own, before the supervisor sends the key there.
+also proves on each connection, before the key is sent there, that the server at its other end holds the key.
 
 This module runs in the server's environment, so it needs the standard library alone.
 """
 
 import hmac
+import ipaddress
 import os
 import secrets
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 # ASGI's types (https://asgi.readthedocs.io/en/latest/specs/main.html); the package asgiref is not in every environment
@@ -20,14 +21,30 @@ Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 OPEN_PATHS = frozenset({"/health", "/ping"})
-#: GET /captionqa/proof?CHALLENGE answers with `proof(key, CHALLENGE)`.
+#: GET /captionqa/proof?CHALLENGE answers with the `proof` for the connection on which it was asked.
 PROOF_PATH = "/captionqa/proof"
+#: A header by which uvicorn replaces the client's address with one that a proxy on this machine claims.
+FORWARDED = b"x-forwarded-for"
 KEY_VARIABLE = "VLLM_API_KEY"
 
+#: Host and port of one end of a connection; `getsockname` adds two more fields to an IPv6 address.
+Address = Sequence[Any]
 
-def proof(key: str, challenge: str) -> str:
-    """The answer to a challenge that only a holder of the key can give and that does not reveal the key."""
-    return hmac.new(key.encode(), challenge.encode(), "sha256").hexdigest()
+
+def proof(key: str, challenge: str, client: Address, server: Address) -> str:
+    """The answer to a challenge that only a holder of the key can give and that does not reveal the key.
+
+    It holds for one connection, that between these two addresses. Who relays a challenge has another connection to the
+    server than to the client, so the server's answer does not fit the client's.
+    """
+    text = "\n".join(["captionqa proof", challenge, _address_text(client), _address_text(server)])
+    return hmac.new(key.encode(), text.encode(), "sha256").hexdigest()
+
+
+def _address_text(address: Address) -> str:
+    """The same text for an address however one end of the connection writes it."""
+    host = ipaddress.ip_address(str(address[0]).partition("%")[0])
+    return f"{getattr(host, 'ipv4_mapped', None) or host} {address[1]}"
 
 
 class KeyGuard:
@@ -39,9 +56,10 @@ class KeyGuard:
         self._wanted = f"Bearer {self._key}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] == PROOF_PATH and scope["method"] == "GET":
+        if _asks_for_proof(scope):
             challenge = scope["query_string"].decode("latin-1")
-            await _respond(send, 200, b"text/plain", proof(self._key, challenge).encode())
+            answer = proof(self._key, challenge, scope["client"], scope["server"])
+            await _respond(send, 200, b"text/plain", answer.encode())
         elif scope["type"] not in ("http", "websocket") or self._allowed(scope):
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
@@ -54,6 +72,16 @@ class KeyGuard:
             return True
         given = dict(scope["headers"]).get(b"authorization", b"")
         return secrets.compare_digest(given, self._wanted)
+
+
+def _asks_for_proof(scope: Scope) -> bool:
+    """Whether a request asks for the proof on its own connection; a proxy's answer would be for another one."""
+    return (
+        scope["type"] == "http"
+        and (scope["path"], scope["method"]) == (PROOF_PATH, "GET")
+        and all(name.lower() != FORWARDED for name, _ in scope["headers"])
+        and bool(scope.get("client") and scope.get("server"))
+    )
 
 
 async def _respond(send: Send, status: int, content_type: bytes, body: bytes) -> None:

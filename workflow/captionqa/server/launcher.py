@@ -48,7 +48,7 @@ class Launcher(Protocol):
 
     @property
     def host(self) -> str:
-        """The address that servers listen on where the configuration names none."""
+        """What servers listen on where the configuration names nothing, as `ports.listen_address` takes it."""
 
     @property
     def gpus(self) -> int:

@@ -1,7 +1,8 @@
 """The life of a model's servers as the driver sees it: start or adopt, check, stop.
 
 Driver, supervisors and clients may run on different machines. They talk to each other only through files in the server
-folder (output_dir/work/MODEL/server; N is the number of a replica):
+folder (output_dir/work/MODEL/server; N is the number of a replica), which is open to their user alone. What is read
+there counts only if it belongs to that user:
 
 | file | written by | read by | meaning |
 | --- | --- | --- | --- |
@@ -9,7 +10,8 @@ folder (output_dir/work/MODEL/server; N is the number of a replica):
 | lease.lock | driver (locks it) | other drivers | one driver at a time works on an output folder |
 | run.json | driver | start_server, verdict, next driver | whether a server is needed, and the Slurm run |
 | request.json | start_server | supervisors | which server to run; a request of another id ends a server |
-| api_key | start_server | supervisors, clients | key of all requests; removed once the servers have stopped |
+| key-N.json | supervisor | clients, next start_server | key of one generation of server N, while it is ready |
+| api_key | start_server | clients | the user's key of an existing server (`url`); removed at the end of the run |
 | handles.json | start_server | driver, release, next start_server | how to find supervisors until they have ended |
 | stopping | release | driver, next start_server | the servers were told to stop: no fault, not to be adopted |
 | endpoint-N.json | start_server, supervisor, driver | clients, driver, jobs | where server N is, and its state |
@@ -25,7 +27,6 @@ was killed, or its job is in the queue again.
 import hashlib
 import json
 import logging
-import secrets
 import shutil
 import uuid
 from collections.abc import Sequence
@@ -36,10 +37,11 @@ from pathlib import Path
 from captionqa.config import media_folder
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
+from captionqa.config.server_files import read_own_json
 from captionqa.errors import ConfigError, ServerError
-from captionqa.files import read_json, write_json
+from captionqa.files import write_json
 from captionqa.run.lease import live_lease
-from captionqa.server import endpoint, start_request, vllm_command
+from captionqa.server import endpoint, generation_key, start_request, vllm_command
 from captionqa.server.endpoint import Endpoint, State
 from captionqa.server.launcher import Handle, Launcher, LocalLauncher, SupervisorStatus, wait_until_gone
 from captionqa.server.running_server import adopt, use_existing
@@ -72,7 +74,7 @@ class Server:
             ServerStartError: with the reason, advice, and the path and the end of the server's log.
             RunStoppedError: the driver stopped the run meanwhile.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._files.make_folder()
         if self._model.url:
             self.stop()
             return [use_existing(self._folder, self._model, self._model.url, self._digest())]
@@ -86,13 +88,14 @@ class Server:
         return self._start_new()
 
     def stop(self) -> None:
-        """Stop the servers, wait until they have ended, and remove their key, which may be the user's own.
+        """Stop the servers, wait until they have ended, and remove the keys, one of which may be the user's own.
 
         Raises:
             ServerError: a server does not end.
         """
         self._end(self._handles())
         endpoint.remove_key(self._folder)
+        generation_key.remove_all(self._folder)
 
     def request_stop(self) -> None:
         """Tell the servers to stop, without waiting until they have."""
@@ -127,8 +130,7 @@ class Server:
         endpoint.remove_all(self._folder)
         vllm_command.resolve(self._server.command)
         vllm_command.check_build(self._server, self._launcher.gpus)
-        endpoint.write_key(self._folder, key := secrets.token_urlsafe(32))
-        request = self._request(key)
+        request = self._request()
         start_request.write(self._folder, request)
         # all before the first supervisor starts: clients then know that others follow when one server dies
         for replica in range(self.replicas):
@@ -152,7 +154,7 @@ class Server:
                 log.warning("%s", error)  # the error that is being raised matters more
             raise
 
-    def _request(self, key: str) -> StartRequest:
+    def _request(self) -> StartRequest:
         server = replace(
             self._server,
             host=self._server.host or self._launcher.host,
@@ -160,7 +162,6 @@ class Server:
         )
         return {
             "request_id": uuid.uuid4().hex,
-            "key_digest": start_request.key_digest(key),
             "settings": self._digest(),
             "server": asdict(server),
             "slurm": isinstance(self._launcher, SlurmLauncher),
@@ -170,7 +171,7 @@ class Server:
         }
 
     def _handles(self) -> list[Handle]:
-        return read_json(self._files.handles) or []
+        return read_own_json(self._files.handles) or []
 
     def _end(self, handles: Sequence[Handle]) -> None:
         """Stop these servers alone: the file of handles may meanwhile hold those of another run."""

@@ -1,21 +1,21 @@
 """Checks of a server from outside: its health, its identity, its model and its load."""
 
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import requests
-import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool
+from urllib3.exceptions import HTTPError
 
 from captionqa.errors import ForeignServerError, ServerError, WrongModelError
-from captionqa.server import key_guard
+from captionqa.server.proved_connection import ForeignProofError, NoProofError, ProvedConnectionPool
+from captionqa.shown_text import printable
 
 TIMEOUT_S = 10.0
 #: The first generation compiles and allocates, which can take minutes for a large model.
 FIRST_ANSWER_TIMEOUT_S = 300.0
-#: Length of a proof.
-PROOF_BYTES = 64
 
 
 @dataclass(frozen=True)
@@ -37,16 +37,23 @@ class EngineLoad:
 class Probe:
     """Sends requests to one server.
 
-    All methods but `version` and `load` raise ServerError where the server does not answer as it should.
+    All methods but `version` and `load` raise ServerError where the server does not answer as it should, and that is
+    ForeignServerError where an `own` server does not prove that it has its key.
     """
 
-    def __init__(self, url: str, key: str | None, trust_env: bool = False):
-        """`url` is the base without /v1. `trust_env` uses the environment's proxies, which lead to an outside server
-        but not to a compute node."""
+    def __init__(self, url: str, key: str | None, own: bool = False):
+        """`url` is the base without /v1.
+
+        `own` is for a server that captionqa started: it has to prove itself on each connection before the key is sent
+        there. The environment's proxies lead to other servers alone.
+        """
         self._url = url
-        self._key = key
         self._session = requests.Session()
-        self._session.trust_env = trust_env
+        self._session.trust_env = not own
+        self._own_key = key if own else None
+        if own:
+            assert key is not None
+            self._session.mount("http://", _ProvedAdapter(url, key))
         if key:
             self._session.headers["Authorization"] = f"Bearer {key}"
 
@@ -58,26 +65,20 @@ class Probe:
         self.check_generation(model)
 
     def check_identity(self) -> None:
-        """Check, without sending the key, that the server holds the key it was started with.
+        """Check on a new connection, without sending the key, that the server holds the key it was started with.
 
         Raises:
             ForeignServerError: another server answers.
         """
-        assert self._key is not None
-        challenge = secrets.token_hex(16)
+        assert self._own_key is not None
+        pool = ProvedConnectionPool(self._url, self._own_key, proof_timeout_s=TIMEOUT_S)
+        connection = pool.ConnectionCls(pool.host, pool.port, timeout=TIMEOUT_S, **pool.conn_kw)
         try:
-            # a session of its own, since the other one sends the key
-            with requests.Session() as session:
-                session.trust_env = False
-                url = f"{self._url}{key_guard.PROOF_PATH}?{challenge}"
-                response = session.get(url, timeout=TIMEOUT_S, stream=True)
-                answer = response.raw.read(PROOF_BYTES)
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise ServerError(f"{self._url} cannot be reached: {type(error).__name__}") from error
-        if not secrets.compare_digest(answer, key_guard.proof(self._key, challenge).encode()):
-            raise ForeignServerError(
-                f"what answers at {self._url} is not the server that was started there (it does not have the run's key)"
-            )
+            connection.connect()
+        except HTTPError as error:
+            raise self._unproved(error) from error
+        finally:
+            connection.close()
 
     def check_health(self) -> None:
         self._get("/health")
@@ -109,7 +110,7 @@ class Probe:
         """vLLM's version; None where the server does not tell it."""
         try:
             return str(self._get("/version").json()["version"])
-        except (ServerError, ValueError, KeyError):
+        except (ServerError, ValueError, KeyError, TypeError, RecursionError):
             return None
 
     def load(self) -> EngineLoad | None:
@@ -134,7 +135,7 @@ class Probe:
     def _models(self) -> list[dict[str, Any]]:
         try:
             return [{**entry, "id": entry["id"]} for entry in self._get("/v1/models").json()["data"]]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ServerError(
                 f"{self._url}/v1/models is not a list of models; is an OpenAI-compatible server there?"
             ) from error
@@ -147,13 +148,34 @@ class Probe:
     ) -> requests.Response:
         try:
             response = self._session.request(method, self._url + path, timeout=timeout_s, json=body)
+        except NoProofError as error:
+            raise self._unproved(error) from error
         except requests.RequestException as error:
             raise ServerError(f"{self._url}{path} cannot be reached: {type(error).__name__}") from error
         if response.status_code in (401, 403):
             raise ServerError(f"{self._url}{path} refused the API key (HTTP {response.status_code}); see api_key_env.")
         if not response.ok:
-            raise ServerError(f"{self._url}{path} answered HTTP {response.status_code}: {response.text[:200]}")
+            excerpt = printable(response.text[:200])
+            raise ServerError(f"{self._url}{path} answered HTTP {response.status_code}: {excerpt}")
         return response
+
+    def _unproved(self, error: HTTPError) -> ServerError:
+        if isinstance(error, ForeignProofError):
+            return ForeignServerError(
+                f"what answers at {self._url} is not the server that was started there (it does not have its key)"
+            )
+        return ServerError(f"{self._url} cannot be reached: {type(error).__name__}")
+
+
+class _ProvedAdapter(HTTPAdapter):
+    """Lets requests send over connections that have proved themselves, and over no others."""
+
+    def __init__(self, url: str, key: str):
+        super().__init__()
+        self._connections = ProvedConnectionPool(url, key, proof_timeout_s=TIMEOUT_S)
+
+    def get_connection_with_tls_context(self, *_: object, **__: object) -> HTTPConnectionPool:
+        return self._connections
 
 
 def _metric(text: str, name: str, combine: Callable[[list[float]], float] = sum) -> float | None:

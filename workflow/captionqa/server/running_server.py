@@ -9,7 +9,7 @@ from pathlib import Path
 from captionqa.config.config import ModelConfig
 from captionqa.config.server_files import ServerFiles
 from captionqa.errors import ServerError, ServerStartError
-from captionqa.server import endpoint
+from captionqa.server import endpoint, generation_key
 from captionqa.server.endpoint import Endpoint, State
 from captionqa.server.launcher import Handle, Launcher
 from captionqa.server.probe import Probe
@@ -26,7 +26,7 @@ def use_existing(folder: Path, model: ModelConfig, url: str, digest: str) -> End
     if variable and not key:
         raise ServerStartError(f"api_key_env names {variable}, which is not set; export it and start again.")
     url = url.rstrip("/").removesuffix("/v1")
-    probe = Probe(url, key, trust_env=True)
+    probe = Probe(url, key)
     try:
         probe.check_model(model.served_name)
     except ServerError as error:
@@ -54,10 +54,12 @@ def adopt(folder: Path, handles: Sequence[Handle], launcher: Launcher, served_na
     found = endpoint.read_all(folder)
     if not all(entry.state is State.READY and entry.settings == digest for entry in found):
         return []
-    key = endpoint.read_key(folder)
     try:
         for entry in found:
-            Probe(entry.url or "", key).check_model(served_name)
+            key = generation_key.read(folder, entry)
+            if not entry.url or not key:
+                return []
+            Probe(entry.url, key, own=True).check_model(served_name)
     except ServerError:
         return []
     return found

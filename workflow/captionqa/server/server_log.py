@@ -7,6 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from captionqa.shown_text import printable_lines
+
 #: Size at which the middle of the log is cut out.
 LIMIT_BYTES = 64 * 2**20
 #: What a cut keeps of the beginning, which shows how the server started.
@@ -29,7 +31,7 @@ class ServerLog:
 
     def say(self, text: str) -> None:
         """Write one line with the time and the name."""
-        self._write(f"{time.strftime(TIME_FORMAT)} {self._name}: {text}\n".encode())
+        self._write(f"{time.strftime(TIME_FORMAT)} {self._name}: {printable_lines(text)}\n".encode())
 
     def follow(self, output: IO[bytes]) -> threading.Thread:
         """Start a thread that copies an unbuffered stream into the log until it ends, then closes it."""

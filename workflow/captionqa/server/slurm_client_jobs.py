@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable
 
 from captionqa.config.layout import Layout
-from captionqa.files import read_json
+from captionqa.config.server_files import read_own_json
 from captionqa.run.lease import LeaseRecord, live_lease
 from captionqa.run.run_record import read_run_record
 from captionqa.server import slurm
@@ -47,7 +47,7 @@ def end_killed_run(layout: Layout) -> None:
 
     It must come before the next run is planned: a job that is cancelled deletes the result it has just written.
     """
-    lease: LeaseRecord | None = read_json(layout.server_files.lease)
+    lease: LeaseRecord | None = read_own_json(layout.server_files.lease)
     run = read_run_record(layout.server)
     if not run or not run["slurm"] or not lease or lease["state"] == "released" or live_lease(layout.server):
         return

@@ -1,14 +1,12 @@
 """The start request: which server the driver asks for, as its supervisors read it."""
 
-import hashlib
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypedDict
 
-from captionqa.config.server_files import ServerFiles
-from captionqa.files import read_json, write_json
-from captionqa.server import endpoint
+from captionqa.config.server_files import ServerFiles, read_own_json
+from captionqa.files import write_json
 
 #: How long a supervisor waits for its request. A network file system may show a file of another machine this late.
 TIMEOUT_S = 90.0
@@ -20,8 +18,6 @@ class StartRequest(TypedDict):
 
     #: Tells this request from earlier and later ones.
     request_id: str
-    #: Tells whether the key file already holds this request's key.
-    key_digest: str
     #: Digest of all that makes a running server fit the configuration or not.
     settings: str
     #: The fields of the model's ServerConfig, with `host` and `tensor_parallel_size` filled in.
@@ -43,25 +39,19 @@ def write(folder: Path, request: StartRequest) -> None:
 def superseded(folder: Path, request_id: str) -> bool:
     """Whether another request has replaced the one of this id; False while the file cannot be read."""
     with suppress(OSError):
-        request: StartRequest | None = read_json(ServerFiles(folder).request)
+        request: StartRequest | None = read_own_json(ServerFiles(folder).request)
         return request is not None and request["request_id"] != request_id
     return False
 
 
-def key_digest(key: str) -> str:
-    """By this digest a supervisor tells its request's key from that of an earlier request."""
-    return hashlib.sha256(key.encode()).hexdigest()
-
-
-def wait_for(folder: Path, request_id: str) -> tuple[StartRequest, str] | None:
-    """The request of this id and its key, once this machine sees both; None where it does not within TIMEOUT_S."""
+def wait_for(folder: Path, request_id: str) -> StartRequest | None:
+    """The request of this id, once this machine sees it; None where it does not within TIMEOUT_S."""
     deadline = time.monotonic() + TIMEOUT_S
     while True:
         with suppress(OSError):
-            request: StartRequest | None = read_json(ServerFiles(folder).request)
-            key = endpoint.read_key(folder)
-            if request and request["request_id"] == request_id and key and key_digest(key) == request["key_digest"]:
-                return request, key
+            request: StartRequest | None = read_own_json(ServerFiles(folder).request)
+            if request and request["request_id"] == request_id:
+                return request
         if time.monotonic() > deadline:
             return None
         time.sleep(POLL_S)

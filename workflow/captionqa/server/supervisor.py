@@ -23,14 +23,13 @@ from pathlib import Path
 
 from captionqa.config.config import ServerConfig
 from captionqa.errors import CaptionqaError, ForeignServerError, ServerError
-from captionqa.server import endpoint, slurm, start_request, vllm_log
+from captionqa.server import endpoint, generation_key, slurm, start_request, vllm_log
 from captionqa.server.endpoint import Endpoint, State
 from captionqa.server.generation import JOB_SIGNAL_GRACE_S, Generation
 from captionqa.server.generation_end import GenerationEnd, NextStep
 from captionqa.server.liveness import GracePeriod, TokenWatch
 from captionqa.server.load_log import LoadLog
 from captionqa.server.model_revision import model_revision
-from captionqa.server.ports import listen_address
 from captionqa.server.restart_budget import RestartBudget
 from captionqa.server.server_log import ServerLog
 from captionqa.server.server_process import become_subreaper
@@ -47,18 +46,15 @@ REQUEUE_TIMEOUT_S = 120.0
 class Supervisor:
     """One server from its start to its end."""
 
-    def __init__(self, folder: Path, replica: int, request: StartRequest, key: str):
+    def __init__(self, folder: Path, replica: int, request: StartRequest):
         self._folder = folder
         self._request = request
-        self._key = key
         self._settings = ServerConfig(**request["server"])
         self._log = ServerLog(Path(request["logs"][replica]), f"captionqa supervisor {replica}")
         self._load_log = LoadLog(folder, replica, request["request_id"])
         self._budget = RestartBudget(self._settings.max_restarts, self._settings.restart_forgiven_s)
         self._job = os.environ.get("SLURM_JOB_ID") if request["slurm"] else None
         self._stop = StopConditions(folder, request, self._job)
-        assert self._settings.host is not None  # the start request fills it in
-        self._host = listen_address(self._settings.host)
         self._generation: Generation | None = None
         self._port_tries = 0
         self._published = False
@@ -113,9 +109,7 @@ class Supervisor:
     def _serve(self) -> GenerationEnd:
         """Start one generation and watch it to its end."""
         self._generation = None
-        generation = self._generation = Generation(
-            self._request, self._endpoint.replica, self._host, self._key, self._log, self._stop
-        )
+        generation = self._generation = Generation(self._request, self._endpoint.replica, self._log, self._stop)
         self._endpoint.argv = generation.argv
         self._log.say(f"{vllm_log.GENERATION_START} {self._endpoint.generation}: {shlex.join(generation.argv)}")
         if end := generation.start():
@@ -197,6 +191,8 @@ class Supervisor:
         try:
             if not self._stop.superseded():  # else the endpoint file belongs to another server
                 self._publish()
+                with suppress(OSError):
+                    generation_key.remove(self._folder, self._endpoint.replica)
         finally:
             if self._generation is not None:
                 self._generation.end()
@@ -216,8 +212,10 @@ class Supervisor:
             self._take_down(GenerationEnd(reason, NextStep.NOTHING))
 
     def _publish(self) -> None:
-        """Publish the endpoint. Where the disk does not allow it, `_watch` tries again."""
+        """Publish the endpoint, and its key where it is ready. Where the disk forbids it, `_watch` tries again."""
         try:
+            if self._endpoint.state is State.READY and self._generation is not None:
+                generation_key.write(self._folder, self._endpoint, self._generation.key)
             self._endpoint.publish(self._folder)
             self._published = True
         except OSError as error:
@@ -236,7 +234,7 @@ def main() -> None:
         sys.exit(f"captionqa supervisor: {ANOTHER_REQUEST}, or this machine does not see {args.folder}")
     become_subreaper()
     try:
-        Supervisor(args.folder, args.replica, *found).run()
+        Supervisor(args.folder, args.replica, found).run()
     except CaptionqaError as error:
         sys.exit(f"captionqa supervisor: {error}")
 

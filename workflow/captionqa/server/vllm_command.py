@@ -16,6 +16,10 @@ from captionqa.server.key_guard import KEY_VARIABLE, KeyGuard
 SERVER_ENVIRONMENT = ".venv-vllm"
 #: A file in that folder that marks the CPU build.
 CPU_MARKER = ".installed-cpu"
+#: vLLM's option for the hosts from which it fetches images and other media.
+MEDIA_HOSTS_OPTION = "--allowed-media-domains"
+#: No host's name; vLLM takes an empty list for "all of them".
+NO_MEDIA_HOST = "none/"
 API_SERVER = ("-m", "vllm.entrypoints.openai.api_server")
 
 
@@ -76,6 +80,9 @@ def arguments(settings: ServerConfig, model_path: str, served_name: str, host: s
         # the client's sampling settings decide; the model's own generation config would add to them
         "--generation-config",
         "vllm",
+        # images come as data or as files of the media folder: the key is no way to have the node fetch an address
+        MEDIA_HOSTS_OPTION,
+        NO_MEDIA_HOST,
         "--disable-uvicorn-access-log",
         "--middleware",
         f"{KeyGuard.__module__}.{KeyGuard.__qualname__}",

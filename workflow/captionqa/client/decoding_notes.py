@@ -1,0 +1,126 @@
+"""Notes of the images that a chunk's job is decoding: they show the next job which image killed the last one.
+
+A decoder that takes all memory, or crashes, ends the job without a word. The notes outlive it. What was in hand at a
+death is suspect: the next job decodes suspects one at a time, so that no innocent image is in hand beside the guilty
+one. An image that was in hand at `MAX_DEATHS` deaths is not decoded any more. Images that are sent as they are leave no
+note.
+"""
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from captionqa.errors import ItemFailure, Reason
+from captionqa.files import json_line, read_json_lines
+
+#: Deaths of a job during the decoding of an image before the image is blamed for them.
+MAX_DEATHS = 2
+#: Decoding more images at once than there are cores is no faster, and takes memory by their size.
+CORES = len(os.sched_getaffinity(0))
+_decoding = threading.BoundedSemaphore(CORES)
+#: Held by the one thread that keeps all others from decoding.
+_alone = threading.Lock()
+
+
+class DecodingNotes:
+    """The notes of one chunk, whatever its items are; safe to share between threads.
+
+    `_lock` guards the counts and the file. A line of the file is [what happened, image]: `began`, `ended`, `died` for
+    an image that was in hand at a death, or `closed` at the end of a job that was not killed.
+    """
+
+    def __init__(self, path: Path | None):
+        """`path` may be of a file that is not there yet; with None nothing is noted."""
+        self._path = path
+        self._lock = threading.Lock()
+        #: The deaths at which each image was in hand.
+        self._deaths: Counter[str] = Counter()
+        self._file: int | None = None
+        self._closed = False
+        if path is not None and path.exists():
+            self._read(path)
+
+    @contextmanager
+    def decoding(self, image: str) -> Iterator[Callable[[], None]]:
+        """Wait for a turn to decode an image, by its name and stamp; yields what to call before it is decoded.
+
+        That call raises ItemFailure where the image has killed too many jobs.
+        """
+        began = False
+
+        def begin() -> None:
+            nonlocal began
+            if (deaths := self._deaths[image]) >= MAX_DEATHS:
+                raise ItemFailure(
+                    Reason.UNREADABLE_IMAGE,
+                    f"its job was killed {deaths} times while it was decoded, as by a lack of memory; "
+                    "`make retry-failed` tries it again",
+                )
+            if not began:
+                began = True
+                self._note("began", image)
+
+        with _alone_in_decoding() if self._deaths[image] else _decoding:
+            try:
+                yield begin
+            finally:
+                if began:
+                    self._note("ended", image)
+
+    def close(self) -> None:
+        """Note that the job was not killed; remove the file where nothing is suspect."""
+        with self._lock, suppress(OSError):
+            self._closed = True
+            if self._file is not None:
+                self._append("closed", "")
+                os.close(self._file)
+            if self._path is not None and not self._deaths:
+                self._path.unlink(missing_ok=True)
+
+    def _note(self, what: str, image: str) -> None:
+        if self._path is None:
+            return
+        with self._lock:
+            if what == "ended":
+                self._deaths.pop(image, None)
+            if not self._closed:
+                self._append(what, image)
+
+    def _append(self, what: str, image: str) -> None:
+        if self._path is None:
+            return
+        with suppress(OSError):  # without its note an image is decoded all the same
+            if self._file is None:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            os.write(self._file, json_line([what, image]).encode())
+
+    def _read(self, path: Path) -> None:
+        """Count the deaths; what was still in hand was so at the death of the last job."""
+        in_hand: set[str] = set()
+        for what, image in read_json_lines(path):
+            if what == "began":
+                in_hand.add(image)
+                continue
+            if what == "closed":
+                in_hand.clear()
+            elif what == "died":
+                self._deaths[image] += 1
+            else:
+                self._deaths.pop(image, None)
+            in_hand.discard(image)
+        for image in sorted(in_hand):
+            self._deaths[image] += 1
+            self._append("died", image)
+
+
+@contextmanager
+def _alone_in_decoding() -> Iterator[None]:
+    """Wait until no image is being decoded, and keep others from it."""
+    with _alone, ExitStack() as turns:
+        for _ in range(CORES):
+            turns.enter_context(_decoding)
+        yield

@@ -1,0 +1,88 @@
+"""Which items need a request, as far as the driver sees without reading an image: without any, no server has to start.
+
+An item needs none if the journal has its answer and its files have not changed, or if it fails before its request.
+"""
+
+from collections.abc import Collection, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from captionqa.client.decoding_notes import DecodingNotes
+from captionqa.client.image_transport import ImageTransport
+from captionqa.client.item import Item
+from captionqa.client.journal import JournalLine, read_lines, segment_of
+from captionqa.config.answer_files import AnswerFiles, journal_segment
+from captionqa.config.config import Config, Task
+from captionqa.config.layout import Layout
+from captionqa.config.settings import FALLBACK, AnswerSettings, answer_fingerprint, fingerprint
+from captionqa.dataset.changed_files import ChangedFiles
+from captionqa.dataset.item_entry import ItemEntry
+from captionqa.dataset.places import entry_place
+from captionqa.dataset.plan import load_plan, planned_tasks, work_folders
+from captionqa.errors import ItemFailure
+from captionqa.files import read_json_lines
+
+
+class ItemChecker:
+    """Finds the faults of items that need no look into their files: missing images, and paths out of the data set."""
+
+    def __init__(self, config: Config, task: Task, settings: AnswerSettings):
+        self._settings = settings
+        self._dataset = Path(config.section(task).dataset_path).resolve()
+        self._allowed_roots: Sequence[Path] = [Path(root).resolve() for root in config.client.images.allowed_roots]
+        self._transport = ImageTransport("bytes", self._dataset)
+
+    def item(self, entry: ItemEntry) -> Item:
+        """The item of an entry; raises ItemFailure where it would fail before its request."""
+        item = Item(
+            entry,
+            self._settings,
+            self._dataset,
+            self._allowed_roots,
+            self._transport,
+            ChangedFiles(),
+            DecodingNotes(None),
+        )
+        item.check_marks()
+        return item
+
+
+def needs_server(config: Config, layout: Layout, results: Collection[str]) -> bool:
+    """Whether a chunk among those with these results may have a request to send; looks no further than to the first."""
+    unseen = set(results)
+    for task in planned_tasks(config, layout):
+        plan = load_plan(layout, task)
+        lists = plan.item_lists(layout, task)
+        for work, settings in work_folders(config, layout, task):
+            checker, files = ItemChecker(config, task, settings), AnswerFiles(work)
+            for items, result in zip(lists, plan.results(work, fingerprint(settings)), strict=True):
+                if result in unseen:
+                    unseen.remove(result)
+                    if _has_request(items, checker, files.journal, settings):
+                        return True
+    return bool(unseen)  # a chunk that is not in the plan
+
+
+def _has_request(items: str, checker: ItemChecker, journal: Path, settings: AnswerSettings) -> bool:
+    for index, entries in groupby(read_json_lines(items), key=lambda entry: segment_of(entry_place(entry))):
+        answers = _answers(journal_segment(journal, index), settings)
+        for entry in entries:
+            try:
+                if not _is_answered(checker.item(entry), entry, answers.get(entry["id"])):
+                    return True
+            except ItemFailure:
+                continue
+    return False
+
+
+def _is_answered(item: Item, entry: ItemEntry, line: JournalLine | None) -> bool:
+    """Whether a journal line answers an item by its prompt and its files' stamps."""
+    return line is not None and [stamp for _, stamp, _ in line["files"]] == entry["stamps"] and item.matches(line)
+
+
+def _answers(segment: Path, settings: AnswerSettings) -> dict[str, JournalLine]:
+    """{item: its newest answer}; empty with the letter fallback, since an answer may need another request then."""
+    if FALLBACK in settings or not segment.exists():
+        return {}
+    current = answer_fingerprint(settings)
+    return {line["id"]: line for line in read_lines(segment) if line["fingerprint"] == current and "answer" in line}

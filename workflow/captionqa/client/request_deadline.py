@@ -1,0 +1,107 @@
+"""A time limit for a whole request: http.client's own holds for each read, so a server that trickles outlives it."""
+
+import io
+import time
+from http.client import HTTPResponse
+from typing import TYPE_CHECKING, Any
+
+from urllib3 import HTTPConnectionPool
+from urllib3.exceptions import TimeoutError as RequestTimeoutError
+
+if TYPE_CHECKING:
+    import socket
+
+    from _typeshed import WriteableBuffer
+
+#: The least time limit of a socket, since 0 would mean not to wait at all.
+LEAST_S = 0.001
+#: A socket's time limit is set anew once this share of a request's time has passed: each setting is a system call.
+TOLERANCE = 0.01
+
+
+def set_deadline(connections: HTTPConnectionPool, timeout_s: float) -> None:
+    """Let `timeout_s` hold for all bytes of a request and its response together, on each new connection of a pool.
+
+    Requests have to be made with `urllib3.Timeout(total=timeout_s)`, which gives the rest of this time to the response.
+    """
+    timed: Any = type(
+        "TimedConnection",
+        (_TimedSending, connections.ConnectionCls),
+        {"response_class": _TimedResponse, "timeout_s": timeout_s},
+    )
+    connections.ConnectionCls = timed
+
+
+class _TimedSending:
+    """Ends the sending of a request at its deadline; a mixin of a class of connections."""
+
+    timeout_s: float
+    timeout: float
+    sock: "socket.socket | None"
+    _limit: "_TimeLimit | None" = None
+
+    def connect(self) -> None:
+        super().connect()  # type: ignore[misc]  # of the class that this is mixed with; under a time limit of its own
+        assert self.sock is not None
+        self.sock.settimeout(self.timeout_s)
+
+    def request(self, *args: Any, **options: Any) -> None:
+        self._limit = _TimeLimit(self.timeout_s)
+        if self.sock is not None:  # urllib3 sets this on the socket
+            self.timeout = self.timeout_s
+        super().request(*args, **options)  # type: ignore[misc]  # as above
+
+    def send(self, data: Any) -> None:
+        if self.sock is not None and self._limit is not None:
+            self._limit.keep(self.sock)
+        try:
+            super().send(data)  # type: ignore[misc]  # as above
+        except TimeoutError as error:
+            raise RequestTimeoutError("the request could not be sent in time") from error
+
+
+class _TimedResponse(HTTPResponse):
+    """A response of which all reads together, status and headers too, take at most the time limit of its socket."""
+
+    def __init__(self, sock: "socket.socket", *args: Any, **options: Any):
+        super().__init__(sock, *args, **options)
+        assert isinstance(self.fp, io.BufferedReader)
+        self.fp = io.BufferedReader(_TimedReader(self.fp.detach(), sock))
+
+
+class _TimedReader(io.RawIOBase):
+    """Reads from a socket until its time limit, counted from now, is over; then raises TimeoutError."""
+
+    def __init__(self, raw: io.RawIOBase, sock: "socket.socket"):
+        self._raw = raw
+        self._socket = sock
+        self._limit = _TimeLimit(sock.gettimeout() or LEAST_S)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        self._limit.keep(self._socket)
+        return self._socket.recv_into(buffer)
+
+    def close(self) -> None:
+        self._raw.close()  # counts the users of the socket
+        super().close()
+
+
+class _TimeLimit:
+    """A time limit, counted from now, for several waits on a socket that has it as its time limit already."""
+
+    __slots__ = ("_deadline", "_set_anew", "_tolerance_s")
+
+    def __init__(self, seconds: float):
+        now = time.monotonic()
+        self._tolerance_s = TOLERANCE * seconds
+        self._deadline = now + seconds
+        self._set_anew = now + self._tolerance_s
+
+    def keep(self, sock: "socket.socket") -> None:
+        """Call it before each wait."""
+        if (now := time.monotonic()) > self._set_anew:
+            self._set_anew = now + self._tolerance_s
+            sock.settimeout(max(self._deadline - now, LEAST_S))
