@@ -64,7 +64,8 @@ _FOREIGN = re.compile(
 )
 #: _FOREIGN is searched for only in a text that contains one of these, since looking for them is cheaper.
 _FOREIGN_WORDS = (
-    "答", "选", "選", "所以", "因此", "故", "错误的", "不正确的", "不符合", "不成立", "正解", "正确", "정답", "답", "respuesta", "resposta", "risposta", "réponse", "opción", "opção",
+    "所以", "因此", "故", "错误的", "不正确的", "不符合", "不成立",
+    "答", "选", "選", "正解", "正确", "정답", "답", "respuesta", "resposta", "risposta", "réponse", "opción", "opção",
     "opzione", "alternativa", "antwort", "antwoord", "lösung", "option est", "option ist", "option correcte",
     "odpowiedź", "cevap", "đáp", "trả lời", "jawaban", "الإجابة", "ответ", "відповідь", "la correcta",
 )  # fmt: skip

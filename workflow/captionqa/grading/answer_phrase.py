@@ -174,7 +174,7 @@ def _unless_doubted(reading: Reading, text: str, options: Options) -> Reading:
 
 
 def _is_joined(text: str, end: int, letter: str, options: Options) -> bool:
-    """Whether another letter is joined to the one that ends here; A and I count only where they are letters of options."""
+    """Whether another letter is joined to the one that ends here; A and I count only as letters of options."""
     second = _SECOND_LETTER.match(text, end)
     if second is None or second["letter"] == letter:
         return False

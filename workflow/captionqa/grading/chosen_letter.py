@@ -5,9 +5,9 @@ from typing import Literal
 
 from captionqa.grading.announcements import GOES_THROUGH
 from captionqa.grading.answer_phrase import read_phrase
-from captionqa.grading.doubt import RULED_OUT
 from captionqa.grading.choices import LETTERS
 from captionqa.grading.corrections import is_taken_back
+from captionqa.grading.doubt import RULED_OUT
 from captionqa.grading.explicit_cues import read_explicit_cues
 from captionqa.grading.model_output import SEARCHED_CHARACTERS, Box, boxes
 from captionqa.grading.option_text import by_option_text

@@ -89,7 +89,8 @@ class GroundTruth:
     def grade(self, model_output: str, truncated: bool = False) -> Grade:
         """Grade an output: by its letter where the ground truth has one, else by value.
 
-        Of a truncated output only a box or an announced answer with the end of its sentence counts. For a question without choices two plain numbers may differ by the tolerance, a share of the ground truth.
+        Of a truncated output only a box or an announced answer with the end of its sentence counts. For a question
+        without choices two plain numbers may differ by the tolerance, a share of the ground truth.
         """
         final_text = without_reasoning(model_output)
         if final_text is None:

@@ -9,7 +9,8 @@ SEARCHED_CHARACTERS = 20_000
 _REASONING_MARK = re.compile(r"[<◁](/?)(?:think|thinking|thought|reasoning)[>▷]")
 #: A further turn that the model makes up: "Human:", "user", a chat template's mark.
 _NEXT_TURN = re.compile(
-    r"(?<=\S)\s*\n\s*(?:#+\s?)?(?:(?:Human|User)\s*:|(?:user|human)[ \t]*\n)|<\|(?:im_start|start_header_id)\|>\s*user|\[INST\]"
+    r"(?<=\S)\s*\n\s*(?:#+\s?)?(?:(?:Human|User)\s*:|(?:user|human)[ \t]*\n)|"
+    r"<\|(?:im_start|start_header_id)\|>\s*user|\[INST\]"
 )
 #: _NEXT_TURN is searched for only in a text that contains one of these, since looking for them is cheaper.
 _TURN_WORDS = ("Human", "User", "human", "user", "[INST]")

@@ -22,8 +22,8 @@ _SEPARATOR = re.compile(
 )
 #: Signs and LaTeX commands, and the notation that stands for them. Set braces become ⦃⦄, apart from LaTeX's own {}.
 _SIGNS = {
-    "\u2013": "-", "\u2044": "/", "\u00d7": "\\times ", "\u00b7": "\\cdot ", "÷": "/", "π": "\\pi ", "∞": "\\infty ", "≤": "\\le ",
-    "≥": "\\ge ", "≠": "\\ne ", "\u222a": "\\cup ", "∩": "\\cap ", "∈": "\\in ", 
+    "\u2013": "-", "\u2044": "/", "\u00d7": "\\times ", "\u00b7": "\\cdot ", "÷": "/", "π": "\\pi ", "∞": "\\infty ",
+    "≤": "\\le ", "≥": "\\ge ", "≠": "\\ne ", "\u222a": "\\cup ", "∩": "\\cap ", "∈": "\\in ",
     "\u03b1": "\\alpha ", "β": "\\beta ", "θ": "\\theta ", "λ": "\\lambda ", "±": "\\pm ", "∘": "°", "½": " 1/2",
     "¼": " 1/4", "¾": " 3/4", "：": ":", "\u2236": ":", "leqslant": "le", "geqslant": "ge", "\\dfrac": "\\frac",
     "\\tfrac": "\\frac", "{,}": ",", "\\{": "⦃", "\\}": "⦄", "\\lbrace": "⦃", "\\rbrace": "⦄", "\\langle": "(",

@@ -13,8 +13,8 @@ _TENS = {
     word: value
     for value, word in zip(
         range(20, 100, 10),
-        "twenty thirty forty fifty sixty seventy eighty ninety".split(),
-        strict=True,  # noqa: SIM905
+        ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"],
+        strict=True,
     )
 }
 _SCALES = {"hundred": 100, "thousand": 1_000, "million": 1_000_000}

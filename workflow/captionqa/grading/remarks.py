@@ -45,7 +45,8 @@ _ARRIVES_AT = re.compile(
 )
 #: A row of a table that calls its option correct.
 _MARKED_ROW = re.compile(
-    r"^\|[ *]*(?:option\s)?[(]?([A-J])[)*. ]*\|(?!.*(?:\bnot\b|n't\b|incorrect|wrong|✗|❌|✘|\bfalse\b)).*?(?:\bcorrect\b|✅|✓|✔).*\|",
+    r"^\|[ *]*(?:option\s)?[(]?([A-J])[)*. ]*\|(?!.*(?:\bnot\b|n't\b|incorrect|wrong|✗|❌|✘|\bfalse\b))"
+    r".*?(?:\bcorrect\b|✅|✓|✔).*\|",
     re.IGNORECASE | re.MULTILINE,
 )
 #: A line that begins with a label and calls its option correct in words or by a sign: "B) Paris ✅".

@@ -4,7 +4,7 @@ import re
 
 from captionqa.grading.number_words import NUMBER_WORD
 
-#: Hyphens and dashes that stand for a minus: − ‐ ‑ ‒ ﹣ －.
+#: Hyphens and dashes that stand for a minus: the sign of minus itself, three hyphens and two of other widths.
 MINUS_SIGNS = dict.fromkeys(map(ord, "\u2212\u2010\u2011\u2012\ufe63\uff0d"), "-")
 #: An en dash just before a number and after nothing that it could join to it.
 _EN_DASH = re.compile(r"(?<![\w)\]}%°\u2013])\u2013(?=[$\\]?[\d.√])")

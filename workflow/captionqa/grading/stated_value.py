@@ -69,7 +69,7 @@ _ENDS_WITH_VALUE = re.compile(
     r"(?P<value>(?:[^=:：]|(?<=\d):(?=\d))+)",
     re.IGNORECASE | re.DOTALL,
 )
-#: The number that a sentence counts: "There are 12 dogs", "I can see 12", but not "12 or 13", "12 times", "12 of the 20".
+#: The number that a sentence counts: "There are 12 dogs", "I can see 12", but not "12 or 13" or "12 of the 20".
 _COUNT = re.compile(
     r"(?:\bthere\s(?:is|are|was|were|appears?\sto\sbe|seems?\sto\sbe)|\b(?:shows|contains|has|have|depicts)|"
     r"\b(?:I|we|you|one)\s(?:can\s|could\s)?(?:clearly\s)?(?:see|count|find|spot|identify|counted|found))\s"
