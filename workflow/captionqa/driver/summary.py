@@ -55,8 +55,8 @@ def plan_line(config: Config, layout: Layout) -> str:
             )
         if task == "qa" and plan.asks_for_reasoning and config.qa and config.qa.max_tokens < REASONING_TOKENS:
             parts.append(
-                f"{plan.asks_for_reasoning:,} of the questions ask for reasoning, which {config.qa.max_tokens} tokens may "
-                f"cut before the answer: set qa.max_tokens to {REASONING_TOKENS} or more"
+                f"{plan.asks_for_reasoning:,} of the questions ask for reasoning, which {config.qa.max_tokens} tokens "
+                f"may cut before the answer: set qa.max_tokens to {REASONING_TOKENS} or more"
             )
     to_do = items_to_do(config, layout)
     finished = planned_items(config, layout) - to_do

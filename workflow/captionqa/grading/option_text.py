@@ -117,9 +117,10 @@ def _concluded(text: str, options: Options) -> str | None:
 
 def _by_value(text: str, options: Options) -> str | None:
     """The option of the value that a text states, read as an answer without options is."""
-    if REFUSAL.search(text) or not (value := stated_value(text)) or not options.has_values:
+    if not options.has_values or REFUSAL.search(text):
         return None
-    return options.equal_to(value)
+    value = stated_value(text)
+    return options.equal_to(value) if value else None
 
 
 def _by_yes_or_no(text: str, options: Options) -> str | None:

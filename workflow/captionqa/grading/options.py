@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from captionqa.grading.choices import LETTERS
 from captionqa.grading.dates import parse_time
+from captionqa.grading.number_words import NUMBER_WORD
 from captionqa.grading.plain_text import plain_text
 from captionqa.grading.quantity import Quantity, parse_quantity, same_quantity
 from captionqa.grading.same_value import formula_variables, same_value
@@ -22,6 +23,8 @@ MAX_VALUE_CHARACTERS = 100
 YES_NO = frozenset({"yes", "no", "true", "false"})
 #: The label of an option, which is no part of its value.
 _LABEL = re.compile(r"\(?[A-Z](?:[.):]|\s(?=[-\d]))|\([A-Z]\)")
+#: What each number and formula has, in digits or words.
+_VALUE = re.compile(rf"[\d\\^_=<>√π½¼¾⅓⅔]|{NUMBER_WORD}", re.IGNORECASE)
 _ARTICLE = re.compile(r"(?:the|an?)\s")
 #: An option with these words could be mistaken for a statement about the answer.
 _SPEAKS_OF_ANSWERS = re.compile(r"\b(?:options?|choices?|answers?|statements?|correct|right)\b.*\s\S+\s|答|选|正确")
@@ -101,7 +104,9 @@ class Options:
     @cached_property
     def has_values(self) -> bool:
         """Whether an option is a quantity or a formula, and no words."""
-        return any(self._quantities) or any(found is not None for found in self._formula_variables)
+        return any(_VALUE.search(text) for text in self._plain) and (
+            any(self._quantities) or any(found is not None for found in self._formula_variables)
+        )
 
     def plain(self, text: str) -> str:
         """A text in plain text, with "minus 5" written -5 where an option has a minus."""
@@ -129,10 +134,12 @@ class Options:
 
     def _of_value(self, text: str) -> str | None:
         """The letter of the one option whose value a text is."""
-        if len(text) > MAX_VALUE_CHARACTERS or not self.has_values or _LABEL.match(text):
+        if len(text) > MAX_VALUE_CHARACTERS or _LABEL.match(text):
             return None
-        quantity, variables = parse_quantity(text), formula_variables(text)
-        if time := parse_time(text):
+        quantity, variables, time = parse_quantity(text), formula_variables(text), parse_time(text)
+        if quantity is None and variables is None and time is None:
+            return None
+        if time:
             found = [at for at, other in enumerate(self._plain) if parse_time(other) == time]
         else:
             found = [

@@ -2,6 +2,7 @@ r"""Quantities: numbers with their units, as people write them: 1,200, 3.5 cm, 1
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 from typing import NamedTuple
 
 from captionqa.grading.number_words import in_digits
@@ -11,6 +12,9 @@ from captionqa.grading.units import canonical_unit
 
 #: Decimal places that count when two numbers are compared, as in math-verify.
 DECIMALS = 6
+#: Texts whose quantities are kept in memory.
+CACHED_TEXTS = 16384
+_HAS_DIGIT = re.compile(r"\d")
 #: \frac{1}{2}, \frac12 and the like, with a number or any text as either part.
 _FRACTION = re.compile(r"\\[dt]?frac\s*(?:\{\s*([^{}]*?)\s*\}|(\d))\s*(?:\{\s*([^{}]*?)\s*\}|(\d))")
 _SIGNS = MINUS_SIGNS | str.maketrans({"½": " 1/2", "⅓": " 1/3", "⅔": " 2/3", "¼": " 1/4", "¾": " 3/4", "\u2044": "/"})
@@ -47,11 +51,12 @@ class Quantity(NamedTuple):
     unit: str
 
 
+@lru_cache(maxsize=CACHED_TEXTS)
 def parse_quantity(text: str) -> Quantity | None:
     """The quantity that a whole text states, or None."""
     text = with_minus_signs(text).lstrip()
     text = "-" + in_digits(text[1:]) if text[:1] == "-" else in_digits(text)
-    if not any(sign.isdigit() for sign in text):
+    if not _HAS_DIGIT.search(text):
         return None
     money = "$" if len(_DOLLARS.findall(text)) == 1 else ""
     if not text.isascii():
