@@ -62,7 +62,7 @@ class Handler(BaseHTTPRequestHandler):
         elif not self.allowed():
             self.reply(401, {"error": "Unauthorized"})
         elif self.path == "/v1/models":
-            self.reply(200, {"object": "list", "data": [{"id": self.server.model}]})
+            self.reply(200, {"object": "list", "data": [{"id": self.server.model, "root": self.server.root}]})
         elif self.path == "/version":
             self.reply(200, {"version": "stand-in"})
         else:
@@ -189,6 +189,8 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
     media_folder = None
+    #: Where it says that its model is from.
+    root = None
 
     def image(self, url):
         """The bytes of an image; with vLLM's words and kinds of errors for a file that it does not read."""

@@ -39,8 +39,9 @@ def begin_run():
     try:
         if CONFIG.audit.stop_on:
             audit_first(tasks_to_run)
-        server_needed = needs_server(CONFIG, RUN_LAYOUT, [str(job.output[0]) for job in chunks])
+        server_needed = needs_server(CONFIG, RUN_LAYOUT, [str(job.output[0]) for job in chunks], PLANNED_MODEL.version)
         DRIVER.begin(items_to_do(CONFIG, RUN_LAYOUT), server_needed, slurm_run(executor, server_needed))
+        PLANNED_MODEL.save(RUN_LAYOUT)  # the jobs read it; only now, since a dry run must change nothing
     except (CaptionqaError, OSError) as error:
         refuse(error)
     if plan.cache_info().currsize:
