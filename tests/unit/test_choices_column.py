@@ -69,7 +69,8 @@ def test_a_question_may_have_no_choices_beside_others_that_have(read, cells):
 
 
 @pytest.mark.parametrize(
-    "text", [ASKED, "What colour?\n(A) red (B) dark blue", "<image>\na) Red\nb) Dark blue\nWhich?"]
+    "text",
+    [ASKED, "What colour?\n(A) red (B) dark blue", "<image>\na) Red\nb) Dark blue\nWhich?", "A\tred\nB\t$dark$ blue"],
 )
 def test_choices_that_the_question_lists_already_are_not_added(read, text):
     (row,) = read(question=text, options=[["red", "dark blue"]])

@@ -12,6 +12,8 @@ from captionqa.list_text import parse_list, texts_of
 NAMES = ("choices", "options")
 #: A label that a data set wrote before a choice: "A. red", "(A) red".
 _LABEL = re.compile(r"\(?([A-Z])(?:\)|[.:](?=\s))\s*")
+#: Blanks, Markdown's signs of bold text and LaTeX's dollar signs.
+_STYLE = re.compile(r"[\s$*_`]+")
 _LINE_BREAKS = re.compile(r"\s*\n\s*")
 
 
@@ -44,10 +46,9 @@ def read_choices(cells: Sequence[Any]) -> list[str]:
 
 def shows(question: str, choices: Sequence[str]) -> bool:
     """Whether a question's text lists these choices itself, each after its letter."""
-    at = 0
+    text, at = _bare(question.replace("\t", ":")), 0
     for letter, choice in zip(ascii_uppercase, choices, strict=False):
-        label = rf"(?<![A-Za-z]){letter}(?:\s?[)）.:：、．\]>]|\t)\s*{re.escape(choice)}"
-        match = re.compile(label, re.IGNORECASE).search(question, at)
+        match = re.compile(rf"{letter}[)）.:：、．\]>]+{re.escape(_bare(choice))}", re.IGNORECASE).search(text, at)
         if match is None:
             return False
         at = match.end()
@@ -60,6 +61,11 @@ def with_choices(question: str, choices: Sequence[str]) -> str:
     return "\n".join([question.rstrip(), *lines])
 
 
+def _bare(text: str) -> str:
+    """A text without what may differ between a question and its column: blanks, Markdown's and LaTeX's marks."""
+    return _STYLE.sub("", text)
+
+
 def _elements(cell: Any) -> list[Any]:
     """The elements of a cell with a list."""
     if is_empty(cell):
@@ -69,5 +75,7 @@ def _elements(cell: Any) -> list[Any]:
     if isinstance(cell, str):
         cell = parse_list(cell)
     if not isinstance(cell, list):
-        raise CellError("holds no list of choices and no text of a list")
+        raise CellError(
+            "holds no list of choices and no text of one; null in qa.columns.choices leaves the column alone"
+        )
     return cell
