@@ -20,8 +20,8 @@ from captionqa.external_sort import ExternalSort
 from captionqa.files import LineFile, json_line
 from captionqa.threads import blocks, map_in_order
 
-#: Words by which a question asks for reasoning before the answer.
-_ASKS_FOR_REASONING = re.compile(
+#: Words by which a question or an instruction asks for reasoning before the answer.
+ASKS_FOR_REASONING = re.compile(
     r"step[ -]by[ -]step|\b(?:show|explain|give|write|provide)\s(?:all\s)?your\s(?:work|reasoning|thinking|answer)\b|"
     r"\b(?:reason|think)\s(?:carefully|first|before)\b|<think>|chain[ -]of[ -]thought",
     re.IGNORECASE,
@@ -127,7 +127,7 @@ def _sort_questions(
             if row.get("choices_added"):
                 item["choices"] = len(row["choices"])
                 found.choices_added += 1
-            found.asks_for_reasoning += _ASKS_FOR_REASONING.search(row["question"]) is not None
+            found.asks_for_reasoning += ASKS_FOR_REASONING.search(row["question"]) is not None
             items.add((question_place(row["images"]), row["id"], json_line(item)))
             found.missing_images += None in stamps_planned
     return found

@@ -6,6 +6,7 @@ from typing import Literal
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.dataset.plan import items_to_do, load_plan, planned_items, planned_tasks
+from captionqa.dataset.question_plan import ASKS_FOR_REASONING
 from captionqa.driver.failure_report import restarts
 from captionqa.files import read_json
 from captionqa.grading.scoring import PARTIAL_SCORERS
@@ -53,11 +54,13 @@ def plan_line(config: Config, layout: Layout) -> str:
                 f"the choices of {plan.choices_added:,} questions come from their columns and are written below them "
                 "(questions that were asked without are asked again)"
             )
-        if task == "qa" and plan.asks_for_reasoning and config.qa and config.qa.max_tokens < REASONING_TOKENS:
-            parts.append(
-                f"{plan.asks_for_reasoning:,} of the questions ask for reasoning, which {config.qa.max_tokens} tokens "
-                f"may cut before the answer: set qa.max_tokens to {REASONING_TOKENS} or more"
-            )
+        if task == "qa" and config.qa and config.qa.max_tokens < REASONING_TOKENS:
+            asked_of_all = ASKS_FOR_REASONING.search(config.qa.instruction or "")
+            if asking := plan.items if asked_of_all else plan.asks_for_reasoning:
+                parts.append(
+                    f"{asking:,} of the questions ask for reasoning, which {config.qa.max_tokens} tokens may cut "
+                    f"before the answer: set qa.max_tokens to {REASONING_TOKENS} or more"
+                )
     to_do = items_to_do(config, layout)
     finished = planned_items(config, layout) - to_do
     return f"{', '.join(parts)}; {_counted(to_do, 'item')} to do" + (f", {finished:,} known" if finished else "")
