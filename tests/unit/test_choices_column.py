@@ -131,9 +131,10 @@ def test_ground_truths_are_read_as_data_sets_have_them(read, cell, wanted):
 
 def test_the_fallback_allows_the_letters_of_added_choices_whatever_their_text():
     question = "Which statement?\nA. A. or B. holds\nB. \nC. none"
-    assert allowed_letters(question, "Hm.", 3) == "ABC"
-    assert allowed_letters(ASKED, "Hm.") == "AB"
-    assert allowed_letters(ASKED, "The answer is B.", 2) == ""
+    assert allowed_letters(question, {"text": "Hm.", "finish_reason": "stop"}, 3) == "ABC"
+    assert allowed_letters(ASKED, {"text": "Hm.", "finish_reason": "stop"}) == "AB"
+    assert allowed_letters(ASKED, {"text": "The answer is B.", "finish_reason": "stop"}, 2) == ""
+    assert allowed_letters(ASKED, {"text": "The answer is B", "finish_reason": "length"}, 2) == "AB"
 
 
 def test_a_plan_sends_the_choices_and_says_why_it_asks_again(images, make_config, tmp_path):

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 CHOICES = ["red", "dark blue", "green", "3 cm"]
 CASES = [json.loads(line) for line in Path(__file__).with_name("grading_cases.jsonl").open(encoding="utf-8")]
 FREE_FORM = [json.loads(line) for line in Path(__file__).with_name("freeform_cases.jsonl").open(encoding="utf-8")]
+TRUNCATED = [json.loads(line) for line in Path(__file__).with_name("truncated_cases.jsonl").open(encoding="utf-8")]
 #: What models write around a letter; {} is the letter.
 SAYINGS = [
     "{}",
@@ -46,6 +47,30 @@ def test_answers_are_read_as_a_reader_would(case):
 @pytest.mark.parametrize("case", FREE_FORM, ids=lambda case: f"{case['why']}: {case['output'][:40]!r}")
 def test_free_form_answers_are_graded_as_a_reader_would(case):
     assert grade(case["output"], case["ground_truth"], []).is_correct is case["is_correct"]
+
+
+@pytest.mark.parametrize("case", TRUNCATED, ids=lambda case: f"{case['output'][:40]!r}")
+def test_a_truncated_output_is_an_answer_only_by_a_complete_box_or_announcement(case):
+    assert extract_answer(case["output"], case["choices"], truncated=True) == case["expected"]
+    graded = grade(case["output"], "B", case["choices"], truncated=True)
+    assert (graded.predicted_letter, graded.parsed) == (case["expected"], case["expected"] is not None)
+
+
+@pytest.mark.parametrize(
+    ("output", "is_correct"),
+    [
+        ("The answer is 12", False),
+        ("The answer is 12.", False),  # 12.5 may have been meant
+        ("The answer is 12. So", True),
+        ("Answer: 12\nThe", True),
+        (r"\boxed{12}", True),
+        ("12", False),
+        ("There are 12 dogs. The", False),
+    ],
+)
+def test_a_truncated_value_counts_only_where_its_sentence_goes_on_to_another(output, is_correct):
+    assert grade(output, "12", [], truncated=True).is_correct is is_correct
+    assert grade(output, "12", [], scoring="anls", truncated=True).is_correct is is_correct
 
 
 @pytest.mark.parametrize(

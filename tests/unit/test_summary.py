@@ -66,6 +66,7 @@ def test_a_finished_run_names_its_final_files_failures_and_flips(config, layout)
     write_json(layout.captions("simple", "_provenance"), {"counts": counts})
     write_json(layout.qa("provenance"), {"counts": {"answered": 2, "failed": 0, "failures_by_reason": {}}})
     metrics = {"overall_accuracy": 0.5, "correct_answers": 1, "total_questions": 2, "answered_questions": 2}
+    metrics |= {"unparsed_answers": 0, "truncated_answers": 0}
     write_json(layout.qa("metrics"), metrics | {"overall_accuracy_interval_95": [0.0945, 0.9055]})
     flip = {"before": {"is_correct": False}, "now": {"is_correct": True}}
     write_json(layout.qa("flips"), {"q1": flip})
@@ -77,3 +78,35 @@ def test_a_finished_run_names_its_final_files_failures_and_flips(config, layout)
         f"          accuracy 50.0% (1 of 2; 95 % interval 9.4% to 90.5%)  {layout.qa('metrics')}",
         f"          regraded: 1 of 2 answers flipped (1 now right)  {layout.qa('flips')}",
     ]
+
+
+@pytest.mark.parametrize(
+    ("unparsed", "truncated", "said"),
+    [
+        (3, 2, ["3 unparsed and 2 truncated among the answers; what has no letter or value is wrong"]),
+        (1, 0, ["1 unparsed among the answers; what has no letter or value is wrong"]),
+        (
+            0,
+            5,
+            [
+                "5 truncated among the answers; what has no letter or value is wrong",
+                "5% of the answers were cut: raise qa.max_tokens (all questions are asked again)",
+            ],
+        ),
+    ],
+)
+def test_unparsed_and_truncated_answers_stand_beside_the_accuracy(config, layout, unparsed, truncated, said):
+    write_json(layout.qa("provenance"), {"counts": {"answered": 100, "failed": 0, "failures_by_reason": {}}})
+    metrics = {"overall_accuracy": 0.5, "correct_answers": 50, "total_questions": 100, "answered_questions": 100}
+    counts = {"unparsed_answers": unparsed, "truncated_answers": truncated}
+    write_json(layout.qa("metrics"), metrics | counts | {"overall_accuracy_interval_95": [0.4, 0.6]})
+    assert [row.strip() for row in summary(config, layout, 65).splitlines()[3:]] == said
+
+
+def test_questions_that_ask_for_reasoning_are_named_before_the_run(config, layout):
+    questions = ["What? Think step by step.", "What?", "Why? Explain your reasoning."]
+    frame = {"qid": ["q1", "q2", "q3"], "question": questions, "answer": "A", "image": NAMES[0]}
+    pd.DataFrame(frame).to_parquet(config.qa.question_path)
+    plan_task(config, layout, "qa")
+    said = "2 of the questions ask for reasoning, which 128 tokens may cut before the answer: set qa.max_tokens to 1024"
+    assert said in plan_line(config, layout)

@@ -120,19 +120,20 @@ class ItemProcessor:
     def _complete(self, pending: _PendingItem, line: ResultLine) -> ResultLine:
         """Add the files' digests and, where a fallback is asked for, its answer or its failure."""
         line["files"] = pending.item.digests()
-        fallback = self._fallback(pending, line["answer"]["text"])
+        fallback = self._fallback(pending, line["answer"])
         if fallback is not None:
             line["fallback"] = fallback
         return line
 
-    def _fallback(self, pending: _PendingItem, first_answer: str) -> Answer | FailureRecord | None:
+    def _fallback(self, pending: _PendingItem, answer: Answer) -> Answer | FailureRecord | None:
         """What the letter fallback brings; None where it is off or the first answer names an option."""
         journal, item = pending.journals.fallback, pending.item
         if journal is None or item.question is None:
             return None
-        letters = allowed_letters(item.question, first_answer, item.choices_added)
+        letters = allowed_letters(item.question, answer, item.choices_added)
         if not letters:
             return None
+        first_answer = answer["text"]
         try:
             if (known := self._known(journal, item, first_answer)) is not None:
                 return known["answer"]

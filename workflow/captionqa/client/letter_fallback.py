@@ -3,6 +3,7 @@
 Off by default. Its letter stands beside the answer and is reported apart: it never makes an answer right.
 """
 
+from captionqa.client.answer import Answer
 from captionqa.grading.choices import LETTERS, lettered_choices
 from captionqa.grading.ground_truth import extract_answer
 
@@ -10,7 +11,7 @@ from captionqa.grading.ground_truth import extract_answer
 LETTER_TOKENS = 4
 
 
-def allowed_letters(question: str, answer: str, choices_added: int | None = None) -> str:
+def allowed_letters(question: str, answer: Answer, choices_added: int | None = None) -> str:
     """The letters of a question's options if an answer names none of them, else an empty string.
 
     `choices_added` is the number of choices that planning wrote into the last lines of the question, if it did.
@@ -19,4 +20,5 @@ def allowed_letters(question: str, answer: str, choices_added: int | None = None
         choices = lettered_choices(question)
     else:
         choices = [line.partition(". ")[2] for line in question.rsplit("\n", choices_added)[1:]]
-    return "" if extract_answer(answer, choices) else LETTERS[: len(choices)]
+    is_truncated = answer["finish_reason"] == "length"
+    return "" if extract_answer(answer["text"], choices, is_truncated) else LETTERS[: len(choices)]

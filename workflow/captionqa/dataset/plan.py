@@ -48,6 +48,7 @@ class PlanFields(TypedDict, total=False):
     rows: str
     invalid_rows: int
     choices_added: int
+    asks_for_reasoning: int
     missing_images: int
     state: str
     scan: str
@@ -71,6 +72,8 @@ class Plan:
     invalid_rows: int = 0
     #: Questions whose text lists no choices, so that those of the choices columns are written below it.
     choices_added: int = 0
+    #: Questions whose text asks for reasoning before the answer, which takes more tokens than an answer alone.
+    asks_for_reasoning: int = 0
     #: Items with an image file that is not there. They are in chunks, and fail there without a request.
     missing_images: int = 0
     #: A digest of the data and the configuration that the plan was made from: while it is the same, so is the plan.

@@ -1,5 +1,6 @@
 """Planning questions: the rows of the question file and the stamps of their images, cut into chunks."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,6 +20,13 @@ from captionqa.external_sort import ExternalSort
 from captionqa.files import LineFile, json_line
 from captionqa.threads import blocks, map_in_order
 
+#: Words by which a question or an instruction asks for reasoning before the answer.
+ASKS_FOR_REASONING = re.compile(
+    r"step[ -]by[ -]step|\b(?:show|explain|give|write|provide)\s(?:all\s)?your\s(?:work|reasoning|thinking|answer)\b|"
+    r"\b(?:reason|think)\s(?:carefully|first|before)\b|<think>|chain[ -]of[ -]thought",
+    re.IGNORECASE,
+)
+
 
 @dataclass
 class _SortedQuestions:
@@ -30,6 +38,8 @@ class _SortedQuestions:
     missing_images: int = 0
     #: Questions that got choices added to their text.
     choices_added: int = 0
+    #: Questions whose text asks for reasoning before the answer.
+    asks_for_reasoning: int = 0
 
 
 def plan_questions(
@@ -70,6 +80,7 @@ def plan_questions(
             "invalid_rows": len(rows) - len(items),
             "missing_images": found.missing_images,
             "choices_added": found.choices_added,
+            "asks_for_reasoning": found.asks_for_reasoning,
         }
         if inputs:
             fields["state"], fields["scan"] = f"{inputs}-{images.save()}", scan if images.all_inside else ""
@@ -116,6 +127,7 @@ def _sort_questions(
             if row.get("choices_added"):
                 item["choices"] = len(row["choices"])
                 found.choices_added += 1
+            found.asks_for_reasoning += ASKS_FOR_REASONING.search(row["question"]) is not None
             items.add((question_place(row["images"]), row["id"], json_line(item)))
             found.missing_images += None in stamps_planned
     return found

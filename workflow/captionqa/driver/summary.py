@@ -1,10 +1,12 @@
 """The summary of a run: what it starts with and what it has produced, for the user at the terminal."""
 
 from collections import Counter
+from typing import Literal
 
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.dataset.plan import items_to_do, load_plan, planned_items, planned_tasks
+from captionqa.dataset.question_plan import ASKS_FOR_REASONING
 from captionqa.driver.failure_report import restarts
 from captionqa.files import read_json
 from captionqa.grading.scoring import PARTIAL_SCORERS
@@ -17,6 +19,16 @@ from captionqa.run.progress import duration
 MISSING = {
     "captions": ("leads to no file", "lead to no file"),
     "qa": ("names a missing image", "name missing images"),
+}
+
+#: Tokens that reasoning before an answer usually fits into.
+REASONING_TOKENS = 1024
+#: Above this share of truncated answers the summary says which key to raise.
+MANY_TRUNCATED = 0.02
+#: The counts of answers that stand beside the accuracy, with the word for each.
+_UNREAD: dict[Literal["unparsed_answers", "truncated_answers"], str] = {
+    "unparsed_answers": "unparsed",
+    "truncated_answers": "truncated",
 }
 
 
@@ -42,6 +54,13 @@ def plan_line(config: Config, layout: Layout) -> str:
                 f"the choices of {plan.choices_added:,} questions come from their columns and are written below them "
                 "(questions that were asked without are asked again)"
             )
+        if task == "qa" and config.qa and config.qa.max_tokens < REASONING_TOKENS:
+            asked_of_all = ASKS_FOR_REASONING.search(config.qa.instruction or "")
+            if asking := plan.items if asked_of_all else plan.asks_for_reasoning:
+                parts.append(
+                    f"{asking:,} of the questions ask for reasoning, which {config.qa.max_tokens} tokens may cut "
+                    f"before the answer: set qa.max_tokens to {REASONING_TOKENS} or more"
+                )
     to_do = items_to_do(config, layout)
     finished = planned_items(config, layout) - to_do
     return f"{', '.join(parts)}; {_counted(to_do, 'item')} to do" + (f", {finished:,} known" if finished else "")
@@ -70,6 +89,13 @@ def _qa_rows(metrics: QaMetrics, layout: Layout) -> list[str]:
         f"          accuracy {metrics['overall_accuracy']:.1%} ({metrics['correct_answers']} of "
         f"{metrics['total_questions']}; 95 % interval {low:.1%} to {high:.1%})  {layout.qa('metrics')}",
     ]
+    if unread := [f"{metrics[key]:,} {word}" for key, word in _UNREAD.items() if metrics[key]]:
+        rows.append(f"          {' and '.join(unread)} among the answers; what has no letter or value is wrong")
+    if metrics["truncated_answers"] > MANY_TRUNCATED * metrics["answered_questions"]:
+        share = metrics["truncated_answers"] / metrics["answered_questions"]
+        rows.append(
+            f"          {share:.0%} of the answers were cut: raise qa.max_tokens (all questions are asked again)"
+        )
     if metrics.get("scoring") in PARTIAL_SCORERS:  # a run before scores has none
         low, high = metrics["mean_score_interval_95"] or (0.0, 1.0)
         rows.append(

@@ -12,10 +12,12 @@ _IS = (
 #: "answer", "correct option", "best description" and their like with a verb, or just before a letter. Words may stand
 #: between the two: "the answer to this question is" (`plain`), "the correct option that we see here is" (`gap`).
 _CUE = re.compile(
-    r"(?<![a-z])(?=[abcfimrvlpos])(?:answer|(?:correct|right|best|final|chosen|accurate|appropriate|suitable|my|valid|likely|logical|plausible|closest)\s"
+    r"(?<![a-z])(?=[abcfilmnoprsvw])(?:answer|(?:correct|right|best|final|chosen|accurate|appropriate|suitable|my|valid|likely|logical|plausible|closest|nearest)\s"
     r"(?:option|choice|selection|response|letter|alternative|one|pick|guess)|(?:in)?correct\s(?!answer)[a-z]+|"
     r"only\s(?:(?:true|correct|possible)\s)?(?:statement|option|choice|one)|(?:correct|final|right)\s(?:answer|option)s(?=\sare)|"
-    r"best\s(?:match|fit|description|statement|caption|title))(?!\w)"
+    r"best\s(?:match|fit|description|statement|caption|title)|"
+    r"(?:one|statement|option)\sthat\s(?:does\snot|doesn't|is\snot|isn't)\s\w+|"
+    r"(?:false|wrong|odd)\s(?:one|statement|option)(?:\sout)?)(?!\w)"
     r"(?P<plain>\s(?:to|for|of)\s(?:the|this|your|that)\s(?:\w+\s)?question|\shere)?"
     rf"(?:(?P<gap>(?:,?\s(?!(?:is|was|which|could|might|may|cannot|depends)\b)[\w'’-]+){{1,9}}?)?{_IS}|(?=\s[(\[]?[a-j][)\]]?(?:[.,;:!)]|\s*$|\s*\n)))",
 )
@@ -35,7 +37,7 @@ _FIRST_LINE = re.compile(
 )
 #: "I choose", "I would go with", "my best guess is", "so pick".
 _CHOOSE = re.compile(
-    r"\b(?:(?:i|we)(?:'d|'ll|\swould|\swill|\scan|\smust|\sam|\sshould|\shave\sto)?\s(?:\w+ly\s)?"
+    r"\b(?:(?:i|we)(?:'d|'ll|\swould|\swill|\scan|\smust|\sam|\sshould|\shave\sto)?\s(?:\w+ly\s|now\s|still\s)?"
     r"(?:choose|pick|select|chose|go(?:ing)?\swith|went\swith|opt\sfor|say|guess|think|believe|conclude|answer)|"
     r"(?:let's|let\sus)\s(?:choose|pick|select|go\swith|say)|my\s(?:best\s)?(?:guess|pick|choice)\sis|"
     r"(?:so|thus|therefore|hence),?\s(?:choose|pick|select|go\swith))"
@@ -50,7 +52,8 @@ _SHORT_NAME = re.compile(
 _FOREIGN = re.compile(
     r"(?:答案|正解|解答|回答|答え|答|정답|답)(?:选项)?(?:应该?|应当|应为|就|便|只能|可能?)?(?:是|为|選|选|は|은|는|:|：)|"
     r"(?<![不没非])(?:故|所以|因此|应|应当|应该|综上|我|则|就)?(?:选择|选(?!项))(?:的?是)?(?=\s?[:(]?\s?[a-j])|"
-    r"选项(?:应该?)?(?:是|为|:)|\[答案\]\s?:?|"
+    r"选项(?:应该?)?(?:是|为|:)|\[答案\]\s?:?|(?:所以|因此|故)(?=[a-j][。.，,\s]|[a-j]\Z)|"
+    r"(?:错误|不正确|不符合[^。\n]{0,12}|不成立)的(?:说法|选项|一项)?(?:应该?)?(?:是|为)(?=\s?[a-j])|"
     r"正确的?(?:选项|答案|的)?(?:应该?)?(?:是|为|:)|"
     r"\b(?:respuesta|resposta|risposta|réponse|opción|opção|opzione|alternativa|antwort|lösung|option|antwoord|"
     r"odpowiedź|cevap|đáp\sán|câu\strả\slời|jawaban(?:nya)?|ответ|відповідь|"
@@ -61,10 +64,19 @@ _FOREIGN = re.compile(
 )
 #: _FOREIGN is searched for only in a text that contains one of these, since looking for them is cheaper.
 _FOREIGN_WORDS = (
+    "所以", "因此", "故", "错误的", "不正确的", "不符合", "不成立",
     "答", "选", "選", "正解", "正确", "정답", "답", "respuesta", "resposta", "risposta", "réponse", "opción", "opção",
     "opzione", "alternativa", "antwort", "antwoord", "lösung", "option est", "option ist", "option correcte",
     "odpowiedź", "cevap", "đáp", "trả lời", "jawaban", "الإجابة", "ответ", "відповідь", "la correcta",
 )  # fmt: skip
+
+#: How a text introduces what it says of each option.
+GOES_THROUGH = re.compile(
+    r"\b(?:(?:each|every)\s(?:(?:possible|given|available|answer)\s)*(?:option|choice|answer|statement)|"
+    r"(?:all|the|these|those|given|possible|available)\s(?:(?:possible|given|available|answer)\s)*(?:options|choices|answers|"
+    r"statements)|one\sby\sone|one\sat\sa\stime|step\sby\sstep)\b",
+    re.IGNORECASE,
+)
 
 
 class Announcement(NamedTuple):
@@ -84,8 +96,12 @@ def announcements(text: str, low: str) -> Iterator[Announcement]:
         yield Announcement(0, first_line.end(), True)
     for match in _HEADING.finditer(low):
         yield Announcement(match.start(), match.end(), False)
-    for pattern in (_CHOOSE, _COLON, _SHORT_NAME):
+    for pattern in (_CHOOSE, _SHORT_NAME):
         for match in pattern.finditer(low):
+            yield Announcement(match.start(), match.end(), True)
+    for match in _COLON.finditer(low):
+        begins_list = low[match.end() : match.end() + 4].strip(" *(").startswith("a")
+        if not begins_list or not GOES_THROUGH.search(low, low.rfind("\n", 0, match.start()) + 1, match.start()):
             yield Announcement(match.start(), match.end(), True)
     for match in _TAG.finditer(low):
         yield Announcement(match.start(), match.end(), False)

@@ -11,13 +11,15 @@ from captionqa.grading.refusal import REFUSAL
 _MAX_OPTION_CHARACTERS = 400
 #: What may stand between a cue and the option that it announces: "most likely", "option", marks, blanks.
 _LEAD = re.compile(
-    r"(?:[\s:*_\"'>#=~|…]++|\.{2,}+(?! ?(?:\n|\Z))|[-–—]+>?(?=[\s*])|→|"
+    r"(?:[\s:*_\"'<>#=~|…]++|\.{2,}+(?! ?(?:\n|\Z))|[-–—]+>?(?=[\s*])|→|"
     r"(?:(?:most|very|quite)\s)?(?:likely|probably|clearly|definitely|actually|indeed|therefore|thus|simply|just|then|"
     r"obviously|certainly|evidently|surely|only|also|still|in\sfact|undoubtedly)\b,?|"
     r"(?:the\s)?(?:(?:correct|right|best|final)\s)?(?:option|choice|letter|answer|alternative)\b"
     r"(?:\s(?:labell?ed|marked|with|letter|number|is))?|labell?ed\b|(?:la|el|le|a|o)\s(?=[A-J]\b)|选项|选择|選項|为|是|opción|opção|réponse|option){0,12}+",
     re.IGNORECASE,
 )
+#: A question between letters, before its answer: "B or C? C".
+_ASKED = re.compile(r"(?:either\s)?\(?[A-J]\)?(?:,\s\(?[A-J]\)?){0,8},?\sor\s\(?[A-J]\)?\?\s*", re.IGNORECASE)
 #: A letter as a label. A and I are words too: before another word they count only where it gives a reason.
 _LABEL = re.compile(
     r"[(\[{]\s?[*_]*(?:(?P<paren>[A-Za-z])[*_]*\s?(?:[)\]}](?![\w'])|\Z)|(?P<tight>[A-Z])[)\]}])|"
@@ -28,12 +30,16 @@ _LABEL = re.compile(
     r"(?P<loose>[B-HJ-Z])(?=\s(?!(?:is|are|was|has)\b)[^\s=<>+*/^])|"
     r"(?P<lower>[b-hj]|(?<=[:*\"']\s)[ai]|(?<=[:*\"'])[ai])(?=[.*_\"'}]*\s*(?:\Z|\n))"
 )
+#: A letter in lower case that ends its line, where the options are the letters themselves.
+_OWN_LETTER = re.compile(r"([a-z])(?=[.!*_\"']*\s*(?:\Z|\n))")
 #: A label marked by a bracket, point or colon; it is read as a label even where an option's text begins with it.
 _MARKED_LABEL = re.compile(r"[(\[]?[A-J][)\].:](?:\s|\Z)")
 #: Several letters written as one: (A, B), AB, A/B.
 _LETTERS_JOINED = re.compile(r"\([A-J](?:,\s?[A-J]){1,9}\)|[A-J](?:[A-J]{1,9}|(?:\s?[/&+]\s?[A-J]){1,9})(?![\w'])")
 #: What stands between a label and the text of its option.
-_AFTER_LABEL = re.compile(r"[\s.:)\]*_,;–—-]*")
+_AFTER_LABEL = re.compile(r"[\s.:)\]*_,;–—]*+(?:-+(?=\s)\s*)?")
+#: How a list of Roman numerals goes on after I.
+_ROMAN = re.compile(r"(?:,|,?\s(?:and|or|&))\s(?:and\s)?[IVX]{2,4}\b")
 #: A second letter that is joined to the one before: "or B", "and possibly C", ", D".
 _SECOND_LETTER = re.compile(
     r"[ *_\"')\]]*+(?:[,/&+]|\((?=(?:or|and|possibly|maybe|perhaps)\b)|(?=(?:or|and|oder|und|ou|et|o|y|e|as\swell)\s)|"
@@ -80,15 +86,20 @@ def read_phrase(text: str, at: int, options: Options, only_letter: bool = False)
     With `only_letter` an option counts only by a letter that ends its clause, and not by its text.
     """
     at = skip(_LEAD, text, at)
+    at = skip(_ASKED, text, at)
     stop = _SENTENCE_END.search(text, at)
     end = stop.start() if stop else len(text)
     if at >= len(text):
         return Reading(Commitment.NOTHING, end=-1)
     if _DENIED.match(text, at) and options.option_at(text, at).letter is None:
         return _after_denial(text, at, end, options)
+    if options.are_letters and (own := _OWN_LETTER.match(text, at)) and own[1].upper() in options.letters:
+        return Reading(Commitment.OPTION, own[1].upper(), own.end())
     line = text[at : text.find("\n", at) if "\n" in text[at:] else len(text)]
     if not only_letter and len(line) <= _MAX_OPTION_CHARACTERS:
-        if letter := options.equal_to(line) or options.equal_to(text[at:end]):
+        sentence = text[at:end]
+        letter = options.equal_to(line) or (options.equal_to(sentence) if sentence != line else None)
+        if letter:
             return _unless_doubted(Reading(Commitment.OPTION, letter, end), text, options)
         found = options.option_at(text, at)
         if found.commitment is not Commitment.OTHER_TEXT and not _MARKED_LABEL.match(text, at):
@@ -133,11 +144,11 @@ def _labelled(label: re.Match[str], text: str, options: Options, only_letter: bo
     letter = label[form].upper()
     if only_letter and form == "loose":
         return Reading(Commitment.NOTHING)
-    if _ends_in_question(text, end):
+    if _ends_in_question(text, end) or (letter == "I" and _ROMAN.match(text, end)):
         return Reading(Commitment.NOTHING)
     if letter not in options.letters:
         return Reading(Commitment.NO_SINGLE_OPTION)
-    if _is_joined(text, end, options) or _has_later_label(text, end, letter):
+    if _is_joined(text, end, letter, options) or _has_later_label(text, end, letter):
         return Reading(Commitment.NO_SINGLE_OPTION)
     named = options.option_at(text, skip(_AFTER_LABEL, text, end))
     if named.letter == letter:
@@ -153,7 +164,7 @@ def _unless_doubted(reading: Reading, text: str, options: Options) -> Reading:
         return reading
     if _ends_in_question(text, reading.end):
         return Reading(Commitment.NOTHING)
-    if _is_joined(text, reading.end, options):
+    if _is_joined(text, reading.end, reading.letter, options):
         return Reading(Commitment.NO_SINGLE_OPTION)
     if joined := _OR_TEXT.match(text, reading.end):
         other = options.option_at(text, joined.end())
@@ -162,10 +173,12 @@ def _unless_doubted(reading: Reading, text: str, options: Options) -> Reading:
     return reading
 
 
-def _is_joined(text: str, end: int, options: Options) -> bool:
-    """Whether another letter is joined to what ends here; A and I count only where they are letters of options."""
+def _is_joined(text: str, end: int, letter: str, options: Options) -> bool:
+    """Whether another letter is joined to the one that ends here; A and I count only as letters of options."""
     second = _SECOND_LETTER.match(text, end)
-    return second is not None and (second["letter"] in options.letters or second["letter"] not in "AI")
+    if second is None or second["letter"] == letter:
+        return False
+    return second["letter"] in options.letters or second["letter"] not in "AI"
 
 
 def _has_later_label(text: str, end: int, letter: str) -> bool:

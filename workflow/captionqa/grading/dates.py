@@ -1,4 +1,4 @@
-"""Dates: a day, or a month of a year, in the forms in which people write them."""
+"""Dates and times: a day, or a month of a year, in the forms in which people write them; 3:30 p.m."""
 
 import re
 
@@ -18,6 +18,19 @@ _FORMS = [
         r"(?P<month>\d{1,2})月(?P<day>\d{1,2})[日号]",
     )
 ]
+
+#: A time of day: 10:30, 9:05:00 a.m.
+_TIME = re.compile(
+    r"(?P<hour>\d{1,2}):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?(?:\s?(?P<half>[ap])\.?\s?m\.?)?", re.IGNORECASE
+)
+
+
+def parse_time(text: str) -> tuple[int, int, int, str] | None:
+    """The hour, minute, second and half ("a", "p" or "") of a time of day; None for another text."""
+    match = _TIME.fullmatch(text.strip())
+    if match is None:
+        return None
+    return int(match["hour"]), int(match["minute"]), int(match["second"] or 0), (match["half"] or "").lower()
 
 
 def parse_date(text: str) -> tuple[int | None, int, int | None] | None:

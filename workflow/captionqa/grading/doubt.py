@@ -3,11 +3,12 @@
 import re
 
 #: A denial anywhere in a sentence.
-NEGATION = re.compile(
-    r"(?:\b(?:not|never|no|neither|nor|cannot|without|except|unlike|than|instead\sof|isn|aren|doesn|don|wasn|can)\b|n't|"
-    r"不|没|非)",
+DENIAL = re.compile(
+    r"(?:\b(?:not|never|no|neither|nor|cannot|without|except|unlike|than|instead\sof|isn|aren|doesn|don|wasn)\b|n't|不|没|非)",
     re.IGNORECASE,
 )
+#: A denial, or what only may be; beside options, "it can be red" chooses none.
+NEGATION = re.compile(rf"{DENIAL.pattern}|\bcan\b", re.IGNORECASE)
 #: How a sentence continues after an option that it rules out or leaves open: "B is incorrect", "B could be".
 RULED_OUT = re.compile(
     r"\s(?:might|may|could|cannot|can't|isn't|is\s(?:\w+\s)?(?:not|possible|plausible|incorrect|wrong|false|impossible|"
@@ -17,7 +18,8 @@ RULED_OUT = re.compile(
 _SUPPOSED = re.compile(
     r"(?:\b(?:if|whether|suppos\w+|assum\w+|unless|say(?:s|ing)?\sthat|claim\w*|imagine|not|never|wrong|incorrect|other|"
     r"previous|possible|initial|first|does|could|might|may|cannot|can't|"
-    r"(?:unable|impossible)\sto)|n't|不)\s(?:\w+\s)?(?:that\s)?(?:(?:the|a|my|your|its)\s)?(?:\w+\s)?\Z",
+    r"(?:unable|impossible)\sto|(?:student|someone|somebody|friend|colleague|people|user|teacher|he|she|they|one|some)\s"
+    r"(?:\w+\s)?(?:say|said|think|thought|claim|argue|believe|suggest|answer)(?:s|ed)?)|n't|不)\s(?:\w+\s)?(?:that\s)?(?:(?:the|a|my|your|its)\s)?(?:\w+\s)?\Z",
     re.IGNORECASE,
 )
 #: "If it is larger, the answer is B", unless it goes on to conclude: "if we look at it, we see that".

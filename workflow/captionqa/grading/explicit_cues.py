@@ -8,22 +8,26 @@ import re
 
 from captionqa.grading.announcements import announcements
 from captionqa.grading.answer_phrase import read_phrase
+from captionqa.grading.corrections import corrected
 from captionqa.grading.doubt import is_supposed
-from captionqa.grading.options import Commitment, Options, TextSpans, is_inside
+from captionqa.grading.options import Commitment, Options, Reading, TextSpans, is_inside
 from captionqa.grading.remarks import remarks
 
 #: Only this many announcements, from the end, are read: a text may repeat itself endlessly.
 LAST_ANNOUNCEMENTS = 50
-#: Words with which a text corrects what it said before.
+#: Words with which a remark corrects what was said before it.
 _CORRECTION = re.compile(
     r"\b(?:wait|actually|correction|sorry|hmm+|hold\son|on\ssecond\sthought|mistake|oops|let\sme\sre|re-?consider\w*|"
     r"re-?check\w*|no[,.:]|rather|however)\b",
 )
-#: A correction that takes the answer back.
-_REVOCATION = re.compile(
-    r"\b(?:wait|hmm+|hold\son|actually)\b[^.!?\n]{0,60}?\b(?:wrong|incorrect|mistaken?|not\s(?:right|correct))\b|"
-    r"\banswer\s(?:cannot|can't|can\snot)\sbe\b",
-)
+#: The end of the sentence with an announced letter.
+_SENTENCE_END = re.compile(r"[.!](?=[*_\s]|\Z)|[。！\n]")
+#: How a sentence stops after its letter, or goes on to give a reason.
+_STOPS = re.compile(r"[*_\"')\]]*(?:[.,:;!。，\n]|\s[-–—(]|\s(?:because|since|as|for|given|due)\b)")
+#: A line that is only a letter.
+_ONLY_LETTER = re.compile(r"[ *_(\[]*[A-Za-z][ *_)\].]*(?:\n|\Z)")
+#: A line that begins with a label, after the line of a letter.
+_NEXT_LABEL = re.compile(r"[^\n]*\n\s*[-*•]?\s*(?:option\s)?[(\[*_]*[A-Z][*_]*[).:\]]", re.IGNORECASE)
 _CONCLUSION = re.compile(r"\b(?:therefore|thus|hence|so|consequently|conclu\w+|overall|finally)\b")
 #: How far before the beginning of a remark a word is looked for that makes it a conclusion or a correction.
 _BEFORE_REMARK_CHARACTERS = 60
@@ -35,13 +39,18 @@ _BEFORE_VERB = re.compile(r"\b(?:can|to|will)\s(?:best\s)?\Z")
 _VERB_CHARACTERS = 12
 
 
-def read_explicit_cues(text: str, options: Options) -> tuple[str | None, bool]:
-    """The letter that the explicit cues commit to, and whether there is any cue, even one that commits to no letter."""
+def read_explicit_cues(text: str, options: Options, truncated: bool = False) -> tuple[str | None, bool]:
+    """The letter that the explicit cues commit to, and whether there is any cue, even one that commits to no letter.
+
+    In a truncated text only an announcement counts whose answer's sentence is complete.
+    """
     low = text.lower()
     quotations = options.quotations(low)
-    letter, end, is_stated = _last_announced(text, low, options, quotations)
+    letter, end, is_stated = _last_announced(text, low, options, quotations, truncated)
+    if truncated and letter is None:
+        return None, is_stated
     if letter:
-        return _unless_corrected(letter, end, text, low, options, quotations), True
+        return corrected(letter, end, text, low, options, quotations), True
     found = remarks(text, low, options, end, quotations)
     letters = {remark.letter for remark in found}
     if len(letters) == 1:
@@ -53,18 +62,9 @@ def read_explicit_cues(text: str, options: Options) -> tuple[str | None, bool]:
     return None, is_stated
 
 
-def _unless_corrected(
-    letter: str, end: int, text: str, low: str, options: Options, quotations: TextSpans
-) -> str | None:
-    """The announced letter, or what a correction after it says instead; None where it is only taken back."""
-    if not (correction := _CORRECTION.search(low, end)):
-        return letter
-    if later := remarks(text, low, options, correction.start(), quotations):
-        return later[-1].letter
-    return None if _REVOCATION.search(low, end) else letter
-
-
-def _last_announced(text: str, low: str, options: Options, quotations: TextSpans) -> tuple[str | None, int, bool]:
+def _last_announced(
+    text: str, low: str, options: Options, quotations: TextSpans, truncated: bool
+) -> tuple[str | None, int, bool]:
     """The letter after the last announcement that has one, where it ends, and whether anything is announced at all."""
     is_stated = False
     has_other_text = False  # a value that is no option does not take back a letter that was given before it
@@ -75,7 +75,11 @@ def _last_announced(text: str, low: str, options: Options, quotations: TextSpans
             is_stated = True
             continue
         is_verb = bool(_BEFORE_VERB.search(low, max(0, start - _VERB_CHARACTERS), start))
+        if only_letter and (is_verb or truncated):
+            continue  # "to answer, we look at the options:"
         reading = read_phrase(text, end, options, only_letter or has_other_text or is_verb)
+        if truncated and not _is_complete(text, end, reading):
+            continue
         if reading.commitment is Commitment.OPTION:
             return reading.letter, reading.end, True
         if reading.commitment is Commitment.NO_SINGLE_OPTION:
@@ -83,3 +87,16 @@ def _last_announced(text: str, low: str, options: Options, quotations: TextSpans
         has_other_text = has_other_text or reading.commitment is Commitment.OTHER_TEXT
         is_stated = is_stated or has_other_text or reading.end < 0
     return None, 0, is_stated
+
+
+def _is_complete(text: str, at: int, reading: Reading) -> bool:
+    """Whether the letter that is announced at a place is the answer in a text that may end anywhere.
+
+    Its sentence ends, it stands on the line of its announcement or alone, and no other label begins the line after it.
+    """
+    if reading.letter is None or not _STOPS.match(text, reading.end) or not _SENTENCE_END.search(text, reading.end):
+        return False
+    if _NEXT_LABEL.match(text, reading.end):
+        return False
+    begin = text.rfind("\n", at, reading.end) + 1
+    return not begin or _ONLY_LETTER.match(text, begin) is not None

@@ -86,25 +86,28 @@ class GroundTruth:
             unlisted = frozenset(match[1].upper() for match in matches if match)
         return cls(answers, options, letter, unlisted, fault, rules)
 
-    def grade(self, model_output: str) -> Grade:
+    def grade(self, model_output: str, truncated: bool = False) -> Grade:
         """Grade an output: by its letter where the ground truth has one, else by value.
 
-        For a question without choices two plain numbers may differ by the tolerance, a share of the ground truth.
+        Of a truncated output only a box or an announced answer with the end of its sentence counts. For a question
+        without choices two plain numbers may differ by the tolerance, a share of the ground truth.
         """
         final_text = without_reasoning(model_output)
         if final_text is None:
             return Grade(None, False, "none", False, False)
         if self.letter is not None:
-            letter, rule = chosen_letter(final_text, self.options)
+            letter, rule = chosen_letter(final_text, self.options, truncated)
             is_refusal = letter is None and _refuses(final_text)
             return Grade(letter, letter == self.letter, rule, letter is not None, is_refusal)
-        if self.unlisted_letters and chosen_letter(final_text, _UNLISTED_OPTIONS)[0] in self.unlisted_letters:
+        if self.unlisted_letters and (
+            chosen_letter(final_text, _UNLISTED_OPTIONS, truncated)[0] in self.unlisted_letters
+        ):
             return Grade(None, True, "verify", True, False)
-        value = stated_value(final_text)
+        value = stated_value(final_text, truncated)
         if not self.options.letters and self.rules.scoring in PARTIAL_SCORERS:
-            return self._scored(final_text, value)
+            return self._scored("" if truncated else final_text, value)
         if value is None or _refuses(value):
-            if any(says_it_verbatim(final_text, answer) for answer in self.answers):
+            if not truncated and any(says_it_verbatim(final_text, answer) for answer in self.answers):
                 return Grade(None, True, "verify", True, False)
             return Grade(None, False, "none", False, _refuses(final_text))
         tolerance = 0 if self.options.letters else self.rules.tolerance
@@ -122,9 +125,12 @@ class GroundTruth:
         return Grade(None, score >= CORRECT_SCORE, rule, True, False, score)
 
 
-def extract_answer(model_output: str, choices: Sequence[str]) -> str | None:
-    """The letter that an output commits to, or None where it commits to none."""
-    return chosen_letter(without_reasoning(model_output), Options(choices))[0]
+def extract_answer(model_output: str, choices: Sequence[str], truncated: bool = False) -> str | None:
+    """The letter that an output commits to, or None where it commits to none.
+
+    `truncated` says that the output ended at max_tokens (`finish_reason: length`).
+    """
+    return chosen_letter(without_reasoning(model_output), Options(choices), truncated)[0]
 
 
 def grade(
@@ -135,12 +141,14 @@ def grade(
     *,
     scoring: Scoring = "any",
     answer_is: AnswerForm = "auto",
+    truncated: bool = False,
 ) -> Grade:
     """Grade one output against a ground truth, as GroundTruth.grade does.
 
     Raises DependencyError where free-form answers have to be compared and math-verify does not start.
     """
-    return GroundTruth.read(answer, choices, GradingRules(scoring, answer_is, relative_tolerance)).grade(model_output)
+    truth = GroundTruth.read(answer, choices, GradingRules(scoring, answer_is, relative_tolerance))
+    return truth.grade(model_output, truncated)
 
 
 def _letter(answer: str | Sequence[str], texts: Sequence[str], options: Options, rules: GradingRules) -> LetterOrFault:

@@ -7,6 +7,13 @@ from typing import NamedTuple
 SEARCHED_CHARACTERS = 20_000
 #: The marks around a model's reasoning: <think>, </think>, and the same in ◁▷.
 _REASONING_MARK = re.compile(r"[<◁](/?)(?:think|thinking|thought|reasoning)[>▷]")
+#: A further turn that the model makes up: "Human:", "user", a chat template's mark.
+_NEXT_TURN = re.compile(
+    r"(?<=\S)\s*\n\s*(?:#+\s?)?(?:(?:Human|User)\s*:|(?:user|human)[ \t]*\n)|"
+    r"<\|(?:im_start|start_header_id)\|>\s*user|\[INST\]"
+)
+#: _NEXT_TURN is searched for only in a text that contains one of these, since looking for them is cheaper.
+_TURN_WORDS = ("Human", "User", "human", "user", "[INST]")
 #: What opens a box, also where its \b was read as a backspace, or any brace.
 _BOX_OR_BRACE = re.compile(r"(?P<box>(?:\\f?boxed|\\fbox|\x08oxed|(?<![\\\w])boxed)\s*\{)|[{}]")
 #: A box in the special tokens of GLM.
@@ -22,7 +29,10 @@ class Box(NamedTuple):
 
 
 def without_reasoning(model_output: str) -> str | None:
-    """What follows the model's reasoning; None where the reasoning was never closed."""
+    """What follows the model's reasoning, up to a further turn; None where the reasoning was never closed."""
+    is_dialogue = any(word in model_output for word in _TURN_WORDS)
+    if is_dialogue and (turn := _NEXT_TURN.search(model_output)):
+        model_output = model_output[: turn.start()]
     marks = list(_REASONING_MARK.finditer(model_output))
     if not marks:
         return model_output

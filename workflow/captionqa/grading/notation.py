@@ -3,6 +3,8 @@
 import re
 
 from captionqa.grading.plain_text import skip, without_latex_style
+from captionqa.grading.quantity import RAISED, exponent
+from captionqa.grading.signs import MINUS_SIGNS, with_minus_signs
 
 #: What introduces a value and is no part of it: "is approximately", "the number of", "约", "=".
 _LEAD = re.compile(
@@ -20,18 +22,23 @@ _SEPARATOR = re.compile(
 )
 #: Signs and LaTeX commands, and the notation that stands for them. Set braces become ⦃⦄, apart from LaTeX's own {}.
 _SIGNS = {
-    "\u2212": "-", "\u00d7": "\\times ", "\u00b7": "\\cdot ", "÷": "/", "π": "\\pi ", "∞": "\\infty ", "≤": "\\le ",
-    "≥": "\\ge ", "≠": "\\ne ", "\u222a": "\\cup ", "∩": "\\cap ", "∈": "\\in ", "²": "^{2}", "³": "^{3}",
+    "\u2013": "-", "\u2044": "/", "\u00d7": "\\times ", "\u00b7": "\\cdot ", "÷": "/", "π": "\\pi ", "∞": "\\infty ",
+    "≤": "\\le ", "≥": "\\ge ", "≠": "\\ne ", "\u222a": "\\cup ", "∩": "\\cap ", "∈": "\\in ",
     "\u03b1": "\\alpha ", "β": "\\beta ", "θ": "\\theta ", "λ": "\\lambda ", "±": "\\pm ", "∘": "°", "½": " 1/2",
     "¼": " 1/4", "¾": " 3/4", "：": ":", "\u2236": ":", "leqslant": "le", "geqslant": "ge", "\\dfrac": "\\frac",
     "\\tfrac": "\\frac", "{,}": ",", "\\{": "⦃", "\\}": "⦄", "\\lbrace": "⦃", "\\rbrace": "⦄", "\\langle": "(",
-    "\\rangle": ")", "\\colon": ":",
+    "\\rangle": ")", "\\colon": ":", "∅": "\\emptyset ",
+    "\\varnothing": "\\emptyset ", "△": "\\triangle ", "∠": "\\angle ", "∥": "\\parallel ", "//": "\\parallel ",
+    "⊥": "\\perp ", "\u2018": "'", "\u2019": "'", "\u201c": "\"", "\u201d": "\"",
 }  # fmt: skip
 _SIGN = re.compile("|".join(map(re.escape, sorted(_SIGNS, key=len, reverse=True))))
 #: Square roots that are not \sqrt{...}: √(x), √2, sqrt(x), \sqrt2.
 _ROOT = re.compile(
     r"√\s*(?:\(([^()]*)\)|(\d+(?:\.\d+)?|[A-Za-z]))|(?<![\\A-Za-z])sqrt\s*[({]([^(){}]*)[)}]|\\sqrt\s*(\d)"
 )
+#: Lowered digits: CO₂.
+_LOWERED = re.compile("[₀₁₂₃₄₅₆₇₈₉]+")
+_FROM_LOWERED = str.maketrans("₀₁₂₃₄₅₆₇₈₉", "0123456789")
 #: Python's sign of a power; Markdown's marks of bold text have a blank or a mark on one side.
 _POWER = re.compile(r"(?<=[\w)\]}])\*\*(?=[\w({\\-])")
 #: The name of a function or constant without its backslash.
@@ -49,7 +56,9 @@ _OPEN, _CLOSE = "([{⦃", ")]}⦄"
 
 def normalize(text: str) -> str:
     """A text in one notation: LaTeX for signs and roots, no style, no "approximately", no remark in brackets."""
-    text = _POWER.sub("^", text).replace("**", "").replace("`", "")
+    text = _POWER.sub("^", with_minus_signs(text)).replace("**", "").replace("`", "")
+    if not text.isascii():
+        text = _LOWERED.sub(_index, RAISED.sub(exponent, text.translate(MINUS_SIGNS)))
     text = without_latex_style(_SIGN.sub(lambda match: _SIGNS[match[0]], text))
     text = _ROOT.sub(lambda match: f"\\sqrt{{{match[1] or match[2] or match[3] or match[4]}}}", text)
     text = _CIRCLED_GAP.sub(", ", _FUNCTION.sub(r"\\\1 ", text))
@@ -57,7 +66,12 @@ def normalize(text: str) -> str:
     text = _REMARK.sub("", text[skip(_LEAD, text, 0) :].rstrip(" .*_,;:\"'\n。"))
     text = _POINT_NAME.sub("", text)
     brackets, parts = split_parts(text)
-    return parts[0] if brackets in ("()", "{}") and len(parts) == 1 else text
+    return parts[0] if brackets in ("()", "{}") and len(parts) == 1 and text[0] != "⦃" else text
+
+
+def _index(lowered: re.Match[str]) -> str:
+    """Lowered digits in the notation of LaTeX."""
+    return f"_{{{lowered[0].translate(_FROM_LOWERED)}}}"
 
 
 def comparison_key(text: str) -> str:

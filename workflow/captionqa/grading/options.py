@@ -3,22 +3,48 @@
 import re
 from collections.abc import Sequence
 from enum import Enum
+from functools import cached_property
 from typing import NamedTuple
 
 from captionqa.grading.choices import LETTERS
+from captionqa.grading.dates import parse_time
+from captionqa.grading.number_words import NUMBER_WORD
 from captionqa.grading.plain_text import plain_text
-from captionqa.grading.quantity import parse_quantity, same_quantity
+from captionqa.grading.quantity import Quantity, parse_quantity, same_quantity
+from captionqa.grading.same_value import formula_variables, same_value
+from captionqa.grading.signs import with_minus_signs
 
 TextSpans = list[tuple[int, int]]
 #: At most this many mentions of an option are looked at.
 MAX_MENTIONS = 30
+#: A longer text is a sentence and no value.
+MAX_VALUE_CHARACTERS = 100
 #: Options whose words occur in nearly every sentence; they count only at the beginning of a text.
 YES_NO = frozenset({"yes", "no", "true", "false"})
+#: The label of an option, which is no part of its value.
+_LABEL = re.compile(r"\(?[A-Z](?:[.):]|\s(?=[-\d]))|\([A-Z]\)")
+#: What each number and formula has, in digits or words.
+_VALUE = re.compile(rf"[\d\\^_=<>√π½¼¾⅓⅔]|{NUMBER_WORD}", re.IGNORECASE)
 _ARTICLE = re.compile(r"(?:the|an?)\s")
 #: An option with these words could be mistaken for a statement about the answer.
 _SPEAKS_OF_ANSWERS = re.compile(r"\b(?:options?|choices?|answers?|statements?|correct|right)\b.*\s\S+\s|答|选|正确")
 #: What may follow a number and change its value, so that it is not the number of an option.
-_SCALE = re.compile(r"\s?(?:hundred|thousand|million|billion|percent|times|half|and\s(?:a\s)?half|%|°)")
+_SCALE = re.compile(
+    r"\s?(?:(?:hundred|thousand|million|billion|percent|times|half|dozens?|score|squared|cubed|factorial|and\s(?:a\s)?half)\b|%|°)"
+)
+#: What may stand before a number and change its value, or make it the name of something: √5, "minus 5", "Figure 5".
+_JOINED_BEFORE = re.compile(
+    r"(?:[-\u2013]\s?|[\u2014√∛^/\u2044.]|\b(?:minus|negative|log|ln|sin|cos|tan|root|root\sof|sqrt|twice|double|triple|thrice|"
+    r"half|half\sof|dozen\sof|figure|fig\.?|table|page|chapter|section|step|question|equation|item|image|picture|panel|row|column|"
+    r"problem|exercise)\s)\Z"
+)
+#: How far back such words are looked for.
+_BEFORE_CHARACTERS = 14
+#: A word that changes the one after it: "light red", "upper left".
+_MODIFIER = re.compile(r"\b(light|dark|pale|upper|lower|top|bottom|middle|non)[ -]\Z")
+#: "left" as a verb: "left the room".
+_LEFT_SOMETHING = re.compile(r"\s(?:the|an?|his|her|its|their|for|behind|it)\b")
+_TO_THE_LEFT = re.compile(r"\b(?:the|on|to|at|is|from|far|its|my|your)\s\Z")
 #: How a text goes on where the number before is only a part of a longer one or of a calculation.
 _NUMBER_GOES_ON = re.compile(r"[.,:/^]?\d|\s?[-+*/^=<>]\s?\d")
 #: Phrases that begin with "no" and do not choose an option "no".
@@ -53,10 +79,39 @@ class Options:
 
     def __init__(self, choices: Sequence[str]) -> None:
         self.letters = LETTERS[: len(choices)]
-        self.texts = [" ".join(plain_text(choice).split()).strip(" .;,").lower() for choice in choices[: len(LETTERS)]]
+        #: The texts of the options in plain text.
+        self._plain = [
+            with_minus_signs(" ".join(plain_text(choice).split())).rstrip(" .;,").lstrip(" ;,")
+            for choice in choices[: len(LETTERS)]
+        ]
+        self.texts = [text.lower() for text in self._plain]
+        self._has_minus = any("-" in text for text in self.texts)
+        #: Whether the text of each option is its own letter.
+        self.are_letters = self.texts == list(self.letters.lower())
         self._keys = [_key(text) for text in self.texts]
         self._keys_without_article = [_key(_ARTICLE.sub("", text)) for text in self.texts]
         self._about_answers = [text for text in self.texts if _SPEAKS_OF_ANSWERS.search(text)]
+
+    @cached_property
+    def _quantities(self) -> list[Quantity | None]:
+        return [parse_quantity(text) for text in self._plain]
+
+    @cached_property
+    def _formula_variables(self) -> list[frozenset[str] | None]:
+        """The variables of each option that is a formula, None for any other."""
+        return [formula_variables(text) for text in self._plain]
+
+    @cached_property
+    def has_values(self) -> bool:
+        """Whether an option is a quantity or a formula, and no words."""
+        return any(_VALUE.search(text) for text in self._plain) and (
+            any(self._quantities) or any(found is not None for found in self._formula_variables)
+        )
+
+    def plain(self, text: str) -> str:
+        """A text in plain text, with "minus 5" written -5 where an option has a minus."""
+        text = plain_text(text)
+        return with_minus_signs(text) if self._has_minus else text
 
     def text_of(self, letter: str) -> str:
         """The text of an option, in lower case."""
@@ -69,15 +124,36 @@ class Options:
         """
         if _is_letter(text):
             return None
-        text = plain_text(text).lower().strip()
+        plain = with_minus_signs(" ".join(plain_text(text).split()))
+        text = plain.lower()
         keys = (self._keys, _key(text)), (self._keys_without_article, _key(_ARTICLE.sub("", text)))
         for option_keys, key in keys:
             if found := [at for at, other in enumerate(option_keys) if key and other == key]:
                 return self.letters[found[0]] if len(found) == 1 else None
-        if not (quantity := parse_quantity(text)):
+        return self._of_value(plain)
+
+    def _of_value(self, text: str) -> str | None:
+        """The letter of the one option whose value a text is."""
+        if len(text) > MAX_VALUE_CHARACTERS or _LABEL.match(text):
             return None
-        quantities = [(at, parse_quantity(choice)) for at, choice in enumerate(self.texts)]
-        found = [at for at, other in quantities if other and same_quantity(quantity, other)]
+        quantity, variables, time = parse_quantity(text), formula_variables(text), parse_time(text)
+        if quantity is None and variables is None and time is None:
+            return None
+        if time:
+            found = [at for at, other in enumerate(self._plain) if parse_time(other) == time]
+        else:
+            found = [
+                at for at, other in enumerate(self._quantities) if quantity and other and same_quantity(quantity, other)
+            ]
+        if not found and variables is not None:
+            found = [
+                at
+                for at, (other, its_variables) in enumerate(zip(self._plain, self._formula_variables, strict=True))
+                if its_variables is not None
+                and not (quantity and self._quantities[at])
+                and ("=" in text + other or its_variables == variables)  # other variables make another formula
+                and same_value(other, text)
+            ]
         return self.letters[found[0]] if len(found) == 1 else None
 
     def option_at(self, text: str, at: int) -> Reading:
@@ -114,7 +190,7 @@ class Options:
         for letter, choice in zip(self.letters, self.texts, strict=True):
             start = -1 if _is_letter(choice) or choice in YES_NO else low.find(choice)
             while start >= 0 and len(found.get(letter, ())) < MAX_MENTIONS:
-                if _stands_alone(low, start, start + len(choice)):
+                if _stands_alone(low, start, start + len(choice)) and not self._is_modified(low, start):
                     found.setdefault(letter, []).append((start, start + len(choice)))
                 start = low.find(choice, start + 1)
         all_spans = [span for spans in found.values() for span in spans]
@@ -123,6 +199,11 @@ class Options:
             for letter, spans in found.items()
         }
         return {letter: spans for letter, spans in outermost.items() if spans}
+
+    def _is_modified(self, low: str, start: int) -> bool:
+        """Whether a word before an option makes it another thing ("light red"), unless that word is an option too."""
+        modifier = _MODIFIER.search(low, max(0, start - _BEFORE_CHARACTERS), start)
+        return modifier is not None and modifier[1] not in self.texts
 
     def quotations(self, low: str) -> TextSpans:
         """Where a text in lower case quotes options that speak of options or answers; such words state nothing."""
@@ -152,7 +233,7 @@ def _is_letter(text: str) -> bool:
 
 
 def _stands_alone(low: str, start: int, end: int) -> bool:
-    """Whether the text of a span is not a part of a longer word, number or formula."""
+    """Whether the text of a span is not a part of a longer word, name, number or formula."""
     before, after = low[start - 1 : start], low[end : end + 1]
     if (_is_word(before) and _is_word(low[start])) or (_is_word(low[end - 1]) and (_is_word(after) or after == "'")):
         return False
@@ -160,9 +241,11 @@ def _stands_alone(low: str, start: int, end: int) -> bool:
         return False  # a part of a formula
     if after == "-" and low[end + 1 : end + 2].isalnum():
         return False
-    if low[start].isdigit() and (
-        before in ("-", "/", "^") or (before in (".", ",", ":") and low[start - 2 : start - 1].isdigit())
-    ):
+    lead = low[max(0, start - _BEFORE_CHARACTERS) : start]
+    if low[start].isdigit():
+        if _JOINED_BEFORE.search(lead) or (before in (",", ":") and low[start - 2 : start - 1].isdigit()):
+            return False
+    elif low[start:end] == "left" and _LEFT_SOMETHING.match(low, end) and not _TO_THE_LEFT.search(lead):
         return False
     return not (_SCALE.match(low, end) or (low[end - 1].isdigit() and _NUMBER_GOES_ON.match(low, end)))
 
@@ -174,4 +257,5 @@ def _is_word(sign: str) -> bool:
 
 def _key(text: str) -> str:
     """What is compared of an option's text: no blanks, no marks at its ends, one spelling of fractions."""
-    return "".join(text.split()).strip(".;:,!*_\"'").replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
+    text = "".join(text.split()).strip(";:,!*_\"'").rstrip(".;:,!*_\"'")
+    return text.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")

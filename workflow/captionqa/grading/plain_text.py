@@ -2,14 +2,19 @@
 
 import re
 
-#: Full-width letters and punctuation, curly quotation marks and special spaces, to their ASCII counterparts.
-_TO_ASCII = str.maketrans(
+from captionqa.grading.signs import MINUS_SIGNS
+
+#: Full-width letters and punctuation, curly quotation marks, special spaces and signs of minus, to their ASCII
+#: counterparts.
+_TO_ASCII = MINUS_SIGNS | str.maketrans(
     {chr(0xFF21 + step): chr(ord("A") + step) for step in range(26)}
     | {chr(0xFF41 + step): chr(ord("a") + step) for step in range(26)}
     | dict(zip("（）：，．；！？【】［］‘’“”\u00a0\u202f\u3000İ", "():,.;!?[][]''\"\"   I", strict=True))
 )
 #: HTML tags that style text, and special tokens such as <|im_end|> and <eoa>.
 _TAG = re.compile(r"</?(?:b|i|u|em|strong|p|br|span|center|eo[ae]|\|\w+\|)\s*/?>", re.IGNORECASE)
+#: A letter between angle brackets or equals signs: <B>, ==B==.
+_MARKED_LETTER = re.compile(r"(?:<|==)([A-Z])(?:>|==)(?![^\n]*</)")
 #: The end of an answer in tags; what follows it is put on a line of its own.
 _ANSWER_CLOSES = re.compile(r"</answer>", re.IGNORECASE)
 #: Two or more empty lines, of which one is kept.
@@ -51,7 +56,11 @@ def plain_text(text: str) -> str:
     """A text without styling by Markdown, tags or LaTeX; runs of blanks become one blank, lines stay."""
     if not text.isascii():
         text = text.translate(_TO_ASCII)
+    if "<" in text or "==" in text:
+        text = _MARKED_LETTER.sub(r"\1", text)
     if "<" in text:
         text = _TAG.sub("", _ANSWER_CLOSES.sub("\n", text))
+    if "***" in text:
+        text = text.replace("***", "")
     text = without_latex_style(text).replace("**", "").replace("__", "").replace("`", "")
     return _EMPTY_LINES.sub("\n\n", _BLANKS.sub(" ", text))

@@ -2,29 +2,40 @@ r"""Quantities: numbers with their units, as people write them: 1,200, 3.5 cm, 1
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 from typing import NamedTuple
 
+from captionqa.grading.number_words import in_digits
 from captionqa.grading.plain_text import without_latex_style
+from captionqa.grading.signs import MINUS_SIGNS, with_minus_signs
 from captionqa.grading.units import canonical_unit
 
 #: Decimal places that count when two numbers are compared, as in math-verify.
 DECIMALS = 6
+#: Texts whose quantities are kept in memory.
+CACHED_TEXTS = 16384
+_HAS_DIGIT = re.compile(r"\d")
 #: \frac{1}{2}, \frac12 and the like, with a number or any text as either part.
 _FRACTION = re.compile(r"\\[dt]?frac\s*(?:\{\s*([^{}]*?)\s*\}|(\d))\s*(?:\{\s*([^{}]*?)\s*\}|(\d))")
-_FRACTION_SIGNS = str.maketrans({"½": " 1/2", "⅓": " 1/3", "⅔": " 2/3", "¼": " 1/4", "¾": " 3/4"})
+_SIGNS = MINUS_SIGNS | str.maketrans({"½": " 1/2", "⅓": " 1/3", "⅔": " 2/3", "¼": " 1/4", "¾": " 3/4", "\u2044": "/"})
+#: An exponent in raised digits: 10⁻³, cm².
+RAISED = re.compile("[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+[⁻⁺]?|[⁻⁺]")
+_FROM_RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 #: A text that is a number: sign, currency, digits with thousands separators, decimals, a fraction or the fraction of a
 #: mixed number, a power of ten, a scale such as "million", and the rest, which must be a unit.
 _NUMBER = re.compile(
-    r"(?P<sign>[-+\u2212]?)\s*(?P<money>(?:USD|US)?[$€£¥]?)\s*"
+    r"(?P<sign>[-+]?)\s*(?P<money>(?:USD|US)?[$€£¥]?)\s*"
     r"(?P<whole>\d{1,3}(?:,\d{3})+|\d{1,3}(?:\s\d{3})+(?![\d/.])|\d{1,40})?(?P<part>\.\d{1,40})?"
     r"(?:(?P<mixed>\s+\d{1,9})?\s*/\s*(?P<below>\d{1,40}(?:\.\d{1,9})?)(?!\s*/))?"
-    r"(?:\s*(?:\*|\u00d7|\u00b7|\\times|\\cdot|x)\s*10\s*\^\s*\{?\s*(?P<power>[-+\u2212]?\s?\d{1,3})\s*\}?|"
+    r"(?:\s*(?:\*|\u00d7|\u00b7|\\times|\\cdot|x)\s*10\s*\^\s*\{?\s*(?P<power>[-+]?\s?\d{1,3})\s*\}?|"
     r"[eE](?P<e>[-+]?\d{1,3})(?![\d.]))?"
     r"(?:\s*(?P<scale>hundred|thousand|million|billion|trillion)\b)?\s*(?P<rest>[^\d,;=<>+*\\]*(?:[\^²³][^,;=<>+*\\]*)?)",
     re.IGNORECASE,
 )
 #: "x =" before a value; of "x = y = 3" the last one.
 _ASSIGNED = re.compile(r"[A-Za-z]\w{0,3}\s*=\s*(?=[^=]*$)")
+#: A sign of multiplication between two units: kg \\cdot m.
+_UNIT_PRODUCT = re.compile(r"(?<=[A-Za-z}])\s*\\cdot\s*(?=[A-Za-z])")
 _SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 #: "of the apples" after a fraction, "% of the apples" after a percentage.
 _PART_OF = re.compile(r"(%|percent)?\s*of\s(?!\w*\d)[^,;\d]+", re.IGNORECASE)
@@ -40,12 +51,17 @@ class Quantity(NamedTuple):
     unit: str
 
 
+@lru_cache(maxsize=CACHED_TEXTS)
 def parse_quantity(text: str) -> Quantity | None:
     """The quantity that a whole text states, or None."""
-    if not any(sign.isdigit() for sign in text):
+    text = with_minus_signs(text).lstrip()
+    text = "-" + in_digits(text[1:]) if text[:1] == "-" else in_digits(text)
+    if not _HAS_DIGIT.search(text):
         return None
     money = "$" if len(_DOLLARS.findall(text)) == 1 else ""
-    text = without_latex_style(text.translate(_FRACTION_SIGNS)).replace("{,}", ",")
+    if not text.isascii():
+        text = RAISED.sub(exponent, text.translate(_SIGNS))
+    text = _UNIT_PRODUCT.sub("·", without_latex_style(text).replace("{,}", ","))
     text = _ASSIGNED.sub("", _FRACTION.sub(_on_one_line, text).strip(" *_").rstrip(" .*_"), count=1)
     match = _NUMBER.fullmatch(text)
     if match is None or not (match["whole"] or match["part"]) or (match["mixed"] and match["part"]):
@@ -58,7 +74,7 @@ def parse_quantity(text: str) -> Quantity | None:
         if match["mixed"] and Fraction(match["mixed"].strip()) >= divisor:
             return None
     if power := match["power"] or match["e"]:
-        value *= Fraction(10) ** int(power.replace("\u2212", "-").replace(" ", ""))
+        value *= Fraction(10) ** int(power.replace(" ", ""))
     value *= _SCALES[match["scale"].lower()] if match["scale"] else 1
     rest = match["rest"]
     if (below or "%" in rest or "percent" in rest.lower()) and (part := _PART_OF.fullmatch(rest.strip())):
@@ -67,7 +83,12 @@ def parse_quantity(text: str) -> Quantity | None:
     if unit is None:
         return None
     money = match["money"].upper().replace("USD", "$").replace("US$", "$") or money
-    return Quantity(-value if match["sign"] in ("-", "\u2212") else value, money or unit)
+    return Quantity(-value if match["sign"] == "-" else value, money or unit)
+
+
+def exponent(raised: re.Match[str]) -> str:
+    """Raised digits in the notation of LaTeX."""
+    return f"^{{{raised[0].translate(_FROM_RAISED)}}}"
 
 
 def same_quantity(wanted: Quantity, given: Quantity, relative_tolerance: float = 0) -> bool:

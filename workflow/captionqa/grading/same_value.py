@@ -8,9 +8,10 @@ import re
 from fractions import Fraction
 from functools import lru_cache
 
-from captionqa.grading.dates import parse_date
+from captionqa.grading.dates import parse_date, parse_time
 from captionqa.grading.formula import same_equation, same_formula
 from captionqa.grading.formula_value import UncomputableError
+from captionqa.grading.intervals import Interval, parse_intervals
 from captionqa.grading.math_verify import VERIFIER
 from captionqa.grading.notation import comparison_key, normalize, split_parts
 from captionqa.grading.quantity import Quantity, parse_quantity, same_quantity
@@ -26,7 +27,7 @@ MAX_UNMATCHED = 5
 #: Pairs of answers whose comparisons are kept in memory.
 CACHED_COMPARISONS = 65536
 #: A sign of mathematics, without which math-verify is not asked.
-_MATH = re.compile(r"[\d\\^_=+*/<>|√π∞]")
+_MATH = re.compile(r"[\d\\^_=+*/<>|√π∞\u00b2\u00b3\u00b9\u2070-\u2079≤≥½¼¾⅓⅔]")
 #: A word, which makes a text prose: letters in a row that are no product of variables, or a CJK character.
 _WORD = re.compile(
     r"(?<![\\A-Za-z])(?!(?:[abcxyz]{2,3}|ah|(?![ckmp]m)[bchkmnpqrtvwxyz]{2,3})(?![A-Za-z]))[A-Za-z]{2,}|[\u3040-\u9fff\uac00-\ud7af]"
@@ -36,21 +37,20 @@ _COMMAND = re.compile(r"\\(?:begin|end|operatorname)\s*\{[a-z]+\}|\\[A-Za-z]+")
 #: An ellipsis or a colon, which math-verify would not understand.
 _NO_ALGEBRA = re.compile(r"\\[lcd]?dots|\.\.\.|…|:")
 _LETTER = re.compile(r"[A-Za-z]")
+_SINGLE_LETTER = re.compile(r"(?<![A-Za-z])[A-Za-z](?![A-Za-z])")
 #: A sign of an inequality, or one that means "not equal" or "not an element of".
 _RELATION = re.compile(r"[<>]|\\(?:leq?|geq?|neq?|lt|gt|not|notin)(?![a-z])")
+#: A chemical formula: CO2, Na^+, SO_4^{2-}.
+_FORMULA_OF_ATOMS = re.compile(r"(?=.*[\d+-])(?:\d*(?:[A-Z][a-z]?|[()])(?:_?\{?\d+\}?)?)+(?:\^?\{?\d?[+-]\}?)?")
+#: What a sum, difference or product of names is, before a calculation or a value: "m + n =".
+_SUM_OF_NAMES = re.compile(
+    r"(?:[A-Za-z]|[A-Z]{2})(?:\s*[-+]\s*(?:[A-Za-z]|[A-Z]{2}))+\s*=(?=[^A-Za-z=]*(?:=[^A-Za-z=]*)?\Z)\s*"
+)
 _ARTICLE = re.compile(r"(?:the|an?)\s+")
 #: 2:3 and 2:3:4.
 _RATIO = re.compile(r"\s*(\d+(?:\.\d+)?)\s*:\s*(\d+(?:\.\d+)?)(?:\s*:\s*(\d+(?:\.\d+)?))?\s*")
-#: A time of day: 10:30, 9:05:00 a.m.
-_CLOCK = re.compile(r"\d{1,2}:[0-5]\d(?::[0-5]\d)?(?:\s?[ap]\.?\s?m\.?)?", re.IGNORECASE)
 #: A number in another base: 1010_2, (1F)_{16}.
 _IN_BASE = re.compile(r"\(?(?=[a-fA-F]*\d)([\da-fA-F]+)\)?_\{?\(?(\d+)\)?\}?")
-_NUMBER_WORDS = {
-    word: str(value)
-    for value, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen".split()  # noqa: SIM905
-    )
-} | {"twenty": "20", "half": "1/2"}
 _CHINESE_COUNTERS = "个只条张本件块位名人次辆棵朵"
 _CHINESE_DIGITS = {sign: str(value) for value, sign in enumerate("零一二三四五六七八九十")} | {"两": "2"}
 #: A formula, and the unit that ends it: "5\sqrt{2} cm".
@@ -80,6 +80,16 @@ def same_value(wanted: str, given: str, relative_tolerance: float = 0) -> bool:
         return False
 
 
+def formula_variables(text: str) -> frozenset[str] | None:
+    """The single letters of a formula, which has a digit or a sign of mathematics, and no words but a unit.
+
+    None for another text.
+    """
+    if not _MATH.search(text) or _is_prose(_split_unit(text)[0]):
+        return None
+    return frozenset(_SINGLE_LETTER.findall(_COMMAND.sub(" ", text)))
+
+
 def _same(wanted: str, given: str, tolerance: float = 0, depth: int = 0) -> bool:
     """As same_value, for normalized texts; the tolerance is for two numbers and not for the parts of a list."""
     if not comparison_key(wanted) or not comparison_key(given) or depth > MAX_DEPTH:
@@ -94,6 +104,8 @@ def _same(wanted: str, given: str, tolerance: float = 0, depth: int = 0) -> bool
     if parse_date(wanted) or parse_date(given):
         return parse_date(wanted) == parse_date(given)
     if _RELATION.search(wanted) or _RELATION.search(given):
+        if (verdict := _same_intervals(wanted, given, depth)) is not None:
+            return verdict
         return not (wanted_quantity or given_quantity) and _same_by_algebra(wanted, given)
     if "\\cup" in wanted and "\\cup" in given:
         return _same_in_any_order(wanted.split("\\cup"), given.split("\\cup"), depth)
@@ -102,16 +114,39 @@ def _same(wanted: str, given: str, tolerance: float = 0, depth: int = 0) -> bool
     return _same_parts(wanted, given, tolerance, depth)
 
 
+def _same_intervals(wanted: str, given: str, depth: int) -> bool | None:
+    """Inequalities of one variable and intervals (x < 3 is (-∞, 3)); None where a text is neither."""
+    wanted_set, given_set = parse_intervals(wanted), parse_intervals(given)
+    if wanted_set is None or given_set is None:
+        return None
+    if wanted_set[0] and given_set[0] and not names_agree(wanted_set[0], given_set[0]):
+        return False
+    rest = given_set[1]
+    for interval in wanted_set[1]:
+        same = next((other for other in rest if _same_interval(interval, other, depth)), None)
+        if same is None:
+            return False
+        rest.remove(same)
+    return not rest
+
+
+def _same_interval(one: Interval, other: Interval, depth: int) -> bool:
+    if (one.has_low, one.has_high) != (other.has_low, other.has_high):
+        return False
+    ends = ((one.low, other.low), (one.high, other.high))
+    return all(a == b or (bool(a) and bool(b) and _same(a, b, 0, depth + 1)) for a, b in ends)
+
+
 def _same_ratio_or_base(wanted: str, given: str) -> bool:
     """Ratios (2:3 is 4:6 and 2/3), and numbers in another base, which the given answer may leave out.
 
-    A time of day is only the same as the same text.
+    A time of day is only the same as a time of day.
     """
     based = _IN_BASE.fullmatch(wanted)
     if based or _IN_BASE.fullmatch(given):
         return based is not None and comparison_key(based[1]) == comparison_key(given)
-    if _CLOCK.fullmatch(wanted):
-        return False
+    if time := parse_time(wanted):
+        return time == parse_time(given)
     wanted_ratio, given_ratio = _RATIO.fullmatch(wanted), _RATIO.fullmatch(given)
     if wanted_ratio and given_ratio:
         one, other = ([Fraction(part) for part in ratio.groups() if part] for ratio in (wanted_ratio, given_ratio))
@@ -127,12 +162,18 @@ def _same_parts(wanted: str, given: str, tolerance: float, depth: int) -> bool:
     wanted_brackets, wanted_parts = split_parts(wanted)
     given_brackets, given_parts = split_parts(given)
     if len(wanted_parts) == len(given_parts) == 1:
+        if given_brackets == "{}" != wanted_brackets and given[0] == "⦃":
+            return False  # a set of one value is not that value
+        if wanted_brackets == "{}" and wanted[0] == "⦃":
+            return _same(wanted_parts[0], given_parts[0], tolerance, depth + 1)
         return _same_named(wanted, given, tolerance, depth)
     if len(wanted_parts) != len(given_parts):
         # "x = 2, 3" names both of them
         (wanted_name, wanted_values), (given_name, given_values) = split_name(wanted), split_name(given)
         return bool(wanted_name or given_name) and _same(wanted_values, given_values, 0, depth + 1)
     brackets = {wanted_brackets, given_brackets}
+    if brackets == {"", "[]"} and all(map(_is_prose, wanted_parts)):
+        return all(map(_same_words, wanted_parts, given_parts))
     if len(wanted_parts) == 2 and (brackets & {"[]", "[)", "(]"}) and len(brackets) > 1:
         return False  # intervals that are open at other ends
     if brackets & {"{}"} and brackets & {"()", "[]"}:
@@ -169,6 +210,8 @@ def _same_in_any_order(wanted: list[str], given: list[str], depth: int) -> bool:
 def _same_named(wanted: str, given: str, tolerance: float, depth: int) -> bool:
     """Values with their names ("x = 3"); the equation of a curve is the same only as another equation."""
     (wanted_name, wanted_value), (given_name, given_value) = split_name(wanted), split_name(given)
+    if "=" not in wanted and (total := _SUM_OF_NAMES.match(given)):
+        return _same(wanted, normalize(given[total.end() :]), tolerance, depth + 1)
     if "=" in wanted_value or "=" in given_value:
         return "=" in wanted and "=" in given and _same_equation(wanted, given)
     if wanted_name and given_name and not names_agree(wanted_name, given_name):
@@ -184,8 +227,10 @@ def _same_formula(wanted: str, given: str) -> bool:
     (wanted, wanted_unit), (given, given_unit) = _split_unit(wanted), _split_unit(given)
     if wanted_unit and given_unit and wanted_unit != given_unit:
         return False
+    if _FORMULA_OF_ATOMS.fullmatch(wanted) and _FORMULA_OF_ATOMS.fullmatch(given) and _atoms(wanted) == _atoms(given):
+        return True
     if _is_prose(wanted) or _is_prose(given):
-        return _prose_key(wanted) == _prose_key(given)
+        return _same_words(wanted, given)
     if (wanted_quantity := _parse_quantity(wanted)) and (given_quantity := _parse_quantity(given)):
         return same_quantity(wanted_quantity, given_quantity)
     verdict = same_formula(wanted, given)
@@ -209,12 +254,9 @@ def _same_by_algebra(wanted: str, given: str) -> bool:
 
 
 def _parse_quantity(text: str) -> Quantity | None:
-    """As parse_quantity, for number words too; None for a value with a name, which is compared with that."""
+    """As parse_quantity, for Chinese numerals too; None for a value with a name, which is compared with that."""
     if "=" in text:
         return None
-    word, _, rest = text.partition(" ")
-    if digits := _NUMBER_WORDS.get(word.casefold().strip(",")):
-        return parse_quantity(f"{digits} {rest}")
     if text[:1] in _CHINESE_DIGITS and (not text[1:] or text[1] in _CHINESE_COUNTERS or measurement_unit(text[1:])):
         return parse_quantity(_CHINESE_DIGITS[text[0]] + text[1:])
     return parse_quantity(text)
@@ -236,6 +278,15 @@ def _split_unit(text: str) -> tuple[str, str | None]:
     if (match := _FORMULA_UNIT.fullmatch(text)) and len(match[2]) > 1 and (unit := measurement_unit(match[2])):
         return match[1].strip(), unit
     return text, None
+
+
+def _same_words(one: str, other: str) -> bool:
+    return _prose_key(one) == _prose_key(other)
+
+
+def _atoms(formula: str) -> str:
+    """A chemical formula without the marks of indexes and charges."""
+    return re.sub(r"[_^{}]", "", formula)
 
 
 def _is_prose(text: str) -> bool:

@@ -62,7 +62,8 @@ def qa_record(row: QuestionRow | InvalidRow, line: ResultLine, rules: GradingRul
     truth = GroundTruth.read(row["answer"], choices, rules)
     if truth.fault:
         raise ItemFailure(Reason.UNGRADABLE_GROUND_TRUTH, truth.fault)
-    graded = truth.grade(answer["text"])
+    truncated = answer["finish_reason"] == "length"
+    graded = truth.grade(answer["text"], truncated)
     record: QaRecord = {
         "qid": row["id"],
         "question": row["question"],
@@ -80,7 +81,7 @@ def qa_record(row: QuestionRow | InvalidRow, line: ResultLine, rules: GradingRul
         "graded_by": graded.rule,
         "is_parsed": graded.parsed,
         "refused": graded.refused,
-        "truncated": answer["finish_reason"] == "length",
+        "truncated": truncated,
     }
     if truth.letter and not graded.parsed and "fallback" in line:
         reply = line["fallback"]
