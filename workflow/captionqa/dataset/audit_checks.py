@@ -10,7 +10,8 @@ from captionqa.config.layout import Layout
 from captionqa.config.prompts import IMAGE_MARK
 from captionqa.config.settings import caption_settings, image_budget_px, qa_settings
 from captionqa.dataset.findings import Finding, FindingKind
-from captionqa.dataset.image_file import Header, promised_format, read_header
+from captionqa.dataset.image_format import promised_format
+from captionqa.dataset.image_header import Header, read_header
 from captionqa.dataset.image_path import locate
 from captionqa.dataset.item_entry import ItemEntry
 from captionqa.dataset.places import question_place

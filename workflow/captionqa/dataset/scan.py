@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-from captionqa.dataset.image_file import SNIFF_BYTES, has_image_suffix, looks_like_image
+from captionqa.dataset.image_format import SNIFF_BYTES, has_image_suffix, looks_like_image
 from captionqa.dataset.item_entry import Stamp
 from captionqa.errors import InputError
 from captionqa.external_sort import BlockFile, ExternalSort
