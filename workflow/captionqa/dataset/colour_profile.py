@@ -29,11 +29,11 @@ def is_srgb(mode: str, profile: bytes | None) -> bool:
 
 def to_srgb(image: "PillowImage", profile: bytes | None) -> "PillowImage":
     """The picture in sRGB; itself where `is_srgb`."""
-    from PIL import ImageCms
-
     transform = None if profile is None else _transform(profile, image.mode)
     if transform is None:
         return image
+    from PIL import ImageCms
+
     return ImageCms.applyTransform(image, transform) or image
 
 
