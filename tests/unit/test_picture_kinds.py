@@ -9,10 +9,17 @@ import numpy as np
 import pillow_heif
 import pytest
 import tifffile
+from captionqa.client.chunk_result import read_chunk
+from captionqa.client.chunk_run import ChunkRun
+from captionqa.config.layout import Layout
+from captionqa.dataset.audit import audit
+from captionqa.dataset.findings import FindingKind
 from captionqa.dataset.image_encoding import encode_image, is_new_picture
 from captionqa.dataset.image_format import looks_like_image
 from captionqa.dataset.image_header import read_header
+from captionqa.dataset.plan import load_plan
 from captionqa.errors import ItemFailure, Reason
+from colour_spaces import WIDE, icc
 from PIL import Image, ImageCms
 
 LIMITS = {"max_pixels": None, "pixel_grid_px": 8, "max_source_pixels": 1_000_000}
@@ -412,40 +419,6 @@ def test_garbage_in_place_of_exif_loses_nothing(scene, kind):
 
 # colours
 
-#: Red, green and blue as XYZ at D50, and the exponent, of two wide colour spaces.
-WIDE = {
-    "Display P3": (((0.5151, 0.2412, -0.0011), (0.2920, 0.6922, 0.0419), (0.1571, 0.0666, 0.7841)), 2.2),
-    "Adobe RGB": (((0.6097, 0.3111, 0.0195), (0.2053, 0.6257, 0.0609), (0.1492, 0.0632, 0.7446)), 2.2),
-    "ProPhoto": (((0.7977, 0.2880, 0.0), (0.1352, 0.7119, 0.0), (0.0313, 0.0001, 0.8249)), 1.8),
-}
-
-
-def icc(primaries, exponent):
-    """An ICC profile of a colour space of three primaries and one exponent."""
-
-    def fixed(value):
-        return struct.pack(">i", round(value * 65536))
-
-    def xyz(values):
-        return b"XYZ \0\0\0\0" + b"".join(map(fixed, values))
-
-    curve = b"curv\0\0\0\0\0\0\0\1" + struct.pack(">H", round(exponent * 256)) + b"\0\0"
-    text = b"desc\0\0\0\0" + struct.pack(">I", 5) + b"wide\0" + bytes(78 + 1)
-    tags = {b"desc": text, b"wtpt": xyz((0.9642, 1.0, 0.8249)), b"cprt": b"text\0\0\0\0none\0\0\0\0"}
-    tags |= {name: xyz(values) for name, values in zip((b"rXYZ", b"gXYZ", b"bXYZ"), primaries, strict=True)}
-    tags |= dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve)
-    table, body, at = struct.pack(">I", len(tags)), b"", 128 + 4 + 12 * len(tags)
-    for name, content in tags.items():
-        content += bytes(-len(content) % 4)
-        table += name + struct.pack(">II", at + len(body), len(content))
-        body += content
-    size = at + len(body)
-    head = (
-        struct.pack(">I", size) + bytes(4) + b"\2\x10\0\0" + b"mntrRGB XYZ " + struct.pack(">6H", 2026, 1, 1, 0, 0, 0)
-    )
-    head += b"acsp" + bytes(28) + b"".join(map(fixed, (0.9642, 1.0, 0.8249)))
-    return head + bytes(128 - len(head)) + table + body
-
 
 def wide_picture(scene, profile):
     """Levels that show, in the colours of a profile, what the scene shows in sRGB."""
@@ -571,3 +544,53 @@ def test_only_files_that_were_sent_as_another_picture_are_new(scene, grey):
         found = [encode_image(data, LIMITS, budget_px).is_new for data in as_before + new]
         assert found == [is_new_picture(data, LIMITS, budget_px) for data in as_before + new]
         assert found == [False] * len(as_before) + [True] * len(new)
+
+
+# all kinds in one run
+
+READABLE = {
+    **{f"plain.{kind.lower()}": lambda image, kind=kind: saved(image, kind) for kind in ("JPEG", "PNG", "WEBP", "GIF")},
+    "heic.heic": heif,
+    "avif.avif": NEW_KINDS["AVIF"],
+    "jp2.jp2": NEW_KINDS["JPEG2000"],
+    "jxl.jxl": NEW_KINDS["JXL"],
+    "content": heif,
+    "named.jpg": NEW_KINDS["AVIF"],
+    "12 bits.tif": lambda image: tiff(deep(np.asarray(image.convert("L")), 12)),
+    "lzw.tiff": lambda image: tiff(deep(np.asarray(image)), photometric="rgb", compression="lzw"),
+    "wide.jpg": lambda image: saved(image, "JPEG", icc_profile=icc(*WIDE["Adobe RGB"])),
+    "odd.png": lambda image: png_with(np.asarray(image), ODD_CHUNKS["large zTXt"]),
+}
+UNREADABLE = {"text.jpg": b"text", "page.png": b"%PDF-1.7", "raw.tif": b"II*\0", "cut.heic": b"\0\0\0\x18ftypheic"}
+SKIPPED = {"._a.jpg": b"\0\x05\x16\x07", "clip.mp4": b"video", "notes.txt": b"text", "__MACOSX/a.jpg": b"x"}
+
+
+def test_every_file_of_a_folder_of_all_kinds_is_answered_or_fails_or_is_counted_as_skipped(
+    scene, images, server, jobs, make_config
+):
+    copies = 14
+    for number in range(copies):
+        folder = images.path / str(number)
+        (folder / "__MACOSX").mkdir(parents=True)
+        picture = Image.fromarray(np.roll(scene, number, axis=1))
+        made = {name: make(picture) for name, make in READABLE.items()}
+        for name, data in (made | UNREADABLE | SKIPPED).items():
+            (folder / name).write_bytes(data)
+    (job,) = jobs()
+    ChunkRun(job).run()
+    _, lines = read_chunk(job.result)
+    lines = list(lines)
+    failures = {line["id"] for line in lines if "failure" in line}
+    assert failures == {f"{number}/{name}" for number in range(copies) for name in UNREADABLE}
+    assert {line["failure"] for line in lines if "failure" in line} == {Reason.UNREADABLE_IMAGE}
+    config = make_config({"qa": None})
+    layout = Layout(config.output_dir, "tiny")
+    skipped = load_plan(layout, "captions").skipped
+    assert skipped == dict.fromkeys(("macOS ._ files", "mp4", "txt", "in __MACOSX"), copies)
+    files = copies * (len(READABLE) + len(UNREADABLE) + len(SKIPPED))
+    assert files >= 300
+    assert len(lines) + sum(skipped.values()) == files
+    report = audit(config, layout, ["captions"])
+    assert report.items == len(lines)
+    assert report.skipped == skipped
+    assert report.counts[FindingKind.UNREADABLE_IMAGE] == len(failures)

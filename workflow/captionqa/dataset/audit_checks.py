@@ -98,6 +98,8 @@ class TaskChecks:
             yield Finding(name, FindingKind.WRONG_SUFFIX, f"its content is {header.format}")
         if header.animated:
             yield Finding(name, FindingKind.ANIMATED_IMAGE, "more pictures follow the first")
+        if header.other_colours and self._limits.get("colour") != "as_is":
+            yield Finding(name, FindingKind.OTHER_COLOURS, "an embedded profile that is not sRGB")
         if min(header.width, header.height) < self._limits["pixel_grid_px"]:
             yield Finding(name, FindingKind.TINY_IMAGE, f"{size}; the model's grid is {self._limits['pixel_grid_px']}")
         if stamp is not None and (first := self._identical_image(name, stamp[0])):
