@@ -160,6 +160,15 @@ def test_alpha_is_laid_on_white_as_its_tag_says(scene, kind, bits):
     assert mae(sent(data), wanted.round()) < 2
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("kind", ["assocalpha", "unassalpha"])
+def test_grey_with_alpha_is_laid_on_white(grey, kind, bits):
+    colours = grey // 2 if kind == "assocalpha" else grey
+    values = np.stack([colours, np.full_like(grey, 128)], axis=-1)
+    data = tiff(deep(values) if bits == 16 else values, photometric="minisblack", extrasamples=[kind])
+    assert mae(sent(data), (grey * 0.5 + 127.5).round()) < 2
+
+
 def test_12_bits_in_16_are_not_black(grey):
     assert mae(sent(tiff(deep(grey, 12))), grey) < 2
     assert mae(sent(tiff(deep(grey, 12).astype(np.int16))), grey) < 2

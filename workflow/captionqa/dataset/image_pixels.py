@@ -45,7 +45,7 @@ def on_white(image: "PillowImage") -> "PillowImage":
     if image.mode in WITH_ALPHA or "transparency" in image.info:
         if without_alpha(image):
             return image.convert("RGB")
-        image = image.convert("RGBA")
+        image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image if image.mode in ("RGB", "L", "CMYK") else image.convert("L" if image.mode == "1" else "RGB")
 

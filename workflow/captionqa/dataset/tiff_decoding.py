@@ -87,10 +87,22 @@ def decode_page(data: bytes, page_number: int, limits: ImageSettings) -> TiffPic
         ends = map(sum, zip(page.dataoffsets, page.databytecounts, strict=False))
         if limits.get("damaged", "fail") == "fail" and max(ends, default=0) > len(data):
             raise ValueError("the file is truncated")  # tifffile would leave a part black
-        pixels = page.asarray()
-        if page.planarconfig == 2 and page.samplesperpixel > 1:
-            pixels = pixels.transpose(1, 2, 0)
-        return _picture(pixels.reshape(page.imagelength, page.imagewidth, -1), page, data)
+        levels, mode, is_declared = _levels(_values(page), page)  # the values are let go before the picture is made
+        is_as_before = (
+            is_declared
+            and not page.extrasamples
+            and page.photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB)
+            and page.compression in FIRST_COMPRESSIONS
+            and not file.is_bigtiff
+        )
+        orientation = page.tags.valueof(ORIENTATION, default=1)
+        profile = page.tags.valueof(ICC_PROFILE, default=None)
+    return TiffPicture(
+        _image(levels, mode),
+        orientation if orientation in range(1, 9) else 1,
+        None if profile is None else bytes(profile),
+        is_new=not is_as_before,
+    )
 
 
 def tiff_size(file: Any) -> tuple[int, int, int]:
@@ -102,8 +114,16 @@ def tiff_size(file: Any) -> tuple[int, int, int]:
         return page.imagewidth, page.imagelength, len(tiff.pages)
 
 
-def _picture(pixels: "NDArray[Any]", page: "TiffPage", data: bytes) -> TiffPicture:
-    """The picture of a page's values, an array (height, width, samples)."""
+def _values(page: "TiffPage") -> "NDArray[Any]":
+    """A page's values, an array (height, width, samples)."""
+    values = page.asarray()
+    if page.planarconfig == 2 and page.samplesperpixel > 1:
+        values = values.transpose(1, 2, 0)
+    return values.reshape(page.imagelength, page.imagewidth, -1)
+
+
+def _levels(pixels: "NDArray[Any]", page: "TiffPage") -> "tuple[NDArray[np.uint8], str, bool]":
+    """A page's values as levels of 0 to 255, their mode by Pillow's name, and whether the declared range was used."""
     photometric = int(page.photometric)
     colours = {RGB: 3, CMYK: 4, CIELAB: 3, ICCLAB: 3, YCBCR: 3}.get(photometric, 1)
     colours = colours if pixels.shape[2] >= colours else 1
@@ -125,16 +145,9 @@ def _picture(pixels: "NDArray[Any]", page: "TiffPage", data: bytes) -> TiffPictu
         if valid is not None and colours == 1 and alpha is None:
             levels, alpha, declared = _beside(levels, valid), UNASSOCIATED, False
     if photometric == CMYK and colours == 4:
-        levels, mode = levels[..., :4], "CMYK"
-    else:
-        mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[levels.shape[2]]
-        mode = mode.replace("A", "a") if alpha == ASSOCIATED else mode
-    image = _image(levels, mode)
-    profile = page.tags.valueof(ICC_PROFILE, default=None)
-    before = declared and extra == [] and photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB)
-    before = before and int(page.compression) in FIRST_COMPRESSIONS and not page.parent.is_bigtiff
-    orientation = page.tags.valueof(ORIENTATION, default=1)
-    return TiffPicture(image, int(orientation), None if profile is None else bytes(profile), is_new=not before)
+        return levels[..., :4], "CMYK", declared
+    mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[levels.shape[2]]
+    return levels, mode.replace("A", "a") if alpha == ASSOCIATED else mode, declared
 
 
 def _image(levels: "NDArray[np.uint8]", mode: str) -> "PillowImage":
