@@ -102,7 +102,7 @@ def ask_chunk(folder: Path, number: int) -> None:
     result = Path(plan.results(work, fingerprint(settings))[number])
     snakemake = SimpleNamespace(
         config=completed,
-        wildcards=SimpleNamespace(model="bench", chunk=str(number), n=str(plan.n)),
+        wildcards=SimpleNamespace(model="bench", chunk=str(number), n=str(plan.n), fingerprint=fingerprint(settings)),
         params=Parameters(task=task, **({"style": STYLE} if task == "captions" else {})),
         log=[str(folder / f"chunk-{number}.log")],
         input=SimpleNamespace(item_list=plan.item_lists(layout, task)[number]),

@@ -8,7 +8,8 @@ answer. Faults are injected through a JSON file named by STAND_IN_FAULTS, read a
     {"fault": "die", "once": true}                         spoil one answer, whichever comes first
     {"random": 0.1, "seed": 7}                             spoil a tenth of all answers in ways of all kinds
 
-Faults: die, hang, close, half, html, empty, null, no choices, length, or {"status", "headers", "body"}. Random ones
+Faults: die, hang, close, half, trickle (blank lines for ever), drip (the right answer, slowly and after blank lines),
+html, empty, null, no choices, length, or {"status", "headers", "body"}. Random ones
 follow from the seed, the request and how often it was asked, this server's predecessors included.
 A test gives answers of its own in the JSON file {text: answer} named by STAND_IN_ANSWERS.
 Each request is appended to the file named by STAND_IN_REQUESTS as {"text", "images" (digests), "files" (those that were
@@ -19,12 +20,14 @@ import argparse
 import base64
 import hashlib
 import hmac
+import itertools
 import json
 import os
 import random
 import sys
 import threading
 import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -32,7 +35,7 @@ from urllib.request import url2pathname
 
 #: What goes wrong at random. A server that dies takes long to be replaced, so that it seldom does.
 RANDOM_FAULTS = {
-    **dict.fromkeys(("hang", "close", "half", "html", "empty", "null", "no choices"), 1),
+    **dict.fromkeys(("hang", "close", "half", "trickle", "drip", "html", "empty", "null", "no choices"), 1),
     **dict.fromkeys((400, 408, 413, 429, 500, 502, 503), 1),
     "die": 0.1,
 }
@@ -62,7 +65,7 @@ class Handler(BaseHTTPRequestHandler):
         elif not self.allowed():
             self.reply(401, {"error": "Unauthorized"})
         elif self.path == "/v1/models":
-            self.reply(200, {"object": "list", "data": [{"id": self.server.model}]})
+            self.reply(200, {"object": "list", "data": [{"id": self.server.model, "root": self.server.root}]})
         elif self.path == "/version":
             self.reply(200, {"version": "stand-in"})
         else:
@@ -93,15 +96,15 @@ class Handler(BaseHTTPRequestHandler):
             return self.reply(400 if isinstance(refused, ValueError) else 500, {"error": {"message": str(refused)}})
         time.sleep(faults.get("delay_s", 0))
         if "random" in faults and (fault := random_fault(faults, text, images, seen)):
-            return self.fail(fault)
+            return self.fail(fault, text, images)
         fault = faults.get("fault")
         if fault and seen <= faults.get("times", 10**9) and faults.get("only", text) in (text, *images):
             if faults.get("once"):
                 Path(os.environ["STAND_IN_FAULTS"]).unlink()
-            return self.fail(fault)
+            return self.fail(fault, text, images)
         self.reply(200, completion(read_answers().get(text, right_answer(text, images))))
 
-    def fail(self, fault):
+    def fail(self, fault, text, images):
         if isinstance(fault, dict):
             return self.reply(
                 fault["status"], fault.get("body", {"error": {"message": "injected"}}), fault.get("headers")
@@ -121,6 +124,11 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(data[: len(data) // 2])
             self.close_connection = True
             return None
+        if fault == "trickle":
+            return self.send_slowly(itertools.repeat(b"\n"))
+        if fault == "drip":
+            data = json.dumps(completion(right_answer(text, images))).encode()
+            return self.send_slowly([b"\n"] * 5 + [data[:9], data[9:]])
         bodies = {
             "html": "<html>proxy error</html>",
             "empty": completion(""),
@@ -129,6 +137,18 @@ class Handler(BaseHTTPRequestHandler):
             "length": completion("cut short", "length"),
         }
         return self.reply(200, bodies[fault])
+
+    def send_slowly(self, parts):
+        """A body without a length, ten parts a second; the client may hang up."""
+        self.close_connection = True
+        with suppress(OSError):
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Connection", "close")
+            self.end_headers()
+            for part in parts:
+                self.wfile.write(part)
+                time.sleep(0.1)
 
     def proof(self, challenge):
         """That this server holds the key, for this connection between two IPv4 addresses."""
@@ -189,6 +209,8 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
     media_folder = None
+    #: Where it says that its model is from.
+    root = None
 
     def image(self, url):
         """The bytes of an image; with vLLM's words and kinds of errors for a file that it does not read."""

@@ -32,7 +32,9 @@ CredType=cred/munge
 MpiDefault=none
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
-JobAcctGatherType=jobacct_gather/none
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=task=1
+JobAcctGatherParams=OverMemoryKill
 SwitchType=switch/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
@@ -55,6 +57,7 @@ AccountingStorageType=accounting_storage/none
 JobCompType=jobcomp/none
 {nodes}
 PartitionName=cpu Nodes=cpu1,cpu2 LLN=YES Default=YES MaxTime=INFINITE State=UP
+PartitionName=short Nodes=cpu1,cpu2 MaxTime=60 State=UP
 PartitionName=gpu Nodes=gpu1 MaxTime=INFINITE PriorityTier=1 State=UP
 PartitionName=urgent Nodes=gpu1 MaxTime=INFINITE PriorityTier=10 PreemptMode=OFF State=UP
 """

@@ -1,33 +1,20 @@
 """The server's life on a real Slurm: whatever ends the server or the run, no answer is lost and no job is left."""
 
 import json
+import re
+import shutil
 import signal
 import subprocess
 
 import pytest
 from captionqa.server.slurm_client_jobs import LostJobs
 from projects import MODEL, draw_image
+from slow_runs import finish, start_slowly
 
 pytestmark = pytest.mark.slow
 
 PLAN = dict.fromkeys(("start_server", "release", "merge_captions", "check_failures", "default"), 1)
 PLAN |= {"caption_chunk": 2}
-
-
-def start_slowly(project, *arguments):
-    """Start a run with slow answers, and return its driver once some answers are journaled."""
-    project.faults(delay_s=1)
-    driver = project.start(*arguments)
-    project.wait_for(lambda: project.journaled() >= 2)
-    return driver
-
-
-def finish(project, driver):
-    """Let a slow run finish, and check that it has every item once and no failure."""
-    project.faults()
-    assert driver.wait(120) == 0, project.printed()
-    assert len(project.captions()) == 10
-    assert project.captions(suffix="_failures") == {}
 
 
 def generations(project):
@@ -102,6 +89,8 @@ def test_a_stopped_driver_leaves_no_job_and_the_next_run_asks_only_for_the_rest(
     driver.send_signal(number)
     assert driver.wait(60) != 0
     cluster.wait_for(lambda: not cluster.jobs(), 60)
+    # the verdict of a run that was interrupted
+    assert number == signal.SIGKILL or re.search(r"captionqa: where .* went: .* requests", project.printed())
     kept = project.journaled()
     project.faults()
     project.forget_requests()
@@ -156,6 +145,24 @@ def test_a_refused_server_job_is_a_sentence(project, cluster):
     assert "invalid partition specified: nowhere" in text
 
 
+def test_a_sites_wrapper_that_prints_lines_of_its_own_loses_no_job(project, cluster, tmp_path, monkeypatch):
+    wrapper = tmp_path / "bin" / "sbatch"
+    wrapper.parent.mkdir()
+    wrapper.write_text(
+        f'#!/bin/sh\necho Account vision: 4200 of 9000 used\n{shutil.which("sbatch")} "$@" || exit\n'
+        "echo Thank you, see you in 2027\n"
+    )
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("PATH", str(wrapper.parent), prepend=":")
+    driver = start_slowly(project)
+    servers = [json.loads(path.read_text()) for path in project.out.glob(f"work/{MODEL}/server/handles.json")]
+    assert servers == [[{"job": one_server(cluster)}]]
+    assert len(cluster.clients()) == 2
+    finish(project, driver)
+    assert "Trying to restart job" not in project.printed()
+    assert not cluster.jobs()
+
+
 def test_a_server_that_waits_in_the_queue_says_why_and_is_waited_for(project, cluster):
     project.config["models"][MODEL]["server"]["start_timeout_s"] = 1
     cluster.command("sbatch", "--partition=gpu", "--gpus=2", "--output=/dev/null", "--wrap=sleep 600")
@@ -167,6 +174,18 @@ def test_a_server_that_waits_in_the_queue_says_why_and_is_waited_for(project, cl
     assert len(project.captions()) == 10
     assert " in Slurm's queue, " in project.printed()
     assert verdict(project)["phases"]["start"] > 0
+
+
+def test_small_chunks_are_told_and_slurms_queue_is_not_blamed(project, cluster):
+    project.config["captions"]["chunks"] = 8
+    project.config["models"][MODEL]["server"]["health_interval_s"] = 0.25
+    project.faults(delay_s=1)
+    text = project.run("--jobs", "1")
+    made = verdict(project)
+    assert made["limit"] == "small_chunks"
+    assert made["jobs"]["working_s"] < made["jobs"]["ran_s"] / 2
+    assert made["jobs"]["wait_s"] < 2
+    assert "on average: the chunks are too small" in text
 
 
 def test_a_driver_killed_while_its_server_waits_in_the_queue_leaves_no_job(project, cluster):

@@ -160,6 +160,8 @@ class StandIn:
         self.url = url
         #: Lets the server read files in a folder.
         self.read_from = None
+        #: Says where the model is from.
+        self.serve_root = None
         self._faults = folder / "faults.json"
         self._requests = folder / "requests.jsonl"
 
@@ -206,6 +208,7 @@ def stand_in(tmp_path, monkeypatch):
     server = stand_in_server.Server(("127.0.0.1", 0), QuickStandIn)
     server.model, server.seen = "tiny", {}
     running.read_from = partial(setattr, server, "media_folder")
+    running.serve_root = partial(setattr, server, "root")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     running.url = f"http://127.0.0.1:{server.server_address[1]}"

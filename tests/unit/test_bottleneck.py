@@ -1,19 +1,22 @@
 """The verdict: a run's files become figures, and the figures one bottleneck, the strongest, and never a guess."""
 
 import dataclasses
+import os
 import time
+from pathlib import Path
 
 import pytest
 from captionqa.client import item as item_module
 from captionqa.client.chunk_run import ChunkRun
 from captionqa.config.layout import Layout
 from captionqa.driver import bottleneck as bottleneck_module
-from captionqa.driver.bottleneck import Bottleneck, find_bottleneck
+from captionqa.driver.bottleneck import Bottleneck, JobLengths, find_bottleneck
 from captionqa.driver.load_figures import ClientLoad, ServerLoad, client_load, server_load
 from captionqa.driver.phases import RequestTime
 from captionqa.driver.verdict import run_verdict
 from captionqa.files import read_json, write_json
 from captionqa.run.job_times import record_job_time
+from captionqa.server.client_job_times import ClientJobTimes
 from captionqa.server.endpoint import Endpoint, State
 from captionqa.server.load_log import LoadLog
 from captionqa.server.probe import EngineLoad
@@ -21,6 +24,7 @@ from captionqa.server.probe import EngineLoad
 LONG = RequestTime(600.0, 0.0, 0.0)
 #: No bottleneck: the server is at work and has no queue, the clients have free slots and little to do.
 EASY_SERVER = ServerLoad(looks=120, full=0.1, idle=0.0, cache_full=0.0, requests=5.0, preemptions=0.0)
+LONG_CHUNKS = JobLengths(working_s=280.0)
 EASY_CLIENTS = ClientLoad(jobs=8, at_a_time=2.0, cores=0.2, busy=3.0, asking=2.5, asked=9000)
 
 
@@ -29,11 +33,11 @@ def decide(make_config, monkeypatch):
     """The bottleneck of easy figures with some of them changed."""
     monkeypatch.setattr(bottleneck_module.os, "cpu_count", lambda: 32)
 
-    def find(server=None, clients=None, asking=None, changes=None, slurm=False):
+    def find(server=None, clients=None, asking=None, changes=None, slurm=False, lengths=LONG_CHUNKS):
         side = None if server is False else dataclasses.replace(EASY_SERVER, **(server or {}))
         clients = dataclasses.replace(EASY_CLIENTS, **(clients or {}))
         asking = dataclasses.replace(LONG, **(asking or {}))
-        return find_bottleneck(asking, side, clients, make_config(changes), slurm)
+        return find_bottleneck(asking, side, clients, lengths, make_config(changes), slurm)
 
     return find
 
@@ -133,7 +137,8 @@ def test_slots_that_are_all_taken_before_a_server_without_a_queue_are_too_few(de
 def test_a_concurrency_that_finds_its_own_level_is_left_alone(make_config):
     config = make_config({"client": {"concurrency": "auto"}})
     clients = dataclasses.replace(EASY_CLIENTS, busy=60.0, asking=59.0)
-    assert find_bottleneck(LONG, dataclasses.replace(EASY_SERVER, requests=110.0), clients, config).limit == "neither"
+    server = dataclasses.replace(EASY_SERVER, requests=110.0)
+    assert find_bottleneck(LONG, server, clients, LONG_CHUNKS, config).limit == "neither"
 
 
 def test_of_a_server_that_nobody_looked_at_nothing_is_claimed(decide):
@@ -165,11 +170,51 @@ def test_a_server_that_was_gone_is_told_before_all_else(decide):
     assert "no server was healthy for 3 min 20 s of 10 min 0 s" in bottleneck.evidence
 
 
-@pytest.mark.parametrize(("slurm", "words"), [(True, "slurm_partition"), (False, "captions.chunks")])
-def test_clients_that_had_to_wait_for_their_turn_are_told(decide, slurm, words):
-    bottleneck = decide({"full": 1.0}, asking={"without_client_s": 200.0}, slurm=slurm)
+def test_clients_that_waited_in_slurms_queue_are_told(decide):
+    lengths = JobLengths(working_s=15.0, wait_s=80.0, ran_s=20.0)
+    gap = {"without_client_s": 200.0, "queued_s": 150.0}
+    bottleneck = decide({"full": 1.0}, asking=gap, slurm=True, lengths=lengths)
     assert bottleneck.limit == "no_client"
-    assert words in bottleneck.advice
+    assert bottleneck.evidence == (
+        "no client job ran for 3 min 20 s of 10 min 0 s of requests: 2 min 30 s of that they waited in Slurm's queue"
+    )
+    assert "slurm_partition" in bottleneck.advice
+
+
+def test_slurms_queue_is_not_blamed_where_the_chunks_are_too_small(decide):
+    lengths = JobLengths(working_s=4.0, wait_s=0.6, ran_s=15.0)
+    gap = {"without_client_s": 200.0, "queued_s": 8.0}
+    bottleneck = decide({"full": 1.0}, asking=gap, slurm=True, lengths=lengths)
+    assert bottleneck.limit == "small_chunks"
+    assert bottleneck.evidence == (
+        "no client job ran for 3 min 20 s of 10 min 0 s of requests, and a client job waited 0.6 s in Slurm's queue, "
+        "ran 15.0 s, and worked on its chunk for 4.0 s, on average: the chunks are too small"
+    )
+    assert bottleneck.advice == "fewer and larger chunks (captions.chunks and qa.chunks) start fewer jobs"
+
+
+def test_small_chunks_are_told_also_where_some_client_always_runs(decide):
+    lengths = JobLengths(working_s=4.0, wait_s=0.6, ran_s=15.0)
+    assert decide(slurm=True, lengths=lengths).limit == "small_chunks"
+    assert decide(slurm=True, lengths=dataclasses.replace(lengths, working_s=13.0)).limit == "neither"
+    assert decide({"full": 0.93}, slurm=True, lengths=lengths).limit == "server"
+
+
+def test_on_one_machine_small_chunks_show_in_the_time_between_them(decide):
+    bottleneck = decide(asking={"without_client_s": 200.0}, lengths=JobLengths(working_s=3.0))
+    assert bottleneck.limit == "small_chunks"
+    assert bottleneck.evidence.endswith(
+        "of requests, and a client job worked on its chunk for 3.0 s, on average: the chunks are too small"
+    )
+
+
+@pytest.mark.parametrize(
+    ("queued_s", "slurm", "words"), [(None, True, "Slurm did not tell"), (5.0, True, "log"), (None, False, "log")]
+)
+def test_of_a_gap_between_long_jobs_no_cause_is_claimed(decide, queued_s, slurm, words):
+    bottleneck = decide(asking={"without_client_s": 200.0, "queued_s": queued_s}, slurm=slurm)
+    assert (bottleneck.limit, bottleneck.advice) == ("no_client", None)
+    assert words in bottleneck.evidence
 
 
 @pytest.fixture
@@ -207,7 +252,7 @@ def finished(make_config, monkeypatch):
 
 def test_the_files_of_a_run_become_its_verdict(finished):
     config, layout = finished
-    text = run_verdict(config, layout, (0.0, 100.0), 1.0)
+    text = run_verdict(config, layout, (0.0, 100.0), 1.0, None)
     assert text.splitlines() == [
         "where 1 min 40 s went: 1 s planning, 17 s server start, 1 s until the first client job, 1 min 0 s requests, "
         "9 s merging, 12 s other",
@@ -219,6 +264,62 @@ def test_the_files_of_a_run_become_its_verdict(finished):
     assert sum(kept["phases"].values()) == pytest.approx(kept["seconds"]) == 100
     assert kept["limit"] == "memory"
     assert kept["server"]["looks"] == 31
+    assert kept["jobs"] == {"working_s": 40.0, "wait_s": None, "ran_s": None}
+
+
+def test_the_times_of_slurm_become_the_verdict_of_small_chunks(finished):
+    config, layout = finished
+    for file in layout.job_times.glob("captions_*.json"):
+        file.unlink()
+    slurm_jobs = []
+    for number in range(10):  # each waits 1 s, starts for 4 s and works for 1 s
+        write_json(
+            layout.job_times / f"captions_SIMPLE_chunk_{number}-of-10.json", [[25 + 6 * number, 26 + 6 * number]]
+        )
+        slurm_jobs.append(ClientJobTimes(20.0 + 6 * number, 21.0 + 6 * number, 26.5 + 6 * number))
+    write_json(layout.server_files.run, {"server_needed": True, "slurm": {"name": "run", "options": []}})
+    text = run_verdict(config, layout, (0.0, 100.0), 1.0, slurm_jobs)
+    assert "1 s clients in Slurm's queue, 5 s until the first client job" in text
+    assert (
+        "no client job ran for 45 s of 55 s of requests, and a client job waited 1.0 s in Slurm's queue, ran 5.5 s, "
+        "and worked on its chunk for 1.0 s, on average: the chunks are too small"
+    ) in text
+    assert read_json(layout.verdict)["limit"] == "small_chunks"
+
+
+def test_a_run_whose_jobs_were_killed_has_a_verdict(finished, monkeypatch):
+    config, layout = finished
+    (layout.job_times / "merge_captions_simple.json").unlink()
+    for number, last_sign in enumerate((45, 60)):  # killed without a word
+        name = f"captions_SIMPLE_chunk_{number}-of-2.json"
+        write_json(layout.job_times / name, [[5.0, None], [20.0, None]])
+        os.utime(layout.progress / name, (last_sign, last_sign))
+    text = run_verdict(config, layout, (0.0, 90.0), 1.0, None)
+    assert "40 s requests" in text
+    assert "the server's memory is the limit" in text
+
+
+def test_a_run_that_failed_before_its_first_request_has_its_phases(finished):
+    config, layout = finished
+    for folder in (layout.job_times, layout.progress):
+        for file in folder.glob("*.json"):
+            file.unlink()
+    write_json(layout.job_times / "start_server.json", [[2.0, None]])
+    write_json(layout.server_files.run, {"server_needed": True, "slurm": {"name": "run", "options": []}})
+    Endpoint(0, "request", "settings", "tiny", state=State.QUEUED).publish(layout.server)
+    assert run_verdict(config, layout, (0.0, 60.0), 1.0, []) == (
+        "where 1 min 0 s went: 1 s planning, 58 s server in Slurm's queue, 1 s other"
+    )
+    write_json(layout.job_times / "start_server.json", [[2.0, 20.0]])
+    waits = [ClientJobTimes(21.0), ClientJobTimes(21.0)]
+    entry = Endpoint(0, "request", "settings", "tiny", state=State.READY, job="7")
+    entry.changes = [(State.STARTING, 8.0), (State.READY, 20.0)]
+    entry.publish(layout.server)
+    assert run_verdict(config, layout, (0.0, 60.0), 1.0, waits) == (
+        "where 1 min 0 s went: 1 s planning, 6 s server in Slurm's queue, 12 s server start, "
+        "39 s clients in Slurm's queue, 1 s until the first client job, 1 s other"
+    )
+    assert not Path(layout.verdict).exists()
 
 
 def test_only_what_was_seen_while_clients_ran_counts(finished):
@@ -234,13 +335,20 @@ def test_the_clients_figures_are_those_of_a_mean_job(finished):
     assert client_load(layout, spans) == ClientLoad(2, 80 / 60, cores=0.5, busy=4.0, asking=3.5, asked=80)
 
 
-def test_a_run_that_asked_for_nothing_has_no_verdict(make_config, finished):
+def test_a_run_that_needed_no_server_has_no_verdict(finished):
+    config, layout = finished
+    write_json(layout.server_files.run, {"server_needed": False, "slurm": None})
+    assert run_verdict(config, layout, (0.0, 100.0), 1.0, None) is None
+    untouched = Layout(config.output_dir, "another")
+    assert run_verdict(config, untouched, (0.0, 100.0), 1.0, None) is None
+
+
+def test_a_run_that_asked_for_nothing_has_its_phases_alone(finished):
     config, layout = finished
     for path in layout.progress.glob("*.json"):
         write_json(path, read_json(path) | {"reused": 50})
-    assert run_verdict(config, layout, (0.0, 100.0), 1.0) is None
-    untouched = Layout(config.output_dir, "another")
-    assert run_verdict(config, untouched, (0.0, 100.0), 1.0) is None
+    assert len(run_verdict(config, layout, (0.0, 100.0), 1.0, None).splitlines()) == 1
+    assert not Path(layout.verdict).exists()
 
 
 def slow_file_system(monkeypatch):

@@ -79,7 +79,7 @@ def test_every_key_of_the_schema_is_a_field_and_the_reverse(schema):
 
     top, model = schema["properties"], schema["$defs"]["model"]["properties"]
     assert fields(Config) == set(top)
-    assert fields(ModelConfig) == set(model)
+    assert fields(ModelConfig) == set(model) | {"version_key"}  # which no user sets
     assert fields(ServerConfig) - {"allowed_local_media_path"} == set(model["server"]["properties"])
     assert fields(CaptionsConfig) == set(top["captions"]["properties"])
     assert fields(QaConfig) == set(top["qa"]["properties"])
@@ -205,6 +205,11 @@ def test_a_style_of_the_users_own_is_known(make_config):
 def test_two_styles_that_would_write_one_file_are_refused(make_config, styles):
     with pytest.raises(ConfigError):
         make_config({"captions": {"prompt_styles": styles, "prompts": {"short": "Briefly."}}})
+
+
+def test_a_model_in_extra_args_is_refused_since_path_would_not_be_what_is_served(make_config):
+    with pytest.raises(ConfigError, match="give it as path"):
+        make_config({"models": {"tiny": {"server": {"extra_args": ["--model=org/other"]}}}})
 
 
 @pytest.mark.parametrize(("given", "served"), [(None, "org/tiny"), ("nick", "nick")])

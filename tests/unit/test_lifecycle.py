@@ -268,6 +268,21 @@ def test_something_else_at_the_url_is_an_error(run, scripted, elsewhere):
         run.server(elsewhere | {"url": scripted.url}).start()
 
 
+def test_an_existing_server_that_serves_another_model_than_planned_is_refused_and_said_to_the_next_run(
+    run, elsewhere, stand_in
+):
+    version = {"source": "org/tiny as tiny", "options": None, "files": {}, "revision": None, "root": "/models/a"}
+    write_json(run.layout.model_versions, {"versions": [version], "planned": 0})
+    stand_in.serve_root("/models/b")
+    with pytest.raises(ServerStartError, match="serves /models/a, and says /models/b"):
+        run.server(elsewhere).start()
+    (left,) = endpoint.read_all(run.folder)
+    assert (left.state, left.versions["model_root"]) == (State.DEAD, "/models/b")
+    stand_in.serve_root("/models/a")
+    (ready,) = run.server(elsewhere).start()
+    assert ready.state is State.READY
+
+
 def test_going_over_to_an_existing_server_ends_the_own_one(run, lease, elsewhere):
     run.server().start()
     run.server(elsewhere).start()

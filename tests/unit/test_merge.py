@@ -2,6 +2,7 @@
 
 from contextlib import nullcontext
 from operator import itemgetter
+from pathlib import Path
 
 import pytest
 from captionqa.client.chunk_result import FORMAT, write_chunk
@@ -235,6 +236,32 @@ def test_provenance_says_how_a_file_was_made(chunk, captions, styles):
     assert made["servers"] == [{"url": "http://node:8000", "model": "tiny"}]
     assert made["clients"] == [{"host": "node", "job": "7"}]
     assert (made["started"], made["finished"]) == ("1970-01-01T00:16:40+00:00", "1970-01-01T00:33:21+00:00")
+
+
+def test_answers_of_two_versions_of_the_model_are_refused_with_what_to_do(
+    chunk, captions, answers, styles, asked, outputs
+):
+    def by(name, revision):
+        line = answered(name)
+        return {**line, "answer": {**line["answer"], "server": {"url": "u", "model_revision": revision}}}
+
+    told = "are of two versions of the model: local-1-a and local-1-b. Delete .* and run again"
+    with pytest.raises(ResultError, match=told):
+        captions(chunk(styles, [by("a.png", "local-1-a")]), chunk(styles, [by("b.png", "local-1-b")]))
+    assert not Path(outputs.path("captions")).exists()
+    lines = [by("q1", "local-1-a"), by("q2", "local-1-b")]
+    with pytest.raises(ResultError, match=told):
+        answers([row("q1"), row("q2")], chunk(asked, lines))
+    assert not Path(outputs.path("results")).exists()
+
+
+def test_an_answer_whose_model_nobody_could_tell_may_stand_beside_others(chunk, captions, styles):
+    lines = [answered(f"{name}.png") for name in "abc"]
+    servers = [{"url": "u", "model_revision": known} for known in ("local-1-a", "local-1", "unknown")]
+    lines = [
+        {**line, "answer": {**line["answer"], "server": server}} for line, server in zip(lines, servers, strict=True)
+    ]
+    assert len(captions(chunk(styles, lines)).captions) == 3
 
 
 def test_the_data_sets_fingerprint_depends_on_the_items_alone(chunk, captions, styles):

@@ -1,5 +1,8 @@
 """A model's revision: the commit of a hub's model, and the digest of a local folder."""
 
+import os
+import shutil
+
 import pytest
 from captionqa.server.model_revision import model_revision
 
@@ -45,6 +48,37 @@ def test_a_local_folder_is_known_by_its_configuration_and_its_weights_sizes(loca
     second = model_revision(str(local), *server())
     (local / "config.json").write_text("{ }")
     assert len({first, second, model_revision(str(local), *server())}) == 3
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "tokenizer.json", "chat_template.jinja", "preprocessor_config.json"]
+)
+def test_a_local_folders_contents_count_and_a_copy_is_the_same_model(local, tmp_path, name):
+    (local / name).write_text("the first")
+    first = model_revision(str(local), *server())
+    copy = shutil.copytree(local, tmp_path / "copy", copy_function=shutil.copy)
+    os.utime(copy / name, (1, 1))
+    assert model_revision(str(copy), *server()) == first
+    (local / name).write_text("the other")
+    assert model_revision(str(local), *server()) != first
+
+
+def test_of_large_weights_samples_all_over_the_files_count(local):
+    sizes = {"model-1.safetensors": 40_000_000, "model-2.safetensors": 3_000_000}
+    for name, size in sizes.items():
+        (local / name).write_bytes(bytes(size))
+    seen = {model_revision(str(local), *server())}
+    for name, size in sizes.items():
+        for start in (0, size // 3, size - 200_000):
+            with (local / name).open("r+b") as file:
+                file.seek(start)
+                file.write(b"x" * 200_000)
+            seen.add(model_revision(str(local), *server()))
+    assert len(seen) == 7
+
+
+def test_a_commit_is_its_own_revision_without_a_cache(tmp_path):
+    assert model_revision("org/tiny", *server(["--revision", "a" * 40], HF_HOME=str(tmp_path))) == "a" * 40
 
 
 @pytest.mark.parametrize(

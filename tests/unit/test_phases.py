@@ -31,6 +31,7 @@ def test_each_second_is_counted_once():
         "planning": 4.0,
         "queue": 10.0,
         "start": 25.5,
+        "client_queue": 0.0,
         "first_client": 1.5,
         "asking": 38.0,  # the captions were merged meanwhile
         "merging": 9.0,
@@ -70,8 +71,8 @@ def test_phases_add_up_to_the_run_whatever_the_clocks_of_other_machines_say(jobs
 def test_the_words_leave_out_what_took_no_time():
     phases = dict.fromkeys(PHASES, 0.0) | {"queue": 31.2, "start": 118.0, "asking": 680.2, "merging": 12.0, "else": 8.6}
     assert phases_line(phases) == (
-        "where 14 min 10 s went: 31 s in Slurm's queue, 1 min 58 s server start, 11 min 20 s requests, 12 s merging, "
-        "9 s other"
+        "where 14 min 10 s went: 31 s server in Slurm's queue, 1 min 58 s server start, 11 min 20 s requests, "
+        "12 s merging, 9 s other"
     )
 
 

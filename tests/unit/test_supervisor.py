@@ -129,7 +129,7 @@ class Supervised:
 def supervise(tmp_path, server_folder, make_config, start_python):
     """Start a supervisor of the sick server; keywords change `server` settings."""
 
-    def start(ailments=None, environment=None, lease_timeout_s=60, log=None, **changes):
+    def start(ailments=None, environment=None, lease_timeout_s=60, log=None, model_version=None, **changes):
         log, sick = log or tmp_path / "logs" / "server.log", tmp_path / "ailments.json"
         known = {
             "command": [sys.executable, str(SICK_SERVER)],
@@ -149,6 +149,7 @@ def supervise(tmp_path, server_folder, make_config, start_python):
             "slurm": False,
             "model_path": "org/tiny",
             "served_name": "tiny",
+            "model_version": model_version,
             "logs": [str(log)],
         }
         write_json(sick, ailments or {})
@@ -170,6 +171,20 @@ def ready(supervise, eventually):
         return supervised
 
     return start
+
+
+def test_a_server_of_another_model_than_planned_never_gets_ready_and_says_which_it_is(supervise, tmp_path, eventually):
+    template = tmp_path / "own.jinja"
+    template.write_text("after the plan")
+    options = {"--chat-template": str(template)}
+    planned = {"source": "org/tiny", "options": options, "files": {str(template): "d"}, "revision": None, "root": None}
+    supervised = supervise(model_version=planned, extra_args=["--chat-template", str(template)])
+    eventually(lambda: supervised.process.poll() is not None, "the end")
+    entry = supervised.endpoint
+    assert (entry.state, entry.url) == (State.DEAD, None)
+    assert f"the content of {template} changed" in entry.reason
+    assert State.READY not in [state for state, _ in entry.changes]
+    assert entry.versions["model_revision"] == "unknown"
 
 
 def test_a_healthy_server_is_published_and_taken_down_when_told_to_stop(ready, gone, server_folder):

@@ -25,6 +25,7 @@ def test_a_chunk_that_fails_ends_the_run_names_the_logs_and_leaves_no_server(pro
     assert "the server is gone for good" in text
     assert "log: out/logs/stand-in/captions/short." in text
     assert "server's log: out/logs/stand-in/server-0.log" in text
+    assert re.search(r"captionqa: where .* went: .* requests", text)
     assert not project.processes()
 
     answered = len(list(project.out.glob("work/stand-in/*/**/chunks/*.jsonl")))
@@ -48,6 +49,8 @@ def test_a_stopped_driver_leaves_no_process_and_the_next_run_asks_only_for_the_r
         driver.send_signal(number)
     assert driver.wait(60) != 0
     project.wait_for(lambda: not project.processes())
+    # the verdict of a run that was interrupted
+    assert number == signal.SIGKILL or re.search(r"captionqa: where .* went: .* requests", project.printed())
     kept = project.journaled()
     project.faults()
     project.forget_requests()
@@ -279,6 +282,31 @@ def test_an_existing_server_with_another_key_is_a_clear_error(project, existing_
     project.config["models"][MODEL] |= {"url": existing_server}
     text = project.run(check=False)
     assert "refused the API key (HTTP 401); see api_key_env" in text
+
+
+@pytest.fixture
+def elsewhere(project, monkeypatch):
+    """The project, whose jobs go to a scheduler that captionqa has no launcher for."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests" / "another_executor"))
+    project.arguments = ("--executor", "elsewhere", "--jobs", "2", "--seconds-between-status-checks", "1")
+    return project
+
+
+def test_an_executor_that_cannot_start_a_server_is_refused_in_one_sentence(elsewhere):
+    text = elsewhere.run(check=False)
+    assert (
+        "captionqa: the executor 'elsewhere' cannot start a server: use executor slurm or local, or start the server "
+        f"yourself and name it with models.{MODEL}.url.\n"
+    ) in text
+    assert "Traceback" not in text
+    assert not elsewhere.requests()
+    assert not (elsewhere.out / "logs" / MODEL).exists()
+
+
+def test_any_executor_works_with_an_existing_server(elsewhere, existing_server):
+    elsewhere.config["models"][MODEL] |= {"url": existing_server, "api_key_env": "OUR_KEY"}
+    elsewhere.run()
+    assert len(elsewhere.captions()) == 10
 
 
 def test_too_many_failures_fail_the_run_after_all_files_are_written(project):

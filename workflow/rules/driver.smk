@@ -2,11 +2,15 @@
 import time
 from urllib.parse import urlsplit
 
+from captionqa.server.slurm_ended_clients import EndedClients
+
 #: When this run began: before its data are scanned.
 STARTED = time.monotonic()
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 #: The rules that send requests, with the task of each.
 CHUNK_RULES = {"caption_chunk": "captions", "answer_chunk": "qa"}
+#: The jobs of this run that Slurm ended.
+ENDED_CLIENTS = EndedClients()
 
 
 def begin_run():
@@ -15,13 +19,17 @@ def begin_run():
     from captionqa.driver.driver import Driver
     from captionqa.driver.terminal import print_message
     from captionqa.driver.summary import plan_line
+    from captionqa.server.client_job_times import ClientJobClock
     from captionqa.server.slurm_client_jobs import LostJobs
+    from captionqa.server.slurm_waiting_clients import WaitingClients
 
-    global DRIVER, PLANNED
+    global DRIVER, PLANNED, CLIENT_JOBS
     PLANNED = time.monotonic()
     executor, lost_jobs = slurm_executor(), LostJobs()
+    CLIENT_JOBS = None if executor is None else ClientJobClock(executor.run_uuid, CHUNK_RULES)
     if executor is not None:
-        mend_executor(executor)
+        waiting_clients = WaitingClients(executor.run_uuid)
+        mend_executor(executor, ENDED_CLIENTS)
 
     def check_jobs():
         """Why the run has to stop; None while it may go on."""
@@ -30,6 +38,8 @@ def begin_run():
             return "a job failed, so the others are stopped too (--keep-going would let them finish)"
         if executor is not None:
             report_lost_jobs(executor, lost_jobs)
+            CLIENT_JOBS.note()
+            return waiting_clients.check()
         return None
 
     DRIVER = Driver(CONFIG, RUN_LAYOUT, check_jobs, interrupt=workflow.non_local_exec)
@@ -39,8 +49,13 @@ def begin_run():
     try:
         if CONFIG.audit.stop_on:
             audit_first(tasks_to_run)
-        server_needed = needs_server(CONFIG, RUN_LAYOUT, [str(job.output[0]) for job in chunks])
+        if executor is not None:
+            try_client_jobs(executor)
+        server_needed = needs_server(CONFIG, RUN_LAYOUT, [str(job.output[0]) for job in chunks], PLANNED_MODEL.version)
+        if server_needed:
+            check_executor()
         DRIVER.begin(items_to_do(CONFIG, RUN_LAYOUT), server_needed, slurm_run(executor, server_needed))
+        PLANNED_MODEL.save(RUN_LAYOUT)  # the jobs read it; only now, since a dry run must change nothing
     except (CaptionqaError, OSError) as error:
         refuse(error)
     if plan.cache_info().currsize:
@@ -87,12 +102,22 @@ def end_run(failed=False):
 def print_summary():
     from captionqa.driver.terminal import print_message
     from captionqa.driver.summary import summary
+
+    seconds = time.monotonic() - STARTED
+    print_message(summary(CONFIG, RUN_LAYOUT, seconds))
+    print_verdict(seconds)
+    print_ended_clients()
+
+
+def print_verdict(seconds):
+    """Print where the time of the run, of which this many seconds have passed, went."""
+    from captionqa.driver.terminal import print_message
     from captionqa.driver.verdict import run_verdict
 
-    seconds, now = time.monotonic() - STARTED, time.time()
-    print_message(summary(CONFIG, RUN_LAYOUT, seconds))
+    run = (time.time() - seconds, time.time())
     try:
-        verdict = run_verdict(CONFIG, RUN_LAYOUT, (now - seconds, now), PLANNED - STARTED)
+        jobs = None if CLIENT_JOBS is None else CLIENT_JOBS.times()
+        verdict = run_verdict(CONFIG, RUN_LAYOUT, run, PLANNED - STARTED, jobs)
     except OSError as error:  # a file system that fails for a moment must not fail a complete run
         verdict = f"where the time went is not known: {error}"
     if verdict:
@@ -104,4 +129,13 @@ def print_errors():
     from captionqa.driver.failure_report import failure_messages
 
     for text in failure_messages(RUN_LAYOUT):
+        print_message(text)
+    print_verdict(time.monotonic() - STARTED)
+    print_ended_clients()
+
+
+def print_ended_clients():
+    from captionqa.driver.terminal import print_message
+
+    for text in ENDED_CLIENTS.messages():
         print_message(text)

@@ -1,6 +1,39 @@
 # How jobs are submitted to Slurm, and fixes for Snakemake's Slurm executor. In the main process only.
 import shlex
+import sys
 from importlib import metadata
+
+EXECUTOR_MODULE = "snakemake_executor_plugin_slurm"
+
+
+def separate_job_logs():
+    """Give each run a log folder of its own, named like its jobs, and have the executor clean up only what is over.
+
+    By itself it removes every empty log folder of the checkout when any run ends, even one that had nothing to do.
+    Slurm then fails the pending jobs of the other runs, since the folder of a pending job's log is empty.
+    """
+    if EXECUTOR_MODULE not in sys.modules:  # Snakemake loads all executors that are installed
+        return
+    from captionqa.server.slurm_job_logs import remove_old_logs
+
+    executor_class = sys.modules[EXECUTOR_MODULE].Executor
+    set_up = executor_class.__post_init__
+
+    def set_up_with_own_logs(executor, *arguments, **keywords):
+        set_up(executor, *arguments, **keywords)
+        executor.slurm_logdir /= executor.run_uuid
+
+    def clean_old_logs(executor):
+        settings = executor.workflow.executor_settings
+        days = 0 if settings.keep_successful_logs else settings.delete_logfiles_older_than
+        remove_old_logs(executor.slurm_logdir, days)
+
+    executor_class.__post_init__ = set_up_with_own_logs
+    executor_class.clean_old_logs = clean_old_logs
+
+
+if workflow.is_main_process:  # before Snakemake makes the executor
+    separate_job_logs()
 
 
 def slurm_executor():
@@ -8,14 +41,26 @@ def slurm_executor():
     from captionqa.server.slurm_plugin import PLUGIN, check_plugin
 
     jobs = [job for job in workflow.dag.needrun_jobs() if not job.is_local]
-    executor = workflow.scheduler.get_executor(jobs[0]) if jobs else None
-    if not hasattr(executor, "run_uuid"):
+    if workflow.executor_plugin.name != "slurm" or not jobs:
         return None
+    executor = workflow.scheduler.get_executor(jobs[0])
     try:
         check_plugin(metadata.version(PLUGIN))  # before its internals are used, here and below
     except CaptionqaError as error:
         refuse(error)
     return executor
+
+
+def check_executor():
+    """Raise ConfigError for an executor whose scheduler captionqa has no launcher for, in a run that needs a server."""
+    from captionqa.errors import ConfigError
+
+    name = workflow.executor_plugin.name
+    if workflow.non_local_exec and name != "slurm" and not CONFIG.model.url:
+        raise ConfigError(
+            f"the executor {name!r} cannot start a server: use executor slurm or local, or start the server "
+            f"yourself and name it with models.{MODEL}.url."
+        )
 
 
 def slurm_run(executor, server_needed):
@@ -30,17 +75,23 @@ def slurm_run(executor, server_needed):
     if not server_needed or not starts or CONFIG.model.url:
         return {"name": executor.run_uuid}
     from captionqa.server.slurm_resources import checked_gpus
+
+    (job,) = starts
+    gpus = checked_gpus(CONFIG.model.server.tensor_parallel_size, job.resources)
+    # equal options mean an equal server, which a driver may take over
+    return {"name": executor.run_uuid, "options": sbatch_options(executor, job), "gpus": gpus}
+
+
+def sbatch_options(executor, job):
+    """The sbatch options that the executor makes for a job; the names of the job and of its log are placeholders."""
     from snakemake_executor_plugin_slurm.submit_string import get_submit_command
     from snakemake_executor_plugin_slurm.utils import set_gres_string
     from snakemake_executor_plugin_slurm.validation import validate_slurm_extra
 
-    (job,) = starts
-    gpus = checked_gpus(CONFIG.model.server.tensor_parallel_size, job.resources)
     validate_slurm_extra(job)
     command = get_submit_command(
         job,
         {
-            # placeholders, replaced at each start: equal options mean an equal server, which a driver may take over
             "run_uuid": "captionqa",
             "slurm_logfile": "captionqa",
             "comment_str": f"rule_{job.rule.name}",
@@ -50,17 +101,40 @@ def slurm_run(executor, server_needed):
         },
         settings=workflow.executor_settings,
     )
-    options = shlex.split(command + set_gres_string(job))[1:]
-    return {"name": executor.run_uuid, "options": options, "gpus": gpus}
+    return shlex.split(command + set_gres_string(job))[1:]
 
 
-def mend_executor(executor):
-    """Fix two faults of the executor (plugin 2.8.0) that would hold a server's GPUs for nothing.
+def try_client_jobs(executor):
+    """Refuse the run before a server is submitted if Slurm would not run one of the other jobs."""
+    from captionqa.errors import ConfigError
+    from captionqa.server import slurm
+
+    jobs = {job.rule.name: job for job in workflow.dag.needrun_jobs() if not job.is_local}
+    for rule, job in jobs.items():
+        if reason := slurm.refusal(sbatch_options(executor, job)):
+            refuse(
+                ConfigError(
+                    f"Slurm would not run the jobs of {rule}: {reason}. Nothing was submitted; change the partition, "
+                    f"account, qos or sizes of {rule} with set-resources or default-resources in the profile."
+                )
+            )
+
+
+def mend_executor(executor, ended_clients):
+    """Note which jobs Slurm ended, and fix three faults of the executor (plugin 2.8.0) that hold GPUs for nothing.
 
     While no job ends, the executor checks its jobs less and less often, up to every 180 s. Here it keeps Snakemake's
     own seconds-between-status-checks. And when Slurm does not answer in one round, the executor forgets all its jobs.
-    Here the jobs that were neither settled nor kept stay active.
+    Here the jobs that were neither settled nor kept stay active. And it loses a job it has submitted where a site's
+    wrapper of sbatch prints a number beside the job's id. Here the id is found as for a server's job.
     """
+    import snakemake_executor_plugin_slurm as plugin
+    from captionqa.server.submitted_job import submitted_job
+
+    validate = plugin.validate_or_get_slurm_job_id
+    plugin.validate_or_get_slurm_job_id = lambda found, output: (
+        submitted_job(output, executor.run_uuid) or validate(found, output)
+    )
     interval_s = workflow.remote_execution_settings.seconds_between_status_checks
 
     class MendedExecutor(type(executor)):
@@ -72,6 +146,8 @@ def mend_executor(executor):
 
         def report_job_error(self, job, *arguments, **keywords):
             self.settled.append(job)
+            if job.external_jobid:  # else it was not even submitted
+                ended_clients.note(job.external_jobid, job.job.rule.name, job.aux["slurm_logfile"])
             super().report_job_error(job, *arguments, **keywords)
 
         async def check_active_jobs(self, active_jobs):

@@ -7,7 +7,8 @@ from captionqa.client.chunk_run import ChunkRun
 from captionqa.config.answer_files import AnswerFiles
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
-from captionqa.config.settings import caption_settings, qa_settings
+from captionqa.config.model_versions import planned_version
+from captionqa.config.settings import caption_settings, check_planned, qa_settings
 from captionqa.run.job_log import job_log
 
 config, wildcards, task = Config.of(snakemake.config), snakemake.wildcards, snakemake.params.task
@@ -17,6 +18,8 @@ name = f"{task} {style or ''} chunk {wildcards.chunk}-of-{wildcards.n}".replace(
 
 with job_log(snakemake.log[0], name, layout):
     model = config.models[wildcards.model]
+    settings = caption_settings(config, wildcards.model, style) if style else qa_settings(config, wildcards.model)
+    check_planned(settings, wildcards.fingerprint)
     files = AnswerFiles(layout.captions_work(style.lower()) if style else layout.qa_work)
     ChunkRun(
         ChunkJob(
@@ -27,11 +30,10 @@ with job_log(snakemake.log[0], name, layout):
             progress=layout.job_progress(name.replace(" ", "_")),
             server=layout.server,
             dataset=Path(config.section(task).dataset_path),
-            settings=caption_settings(config, wildcards.model, style)
-            if style
-            else qa_settings(config, wildcards.model),
+            settings=settings,
             client=config.client,
             lease_timeout_s=model.server.lease_timeout_s,
             own_servers=model.url is None,
+            model_version=planned_version(layout),
         )
     ).run()

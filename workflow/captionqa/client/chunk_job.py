@@ -8,6 +8,7 @@ from pathlib import Path
 
 from captionqa.client.chunk_result import FORMAT, ChunkHeader, ResultLine, write_chunk
 from captionqa.config.config import ClientConfig
+from captionqa.config.model_versions import ModelVersion
 from captionqa.config.settings import AnswerSettings, fingerprint
 from captionqa.run.progress import Progress
 from captionqa.server import endpoint
@@ -38,6 +39,8 @@ class ChunkJob:
     lease_timeout_s: float
     #: Whether captionqa started the servers. Only those can prove themselves; only others are asked through proxies.
     own_servers: bool
+    #: The version of the model that the run was planned with. Answers in the journal that another gave do not count.
+    model_version: ModelVersion | None = None
 
     def write_result(self, started: float, progress: Progress, concurrency: int, lines: list[ResultLine]) -> None:
         """Write the lines of all items, sorted, below a header; raises OSError.

@@ -16,9 +16,10 @@ from captionqa.client.duplicate_requests import DuplicateRequests
 from captionqa.client.failure_streak import FailureStreak
 from captionqa.client.image_transport import ImageTransport
 from captionqa.client.item import Item, request_key
-from captionqa.client.journal import ItemMark, JournalOutcome, JournalSegment, SegmentJournals
+from captionqa.client.journal import ItemMark, JournalLine, JournalOutcome, JournalSegment, SegmentJournals
 from captionqa.client.letter_fallback import LETTER_TOKENS, allowed_letters
 from captionqa.client.retrying_client import RetryingClient
+from captionqa.config.model_versions import may_be_of
 from captionqa.dataset.changed_files import ChangedFiles
 from captionqa.dataset.item_entry import ItemEntry
 from captionqa.errors import ItemFailure
@@ -57,6 +58,7 @@ class ItemProcessor:
         """`progress` counts what `finish` is given, and the threads' time; files not as planned go to `changed`."""
         self._notes = notes
         self._settings = job.settings
+        self._model_version = job.model_version
         self._dataset = job.dataset.resolve()
         self._allowed_roots = [Path(root).resolve() for root in job.client.images.allowed_roots]
         self._transport = ImageTransport(job.client.image_transport, self._dataset)
@@ -86,8 +88,8 @@ class ItemProcessor:
             entry, self._settings, self._dataset, self._allowed_roots, self._transport, self._changed, self._notes
         )
         pending = _PendingItem(journals, item)
-        known = journals.main.answers.get(item.id)
-        if known is not None and item.matches(known):
+        known = self._known(journals.main, item)
+        if known is not None:
             line: ResultLine = {"id": item.id, "answer": known["answer"]}
             if "same_as" in known:
                 line["same_as"] = known["same_as"]
@@ -131,9 +133,8 @@ class ItemProcessor:
         letters = allowed_letters(item.question, first_answer)
         if not letters:
             return None
-        known = journal.answers.get(item.id)
         try:
-            if known is not None and item.matches(known, first_answer):
+            if (known := self._known(journal, item, first_answer)) is not None:
                 return known["answer"]
             request = replace(item.request(LETTER_TOKENS), first_answer=first_answer, allowed_answers=letters)
             return self._send(journal, item.mark(first_answer), request)
@@ -152,6 +153,13 @@ class ItemProcessor:
         answer = self._transport.answer(send, request)
         _append(journal, mark, {"answer": answer})
         return answer
+
+    def _known(self, journal: JournalSegment, item: Item, first_answer: str | None = None) -> JournalLine | None:
+        """The journal's answer to an item as it is, of the model as it is; raises ItemFailure as `Item.matches`."""
+        line = journal.answers.get(item.id)
+        if line is None or not may_be_of(self._model_version, line["answer"]["server"]):
+            return None
+        return line if item.matches(line, first_answer) else None
 
     def _settle(self, pending: _PendingItem, line: ResultLine, outcome: Outcome) -> None:
         """Finish an item, and the items that wait for an identical request."""

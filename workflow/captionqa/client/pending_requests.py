@@ -14,6 +14,7 @@ from captionqa.client.journal import JournalLine, read_lines, segment_of
 from captionqa.config.answer_files import AnswerFiles, journal_segment
 from captionqa.config.config import Config, Task
 from captionqa.config.layout import Layout
+from captionqa.config.model_versions import ModelVersion, may_be_of
 from captionqa.config.settings import FALLBACK, AnswerSettings, answer_fingerprint, fingerprint
 from captionqa.dataset.changed_files import ChangedFiles
 from captionqa.dataset.item_entry import ItemEntry
@@ -47,8 +48,11 @@ class ItemChecker:
         return item
 
 
-def needs_server(config: Config, layout: Layout, results: Collection[str]) -> bool:
-    """Whether a chunk among those with these results may have a request to send; looks no further than to the first."""
+def needs_server(config: Config, layout: Layout, results: Collection[str], version: ModelVersion | None = None) -> bool:
+    """Whether a chunk among those with these results may have a request to send; looks no further than to the first.
+
+    `version` is that of the model that the run is planned with.
+    """
     unseen = set(results)
     for task in planned_tasks(config, layout):
         plan = load_plan(layout, task)
@@ -58,14 +62,16 @@ def needs_server(config: Config, layout: Layout, results: Collection[str]) -> bo
             for items, result in zip(lists, plan.results(work, fingerprint(settings)), strict=True):
                 if result in unseen:
                     unseen.remove(result)
-                    if _has_request(items, checker, files.journal, settings):
+                    if _has_request(items, checker, files.journal, settings, version):
                         return True
     return bool(unseen)  # a chunk that is not in the plan
 
 
-def _has_request(items: str, checker: ItemChecker, journal: Path, settings: AnswerSettings) -> bool:
+def _has_request(
+    items: str, checker: ItemChecker, journal: Path, settings: AnswerSettings, version: ModelVersion | None
+) -> bool:
     for index, entries in groupby(read_json_lines(items), key=lambda entry: segment_of(entry_place(entry))):
-        answers = _answers(journal_segment(journal, index), settings)
+        answers = _answers(journal_segment(journal, index), settings, version)
         for entry in entries:
             try:
                 if not _is_answered(checker.item(entry), entry, answers.get(entry["id"])):
@@ -80,9 +86,11 @@ def _is_answered(item: Item, entry: ItemEntry, line: JournalLine | None) -> bool
     return line is not None and [stamp for _, stamp, _ in line["files"]] == entry["stamps"] and item.matches(line)
 
 
-def _answers(segment: Path, settings: AnswerSettings) -> dict[str, JournalLine]:
+def _answers(segment: Path, settings: AnswerSettings, version: ModelVersion | None) -> dict[str, JournalLine]:
     """{item: its newest answer}; empty with the letter fallback, since an answer may need another request then."""
     if FALLBACK in settings or not segment.exists():
         return {}
     current = answer_fingerprint(settings)
-    return {line["id"]: line for line in read_lines(segment) if line["fingerprint"] == current and "answer" in line}
+    lines = (line for line in read_lines(segment) if line["fingerprint"] == current and "answer" in line)
+    newest = {line["id"]: line for line in lines}
+    return {item: line for item, line in newest.items() if may_be_of(version, line["answer"]["server"])}

@@ -14,6 +14,7 @@ from captionqa import WORKFLOW
 from captionqa.config import media_folder
 from captionqa.config.config import Config
 from captionqa.config.prompts import STYLES
+from captionqa.config.vllm_options import is_given
 from captionqa.errors import ConfigError
 
 SCHEMA = WORKFLOW / "schemas" / "config.schema.yaml"
@@ -45,6 +46,11 @@ def check(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
         _refuse_same_names(config.captions.prompt_styles)
     _refuse_braces(config.output_dir)
     media_folder.allowed_folder(config)
+    if is_given(config.model.server.extra_args, "--model"):
+        raise ConfigError(
+            f"models.{config.model_name}.server.extra_args: --model would serve another model than path names; give "
+            "it as path."
+        )
     return config
 
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self, overload
 
+from captionqa.config.model_versions import planned_key
+
 #: The two tasks of a run; a configuration may leave one out.
 Task = Literal["captions", "qa"]
 TASKS: tuple[Task, ...] = ("captions", "qa")
@@ -48,10 +50,12 @@ class ModelConfig:
     api_key_env: str | None
     served_model_name: str | None
     server: ServerConfig
+    #: No key of the configuration: which version of the model, as `config.model_versions` keys them, the run is about.
+    version_key: str | None = None
 
     @classmethod
-    def of(cls, checked: Mapping[str, Any]) -> Self:
-        return cls(**{**checked, "server": ServerConfig(**checked["server"])})
+    def of(cls, checked: Mapping[str, Any], version_key: str | None) -> Self:
+        return cls(**{**checked, "server": ServerConfig(**checked["server"]), "version_key": version_key})
 
     @property
     def served_name(self) -> str:
@@ -139,11 +143,17 @@ class Config:
 
     @classmethod
     def of(cls, checked: Mapping[str, Any]) -> Self:
-        """The configuration of a mapping that `check` has checked and completed, as Snakemake hands it to jobs."""
+        """The configuration of a mapping that `check` has checked and completed, as Snakemake hands it to jobs.
+
+        The version of its model is the one that the last run was planned with.
+        """
         captions, qa = checked.get("captions"), checked.get("qa")
         return cls(
             output_dir=checked["output_dir"],
-            models={name: ModelConfig.of(model) for name, model in checked["models"].items()},
+            models={
+                name: ModelConfig.of(model, planned_key(checked["output_dir"], name, model))
+                for name, model in checked["models"].items()
+            },
             captions=None if captions is None else CaptionsConfig(**captions),
             qa=None if qa is None else QaConfig(**qa),
             audit=AuditConfig(**checked["audit"]),

@@ -134,6 +134,11 @@ class Layout:
         """Folder of the times at which this run's jobs worked."""
         return Path(self.work) / "spans"
 
+    @property
+    def model_versions(self) -> Path:
+        """The versions of the model whose answers the work folders hold."""
+        return Path(self.work) / "model_versions.json"
+
     # The server's life
 
     @property

@@ -7,6 +7,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 from captionqa.config.config import Auto, Config, ImagesConfig
 from captionqa.config.prompts import LETTER_PROMPT, style_text
+from captionqa.errors import ConfigError
 
 #: Tokens kept free for the prompt and the chat template when images are fitted to max_model_len.
 TEXT_TOKENS = 512
@@ -40,6 +41,8 @@ class AnswerSettings(TypedDict):
     #: The name of the model in the configuration, and its hub id or folder.
     model: str
     model_path: str
+    #: Which version of the model it is; missing for the first version that the output folder has answers of.
+    model_version: NotRequired[str]
     #: The name to ask an existing server for, which may serve several models.
     served_name: NotRequired[str]
     max_tokens: int
@@ -83,6 +86,19 @@ def fingerprint(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
+def check_planned(settings: AnswerSettings, planned: str) -> None:
+    """Check that the settings are those of the fingerprint that a job was planned with.
+
+    Raises:
+        ConfigError: they are not, for example since a file system shows an old record of the model's versions.
+    """
+    if (now := fingerprint(settings)) != planned:
+        raise ConfigError(
+            f"this job was planned for other settings ({planned}) than it finds now ({now}), so it asked nothing; run "
+            "the same command again."
+        )
+
+
 def image_budget_px(settings: AnswerSettings, images: int) -> int | None:
     """The most pixels that an image may have in an item of `images` images; None for no limit.
 
@@ -111,6 +127,8 @@ def _settings(config: Config, name: str, max_tokens: int) -> AnswerSettings:
     }
     if model.url and model.served_model_name:
         settings["served_name"] = model.served_model_name
+    if model.version_key is not None:
+        settings["model_version"] = model.version_key
     return settings
 
 

@@ -21,6 +21,8 @@ MOSTLY = 0.5
 OFTEN = 0.25
 #: A client job that uses this many cores is at its limit: Python does hardly more than one core's work in a process.
 BUSY_CORES = 0.8
+#: A chunk whose requests take less than this is small: the start of its job takes a good part of that.
+SMALL_CHUNK_S = 60.0
 #: Where at least this fraction of the request slots is busy, all count as taken.
 ALL_TAKEN = 0.9
 #: Where less than this fraction of the requests in flight is in the servers' engines, sending or preprocessing
@@ -34,6 +36,7 @@ Limit = Literal[
     "unknown",
     "no_server",
     "no_client",
+    "small_chunks",
     "server",
     "memory",
     "clients",
@@ -57,24 +60,42 @@ class Bottleneck:
 
 
 @dataclass(frozen=True)
+class JobLengths:
+    """Seconds of a client job, on average over a run."""
+
+    #: From its first step to its last; the start of its process comes before.
+    working_s: float
+    #: In Slurm's queue; None without Slurm, and where Slurm does not tell.
+    wait_s: float | None = None
+    #: From start to end as Slurm counts, the start of its process included; None like `wait_s`.
+    ran_s: float | None = None
+
+
+@dataclass(frozen=True)
 class _Run:
     """All that is known of a run."""
 
     requests: RequestTime
     server: ServerLoad | None
     clients: ClientLoad
+    lengths: JobLengths
     config: Config
     slurm: bool
 
 
 def find_bottleneck(
-    requests: RequestTime, server: ServerLoad | None, clients: ClientLoad, config: Config, slurm: bool = False
+    requests: RequestTime,
+    server: ServerLoad | None,
+    clients: ClientLoad,
+    lengths: JobLengths,
+    config: Config,
+    slurm: bool = False,
 ) -> Bottleneck:
     """What limited a run while it sent requests, by the first rule of `_RULES` that applies.
 
     `server` is None where nobody took samples.
     """
-    run = _Run(requests, server, clients, config, slurm)
+    run = _Run(requests, server, clients, lengths, config, slurm)
     return next((limit for rule in _RULES if (limit := rule(run)) is not None), None) or _neither(run)
 
 
@@ -101,11 +122,34 @@ def _no_client(run: _Run) -> Bottleneck | None:
     requests = run.requests
     if requests.without_client_s < OFTEN * requests.seconds:
         return None
-    part = _part(requests.without_client_s, requests.seconds)
-    advice = "starting them takes that long: fewer and larger chunks (captions.chunks, qa.chunks) start fewer jobs"
-    if run.slurm:
-        advice = "they waited in Slurm's queue: another slurm_partition under default-resources may be faster"
-    return Bottleneck("no_client", f"no client job ran for {part} of requests", advice)
+    evidence = f"no client job ran for {_part(requests.without_client_s, requests.seconds)} of requests"
+    if run.slurm and requests.queued_s is None:
+        return Bottleneck("no_client", f"{evidence}, and Slurm did not tell how long they waited in its queue")
+    if requests.queued_s is not None and requests.queued_s >= MOSTLY * requests.without_client_s:
+        evidence += f": {duration(requests.queued_s)} of that they waited in Slurm's queue"
+        advice = "another slurm_partition under default-resources may be faster"
+        return Bottleneck("no_client", evidence, advice)
+    if run.lengths.working_s < SMALL_CHUNK_S:
+        return _too_small(run, f"{evidence}, and ")
+    return Bottleneck("no_client", f"{evidence}: Snakemake's log (.snakemake/log) says what it did meanwhile")
+
+
+def _small_chunks(run: _Run) -> Bottleneck | None:
+    """Client jobs that spend most of their time on starting, though some run at any time."""
+    lengths = run.lengths
+    if lengths.ran_s is None or lengths.working_s >= min(SMALL_CHUNK_S, MOSTLY * lengths.ran_s):
+        return None
+    return _too_small(run)
+
+
+def _too_small(run: _Run, evidence: str = "") -> Bottleneck:
+    lengths = run.lengths
+    evidence += "a client job "
+    if lengths.wait_s is not None and lengths.ran_s is not None:
+        evidence += f"waited {lengths.wait_s:.1f} s in Slurm's queue, ran {lengths.ran_s:.1f} s, and "
+    evidence += f"worked on its chunk for {lengths.working_s:.1f} s, on average: the chunks are too small"
+    settings = " and ".join(f"{task}.chunks" for task in run.config.tasks)
+    return Bottleneck("small_chunks", evidence, f"fewer and larger chunks ({settings}) start fewer jobs")
 
 
 def _server_bound(run: _Run) -> Bottleneck | None:
@@ -198,6 +242,7 @@ _RULES: tuple[Callable[[_Run], Bottleneck | None], ...] = (
     _no_server,
     _no_client,
     _server_bound,
+    _small_chunks,
     _clients_bound,
     _files_bound,
     _preparing,

@@ -2,17 +2,21 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
+from statistics import mean
 
 from captionqa.config.config import TASKS
 from captionqa.run.job_times import TimeSpan, clip, minus, seconds, union
 from captionqa.run.progress import duration
+from captionqa.server.client_job_times import ClientJobTimes
 from captionqa.server.endpoint import Endpoint, State
 
 #: {phase: its name at the end of a run}. Time that fits several phases counts for the first of them.
 PHASES = {
     "planning": "planning",
-    "queue": "in Slurm's queue",
+    "queue": "server in Slurm's queue",
     "start": "server start",
+    "client_queue": "clients in Slurm's queue",
     "first_client": "until the first client job",
     "asking": "requests",
     "merging": "merging",
@@ -20,6 +24,20 @@ PHASES = {
 }
 CHUNK_JOBS = tuple(f"{task}_" for task in TASKS)
 MERGE_JOBS = ("merge_", "check_failures")
+
+
+@dataclass(frozen=True)
+class SlurmTimes:
+    """What Slurm had to do in a run, and how long its client jobs waited and ran."""
+
+    #: Whether a server's job was to be submitted.
+    server_job: bool
+    #: When each of the client jobs waited in the queue; none where Slurm did not say.
+    waits: Sequence[TimeSpan]
+    #: Their mean wait, in seconds; None without `waits`.
+    wait_s: float | None
+    #: The mean time from start to end of those that have ended, in seconds; None where there are none.
+    ran_s: float | None
 
 
 @dataclass(frozen=True)
@@ -31,6 +49,16 @@ class RequestTime:
     without_server_s: float
     #: How much of it no client job ran.
     without_client_s: float
+    #: How much of that a client job waited in Slurm's queue; None where nobody knows.
+    queued_s: float | None = None
+
+
+def slurm_times(jobs: Sequence[ClientJobTimes], server_job: bool, now: float) -> SlurmTimes:
+    """What the times of a run's client jobs show; a job that still waits does so until `now`."""
+    waits = [(job.submitted, now if job.started is None else job.started) for job in jobs]
+    ran = [job.ended - job.started for job in jobs if job.started is not None and job.ended is not None]
+    wait_s = mean(end - start for start, end in waits) if waits else None
+    return SlurmTimes(server_job, waits, wait_s, mean(ran) if ran else None)
 
 
 def chunk_spans(jobs: Mapping[str, Sequence[TimeSpan]]) -> list[TimeSpan]:
@@ -39,20 +67,28 @@ def chunk_spans(jobs: Mapping[str, Sequence[TimeSpan]]) -> list[TimeSpan]:
 
 
 def phase_seconds(
-    run: TimeSpan, planning_s: float, jobs: Mapping[str, Sequence[TimeSpan]], servers: Iterable[Endpoint]
+    run: TimeSpan,
+    planning_s: float,
+    jobs: Mapping[str, Sequence[TimeSpan]],
+    servers: Iterable[Endpoint],
+    slurm: SlurmTimes | None = None,
 ) -> dict[str, float]:
     """{phase: seconds} of a run, which add up to the whole of it.
 
-    The requests go from the start of the first chunk job to the end of the last, whatever is merged meanwhile.
+    The requests go from the start of the first chunk job to the end of the last, whatever is merged meanwhile. `slurm`
+    is None where Slurm does not run the jobs.
     """
     starts, chunks = jobs.get("start_server", []), chunk_spans(jobs)
     requests = [_whole(chunks)] if chunks else []
-    left_queue = _left_queue(servers)
+    waits = [] if slurm is None else slurm.waits
+    left_queue = _left_queue(servers, run[1] if slurm is not None and slurm.server_job else 0.0)
+    first_client = [(end, requests[0][0] if requests else run[1]) for _, end in starts if requests or waits]
     spans_of = {
         "planning": [(run[0], run[0] + planning_s)],
         "queue": [(start, min(end, left_queue)) for start, end in starts],
         "start": starts,
-        "first_client": [(end, requests[0][0]) for _, end in starts if requests],
+        "client_queue": [part for span in first_client for part in clip(waits, span)],
+        "first_client": first_client,
         "asking": requests,
         "merging": [span for name, spans in jobs.items() if name.startswith(MERGE_JOBS) for span in spans],
         "else": [run],
@@ -78,7 +114,9 @@ def phases_line(phases: Mapping[str, float]) -> str:
     return f"where {duration(shown)} went: {', '.join(parts)}"
 
 
-def request_time(job_spans: Sequence[TimeSpan], servers: Iterable[Endpoint]) -> RequestTime:
+def request_time(
+    job_spans: Sequence[TimeSpan], servers: Iterable[Endpoint], slurm: SlurmTimes | None = None
+) -> RequestTime:
     """The time of requests by the spans of the chunk jobs, of which there is at least one.
 
     A server counts as unhealthy only while its state is known.
@@ -91,8 +129,13 @@ def request_time(job_spans: Sequence[TimeSpan], servers: Iterable[Endpoint]) -> 
             known.append((since, end))
             if state == State.READY:
                 ready.append((since, end))
-    clients = clip(job_spans, whole)
-    return RequestTime(seconds([whole]), seconds(minus(clip(known, whole), ready)), seconds(minus([whole], clients)))
+    without_client = minus([whole], clip(job_spans, whole))
+    return RequestTime(
+        seconds=seconds([whole]),
+        without_server_s=seconds(minus(clip(known, whole), ready)),
+        without_client_s=seconds(without_client),
+        queued_s=None if slurm is None or not slurm.waits else seconds(_both(without_client, slurm.waits)),
+    )
 
 
 def _whole(spans: Sequence[TimeSpan]) -> TimeSpan:
@@ -100,11 +143,19 @@ def _whole(spans: Sequence[TimeSpan]) -> TimeSpan:
     return min(start for start, _ in spans), max(end for _, end in spans)
 
 
-def _left_queue(servers: Iterable[Endpoint]) -> float:
-    """When the job of the first healthy server left Slurm's queue, in seconds since the epoch; 0 without such a job."""
-    ready = [
-        (min(at for state, at in server.changes if state == State.READY), server.changes[0][1])
+def _both(spans: Sequence[TimeSpan], others: Sequence[TimeSpan]) -> list[TimeSpan]:
+    """The time in `spans` that is also in `others`."""
+    return minus(spans, minus(spans, others))
+
+
+def _left_queue(servers: Iterable[Endpoint], never: float) -> float:
+    """When the server's job left Slurm's queue, in seconds since the epoch; `never` where no job has.
+
+    Of several servers that of the first healthy one counts, or else the first that left the queue.
+    """
+    started = [
+        (min((at for state, at in server.changes if state == State.READY), default=inf), server.changes[0][1])
         for server in servers
-        if server.job and any(state == State.READY for state, _ in server.changes)
+        if server.job and server.changes
     ]
-    return min(ready)[1] if ready else 0.0
+    return min(started)[1] if started else never

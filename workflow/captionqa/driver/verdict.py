@@ -1,18 +1,22 @@
 """The verdict at the end of a run: where its time went, what its bottleneck was, and the setting to change."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from statistics import mean
 from typing import TypedDict
 
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
-from captionqa.driver.bottleneck import Limit, find_bottleneck
+from captionqa.driver.bottleneck import JobLengths, Limit, find_bottleneck
 from captionqa.driver.load_figures import client_load, server_load
-from captionqa.driver.phases import chunk_spans, phase_seconds, phases_line, request_time
+from captionqa.driver.phases import chunk_spans, phase_seconds, phases_line, request_time, slurm_times
 from captionqa.files import write_json
 from captionqa.run.job_times import TimeSpan, clip, read_job_times
+from captionqa.run.progress import progress_written
 from captionqa.run.run_record import read_run_record
 from captionqa.server import endpoint
+from captionqa.server.client_job_times import ClientJobTimes
 
 
 class Verdict(TypedDict):
@@ -28,34 +32,46 @@ class Verdict(TypedDict):
     server: dict[str, float] | None
     #: The fields of `captionqa.driver.load_figures.ClientLoad`.
     clients: dict[str, float]
+    #: The fields of `captionqa.driver.bottleneck.JobLengths`.
+    jobs: dict[str, float | None]
     #: The fields of `captionqa.driver.bottleneck.Bottleneck`.
     limit: Limit
     evidence: str
     advice: str | None
 
 
-def run_verdict(config: Config, layout: Layout, run: TimeSpan, planning_s: float) -> str | None:
-    """Write the verdict file and return its text for the user; None where the run sent no request.
+def run_verdict(
+    config: Config, layout: Layout, run: TimeSpan, planning_s: float, slurm_jobs: Sequence[ClientJobTimes] | None
+) -> str | None:
+    """Write the verdict file and return its text for the user. The run may have failed or been interrupted.
 
-    `run` is when the run began and ended; its first `planning_s` seconds were planning. Times of jobs on other machines
-    are by those machines' clocks.
+    `run` is when the run began and ended; its first `planning_s` seconds were planning. `slurm_jobs` are the run's
+    client jobs; None where Slurm does not run them. Times of jobs on other machines are by those machines' clocks.
+
+    Returns:
+        None where the run needed no server; the phases alone, and no file, where it sent no request.
     """
-    jobs, servers = read_job_times(layout.job_times), endpoint.read_all(layout.server)
+    jobs = read_job_times(layout.job_times, run[1], progress_written(layout.progress))
+    record, servers = read_run_record(layout.server), endpoint.read_all(layout.server)
+    if record is None or not record["server_needed"]:
+        return None
+    slurm = None if slurm_jobs is None else slurm_times(slurm_jobs, "options" in (record["slurm"] or {}), run[1])
+    phases = phase_seconds(run, planning_s, jobs, servers, slurm)
     chunks = clip(chunk_spans(jobs), run)
     clients = client_load(layout, chunk_spans(jobs))
     if clients is None or not chunks:
-        return None
-    phases = phase_seconds(run, planning_s, jobs, servers)
-    requests, server = request_time(chunks, servers), server_load(layout, chunks)
-    record = read_run_record(layout.server)
-    slurm = record is not None and record["slurm"] is not None
-    bottleneck = find_bottleneck(requests, server, clients, config, slurm)
+        return phases_line(phases)
+    requests, server = request_time(chunks, servers, slurm), server_load(layout, chunks)
+    working_s = mean(end - start for start, end in chunk_spans(jobs))
+    lengths = JobLengths(working_s, slurm.wait_s, slurm.ran_s) if slurm is not None else JobLengths(working_s)
+    bottleneck = find_bottleneck(requests, server, clients, lengths, config, slurm is not None)
     verdict: Verdict = {
         "seconds": run[1] - run[0],
         "phases": phases,
         "asking": asdict(requests),
         "server": None if server is None else asdict(server),
         "clients": asdict(clients),
+        "jobs": asdict(lengths),
         "limit": bottleneck.limit,
         "evidence": bottleneck.evidence,
         "advice": bottleneck.advice,

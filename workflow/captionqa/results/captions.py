@@ -19,7 +19,7 @@ def merge_captions(
     """Write {image: caption}, sorted by image, with the failures and the provenance.
 
     Raises:
-        ResultError: a chunk result is incomplete or was made under other settings.
+        ResultError: a chunk result is incomplete or was made under other settings, or answers are of two models.
     """
     results, counts = ChunkResults(chunks, settings), ItemCounts()
     with json_object_writer(captions_path) as add_caption, json_object_writer(failures_path) as add_failure:
@@ -30,4 +30,5 @@ def merge_captions(
             else:
                 counts.add_failure(line["id"], line["failure"])
                 add_failure(line["id"], {"reason": line["failure"], "detail": line["detail"]})
+        counts.check_one_model(chunks)
     write_json(provenance_path, provenance(results.headers, counts, settings, dataset_path))

@@ -9,12 +9,16 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from io import BufferedReader
+from itertools import combinations
+from pathlib import Path
 from typing import TYPE_CHECKING, Generic, NotRequired, TypedDict, TypeVar
 
 from captionqa import CHECKOUT, __version__
 from captionqa.client.answer import Answer
 from captionqa.client.chunk_result import ChunkHeader, ClientProcess
+from captionqa.config.model_versions import same_revision
 from captionqa.config.settings import AnswerSettings
+from captionqa.errors import ResultError
 from captionqa.files import read_json
 
 if TYPE_CHECKING:  # merging describes servers and has no use for the code of the server room
@@ -119,6 +123,20 @@ class ItemCounts:
     def add_failure(self, item: str, reason: str) -> None:
         self._ids.update(_id_bytes(item))
         self.reasons[reason] += 1
+
+    def check_one_model(self, chunks: Sequence[str]) -> None:
+        """Check that all answers may be of one version of the model; `chunks` are the results that they came from.
+
+        Raises:
+            ResultError: some are of one, some of another, as earlier versions of captionqa let it happen.
+        """
+        for server, other in combinations(self.answered_by.values(), 2):
+            if not same_revision(server.get("model_revision"), other.get("model_revision")):
+                raise ResultError(
+                    f"the answers are of two versions of the model: {server['model_revision']} and "
+                    f"{other['model_revision']}. Delete {Path(chunks[0]).parent} and run again: answers of the model "
+                    "as it is now are taken from the journal, the others are asked for again."
+                )
 
     @property
     def dataset_fingerprint(self) -> str:

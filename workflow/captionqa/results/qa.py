@@ -38,7 +38,8 @@ def merge_qa(
     `graded_path` keeps the grading for the next merge; the flips are the answers that the last merge graded otherwise.
 
     Raises:
-        ResultError: a chunk result is incomplete, or was made under other settings or for other questions.
+        ResultError: a chunk result is incomplete, or was made under other settings or for other questions, or the
+            answers are of two models.
     """
     results, counts, tally = ChunkResults(chunks, settings), ItemCounts(), Tally()
     last_grading = LastGrading(graded_path)
@@ -66,6 +67,7 @@ def merge_qa(
                 if flip := last_grading.flip(now):
                     flip_kinds[flip_kind(flip)] += 1
                     add_flip(row["id"], flip)
+            counts.check_one_model(chunks)
         write_json(metrics_path, _metrics(tally, counts, settings, relative_tolerance, question_path, dataset_path))
         described = provenance(results.headers, counts, settings, dataset_path)
         with open(rows_path, "rb") as rows:

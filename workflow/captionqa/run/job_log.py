@@ -11,7 +11,7 @@ from typing import NotRequired, TypedDict
 from captionqa.config.layout import Layout
 from captionqa.errors import CaptionqaError, RunStoppedError
 from captionqa.files import DISK_FULL, disk_full_error, write_json
-from captionqa.run.job_times import record_job_time
+from captionqa.run.job_times import begin_job_time, record_job_time
 from captionqa.shown_text import PrintableFormatter, printable_lines
 
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
@@ -44,6 +44,8 @@ def job_log(path: str, name: str, layout: Layout, echo: bool = False) -> Iterato
     logging.raiseExceptions = False  # a log that a full disk cuts short must not fill the terminal with tracebacks
     try:
         _set_up_logging(path, echo)
+        with suppress(OSError):  # on a full disk the verdict lacks this time
+            begin_job_time(layout.job_times, file_name, started)
         yield
         error_file.unlink(missing_ok=True)  # of an earlier attempt
     except (RunStoppedError, KeyboardInterrupt) as error:
@@ -65,7 +67,7 @@ def job_log(path: str, name: str, layout: Layout, echo: bool = False) -> Iterato
             print(f"captionqa: {printable_lines(sentence)}", file=sys.stderr, flush=True)
         sys.exit(1)
     finally:
-        with suppress(OSError):  # on a full disk the verdict lacks this time
+        with suppress(OSError):
             record_job_time(layout.job_times, file_name, started)
 
 

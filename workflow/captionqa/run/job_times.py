@@ -1,7 +1,7 @@
 """When the jobs of a run worked, and arithmetic on such time spans."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from captionqa.files import read_json, write_json
@@ -40,16 +40,42 @@ def seconds(spans: Iterable[TimeSpan]) -> float:
     return sum(end - start for start, end in spans)
 
 
+def begin_job_time(folder: Path, job: str, started: float) -> None:
+    """Note that an attempt of a job began, in seconds since the epoch; it has no end until `record_job_time`.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    _write(folder, job, [started, None])
+
+
 def record_job_time(folder: Path, job: str, started: float) -> None:
     """Add the span from `started` (seconds since the epoch) until now to the attempts of a job.
 
     Raises:
         OSError: the file cannot be written.
     """
+    _write(folder, job, [started, time.time()])
+
+
+def _write(folder: Path, job: str, attempt: list[float | None]) -> None:
     path = folder / f"{job}.json"
-    write_json(path, [*(read_json(path) or []), [started, time.time()]])
+    earlier: list[list[float | None]] = read_json(path) or []
+    write_json(path, [*(other for other in earlier if other[0] != attempt[0]), attempt])
 
 
-def read_job_times(folder: Path) -> dict[str, list[TimeSpan]]:
-    """The spans of each job of the run, by the job's name; one span for each attempt."""
-    return {path.stem: [(start, end) for start, end in read_json(path) or []] for path in folder.glob("*.json")}
+def read_job_times(folder: Path, now: float, last_signs: Mapping[str, float]) -> dict[str, list[TimeSpan]]:
+    """The spans of each job of the run, by the job's name; one span for each attempt.
+
+    A last attempt without an end runs, or was killed: it ends with the job's last sign of life, or `now` where there is
+    none. Earlier attempts without an end are left out.
+    """
+    spans: dict[str, list[TimeSpan]] = {}
+    for path in folder.glob("*.json"):
+        attempts: list[tuple[float, float | None]] = read_json(path) or []
+        found = [(start, end) for start, end in attempts if end is not None]
+        if attempts and attempts[-1][1] is None:
+            start = attempts[-1][0]
+            found.append((start, max(start, last_signs.get(path.stem, now))))
+        spans[path.stem] = found
+    return spans

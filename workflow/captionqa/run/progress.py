@@ -116,6 +116,11 @@ def read_progress(folder: Path) -> list[ProgressRecord]:
     return [record for path in folder.glob("*.json") if (record := read_json(path))]
 
 
+def progress_written(folder: Path) -> dict[str, float]:
+    """{chunk job: when it last wrote its progress file, in seconds since the epoch}."""
+    return {path.stem: path.stat().st_mtime for path in folder.glob("*.json")}
+
+
 def totals(folder: Path) -> Totals:
     """The sums over all progress files of a run."""
     records = read_progress(folder)

@@ -37,6 +37,7 @@ from pathlib import Path
 from captionqa.config import media_folder
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
+from captionqa.config.model_versions import planned_version
 from captionqa.config.server_files import read_own_json
 from captionqa.errors import ConfigError, ServerError
 from captionqa.files import write_json
@@ -77,7 +78,8 @@ class Server:
         self._files.make_folder()
         if self._model.url:
             self.stop()
-            return [use_existing(self._folder, self._model, self._model.url, self._digest())]
+            planned = planned_version(self._layout)
+            return [use_existing(self._folder, self._model, self._model.url, self._digest(), planned)]
         handles = self._handles()
         if len(handles) == self.replicas and (
             adopted := adopt(self._folder, handles, _launcher_of(handles), self._model.served_name, self._digest())
@@ -167,6 +169,7 @@ class Server:
             "slurm": isinstance(self._launcher, SlurmLauncher),
             "model_path": self._model.path,
             "served_name": self._model.served_name,
+            "model_version": planned_version(self._layout),
             "logs": [self._layout.server_log(replica) for replica in range(self.replicas)],
         }
 
@@ -194,8 +197,9 @@ class Server:
         server = {key: value for key, value in asdict(self._server).items() if key not in ONLY_WHILE_STARTING}
         if self._server.allowed_local_media_path is None:
             del server["allowed_local_media_path"]
-        launcher = list(self._launcher.settings)
-        described = json.dumps([self._model.path, self._model.served_name, server, launcher], sort_keys=True)
+        model = [self._model.path, self._model.served_name]
+        model += [self._model.version_key] if self._model.version_key is not None else []
+        described = json.dumps([*model, server, list(self._launcher.settings)], sort_keys=True)
         return hashlib.sha256(described.encode()).hexdigest()[:12]
 
 

@@ -7,28 +7,34 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from captionqa.config.config import ModelConfig
+from captionqa.config.model_versions import ModelVersion, differences, other_model
 from captionqa.config.server_files import ServerFiles
 from captionqa.errors import ServerError, ServerStartError
 from captionqa.server import endpoint, generation_key
 from captionqa.server.endpoint import Endpoint, State
 from captionqa.server.launcher import Handle, Launcher
+from captionqa.server.model_revision import existing_version
 from captionqa.server.probe import Probe
 
 
-def use_existing(folder: Path, model: ModelConfig, url: str, digest: str) -> Endpoint:
+def use_existing(
+    folder: Path, model: ModelConfig, url: str, digest: str, planned: ModelVersion | None = None
+) -> Endpoint:
     """Check the model's server at `url`, which may end in /v1, and publish it and its key for the clients.
 
     Raises:
-        ServerStartError: its key is missing, or it does not serve the model.
+        ServerStartError: its key is missing, it does not serve the model, or says that it serves another one than the
+            `planned` version.
     """
     variable = model.api_key_env
     key = os.environ.get(variable) if variable else None
     if variable and not key:
         raise ServerStartError(f"api_key_env names {variable}, which is not set; export it and start again.")
-    url = url.rstrip("/").removesuffix("/v1")
+    url = base_url(url)
     probe = Probe(url, key)
     try:
         probe.check_model(model.served_name)
+        root = probe.model_root(model.served_name)
     except ServerError as error:
         raise ServerStartError(f"the server of models.*.url cannot be used: {error}") from error
     endpoint.remove_all(folder)
@@ -41,10 +47,20 @@ def use_existing(folder: Path, model: ModelConfig, url: str, digest: str) -> End
         state=State.READY,
         url=url,
         host=socket.gethostname(),
-        versions={"vllm": probe.version() or "unknown", "model_root": probe.model_root(model.served_name) or "unknown"},
+        versions={"vllm": probe.version() or "unknown", "model_root": root or "unknown"},
     )
-    ready.publish(folder)
+    changes = differences(planned, existing_version(model, root)) if planned else []
+    if changes:
+        ready.state, ready.reason = State.DEAD, other_model(changes)
+    ready.publish(folder)  # also where it is not to be used: the next run is planned by what it says
+    if ready.reason is not None:
+        raise ServerStartError(f"the server of models.*.url is not used: {ready.reason}")
     return ready
+
+
+def base_url(url: str) -> str:
+    """The address of a server without /v1."""
+    return url.rstrip("/").removesuffix("/v1")
 
 
 def adopt(folder: Path, handles: Sequence[Handle], launcher: Launcher, served_name: str, digest: str) -> list[Endpoint]:

@@ -1,7 +1,8 @@
 """Slurm's commands, as far as captionqa uses them, and the states of Slurm's jobs."""
 
-import getpass
 import logging
+import os
+import re
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from captionqa.server.launcher import supervisor_environment
 
 COMMAND_TIMEOUT_S = 60.0
-#: States that a job does not leave, and what they mean for it (`man squeue`, JOB STATE CODES).
+#: States that a job does not leave, and what they mean for it and its rule (`man squeue`, JOB STATE CODES).
 ENDED = {
     "BOOT_FAIL": "did not start: its node failed to boot",
     "CANCELLED": "was cancelled",
@@ -17,10 +18,10 @@ ENDED = {
     "DEADLINE": "passed its deadline",
     "FAILED": "failed",
     "NODE_FAIL": "was lost with its node",
-    "OUT_OF_MEMORY": "ran out of memory; raise start_server's mem_mb",
+    "OUT_OF_MEMORY": "ran out of memory; raise {rule}'s mem_mb",
     "PREEMPTED": "was preempted and is not to be requeued",
     "REVOKED": "was revoked",
-    "TIMEOUT": "reached its time limit; raise start_server's runtime",
+    "TIMEOUT": "reached its time limit; raise {rule}'s runtime",
 }
 ENDED_BADLY = ENDED.keys() - {"COMPLETED"}
 #: States of a job that does not run now.
@@ -29,6 +30,9 @@ WAITING = (
     *("SUSPENDED", "STOPPED"),
 )
 ENDING = ("COMPLETING", "STAGE_OUT")
+#: What sbatch says of a job that could not be submitted, and where that passes by itself.
+REFUSED = "allocation failure"
+BUSY = re.compile(r"busy|not available \((inactive|down)")
 #: Slurm's reason for a requeued job to wait: Slurm delays its start by two minutes.
 REQUEUE_DELAY = "BeginTime"
 
@@ -43,20 +47,33 @@ class Job:
     reason: str
 
 
+def ended(state: str, rule: str) -> str:
+    """What a state of ENDED means for a job of this rule."""
+    return ENDED[state].format(rule=rule)
+
+
 def jobs(numbers: Iterable[str]) -> dict[str, Job] | None:
     """{job id: job} of those that Slurm still knows; None while Slurm does not answer."""
-    asked = ",".join(numbers)
-    done = run(["squeue", "--noheader", "--states=all", "--format=%i|%T|%r", f"--jobs={asked}"])
-    if done is None or (done.returncode and "Invalid job id" not in done.stderr):
-        return None
-    rows = [line.split("|", 2) for line in done.stdout.splitlines() if line.count("|") >= 2]
-    return {number.strip(): Job(state.strip(), reason.strip()) for number, state, reason in rows}
+    return _jobs("--states=all", f"--jobs={','.join(numbers)}")
 
 
-def any_named(name: str) -> bool:
-    """Whether the queue holds a job of this name and this user; False where Slurm does not answer."""
-    done = run(["squeue", "--noheader", f"--user={getpass.getuser()}", f"--name={name}", "--format=%i"])
-    return done is not None and bool(done.stdout.strip())
+def jobs_named(name: str) -> dict[str, Job] | None:
+    """{job id: job} of this user's jobs of this name in the queue; None while Slurm does not answer."""
+    return _jobs(f"--user={os.getuid()}", f"--name={name}")
+
+
+def names_in_queue() -> set[str] | None:
+    """The names of this user's jobs in the queue; None where Slurm does not answer."""
+    done = run(["squeue", "--noheader", f"--user={os.getuid()}", "--format=%j"])
+    return None if done is None or done.returncode else {line.strip() for line in done.stdout.splitlines()}
+
+
+def named(name: str) -> set[str]:
+    """The ids of this user's jobs of this name in the queue; none where Slurm does not answer."""
+    done = run(["squeue", "--noheader", f"--user={os.getuid()}", f"--name={name}", "--format=%i"])
+    lines = [] if done is None else done.stdout.splitlines()
+    # of an array 12_3 its own id; a site's wrapper may print other lines
+    return {number for line in lines if (number := line.strip().partition("_")[0]).isdigit()}
 
 
 def cancel(numbers: Sequence[str]) -> None:
@@ -67,7 +84,7 @@ def cancel(numbers: Sequence[str]) -> None:
 
 def cancel_named(*names: str) -> None:
     """Cancel this user's jobs of exactly these names."""
-    done = run(["scancel", f"--user={getpass.getuser()}", f"--name={','.join(names)}"])
+    done = run(["scancel", f"--user={os.getuid()}", f"--name={','.join(names)}"])
     _warn_unless_done(done, f"jobs named {', '.join(names)} could not be cancelled")
 
 
@@ -80,19 +97,31 @@ def requeue(number: str) -> str | None:
     return error_text(done) if done is not None and done.returncode else None
 
 
-def start_now(number: str) -> None:
-    """Remove the delay from the start of a requeued job."""
-    run(["scontrol", "update", f"JobId={number}", "StartTime=now"])
+def start_requeued_now(number: str) -> None:
+    """Remove the delay from the start of a job if it was requeued; another one is to begin later by its options."""
+    done = run(["scontrol", "show", "job", number])
+    if done is not None and re.search(r"\bRestarts=[1-9]", done.stdout):
+        run(["scontrol", "update", f"JobId={number}", "StartTime=now"])
 
 
-def run(argv: Sequence[str], script: str | None = None) -> subprocess.CompletedProcess[str] | None:
+def refusal(options: Sequence[str]) -> str | None:
+    """Why Slurm would never run a job with these options of sbatch; None where it would, or does not say.
+
+    Nothing is submitted.
+    """
+    done = run(["sbatch", "--test-only", *options], script="#!/bin/sh\n")
+    text = error_text(done) if done is not None and done.returncode else ""
+    return text if REFUSED in text and not BUSY.search(text) else None
+
+
+def run(argv: Sequence[str], script: str | None = None, **environment: str) -> subprocess.CompletedProcess[str] | None:
     """Run one of Slurm's commands, with a script as its input; None where it is missing or does not return."""
     try:
         return subprocess.run(
             argv,
             input=script,
             stdin=subprocess.DEVNULL if script is None else None,
-            env=supervisor_environment(),
+            env=supervisor_environment() | environment,
             capture_output=True,
             text=True,
             timeout=COMMAND_TIMEOUT_S,
@@ -105,6 +134,14 @@ def run(argv: Sequence[str], script: str | None = None) -> subprocess.CompletedP
 def error_text(done: subprocess.CompletedProcess[str] | None) -> str:
     """What a command that failed said, on one line."""
     return "it does not answer" if done is None else " ".join(done.stderr.split()) or f"exit code {done.returncode}"
+
+
+def _jobs(*options: str) -> dict[str, Job] | None:
+    done = run(["squeue", "--noheader", "--format=%i|%T|%r", *options])
+    if done is None or (done.returncode and "Invalid job id" not in done.stderr):
+        return None
+    rows = [line.split("|", 2) for line in done.stdout.splitlines() if line.count("|") >= 2]
+    return {number.strip(): Job(state.strip(), reason.strip()) for number, state, reason in rows}
 
 
 def _warn_unless_done(done: subprocess.CompletedProcess[str] | None, what: str) -> None:

@@ -54,5 +54,5 @@ def end_killed_run(layout: Layout) -> None:
     name = run["slurm"]["name"]
     slurm.cancel_named(name)
     deadline = time.monotonic() + END_TIMEOUT_S
-    while slurm.any_named(name) and time.monotonic() < deadline:
+    while slurm.named(name) and time.monotonic() < deadline:
         time.sleep(END_POLL_S)

@@ -11,6 +11,7 @@ from typing import ClassVar
 from captionqa.errors import ServerStartError
 from captionqa.server import slurm
 from captionqa.server.launcher import Handle, SupervisorStatus
+from captionqa.server.submitted_job import submitted_job
 
 #: Seconds between two questions to Slurm's controller, which serves the whole cluster.
 STATUS_INTERVAL_S = 2.0
@@ -40,6 +41,7 @@ class SlurmLauncher:
 
     def start(self, argv: Sequence[str], replica: int, log: Path) -> Handle:
         log.parent.mkdir(parents=True, exist_ok=True)
+        name = server_name(self.name, replica)
         done = slurm.run(
             [
                 "sbatch",
@@ -49,20 +51,26 @@ class SlurmLauncher:
                 "--open-mode=append",
                 f"--signal=B:{WARNING_SIGNAL}@{WARNING_S}",
                 *self.options,
-                f"--job-name={server_name(self.name, replica)}",
+                f"--job-name={name}",
                 f"--output={str(log.resolve()).replace('%', '%%')}",
             ],
             # exec: the signals that Slurm sends to the batch shell reach the supervisor
             script=f"#!/bin/sh\nexec {shlex.join([sys.executable, *argv])}\n",
         )
-        if done is None:  # the job may have been submitted all the same
-            slurm.cancel_named(server_name(self.name, replica))
+        number = submitted_job(done.stdout, name) if done is not None and not done.returncode else None
+        if number is not None:
+            return {"job": number}
+        if done is None or not done.returncode:  # a job may have been submitted all the same
+            slurm.cancel_named(name)
         if done is None or done.returncode:
             raise ServerStartError(
                 f"Slurm refused the server's job: {slurm.error_text(done)}. Set partition, account and sizes of "
                 "start_server with set-resources in the profile; sinfo shows what there is."
             )
-        return {"job": done.stdout.split()[-1].partition(";")[0]}
+        raise ServerStartError(
+            f"sbatch --parsable said {done.stdout.strip()!r}, in which no job id can be told, and the server's job is "
+            "cancelled; have the site's sbatch print the id on a line of its own."
+        )
 
     def status(self, handles: Sequence[Handle]) -> list[SupervisorStatus]:
         if time.monotonic() - self._asked_at >= STATUS_INTERVAL_S or len(self._statuses) != len(handles):
@@ -81,7 +89,7 @@ class SlurmLauncher:
     def skip_requeue_delay(self, handles: Sequence[Handle]) -> None:
         for handle, status in zip(handles, self.status(handles), strict=True):
             if status.waiting and slurm.REQUEUE_DELAY in status.text:
-                slurm.start_now(handle["job"])
+                slurm.start_requeued_now(handle["job"])
 
 
 def server_name(run: str, replica: int) -> str:
@@ -93,7 +101,7 @@ def _status(number: str, job: slurm.Job | None) -> SupervisorStatus:
     if job is None:
         return SupervisorStatus(False, f"its Slurm job {number} is no longer known to Slurm")
     if job.state in slurm.ENDED:
-        return SupervisorStatus(False, f"its Slurm job {number} {slurm.ENDED[job.state]}")
+        return SupervisorStatus(False, f"its Slurm job {number} {slurm.ended(job.state, 'start_server')}")
     waiting = job.state in slurm.WAITING
     text = f"its Slurm job {number} is {job.state}" + (f" ({job.reason})" if waiting else "")
     return SupervisorStatus(True, text, waiting=waiting, ending=job.state in slurm.ENDING)

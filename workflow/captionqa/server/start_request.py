@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypedDict
 
+from captionqa.config.model_versions import ModelVersion
 from captionqa.config.server_files import ServerFiles, read_own_json
 from captionqa.files import write_json
 
@@ -28,6 +29,8 @@ class StartRequest(TypedDict):
     model_path: str
     #: The model's name in requests.
     served_name: str
+    #: The version of the model that the run was planned with, to which a server is held.
+    model_version: ModelVersion | None
     #: The log of each replica's server.
     logs: list[str]
 

@@ -22,6 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from captionqa.config.config import ServerConfig
+from captionqa.config.model_versions import ModelVersion, completed, differences, other_model, with_revision
 from captionqa.errors import CaptionqaError, ForeignServerError, ServerError
 from captionqa.server import endpoint, generation_key, slurm, start_request, vllm_log
 from captionqa.server.endpoint import Endpoint, State
@@ -29,7 +30,7 @@ from captionqa.server.generation import JOB_SIGNAL_GRACE_S, Generation
 from captionqa.server.generation_end import GenerationEnd, NextStep
 from captionqa.server.liveness import GracePeriod, TokenWatch
 from captionqa.server.load_log import LoadLog
-from captionqa.server.model_revision import model_revision
+from captionqa.server.model_revision import started_version
 from captionqa.server.restart_budget import RestartBudget
 from captionqa.server.server_log import ServerLog
 from captionqa.server.server_process import become_subreaper
@@ -56,6 +57,7 @@ class Supervisor:
         self._job = os.environ.get("SLURM_JOB_ID") if request["slurm"] else None
         self._stop = StopConditions(folder, request, self._job)
         self._generation: Generation | None = None
+        self._planned = request["model_version"]
         self._port_tries = 0
         self._published = False
         self._endpoint = Endpoint(
@@ -96,6 +98,8 @@ class Supervisor:
         ever_ready = bool(before.versions)
         self._endpoint.crashes, self._endpoint.restarts = before.crashes, before.restarts
         self._endpoint.changes = before.changes
+        if self._planned is not None:
+            self._planned = with_revision(self._planned, before.versions.get("model_revision"))
         # a server that was taken down in order has the next generation's number in its endpoint already
         ended = self._endpoint.generation = before.generation - (ever_ready and before.state is not State.READY)
         if ever_ready and not any(restart["generation"] >= ended for restart in before.restarts):
@@ -118,15 +122,24 @@ class Supervisor:
         if end := generation.wait_until_ready():
             return end
         self._stop.ever_ready = True
-        self._endpoint.state, self._endpoint.reason = State.READY, None
-        revision = model_revision(self._request["model_path"], self._settings.extra_args, self._settings.env)
+        loaded = started_version(self._request["model_path"], self._settings)
         self._endpoint.versions = {
             "vllm": generation.probe.version() or "unknown",
-            "model_revision": revision or "unknown",
+            "model_revision": loaded["revision"] or "unknown",
         }
+        if changes := self._changes_of_model(loaded):
+            return GenerationEnd(other_model(changes), NextStep.NOTHING)
+        self._endpoint.state, self._endpoint.reason = State.READY, None
         self._publish()
         self._log.say(f"healthy at {generation.url}")
         return self._watch(generation)
+
+    def _changes_of_model(self, loaded: ModelVersion) -> list[str]:
+        """What tells the loaded model from the one that the run was planned with, or that was loaded before."""
+        changes = differences(self._planned, loaded) if self._planned else []
+        if not changes:
+            self._planned = completed(loaded, self._planned or loaded)
+        return changes
 
     def _watch(self, generation: Generation) -> GenerationEnd:
         """Check a server that is ready at intervals until it has to end; returns why."""

@@ -1,0 +1,200 @@
+"""Client jobs on a real Slurm: other runs leave them alone, and what keeps or ends them is said and does not last."""
+
+import os
+import re
+import subprocess
+import time
+
+import pytest
+from captionqa.server import slurm
+from captionqa.server.slurm_ended_clients import EndedClients
+from captionqa.server.slurm_job_logs import DAY_S, remove_old_logs
+from captionqa.server.slurm_waiting_clients import WaitingClients
+from projects import ROOT
+from slow_runs import finish, start_slowly
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def busy_nodes(cluster):
+    """Both CPU nodes are full, so that client jobs wait; returns what frees them."""
+    numbers = [
+        cluster.command(
+            "sbatch", "--parsable", f"-w{node}", "-c64", "--mem=1G", "-o/dev/null", "--wrap=sleep 900"
+        ).strip()
+        for node in ("cpu1", "cpu2")
+    ]
+    cluster.wait_for(lambda: len(cluster.jobs("running")) == len(numbers))
+    yield lambda: cluster.command("scancel", *numbers)
+    cluster.command("scancel", *numbers)
+    cluster.wait_for(lambda: not cluster.jobs())
+
+
+def waiting_clients(cluster):
+    return [job for job in cluster.clients() if job["state"] == "PENDING" and "_chunk" in job["comment"]]
+
+
+def test_another_run_of_the_checkout_leaves_the_pending_jobs_alone(project, cluster, busy_nodes):
+    driver = project.start()
+    cluster.wait_for(lambda: len(waiting_clients(cluster)) == 2)
+    assert "another run works on this output folder" in project.run(check=False)
+    busy_nodes()
+    finish(project, driver)
+    assert "Trying to restart job" not in project.printed()
+
+
+def test_a_run_with_nothing_to_do_leaves_the_pending_jobs_of_another_alone(project, cluster, busy_nodes):
+    busy_nodes()
+    project.run()
+    done = f"output_dir={project.config['output_dir']}"
+    numbers = [cluster.command("sbatch", "--parsable", "-c64", "-o/dev/null", "--wrap=sleep 900").strip() for _ in "ab"]
+    cluster.wait_for(lambda: len(cluster.jobs("running")) == 2)
+    project.config["output_dir"], project.out = "other", project.folder / "other"
+    driver = project.start()
+    cluster.wait_for(lambda: len(waiting_clients(cluster)) == 2)
+    assert "Nothing to be done" in project.run("--config", done)
+    cluster.command("scancel", *numbers)
+    finish(project, driver)
+    assert "Trying to restart job" not in project.printed()
+
+
+def test_old_logs_go_save_those_of_runs_that_have_jobs_in_the_queue(cluster, tmp_path):
+    held = cluster.command("sbatch", "--parsable", "--hold", "-Jwaits", "-o/dev/null", "--wrap=true").strip()
+    for run in ("waits", "over", "recent", "own"):
+        for folder in ("empty", "full"):
+            (tmp_path / run / "rule_caption_chunk" / folder).mkdir(parents=True)
+        (tmp_path / run / "rule_caption_chunk" / "full" / "1.log").write_text("said")
+        (tmp_path / run / "rule_caption_chunk" / "full" / "else.txt").write_text("not a log")
+        for path in (*(tmp_path / run).rglob("*"), tmp_path / run):
+            if run != "recent":
+                os.utime(path, (time.time() - 11 * DAY_S,) * 2)
+    remove_old_logs(tmp_path / "own", 10)
+    left = {
+        str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file() or not any(path.iterdir())
+    }
+    chunk = "rule_caption_chunk"
+    assert left == {
+        *(f"{run}/{chunk}/{rest}" for run in ("waits", "recent") for rest in ("empty", "full/1.log", "full/else.txt")),
+        *(f"own/{chunk}/full/{name}" for name in ("1.log", "else.txt")),
+        f"over/{chunk}/full/else.txt",
+    }
+    cluster.command("scancel", held)
+
+
+@pytest.mark.parametrize(
+    ("resource", "said"),
+    [
+        ("caption_chunk:slurm_partition=nowhere", "invalid partition specified: nowhere"),
+        ("caption_chunk:constraint=nothere", "invalid feature specification"),
+        ("merge_captions:mem_mb=99000000", "node configuration is not available"),
+        ("merge_captions:cpus_per_task=999", "node configuration is not available"),
+    ],
+)
+def test_jobs_that_slurm_would_not_run_are_refused_before_a_server_is_submitted(project, cluster, resource, said):
+    before = cluster.jobs("all")
+    text = project.run("--set-resources", resource, check=False)
+    assert re.search(rf"Slurm would not run the jobs of {resource.partition(':')[0]}: .*{said}", text, re.IGNORECASE), (
+        text
+    )
+    assert cluster.jobs("all") == before
+
+
+def test_clients_that_wait_are_told_with_slurms_reason(project, cluster, busy_nodes):
+    driver = project.start()
+    project.wait_for(lambda: "no client job runs; waiting in Slurm's queue: " in project.printed(), 90)
+    busy_nodes()
+    finish(project, driver)
+
+
+def test_clients_that_can_never_start_end_the_run(project, cluster):
+    text = project.run("--default-resources", "slurm_partition=short", check=False)  # 1 h, and a chunk asks for 2 days
+    assert "waiting in Slurm's queue: 2 for PartitionTimeLimit. This does not pass, so the run ends" in text
+    cluster.wait_for(lambda: not cluster.jobs())
+    project.run()
+    assert len(project.captions()) == 10
+
+
+def test_held_jobs_are_waited_for_longer_and_others_for_as_long_as_it_takes(cluster):
+    submit = ("sbatch", "--parsable", "-Jclients", "-o/dev/null", "--wrap=sleep 900")
+    held = cluster.command(*submit, "--hold").strip()
+    patient, eager = WaitingClients("clients", 0, 0, held_s=3600), WaitingClients("clients", 0, 3600, held_s=0)
+    assert patient.check() is None
+    assert "1 for JobHeldUser. This does not pass, so the run ends; scontrol release" in eager.check()
+    running = cluster.command(*submit).strip()
+    cluster.wait_for(lambda: cluster.jobs("running"))
+    assert eager.check() is None
+    cluster.command("scancel", held, running)
+    cluster.wait_for(lambda: not cluster.jobs())
+
+
+def test_a_requeued_client_starts_again_at_once(project, cluster):
+    driver = start_slowly(project)
+    number = cluster.clients()[0]["number"]
+    cluster.command("scontrol", "requeue", number)
+    cluster.wait_for(lambda: cluster.describe(number)["JobState"] == "PENDING")
+    cluster.wait_for(lambda: cluster.describe(number)["JobState"] == "RUNNING", 60)  # Slurm by itself: 120 s
+    finish(project, driver)
+
+
+def test_a_job_that_is_to_begin_later_is_not_hurried(cluster):
+    number = cluster.command("sbatch", "--parsable", "--begin=now+1hour", "-o/dev/null", "--wrap=true").strip()
+    slurm.start_requeued_now(number)
+    assert cluster.describe(number)["Restarts"] == "0"
+    cluster.wait_for(lambda: cluster.jobs()[0]["reason"] == slurm.REQUEUE_DELAY)
+    cluster.command("scancel", number)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("caption_chunk:mem_mb=20",), "ran out of memory; raise caption_chunk's mem_mb (2 times)"),
+        (("caption_chunk:runtime=1",), "reached its time limit; raise caption_chunk's runtime (2 times)"),
+    ],
+)
+def test_a_client_that_slurm_killed_is_told_at_the_end(project, cluster, arguments, said):
+    project.faults(delay_s=200)
+    text = project.run("--retries", "0", "--set-resources", *arguments, check=False)
+    assert f"captionqa: Slurm: a job of caption_chunk {said}\n    job " in text, text
+    cluster.wait_for(lambda: not cluster.jobs())
+
+
+def test_a_client_whose_node_is_lost_is_told_at_the_end(project, cluster):
+    driver = start_slowly(project, "--slurm-no-requeue")
+    lost = cluster.clients()[0]
+    node = cluster.describe(lost["number"])["NodeList"]
+    cluster.command("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=test")
+    try:
+        finish(project, driver)
+    finally:
+        cluster.wait_for(lambda: cluster.resume(node))
+    assert f"Slurm: a job of caption_chunk was lost with its node\n    job {lost['number']}, log: " in project.printed()
+
+
+def test_of_jobs_that_ended_well_or_by_themselves_nothing_is_told(cluster, tmp_path):
+    ended = EndedClients()
+    for command in ("true", "false"):
+        number = cluster.command("sbatch", "--parsable", "-o/dev/null", f"--wrap={command}").strip()
+        cluster.wait_for(lambda: not cluster.jobs())
+        ended.note(number, "caption_chunk", tmp_path / "none.log")
+    assert ended.messages() == []
+
+
+def test_the_squeue_line_of_the_documents_tells_servers_and_clients_apart(project, cluster):
+    (line,) = re.findall(r"^    (squeue .*?)    #", (ROOT / "docs/slurm.md").read_text(), re.MULTILINE)
+    driver = start_slowly(project)
+    rows = subprocess.run(line, shell=True, capture_output=True, text=True, check=True).stdout.splitlines()
+    names = [next(word for word in row.split() if word.startswith("captionqa")) for row in rows[1:]]
+    assert sorted(name.endswith("-server-0") for name in names) == [False, False, True]
+    assert sum("rule_start_server" in row for row in rows) == 1
+    assert sum("rule_caption_chunk" in row for row in rows) == 2
+    finish(project, driver)
+
+
+def test_jobs_are_found_and_cancelled_whatever_user_the_environment_names(cluster, monkeypatch):
+    for variable in ("LOGNAME", "USER"):  # `su` and `runuser` without a login shell leave another user's name there
+        monkeypatch.setenv(variable, "nobody")
+    number = cluster.command("sbatch", "--parsable", "--hold", "-Jours", "-o/dev/null", "--wrap=true").strip()
+    assert list(slurm.jobs_named("ours")) == [number]
+    slurm.cancel_named("ours")
+    cluster.wait_for(lambda: not cluster.jobs())
