@@ -1,6 +1,7 @@
 """Colour profiles that are made here, for tests."""
 
 import struct
+from itertools import product
 
 #: Red, green and blue as XYZ at D50, and the exponent, of two wide colour spaces.
 WIDE = {
@@ -10,28 +11,37 @@ WIDE = {
 }
 
 
+WHITE = (0.9642, 1.0, 0.8249)
+
+
 def icc(primaries, exponent):
     """An ICC profile of a colour space of three primaries and one exponent."""
-
-    def fixed(value):
-        return struct.pack(">i", round(value * 65536))
-
-    def xyz(values):
-        return b"XYZ \0\0\0\0" + b"".join(map(fixed, values))
-
     curve = b"curv\0\0\0\0\0\0\0\1" + struct.pack(">H", round(exponent * 256)) + b"\0\0"
-    text = b"desc\0\0\0\0" + struct.pack(">I", 5) + b"wide\0" + bytes(78 + 1)
-    tags = {b"desc": text, b"wtpt": xyz((0.9642, 1.0, 0.8249)), b"cprt": b"text\0\0\0\0none\0\0\0\0"}
-    tags |= {name: xyz(values) for name, values in zip((b"rXYZ", b"gXYZ", b"bXYZ"), primaries, strict=True)}
-    tags |= dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve)
+    colours = zip((b"rXYZ", b"gXYZ", b"bXYZ"), primaries, strict=True)
+    tags = {name: b"XYZ \0\0\0\0" + _fixed(*values) for name, values in colours}
+    return _profile(b"mntrRGB XYZ ", tags | dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve))
+
+
+def cmyk_icc(lab_of):
+    """An ICC profile of four inks; `lab_of` gives the L, a and b in 8 bits of four inks of 0 or 1."""
+    table = b"".join(bytes(lab_of(*inks)) for inks in product((0, 1), repeat=4))
+    curves = bytes(range(256))
+    head = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + _fixed(1, 0, 0, 0, 1, 0, 0, 0, 1)
+    return _profile(b"prtrCMYKLab ", {b"A2B0": head + curves * 4 + table + curves * 3})
+
+
+def _fixed(*values):
+    return struct.pack(f">{len(values)}i", *(round(value * 65536) for value in values))
+
+
+def _profile(kind, tags):
+    text = b"desc\0\0\0\0" + struct.pack(">I", 5) + b"made\0" + bytes(79)
+    tags = tags | {b"desc": text, b"wtpt": b"XYZ \0\0\0\0" + _fixed(*WHITE), b"cprt": b"text\0\0\0\0none\0\0\0\0"}
     table, body, at = struct.pack(">I", len(tags)), b"", 128 + 4 + 12 * len(tags)
     for name, content in tags.items():
         content += bytes(-len(content) % 4)
         table += name + struct.pack(">II", at + len(body), len(content))
         body += content
-    size = at + len(body)
-    head = (
-        struct.pack(">I", size) + bytes(4) + b"\2\x10\0\0" + b"mntrRGB XYZ " + struct.pack(">6H", 2026, 1, 1, 0, 0, 0)
-    )
-    head += b"acsp" + bytes(28) + b"".join(map(fixed, (0.9642, 1.0, 0.8249)))
+    head = struct.pack(">I", at + len(body)) + bytes(4) + b"\2\x10\0\0" + kind
+    head += struct.pack(">6H", 2026, 1, 1, 0, 0, 0) + b"acsp" + bytes(28) + _fixed(*WHITE)
     return head + bytes(128 - len(head)) + table + body

@@ -19,7 +19,7 @@ from captionqa.dataset.image_format import looks_like_image
 from captionqa.dataset.image_header import read_header
 from captionqa.dataset.plan import load_plan
 from captionqa.errors import ItemFailure, Reason
-from colour_spaces import WIDE, icc
+from colour_spaces import WIDE, cmyk_icc, icc
 from PIL import Image, ImageCms
 
 LIMITS = {"max_pixels": None, "pixel_grid_px": 8, "max_source_pixels": 1_000_000}
@@ -454,6 +454,25 @@ def test_an_embedded_profile_is_converted_to_srgb(scene, space, kind):
     assert converted < 3 < as_is
     shrunk = np.asarray(Image.fromarray(scene).resize((WIDTH // 2, HEIGHT // 2), Image.Resampling.BICUBIC))
     assert mae(sent(data, budget_px=WIDTH * HEIGHT // 4), shrunk) < 3
+
+
+def pale(c, m, y, k):
+    """L, a and b in 8 bits, these with an offset, of inks that are paler than any printer's."""
+    levels = tuple(int((255 - 166 * ink) * (1 - 0.8 * k)) for ink in (c, m, y))
+    spaces = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    lab = ImageCms.profileToProfile(Image.new("RGB", (1, 1), levels), *spaces, outputMode="LAB").tobytes()
+    return lab[0], (lab[1] + 128) % 256, (lab[2] + 128) % 256
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
+@pytest.mark.parametrize(
+    ("inks", "wanted"),
+    [((0, 0, 0, 0), (255, 255, 255)), ((255, 0, 0, 0), (89, 255, 255)), ((0, 0, 255, 0), (255, 255, 89))],
+)
+def test_inks_are_converted_by_their_profile(kind, inks, wanted):
+    data = saved(Image.new("CMYK", (16, 16), inks), kind, icc_profile=cmyk_icc(pale))
+    assert mae(sent(data), np.full((16, 16, 3), wanted)) < 3
+    assert mae(sent(data, colour="as_is"), np.full((16, 16, 3), [255 - ink for ink in inks[:3]])) < 3
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
