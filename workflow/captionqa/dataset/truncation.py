@@ -16,6 +16,8 @@ MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 PNG_SIGNATURE_BYTES = 8
 #: What an interrupted copy leaves in a file. Flat areas give zeros too, so that only decoding tells.
 ZEROS = bytes(512)
+#: What is left of them in a sample of evenly spaced bytes.
+SAMPLED_ZEROS = bytes(4)
 #: Bytes of a picture that are changed to see whether they count.
 PROBE = b"\xaa" * 48
 
@@ -39,7 +41,7 @@ def zeros_in_jpeg(data: bytes) -> tuple[int, int] | None:
     Only the first picture of the file is looked at.
     """
     start = _start_of_scan(data)
-    if b"\0\0" not in data[start :: len(ZEROS) // 2]:  # a run would show in two of these in a row; this is quick
+    if SAMPLED_ZEROS not in data[start :: len(ZEROS) // len(SAMPLED_ZEROS)]:  # which costs a few microseconds
         return None
     zeros = data.find(ZEROS, start)
     if zeros < 0 or 0 <= data.find(JPEG_END, start) < zeros:
