@@ -15,7 +15,7 @@ from captionqa.client.journal import FileMark, ItemMark
 from captionqa.config.prompts import place_images, question_text
 from captionqa.config.settings import AnswerSettings, image_budget_px
 from captionqa.dataset.changed_files import ChangedFiles
-from captionqa.dataset.image_encoding import EncodedImage, encode_image
+from captionqa.dataset.image_encoding import EncodedImage, encode_image, is_new_picture
 from captionqa.dataset.image_file import read_bytes, read_stamped
 from captionqa.dataset.image_path import locate
 from captionqa.dataset.item_entry import ItemEntry
@@ -25,6 +25,8 @@ T = TypeVar("T")
 #: The failures by which a server shows that it cannot decode an image.
 DAMAGE_SHOWS_AS = (Reason.REQUEST_REJECTED, Reason.SERVER_ERROR)
 DIGEST_BYTES = 12
+#: Follows a file's digest where it is sent as another picture than by versions before `DECODING_VERSION` 2.
+NEW_PICTURE = ".2"
 
 
 class Item:
@@ -69,7 +71,7 @@ class Item:
         return (
             line["prompt"] == self._prompt_digest(first_answer)
             and len(marks) == len(self._files)
-            and all(file.matches(mark) for file, mark in zip(self._files, marks, strict=True))
+            and all(self._file_matches(file, mark) for file, mark in zip(self._files, marks, strict=True))
         )
 
     def request(self, max_tokens: int) -> ChatRequest:
@@ -120,7 +122,26 @@ class Item:
     def _image_part(self, file: "_ImageFile") -> ImagePart:
         with _failures_named(file):
             reference = self._transport.reference_to(file.path)
-            return ImagePart.of(self._encoded(file, file.read(), decode=False), reference)
+            image = self._encoded(file, file.read(), decode=False)
+            if image.is_new:
+                file.digest += NEW_PICTURE
+            return ImagePart.of(image, reference)
+
+    def _file_matches(self, file: "_ImageFile", mark: FileMark) -> bool:
+        """Whether a mark is about the picture that would be sent for the file now."""
+        if file.matches_unread(mark):
+            return True
+        name, _, digest = mark
+        if name != file.name:
+            return False
+        data = file.read()
+        if digest == file.digest:  # the same bytes, which an earlier version may have sent as another picture
+            with _failures_named(file), self._notes.decoding(file.key()) as begin:
+                return not is_new_picture(data, self._settings["images"], self._budget_px(), begin)
+        if digest == file.digest + NEW_PICTURE:
+            file.digest = digest
+            return True
+        return False
 
     def _decode(self, file: "_ImageFile") -> None:
         """Raise ItemFailure where an image cannot be decoded to its end; its digest stays that of what was sent."""
@@ -152,7 +173,7 @@ class _ImageFile:
         self.path = path
         #: The digest of its content; empty until it is read or found in the journal.
         self.digest = ""
-        #: From the plan; its third number is not of the file.
+        #: From the plan; only its first two numbers are of the file.
         self._planned = planned
         #: The same, or None where the file with this content is another one.
         self._stamp = planned
@@ -174,15 +195,13 @@ class _ImageFile:
         """The file by its name and stamp, for the notes of what is being decoded."""
         return f"{self.name}\0{self._planned}"
 
-    def matches(self, mark: FileMark) -> bool:
+    def matches_unread(self, mark: FileMark) -> bool:
+        """Whether a mark's name and stamp are those of the file, whose digest is known then."""
         name, stamp, digest = mark
-        if self.name != name:
+        if self.name != name or self._planned is None or self._planned != stamp:
             return False
-        if self._planned is not None and self._planned == stamp:
-            self.digest = digest
-        else:
-            self.read()
-        return self.digest == digest
+        self.digest = digest
+        return True
 
 
 @contextmanager

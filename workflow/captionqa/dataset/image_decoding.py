@@ -1,0 +1,118 @@
+"""Decoding: the one picture of a file that is sent, as it is stored, and what is needed to see it as a person does."""
+
+import io
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, cast
+
+from captionqa.config.settings import ImageSettings
+from captionqa.dataset.image_file import check_size
+from captionqa.dataset.image_format import JPEG_FORMATS
+from captionqa.dataset.image_metadata import ORIENTATION, orientation_of
+from captionqa.dataset.image_opening import HEAD_BYTES, LostMetadata, is_animated, open_image
+from captionqa.dataset.image_pixels import SIDEWAYS, is_flat, without_alpha
+from captionqa.errors import ItemFailure
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PillowImage
+    from PIL.TiffImagePlugin import TiffImageFile
+
+#: Frames or pages that are decoded in search of one that is not empty.
+FRAMES = 64
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded picture as it is stored."""
+
+    image: "PillowImage"
+    #: Before it is turned upright, in pixels; `image` may have been decoded at a fraction of it.
+    size: tuple[int, int]
+    #: As EXIF counts it; 1 is upright.
+    orientation: int
+    #: The embedded colour profile.
+    profile: bytes | None
+    #: Whether its file is a JPEG, so that it is sent as one.
+    is_jpeg: bool = False
+    #: Whether earlier versions sent another picture for the file.
+    is_new: bool = False
+
+
+def decode_picture(
+    image: "PillowImage",
+    data: bytes,
+    limits: ImageSettings,
+    draft_size: tuple[int, int] | None,
+    lost: LostMetadata | None,
+) -> Picture:
+    """Decode an open image to its end; a JPEG may be decoded at a fraction of its size that is at least `draft_size`.
+
+    `lost` has the metadata that the image was opened without.
+    """
+    size, is_jpeg, first = image.size, image.format in JPEG_FORMATS, image.tell()
+    if is_jpeg and draft_size is not None:
+        # saves much of the work for large photographs
+        image.draft("RGB", draft_size)
+    frames = _candidates(image, limits)
+    for frame in frames:
+        image.seek(frame)
+        if len(frames) == 1 or not is_flat(image):
+            break
+    else:
+        if frames:
+            image.seek(first)
+    image.load()
+    # libheif and libjxl turn a picture themselves; a JPEG inside of a JPEG XL comes as it is
+    is_upright = image.format == "HEIF" or (image.format == "JXL" and not getattr(image, "jpeg", False))
+    orientation, profile = 1 if is_upright else orientation_of(image, data), image.info.get("icc_profile")
+    if lost is not None:
+        orientation, profile = lost.orientation, profile or lost.profile
+    return Picture(image, size, orientation, profile, is_jpeg, is_new=image.tell() != first or without_alpha(image))
+
+
+def decode_tiff(data: bytes, limits: ImageSettings) -> Picture:
+    """The picture of a TIFF: by Pillow the pages that Pillow reads right, by tifffile all others."""
+    from captionqa.dataset import tiff_decoding
+
+    try:
+        image = open_image(io.BytesIO(data), data[:HEAD_BYTES])
+        tiff_decoding.refuse_camera_raw(cast("TiffImageFile", image).tag_v2, data)
+        pages = _candidates(image, limits) or [0]
+    except ItemFailure:
+        raise
+    except Exception:  # Pillow raises nearly anything on a TIFF that it does not know
+        image, pages = None, [0]
+    for page in pages:
+        picture = _tiff_page(image, data, page, limits)
+        if len(pages) == 1 or not is_flat(picture.image):
+            return replace(picture, is_new=picture.is_new or page > 0)
+    return _tiff_page(image, data, 0, limits)
+
+
+def _tiff_page(image: "PillowImage | None", data: bytes, page: int, limits: ImageSettings) -> Picture:
+    """One page; `image` is Pillow's image of the file, where Pillow opens it."""
+    from captionqa.dataset import tiff_decoding
+
+    if image is not None:
+        image.seek(page)
+        tags = cast("TiffImageFile", image).tag_v2
+        if tiff_decoding.pillow_reads(tags):
+            check_size(*image.size, limits)
+            # Pillow turns the page as it is loaded; its size is that of the turned page before, too
+            was_sideways = tags.get(ORIENTATION, 1) in SIDEWAYS
+            with suppress(Exception):  # what Pillow raises on odd tags; tifffile says whether the pixels are damaged
+                image.load()
+                return Picture(image, image.size, 1, image.info.get("icc_profile"), is_new=was_sideways)
+    deep = tiff_decoding.decode_page(data, page, limits)
+    return Picture(deep.image, deep.image.size, deep.orientation, deep.profile, is_new=deep.is_new)
+
+
+def _candidates(image: "PillowImage", limits: ImageSettings) -> list[int]:
+    """The numbers of the frames or pages of which the first that is not empty is sent; none where there is but one."""
+    if not is_animated(image):
+        return []
+    wanted, count = limits.get("frame"), getattr(image, "n_frames", 1)
+    if wanted is not None:
+        return [min(wanted, count - 1)]
+    first = image.tell()
+    return [first, *(frame for frame in range(min(count, FRAMES)) if frame != first)]
