@@ -188,3 +188,12 @@ def test_a_suspect_is_decoded_alone(died, monkeypatch):
 def test_a_disk_that_is_full_stops_no_decoding(tmp_path):
     (tmp_path / "decoding").write_text("in the way")
     decode(DecodingNotes(tmp_path / "decoding" / "notes.jsonl"), "a")
+
+
+@pytest.mark.parametrize("damaged", ["5", "null", '["began"]', '["began", 7]'])
+def test_a_damaged_note_is_left_out(tmp_path, damaged):
+    path = tmp_path / "notes.jsonl"
+    path.write_text(f'["began", "a.png"]\n{damaged}\n["died", "a.png"]\n["began", "b.png"]\n')
+    DecodingNotes(path)
+    with DecodingNotes(path).decoding("a.png") as begin:
+        begin()  # one death alone

@@ -77,7 +77,7 @@ def test_what_the_terminal_gets_is_harmless(capsys):
 @pytest.mark.parametrize("kind", [InputError, RuntimeError])
 def test_a_jobs_log_and_its_error_are_harmless(job, tmp_path, capsys, kind):
     def work():
-        logging.getLogger("some.library").warning("it says %s", NASTY[:20])
+        logging.getLogger("another_package").warning("it says %s", NASTY[:20])
         raise kind(f"the row {NASTY[:20]} is no good")
 
     with pytest.raises(SystemExit):

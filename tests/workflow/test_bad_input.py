@@ -68,7 +68,7 @@ CASES = {
     ),
     "no work folder": (
         put_a_file_in_the_way,
-        f"/out/work/{MODEL}/server: Not a directory; is output_dir a folder that you can write to?",
+        f"/out/work/{MODEL}: File exists; is output_dir a folder that you can write to?",
     ),
     "missing model": (
         set_key("models", MODEL, "path", value="./no-model"),

@@ -101,7 +101,10 @@ class DecodingNotes:
     def _read(self, path: Path) -> None:
         """Count the deaths; what was still in hand was so at the death of the last job."""
         in_hand: set[str] = set()
-        for what, image in read_json_lines(path):
+        for note in read_json_lines(path):
+            if not (isinstance(note, list) and len(note) == 2 and all(isinstance(part, str) for part in note)):
+                continue  # a damaged line must not end the job, at this run and at each later one
+            what, image = note
             if what == "began":
                 in_hand.add(image)
                 continue
