@@ -12,7 +12,7 @@ MB = 10**6
 #: By default pictures get this part of the job's memory.
 PART_OF_JOB = 8
 #: Pictures that share the budget take this part of it, so that the requests in flight have room beside them.
-SHARED_PART = 2
+SHARED_PART = 2 / 3
 #: A picture that takes less than this does not wait.
 SMALL_BYTES = 16 * MB
 #: The parameters of glibc's mallopt, and from which size on a block is given back to the system once it is free.
@@ -23,7 +23,7 @@ LARGE_BLOCK_BYTES = 4 * 2**20
 class MemoryBudget:
     """The bytes that large pictures take at once, from reading to encoding; safe to share between threads.
 
-    Those that share it take at most half of it; one alone may take all of it. They go on in the order in which they
+    Those that share it take at most two thirds of it; one alone may take all of it. They go on in the order in which they
     came, so that a large one is not overtaken for ever. `_lock` guards what is held and who waits.
     """
 
@@ -66,7 +66,7 @@ class MemoryBudget:
         """Let those in that wait, as far as there is room for them."""
         while self._waiting:
             needed, gate = self._waiting[0]
-            if self._held and self._held + needed > self.total_mb * MB // SHARED_PART:
+            if self._held and self._held + needed > self.total_mb * MB * SHARED_PART:
                 return
             self._waiting.popleft()
             self._held += needed

@@ -74,19 +74,20 @@ def decode_tiff(
     """
     from captionqa.dataset import tiff_decoding
 
-    try:
-        image = open_image(io.BytesIO(data), data[:HEAD_BYTES])
-        tiff_decoding.refuse_camera_raw(cast("TiffImageFile", image).tag_v2, data)
-        pages = _candidates(image, limits) or [0]
-    except ItemFailure:
-        raise
-    except Exception:  # Pillow raises nearly anything on a TIFF that it does not know
-        image, pages = None, [0]
-    for page in pages:
-        picture = _tiff_page(image, data, page, limits, budget_px, before_decoding)
-        if len(pages) == 1 or not is_flat(picture.image):
-            return replace(picture, is_new=picture.is_new or page > 0)
-    return _tiff_page(image, data, 0, limits, budget_px, before_decoding)
+    with io.BytesIO(data) as stream:  # closed, it lets the file go, which the image may hold a while longer
+        try:
+            image = open_image(stream, data[:HEAD_BYTES])
+            tiff_decoding.refuse_camera_raw(cast("TiffImageFile", image).tag_v2, data)
+            pages = _candidates(image, limits) or [0]
+        except ItemFailure:
+            raise
+        except Exception:  # Pillow raises nearly anything on a TIFF that it does not know
+            image, pages = None, [0]
+        for page in pages:
+            picture = _tiff_page(image, data, page, limits, budget_px, before_decoding)
+            if len(pages) == 1 or not is_flat(picture.image):
+                return replace(picture, is_new=picture.is_new or page > 0)
+        return _tiff_page(image, data, 0, limits, budget_px, before_decoding)
 
 
 def _tiff_page(

@@ -95,7 +95,8 @@ def encode_image(
         if kind == "JXL":  # its plugin decodes it as it is opened
             before_decoding(jxl_bytes(check_jxl_size(data, limits)))
         try:
-            return file.opened_and_encoded(open_image(io.BytesIO(data), data[:HEAD_BYTES]))
+            with io.BytesIO(data) as stream:  # closed, it lets the file go, which the image may hold a while longer
+                return file.opened_and_encoded(open_image(stream, data[:HEAD_BYTES]))
         except ItemFailure:
             raise
         except (
@@ -111,8 +112,8 @@ def is_new_picture(
     data: bytes, limits: ImageSettings, budget_px: int | None, before_decoding: Callable[[int], None] = lambda _: None
 ) -> bool:
     """Whether earlier versions sent another picture for a file, as `EncodedImage.is_new`; raises as `encode_image`."""
-    with decoding_failures():
-        header = file_header(io.BytesIO(data), data[:HEAD_BYTES])
+    with decoding_failures(), io.BytesIO(data) as stream:
+        header = file_header(stream, data[:HEAD_BYTES])
     if header.format in MIME_TYPES and not header.animated:
         return header.other_colours and limits.get("colour") != "as_is"
     return encode_image(data, limits, budget_px, False, before_decoding).is_new

@@ -18,10 +18,10 @@ PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
 DECODER_BYTES = {"WEBP": 12, "GIF": 8, "AVIF": 12, "HEIF": 12, "JPEG2000": 20, "JXL": 20}
 #: A progressive JPEG is kept as coefficients until its last scan is read.
 PROGRESSIVE_BYTES = 6
-#: For each decoded pixel: half of its levels again while it is shrunk, and the levels that it is converted to.
-SHRUNK_BYTES, CONVERTED_BYTES = 3, 4
-#: For each pixel that is sent: its levels before and after its colours are converted, its file and that in base64.
-SENT_BYTES = 14
+#: For each decoded pixel: the levels that it is converted to.
+CONVERTED_BYTES = 4
+#: For each pixel that is sent: its levels, and either those in other colours or its file and that in base64.
+SENT_BYTES = 8
 #: For each pixel of a JPEG in which zeros are looked for: two pictures that are compared.
 COMPARED_BYTES = 13
 
@@ -32,13 +32,19 @@ def decoded_bytes(image: "PillowImage", size: tuple[int, int], sent_px: int) -> 
     `size` is that of the file in pixels, of which `draft` may have made less; `sent_px` is how many pixels are sent.
     """
     kind = image.format or ""
-    each = PIXEL_BYTES.get(image.mode, 4) + SHRUNK_BYTES + DECODER_BYTES.get(kind, 0)
+    each = PIXEL_BYTES.get(image.mode, 4) + DECODER_BYTES.get(kind, 0)
     if image.mode not in ("RGB", "L") or "transparency" in image.info:
         each += CONVERTED_BYTES
-    needed = image.width * image.height * each + sent_px * SENT_BYTES
+    needed = image.width * image.height * each + bytes_sent(image.width * image.height, sent_px)
     if kind in JPEG_FORMATS and "progressive" in image.info:
         needed += size[0] * size[1] * PROGRESSIVE_BYTES
     return needed
+
+
+def bytes_sent(pixels: int, sent_px: int) -> int:
+    """The bytes that it takes to shrink and encode a picture, beside those of its pixels."""
+    half_shrunk = 0 if sent_px >= pixels else 4 * math.isqrt(pixels * sent_px)  # at first one side alone is shrunk
+    return half_shrunk + sent_px * SENT_BYTES
 
 
 def jxl_bytes(size: tuple[int, int]) -> int:

@@ -82,7 +82,7 @@ def decode_page(
     """
     import tifffile
 
-    with tifffile.TiffFile(io.BytesIO(data)) as file:
+    with io.BytesIO(data) as stream, tifffile.TiffFile(stream) as file:
         page = file.pages[page_number]
         if not isinstance(page, tifffile.TiffPage):
             raise ValueError("a page without tags")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from captionqa.dataset.image_memory import CONVERTED_BYTES, SENT_BYTES, SHRUNK_BYTES
+from captionqa.dataset.image_memory import CONVERTED_BYTES, bytes_sent
 from captionqa.dataset.tiff_levels import (
     expected_range,
     from_lab,
@@ -74,12 +74,12 @@ def page_bytes(page: "TiffPage", budget_px: int | None) -> int:
     pixels, samples = page.imagewidth * page.imagelength, page.samplesperpixel
     value_bytes = 8 if page.dtype is None else page.dtype.itemsize
     segment_bytes = 0 if page.is_contiguous else math.prod(page.chunks) * value_bytes
-    each = 4 + SHRUNK_BYTES + CONVERTED_BYTES
+    each = 4 if _samples(page).mode in ("L", "RGB") else 4 + CONVERTED_BYTES
     if not _is_converted_in_blocks(page):
         each += samples * (2 * value_bytes + 2)
     elif page.planarconfig == 2:
         each += samples
-    return pixels * each + 2 * segment_bytes + min(pixels, budget_px or pixels) * SENT_BYTES
+    return pixels * each + 2 * segment_bytes + bytes_sent(pixels, min(pixels, budget_px or pixels))
 
 
 def _is_converted_in_blocks(page: "TiffPage") -> bool:
