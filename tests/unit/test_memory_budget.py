@@ -109,8 +109,7 @@ def test_a_failure_gives_back_what_was_held(budget, ahead):
     for _ in range(3):
         for needed_mb in (200, 400):  # the second one is too large from the start
             with pytest.raises(ItemFailure), notes.decoding("a", ahead) as begin:
-                begin(needed_mb * MB)
-                begin(400 * MB)
+                list(map(begin, (needed_mb * MB, 400 * MB)))
     with budget.held(300 * MB):
         pass
 
@@ -147,7 +146,7 @@ TAKEN = {
     "alpha.png": 12,
     "plain.webp": 16,
     "deep.tif": 8,
-    "fraction.tif": 25,
+    "fraction.tif": 31,
 }
 
 
