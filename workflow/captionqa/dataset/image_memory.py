@@ -33,7 +33,8 @@ def decoded_bytes(image: "PillowImage", size: tuple[int, int], sent_px: int) -> 
     `size` is that of the file in pixels, of which `draft` may have made less; `sent_px` is how many pixels are sent.
     """
     pixels, each = image.width * image.height, PIXEL_BYTES.get(image.mode, 4)
-    if orientation_of(image, b"") != 1:
+    # without EXIF Pillow would remember that there is none, though a PNG may have it behind its picture
+    if "exif" in image.info and orientation_of(image, b"") != 1:
         each *= 2
     if image.mode not in SHRUNK_AS_THEY_ARE or "transparency" in image.info:
         each += CONVERTED_BYTES
