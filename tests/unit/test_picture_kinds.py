@@ -170,8 +170,9 @@ def test_grey_with_alpha_is_laid_on_white(grey, kind, bits):
     assert mae(sent(data), (grey * 0.5 + 127.5).round()) < 2
 
 
-def test_12_bits_in_16_are_not_black(grey):
-    assert mae(sent(tiff(deep(grey, 12))), grey) < 2
+@pytest.mark.parametrize("compression", [None, "lzw"])
+def test_12_bits_in_16_are_not_black(grey, compression):
+    assert mae(sent(tiff(deep(grey, 12), compression=compression)), grey) < 2
     assert mae(sent(tiff(deep(grey, 12).astype(np.int16))), grey) < 2
 
 
@@ -435,7 +436,13 @@ ODD_CHUNKS = {
     "broken raw profile": png_chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(b"\nexif\n  99\nxyz\n")),
     **{
         f"{kind.decode()} with a bad checksum": png_chunk(kind, body, BAD)
-        for kind, body in [(b"tEXt", b"a\0b"), (b"gAMA", bytes(4)), (b"tIME", bytes(7)), (b"iCCP", b"a\0\0x")]
+        for kind, body in [
+            (b"tEXt", b"a\0b"),
+            (b"gAMA", bytes(4)),
+            (b"tIME", bytes(7)),
+            (b"iCCP", b"a\0\0x"),
+            (b"tRNS", bytes(6)),
+        ]
     },
     **{
         f"short {kind.decode()}": png_chunk(kind, body)
