@@ -19,7 +19,7 @@ from captionqa.dataset.image_encoding import EncodedImage, encode_image, is_new_
 from captionqa.dataset.image_file import read_bytes, read_stamped
 from captionqa.dataset.image_memory import LARGE_FILE_BYTES, bytes_ahead
 from captionqa.dataset.image_path import locate
-from captionqa.dataset.item_entry import ItemEntry
+from captionqa.dataset.item_entry import ItemEntry, Stamp
 from captionqa.errors import ItemFailure, Reason
 
 T = TypeVar("T")
@@ -122,11 +122,10 @@ class Item:
 
     def _image_part(self, file: "_ImageFile") -> ImagePart:
         with _failures_named(file):
-            reference = self._transport.reference_to(file.path)
             image = self._encoded(file, file.read, decode=False)
             if image.is_new:
                 file.digest += NEW_PICTURE
-            return ImagePart.of(image, reference)
+            return ImagePart.of(image, self._transport.reference_to(file.path, file.stamp()))
 
     def _file_matches(self, file: "_ImageFile", mark: FileMark) -> bool:
         """Whether a mark is about the picture that would be sent for the file now."""
@@ -193,6 +192,10 @@ class _ImageFile:
             self._stamp = None
             self._changed.add(self.name, self._planned)
         return data
+
+    def stamp(self) -> Stamp | None:
+        """The planned stamp; None where the file that was read has another."""
+        return None if self._stamp is None else (self._stamp[0], self._stamp[1])
 
     def mark(self) -> FileMark:
         return self.name, self._stamp, self.digest
