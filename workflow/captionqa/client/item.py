@@ -1,7 +1,7 @@
 """An item of a chunk: the texts and images of one request, and the mark by which the journal recognises them."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -134,8 +134,7 @@ class Item:
         name, _, digest = mark
         if name != file.name:
             return False
-        with self._in_hand(file) as begin:
-            data = file.read()
+        with self._in_hand(file, file.read) as (data, begin):
             if digest == file.digest:  # the same bytes, which an earlier version may have sent as another picture
                 with _failures_named(file):
                     return not is_new_picture(data, self._settings["images"], self._budget_px(), begin)
@@ -150,12 +149,19 @@ class Item:
             self._encoded(file, lambda: read_bytes(file.path), decode=True)
 
     def _encoded(self, file: "_ImageFile", read: Callable[[], bytes], decode: bool) -> EncodedImage:
-        with self._in_hand(file) as begin:
-            return encode_image(read(), self._settings["images"], self._budget_px(), decode, begin)
+        with self._in_hand(file, read) as (data, begin):
+            return encode_image(data, self._settings["images"], self._budget_px(), decode, begin)
 
-    def _in_hand(self, file: "_ImageFile") -> AbstractContextManager[Callable[[int], None]]:
-        """Around all that is done with an image from reading to encoding, as `DecodingNotes.decoding`."""
-        return self._notes.decoding(file.key(), file.bytes_ahead(self._budget_px()))
+    @contextmanager
+    def _in_hand(self, file: "_ImageFile", read: Callable[[], bytes]) -> Iterator[tuple[bytes, Callable[[int], None]]]:
+        """An image's bytes, and what to call before it is decoded, as `DecodingNotes.decoding` gives it.
+
+        A large file is read only once there is memory for it; any other at once, since many may come slowly.
+        """
+        ahead = file.bytes_ahead(self._budget_px())
+        data = b"" if ahead else read()
+        with self._notes.decoding(file.key(), ahead) as begin:
+            yield data or read(), begin
 
     def _budget_px(self) -> int | None:
         return image_budget_px(self._settings, len(self._files))
