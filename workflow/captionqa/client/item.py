@@ -18,7 +18,7 @@ from captionqa.dataset.changed_files import ChangedFiles
 from captionqa.dataset.image_encoding import EncodedImage, encode_image
 from captionqa.dataset.image_file import read_bytes, read_stamped
 from captionqa.dataset.image_path import locate
-from captionqa.dataset.item_entry import ItemEntry
+from captionqa.dataset.item_entry import ItemEntry, Stamp
 from captionqa.errors import ItemFailure, Reason
 
 T = TypeVar("T")
@@ -119,8 +119,8 @@ class Item:
 
     def _image_part(self, file: "_ImageFile") -> ImagePart:
         with _failures_named(file):
-            reference = self._transport.reference_to(file.path)
-            return ImagePart.of(self._encoded(file, file.read(), decode=False), reference)
+            image = self._encoded(file, file.read(), decode=False)
+            return ImagePart.of(image, self._transport.reference_to(file.path, file.stamp()))
 
     def _decode(self, file: "_ImageFile") -> None:
         """Raise ItemFailure where an image cannot be decoded to its end; its digest stays that of what was sent."""
@@ -166,6 +166,10 @@ class _ImageFile:
             self._stamp = None
             self._changed.add(self.name, self._planned)
         return data
+
+    def stamp(self) -> Stamp | None:
+        """The planned stamp; None where the file that was read has another."""
+        return None if self._stamp is None else (self._stamp[0], self._stamp[1])
 
     def mark(self) -> FileMark:
         return self.name, self._stamp, self.digest
