@@ -13,6 +13,7 @@ from captionqa.dataset import audit_checks
 from captionqa.dataset.audit import run_audit
 from captionqa.dataset.findings import EFFECTS, FindingKind
 from captionqa.errors import InputError
+from colour_spaces import WIDE, icc
 from PIL import Image
 
 CHOICES = "What is it?\nA. red\nB. blue"
@@ -82,6 +83,7 @@ IMAGE_FAULTS = {
     "strip_image": lambda pictures: pictures.add("x.png", (6433, 32)),
     "wrong_suffix": lambda pictures: pictures.add("x.png", kind="JPEG", colour=(9, 9, 9)),
     "animated_image": lambda pictures: pictures.add("x.png", save_all=True, append_images=[Image.new("RGB", (64, 64))]),
+    "other_colours": lambda pictures: pictures.add("x.png", icc_profile=icc(*WIDE["Display P3"])),
     "tiny_image": lambda pictures: pictures.add("x.png", (64, 31)),
     "duplicate_image": lambda pictures: pictures.write("x.png", (pictures.path / "good.png").read_bytes()),
 }
@@ -98,6 +100,14 @@ def test_each_fault_of_an_image_is_found(look, pictures, ask, finding, spoil):
         captions = {("captions", look.rows[0]["item"], finding)}
     assert found == captions | {("qa", "q1" if fails else "x.png", finding)}
     assert f"1 {finding}" in look.said or f"2 {finding}" in look.said
+
+
+def test_what_the_run_skips_is_counted_by_kind(look, pictures):
+    (pictures.path / "__MACOSX").mkdir()
+    for name in ("a.txt", "b.txt", "c.mp4", "__MACOSX/d.png"):
+        pictures.write(name, b"no image")
+    look({"qa": None})
+    assert "skipped: 2 txt, 1 in __MACOSX, 1 mp4" in look.said
 
 
 QUESTION_FAULTS = {

@@ -1,14 +1,21 @@
 """Files that change between the plan and the reading: each answer stays with the content that it is about."""
 
 import os
+from contextlib import contextmanager
+from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from captionqa.client import item as item_module
 from captionqa.client.chunk_result import read_chunk
 from captionqa.client.chunk_run import ChunkRun
 from captionqa.client.journal import read_lines
+from captionqa.dataset import changed_files, plan_state
+from captionqa.dataset.image_encoding import encode_image
 from captionqa.dataset.image_file import read_stamped
+from PIL import Image
 
 NAMES = [f"image{number}.png" for number in range(6)]
 SWAPPED = NAMES[:2]
@@ -128,3 +135,57 @@ def test_a_failure_of_a_file_in_the_planned_ones_place_ends_with_the_planned_one
     assert [line["id"] for line in read_chunk(first.result)[1] if "failure" in line] == [NAMES[0]]
     (images.path / "aside").rename(images.path / NAMES[0])
     assert set(answered(*jobs())[0]) == set(NAMES)
+
+
+@pytest.fixture
+def earlier_version(monkeypatch):
+    """A context in which pictures are sent, planned and journaled as by a version before the present decoding."""
+
+    @contextmanager
+    def pretend():
+        def encode(*arguments):
+            return replace(encode_image(*arguments), is_new=False)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(changed_files, "is_decoded_anew", lambda name: False)
+            patch.setattr(plan_state, "deciding_modules", list)  # other code, so that the update plans anew
+            patch.setattr(item_module, "encode_image", encode)
+            yield
+
+    return pretend
+
+
+def test_after_an_update_only_what_was_sent_as_another_picture_is_asked_again(
+    images, jobs, answered, encode, earlier_version
+):
+    pixels = np.arange(64 * 48, dtype=np.uint16).reshape(48, 64)
+    for name, values in {"12 bits.tif": pixels, "16 bits.tif": pixels * 21}.items():
+        tifffile.imwrite(images.path / name, values)
+    drawn = Image.fromarray((pixels // 16).astype(np.uint8))
+    for kind in ("JPEG", "PNG", "TIFF", "GIF", "BMP"):
+        (images.path / f"drawn.{kind.lower()}").write_bytes(encode(drawn, kind))
+    blank = Image.new("L", drawn.size, 255)
+    (images.path / "blank first.gif").write_bytes(encode(blank, "GIF", save_all=True, append_images=[drawn]))
+    with earlier_version():
+        (job,) = jobs()
+        before, asked = answered(job)
+    assert asked == 8
+    (job,) = jobs()
+    after, asked = answered(job)
+    assert asked == 2
+    assert after.keys() == before.keys()
+    answers = {name: sum(line["id"] == name for line in journaled(job)) for name in after}
+    assert {name for name, times in answers.items() if times > 1} == {"12 bits.tif", "blank first.gif"}
+    job.result.unlink()
+    assert answered(job) == (after, 0)
+
+
+def test_after_an_update_a_folder_of_photographs_has_nothing_to_do(images, jobs, earlier_version):
+    images.add(*NAMES, "photo.jpg", "photo.webp", "no suffix")
+    with earlier_version():
+        (before,) = jobs()
+    assert jobs()[0].result == before.result
+
+
+def journaled(job):
+    return [line for path in job.journal.glob("*.jsonl") for line in read_lines(path)]

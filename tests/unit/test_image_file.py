@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import tifffile
 from captionqa.dataset.image_encoding import encode_image, grid_size
-from captionqa.dataset.image_file import Header, has_image_suffix, looks_like_image, read_bytes, read_header
+from captionqa.dataset.image_file import read_bytes
+from captionqa.dataset.image_format import has_image_suffix, looks_like_image
+from captionqa.dataset.image_header import Header, read_header
 from captionqa.dataset.image_path import locate
 from captionqa.errors import ItemFailure, Reason
 from hypothesis import assume, given

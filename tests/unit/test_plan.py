@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import pillow_heif
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -16,9 +17,12 @@ from captionqa.dataset.caption_plan import plan_captions
 from captionqa.dataset.places import place, question_place
 from captionqa.dataset.plan import items_to_do, load_plan, work_folders
 from captionqa.dataset.question_plan import plan_questions
+from captionqa.dataset.skipped_files import skipped_text
 from captionqa.errors import InputError
+from captionqa.files import json_line, read_json_lines
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 PLAN = """
 import sys
@@ -218,6 +222,44 @@ def test_an_image_item_has_an_image_suffix_or_an_image_content(images, plan, mem
     assert plan().skipped_files == 3
 
 
+def test_what_is_skipped_is_counted_by_kind(images, plan, members):
+    images.add("a.png", "__MACOSX/a.png", "sub/@eaDir/b.jpg", ".ipynb_checkpoints/c.png", "._real.png")
+    others = {"notes.txt": 3, "clip.MP4": 2, "scan.cr3": 1, "Thumbs.db": 1, ".DS_Store": 1, "README": 1}
+    for name, count in others.items():
+        for number in range(count):
+            path = images.path / (name if not number else f"sub{number}/{name}")
+            path.parent.mkdir(exist_ok=True)
+            path.write_text("no image")
+    for number in range(20):
+        (images.path / f"._{number}.jpg").write_bytes(b"\0\x05\x16\x07\0\2\0\0Mac OS X")
+    (images.path / "wrong.jpg").write_text("no image, but the name says so")
+    assert set(members()) == {"a.png", "._real.png", "wrong.jpg"}
+    assert plan().skipped == {
+        "macOS ._ files": 20,
+        "txt": 3,
+        "mp4": 2,
+        "system files": 2,
+        "cr3 (camera raw)": 1,
+        "without a suffix": 1,
+        "in __MACOSX": 1,
+        "in @eaDir": 1,
+        "in .ipynb_checkpoints": 1,
+    }
+    assert plan().skipped_files == 32
+    assert skipped_text(plan().skipped).startswith("skipped: 20 macOS ._ files, 3 txt, 2 mp4, 2 system files, ")
+    assert skipped_text(plan().skipped).endswith(" of other kinds")
+
+
+def test_an_image_that_an_earlier_version_did_not_know_is_found_by_its_content(images, members, layout):
+    images.add("a.png")
+    pillow_heif.from_pillow(Image.new("RGB", (64, 64))).save(images.path / "photo", format="HEIF")
+    members()
+    lines = [[path, stamp, False] for path, stamp, _ in read_json_lines(layout.sniffed)]
+    layout.sniffed.write_text("".join(map(json_line, lines)))
+    (images.path / "b.png").write_bytes((images.path / "a.png").read_bytes())
+    assert set(members()) == {"a.png", "b.png", "photo"}
+
+
 def test_a_file_without_suffix_is_looked_into_again_once_it_changed(images, members):
     images.add("a.png")
     (images.path / "data").write_text("not yet")
@@ -265,7 +307,7 @@ def test_names_that_are_not_utf_8_are_items(images, members):
 
 def test_a_folder_without_images_is_an_error(images, plan):
     (images.path / "notes.txt").write_text("notes")
-    with pytest.raises(InputError, match=r"holds no image \(1 other files were skipped\)"):
+    with pytest.raises(InputError, match=r"holds no image \(skipped: 1 txt\)"):
         plan()
 
 

@@ -27,6 +27,9 @@ def prints(make_config):
         {"client": {"images": {"max_pixels": None}}},
         {"client": {"images": {"pixel_grid_px": 28}}},
         {"client": {"images": {"max_source_pixels": 1_000_000}}},
+        {"client": {"images": {"frame": 0}}},
+        {"client": {"images": {"colour": "as_is"}}},
+        {"client": {"images": {"damaged": "send"}}},
         *({"client": {"sampling": {key: 0.5}}} for key in ("temperature", "top_p", "min_p", "repetition_penalty")),
         *({"client": {"sampling": {key: 1}}} for key in ("top_k", "presence_penalty", "frequency_penalty", "seed")),
     ],
@@ -68,6 +71,7 @@ def test_an_instruction_asks_all_questions_again_and_a_fallback_changes_no_answe
         {"qa": {"chunks": 7}},
         {"client": {"concurrency": 99, "max_attempts": 9, "max_failed_fraction": 1, "server_wait_s": 5}},
         {"client": {"images": {"allowed_roots": ["elsewhere"]}}},
+        {"client": {"images": {"frame": "auto", "colour": "srgb", "damaged": "fail"}}},
         {"models": {"tiny": {"server": {"port": 8000, "tensor_parallel_size": 2, "start_timeout_s": 5}}}},
         {"models": {"tiny": {"served_model_name": "nick"}}},
     ],
@@ -130,3 +134,12 @@ def test_a_limit_of_the_users_own_does_not_depend_on_the_number_of_images(make_c
 def test_without_a_known_context_length_images_are_not_limited(make_config):
     config = make_config({"models": {"tiny": {"server": {"max_model_len": None}}}})
     assert image_budget_px(qa_settings(config, "tiny"), 1) is None
+
+
+def test_what_later_versions_added_is_no_part_of_the_settings_at_its_default(make_config):
+    """Else an update would repeat all requests."""
+    assert caption_settings(make_config(), "tiny", "SIMPLE")["images"].keys() == {
+        "max_pixels",
+        "pixel_grid_px",
+        "max_source_pixels",
+    }

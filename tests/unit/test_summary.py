@@ -34,7 +34,7 @@ def layout(config, images):
 
 def test_a_first_run_has_all_items_to_do(config, layout):
     assert plan_line(config, layout) == (
-        "40 images in 4 chunks (1 other file skipped), 2 questions in 1 chunk (1 more are invalid); 82 items to do"
+        "40 images in 4 chunks (skipped: 1 txt), 2 questions in 1 chunk (1 more are invalid); 82 items to do"
     )
 
 
@@ -48,7 +48,7 @@ def test_missing_images_are_counted_before_a_request(config, layout, images, nam
     assert f" ({said}); " in plan_line(config, layout)
     (images.path / "link.png").symlink_to("nowhere")
     plan_task(config, layout, "captions")
-    assert "41 images in 4 chunks (1 leads to no file, 1 other file skipped)" in plan_line(config, layout)
+    assert "41 images in 4 chunks (1 leads to no file, skipped: 1 txt)" in plan_line(config, layout)
 
 
 def test_a_resumed_run_says_how_many_items_are_known(config, layout):

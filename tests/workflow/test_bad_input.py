@@ -55,7 +55,7 @@ CASES = {
         set_key("captions", "dataset_path", value="nowhere"),
         "captionqa: captions.dataset_path: there is no folder nowhere",
     ),
-    "empty folder": (empty_the_folder, "captionqa: captions.dataset_path: images holds no image (1 other files"),
+    "empty folder": (empty_the_folder, "captionqa: captions.dataset_path: images holds no image (skipped: 1 txt)"),
     "missing questions": (
         set_key("qa", "question_path", value="nowhere.parquet"),
         "captionqa: qa.question_path: there is no file nowhere.parquet",

@@ -1,6 +1,6 @@
 """An item of a chunk: the texts and images of one request, and the mark by which the journal recognises them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -15,8 +15,9 @@ from captionqa.client.journal import FileMark, ItemMark
 from captionqa.config.prompts import place_images, question_text
 from captionqa.config.settings import AnswerSettings, image_budget_px
 from captionqa.dataset.changed_files import ChangedFiles
-from captionqa.dataset.image_encoding import EncodedImage, encode_image
+from captionqa.dataset.image_encoding import EncodedImage, encode_image, is_new_picture
 from captionqa.dataset.image_file import read_bytes, read_stamped
+from captionqa.dataset.image_memory import LARGE_FILE_BYTES, bytes_ahead
 from captionqa.dataset.image_path import locate
 from captionqa.dataset.item_entry import ItemEntry, Stamp
 from captionqa.errors import ItemFailure, Reason
@@ -25,6 +26,8 @@ T = TypeVar("T")
 #: The failures by which a server shows that it cannot decode an image.
 DAMAGE_SHOWS_AS = (Reason.REQUEST_REJECTED, Reason.SERVER_ERROR)
 DIGEST_BYTES = 12
+#: Follows a file's digest where it is sent as another picture than by versions before `DECODING_VERSION` 2.
+NEW_PICTURE = ".2"
 
 
 class Item:
@@ -69,7 +72,7 @@ class Item:
         return (
             line["prompt"] == self._prompt_digest(first_answer)
             and len(marks) == len(self._files)
-            and all(file.matches(mark) for file, mark in zip(self._files, marks, strict=True))
+            and all(self._file_matches(file, mark) for file, mark in zip(self._files, marks, strict=True))
         )
 
     def request(self, max_tokens: int) -> ChatRequest:
@@ -119,17 +122,46 @@ class Item:
 
     def _image_part(self, file: "_ImageFile") -> ImagePart:
         with _failures_named(file):
-            image = self._encoded(file, file.read(), decode=False)
+            image = self._encoded(file, file.read, decode=False)
+            if image.is_new:
+                file.digest += NEW_PICTURE
             return ImagePart.of(image, self._transport.reference_to(file.path, file.stamp()))
+
+    def _file_matches(self, file: "_ImageFile", mark: FileMark) -> bool:
+        """Whether a mark is about the picture that would be sent for the file now."""
+        if file.matches_unread(mark):
+            return True
+        name, _, digest = mark
+        if name != file.name:
+            return False
+        with self._in_hand(file, file.read) as (data, begin):
+            if digest == file.digest:  # the same bytes, which an earlier version may have sent as another picture
+                with _failures_named(file):
+                    return not is_new_picture(data, self._settings["images"], self._budget_px(), begin)
+        if digest == file.digest + NEW_PICTURE:
+            file.digest = digest
+            return True
+        return False
 
     def _decode(self, file: "_ImageFile") -> None:
         """Raise ItemFailure where an image cannot be decoded to its end; its digest stays that of what was sent."""
         with _failures_named(file):
-            self._encoded(file, read_bytes(file.path), decode=True)
+            self._encoded(file, lambda: read_bytes(file.path), decode=True)
 
-    def _encoded(self, file: "_ImageFile", data: bytes, decode: bool) -> EncodedImage:
-        with self._notes.decoding(file.key()) as begin:
+    def _encoded(self, file: "_ImageFile", read: Callable[[], bytes], decode: bool) -> EncodedImage:
+        with self._in_hand(file, read) as (data, begin):
             return encode_image(data, self._settings["images"], self._budget_px(), decode, begin)
+
+    @contextmanager
+    def _in_hand(self, file: "_ImageFile", read: Callable[[], bytes]) -> Iterator[tuple[bytes, Callable[[int], None]]]:
+        """An image's bytes, and what to call before it is decoded, as `DecodingNotes.decoding` gives it.
+
+        A large file is read only once there is memory for it; any other at once, since many may come slowly.
+        """
+        ahead = file.bytes_ahead(self._budget_px())
+        data = b"" if ahead else read()
+        with self._notes.decoding(file.key(), ahead) as begin:
+            yield data or read(), begin
 
     def _budget_px(self) -> int | None:
         return image_budget_px(self._settings, len(self._files))
@@ -152,7 +184,7 @@ class _ImageFile:
         self.path = path
         #: The digest of its content; empty until it is read or found in the journal.
         self.digest = ""
-        #: From the plan; its third number is not of the file.
+        #: From the plan; only its first two numbers are of the file.
         self._planned = planned
         #: The same, or None where the file with this content is another one.
         self._stamp = planned
@@ -178,15 +210,19 @@ class _ImageFile:
         """The file by its name and stamp, for the notes of what is being decoded."""
         return f"{self.name}\0{self._planned}"
 
-    def matches(self, mark: FileMark) -> bool:
+    def bytes_ahead(self, budget_px: int | None) -> int:
+        """The memory that a large file takes in hand, at most `budget_px` pixels of which are sent; 0 for any other."""
+        if self._planned is None or self._planned[0] < LARGE_FILE_BYTES:
+            return 0
+        return bytes_ahead(self.path, self._planned[0], budget_px)
+
+    def matches_unread(self, mark: FileMark) -> bool:
+        """Whether a mark's name and stamp are those of the file, whose digest is known then."""
         name, stamp, digest = mark
-        if self.name != name:
+        if self.name != name or self._planned is None or self._planned != stamp:
             return False
-        if self._planned is not None and self._planned == stamp:
-            self.digest = digest
-        else:
-            self.read()
-        return self.digest == digest
+        self.digest = digest
+        return True
 
 
 @contextmanager

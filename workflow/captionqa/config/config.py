@@ -119,6 +119,10 @@ class ImagesConfig:
     max_pixels: int | Auto | None
     pixel_grid_px: int
     max_source_pixels: int
+    frame: int | Auto
+    colour: Literal["srgb", "as_is"]
+    damaged: Literal["fail", "send"]
+    memory_mb: int | Auto
     allowed_roots: Sequence[str]
 
 

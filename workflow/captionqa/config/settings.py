@@ -3,9 +3,9 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
-from captionqa.config.config import Auto, Config
+from captionqa.config.config import Auto, Config, ImagesConfig
 from captionqa.config.prompts import LETTER_PROMPT, style_text
 from captionqa.errors import ConfigError
 
@@ -15,11 +15,21 @@ FALLBACK = "fallback"
 
 
 class ImageSettings(TypedDict):
-    """How image files become what is sent; see `client.images` in config/config.yaml."""
+    """How image files become what is sent; see `client.images` in config/config.yaml.
+
+    A key that is not required is left out at its default, so that the answers of versions that did not have it keep
+    their fingerprint.
+    """
 
     max_pixels: int | Auto | None
     pixel_grid_px: int
     max_source_pixels: int
+    #: By default the first frame or page that is not empty.
+    frame: NotRequired[int]
+    #: By default srgb.
+    colour: NotRequired[Literal["as_is"]]
+    #: By default fail.
+    damaged: NotRequired[Literal["send"]]
 
 
 class AnswerSettings(TypedDict):
@@ -112,17 +122,28 @@ def _settings(config: Config, name: str, max_tokens: int) -> AnswerSettings:
         "model_path": model.path,
         "max_tokens": max_tokens,
         "sampling": config.client.sampling,
-        "images": {
-            "max_pixels": images.max_pixels,
-            "pixel_grid_px": images.pixel_grid_px,
-            "max_source_pixels": images.max_source_pixels,
-        },
+        "images": _image_settings(images),
         "max_model_len": model.server.max_model_len if images.max_pixels == "auto" else None,
     }
     if model.url and model.served_model_name:
         settings["served_name"] = model.served_model_name
     if model.version_key is not None:
         settings["model_version"] = model.version_key
+    return settings
+
+
+def _image_settings(images: ImagesConfig) -> ImageSettings:
+    settings: ImageSettings = {
+        "max_pixels": images.max_pixels,
+        "pixel_grid_px": images.pixel_grid_px,
+        "max_source_pixels": images.max_source_pixels,
+    }
+    if images.frame != "auto":
+        settings["frame"] = images.frame
+    if images.colour == "as_is":
+        settings["colour"] = images.colour
+    if images.damaged == "send":
+        settings["damaged"] = images.damaged
     return settings
 
 

@@ -44,6 +44,7 @@ def audit(config: Config, layout: Layout, audited_tasks: Iterable[Task]) -> Audi
         table.writerow(COLUMNS)
         for task in audited_tasks:
             plan = load_plan(layout, task)
+            report.skipped.update(plan.skipped)
             items = _counted(report, plan.item_lists(layout, task))
             findings = TaskChecks(config, layout, task, pool).findings(items)
             if plan.rows is not None:

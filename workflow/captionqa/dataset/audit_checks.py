@@ -10,7 +10,8 @@ from captionqa.config.layout import Layout
 from captionqa.config.prompts import IMAGE_MARK
 from captionqa.config.settings import caption_settings, image_budget_px, qa_settings
 from captionqa.dataset.findings import Finding, FindingKind
-from captionqa.dataset.image_file import Header, promised_format, read_header
+from captionqa.dataset.image_format import promised_format
+from captionqa.dataset.image_header import Header, read_header
 from captionqa.dataset.image_path import locate
 from captionqa.dataset.item_entry import ItemEntry
 from captionqa.dataset.places import question_place
@@ -97,6 +98,8 @@ class TaskChecks:
             yield Finding(name, FindingKind.WRONG_SUFFIX, f"its content is {header.format}")
         if header.animated:
             yield Finding(name, FindingKind.ANIMATED_IMAGE, "more pictures follow the first")
+        if header.other_colours and self._limits.get("colour") != "as_is":
+            yield Finding(name, FindingKind.OTHER_COLOURS, "an embedded profile that is not sRGB")
         if min(header.width, header.height) < self._limits["pixel_grid_px"]:
             yield Finding(name, FindingKind.TINY_IMAGE, f"{size}; the model's grid is {self._limits['pixel_grid_px']}")
         if stamp is not None and (first := self._identical_image(name, stamp[0])):

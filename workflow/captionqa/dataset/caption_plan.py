@@ -9,6 +9,7 @@ from captionqa.dataset.places import place
 from captionqa.dataset.plan import Plan, PlanFields, load_complete_plan, write_plan
 from captionqa.dataset.plan_state import inputs_digest
 from captionqa.dataset.scan import ImageScan
+from captionqa.dataset.skipped_files import skipped_text
 from captionqa.errors import InputError
 from captionqa.external_sort import ExternalSort
 from captionqa.files import json_line
@@ -36,12 +37,17 @@ def plan_captions(dataset: Path, chunks: int | Auto, layout: Layout) -> Plan:
                 items.add((place(name), name, changes.planned(name, stamp)))
                 missing += stamp is None
             if not items:
+                skipped = f" ({skipped_text(scan.skipped)})" if scan.skipped else ""
                 raise InputError(
-                    f"captions.dataset_path: {dataset} holds no image ({scan.skipped} other files were skipped); "
-                    "images are files with an image suffix or image content."
+                    f"captions.dataset_path: {dataset} holds no image{skipped}; images are files with an image suffix "
+                    "or image content."
                 )
             lines = ((where, json_line({"id": name, "stamps": [stamp]})) for where, name, stamp in items)
-            fields: PlanFields = {"skipped_files": scan.skipped, "missing_images": missing}
+            fields: PlanFields = {
+                "skipped_files": scan.skipped.total(),
+                "skipped": dict(scan.skipped),
+                "missing_images": missing,
+            }
             if scan.complete:
                 fields["state"], fields["scan"] = state, scan.state
             return write_plan("captions", lines, len(items), chunks, layout, **fields)

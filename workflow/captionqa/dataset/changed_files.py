@@ -10,6 +10,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from captionqa.dataset.image_format import DECODING_VERSION, is_decoded_anew
 from captionqa.dataset.item_entry import Stamp
 from captionqa.files import atomic_writer, checked_line, read_checked_lines
 
@@ -61,7 +62,14 @@ class ChangeCounts:
         return repr(sorted(self._times.items()))
 
     def planned(self, name: str, stamp: Stamp | None) -> tuple[int, ...] | None:
-        """The stamp to plan for a file with this name and stamp."""
-        if not self._times or stamp is None or (times := self._times.get((name, *stamp))) is None:
-            return stamp
-        return (*stamp, times)
+        """The stamp to plan for a file with this name and stamp.
+
+        Beside how often it changed, that of a file whose picture may be another since a version of the decoding has
+        that version.
+        """
+        if stamp is None:
+            return None
+        times = self._times.get((name, *stamp), 0)
+        if is_decoded_anew(name):
+            return (*stamp, times, DECODING_VERSION)
+        return (*stamp, times) if times else stamp

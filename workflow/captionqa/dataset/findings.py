@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+from captionqa.dataset.skipped_files import skipped_text
 from captionqa.errors import InputError
 from captionqa.shown_text import printable
 
@@ -33,6 +34,7 @@ class FindingKind(StrEnum):
     ANIMATED_IMAGE = "animated_image"
     TINY_IMAGE = "tiny_image"
     SHRUNK_IMAGE = "shrunk_image"
+    OTHER_COLOURS = "other_colours"
 
 
 _FAILS = "fails the item without asking; all others go on"
@@ -52,9 +54,10 @@ EFFECTS = {
     FindingKind.DUPLICATE_QUESTION: "gives each its own result",
     FindingKind.DUPLICATE_IMAGE: "gives each its own result",
     FindingKind.WRONG_SUFFIX: "goes by the content",
-    FindingKind.ANIMATED_IMAGE: "sends the first picture",
+    FindingKind.ANIMATED_IMAGE: "sends the frame that client.images.frame names",
     FindingKind.TINY_IMAGE: "sends it, and the model enlarges it",
     FindingKind.SHRUNK_IMAGE: "shrinks it to client.images.max_pixels",
+    FindingKind.OTHER_COLOURS: "converts its colours to sRGB",
 }
 #: Kinds that are counted and not listed: they are many, and nothing has to be corrected.
 COUNTED_ONLY = frozenset({FindingKind.SHRUNK_IMAGE})
@@ -78,6 +81,8 @@ class AuditReport:
     table: str
     #: How many items were audited.
     items: int = 0
+    #: How many files of each kind are no images, and so no items.
+    skipped: Counter[str] = field(default_factory=Counter)
     counts: Counter[FindingKind] = field(default_factory=Counter)
     #: The first `EXAMPLES` items of each kind, fit to be printed.
     examples: dict[FindingKind, list[str]] = field(default_factory=lambda: defaultdict(list))
@@ -90,6 +95,8 @@ class AuditReport:
     def text(self) -> str:
         """The counts and examples as text for a terminal."""
         rows = [f"audit of {self.items:,} items: {f'findings in {self.table}' if self.counts else 'nothing found'}"]
+        if self.skipped:
+            rows.append(f"  {skipped_text(self.skipped)}")
         for kind in FindingKind:
             if count := self.counts[kind]:
                 rows.append(f"  {count:>9,} {kind}: the run {EFFECTS[kind]}")

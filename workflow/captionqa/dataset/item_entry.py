@@ -12,7 +12,8 @@ class ItemEntry(TypedDict):
     #: An image's path relative to the data set, or a question's qid.
     id: str
     #: The `Stamp` of each image file when it was planned, in JSON a list; None where there was no file. A third number
-    #: follows where an earlier run did not find the file as planned: how often.
+    #: follows where an earlier run did not find the file as planned: how often. A fourth is the DECODING_VERSION of
+    #: `image_format.py`, for files whose pictures it may change.
     stamps: list[list[int] | None]
     #: Of a question: its text.
     question: NotRequired[str]

@@ -45,6 +45,7 @@ class PlanFields(TypedDict, total=False):
     """The fields of a `Plan` that do not follow from its chunks; `Plan` says what they mean."""
 
     skipped_files: int
+    skipped: dict[str, int]
     rows: str
     invalid_rows: int
     choices_added: int
@@ -66,6 +67,8 @@ class Plan:
     chunks: tuple[Chunk, ...]
     #: Files of the folder that are no images.
     skipped_files: int = 0
+    #: How many of them are of each kind.
+    skipped: dict[str, int] = field(default_factory=dict)
     #: The digest of the question rows; None for captions.
     rows: str | None = None
     #: Question rows that cannot be asked, and so are in no chunk.

@@ -11,13 +11,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-from captionqa.dataset.image_file import SNIFF_BYTES, has_image_suffix, looks_like_image
+from captionqa.dataset.image_format import SNIFF_BYTES, has_image_suffix, looks_like_image
 from captionqa.dataset.item_entry import Stamp
+from captionqa.dataset.skipped_files import (
+    APPLE_DOUBLE,
+    APPLE_DOUBLE_MAGIC,
+    SkippedFiles,
+    has_apple_double_name,
+    kind_by_suffix,
+    system_kind,
+)
 from captionqa.errors import InputError
 from captionqa.external_sort import BlockFile, ExternalSort
 from captionqa.files import LineFile, json_line, read_json_lines
 from captionqa.shown_text import printable
 from captionqa.threads import BLOCK_ITEMS, map_in_order
+
+#: What a file without an image suffix is by its content; any other word is the kind under which it is skipped.
+IMAGE = "image"
+NO_FILES, UNREADABLE = "that are no files", "that cannot be opened"
 
 
 class ImageScan:
@@ -25,8 +37,9 @@ class ImageScan:
 
     Use it as a context manager.
 
-    A file without an image suffix is opened once to see whether its content is an image. The file `sniffed` keeps the
-    result with the stamp of each, so that the next scan opens only what changed.
+    A file without an image suffix is opened once to see whether its content is an image; so is one whose name is that
+    of macOS's metadata. The file `sniffed` keeps the result with the stamp of each, so that the next scan opens only
+    what changed. Files of systems are left out by `skipped_files.py`.
 
     Raises:
         InputError: a folder cannot be read.
@@ -34,7 +47,7 @@ class ImageScan:
 
     def __init__(self, dataset: Path, sniffed: Path):
         #: Files that are no images; known once `images` is exhausted.
-        self.skipped = 0
+        self.skipped = SkippedFiles()
         #: False where a file could not be opened. That may be repaired without a change of its stamp, so the state of
         #: such a scan proves nothing.
         self.complete = True
@@ -60,12 +73,14 @@ class ImageScan:
             for block in self._blocks:
                 for name, size, time_ns, mode in _unpacked(self._records.read(block)):
                     stamp = (size, time_ns) if mode else None
-                    if has_image_suffix(name):
+                    if kind := system_kind(name):
+                        self.skipped.add(kind)
+                    elif has_image_suffix(name) and not (mode and has_apple_double_name(name)):
                         yield name, stamp
                     elif stat.S_ISREG(mode):  # opening a pipe would block for ever
                         without_suffix.add((self._root + name, stamp))
                     else:
-                        self.skipped += 1
+                        self.skipped.add(NO_FILES)
             yield from self._images_by_content(without_suffix)
 
     def _packed(self, entries: list[os.DirEntry[str]]) -> bytes:
@@ -93,28 +108,33 @@ class ImageScan:
             for path, stamp in without_suffix:
                 while known is not None and known[0] < path:
                     known, changed = next(known_lines, None), True
+                kind = None
                 if known is not None and known[:2] == [path, list(stamp)]:
-                    is_image = known[2]
+                    kind = known[2] if isinstance(known[2], str) else None  # earlier versions knew fewer images
                     known = next(known_lines, None)
-                else:
-                    is_image, changed = self._content_is_image(path), True
-                if is_image is not None:
-                    sniffed.add(json_line([path, stamp, is_image]))
-                if is_image:
+                if kind is None:
+                    kind, changed = self._kind_by_content(path), True
+                if kind != UNREADABLE:
+                    sniffed.add(json_line([path, stamp, kind]))
+                if kind == IMAGE:
                     yield path[len(self._root) :], stamp
                 else:
-                    self.skipped += 1
+                    self.skipped.add(kind)
             if changed or known is not None:
                 sniffed.save(self._sniffed)
 
-    def _content_is_image(self, path: str) -> bool | None:
-        """Whether a file begins like an image; None where it cannot be read."""
+    def _kind_by_content(self, path: str) -> str:
+        """IMAGE for a file that begins like an image, else what it is called when it is skipped."""
         try:
             with open(path, "rb") as file:
-                return looks_like_image(file.read(SNIFF_BYTES))
+                head = file.read(SNIFF_BYTES)
         except OSError:
             self.complete = False
-            return None
+            return UNREADABLE
+        if head.startswith(APPLE_DOUBLE_MAGIC):
+            return APPLE_DOUBLE
+        # a suffix of an image counts here too, beside the name of macOS's metadata
+        return IMAGE if looks_like_image(head) or has_image_suffix(path) else kind_by_suffix(path)
 
 
 class NamedImages:

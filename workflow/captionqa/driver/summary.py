@@ -7,6 +7,7 @@ from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.dataset.plan import items_to_do, load_plan, planned_items, planned_tasks
 from captionqa.dataset.question_plan import ASKS_FOR_REASONING
+from captionqa.dataset.skipped_files import skipped_text
 from captionqa.driver.failure_report import restarts
 from captionqa.files import read_json
 from captionqa.grading.scoring import PARTIAL_SCORERS
@@ -43,8 +44,8 @@ def plan_line(config: Config, layout: Layout) -> str:
         if plan.missing_images:
             one, more = MISSING[task]
             notes.append(f"{plan.missing_images:,} {one if plan.missing_images == 1 else more}")
-        if plan.skipped_files:
-            notes.append(f"{_counted(plan.skipped_files, 'other file')} skipped")
+        if plan.skipped:
+            notes.append(skipped_text(plan.skipped))
         if plan.invalid_rows:
             notes.append(f"{plan.invalid_rows:,} more are invalid")
         text += f" ({', '.join(notes)})" if notes else ""
