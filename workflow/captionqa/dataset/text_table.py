@@ -1,0 +1,134 @@
+"""Rows of files of text, JSON lines, JSON, CSV and TSV, with the bytes of the file that each row takes."""
+
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from captionqa.dataset.json_elements import elements
+from captionqa.dataset.table_files import TableFile
+from captionqa.dataset.table_rows import RowPlace, TableColumn, TableRow
+
+#: Rows that are looked at to learn the columns of a file.
+SAMPLE_ROWS = 200
+#: What the byte-order mark of a file in UTF-8 looks like.
+BOM = b"\xef\xbb\xbf"
+
+
+def columns(file: TableFile, rows_key: str | None) -> list[TableColumn]:
+    """The columns of the first rows, with the type of their first cell that holds something."""
+    types: dict[str, str] = {}
+    for row in islice(rows(file, rows_key), SAMPLE_ROWS):
+        for name, cell in row.cells.items():
+            if types.get(name, "null") == "null":
+                types[name] = _type_text(cell)
+    return [TableColumn(name, kind) for name, kind in types.items()]
+
+
+def rows(file: TableFile, rows_key: str | None) -> Iterator[TableRow]:
+    """Yield all rows; `rows_key` names the list of rows in an object of JSON.
+
+    Raises:
+        ValueError: the text is not what the file's kind says.
+    """
+    read = {"jsonl": _json_lines, "csv": _separated, "tsv": _separated}.get(file.kind)
+    yield from read(file) if read else _json(file, rows_key)
+
+
+def cells_at(file: TableFile, offset: int, length: int) -> dict[str, Any]:
+    """The cells of one row again, by the bytes that it takes."""
+    with file.path.open("rb") as opened:
+        header = opened.readline()
+        opened.seek(offset)
+        data = opened.read(length)
+    if file.kind in ("csv", "tsv"):
+        text = [header.removeprefix(BOM).decode(), *data.decode().splitlines(keepends=True)]
+        names, row = csv.reader(text, delimiter=_delimiter(file, text[0]))
+        return dict(zip(names, row, strict=False))
+    return dict(json.loads(data))
+
+
+def _json_lines(file: TableFile) -> Iterator[TableRow]:
+    offset = number = 0
+    with file.path.open("rb") as lines:
+        for line in lines:
+            if line.strip(b" \t\r\n" + BOM):
+                text = line.removeprefix(BOM) if not offset else line
+                try:
+                    cells = json.loads(text)
+                except ValueError as error:
+                    raise ValueError(f"row {number} is no JSON ({error})") from error
+                if not isinstance(cells, dict):
+                    raise ValueError(f"row {number} is no object with columns")
+                yield TableRow(RowPlace(file.path, number, offset=offset, length=len(line)), cells)
+                number += 1
+            offset += len(line)
+
+
+def _json(file: TableFile, rows_key: str | None) -> Iterator[TableRow]:
+    for number, (offset, length, cells) in enumerate(elements(file.path, rows_key)):
+        yield TableRow(RowPlace(file.path, number, offset=offset, length=length), cells)
+
+
+def _separated(file: TableFile) -> Iterator[TableRow]:
+    csv.field_size_limit(sys.maxsize)
+    with file.path.open("rb") as opened:
+        lines = _CountedLines(opened)
+        first = next(lines, "")
+        delimiter = _delimiter(file, first)
+        names = next(csv.reader([first], delimiter=delimiter), [])
+        if repeated := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"two columns are called {repeated!r}; give each a name of its own")
+        reader, number = csv.reader(lines, delimiter=delimiter, strict=True), 0
+        while True:
+            offset = lines.offset
+            try:
+                cells = next(reader, None)
+            except csv.Error as error:
+                raise ValueError(f"row {number}: {error}") from error
+            if cells is None:
+                return
+            if not cells:  # an empty line
+                continue
+            if len(cells) > len(names):
+                raise ValueError(f"row {number} has {len(cells)} cells for {len(names)} columns")
+            place = RowPlace(file.path, number, offset=offset, length=lines.offset - offset)
+            yield TableRow(place, dict(zip(names, cells, strict=False)))
+            number += 1
+
+
+class _CountedLines:
+    """The lines of an open file as text, and how many bytes those that were taken have."""
+
+    def __init__(self, file: Any):
+        self._file = file
+        self.offset = 0
+
+    def __iter__(self) -> "_CountedLines":
+        return self
+
+    def __next__(self) -> str:
+        line = self._file.readline()
+        if not line:
+            raise StopIteration
+        text = (line if self.offset else line.removeprefix(BOM)).decode()
+        self.offset += len(line)
+        return str(text)
+
+
+def _delimiter(file: TableFile, header: str) -> str:
+    """What separates cells; some programs write semicolons where a comma is the decimal point."""
+    if file.kind == "tsv":
+        return "\t"
+    return ";" if ";" in header and "," not in header else ","
+
+
+def _type_text(cell: Any) -> str:
+    if isinstance(cell, list):
+        return f"list<{_type_text(cell[0]) if cell else 'null'}>"
+    if isinstance(cell, dict):
+        return f"struct<{', '.join(f'{name}: {_type_text(value)}' for name, value in cell.items())}>"
+    names = {type(None): "null", str: "string", bool: "bool", int: "int64", float: "double"}
+    return "null" if cell == "" else names.get(type(cell), type(cell).__name__)
