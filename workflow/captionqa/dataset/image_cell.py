@@ -1,0 +1,84 @@
+"""Cells that hold images: what a value of a parquet file, or of any other table, says about its image."""
+
+import base64
+import binascii
+import re
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from captionqa.dataset.image_format import looks_like_image
+from captionqa.errors import ItemFailure, Reason
+
+#: Base64 text, also with line breaks and in the alphabet for addresses.
+_BASE64 = re.compile(r"[A-Za-z0-9+/_\-\s]+={0,2}\s*")
+#: The shortest base64 text that is taken for an image; no image is smaller.
+MIN_BASE64 = 32
+#: Base64 text of at least this many characters is no path, whatever is in it.
+LONG_BASE64 = 256
+#: The longest path that Linux takes, in bytes: a longer text is no file's name.
+MAX_PATH = 4096
+_DATA_URI = re.compile(r"data:(?P<type>[^,]*?)(?P<base64>;base64)?,", re.IGNORECASE)
+_WEB = re.compile(r"https?://", re.IGNORECASE)
+
+
+def cell_image(value: Any, index: int | None = None) -> bytes | str:
+    """The bytes of a cell's image, or the name of the file that holds it.
+
+    `value` is binary, a text (base64, a data: URI or a file's name), a struct of `bytes` and `path`, whose bytes win,
+    or a list of these, of which `index` selects one.
+
+    Raises:
+        ItemFailure: missing_image where there is none, unreadable_image where the value is no image.
+    """
+    if isinstance(value, list):
+        if index is None and len(value) > 1:
+            raise ItemFailure(Reason.UNREADABLE_IMAGE, f"holds a list of {len(value)} values, not one image")
+        value = value[index or 0] if (index or 0) < len(value) else None
+    if isinstance(value, dict):
+        if "bytes" not in value and "path" not in value:
+            raise ItemFailure(Reason.UNREADABLE_IMAGE, f"holds a struct of {', '.join(map(str, value))}, not of bytes")
+        value = value.get("bytes") or value.get("path")
+    if isinstance(value, list):
+        return cell_image(value)
+    if value is None or value == "" or value == b"":
+        raise ItemFailure(Reason.MISSING_IMAGE, "holds no image")
+    if isinstance(value, bytes):
+        return value
+    if not isinstance(value, str):
+        raise ItemFailure(Reason.UNREADABLE_IMAGE, f"holds a {type(value).__name__}, not an image")
+    return _text_image(value)
+
+
+def data_uri_bytes(uri: str) -> bytes:
+    """The bytes in a data: URI; raises ItemFailure where they cannot be decoded."""
+    found = _DATA_URI.match(uri)
+    try:
+        if found is None:
+            raise ValueError("no comma")
+        content = unquote_to_bytes(uri[found.end() :])
+        return _decoded(content.decode("ascii")) if found["base64"] else content
+    except ValueError as error:  # binascii.Error and UnicodeError are such
+        raise ItemFailure(Reason.UNREADABLE_IMAGE, f"holds a damaged data: URI: {error}") from error
+
+
+def _text_image(text: str) -> bytes | str:
+    if text[:5].lower() == "data:":
+        return data_uri_bytes(text)
+    if len(text) >= MIN_BASE64 and _BASE64.fullmatch(text):
+        try:
+            data = _decoded(text)
+        except binascii.Error:
+            data = b""
+        if looks_like_image(data) or (data and len(text) >= LONG_BASE64):
+            return data
+    if _WEB.match(text):
+        raise ItemFailure(Reason.MISSING_IMAGE, f"holds an address, {text[:80]!r}, which is not fetched")
+    if len(text.encode("utf-8", "surrogateescape")) >= MAX_PATH:
+        raise ItemFailure(Reason.UNREADABLE_IMAGE, f"holds {len(text)} characters that are no image: {text[:20]!r}...")
+    return text
+
+
+def _decoded(text: str) -> bytes:
+    """The bytes of base64 text; raises binascii.Error."""
+    plain = "".join(text.split()).replace("-", "+").replace("_", "/").rstrip("=")
+    return base64.b64decode(plain + "=" * (-len(plain) % 4))
