@@ -5,7 +5,7 @@ types, and what follows from several keys together.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Self, overload
 
 from captionqa.config.model_versions import planned_key
@@ -17,6 +17,8 @@ Auto = Literal["auto"]
 #: How an answer is scored, and what the ground truths of the question file are.
 Scoring = Literal["any", "exact", "relaxed", "vqa", "anls"]
 AnswerForm = Literal["auto", "letter", "index0", "index1", "text", "list"]
+#: What `qa.columns` gives for one field of a question.
+ColumnSource = str | Sequence[Any] | Mapping[str, Any] | Auto | None
 
 
 @dataclass(frozen=True)
@@ -79,18 +81,46 @@ class CaptionsConfig:
 
 @dataclass(frozen=True)
 class ColumnsConfig:
-    """`qa.columns`: which columns of the question file hold what."""
+    """`qa.columns`: which columns of the question file hold what; None where no column does.
 
-    #: A column of lists, or columns with a choice each; None where no column holds choices.
-    choices: str | Sequence[str] | Auto | None
+    Each is a column, a nested field by its dotted path, a template of these, {constant: text}, or a list of such.
+    """
+
+    qid: ColumnSource = "auto"
+    question: ColumnSource = "auto"
+    answer: ColumnSource = "auto"
+    #: A column of lists, or columns with a choice each.
+    choices: ColumnSource = "auto"
+    #: One or more columns of images; or {file, by, is, column} where another table holds them.
+    images: ColumnSource = "auto"
+    category: ColumnSource = "auto"
+    source: ColumnSource = "auto"
+    hint: ColumnSource = "auto"
+    context: ColumnSource = "auto"
+    #: The column of lists of which each element is a question of its own.
+    explode: str | None = None
+    #: The list of rows in an object of JSON.
+    rows: str | None = None
+    #: Another table with further columns, as {file, by} and if needed {rows, is}.
+    join: Mapping[str, str] | None = None
+    #: {ground truth in the file: what it means}.
+    answer_values: Mapping[str, str] = field(default_factory=dict)
+    #: Whether the choices are in the image, and so not to be written below the question.
+    choices_in_image: bool = False
+    #: Whether another row's qid in place of an image means that row's images.
+    shared_images: bool = False
 
 
 @dataclass(frozen=True)
 class QaConfig:
     """`qa`: the questions, and how their answers are graded."""
 
-    question_path: str
+    #: One path, or several.
+    question_path: str | Sequence[str]
+    #: Where none is configured, the folder of the question file.
     dataset_path: str
+    #: The name of a known data set, or the path of a user's own preset.
+    preset: str | None
     columns: ColumnsConfig
     answer_is: AnswerForm
     scoring: Scoring

@@ -3,7 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,40 +96,40 @@ def question_columns(
             found[key] = None
     if layout is not None:
         found = {key: _present(value, names) for key, value in layout.items()} | found
-        return QuestionColumns(**found)
+        return _with_explode(QuestionColumns(**found))
     notes: list[str] = []
-    if found.get("explode") or found.get("join"):
-        names = [*names, *_named_elsewhere(found)]
     by_name = _ByName(table, names, notes)
     for key, look in by_name.fields().items():
         if key not in found:
             found[key] = look()
     _check_repeated(table, names, QuestionColumns(**found))
-    return QuestionColumns(**found, notes=tuple(notes))
+    return _with_explode(QuestionColumns(**found, notes=tuple(notes)))
+
+
+def _with_explode(columns: QuestionColumns) -> QuestionColumns:
+    """The columns with the list that a question's path, such as questions[].question, goes through."""
+    if columns.explode is None and isinstance(columns.question, str) and "[]" in columns.question:
+        return replace(columns, explode=columns.question.partition("[]")[0])
+    return columns
 
 
 def missing_for(layout: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-    """The columns that a preset's layout needs and a table does not have; optional are category, source and hints."""
-    missing = []
-    if layout.get("rows") is not None:
-        return []
-    known = {*names, *_named_elsewhere(layout)}
-    for key in ("qid", "question", "answer", "choices", "images", "explode"):
+    """The columns that a preset's layout needs and a table does not have.
+
+    Category, source, hint and context are optional; of a list of columns one is enough. A joined table has those of
+    the others that the first one lacks.
+    """
+    missing: list[str] = []
+    keys = ("qid", "question", "images") if layout.get("join") else ("qid", "question", "answer", "choices", "images")
+    for key in (*keys, "explode"):
         source = layout.get(key)
-        if isinstance(source, str):
-            missing += [name for name in columns_in(source) if name not in known]
-        elif isinstance(source, Mapping):
-            missing += [name for name in [source.get("by")] if name and name not in known]
-        elif source and not any(set(columns_in(one)) <= known for one in source):
-            missing += list(columns_in(source))[:1]
-    return missing
-
-
-def _named_elsewhere(layout: Mapping[str, Any]) -> list[str]:
-    """The columns that come from an exploded list or a joined table, which the table itself does not show."""
-    if not layout.get("join"):
-        return []
-    return list({name for key in FIELDS for name in columns_in(layout.get(key))})
+        if isinstance(source, list):
+            if not any(set(columns_in(one)) <= {*names, KEY_COLUMN} for one in source):
+                missing.append(next(columns_in(source)))
+            continue
+        needed = [source["by"]] if isinstance(source, Mapping) and "by" in source else columns_in(source)
+        missing += [name for name in needed if name not in (*names, KEY_COLUMN)]
+    return list(dict.fromkeys(missing))
 
 
 def _present(value: Any, names: Sequence[str]) -> Any:

@@ -1,7 +1,9 @@
 """The images of a row: paths as they are, and cells with bytes by the place where these are."""
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -12,6 +14,8 @@ from captionqa.dataset.cell import CellError, is_empty
 from captionqa.dataset.embedded import Embedded
 from captionqa.dataset.field_value import Source, lookup, parsed
 from captionqa.dataset.image_format import looks_like_image
+from captionqa.dataset.image_ref import CellRef, FileRef, LineRef
+from captionqa.dataset.table_files import KINDS
 from captionqa.dataset.table_rows import RowPlace
 from captionqa.errors import InputError
 from captionqa.list_text import parse_list
@@ -19,81 +23,98 @@ from captionqa.list_text import parse_list
 _ADDRESS = re.compile(r"(?:https?|ftp|s3|gs|hf)://", re.IGNORECASE)
 _DATA_ADDRESS = re.compile(r"data:[^,]{0,200},", re.IGNORECASE)
 _FILE_ADDRESS = re.compile(r"file:/", re.IGNORECASE)
-#: A path is shorter than this, an image in base64 longer.
-MIN_BASE64_CHARACTERS = 64
-_BASE64 = re.compile(r"[A-Za-z0-9+/\s]*=*\s*")
-#: Characters of base64 that give enough bytes to know an image by: a multiple of four.
-_HEAD_CHARACTERS = 64
+#: An image in base64 is longer than this, and the text of a list of paths shorter than that.
+MIN_BASE64_CHARACTERS, MAX_LIST_CHARACTERS = 64, 65_536
+_BASE64 = re.compile(r"[A-Za-z0-9+/_\-\s]+=*\s*")
+#: Characters of base64 that are looked at, and those that give enough bytes to know an image by: a multiple of four.
+_LOOKED_AT, _HEAD_CHARACTERS = 1000, 64
 
 
-def row_images(cells: Mapping[str, Any], source: Source, place: RowPlace) -> list[str | None]:
-    """The images of a row in their order, None for a place without one.
+class RowImages:
+    """Names the images of rows; paths are relative to the folder of the data set."""
 
-    Raises:
-        CellError: a cell holds something else.
-        InputError: an image is given by an address of the internet.
-    """
-    paths = [source] if isinstance(source, str) else source if isinstance(source, Sequence) else []
-    images: list[str | None] = []
-    for path in paths:
-        value = lookup(cells, path)
-        if isinstance(value, str) and len(value) < MIN_BASE64_CHARACTERS * 1000:
-            value = value if (elements := parse_list(value)) is None else elements
-        images += _images(value, place, path)
-    return images
+    def __init__(self, dataset: Path, source: Source):
+        """`source` is the columns of images, in their order."""
+        self._dataset = os.path.abspath(dataset)
+        self._paths = [source] if isinstance(source, str) else source if isinstance(source, Sequence) else []
+        self._container = cache(self._container_of)
 
+    def images(self, cells: Mapping[str, Any], place: RowPlace) -> list[str | None]:
+        """The images of a row in their order, None for a place without one; in the form of `image_ref`.
 
-def _images(value: Any, place: RowPlace, column: str) -> Iterator[str | None]:
-    if not isinstance(value, list):
-        yield _image(value, place, column)
-        return
-    for index, one in enumerate(_flat(value)):
-        yield _image(one, place, f"{column}[{index}]")
+        Raises:
+            CellError: a cell holds something else.
+            InputError: an image is given by an address of the internet.
+        """
+        images: list[str | None] = []
+        for path in self._paths:
+            value = lookup(cells, path)
+            if isinstance(value, str) and len(value) < MAX_LIST_CHARACTERS:
+                value = value if (elements := parse_list(value)) is None else elements
+            images += self._images(value, cells, place, path)
+        return images
 
+    def _images(self, value: Any, cells: Mapping[str, Any], place: RowPlace, path: str) -> Iterator[str | None]:
+        if not isinstance(value, list):
+            yield self._image(value, cells, place, path, None)
+            return
+        for index, one in enumerate(value):
+            for inner in _flat(one):
+                yield self._image(inner, cells, place, path, index)
 
-def _flat(values: Sequence[Any]) -> Iterator[Any]:
-    for value in values:
-        if isinstance(value, list):
-            yield from _flat(value)
-        else:
-            yield value
-
-
-def _image(value: Any, place: RowPlace, column: str) -> str | None:
-    """One image: its path, or the place of its bytes; None where there is none."""
-    value = parsed(value)
-    if isinstance(value, Mapping):
-        if value.get("bytes"):
-            return cell_name(place, column)
-        if "path" not in value and "bytes" not in value:
+    def _image(
+        self, value: Any, cells: Mapping[str, Any], place: RowPlace, path: str, index: int | None
+    ) -> str | None:
+        value = parsed(value)
+        if isinstance(value, Mapping):
+            if value.get("bytes"):
+                return self._cell(cells, place, path, index)
+            if "path" not in value and "bytes" not in value:
+                raise CellError(f"must be a path or a list of paths, not {str(value)[:60]}")
+            value = value.get("path")
+        if is_empty(value):
+            return None
+        if isinstance(value, Embedded):
+            return self._cell(cells, place, path, index)
+        if not isinstance(value, str):
             raise CellError(f"must be a path or a list of paths, not {str(value)[:60]}")
-        value = value.get("path")
-    if is_empty(value):
-        return None
-    if isinstance(value, Embedded | bytes):
-        return cell_name(place, column)
-    if not isinstance(value, str):
-        raise CellError(f"must be a path or a list of paths, not {str(value)[:60]}")
-    if _ADDRESS.match(value):
-        raise InputError(
-            f"{place}: the image is the address {value[:80]}, and addresses are not fetched; download the images and "
-            "give their paths."
-        )
-    if _DATA_ADDRESS.match(value) or _is_base64(value):
-        return cell_name(place, column)
-    if _FILE_ADDRESS.match(value):
-        return unquote(urlsplit(value).path)
-    return value
+        if _ADDRESS.match(value):
+            raise InputError(
+                f"{place}: the image is the address {value[:80]}, and addresses are not fetched; download the images "
+                "and give their paths."
+            )
+        if _DATA_ADDRESS.match(value) or is_base64(value):
+            return self._cell(cells, place, path, index)
+        return str(FileRef(unquote(urlsplit(value).path) if _FILE_ADDRESS.match(value) else value))
+
+    def _cell(self, cells: Mapping[str, Any], place: RowPlace, path: str, index: int | None) -> str:
+        """The reference to a cell with the bytes of an image."""
+        container = self._container(place.file)
+        if place.group >= 0:
+            return str(CellRef(container, place.group, place.row_in_group, path, index))
+        column = path
+        if KINDS.get(place.file.suffix.lower()) in ("csv", "tsv"):
+            column = str(list(cells).index(path))
+        return str(LineRef(container, place.offset, place.length, column, index))
+
+    def _container_of(self, file: Path) -> str:
+        """A file with rows, relative to the folder of the data set where it is in it."""
+        path = os.path.abspath(file)
+        relative = os.path.relpath(path, self._dataset)
+        return path if relative.startswith("..") else relative
 
 
-def cell_name(place: RowPlace, column: str) -> str:
-    """What a plan calls the bytes of a cell."""
-    return f"{place.file}#row={place.row}&column={column}"
-
-
-def _is_base64(text: str) -> bool:
+def is_base64(text: str) -> bool:
     """Whether a text is an image in base64."""
-    if len(text) < MIN_BASE64_CHARACTERS or not _BASE64.fullmatch(text[:1000]):
+    if len(text) < MIN_BASE64_CHARACTERS or not _BASE64.fullmatch(text[:_LOOKED_AT]):
         return False
-    head = "".join(text[:1000].split())[:_HEAD_CHARACTERS]
-    return looks_like_image(pybase64.b64decode(head))
+    head = "".join(text[:_LOOKED_AT].split()).replace("-", "+").replace("_", "/")
+    return looks_like_image(pybase64.b64decode(head[:_HEAD_CHARACTERS]))
+
+
+def _flat(value: Any) -> Iterator[Any]:
+    if isinstance(value, list):
+        for one in value:
+            yield from _flat(one)
+    else:
+        yield value
