@@ -38,7 +38,7 @@ def elements(path: Path, rows_key: str | None = None) -> Iterator[Element]:
         for name in _keys(reader):
             if key is None:
                 offset, length, value = reader.value()
-                yield offset, length, {KEY_COLUMN: name, **_object(value, name)}
+                yield offset, length, {KEY_COLUMN: name, **columns_of(value, name)}
             elif name == key and reader.next_character() == "[":
                 yield from _listed(reader)
                 return
@@ -90,12 +90,19 @@ def _listed(reader: "_Reader", check: bool = True, is_open: bool = False) -> Ite
         if character == ",":
             reader.expect(",")
         offset, length, value = reader.value()
-        yield offset, length, _object(value, f"row {number}") if check else value
+        yield offset, length, columns_of(value, f"row {number}") if check else value
         number += 1
     reader.expect("]")
 
 
-def _object(value: Any, what: str) -> dict[str, Any]:
+def columns_of(value: Any, what: str) -> dict[str, Any]:
+    """The cells of a row by column; those of a list are numbered.
+
+    Raises:
+        ValueError: the row is neither an object nor a list.
+    """
+    if isinstance(value, list):
+        return {str(number): cell for number, cell in enumerate(value)}
     if not isinstance(value, dict):
         raise ValueError(f"{what} is no object with columns")
     return value

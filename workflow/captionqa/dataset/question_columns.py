@@ -30,6 +30,8 @@ _LIKE_IMAGES = re.compile(
     r"(?:\w*_)?(?:images?|imgs?|pictures?|photos?)(?:_?(?:\d{1,2}|bytes|paths?|files?|urls?|base64|b64))?",
     re.IGNORECASE,
 )
+#: Where there are no images, the key of a table that has them.
+_LIKE_IMAGE_IDS = re.compile(r"(?:image|img)_?(?:id|name)", re.IGNORECASE)
 _LIKE_IDS = re.compile(r"(?:\w*_)?(?:id|idx|index|uid)|questionId", re.IGNORECASE)
 #: A column with one choice: A, option_a, choice_0.
 _LETTERED = re.compile(r"(?P<prefix>(?:(?:option|choice|opt)[ _]?)?)(?P<label>[A-Za-z]|\d{1,2})", re.IGNORECASE)
@@ -66,10 +68,7 @@ class QuestionColumns:
 
     def names(self) -> list[str]:
         """All columns that a row is read with."""
-        named = [name for one in FIELDS for name in columns_in(getattr(self, one))]
-        image = self.images if isinstance(self.images, Mapping) else {}
-        more = [self.explode, (self.join or {}).get("by"), image.get("by")]
-        return list(dict.fromkeys([*named, *(name for name in more if name)]))
+        return named_columns({one.name: getattr(self, one.name) for one in fields(self)})
 
     def image_names(self) -> list[str]:
         """The columns with images."""
@@ -130,6 +129,13 @@ def missing_for(layout: Mapping[str, Any], names: Sequence[str]) -> list[str]:
         needed = [source["by"]] if isinstance(source, Mapping) and "by" in source else columns_in(source)
         missing += [name for name in needed if name not in (*names, KEY_COLUMN)]
     return list(dict.fromkeys(missing))
+
+
+def named_columns(layout: Mapping[str, Any]) -> list[str]:
+    """All columns of the table that a layout names."""
+    named = [name for one in FIELDS for name in columns_in(layout.get(one))]
+    by = [one["by"] for one in (layout.get("join"), layout.get("images")) if isinstance(one, Mapping)]
+    return list(dict.fromkeys([*named, *by, *filter(None, [layout.get("explode")])]))
 
 
 def _present(value: Any, names: Sequence[str]) -> Any:
@@ -219,6 +225,8 @@ class _ByName:
                 "qa.columns.images, or both as a list."
             )
         like = [name for name in self._names if _LIKE_IMAGES.fullmatch(name) and name not in found]
+        if not found:
+            like += [name for name in self._names if _LIKE_IMAGE_IDS.fullmatch(name)]
         if like and not found:
             raise InputError(
                 f"{self._table} has no column image, and {', '.join(like)} may hold images; set qa.columns.images: "

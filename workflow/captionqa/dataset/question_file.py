@@ -5,17 +5,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from captionqa.config.config import AnswerForm, ColumnsConfig
+from captionqa.config.config import ColumnsConfig
 from captionqa.config.presets import load_preset
 from captionqa.dataset.cell import is_empty
 from captionqa.dataset.field_value import ELEMENT_NUMBER, ROW_NUMBER, lookup, number_text, parsed, value_of
+from captionqa.dataset.index_truths import IndexTruths
 from captionqa.dataset.joined_table import JoinedTable, joined_images
-from captionqa.dataset.question_columns import QuestionColumns, missing_for, question_columns
+from captionqa.dataset.preset_fit import fitting_layout
+from captionqa.dataset.question_columns import question_columns
 from captionqa.dataset.question_images import RowImages
 from captionqa.dataset.question_row import InvalidRow, QuestionRow, question_row
 from captionqa.dataset.table_files import TableFile, find_table_files
 from captionqa.dataset.table_rows import RowPlace, TableColumn, TableRow, read_columns, read_rows
 from captionqa.errors import InputError
+from captionqa.grading.scoring import GradingRules
 
 KEY = "qa.question_path"
 #: A file without columns for choices.
@@ -38,22 +41,35 @@ class Questions:
         wanted: ColumnsConfig = NO_COLUMNS,
         dataset: Path | None = None,
         preset: str | None = None,
-        answer_is: AnswerForm = "auto",
+        rules: GradingRules | None = None,
     ):
         """Images are named relative to `dataset`, by default the folder of the first file."""
+        rules = rules or GradingRules()
         found = find_table_files(str(paths) if isinstance(paths, Path) else paths, KEY)
         self.files = found.files
         self.table_columns = _first_columns(self.files, wanted, preset)
-        layout = None if preset is None else fitting_layout(preset, self.files[0].path, self.table_columns)
+        names = [column.name for column in self.table_columns]
+        layout = None if preset is None else fitting_layout(preset, self.files[0].path, names)
         self.columns = question_columns(self.files[0].path, self.table_columns, wanted, layout)
         #: What was settled or left out, a sentence each; complete once all rows were read.
         self.notes = [*found.notes, *self.columns.notes]
         self._dataset = dataset or self.files[0].path.parent
         self._classes = {column.name: column.classes for column in self.table_columns if column.classes}
-        if answer_is in ("index0", "index1") and isinstance(self.columns.answer, str):
+        if rules.answer_is in ("index0", "index1") and isinstance(self.columns.answer, str):
             self._classes.pop(self.columns.answer, None)
         self._images = RowImages(self._dataset, self.columns.images)
+        self._index_truths = IndexTruths(rules)
         self._made_qids = 0
+
+    @property
+    def faults(self) -> list[str]:
+        """What a run has to stop for, a sentence each; complete once all rows were read."""
+        faults = [fault] if (fault := self._index_truths.fault()) else []
+        if self._images.address:
+            faults.append(
+                f"{self._images.address}, and addresses are not fetched: download the images and give their paths"
+            )
+        return faults
 
     def __iter__(self) -> Iterator[QuestionRow | InvalidRow]:
         columns = self.columns
@@ -73,7 +89,9 @@ class Questions:
                     self._classes,
                     lambda cells=cells, place=row.place: self._images_of(cells, place, by_key, shared),
                 )
-                unanswered += question["answer"] is None and "invalid" not in question
+                if "invalid" not in question:
+                    unanswered += question["answer"] is None
+                    self._index_truths.add(question)
                 yield question
         if not rows:
             raise InputError(f"{self.files[0].path} has no rows; give at least one question.")
@@ -149,21 +167,3 @@ def _first_columns(files: Sequence[TableFile], wanted: ColumnsConfig, preset: st
         if columns := read_columns(file, rows if file.kind == "json" else None):
             return columns
     raise InputError(f"{files[0].path} has no rows; give at least one question.")
-
-
-def fitting_layout(preset: str, table: Path, columns: Sequence[TableColumn]) -> Mapping[str, Any]:
-    """The first layout of a preset whose columns a table has.
-
-    Raises:
-        InputError: none has.
-    """
-    layouts = load_preset(preset).layouts
-    names = [column.name for column in columns]
-    for layout in layouts:
-        if not missing_for(layout.columns, names):
-            return layout.columns
-    missing = missing_for(layouts[0].columns, names)
-    raise InputError(
-        f"qa.preset: {preset} does not fit {table}, which has no column {', '.join(missing)}; it has "
-        f"{', '.join(names)}."
-    )

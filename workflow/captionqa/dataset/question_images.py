@@ -12,12 +12,11 @@ import pybase64
 
 from captionqa.dataset.cell import CellError, is_empty
 from captionqa.dataset.embedded import Embedded
-from captionqa.dataset.field_value import Source, lookup, parsed
+from captionqa.dataset.field_value import Source, parsed, value_of
 from captionqa.dataset.image_format import looks_like_image
 from captionqa.dataset.image_ref import CellRef, FileRef, LineRef
 from captionqa.dataset.table_files import KINDS
 from captionqa.dataset.table_rows import RowPlace
-from captionqa.errors import InputError
 from captionqa.list_text import parse_list
 
 _ADDRESS = re.compile(r"(?:https?|ftp|s3|gs|hf)://", re.IGNORECASE)
@@ -38,17 +37,18 @@ class RowImages:
         self._dataset = os.path.abspath(dataset)
         self._paths = [source] if isinstance(source, str) else source if isinstance(source, Sequence) else []
         self._container = cache(self._container_of)
+        #: The first image that is given by an address of the internet, as the beginning of a sentence.
+        self.address: str | None = None
 
     def images(self, cells: Mapping[str, Any], place: RowPlace) -> list[str | None]:
         """The images of a row in their order, None for a place without one; in the form of `image_ref`.
 
         Raises:
             CellError: a cell holds something else.
-            InputError: an image is given by an address of the internet.
         """
         images: list[str | None] = []
         for path in self._paths:
-            value = lookup(cells, path)
+            value = value_of(cells, path)
             if isinstance(value, str) and len(value) < MAX_LIST_CHARACTERS:
                 value = value if (elements := parse_list(value)) is None else elements
             images += self._images(value, cells, place, path)
@@ -78,11 +78,8 @@ class RowImages:
             return self._cell(cells, place, path, index)
         if not isinstance(value, str):
             raise CellError(f"must be a path or a list of paths, not {str(value)[:60]}")
-        if _ADDRESS.match(value):
-            raise InputError(
-                f"{place}: the image is the address {value[:80]}, and addresses are not fetched; download the images "
-                "and give their paths."
-            )
+        if self.address is None and _ADDRESS.match(value):
+            self.address = f"{place}: the image is the address {value[:80]!r}"
         if _DATA_ADDRESS.match(value) or is_base64(value):
             return self._cell(cells, place, path, index)
         return str(FileRef(unquote(urlsplit(value).path) if _FILE_ADDRESS.match(value) else value))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from captionqa.dataset.json_elements import elements
+from captionqa.dataset.json_elements import columns_of, elements
 from captionqa.dataset.table_files import TableFile
 from captionqa.dataset.table_rows import RowPlace, TableColumn, TableRow
 
@@ -37,19 +37,6 @@ def rows(file: TableFile, rows_key: str | None) -> Iterator[TableRow]:
     yield from read(file) if read else _json(file, rows_key)
 
 
-def cells_at(file: TableFile, offset: int, length: int) -> dict[str, Any]:
-    """The cells of one row again, by the bytes that it takes."""
-    with file.path.open("rb") as opened:
-        header = opened.readline()
-        opened.seek(offset)
-        data = opened.read(length)
-    if file.kind in ("csv", "tsv"):
-        text = [header.removeprefix(BOM).decode(), *data.decode().splitlines(keepends=True)]
-        names, row = csv.reader(text, delimiter=_delimiter(file, text[0]))
-        return dict(zip(names, row, strict=False))
-    return dict(json.loads(data))
-
-
 def _json_lines(file: TableFile) -> Iterator[TableRow]:
     offset = number = 0
     with file.path.open("rb") as lines:
@@ -60,9 +47,8 @@ def _json_lines(file: TableFile) -> Iterator[TableRow]:
                     cells = json.loads(text)
                 except ValueError as error:
                     raise ValueError(f"row {number} is no JSON ({error})") from error
-                if not isinstance(cells, dict):
-                    raise ValueError(f"row {number} is no object with columns")
-                yield TableRow(RowPlace(file.path, number, offset=offset, length=len(line)), cells)
+                place = RowPlace(file.path, number, offset=offset, length=len(line))
+                yield TableRow(place, columns_of(cells, f"row {number}"))
                 number += 1
             offset += len(line)
 
