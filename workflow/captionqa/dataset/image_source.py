@@ -203,14 +203,26 @@ class _OpenFile:
         os.close(self.descriptor)
 
 
-def stamp_of(dataset: Path, text: str) -> Stamp | None:
-    """The stamp of an image by its reference; None where there is no such file."""
+def stamp_of(dataset: Path, text: str, containers: dict[str, Stamp | None] | None = None) -> Stamp | None:
+    """The stamp of an image by its reference; None where there is no such file.
+
+    `containers` remembers the stamps of containers from one call to the next.
+    """
     ref = ImageRef.parse(text)
     if isinstance(ref, DataRef):
         return data_stamp(ref)
-    path = ref.path if isinstance(ref, FileRef) else getattr(ref, "container", "")
+    if isinstance(ref, FileRef):
+        return _file_stamp(dataset / ref.path)
+    assert isinstance(ref, ContainedRef)
+    known = {} if containers is None else containers
+    if ref.container not in known:
+        known[ref.container] = _file_stamp(dataset / ref.container)
+    return known[ref.container]
+
+
+def _file_stamp(path: Path) -> Stamp | None:
     try:
-        status = os.stat(dataset / path)
+        status = os.stat(path)
     except (OSError, ValueError):
         return None
     return status.st_size, status.st_mtime_ns
