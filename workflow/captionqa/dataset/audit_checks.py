@@ -6,13 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from captionqa.config.config import Config, Task
+from captionqa.config.data_root import data_root
 from captionqa.config.layout import Layout
 from captionqa.config.prompts import IMAGE_MARK
 from captionqa.config.settings import caption_settings, image_budget_px, qa_settings
 from captionqa.dataset.findings import Finding, FindingKind
 from captionqa.dataset.image_format import promised_format
-from captionqa.dataset.image_header import Header, read_header
-from captionqa.dataset.image_path import locate
+from captionqa.dataset.image_header import Header, bytes_header, read_header
+from captionqa.dataset.image_source import ImageSources
 from captionqa.dataset.item_entry import ItemEntry
 from captionqa.dataset.places import question_place
 from captionqa.errors import ItemFailure
@@ -32,8 +33,10 @@ class TaskChecks:
         model = config.models[layout.model]
         self._task = task
         self._pool = pool
-        self._dataset = Path(config.section(task).dataset_path).resolve()
-        self._roots = [Path(root).resolve() for root in config.client.images.allowed_roots]
+        self._sources = ImageSources(
+            data_root(config.section(task).dataset_path),
+            [Path(root).resolve() for root in config.client.images.allowed_roots],
+        )
         # how many images an existing server accepts is not known
         self._max_images = None if model.url else model.server.limit_images_per_prompt
         self._settings = (
@@ -85,7 +88,9 @@ class TaskChecks:
 
     def _header(self, name: str) -> Header | ItemFailure:
         try:
-            return read_header(locate(self._dataset, name, self._roots), self._limits)
+            source = self._sources.find(name)
+            path = source.file()
+            return bytes_header(source.read()[0], self._limits) if path is None else read_header(path, self._limits)
         except ItemFailure as failure:
             return failure
 
@@ -132,7 +137,10 @@ class TaskChecks:
 
     def _digest(self, name: str) -> bytes:
         try:
-            with open(locate(self._dataset, name, self._roots), "rb") as file:
+            source = self._sources.find(name)
+            if (path := source.file()) is None:
+                return hashlib.sha256(source.read()[0]).digest()
+            with open(path, "rb") as file:
                 return hashlib.file_digest(file, "sha256").digest()
         except (OSError, ItemFailure):  # changed since its header was read; its name makes it like no other
             return name.encode("utf-8", "surrogateescape")

@@ -21,6 +21,7 @@ from typing import ClassVar, Self
 
 #: Marks the path of a file that could be taken for another kind of reference.
 FILE_MARK = "#file"
+ARROW_SUFFIX = ".arrow"
 _CONTAINER, _NAME = r"(?P<container>[^#]+)#", r"(?P<{}>[^#&]*)"
 _ESCAPES = {"%": "%25", "#": "%23", "&": "%26"}
 _ESCAPED, _UNESCAPED = re.compile("[%#&]"), re.compile("%(?:25|23|26)")
@@ -73,6 +74,11 @@ class CellRef(ImageRef):
     FORM: ClassVar = re.compile(
         rf"{_CONTAINER}group=(?P<group>\d+)&row=(?P<row>\d+)&column={_NAME.format('column')}(?:&index=(?P<index>\d+))?"
     )
+
+    @property
+    def is_decoded_in_order(self) -> bool:
+        """Whether the cell can only be had by decoding the rows before it, unlike those of an Arrow file."""
+        return not self.container.endswith(ARROW_SUFFIX)
 
     @classmethod
     def of(cls, found: re.Match[str]) -> Self:

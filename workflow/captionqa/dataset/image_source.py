@@ -3,7 +3,7 @@
     sources = ImageSources(data_root, allowed_roots)
     source = sources.find(text)          # text: see image_ref.py; raises ItemFailure, such as missing_image
     data, stamp = source.read()          # raises ItemFailure, such as unreadable_image
-    source.path                          # of a file, which a server may read itself; else None
+    source.file()                        # the path of a file, which a server may read itself; else None
 
 A stamp is that of the file which holds the image: of a container, for all its images. `stamp_of` takes one for a plan.
 """
@@ -27,13 +27,20 @@ from captionqa.errors import ItemFailure, Reason
 
 #: Containers that are open at a time, of those that are read by their offsets.
 MAX_OPEN = 64
+#: Bytes in which line breaks are counted at a time.
+BLOCK_BYTES = 1 << 20
 
 
 class ImageSource:
     """One image of a data set."""
 
-    #: Its real path, where it is a file of its own.
-    path: Path | None = None
+    def file(self) -> Path | None:
+        """Its real path, where it is a file of its own."""
+        return None
+
+    def described(self) -> str:
+        """Where it is, for a message."""
+        raise NotImplementedError
 
     def read(self) -> tuple[bytes, Stamp]:
         """The image's bytes, and the stamp of the file that they were read from, as that is after they were read.
@@ -71,7 +78,7 @@ class ImageSources:
 
     def find_file(self, name: str) -> "FileSource":
         """An image by the path of its file; raises ItemFailure as `image_path.locate`."""
-        return FileSource(locate(self.dataset, name, self.allowed_roots))
+        return FileSource(locate(self.dataset, name, self.allowed_roots), name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +86,13 @@ class FileSource(ImageSource):
     """A file."""
 
     path: Path
+    name: str
+
+    def file(self) -> Path | None:
+        return self.path
+
+    def described(self) -> str:
+        return repr(self.name)
 
     def read(self) -> tuple[bytes, Stamp]:
         return read_stamped(self.path)
@@ -90,12 +104,15 @@ class _MemberSource(ImageSource):
     container: Path
     sources: ImageSources
 
+    def described(self) -> str:
+        return f"{self.ref.container!r}, {self.ref.name!r}"
+
     def read(self) -> tuple[bytes, Stamp]:
         data, stamp = self.sources.extents.read(self.container, self.ref.offset, self.ref.size)
-        if not data:
-            raise ItemFailure(Reason.UNREADABLE_IMAGE, f"{self.ref.name!r} in {self.container.name} is empty")
+        if not self.ref.size:
+            raise ItemFailure(Reason.UNREADABLE_IMAGE, "it is empty")
         if len(data) < self.ref.size:
-            raise ItemFailure(Reason.UNREADABLE_IMAGE, f"{self.container.name} ends within {self.ref.name!r}")
+            raise ItemFailure(Reason.UNREADABLE_IMAGE, "the tar ends before it does")
         return data, stamp
 
 
@@ -104,6 +121,15 @@ class _CellSource(ImageSource):
     ref: CellRef | LineRef
     container: Path
     sources: ImageSources
+
+    def described(self) -> str:
+        ref = self.ref
+        column = ref.column if ref.index is None else f"{ref.column}[{ref.index}]"
+        if isinstance(ref, LineRef):
+            return f"{ref.container!r}, line {self.sources.extents.line_number(self.container, ref.start)}, {column}"
+        row = self.sources.row_groups.row_number(self.container, ref)
+        where = f"row {ref.row} of row group {ref.group}" if row is None else f"row {row}"
+        return f"{ref.container!r}, {where}, {column}"
 
     def read(self) -> tuple[bytes, Stamp]:
         value, stamp = self._value()
@@ -120,12 +146,15 @@ class _CellSource(ImageSource):
         if isinstance(ref, CellRef):
             return self.sources.row_groups.cell(self.container, ref)
         line, stamp = self.sources.extents.read(self.container, ref.start, ref.length)
-        return line_value(line, ref.column, self.container), stamp
+        return line_value(line, ref.column, self.container.suffix), stamp
 
 
 @dataclass(frozen=True, slots=True)
 class _DataSource(ImageSource):
     ref: DataRef
+
+    def described(self) -> str:
+        return f"the image in {self.ref.uri[:30]!r}..."
 
     def read(self) -> tuple[bytes, Stamp]:
         return data_uri_bytes(self.ref.uri), data_stamp(self.ref)
@@ -154,6 +183,15 @@ class _Extents:
             status = os.fstat(file.descriptor)
         return data, (status.st_size, status.st_mtime_ns)
 
+    def line_number(self, path: Path, offset: int) -> int:
+        """The line that begins at an offset, the first is 1; 0 where the file cannot be read."""
+        try:
+            with open(path, "rb") as file:
+                blocks = (file.read(min(BLOCK_BYTES, offset - at)) for at in range(0, offset, BLOCK_BYTES))
+                return 1 + sum(block.count(b"\n") for block in blocks)
+        except OSError:
+            return 0
+
 
 class _OpenFile:
     """A file that is closed once nobody reads it any more."""
@@ -165,14 +203,26 @@ class _OpenFile:
         os.close(self.descriptor)
 
 
-def stamp_of(dataset: Path, text: str) -> Stamp | None:
-    """The stamp of an image by its reference; None where there is no such file."""
+def stamp_of(dataset: Path, text: str, containers: dict[str, Stamp | None] | None = None) -> Stamp | None:
+    """The stamp of an image by its reference; None where there is no such file.
+
+    `containers` remembers the stamps of containers from one call to the next.
+    """
     ref = ImageRef.parse(text)
     if isinstance(ref, DataRef):
         return data_stamp(ref)
-    path = ref.path if isinstance(ref, FileRef) else getattr(ref, "container", "")
+    if isinstance(ref, FileRef):
+        return _file_stamp(dataset / ref.path)
+    assert isinstance(ref, ContainedRef)
+    known = {} if containers is None else containers
+    if ref.container not in known:
+        known[ref.container] = _file_stamp(dataset / ref.container)
+    return known[ref.container]
+
+
+def _file_stamp(path: Path) -> Stamp | None:
     try:
-        status = os.stat(dataset / path)
+        status = os.stat(path)
     except (OSError, ValueError):
         return None
     return status.st_size, status.st_mtime_ns

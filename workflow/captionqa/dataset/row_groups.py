@@ -60,6 +60,12 @@ class RowGroups:
                 self._files.popitem(last=False)
         return file.cell(ref), stamp
 
+    def row_number(self, path: Path, ref: CellRef) -> int | None:
+        """The number of a cell's row in its file, the first is 0; None where the file was not read."""
+        with self._lock:
+            file = self._files.get(path)
+        return None if file is None else file.row_number(ref)
+
 
 class _OpenFile:
     """One parquet or Arrow file, and the passes over its row groups; `_lock` guards both."""
@@ -79,12 +85,14 @@ class _OpenFile:
                 if self._source is None:
                     self._source = open_source(self._path)
                 return _value(self._column(self._source, ref), ref)
-            except ItemFailure as failure:
-                raise ItemFailure(failure.reason, f"{self._path.name}, {self._row(ref)}: {failure.detail}") from failure
             except (pa.ArrowException, OSError, ValueError) as error:
-                raise ItemFailure(
-                    Reason.UNREADABLE_IMAGE, f"{self._path.name}, {self._row(ref)}, cannot be read: {error}"
-                ) from error
+                raise ItemFailure(Reason.UNREADABLE_IMAGE, f"it cannot be read: {error}") from error
+
+    def row_number(self, ref: CellRef) -> int | None:
+        try:
+            return None if self._source is None else self._source.first_row(ref.group) + ref.row
+        except IndexError:
+            return None
 
     def _column(self, source: "_Source", ref: CellRef) -> "pa.Scalar":
         key = (ref.group, ref.column)
@@ -95,13 +103,6 @@ class _OpenFile:
         if len(self._passes) > MAX_PASSES:
             self._passes.popitem(last=False)
         return found.scalar(ref.row, ref.column)
-
-    def _row(self, ref: CellRef) -> str:
-        """The row as a person counts it, over the whole file; the first is 0."""
-        try:
-            return f"row {self._source.first_row(ref.group) + ref.row}" if self._source else f"row {ref.row}"
-        except IndexError:
-            return f"row {ref.row} of row group {ref.group}"
 
 
 class _Pass:

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-from pathlib import Path
 from typing import Any
 
 from captionqa.errors import ItemFailure, Reason
@@ -14,13 +13,15 @@ DELIMITERS = {".csv": ",", ".tsv": "\t"}
 MAX_CELL = 1 << 30
 
 
-def line_value(line: bytes, column: str, path: Path) -> Any:
+def line_value(line: bytes, column: str, suffix: str) -> Any:
     """The value of a cell; of JSON `column` is a key, or keys with dots, and of CSV and TSV its number from 0.
+
+    `suffix` is that of the file.
 
     Raises:
         ItemFailure: unreadable_image where the record cannot be read, missing_image where it has no such cell.
     """
-    delimiter = DELIMITERS.get(path.suffix.lower())
+    delimiter = DELIMITERS.get(suffix.lower())
     try:
         if delimiter is None:
             return _member(json.loads(line), column)
@@ -28,9 +29,9 @@ def line_value(line: bytes, column: str, path: Path) -> Any:
         record = next(csv.reader(io.StringIO(line.decode(), newline=""), delimiter=delimiter))
         return record[int(column)]
     except (ValueError, csv.Error, StopIteration) as error:
-        raise ItemFailure(Reason.UNREADABLE_IMAGE, f"{path.name}: its record cannot be read: {error}") from error
+        raise ItemFailure(Reason.UNREADABLE_IMAGE, f"its record cannot be read: {error}") from error
     except LookupError as error:
-        raise ItemFailure(Reason.MISSING_IMAGE, f"{path.name}: its record has no cell {column!r}") from error
+        raise ItemFailure(Reason.MISSING_IMAGE, f"its record has no cell {column!r}") from error
 
 
 def _member(value: Any, column: str) -> Any:
