@@ -328,8 +328,8 @@ def test_questions_on_the_same_images_share_a_chunk(ask):
 
 
 def test_a_questions_place_depends_on_the_order_of_its_images():
-    assert question_place(["a", "b"]) == question_place(["a", "b"])
-    assert question_place(["a", "b"]) != question_place(["b", "a"])
+    assert question_place(["a", "b"], "q1") == question_place(["a", "b"], "q2")
+    assert question_place(["a", "b"], "q1") != question_place(["b", "a"], "q1")
 
 
 def test_an_edited_image_renames_the_chunk_of_its_questions_alone(images, ask):

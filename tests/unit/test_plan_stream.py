@@ -151,7 +151,7 @@ def lists_in_memory(data, task, n):
         written[f"questions.{digest(lines)}.jsonl"] = "".join(lines)
         items = [
             (
-                question_place(row["images"]),
+                question_place(row["images"], row["id"]),
                 row["id"],
                 {key: row[key] for key in ("id", "question", "images")}
                 | {"stamps": [stamp(data.path / name) for name in row["images"]]},

@@ -125,7 +125,8 @@ class QaConfig:
     answer_is: AnswerForm
     scoring: Scoring
     max_tokens: int
-    instruction: str | None
+    #: Added below each question; or one for those with `choices` and one for `open` ones.
+    instruction: str | Mapping[str, str] | None
     fallback: bool
     relative_tolerance: float
     chunks: int | Auto
@@ -133,6 +134,11 @@ class QaConfig:
     @classmethod
     def of(cls, checked: Mapping[str, Any]) -> Self:
         return cls(**{**checked, "columns": ColumnsConfig(**checked["columns"])})
+
+    @property
+    def instructions(self) -> Mapping[str, str]:
+        """The instructions by the kind of question, which planning adds; none where one is for all."""
+        return self.instruction if isinstance(self.instruction, Mapping) else {}
 
 
 @dataclass(frozen=True)

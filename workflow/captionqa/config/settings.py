@@ -68,7 +68,7 @@ def qa_settings(config: Config, model: str) -> AnswerSettings:
     """The settings of the questions."""
     qa = config.section("qa")
     settings = _settings(config, model, qa.max_tokens)
-    if qa.instruction:
+    if isinstance(qa.instruction, str):
         settings["instruction"] = qa.instruction
     if qa.fallback:
         settings["fallback"] = LETTER_PROMPT

@@ -34,9 +34,7 @@ def columns(file: TableFile) -> list[TableColumn]:
     with _opened(file) as opened:
         schema = opened.schema_arrow if isinstance(opened, pq.ParquetFile) else opened.schema
         features = _features(schema)
-        return [
-            TableColumn(field.name, _type_text(field.type), _classes(features.get(field.name))) for field in schema
-        ]
+        return [TableColumn(field.name, _type_text(field.type), _classes(features.get(field.name))) for field in schema]
 
 
 def rows(file: TableFile, wanted: Sequence[str], images: Sequence[str]) -> Iterator[TableRow]:
@@ -76,9 +74,7 @@ def _batches(reader: Any, wanted: Sequence[str]) -> Iterator[_Batch]:
             yield group, first, chosen.slice(first, BATCH_ROWS), {}
 
 
-def _parquet_batches(
-    file: pq.ParquetFile, wanted: Sequence[str], images: Sequence[str]
-) -> Iterator[_Batch]:
+def _parquet_batches(file: pq.ParquetFile, wanted: Sequence[str], images: Sequence[str]) -> Iterator[_Batch]:
     """The rows of a parquet, a row group at a time."""
     for group in range(file.num_row_groups):
         metadata = file.metadata.row_group(group)
@@ -121,12 +117,10 @@ def _structs(array: pa.Array) -> int:
     """How many structs there are in an array of them, or of lists of them."""
     while _is_list(array.type):
         array = array.flatten()
-    return len(array) - array.null_count
+    return int(len(array) - array.null_count)
 
 
-def _cells(
-    batch: pa.RecordBatch, images: Sequence[str], unread: Mapping[str, bool]
-) -> Iterator[dict[str, Any]]:
+def _cells(batch: pa.RecordBatch, images: Sequence[str], unread: Mapping[str, bool]) -> Iterator[dict[str, Any]]:
     """The rows of a batch, with `EMBEDDED` in place of bytes, whether these were read or not."""
     have_bytes = {name.split(".")[0] for name, filled in unread.items() if filled}
     columns = [

@@ -15,7 +15,7 @@ from captionqa.dataset.image_format import promised_format
 from captionqa.dataset.image_header import Header, bytes_header, read_header
 from captionqa.dataset.image_source import ImageSources
 from captionqa.dataset.item_entry import ItemEntry
-from captionqa.dataset.places import question_place
+from captionqa.dataset.places import entry_place
 from captionqa.errors import ItemFailure
 from captionqa.threads import blocks
 
@@ -80,7 +80,7 @@ class TaskChecks:
 
     def _duplicate_question(self, item: ItemEntry) -> Iterator[Finding]:
         """Questions on the same images share a place and come one after another, so only these are remembered."""
-        if (place := question_place(item["images"])) != self._place:
+        if (place := entry_place(item)) != self._place:
             self._place, self._questions = place, {}
         first = self._questions.setdefault((item["question"], *item["images"]), item["id"])
         if first != item["id"]:

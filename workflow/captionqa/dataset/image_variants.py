@@ -1,10 +1,14 @@
 """Paths of images as tables write them, and as the files are called: backslashes, percent signs, accents."""
 
 import os
+import re
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
+
+#: What a path of plain letters may have that files are called otherwise for.
+_UNUSUAL = re.compile(r"[\\%\s]|(?:^|/)\.")
 
 
 class ImageVariants:
@@ -29,6 +33,9 @@ class ImageVariants:
 
 def path_variants(path: str) -> Iterator[str]:
     """A path as it is, then as it may be meant: with slashes, without escapes, and with composed or split accents."""
+    if path.isascii() and not _UNUSUAL.search(path):
+        yield path
+        return
     slashed = path.strip().replace("\\", "/")
     names = [path, slashed, unquote(slashed)]
     for form in ("NFC", "NFD"):

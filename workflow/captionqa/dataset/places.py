@@ -17,20 +17,20 @@ def place(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=HASH_BITS // 8).digest())
 
 
-def question_place(images: list[str]) -> int:
+def question_place(images: list[str], qid: str) -> int:
     """A question's place; questions on the same images share it, so that they find the images in the server's cache.
 
-    So do questions on cells of the same rows of a parquet file.
+    So do questions on cells of the same rows of a parquet file. Without images the qid decides.
     """
     block = _block(images)
-    return place(json.dumps(images)) if block is None else place(block)
+    return place(json.dumps(images or ["", qid])) if block is None else place(block)
 
 
 def entry_place(entry: ItemEntry) -> int:
     """The place of an image or a question by its entry in an item list."""
     images = entry.get("images", [])
     if "question" in entry:
-        return question_place(images)
+        return question_place(images, entry["id"])
     block = _block(images)
     return place(entry["id"]) if block is None else place(block)
 

@@ -51,6 +51,8 @@ class PlanFields(TypedDict, total=False):
     choices_added: int
     asks_for_reasoning: int
     missing_images: int
+    notes: list[str]
+    faults: list[str]
     state: str
     scan: str
 
@@ -79,6 +81,10 @@ class Plan:
     asks_for_reasoning: int = 0
     #: Items with an image file that is not there. They are in chunks, and fail there without a request.
     missing_images: int = 0
+    #: What was settled without the user or left out where the questions were read, a sentence each.
+    notes: list[str] = field(default_factory=list)
+    #: What no run may begin with, a sentence each.
+    faults: list[str] = field(default_factory=list)
     #: A digest of the data and the configuration that the plan was made from: while it is the same, so is the plan.
     #: Empty where a change might go unnoticed, so that the next run plans again.
     state: str = field(default="", compare=False)
@@ -170,6 +176,13 @@ def save_by_digest(file: LineFile, path: str) -> None:
     """Save a file whose name holds the digest of its lines, unless it is there already."""
     if not os.path.exists(path):
         file.save(path)
+
+
+def check_plans(config: Config, layout: Layout) -> None:
+    """Raise InputError where a configured task has a plan that no run may begin with."""
+    for task in planned_tasks(config, layout):
+        if faults := load_plan(layout, task).faults:
+            raise InputError(f"{task}: {faults[0]}.")
 
 
 def planned_tasks(config: Config, layout: Layout) -> list[Task]:

@@ -31,7 +31,7 @@ def fitting_layout(preset: str, table: Path, names: Sequence[str]) -> Mapping[st
 def fitting_preset(table: Path, names: Sequence[str]) -> str | None:
     """The preset of whose layouts a table has the most columns; None where it fits none."""
     fits = {
-        preset: max((_named(layout, names) for layout in load_preset(preset).layouts if _is_of(layout, table, names)))
+        preset: max(_named(layout, names) for layout in load_preset(preset).layouts if _is_of(layout, table, names))
         for preset in preset_names()
         if any(_is_of(layout, table, names) for layout in load_preset(preset).layouts)
     }

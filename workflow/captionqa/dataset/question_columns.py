@@ -154,9 +154,7 @@ def _check_named(table: Path, names: Sequence[str], key: str, source: Any, wante
     if isinstance(source, Mapping) and (by := source.get("by")) and by not in known:
         missing.append(by)
     if missing and not wanted.join:
-        raise InputError(
-            f"qa.columns.{key}: {table} has no column {', '.join(missing)}; it has {', '.join(names)}."
-        )
+        raise InputError(f"qa.columns.{key}: {table} has no column {', '.join(missing)}; it has {', '.join(names)}.")
 
 
 def _check_repeated(table: Path, names: Sequence[str], found: QuestionColumns) -> None:

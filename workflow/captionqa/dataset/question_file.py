@@ -2,19 +2,21 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from captionqa.config.config import ColumnsConfig
 from captionqa.config.presets import load_preset
 from captionqa.dataset.cell import is_empty
-from captionqa.dataset.field_value import ELEMENT_NUMBER, ROW_NUMBER, lookup, number_text, parsed, value_of
+from captionqa.dataset.field_value import ELEMENT_NUMBER, lookup, number_text, parsed, reader_of, value_of
 from captionqa.dataset.index_truths import IndexTruths
-from captionqa.dataset.joined_table import JoinedTable, joined_images
+from captionqa.dataset.joined_table import JoinedTable, joined_images, second_table
 from captionqa.dataset.preset_fit import fitting_layout
 from captionqa.dataset.question_columns import question_columns
 from captionqa.dataset.question_images import RowImages
-from captionqa.dataset.question_row import InvalidRow, QuestionRow, question_row
+from captionqa.dataset.question_reading import QuestionReader
+from captionqa.dataset.question_row import InvalidRow, QuestionRow
 from captionqa.dataset.table_files import TableFile, find_table_files
 from captionqa.dataset.table_rows import RowPlace, TableColumn, TableRow, read_columns, read_rows
 from captionqa.errors import InputError
@@ -42,9 +44,14 @@ class Questions:
         dataset: Path | None = None,
         preset: str | None = None,
         rules: GradingRules | None = None,
+        instructions: Mapping[str, str] | None = None,
     ):
-        """Images are named relative to `dataset`, by default the folder of the first file."""
+        """Images are named relative to `dataset`, by default the folder of the first file.
+
+        `instructions` are added below questions with `choices` and below `open` ones.
+        """
         rules = rules or GradingRules()
+        self._instructions = instructions or {}
         found = find_table_files(str(paths) if isinstance(paths, Path) else paths, KEY)
         self.files = found.files
         self.table_columns = _first_columns(self.files, wanted, preset)
@@ -59,6 +66,7 @@ class Questions:
             self._classes.pop(self.columns.answer, None)
         self._images = RowImages(self._dataset, self.columns.images)
         self._index_truths = IndexTruths(rules)
+        self._read_qid = reader_of(self.columns.qid)
         self._made_qids = 0
 
     @property
@@ -71,24 +79,25 @@ class Questions:
             )
         return faults
 
+    def paths(self) -> list[Path]:
+        """All files that the questions are read from."""
+        joins = [one for one in (self.columns.join, self.columns.images) if isinstance(one, Mapping)]
+        seconds = [second_table(self.files[0].path, join).files for join in joins]
+        return [file.path for files in (self.files, *seconds) for file in files]
+
     def __iter__(self) -> Iterator[QuestionRow | InvalidRow]:
         columns = self.columns
         joined = JoinedTable.of(self.files[0].path, columns, [column.name for column in self.table_columns])
         by_key = joined_images(self.files[0].path, columns.images, self._dataset)
         shared = self._shared_images() if columns.shared_images else {}
+        reader = QuestionReader(columns, self._classes, self._instructions)
         rows: Counter[Path] = Counter()
         unanswered = 0
         for row in self._rows():
             rows[row.place.file] += 1
             for qid, cells in self._exploded(row):
                 cells = joined.joined(cells) if joined else cells
-                question = question_row(
-                    qid,
-                    cells,
-                    columns,
-                    self._classes,
-                    lambda cells=cells, place=row.place: self._images_of(cells, place, by_key, shared),
-                )
+                question = reader.question(qid, cells, partial(self._images_of, cells, row.place, by_key, shared))
                 if "invalid" not in question:
                     unanswered += question["answer"] is None
                     self._index_truths.add(question)
@@ -107,11 +116,11 @@ class Questions:
 
     def _exploded(self, row: TableRow) -> Iterator[tuple[str, Mapping[str, Any]]]:
         """(qid, cells) of each question of a row: of one, or of each element of a list."""
-        cells = {**row.cells, ROW_NUMBER: row.place.row}
         explode = self.columns.explode
         if explode is None:
-            yield self._qid(cells, row.place), cells
+            yield self._qid(row.cells, row.place), row.cells
             return
+        cells = row.cells
         elements = parsed(lookup(cells, explode))
         for number, element in enumerate(elements if isinstance(elements, list) else ()):
             inner = {**cells, explode: element, ELEMENT_NUMBER: number}
@@ -120,9 +129,9 @@ class Questions:
             yield f"{self._qid(cells, row.place)}/{number}" if made else number_text(qid), inner
 
     def _qid(self, cells: Mapping[str, Any], place: RowPlace) -> str:
-        qid = value_of(cells, self.columns.qid)
+        qid = self._read_qid(cells)
         if not is_empty(qid):
-            return number_text(qid)
+            return qid if isinstance(qid, str) else number_text(qid)
         self._made_qids += 1
         alone = self.columns.qid is None and len(self.files) == 1
         return str(place.row) if alone else f"{place.file.stem}#{place.row}"
@@ -134,10 +143,11 @@ class Questions:
         by_key: Mapping[str, list[str | None]] | None,
         shared: Mapping[str, list[str | None]],
     ) -> list[str | None]:
-        if by_key is not None and isinstance(self.columns.images, Mapping):
-            return by_key.get(number_text(lookup(cells, self.columns.images["by"])), [])
-        if shared and isinstance(self.columns.images, str):
-            other = lookup(cells, self.columns.images)
+        name = self.columns.images
+        if by_key is not None and isinstance(name, Mapping):
+            return by_key.get(number_text(lookup(cells, name["by"])), [])
+        if shared and isinstance(name, str):
+            other = lookup(cells, name)
             if isinstance(other, str | int) and (found := shared.get(number_text(other))) is not None:
                 return found
         return self._images.images(cells, place)

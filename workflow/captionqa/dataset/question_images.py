@@ -12,16 +12,22 @@ import pybase64
 
 from captionqa.dataset.cell import CellError, is_empty
 from captionqa.dataset.embedded import Embedded
-from captionqa.dataset.field_value import Source, parsed, value_of
+from captionqa.dataset.field_value import Source, parsed, reader_of
 from captionqa.dataset.image_format import looks_like_image
 from captionqa.dataset.image_ref import CellRef, FileRef, LineRef
 from captionqa.dataset.table_files import KINDS
 from captionqa.dataset.table_rows import RowPlace
 from captionqa.list_text import parse_list
 
+#: What a plain path does not have: blanks around it, and the signs of addresses, of lists and of references.
+_UNUSUAL = re.compile(r"^\s|\s$|[:#{\[]")
 _ADDRESS = re.compile(r"(?:https?|ftp|s3|gs|hf)://", re.IGNORECASE)
-_DATA_ADDRESS = re.compile(r"data:[^,]{0,200},", re.IGNORECASE)
-_FILE_ADDRESS = re.compile(r"file:/", re.IGNORECASE)
+_DATA  #: What a plain path does not have: blanks around it, and the signs of addresses, of lists and of references.
+_UNUSUAL = re.compile(r"^\s|\s$|[:#{\[]")
+_ADDRESS = re.compile(r"data:[^,]{0,200},", re.IGNORECASE)
+_FILE  #: What a plain path does not have: blanks around it, and the signs of addresses, of lists and of references.
+_UNUSUAL = re.compile(r"^\s|\s$|[:#{\[]")
+_ADDRESS = re.compile(r"file:/", re.IGNORECASE)
 #: An image in base64 is longer than this, and the text of a list of paths shorter than that.
 MIN_BASE64_CHARACTERS, MAX_LIST_CHARACTERS = 64, 65_536
 _BASE64 = re.compile(r"[A-Za-z0-9+/_\-\s]+=*\s*")
@@ -35,7 +41,8 @@ class RowImages:
     def __init__(self, dataset: Path, source: Source):
         """`source` is the columns of images, in their order."""
         self._dataset = os.path.abspath(dataset)
-        self._paths = [source] if isinstance(source, str) else source if isinstance(source, Sequence) else []
+        paths = [source] if isinstance(source, str) else source if isinstance(source, Sequence) else []
+        self._readers = [(path, reader_of(path)) for path in paths]
         self._container = cache(self._container_of)
         #: The first image that is given by an address of the internet, as the beginning of a sentence.
         self.address: str | None = None
@@ -47,9 +54,9 @@ class RowImages:
             CellError: a cell holds something else.
         """
         images: list[str | None] = []
-        for path in self._paths:
-            value = value_of(cells, path)
-            if isinstance(value, str) and len(value) < MAX_LIST_CHARACTERS:
+        for path, read in self._readers:
+            value = read(cells)
+            if isinstance(value, str) and "[" in value and len(value) < MAX_LIST_CHARACTERS:
                 value = value if (elements := parse_list(value)) is None else elements
             images += self._images(value, cells, place, path)
         return images
@@ -62,9 +69,9 @@ class RowImages:
             for inner in _flat(one):
                 yield self._image(inner, cells, place, path, index)
 
-    def _image(
-        self, value: Any, cells: Mapping[str, Any], place: RowPlace, path: str, index: int | None
-    ) -> str | None:
+    def _image(self, value: Any, cells: Mapping[str, Any], place: RowPlace, path: str, index: int | None) -> str | None:
+        if isinstance(value, str) and len(value) < MIN_BASE64_CHARACTERS and not _UNUSUAL.search(value):
+            return value or None
         value = parsed(value)
         if isinstance(value, Mapping):
             if value.get("bytes"):

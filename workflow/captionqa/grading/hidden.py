@@ -2,9 +2,9 @@
 
 import re
 
-_HIDDEN = re.compile(r"\?+|nan|null", re.IGNORECASE)
+_HIDDEN = re.compile(r"\s*(?:\?+|nan|null)\s*", re.IGNORECASE)
 
 
 def is_hidden(text: str) -> bool:
-    """Whether a ground truth's plain text hides the answer, as test splits do."""
-    return _HIDDEN.fullmatch(text.strip()) is not None
+    """Whether a ground truth hides the answer, as test splits do."""
+    return _HIDDEN.fullmatch(text) is not None
