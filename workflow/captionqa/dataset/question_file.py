@@ -145,7 +145,7 @@ class Questions:
     ) -> list[str | None]:
         name = self.columns.images
         if by_key is not None and isinstance(name, Mapping):
-            return by_key.get(number_text(lookup(cells, name["by"])), [])
+            return by_key.get(number_text(lookup(cells, str(name["by"]))), [])
         if shared and isinstance(name, str):
             other = lookup(cells, name)
             if isinstance(other, str | int) and (found := shared.get(number_text(other))) is not None:
@@ -156,7 +156,9 @@ class Questions:
         """{qid: images} of the rows that have images of their own."""
         name = self.columns.images
         shared: dict[str, list[str | None]] = {}
-        for row in self._rows() if isinstance(name, str) else ():
+        if not isinstance(name, str):
+            return shared
+        for row in self._rows():
             cell = lookup(row.cells, name)
             if not (isinstance(cell, str | int) and number_text(cell).isdecimal()):
                 shared[self._qid(row.cells, row.place)] = self._images.images(row.cells, row.place)

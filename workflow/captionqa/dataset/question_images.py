@@ -22,12 +22,8 @@ from captionqa.list_text import parse_list
 #: What a plain path does not have: blanks around it, and the signs of addresses, of lists and of references.
 _UNUSUAL = re.compile(r"^\s|\s$|[:#{\[]")
 _ADDRESS = re.compile(r"(?:https?|ftp|s3|gs|hf)://", re.IGNORECASE)
-_DATA  #: What a plain path does not have: blanks around it, and the signs of addresses, of lists and of references.
-_UNUSUAL = re.compile(r"^\s|\s$|[:#{\[]")
-_ADDRESS = re.compile(r"data:[^,]{0,200},", re.IGNORECASE)
-_FILE  #: What a plain path does not have: blanks around it, and the signs of addresses, of lists and of references.
-_UNUSUAL = re.compile(r"^\s|\s$|[:#{\[]")
-_ADDRESS = re.compile(r"file:/", re.IGNORECASE)
+_DATA_ADDRESS = re.compile(r"data:[^,]{0,200},", re.IGNORECASE)
+_FILE_ADDRESS = re.compile(r"file:/", re.IGNORECASE)
 #: An image in base64 is longer than this, and the text of a list of paths shorter than that.
 MIN_BASE64_CHARACTERS, MAX_LIST_CHARACTERS = 64, 65_536
 _BASE64 = re.compile(r"[A-Za-z0-9+/_\-\s]+=*\s*")
