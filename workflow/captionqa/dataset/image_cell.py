@@ -10,7 +10,7 @@ from captionqa.dataset.image_format import looks_like_image
 from captionqa.errors import ItemFailure, Reason
 
 #: Base64 text, also with line breaks and in the alphabet for addresses.
-_BASE64 = re.compile(r"[A-Za-z0-9+/_\-\s]+={0,2}\s*")
+_BASE64 = re.compile(r"[A-Za-z0-9+/_\-\r\n]+={0,2}\s*")
 #: The shortest base64 text that is taken for an image; no image is smaller.
 MIN_BASE64 = 32
 #: Base64 text of at least this many characters is no path, whatever is in it.
@@ -81,4 +81,4 @@ def _text_image(text: str) -> bytes | str:
 def _decoded(text: str) -> bytes:
     """The bytes of base64 text; raises binascii.Error."""
     plain = "".join(text.split()).replace("-", "+").replace("_", "/").rstrip("=")
-    return base64.b64decode(plain + "=" * (-len(plain) % 4))
+    return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
