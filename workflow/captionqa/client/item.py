@@ -12,7 +12,7 @@ from captionqa.client.image_part import ImagePart
 from captionqa.client.image_transport import ImageTransport
 from captionqa.client.journal import FileMark, ItemMark
 from captionqa.config.prompts import place_images, question_text
-from captionqa.config.settings import AnswerSettings, image_budget_px
+from captionqa.config.settings import AnswerSettings, caption_prompt, image_budget_px
 from captionqa.dataset.changed_files import ChangedFiles
 from captionqa.dataset.image_encoding import EncodedImage, encode_image, is_new_picture
 from captionqa.dataset.image_source import ImageSource, ImageSources
@@ -50,8 +50,10 @@ class Item:
         self._settings = settings
         self._transport = transport
         self._notes = notes
-        self._text: str = (
-            settings["prompt"] if self.question is None else question_text(self.question, settings.get("instruction"))
+        self._text = (
+            caption_prompt(settings, len(names))
+            if self.question is None
+            else question_text(self.question, settings.get("instruction"))
         )
         found = map(sources.find if "images" in entry else sources.find_file, names)
         self._files = [

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from captionqa.config.config import CaptionColumnsConfig
+from captionqa.dataset.image_cell import is_inline
 from captionqa.dataset.image_columns import ImageColumn, id_column, image_columns
 from captionqa.dataset.image_ref import ARROW_SUFFIX, CellRef, FileRef
 from captionqa.dataset.row_groups import group_starts, is_below
@@ -75,7 +76,7 @@ class TableScan:
         """The row's name: the path of its only image, or else what its column of names says."""
         if len(cells) == 1 and isinstance(cells[0], _Outline | str) and not self.images[0].is_list:
             path = cells[0] if isinstance(cells[0], str) else cells[0].path
-            if path and not _is_inline(path):
+            if path and not is_inline(path):
                 return path
         if isinstance(name, float):  # pandas makes floats of integers where some are missing
             name = int(name) if name.is_integer() else None
@@ -99,7 +100,7 @@ class TableScan:
             if not cell.path:
                 return None
             path = cell.path
-        if path is not None and not _is_inline(path):
+        if path is not None and not is_inline(path):
             return str(FileRef(path))
         return str(CellRef(self._container, group, row, column.name, index))
 
@@ -243,11 +244,6 @@ def _outlines(array: "pa.Array") -> list[Any]:
         return [there or None for there in is_there]
     texts: list[Any] = array.to_pylist()
     return texts
-
-
-def _is_inline(text: str) -> bool:
-    """Whether a text is an image itself, in base64 or as a data: URI, and no path."""
-    return len(text) > PATH_BYTES or text.startswith("data:")
 
 
 def _is_arrow(path: Path) -> bool:
