@@ -138,6 +138,7 @@ class ImagesConfig:
     frame: int | Auto
     colour: Literal["srgb", "as_is"]
     damaged: Literal["fail", "send"]
+    memory_mb: int | Auto
     allowed_roots: Sequence[str]
 
 
