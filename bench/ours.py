@@ -103,6 +103,7 @@ def ask_chunk(folder: Path, number: int) -> None:
     snakemake = SimpleNamespace(
         config=completed,
         wildcards=SimpleNamespace(model="bench", chunk=str(number), n=str(plan.n), fingerprint=fingerprint(settings)),
+        resources=SimpleNamespace(mem_mb=16_000),
         params=Parameters(task=task, **({"style": STYLE} if task == "captions" else {})),
         log=[str(folder / f"chunk-{number}.log")],
         input=SimpleNamespace(item_list=plan.item_lists(layout, task)[number]),

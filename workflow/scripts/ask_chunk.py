@@ -36,5 +36,6 @@ with job_log(snakemake.log[0], name, layout):
             lease_timeout_s=model.server.lease_timeout_s,
             own_servers=model.url is None,
             model_version=planned_version(layout),
+            mem_mb=snakemake.resources.mem_mb,
         )
     ).run()

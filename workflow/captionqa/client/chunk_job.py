@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from captionqa.client.chunk_result import FORMAT, ChunkHeader, ResultLine, write_chunk
+from captionqa.client.memory_budget import PART_OF_JOB
 from captionqa.config.config import ClientConfig
 from captionqa.config.model_versions import ModelVersion
 from captionqa.config.settings import AnswerSettings, fingerprint
@@ -41,6 +42,14 @@ class ChunkJob:
     own_servers: bool
     #: The version of the model that the run was planned with. Answers in the journal that another gave do not count.
     model_version: ModelVersion | None = None
+    #: The memory that Snakemake or Slurm grants to it, in MB.
+    mem_mb: int = 16_000
+
+    @property
+    def pictures_mb(self) -> int:
+        """The memory that its pictures may take until they are sent, in MB."""
+        wanted = self.client.images.memory_mb
+        return self.mem_mb // PART_OF_JOB if wanted == "auto" else wanted
 
     def write_result(self, started: float, progress: Progress, concurrency: int, lines: list[ResultLine]) -> None:
         """Write the lines of all items, sorted, below a header; raises OSError.

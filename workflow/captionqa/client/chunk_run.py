@@ -16,6 +16,7 @@ from captionqa.client.in_flight_limit import InFlightLimiter
 from captionqa.client.item_processor import ItemProcessor
 from captionqa.client.item_stream import ItemStream
 from captionqa.client.journal import JournalSegment, SegmentJournals
+from captionqa.client.memory_budget import MemoryBudget, give_back_large_blocks
 from captionqa.client.retrying_client import RetryingClient
 from captionqa.client.server_pool import ServerPool
 from captionqa.client.work_queue import WorkQueue
@@ -60,7 +61,9 @@ class ChunkRun:
         self._changed = ChangedFiles()
         keys = ApiKeys(job.server, job.own_servers)
         client = RetryingClient(self._pool, job.client, keys, job.settings["sampling"])
-        self._notes = DecodingNotes(AnswerFiles(str(job.journal.parent)).decoding(job.name))
+        self._notes = DecodingNotes(
+            AnswerFiles(str(job.journal.parent)).decoding(job.name), MemoryBudget(job.pictures_mb)
+        )
         self._processor = ItemProcessor(job, client, self._progress, self._changed, self._finish, self._notes)
         self._tuner = ConcurrencyTuner(self._limiter, self._pool, keys)
         self._workers: list[threading.Thread] = []
@@ -79,6 +82,7 @@ class ChunkRun:
         What was answered until then is in the journal.
         """
         started = time.time()
+        give_back_large_blocks()
         if self._is_adaptive:
             self._tuner.start()
         try:

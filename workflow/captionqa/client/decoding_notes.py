@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from captionqa.client.memory_budget import MemoryBudget
 from captionqa.errors import ItemFailure, Reason
 from captionqa.files import json_line, not_through_link, read_json_lines
 
 #: Deaths of a job during the decoding of an image before the image is blamed for them.
 MAX_DEATHS = 2
+UNLIMITED_MB = 2**40
 #: Decoding more images at once than there are cores is no faster, and takes memory by their size.
 CORES = len(os.sched_getaffinity(0))
 _decoding = threading.BoundedSemaphore(CORES)
@@ -32,9 +34,13 @@ class DecodingNotes:
     an image that was in hand at a death, or `closed` at the end of a job that was not killed.
     """
 
-    def __init__(self, path: Path | None):
-        """`path` may be of a file that is not there yet; with None nothing is noted."""
+    def __init__(self, path: Path | None, budget: MemoryBudget | None = None):
+        """`path` may be of a file that is not there yet; with None nothing is noted.
+
+        Decoded pictures share the memory of `budget`; without one there is no limit.
+        """
         self._path = path
+        self._budget = budget or MemoryBudget(UNLIMITED_MB)
         self._lock = threading.Lock()
         #: The deaths at which each image was in hand.
         self._deaths: Counter[str] = Counter()
@@ -44,26 +50,37 @@ class DecodingNotes:
             self._read(path)
 
     @contextmanager
-    def decoding(self, image: str) -> Iterator[Callable[[], None]]:
-        """Wait for a turn to decode an image, by its name and stamp; yields what to call before it is decoded.
+    def decoding(self, image: str, needed: int = 0) -> Iterator[Callable[[int], None]]:
+        """What happens to an image, by its name and stamp, from reading to encoding.
 
-        That call raises ItemFailure where the image has killed too many jobs.
+        Waits for `needed` bytes of memory first, if it is known already how many the image takes. Yields what to call
+        with that number before the image is decoded: it waits for the bytes, unless they are held since the beginning,
+        and for a turn. It raises ItemFailure where they are more than there are, or where the image has killed too many
+        jobs.
         """
         began = False
+        with ExitStack() as held:
+            if needed:
+                held.enter_context(self._budget.held(needed))
 
-        def begin() -> None:
-            nonlocal began
-            if (deaths := self._deaths[image]) >= MAX_DEATHS:
-                raise ItemFailure(
-                    Reason.UNREADABLE_IMAGE,
-                    f"its job was killed {deaths} times while it was decoded, as by a lack of memory; "
-                    "`make retry-failed` tries it again",
-                )
-            if not began:
+            def begin(bytes_needed: int = 0) -> None:
+                nonlocal began
+                if (deaths := self._deaths[image]) >= MAX_DEATHS:
+                    raise ItemFailure(
+                        Reason.UNREADABLE_IMAGE,
+                        f"its job was killed {deaths} times while it was decoded, as by a lack of memory; "
+                        "`make retry-failed` tries it again",
+                    )
+                self._budget.check(bytes_needed)
+                if began:
+                    return
+                if not needed:
+                    held.enter_context(self._budget.held(bytes_needed))
+                # whoever has a turn waits for nothing else, so that no two wait for each other
+                held.enter_context(_alone_in_decoding() if deaths else _decoding)
                 began = True
                 self._note("began", image)
 
-        with _alone_in_decoding() if self._deaths[image] else _decoding:
             try:
                 yield begin
             finally:

@@ -1,7 +1,7 @@
 """An item of a chunk: the texts and images of one request, and the mark by which the journal recognises them."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
 
 from blake3 import blake3
@@ -12,9 +12,10 @@ from captionqa.client.image_part import ImagePart
 from captionqa.client.image_transport import ImageTransport
 from captionqa.client.journal import FileMark, ItemMark
 from captionqa.config.prompts import place_images, question_text
-from captionqa.config.settings import AnswerSettings, image_budget_px
+from captionqa.config.settings import AnswerSettings, caption_prompt, image_budget_px
 from captionqa.dataset.changed_files import ChangedFiles
 from captionqa.dataset.image_encoding import EncodedImage, encode_image, is_new_picture
+from captionqa.dataset.image_memory import LARGE_FILE_BYTES, bytes_ahead
 from captionqa.dataset.image_source import ImageSource, ImageSources
 from captionqa.dataset.item_entry import ItemEntry
 from captionqa.errors import ItemFailure, Reason
@@ -50,8 +51,10 @@ class Item:
         self._settings = settings
         self._transport = transport
         self._notes = notes
-        self._text: str = (
-            settings["prompt"] if self.question is None else question_text(self.question, settings.get("instruction"))
+        self._text = (
+            caption_prompt(settings, len(names))
+            if self.question is None
+            else question_text(self.question, settings.get("instruction"))
         )
         found = map(sources.find if "images" in entry else sources.find_file, names)
         self._files = [
@@ -120,7 +123,7 @@ class Item:
         with _failures_named(file):
             path = file.source.file()
             reference = None if path is None else self._transport.reference_to(path)
-            image = self._encoded(file, file.read(), decode=False)
+            image = self._encoded(file, file.read, decode=False)
             if image.is_new:
                 file.digest += NEW_PICTURE
             return ImagePart.of(image, reference)
@@ -132,9 +135,9 @@ class Item:
         name, _, digest = mark
         if name != file.name and file.source.file() is not None:
             return False
-        data = file.read()
-        if digest == file.digest:  # the same bytes, which an earlier version may have sent as another picture
-            with _failures_named(file), self._notes.decoding(file.key()) as begin:
+        with _failures_named(file), self._in_hand(file) as begin:
+            data = file.read()
+            if digest == file.digest:  # the same bytes, which an earlier version may have sent as another picture
                 return not is_new_picture(data, self._settings["images"], self._budget_px(), begin)
         if digest == file.digest + NEW_PICTURE:
             file.digest = digest
@@ -144,11 +147,15 @@ class Item:
     def _decode(self, file: "_ImageFile") -> None:
         """Raise ItemFailure where an image cannot be decoded to its end; its digest stays that of what was sent."""
         with _failures_named(file):
-            self._encoded(file, file.source.read()[0], decode=True)
+            self._encoded(file, lambda: file.source.read()[0], decode=True)
 
-    def _encoded(self, file: "_ImageFile", data: bytes, decode: bool) -> EncodedImage:
-        with self._notes.decoding(file.key()) as begin:
-            return encode_image(data, self._settings["images"], self._budget_px(), decode, begin)
+    def _encoded(self, file: "_ImageFile", read: Callable[[], bytes], decode: bool) -> EncodedImage:
+        with self._in_hand(file) as begin:
+            return encode_image(read(), self._settings["images"], self._budget_px(), decode, begin)
+
+    def _in_hand(self, file: "_ImageFile") -> AbstractContextManager[Callable[[int], None]]:
+        """Around all that is done with an image from reading to encoding, as `DecodingNotes.decoding`."""
+        return self._notes.decoding(file.key(), file.bytes_ahead(self._budget_px()))
 
     def _budget_px(self) -> int | None:
         return image_budget_px(self._settings, len(self._files))
@@ -193,6 +200,13 @@ class _ImageFile:
     def key(self) -> str:
         """The file by its name and stamp, for the notes of what is being decoded."""
         return f"{self.name}\0{self._planned}"
+
+    def bytes_ahead(self, budget_px: int | None) -> int:
+        """The memory that a large file takes in hand, at most `budget_px` pixels of which are sent; 0 for any other."""
+        path = self.source.file()
+        if path is None or self._planned is None or self._planned[0] < LARGE_FILE_BYTES:
+            return 0
+        return bytes_ahead(path, self._planned[0], budget_px)
 
     def matches_unread(self, mark: FileMark) -> bool:
         """Whether a mark's name and stamp are those of the file, whose digest is known then."""

@@ -69,14 +69,30 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
+class CaptionColumnsConfig:
+    """`captions.columns`: which columns of parquet and Arrow files hold what."""
+
+    #: A column of images, or several whose images belong together.
+    image: str | Sequence[str] | Auto
+    #: The column of the rows' names; None where they have none.
+    id: str | Auto | None
+
+
+@dataclass(frozen=True)
 class CaptionsConfig:
     """`captions`: the images, and what is asked about each."""
 
     dataset_path: str
+    columns: CaptionColumnsConfig
+    multi_image_prompt: str | None
     prompt_styles: Sequence[str]
     prompts: Mapping[str, str]
     max_tokens: int
     chunks: int | Auto
+
+    @classmethod
+    def of(cls, checked: Mapping[str, Any]) -> Self:
+        return cls(**{**checked, "columns": CaptionColumnsConfig(**checked["columns"])})
 
 
 @dataclass(frozen=True)
@@ -158,6 +174,7 @@ class ImagesConfig:
     frame: int | Auto
     colour: Literal["srgb", "as_is"]
     damaged: Literal["fail", "send"]
+    memory_mb: int | Auto
     allowed_roots: Sequence[str]
 
 
@@ -208,7 +225,7 @@ class Config:
                 name: ModelConfig.of(model, planned_key(checked["output_dir"], name, model))
                 for name, model in checked["models"].items()
             },
-            captions=None if captions is None else CaptionsConfig(**captions),
+            captions=None if captions is None else CaptionsConfig.of(captions),
             qa=None if qa is None else QaConfig.of(qa),
             audit=AuditConfig(**checked["audit"]),
             client=ClientConfig.of(checked["client"]),

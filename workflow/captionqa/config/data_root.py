@@ -3,21 +3,23 @@
 import re
 from pathlib import Path
 
-#: What makes a path a pattern, as `glob` reads it.
-_MAGIC = re.compile(r"[*?[]")
+#: What makes a path a pattern: those of `glob`, and braces as of shards-{000..099}.tar.
+_MAGIC = re.compile(r"[*?[{]")
 
 
 def data_root(dataset_path: str) -> Path:
-    """The folder, links followed: the path itself, the folder of a file, or of a pattern the part before it."""
+    """The data folder, links followed."""
+    return data_folder(dataset_path).resolve()
+
+
+def data_folder(dataset_path: str) -> Path:
+    """The path itself, the folder of a file, or of a pattern the part before it."""
     path = Path(dataset_path)
-    if path.is_dir():
-        return path.resolve()
     if is_pattern(dataset_path):
         parts = path.parts
-        plain = next(index for index, part in enumerate(parts) if _MAGIC.search(part))
-        return Path(*parts[:plain]).resolve()
+        return Path(*parts[: next(index for index, part in enumerate(parts) if _MAGIC.search(part))])
     # a file itself may be a link, as in a hub's cache, and its name is not that of its target
-    return path.parent.resolve() if path.is_file() else path.resolve()
+    return path.parent if path.is_file() else path
 
 
 def is_pattern(dataset_path: str) -> bool:

@@ -10,7 +10,7 @@ from captionqa.dataset.image_format import looks_like_image
 from captionqa.errors import ItemFailure, Reason
 
 #: Base64 text, also with line breaks and in the alphabet for addresses.
-_BASE64 = re.compile(r"[A-Za-z0-9+/_\-\s]+={0,2}\s*")
+_BASE64 = re.compile(r"[A-Za-z0-9+/_\-\r\n]+={0,2}\s*")
 #: The shortest base64 text that is taken for an image; no image is smaller.
 MIN_BASE64 = 32
 #: Base64 text of at least this many characters is no path, whatever is in it.
@@ -61,16 +61,28 @@ def data_uri_bytes(uri: str) -> bytes:
         raise ItemFailure(Reason.UNREADABLE_IMAGE, f"holds a damaged data: URI: {error}") from error
 
 
+def is_inline(text: str) -> bool:
+    """Whether a cell's text is the image itself, as a data: URI or in base64, and not the name of a file."""
+    if text[:5].lower() == "data:":
+        return True
+    if len(text) < MIN_BASE64 or not _BASE64.fullmatch(text):
+        return False
+    if len(text) >= LONG_BASE64:
+        return True
+    try:
+        return looks_like_image(_decoded(text))
+    except binascii.Error:
+        return False
+
+
 def _text_image(text: str) -> bytes | str:
     if text[:5].lower() == "data:":
         return data_uri_bytes(text)
-    if len(text) >= MIN_BASE64 and _BASE64.fullmatch(text):
+    if is_inline(text):
         try:
-            data = _decoded(text)
-        except binascii.Error:
-            data = b""
-        if looks_like_image(data) or (data and len(text) >= LONG_BASE64):
-            return data
+            return _decoded(text)
+        except binascii.Error as error:
+            raise ItemFailure(Reason.UNREADABLE_IMAGE, f"holds damaged base64: {error}") from error
     if _WEB.match(text):
         raise ItemFailure(Reason.MISSING_IMAGE, f"holds an address, {text[:80]!r}, which is not fetched")
     if len(text.encode("utf-8", "surrogateescape")) >= MAX_PATH:
@@ -81,4 +93,4 @@ def _text_image(text: str) -> bytes | str:
 def _decoded(text: str) -> bytes:
     """The bytes of base64 text; raises binascii.Error."""
     plain = "".join(text.split()).replace("-", "+").replace("_", "/").rstrip("=")
-    return base64.b64decode(plain + "=" * (-len(plain) % 4))
+    return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)

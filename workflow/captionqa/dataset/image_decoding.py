@@ -1,6 +1,7 @@
 """Decoding: the one picture of a file that is sent, as it is stored, and what is needed to see it as a person does."""
 
 import io
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 from captionqa.config.settings import ImageSettings
 from captionqa.dataset.image_file import check_size
 from captionqa.dataset.image_format import JPEG_FORMATS
+from captionqa.dataset.image_memory import decoded_bytes
 from captionqa.dataset.image_metadata import ORIENTATION, orientation_of
 from captionqa.dataset.image_opening import HEAD_BYTES, LostMetadata, is_animated, open_image
 from captionqa.dataset.image_pixels import SIDEWAYS, is_flat, without_alpha
@@ -39,20 +41,13 @@ class Picture:
 
 
 def decode_picture(
-    image: "PillowImage",
-    data: bytes,
-    limits: ImageSettings,
-    draft_size: tuple[int, int] | None,
-    lost: LostMetadata | None,
+    image: "PillowImage", size: tuple[int, int], data: bytes, limits: ImageSettings, lost: LostMetadata | None
 ) -> Picture:
-    """Decode an open image to its end; a JPEG may be decoded at a fraction of its size that is at least `draft_size`.
+    """Decode an open image to its end.
 
-    `lost` has the metadata that the image was opened without.
+    `size` is that of the file in pixels; `lost` has the metadata that the image was opened without.
     """
-    size, is_jpeg, first = image.size, image.format in JPEG_FORMATS, image.tell()
-    if is_jpeg and draft_size is not None:
-        # saves much of the work for large photographs
-        image.draft("RGB", draft_size)
+    is_jpeg, first = image.format in JPEG_FORMATS, image.tell()
     frames = _candidates(image, limits)
     for frame in frames:
         image.seek(frame)
@@ -70,26 +65,39 @@ def decode_picture(
     return Picture(image, size, orientation, profile, is_jpeg, is_new=image.tell() != first or without_alpha(image))
 
 
-def decode_tiff(data: bytes, limits: ImageSettings) -> Picture:
-    """The picture of a TIFF: by Pillow the pages that Pillow reads right, by tifffile all others."""
+def decode_tiff(
+    data: bytes, limits: ImageSettings, budget_px: int | None, before_decoding: Callable[[int], None]
+) -> Picture:
+    """The picture of a TIFF: by Pillow the pages that Pillow reads right, by tifffile all others.
+
+    `before_decoding` is called with about as many bytes as a page will take, of which `budget_px` pixels are sent.
+    """
     from captionqa.dataset import tiff_decoding
 
-    try:
-        image = open_image(io.BytesIO(data), data[:HEAD_BYTES])
-        tiff_decoding.refuse_camera_raw(cast("TiffImageFile", image).tag_v2, data)
-        pages = _candidates(image, limits) or [0]
-    except ItemFailure:
-        raise
-    except Exception:  # Pillow raises nearly anything on a TIFF that it does not know
-        image, pages = None, [0]
-    for page in pages:
-        picture = _tiff_page(image, data, page, limits)
-        if len(pages) == 1 or not is_flat(picture.image):
-            return replace(picture, is_new=picture.is_new or page > 0)
-    return _tiff_page(image, data, 0, limits)
+    with io.BytesIO(data) as stream:  # closed, it lets the file go, which the image may hold a while longer
+        try:
+            image = open_image(stream, data[:HEAD_BYTES])
+            tiff_decoding.refuse_camera_raw(cast("TiffImageFile", image).tag_v2, data)
+            pages = _candidates(image, limits) or [0]
+        except ItemFailure:
+            raise
+        except Exception:  # Pillow raises nearly anything on a TIFF that it does not know
+            image, pages = None, [0]
+        for page in pages:
+            picture = _tiff_page(image, data, page, limits, budget_px, before_decoding)
+            if len(pages) == 1 or not is_flat(picture.image):
+                return replace(picture, is_new=picture.is_new or page > 0)
+        return _tiff_page(image, data, 0, limits, budget_px, before_decoding)
 
 
-def _tiff_page(image: "PillowImage | None", data: bytes, page: int, limits: ImageSettings) -> Picture:
+def _tiff_page(
+    image: "PillowImage | None",
+    data: bytes,
+    page: int,
+    limits: ImageSettings,
+    budget_px: int | None,
+    before_decoding: Callable[[int], None],
+) -> Picture:
     """One page; `image` is Pillow's image of the file, where Pillow opens it."""
     from captionqa.dataset import tiff_decoding
 
@@ -98,12 +106,14 @@ def _tiff_page(image: "PillowImage | None", data: bytes, page: int, limits: Imag
         tags = cast("TiffImageFile", image).tag_v2
         if tiff_decoding.pillow_reads(tags):
             check_size(*image.size, limits)
+            pixels = image.width * image.height
+            before_decoding(decoded_bytes(image, image.size, min(pixels, budget_px or pixels)))
             # Pillow turns the page as it is loaded; its size is that of the turned page before, too
             was_sideways = tags.get(ORIENTATION, 1) in SIDEWAYS
             with suppress(Exception):  # what Pillow raises on odd tags; tifffile says whether the pixels are damaged
                 image.load()
                 return Picture(image, image.size, 1, image.info.get("icc_profile"), is_new=was_sideways)
-    deep = tiff_decoding.decode_page(data, page, limits)
+    deep = tiff_decoding.decode_page(data, page, limits, budget_px, before_decoding)
     return Picture(deep.image, deep.image.size, deep.orientation, deep.profile, is_new=deep.is_new)
 
 

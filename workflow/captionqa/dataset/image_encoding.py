@@ -4,6 +4,7 @@ There is one way from a file to what is sent, and each step on it is done once, 
 
     identify     image_format      by the first bytes; other kinds are named and not opened
     open, bound  image_opening     the header; pixels, times their bytes, are bounded before any is decoded
+    wait         image_memory      for as much memory as the picture will take (`before_decoding`)
     pass through here              a JPEG, PNG or WebP that needs none of the steps below is sent as it is
     decode       image_decoding    the frame or page that is sent; tiff_decoding: samples, range, photometric
     turn         image_pixels      as EXIF or XMP says
@@ -28,6 +29,7 @@ from captionqa.dataset.image_decoding import Picture, decode_picture, decode_tif
 from captionqa.dataset.image_file import check_size, decoding_failures
 from captionqa.dataset.image_format import identify
 from captionqa.dataset.image_header import file_header
+from captionqa.dataset.image_memory import COMPARED_BYTES, decoded_bytes, jxl_bytes
 from captionqa.dataset.image_metadata import ORIENTATION
 from captionqa.dataset.image_opening import (
     HEAD_BYTES,
@@ -70,14 +72,14 @@ def encode_image(
     limits: ImageSettings,
     budget_px: int | None,
     decode: bool = False,
-    before_decoding: Callable[[], None] = lambda: None,
+    before_decoding: Callable[[int], None] = lambda _: None,
 ) -> EncodedImage:
     """Encode an image file so that any server decodes it to the picture that a person sees.
 
     Bytes that need no change are passed through. They are decoded, and so checked for damage, only with `decode` or
     where their end cannot be seen. More than `budget_px` pixels are shrunk onto the model's grid
     (`limits["pixel_grid_px"]`). `before_decoding` is called once or more where more than the header is about to be
-    decoded.
+    decoded, with about as many bytes as the picture will take from then on.
 
     Raises:
         ItemFailure: unreadable_image, or image_too_large above `limits["max_source_pixels"]`.
@@ -89,13 +91,12 @@ def encode_image(
     with decoding_failures():
         kind = identify(data[:HEAD_BYTES])
         if kind == "TIFF":
-            before_decoding()
-            return file.encoded(decode_tiff(data, limits))
-        if kind == "JXL":
-            check_jxl_size(data, limits)
-            before_decoding()  # its plugin decodes it as it is opened
+            return file.encoded(decode_tiff(data, limits, budget_px, before_decoding))
+        if kind == "JXL":  # its plugin decodes it as it is opened
+            before_decoding(jxl_bytes(check_jxl_size(data, limits)))
         try:
-            return file.opened_and_encoded(open_image(io.BytesIO(data), data[:HEAD_BYTES]))
+            with io.BytesIO(data) as stream:  # closed, it lets the file go, which the image may hold a while longer
+                return file.opened_and_encoded(open_image(stream, data[:HEAD_BYTES]))
         except ItemFailure:
             raise
         except (
@@ -108,11 +109,11 @@ def encode_image(
 
 
 def is_new_picture(
-    data: bytes, limits: ImageSettings, budget_px: int | None, before_decoding: Callable[[], None] = lambda: None
+    data: bytes, limits: ImageSettings, budget_px: int | None, before_decoding: Callable[[int], None] = lambda _: None
 ) -> bool:
     """Whether earlier versions sent another picture for a file, as `EncodedImage.is_new`; raises as `encode_image`."""
-    with decoding_failures():
-        header = file_header(io.BytesIO(data), data[:HEAD_BYTES])
+    with decoding_failures(), io.BytesIO(data) as stream:
+        header = file_header(stream, data[:HEAD_BYTES])
     if header.format in MIME_TYPES and not header.animated:
         return header.other_colours and limits.get("colour") != "as_is"
     return encode_image(data, limits, budget_px, False, before_decoding).is_new
@@ -141,20 +142,22 @@ class _File:
     limits: ImageSettings
     budget_px: int | None
     decode: bool
-    before_decoding: Callable[[], None]
+    before_decoding: Callable[[int], None]
 
     def opened_and_encoded(self, image: "PillowImage", lost: LostMetadata | None = None) -> EncodedImage:
         """An open image as it is sent; `lost` has the metadata that it was opened without."""
         with image:
             check_size(image.width, image.height, self.limits)
-            size = self._shrunk_size(image.size)
+            stored, size = image.size, self._shrunk_size(image.size)
             kind = image.format or ""
             if kind == "JPEG" and self.limits.get("damaged") != "send":
-                self._check_for_zeros()
+                self._check_for_zeros(stored)
             if size is None and lost is None and kind in MIME_TYPES and self._is_plain(image, kind):
                 return EncodedImage(kind, self.data, is_untouched=True)
-            self.before_decoding()
-            return self.encoded(decode_picture(image, self.data, self.limits, size, lost))
+            if size is not None:
+                image.draft("RGB", size)  # a JPEG is decoded at a fraction of its size, which saves much of the work
+            self.before_decoding(decoded_bytes(image, stored, math.prod(size or stored)))
+            return self.encoded(decode_picture(image, stored, self.data, self.limits, lost))
 
     def encoded(self, picture: Picture) -> EncodedImage:
         """A decoded picture as it is sent."""
@@ -189,17 +192,17 @@ class _File:
         if self.decode or not is_certainly_complete(kind, self.data):
             if self.limits.get("damaged") == "send":  # a part may be missing, which the server would reject
                 return False
-            self.before_decoding()
+            self.before_decoding(decoded_bytes(image, image.size, math.prod(image.size)))
             image.load()
         # a PNG's own getexif would decode the picture to find metadata behind it; the base class's does not
         return "transparency" not in image.info and Image.Image.getexif(image).get(ORIENTATION, 1) == 1
 
-    def _check_for_zeros(self) -> None:
+    def _check_for_zeros(self, size: tuple[int, int]) -> None:
         """Raise ItemFailure where a part of a JPEG was lost and filled with zeros, which decodes to grey in silence."""
         found = zeros_in_jpeg(self.data)
         if found is None:
             return
-        self.before_decoding()
+        self.before_decoding(math.prod(size) * COMPARED_BYTES)
         if is_filled_with_zeros(self.data, *found, _pixels):
             raise ItemFailure(
                 Reason.UNREADABLE_IMAGE, f"zeros stand in place of a part of its picture, from byte {found[0]}"

@@ -60,10 +60,11 @@ def open_without_metadata(data: bytes) -> "tuple[PillowImage, LostMetadata] | No
     return open_image(io.BytesIO(stripped), stripped[:HEAD_BYTES]), LostMetadata(*lost_metadata(kind, data))
 
 
-def check_jxl_size(data: bytes, limits: ImageSettings) -> None:
-    """Raise ItemFailure where a JPEG XL is too large, before its plugin decodes it."""
+def check_jxl_size(data: bytes, limits: ImageSettings) -> tuple[int, int]:
+    """Width and height of a JPEG XL; raises ItemFailure where it is too large, before its plugin decodes it."""
     width, height = jxl_size(data)
     check_size(width, height, limits)
+    return width, height
 
 
 def jxl_size(data: bytes) -> tuple[int, int]:

@@ -1,5 +1,9 @@
-"""Pixels: single steps from a decoded picture to what a person sees. Each leaves a plain picture as it is."""
+"""Pixels: single steps from a decoded picture to what a person sees. Each leaves a plain picture as it is.
 
+Pictures are converted in strips, so that what is between the first and the last form of a pixel takes no memory.
+"""
+
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
@@ -7,6 +11,8 @@ if TYPE_CHECKING:
 
 #: The EXIF orientations that exchange width and height.
 SIDEWAYS = (5, 6, 7, 8)
+#: Pixels of a strip.
+STRIP_PIXELS = 2**18
 #: The values of white in a picture of fractions.
 WHITES = (1.0, 255.0, 65535.0)
 #: The modes of pictures with transparency, as Pillow names them; a small a is an alpha that the colours include.
@@ -34,19 +40,18 @@ def in_8_bits(image: "PillowImage") -> "PillowImage":
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         # such a picture has one band, whose extrema are two numbers
         white = 65535 if image.mode.startswith("I;16") else _white_level(cast(float, image.getextrema()[1]))
-        return image.convert("F").point(lambda value: value * (255 / white)).convert("L")
+        return _in_strips(
+            image, "L", lambda strip: strip.convert("F").point(lambda value: value * (255 / white)).convert("L")
+        )
     return image
 
 
 def on_white(image: "PillowImage") -> "PillowImage":
     """The picture on white, in RGB, L or CMYK. An alpha of nothing but zeros in a BMP is none."""
-    from PIL import Image
-
     if image.mode in WITH_ALPHA or "transparency" in image.info:
         if without_alpha(image):
             return image.convert("RGB")
-        image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+        return _in_strips(image, "RGB", _strip_on_white)
     return image if image.mode in ("RGB", "L", "CMYK") else image.convert("L" if image.mode == "1" else "RGB")
 
 
@@ -60,6 +65,27 @@ def is_flat(image: "PillowImage") -> bool:
     extrema = on_white(in_8_bits(image)).getextrema()
     bands = extrema if isinstance(extrema[0], tuple) else (extrema,)
     return all(low == high for low, high in bands)
+
+
+def _strip_on_white(strip: "PillowImage") -> "PillowImage":
+    from PIL import Image
+
+    strip = (strip.convert("LA") if strip.mode == "La" else strip).convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", strip.size, "white"), strip).convert("RGB")
+
+
+def _in_strips(image: "PillowImage", mode: str, convert: "Callable[[PillowImage], PillowImage]") -> "PillowImage":
+    """The picture in another mode, converted strip by strip."""
+    from PIL import Image
+
+    rows = max(1, STRIP_PIXELS // image.width)
+    if image.height <= rows:
+        return convert(image)
+    converted = Image.new(mode, image.size)
+    for top in range(0, image.height, rows):
+        box = (0, top, image.width, min(image.height, top + rows))
+        converted.paste(convert(image.crop(box)), box)
+    return converted
 
 
 def _white_level(highest: float) -> float:

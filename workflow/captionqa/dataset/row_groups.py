@@ -14,21 +14,20 @@ from typing import TYPE_CHECKING, Any
 from captionqa.dataset.image_file import read_failures
 from captionqa.dataset.image_ref import CellRef
 from captionqa.dataset.item_entry import Stamp
+from captionqa.dataset.table_file import BUFFER_BYTES, PARQUET_MAGIC, arrow_batches
 from captionqa.errors import ItemFailure, Reason
 
 if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped]  # has no type stubs
 
-#: Bytes read at a time from a parquet file, and bytes of cells that are decoded at a time.
-BUFFER_BYTES, BATCH_BYTES = 1 << 20, 4 << 20
+#: Bytes of cells that are decoded at a time.
+BATCH_BYTES = 4 << 20
 #: The most rows that are decoded at a time.
 BATCH_ROWS = 1024
 #: Bytes of decoded cells that a pass keeps, and how many passes and open files there are at a time. The cells of all
 #: passes are those of few row groups: items of one group come together.
 KEPT_BYTES = 32 << 20
 MAX_PASSES, MAX_FILES = 16, 16
-ARROW_FILE_MAGIC = b"ARROW1"
-PARQUET_MAGIC = b"PAR1"
 
 
 class RowGroups:
@@ -83,7 +82,7 @@ class _OpenFile:
         with self._lock:
             try:
                 if self._source is None:
-                    self._source = open_source(self._path)
+                    self._source = _open_source(self._path)
                 return _value(self._column(self._source, ref), ref)
             except (pa.ArrowException, OSError, ValueError) as error:
                 raise ItemFailure(Reason.UNREADABLE_IMAGE, f"it cannot be read: {error}") from error
@@ -188,9 +187,7 @@ class _ArrowSource(_Source):
     """An Arrow file is mapped into memory: its cells are read from the disk one by one, each when it is needed."""
 
     def __init__(self, path: Path):
-        import pyarrow as pa
-
-        self._batches = list(arrow_batches(pa.memory_map(str(path))))
+        self._batches = list(arrow_batches(path))
         self._rows = [0]
         for batch in self._batches:
             self._rows.append(self._rows[-1] + batch.num_rows)
@@ -204,24 +201,10 @@ class _ArrowSource(_Source):
         return self._rows[group]
 
 
-def open_source(path: Path) -> _Source:
+def _open_source(path: Path) -> _Source:
     with open(path, "rb") as file:
         head = file.read(len(PARQUET_MAGIC))
     return _ParquetSource(path) if head == PARQUET_MAGIC else _ArrowSource(path)
-
-
-def arrow_batches(file: "pa.NativeFile") -> "Iterator[pa.RecordBatch]":
-    """The record batches of an Arrow file, or of an Arrow stream; of a mapped file none of their data is read."""
-    import pyarrow as pa
-
-    is_stream = file.read(len(ARROW_FILE_MAGIC)) != ARROW_FILE_MAGIC
-    file.seek(0)
-    if is_stream:
-        yield from pa.ipc.open_stream(file)
-        return
-    reader = pa.ipc.open_file(file)
-    for number in range(reader.num_record_batches):
-        yield reader.get_batch(number)
 
 
 def group_starts(metadata: Any) -> list[int]:
