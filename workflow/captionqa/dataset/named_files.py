@@ -43,10 +43,10 @@ class NamedFiles:
     def add(self, stamps: Mapping[str, Stamp | None]) -> None:
         """Keep the stamps for the next plan, and that of a missing file there is none by any of its names."""
         kept = dict(stamps)
-        for name, stamp in stamps.items():
+        for name in [name for name, stamp in stamps.items() if stamp is None]:
             ref = ImageRef.parse(name)
-            if stamp is None and isinstance(ref, FileRef):
-                kept |= dict.fromkeys(str(FileRef(path)) for path in path_variants(ref.path)) | kept
+            for path in path_variants(ref.path) if isinstance(ref, FileRef) else ():
+                kept.setdefault(str(FileRef(path)), None)
         self._images.add(list(kept), list(kept.values()))
 
     def where_else(self, name: str) -> str | None:
