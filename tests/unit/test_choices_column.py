@@ -119,7 +119,7 @@ def test_a_configured_column_that_is_missing_is_named(read):
         (["x"], "x"),
         ([1, 2], ["1", "2"]),
         ([{"answer": "net", "answer_id": 1}, {"answer": "mesh", "answer_id": 2}], ["net", "mesh"]),
-        (True, "True"),
+        (True, "yes"),
         (2, "2"),
     ],
     ids=str,

@@ -72,8 +72,8 @@ def metrics():
     tally.add_record(record(is_correct=False, graded_by="cue", category="shapes"))
     tally.add_record(record(is_correct=False, is_parsed=False, graded_by="none", truncated=True, source="photos"))
     tally.add_record(record(is_correct=False, is_parsed=False, graded_by="none", refused=True))
-    tally.add_failure({"category": "shapes", "source": "photos"}, "timeout")
-    tally.add_failure({"category": "colours", "source": "drawn"}, "missing_image")
+    tally.add_failure({"answer": "A", "category": "shapes", "source": "photos"}, "timeout")
+    tally.add_failure({"answer": "A", "category": "colours", "source": "drawn"}, "missing_image")
     return tally.metrics()
 
 
@@ -160,7 +160,7 @@ def test_groups_add_up_to_the_totals(questions):
     tally = Tally()
     for question in questions:
         if question["failed"]:
-            tally.add_failure(question, "timeout")
+            tally.add_failure(question | {"answer": "A"}, "timeout")
         else:
             tally.add_record(record(**question))
     made = tally.metrics()

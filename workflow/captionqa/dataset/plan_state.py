@@ -8,7 +8,7 @@ from pathlib import Path
 from captionqa import PACKAGE
 
 #: The rooms whose code can change a plan; a new version of any other room keeps the plan.
-DECIDING_ROOMS = ("config", "dataset")
+DECIDING_ROOMS = ("config", "grading", "dataset")
 #: A question file modified less than this before may change again with the same size and time, since some file systems
 #: record whole seconds.
 YOUNG_S = 3.0
