@@ -112,6 +112,7 @@ def test_categories_and_sources_have_their_own_counts(metrics):
 def test_metrics_have_the_promised_keys(metrics):
     assert set(metrics) == {
         "total_questions",
+        "ungraded_questions",
         "correct_answers",
         "overall_accuracy",
         "overall_accuracy_interval_95",

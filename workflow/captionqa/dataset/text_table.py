@@ -4,7 +4,7 @@ import csv
 import json
 import sys
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from captionqa.dataset.json_elements import columns_of, elements
@@ -67,22 +67,29 @@ def _separated(file: TableFile) -> Iterator[TableRow]:
         names = next(csv.reader([first], delimiter=delimiter), [])
         if repeated := next((name for name in names if names.count(name) > 1), None):
             raise ValueError(f"two columns are called {repeated!r}; give each a name of its own")
-        reader, number = csv.reader(lines, delimiter=delimiter, strict=True), 0
-        while True:
-            offset = lines.offset
+        number, offset = 0, lines.offset
+        for line in lines:
             try:
-                cells = next(reader, None)
+                cells = _cells(line, lines, delimiter)
             except csv.Error as error:
                 raise ValueError(f"row {number}: {error}") from error
-            if cells is None:
-                return
+            length, start = lines.offset - offset, offset
+            offset = lines.offset
             if not cells:  # an empty line
                 continue
             if len(cells) > len(names):
                 raise ValueError(f"row {number} has {len(cells)} cells for {len(names)} columns")
-            place = RowPlace(file.path, number, offset=offset, length=lines.offset - offset)
+            place = RowPlace(file.path, number, offset=start, length=length)
             yield TableRow(place, dict(zip(names, cells, strict=False)))
             number += 1
+
+
+def _cells(line: str, lines: Iterator[str], delimiter: str) -> list[str]:
+    """The cells of a row that begins with a line; one in quotes may take further lines."""
+    if '"' not in line:  # csv would take four bytes for each character of a cell
+        plain = line.rstrip("\r\n")
+        return plain.split(delimiter) if plain else []
+    return next(csv.reader(chain([line], lines), delimiter=delimiter, strict=True))
 
 
 class _CountedLines:
