@@ -120,7 +120,8 @@ class _Reader:
         self._offset = 0
         #: Bytes at the end of what was read that are a part of a character.
         self._rest = b""
-        self._more()
+        while not self._text and self._more():
+            pass
         if self._text.startswith("\ufeff"):
             self._skip(1)
 
