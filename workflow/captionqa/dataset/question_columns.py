@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from captionqa.config.config import ColumnsConfig
-from captionqa.dataset.field_value import Source, columns_in
+from captionqa.dataset.field_value import Source, columns_in, paths_in
 from captionqa.dataset.json_elements import KEY_COLUMN
 from captionqa.dataset.table_rows import TableColumn
 from captionqa.errors import InputError
@@ -122,18 +122,23 @@ def missing_for(layout: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     keys = ("qid", "question", "images") if layout.get("join") else ("qid", "question", "answer", "choices", "images")
     for key in (*keys, "explode"):
         source = layout.get(key)
-        if isinstance(source, list):
-            if not any(set(columns_in(one)) <= {*names, KEY_COLUMN} for one in source):
-                missing.append(next(columns_in(source)))
-            continue
-        needed = [source["by"]] if isinstance(source, Mapping) and "by" in source else columns_in(source)
-        missing += [name for name in needed if name not in (*names, KEY_COLUMN)]
+        if not isinstance(source, list):
+            missing += _absent(source, names)
+        elif all(_absent(one, names) for one in source):
+            missing += _absent(source[0], names)
     return list(dict.fromkeys(missing))
+
+
+def _absent(source: Any, names: Sequence[str]) -> list[str]:
+    """The columns of a source that a table does not have; the name of a column may itself have dots."""
+    known = {*names, KEY_COLUMN}
+    paths = [source["by"]] if isinstance(source, Mapping) and "by" in source else paths_in(source)
+    return [path for path in paths if path not in known and not set(columns_in(path)) <= known]
 
 
 def named_columns(layout: Mapping[str, Any]) -> list[str]:
     """All columns of the table that a layout names."""
-    named = [name for one in FIELDS for name in columns_in(layout.get(one))]
+    named = [name for one in FIELDS for read in (columns_in, paths_in) for name in read(layout.get(one))]
     by = [one["by"] for one in (layout.get("join"), layout.get("images")) if isinstance(one, Mapping)]
     return list(dict.fromkeys([*named, *by, *filter(None, [layout.get("explode")])]))
 
@@ -142,17 +147,14 @@ def _present(value: Any, names: Sequence[str]) -> Any:
     """A preset's list of columns without those that the table does not have."""
     if not isinstance(value, list):
         return value
-    return [one for one in value if not isinstance(one, str) or set(columns_in(one)) <= {*names, KEY_COLUMN}]
+    return [one for one in value if not _absent(one, names)]
 
 
 def _check_named(table: Path, names: Sequence[str], key: str, source: Any, wanted: ColumnsConfig) -> None:
     """Raise InputError where the configuration names a column that the table does not have."""
     if key not in FIELDS and key != "explode":
         return
-    known = {*names, KEY_COLUMN}
-    missing = [name for name in columns_in(source) if name not in known]
-    if isinstance(source, Mapping) and (by := source.get("by")) and by not in known:
-        missing.append(by)
+    missing = _absent(source, names)
     if missing and not wanted.join:
         raise InputError(f"qa.columns.{key}: {table} has no column {', '.join(missing)}; it has {', '.join(names)}.")
 
