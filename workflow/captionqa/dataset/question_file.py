@@ -106,9 +106,9 @@ class Questions:
             raise InputError(f"{self.files[0].path} has no rows; give at least one question.")
         self.notes += [f"{file.path} has no rows" for file in self.files if not rows[file.path]]
         if self._made_qids and columns.qid is not None:
-            self.notes.append(f"{self._made_qids:,} rows have no qid: they are called by their file and row")
+            self.notes.append(f"{self._made_qids:,} without a qid: called by file and row")
         if unanswered and columns.answer is not None:
-            self.notes.append(f"{unanswered:,} questions have no ground truth: they are asked and not graded")
+            self.notes.append(f"{unanswered:,} without a ground truth: asked and not graded")
 
     def _rows(self) -> Iterator[TableRow]:
         columns = self.columns

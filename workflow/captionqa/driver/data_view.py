@@ -26,8 +26,6 @@ SHOWN_ROWS, SHOWN_LINES = 3, 12
 SHOWN_CHARACTERS = 160
 #: Folders above a table in which its images are looked for.
 FOLDERS_ABOVE = 3
-#: Kinds of faults that are counted; of each the first is shown.
-ANSWER_FORMS: tuple[AnswerForm, ...] = ("auto", "letter", "index0", "index1", "text", "list")
 
 
 class DataItem(TypedDict):
@@ -66,14 +64,14 @@ class DataView:
     def wrong(self) -> list[str]:
         """What is wrong, odd or left out, a sentence each."""
         counted = [
-            f"{count:,} questions {what}; the first is {first}" if count > 1 else f"{first} {what}"
+            f"{count:,} question{'' if count == 1 else 's'} {what}, such as {first}"
             for what, (count, first) in self._wrong.items()
         ]
         return [*self.questions.faults, *counted, *self.questions.notes]
 
     def _item(self, row: QuestionRow | InvalidRow) -> DataItem:
         if (key := hashlib.blake2b(row["id"].encode("utf-8", "surrogatepass"), digest_size=8).digest()) in self._seen:
-            self._note("have the qid of another, and each needs its own", row["id"])
+            self._note("with the qid of another, where each needs its own", row["id"])
         self._seen.add(key)
         for image in row["images"]:
             self._look_at(image, row["id"])
@@ -86,7 +84,7 @@ class DataView:
             "images": len(row["images"]),
         }
         if "invalid" in row:
-            self._note(f"cannot be asked: {row['invalid']}", row["id"])
+            self._note("that cannot be asked", f"{row['id']}: {row['invalid']}")
             return item
         item["choices"] = row.get("choices") or lettered_choices(row["question"])
         if row["answer"] is not None:
@@ -94,13 +92,13 @@ class DataView:
             answers = list(dict.fromkeys(truth.answers))
             item["gt"], item["gt_letter"] = answers[0] if len(answers) == 1 else answers, truth.letter
             if truth.fault:
-                self._note("have a ground truth that cannot be graded", f"{row['id']}: {truth.fault}")
+                self._note("with a ground truth that cannot be graded", f"{row['id']}: {truth.fault}")
         return item
 
     def _look_at(self, image: str, qid: str) -> None:
         ref = ImageRef.parse(image)
         if isinstance(ref, FileRef) and not self.images.exists(ref.path):
-            self._note("name a missing image", f"{qid}: {ref.path}")
+            self._note("with a missing image", f"{qid}: {ref.path}")
 
     def _note(self, what: str, first: str) -> None:
         count, before = self._wrong.get(what, (0, first))
