@@ -344,6 +344,30 @@ def test_an_alpha_of_nothing_but_zeros_in_a_bmp_is_none(scene):
     assert mae(sent(bmp_with_alpha(scene, 128)), scene * 0.502 + 127) < 1
 
 
+def drawn(colour, kind, background=0, **options):
+    """A drawing of one colour on what is transparent, which shows another one below."""
+    picture = Image.new("RGBA", (WIDTH, HEIGHT), (9, 9, 9, background))
+    picture.paste((*colour, 255), (20, 10, 70, 40))
+    return saved(picture, kind, **options)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
+def test_a_white_drawing_on_what_is_transparent_is_seen(kind):
+    options = {"lossless": True} if kind == "WEBP" else {}
+    levels = sent(drawn((255, 255, 255), kind, **options))
+    assert (levels[:10] == 0).all()
+    assert (levels[10:40, 20:70] == 255).all()
+
+
+def test_what_is_seen_on_white_or_not_at_all_is_on_white():
+    red = sent(drawn((200, 0, 0), "PNG"))
+    assert (red[:10] == 255).all()
+    assert (sent(saved(Image.new("RGBA", (8, 8), (0, 0, 0, 0)), "PNG")) == 255).all()
+    page = Image.new("RGBA", (8, 8), "white")
+    page.putpixel((3, 3), (250, 250, 250, 255))
+    assert sent(saved(page, "PNG")).min() == 250
+
+
 # metadata
 
 
@@ -567,6 +591,7 @@ def test_only_files_that_were_sent_as_another_picture_are_new(scene, grey):
         tiff(deep(scene), photometric="rgb", compression="lzw"),
         bmp_with_alpha(scene, 0),
         saved(empty(), "GIF", save_all=True, append_images=[image]),
+        drawn((255, 255, 255), "PNG"),
     ]
     for budget_px in (None, 1024):
         found = [encode_image(data, LIMITS, budget_px).is_new for data in as_before + new]

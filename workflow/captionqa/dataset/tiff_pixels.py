@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from captionqa.dataset.image_memory import CONVERTED_BYTES, bytes_sent
+from captionqa.dataset.image_memory import CONVERTED_BYTES, SHRUNK_AS_THEY_ARE, bytes_sent
+from captionqa.dataset.image_metadata import ORIENTATION
 from captionqa.dataset.tiff_levels import (
     expected_range,
     from_lab,
@@ -73,13 +74,15 @@ def page_bytes(page: "TiffPage", budget_px: int | None) -> int:
     """The bytes that a page takes from decoding to encoding, of which at most `budget_px` pixels are sent."""
     pixels, samples = page.imagewidth * page.imagelength, page.samplesperpixel
     value_bytes = 8 if page.dtype is None else page.dtype.itemsize
-    segment_bytes = 0 if page.is_contiguous else math.prod(page.chunks) * value_bytes
-    each = 4 if _samples(page).mode in ("L", "RGB") else 4 + CONVERTED_BYTES
-    if not _is_converted_in_blocks(page):
-        each += samples * (2 * value_bytes + 2)
-    elif page.planarconfig == 2:
-        each += samples
-    return pixels * each + 2 * segment_bytes + bytes_sent(pixels, min(pixels, budget_px or pixels))
+    each = 4 if _samples(page).mode in SHRUNK_AS_THEY_ARE else 4 + CONVERTED_BYTES
+    if page.tags.valueof(ORIENTATION, default=1) != 1:
+        each += 4
+    if _is_converted_in_blocks(page):
+        segment_bytes = 0 if page.is_contiguous else math.prod(page.chunks) * value_bytes
+        decoding = 5 * segment_bytes // 4 + (pixels * samples if page.planarconfig == 2 else 0)
+    else:
+        decoding = pixels * samples * (2 * value_bytes + 1)
+    return pixels * each + max(decoding, bytes_sent(pixels, min(pixels, budget_px or pixels)))
 
 
 def _is_converted_in_blocks(page: "TiffPage") -> bool:
