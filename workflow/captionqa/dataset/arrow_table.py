@@ -11,9 +11,9 @@ from typing import Any
 
 import pyarrow as pa  # type: ignore[import-untyped]  # it has no type stubs
 import pyarrow.compute as pc  # type: ignore[import-untyped]
-import pyarrow.ipc as ipc  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
+from captionqa.dataset.arrow_file import open_arrow, open_parquet, record_batches
 from captionqa.dataset.embedded import EMBEDDED, Embedded
 from captionqa.dataset.table_files import TableFile
 from captionqa.dataset.table_rows import RowPlace, TableColumn, TableRow
@@ -21,9 +21,11 @@ from captionqa.dataset.table_rows import RowPlace, TableColumn, TableRow
 #: Rows in memory at a time, whatever the size of the file's own row groups, and about how many bytes.
 BATCH_ROWS = 4096
 BATCH_BYTES = 16 * 1024 * 1024
-BUFFER_BYTES = 1024 * 1024
 #: Characters of a text in an image's place that are looked at: a path is shorter, base64 is known by its beginning.
 TEXT_CHARACTERS = 4096
+
+#: Texts of more bytes than this on average hold images in base64, and are not read: paths are shorter.
+LONG_TEXT_BYTES = 4096
 
 #: Row group or record batch, first row in it, some of its rows, and the columns of bytes that were not read.
 _Batch = tuple[int, int, pa.RecordBatch, Mapping[str, bool]]
@@ -34,7 +36,15 @@ def columns(file: TableFile) -> list[TableColumn]:
     with _opened(file) as opened:
         schema = opened.schema_arrow if isinstance(opened, pq.ParquetFile) else opened.schema
         features = _features(schema)
-        return [TableColumn(field.name, _type_text(field.type), _classes(features.get(field.name))) for field in schema]
+        return [
+            TableColumn(
+                field.name,
+                _type_text(field.type),
+                _classes(features.get(field.name)),
+                _is_image(features.get(field.name)),
+            )
+            for field in schema
+        ]
 
 
 def rows(file: TableFile, wanted: Sequence[str], images: Sequence[str]) -> Iterator[TableRow]:
@@ -52,23 +62,16 @@ def rows(file: TableFile, wanted: Sequence[str], images: Sequence[str]) -> Itera
 def _opened(file: TableFile) -> Iterator[Any]:
     """A ParquetFile, or a reader of an Arrow stream or file."""
     if file.kind == "parquet":
-        with pq.ParquetFile(file.path, buffer_size=BUFFER_BYTES) as parquet:
+        with open_parquet(file.path) as parquet:
             yield parquet
         return
-    with pa.memory_map(str(file.path)) as mapped:
-        try:
-            reader = ipc.open_stream(mapped)
-        except pa.ArrowInvalid:
-            mapped.seek(0)
-            reader = ipc.open_file(mapped)
+    with open_arrow(file.path) as reader:
         yield reader
 
 
 def _batches(reader: Any, wanted: Sequence[str]) -> Iterator[_Batch]:
     """The rows of an Arrow stream or file; what is not looked at of a mapped file is not read."""
-    is_file = isinstance(reader, ipc.RecordBatchFileReader)
-    all_batches = map(reader.get_batch, range(reader.num_record_batches)) if is_file else reader
-    for group, batch in enumerate(all_batches):
+    for group, batch in enumerate(record_batches(reader)):
         chosen = batch.select([name for name in batch.schema.names if name in wanted])
         for first in range(0, len(chosen), BATCH_ROWS):
             yield group, first, chosen.slice(first, BATCH_ROWS), {}
@@ -85,7 +88,7 @@ def _parquet_batches(file: pq.ParquetFile, wanted: Sequence[str], images: Sequen
         size = sum(leaf.total_uncompressed_size for leaf in leaves if leaf.path_in_schema in names)
         batch_rows = max(1, min(BATCH_ROWS, metadata.num_rows * BATCH_BYTES // max(1, size)))
         first = 0
-        for batch in file.iter_batches(batch_rows, row_groups=[group], columns=names):
+        for batch in file.iter_batches(batch_rows, row_groups=[group], columns=names, use_threads=False):
             yield group, first, batch, unread
             first += len(batch)
 
@@ -95,21 +98,29 @@ def _settled_by_statistics(
 ) -> dict[str, bool]:
     """{name of a column of bytes: whether its cells have some}, of those that need not be read.
 
-    A struct's bytes need not be read where all structs have some, or none has: its path shows which structs there are.
+    A column of bytes need not be read where all cells have some, or none has. Of structs and of lists of structs their
+    paths show which there are. Texts that are too long for paths have images all over.
     """
-    names = {leaf.path_in_schema for leaf in leaves}
+    paths = {leaf.path_in_schema for leaf in leaves}
     settled: dict[str, bool] = {}
     for leaf in leaves:
-        column, _, last = leaf.path_in_schema.rpartition(".")
+        path, statistics = leaf.path_in_schema, leaf.statistics
+        column, _, last = path.rpartition(".")
         sibling = f"{column}.path"
-        statistics = leaf.statistics
-        if last != "bytes" or leaf.path_in_schema.split(".")[0] not in images or sibling not in names:
+        kind = file.schema_arrow.field(path).type if path in images else None
+        is_plain = kind is not None and _is_binary(kind)
+        if kind is not None and _is_text(kind) and leaf.total_uncompressed_size > LONG_TEXT_BYTES * leaf.num_values:
+            settled[path] = True
+        if path.split(".")[0] not in images or not (is_plain or (last == "bytes" and sibling in paths)):
             continue
         if statistics is None or not statistics.has_null_count:
             continue
         filled = leaf.num_values - statistics.null_count
-        if filled in (0, _structs(file.read_row_group(group, columns=[sibling]).column(0).combine_chunks())):
-            settled[leaf.path_in_schema] = filled > 0
+        wanted = leaf.num_values
+        if not is_plain:
+            wanted = _structs(file.read_row_group(group, columns=[sibling]).column(0).combine_chunks())
+        if filled in (0, wanted):
+            settled[path] = filled > 0
     return settled
 
 
@@ -123,12 +134,16 @@ def _structs(array: pa.Array) -> int:
 def _cells(batch: pa.RecordBatch, images: Sequence[str], unread: Mapping[str, bool]) -> Iterator[dict[str, Any]]:
     """The rows of a batch, with `EMBEDDED` in place of bytes, whether these were read or not."""
     have_bytes = {name.split(".")[0] for name, filled in unread.items() if filled}
-    columns = [
-        _without_bytes(column, name in have_bytes) if name in images else column.to_pylist()
+    columns = {
+        name: _without_bytes(column, name in have_bytes) if name in images else column.to_pylist()
         for name, column in zip(batch.schema.names, batch.columns, strict=True)
-    ]
-    for cells in zip(*columns, strict=True):
-        yield dict(zip(batch.schema.names, cells, strict=True))
+    }
+    for name in unread.keys() & set(images):  # plain columns, of which nothing was read
+        columns[name] = [EMBEDDED if name in have_bytes else None] * len(batch)
+    if not columns:
+        yield from ({} for _ in range(len(batch)))
+    for cells in zip(*columns.values(), strict=True):
+        yield dict(zip(columns, cells, strict=True))
 
 
 def _without_bytes(array: pa.Array, have_bytes: bool) -> list[Any]:
@@ -155,13 +170,17 @@ def _without_bytes(array: pa.Array, have_bytes: bool) -> list[Any]:
             cells.append(None if size is None else elements[at : at + size])
             at += size or 0
         return cells
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+    if _is_text(kind):
         return list(pc.utf8_slice_codeunits(array, 0, TEXT_CHARACTERS).to_pylist())
     return list(array.to_pylist())
 
 
 def _is_binary(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def _is_list(kind: pa.DataType) -> bool:
@@ -190,6 +209,13 @@ def _features(schema: pa.Schema) -> dict[str, Any]:
         return dict(stored["info"]["features"])
     except (ValueError, KeyError, TypeError):
         return {}
+
+
+def _is_image(feature: Any) -> bool:
+    """Whether a feature is an image or a list of these."""
+    if isinstance(feature, list):
+        return len(feature) == 1 and _is_image(feature[0])
+    return isinstance(feature, dict) and (feature.get("_type") == "Image" or _is_image(feature.get("feature")))
 
 
 def _classes(feature: Any) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from captionqa.config.config import Auto, CaptionColumnsConfig
-from captionqa.config.data_root import data_root, is_pattern
+from captionqa.config.data_root import is_pattern
 from captionqa.config.layout import Layout
 from captionqa.dataset.changed_files import ChangeCounts
 from captionqa.dataset.places import place
@@ -38,7 +38,7 @@ def plan_captions(
     if dataset.is_dir() and not is_saved_dataset(dataset):
         return _plan_folder(dataset, chunks, layout, columns)
     shards = find_shards(dataset)
-    return plan_shards(dataset, data_root(str(dataset)), shards, chunks, layout, columns)
+    return plan_shards(dataset, shards, chunks, layout, columns)
 
 
 def _plan_folder(dataset: Path, chunks: int | Auto, layout: Layout, columns: CaptionColumnsConfig) -> Plan:
@@ -54,8 +54,9 @@ def _plan_folder(dataset: Path, chunks: int | Auto, layout: Layout, columns: Cap
                 items.add((place(name), name, changes.planned(name, stamp)))
                 missing += stamp is None
             if not items:
-                if shards := find_shards(dataset):
-                    return plan_shards(dataset, data_root(str(dataset)), shards, chunks, layout, columns)
+                shards = find_shards(dataset)
+                if shards.shards:
+                    return plan_shards(dataset, shards, chunks, layout, columns)
                 skipped = f" ({skipped_text(scan.skipped)})" if scan.skipped else ""
                 raise InputError(
                     f"captions.dataset_path: {dataset} holds no image{skipped}; images are files with an image suffix "

@@ -1,20 +1,20 @@
 """Cells that hold images: what a value of a parquet file, or of any other table, says about its image."""
 
-import base64
-import binascii
 import re
 from typing import Any
 from urllib.parse import unquote_to_bytes
+
+import pybase64
 
 from captionqa.dataset.image_format import looks_like_image
 from captionqa.errors import ItemFailure, Reason
 
 #: Base64 text, also with line breaks and in the alphabet for addresses.
 _BASE64 = re.compile(r"[A-Za-z0-9+/_\-\r\n]+={0,2}\s*")
-#: The shortest base64 text that is taken for an image; no image is smaller.
-MIN_BASE64 = 32
-#: Base64 text of at least this many characters is no path, whatever is in it.
-LONG_BASE64 = 256
+#: An image in base64 has at least this many characters. A text of more than that is no path, whatever its image is.
+MIN_BASE64, LONG_BASE64 = 64, 256
+#: Characters of a text that are looked at, and those that give enough bytes to know an image by: a multiple of four.
+LOOKED_AT, HEAD_CHARACTERS = 1000, 64
 #: The longest path that Linux takes, in bytes: a longer text is no file's name.
 MAX_PATH = 4096
 _DATA_URI = re.compile(r"data:(?P<type>[^,]*?)(?P<base64>;base64)?,", re.IGNORECASE)
@@ -57,31 +57,29 @@ def data_uri_bytes(uri: str) -> bytes:
             raise ValueError("no comma")
         content = unquote_to_bytes(uri[found.end() :])
         return _decoded(content.decode("ascii")) if found["base64"] else content
-    except ValueError as error:  # binascii.Error and UnicodeError are such
+    except ValueError as error:
         raise ItemFailure(Reason.UNREADABLE_IMAGE, f"holds a damaged data: URI: {error}") from error
 
 
 def is_inline(text: str) -> bool:
-    """Whether a cell's text is the image itself, as a data: URI or in base64, and not the name of a file."""
+    """Whether a cell's text is the image itself, as a data: URI or in base64, and not the name of a file.
+
+    The first LOOKED_AT characters tell.
+    """
     if text[:5].lower() == "data:":
-        return True
-    if len(text) < MIN_BASE64 or not _BASE64.fullmatch(text):
+        return "," in text[:LOOKED_AT]
+    if len(text) < MIN_BASE64 or not _BASE64.fullmatch(text[:LOOKED_AT]):
         return False
-    if len(text) >= LONG_BASE64:
-        return True
-    try:
-        return looks_like_image(_decoded(text))
-    except binascii.Error:
-        return False
+    return len(text) >= LONG_BASE64 or looks_like_image(_decoded(text[:LOOKED_AT], HEAD_CHARACTERS))
 
 
 def _text_image(text: str) -> bytes | str:
-    if text[:5].lower() == "data:":
-        return data_uri_bytes(text)
     if is_inline(text):
+        if text[:5].lower() == "data:":
+            return data_uri_bytes(text)
         try:
             return _decoded(text)
-        except binascii.Error as error:
+        except ValueError as error:
             raise ItemFailure(Reason.UNREADABLE_IMAGE, f"holds damaged base64: {error}") from error
     if _WEB.match(text):
         raise ItemFailure(Reason.MISSING_IMAGE, f"holds an address, {text[:80]!r}, which is not fetched")
@@ -90,7 +88,7 @@ def _text_image(text: str) -> bytes | str:
     return text
 
 
-def _decoded(text: str) -> bytes:
-    """The bytes of base64 text; raises binascii.Error."""
-    plain = "".join(text.split()).replace("-", "+").replace("_", "/").rstrip("=")
-    return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+def _decoded(text: str, characters: int | None = None) -> bytes:
+    """The bytes of base64 text, or of its first characters; raises binascii.Error, which is a ValueError."""
+    plain = "".join(text.split()).replace("-", "+").replace("_", "/").rstrip("=")[:characters]
+    return pybase64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)

@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import pybase64
-
 from captionqa.dataset.cell import CellError, is_empty
 from captionqa.dataset.embedded import Embedded
 from captionqa.dataset.field_value import Source, parsed, reader_of
-from captionqa.dataset.image_format import looks_like_image
+from captionqa.dataset.image_cell import MIN_BASE64, is_inline
 from captionqa.dataset.image_ref import CellRef, FileRef, LineRef
 from captionqa.dataset.table_files import KINDS
 from captionqa.dataset.table_rows import RowPlace
@@ -22,13 +20,9 @@ from captionqa.list_text import parse_list
 #: What a plain path does not have: blanks around it, and the signs of addresses, of lists and of references.
 _UNUSUAL = re.compile(r"^\s|\s$|[:#{\[]")
 _ADDRESS = re.compile(r"(?:https?|ftp|s3|gs|hf)://", re.IGNORECASE)
-_DATA_ADDRESS = re.compile(r"data:[^,]{0,200},", re.IGNORECASE)
 _FILE_ADDRESS = re.compile(r"file:/", re.IGNORECASE)
-#: An image in base64 is longer than this, and the text of a list of paths shorter than that.
-MIN_BASE64_CHARACTERS, MAX_LIST_CHARACTERS = 64, 65_536
-_BASE64 = re.compile(r"[A-Za-z0-9+/_\-\s]+=*\s*")
-#: Characters of base64 that are looked at, and those that give enough bytes to know an image by: a multiple of four.
-_LOOKED_AT, _HEAD_CHARACTERS = 1000, 64
+#: The text of a list of paths is shorter than this.
+MAX_LIST_CHARACTERS = 65_536
 
 
 class RowImages:
@@ -66,28 +60,28 @@ class RowImages:
                 yield self._image(inner, cells, place, path, index)
 
     def _image(self, value: Any, cells: Mapping[str, Any], place: RowPlace, path: str, index: int | None) -> str | None:
-        if isinstance(value, str) and len(value) < MIN_BASE64_CHARACTERS and not _UNUSUAL.search(value):
+        if isinstance(value, str) and len(value) < MIN_BASE64 and not _UNUSUAL.search(value):
             return value or None
         value = parsed(value)
         if isinstance(value, Mapping):
             if value.get("bytes"):
-                return self._cell(cells, place, path, index)
+                return self.cell(cells, place, path, index)
             if "path" not in value and "bytes" not in value:
                 raise CellError(f"must be a path or a list of paths, not {str(value)[:60]}")
             value = value.get("path")
         if is_empty(value):
             return None
         if isinstance(value, Embedded):
-            return self._cell(cells, place, path, index)
+            return self.cell(cells, place, path, index)
         if not isinstance(value, str):
             raise CellError(f"must be a path or a list of paths, not {str(value)[:60]}")
         if self.address is None and _ADDRESS.match(value):
             self.address = f"{place}: the image is the address {value[:80]!r}"
-        if _DATA_ADDRESS.match(value) or is_base64(value):
-            return self._cell(cells, place, path, index)
+        if is_inline(value):
+            return self.cell(cells, place, path, index)
         return str(FileRef(unquote(urlsplit(value).path) if _FILE_ADDRESS.match(value) else value))
 
-    def _cell(self, cells: Mapping[str, Any], place: RowPlace, path: str, index: int | None) -> str:
+    def cell(self, cells: Mapping[str, Any], place: RowPlace, path: str, index: int | None) -> str:
         """The reference to a cell with the bytes of an image."""
         container = self._container(place.file)
         if place.group >= 0:
@@ -102,14 +96,6 @@ class RowImages:
         path = os.path.abspath(file)
         relative = os.path.relpath(path, self._dataset)
         return path if relative.startswith("..") else relative
-
-
-def is_base64(text: str) -> bool:
-    """Whether a text is an image in base64."""
-    if len(text) < MIN_BASE64_CHARACTERS or not _BASE64.fullmatch(text[:_LOOKED_AT]):
-        return False
-    head = "".join(text[:_LOOKED_AT].split()).replace("-", "+").replace("_", "/")
-    return looks_like_image(pybase64.b64decode(head[:_HEAD_CHARACTERS]))
 
 
 def _flat(value: Any) -> Iterator[Any]:

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from captionqa.dataset.arrow_file import PARQUET_MAGIC, open_arrow, open_parquet, record_batches
 from captionqa.dataset.image_file import read_failures
 from captionqa.dataset.image_ref import CellRef
 from captionqa.dataset.item_entry import Stamp
-from captionqa.dataset.table_file import BUFFER_BYTES, PARQUET_MAGIC, arrow_batches
 from captionqa.errors import ItemFailure, Reason
 
 if TYPE_CHECKING:
@@ -157,10 +157,7 @@ class _Source:
 
 class _ParquetSource(_Source):
     def __init__(self, path: Path):
-        import pyarrow.parquet as pq  # type: ignore[import-untyped]
-
-        # neither reads a whole row group ahead
-        self._file = pq.ParquetFile(path, buffer_size=BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True)
+        self._file = open_parquet(path)
         self._rows = group_starts(self._file.metadata)
 
     def batches(self, group: int, column: str) -> "Iterator[pa.RecordBatch]":
@@ -187,7 +184,8 @@ class _ArrowSource(_Source):
     """An Arrow file is mapped into memory: its cells are read from the disk one by one, each when it is needed."""
 
     def __init__(self, path: Path):
-        self._batches = list(arrow_batches(path))
+        with open_arrow(path) as reader:
+            self._batches = list(record_batches(reader))
         self._rows = [0]
         for batch in self._batches:
             self._rows.append(self._rows[-1] + batch.num_rows)

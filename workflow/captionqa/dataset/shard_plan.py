@@ -22,11 +22,11 @@ from captionqa.files import json_line
 
 
 def plan_shards(
-    dataset: Path, root: Path, shards: ShardSet, chunks: int | Auto, layout: Layout, columns: CaptionColumnsConfig
+    dataset: Path, shards: ShardSet, chunks: int | Auto, layout: Layout, columns: CaptionColumnsConfig
 ) -> Plan:
     """Find the images in the shards of a data set, write the item lists if anything changed, and return the plan.
 
-    `dataset` is the configured path, `root` its data folder.
+    `dataset` is the configured path.
 
     Raises:
         InputError: a shard cannot be read, or none has an image.
@@ -34,13 +34,13 @@ def plan_shards(
     changes = ChangeCounts(layout.task_items("captions"))
     stamps = {shard.container: shard.stamp() for shard in shards.shards}
     inputs = inputs_digest("captions", chunks, dataset, changes, columns, shards, stamps)
-    with NamedImages(root, layout.caption_images) as images:
+    with NamedImages(shards.root, layout.caption_images) as images:
         plan = load_complete_plan(layout, "captions")
         if plan is not None and plan.state == f"{inputs}-{images.state_of_saved()}":
             return plan
     folder = layout.plans
     with (
-        NamedImages(root, layout.caption_images) as images,
+        NamedImages(shards.root, layout.caption_images) as images,
         ExternalSort(folder) as named,
         ExternalSort(folder) as items,
     ):

@@ -9,22 +9,20 @@ from pathlib import Path
 
 from captionqa.config.config import CaptionColumnsConfig
 from captionqa.config.data_root import data_folder, is_pattern
-from captionqa.dataset.image_ref import ARROW_SUFFIX
 from captionqa.dataset.item_entry import Stamp
 from captionqa.dataset.shard_item import ShardItem
 from captionqa.dataset.skipped_files import SkippedFiles, system_kind
+from captionqa.dataset.table_files import KINDS, SPLITS_FILE, STATE_FILE, Kind, TableFile, saved_shards
 from captionqa.dataset.table_scan import TableScan
 from captionqa.dataset.tar_items import tar_items
 from captionqa.errors import InputError
-from captionqa.files import read_json
 
-TAR_SUFFIX, PARQUET_SUFFIX = ".tar", ".parquet"
-SUFFIXES = (TAR_SUFFIX, PARQUET_SUFFIX, ARROW_SUFFIX)
+TAR_SUFFIX = ".tar"
+#: Kinds of tables that mostly hold images themselves; of a folder without any, those of text are read.
+BINARY_KINDS = ("parquet", "arrow")
 #: Files that may hold images, none of which can be read without all that is before it.
 COMPRESSED = re.compile(r"\.(?:tar\.\w+|tgz|tbz2?|txz|zip|7z|rar)$", re.IGNORECASE)
 _BRACES = re.compile(r"\{(?:(?P<first>\d+)\.\.(?P<last>\d+)|(?P<list>[^{}]*,[^{}]*))\}")
-#: What `datasets` writes beside the Arrow files of one split, and in a folder of several splits.
-STATE_FILE, SPLITS_FILE = "state.json", "dataset_dict.json"
 
 
 @dataclass(frozen=True)
@@ -34,6 +32,8 @@ class Shard:
     path: Path
     #: Its path in references: relative to the data folder.
     container: str
+    #: What kind of table it is; None for a tar.
+    kind: Kind | None
 
     def stamp(self) -> Stamp:
         """Raises InputError where the file cannot be examined."""
@@ -43,20 +43,16 @@ class Shard:
             raise InputError(f"captions.dataset_path: {self.path} cannot be read: {error.strerror}.") from error
         return status.st_size, status.st_mtime_ns
 
-    def is_tar(self) -> bool:
-        return self.path.suffix.lower() == TAR_SUFFIX
-
 
 @dataclass(frozen=True)
 class ShardSet:
     """The shards of a data set, in their order."""
 
-    shards: Sequence[Shard] = ()
+    #: The data folder.
+    root: Path
+    shards: Sequence[Shard]
     #: Whether a row without a name is called by its number in the whole data set.
     numbered: bool = False
-
-    def __bool__(self) -> bool:
-        return bool(self.shards)
 
     def items(self, columns: CaptionColumnsConfig, skipped: SkippedFiles) -> Iterator[tuple[int, ShardItem]]:
         """Yield (number of the shard, item) for all images; shards without any are counted in `skipped`.
@@ -65,23 +61,31 @@ class ShardSet:
             InputError: a shard cannot be read, or a configured column is not there.
         """
         # beside tars a table of paths is the notes of what wrote them, such as img2dataset's
-        only_bytes = any(shard.is_tar() for shard in self.shards)
+        with_tars = any(shard.kind is None for shard in self.shards)
         first_row = 0
         for number, shard in enumerate(self.shards):
             items: Iterable[ShardItem] = ()
-            if shard.is_tar():
-                items = tar_items(shard.path, shard.container)
+            table = None
+            if shard.kind is None:
+                items = _items_of_tar(shard)
             else:
-                table = TableScan(shard.path, shard.container, columns)
-                if table.images and not (only_bytes and table.images[0].is_text):
+                table = TableScan(TableFile(shard.path, shard.kind), self.root, shard.container, columns)
+                if table.images and not (with_tars and table.has_texts):
                     items = table.items(first_row if self.numbered else None)
-                first_row += table.rows
             found = False
             for item in items:
                 found = True
                 yield number, item
             if not found:
                 skipped.add(f"{shard.path.suffix[1:].lower()} without images")
+            first_row += table.rows if table else 0
+
+
+def _items_of_tar(shard: Shard) -> Iterator[ShardItem]:
+    try:
+        yield from tar_items(shard.path, shard.container)
+    except OSError as error:
+        raise InputError(f"captions.dataset_path: {shard.path} cannot be read: {error.strerror}.") from error
 
 
 def is_saved_dataset(folder: Path) -> bool:
@@ -108,12 +112,11 @@ def find_shards(dataset: Path) -> ShardSet:
             f"captions.dataset_path: {dataset} holds the splits {', '.join(splits)}; name the folder of one of them."
         )
     elif (dataset / STATE_FILE).is_file():
-        return ShardSet([Shard(dataset / name, name) for name in _saved_names(dataset)], numbered=True)
+        names = saved_shards(dataset / STATE_FILE)
+        return ShardSet(folder, [Shard(dataset / name, name, "arrow") for name in names], numbered=True)
     else:
         files = list(_files_below(dataset))
-    for file in files:
-        _check_suffix(file)
-    return ShardSet([Shard(file, os.path.relpath(file, folder)) for file in files])
+    return ShardSet(folder, [Shard(file, os.path.relpath(file, folder), _kind(file)) for file in files])
 
 
 def _matching_files(pattern: str) -> Iterator[Path]:
@@ -135,34 +138,32 @@ def expand_braces(pattern: str) -> list[str]:
     return [full for value in values for full in expand_braces(f"{before}{value}{after}")]
 
 
-def _saved_names(folder: Path) -> list[str]:
-    """The files of a folder that `Dataset.save_to_disk` wrote, in their order."""
-    state = read_json(folder / STATE_FILE)
-    try:
-        return [file["filename"] for file in state["_data_files"]]  # type: ignore[index]  # checked by trying
-    except (KeyError, TypeError) as error:
-        raise InputError(f"captions.dataset_path: {folder / STATE_FILE} names no data files; save it again.") from error
-
-
-def _files_below(folder: Path) -> Iterator[Path]:
+def _files_below(folder: Path) -> list[Path]:
     """The shards in a folder and the folders below it, in the order of their names."""
+    found: list[Path] = []
     for parent, folders, files in os.walk(folder, followlinks=True):
         folders.sort()
-        for name in sorted(files):
-            path = Path(parent, name)
-            if path.suffix.lower() in SUFFIXES and not system_kind(str(path.relative_to(folder))):
-                yield path
+        found += [Path(parent, name) for name in sorted(files)]
+    kinds = {
+        path: path.suffix.lower() if path.suffix.lower() == TAR_SUFFIX else KINDS.get(path.suffix.lower())
+        for path in found
+        if not system_kind(str(path.relative_to(folder)))
+    }
+    shards = [path for path, kind in kinds.items() if kind in (TAR_SUFFIX, *BINARY_KINDS)]
+    return shards or [path for path, kind in kinds.items() if kind is not None]
 
 
-def _check_suffix(path: Path) -> None:
-    if path.suffix.lower() in SUFFIXES:
-        return
+def _kind(path: Path) -> Kind | None:
+    """The kind of a table, None for a tar; raises InputError for any other file."""
+    suffix = path.suffix.lower()
+    if suffix == TAR_SUFFIX or suffix in KINDS:
+        return KINDS.get(suffix)
     if COMPRESSED.search(path.name):
         raise InputError(
             f"captions.dataset_path: {path} is compressed, so an image in it cannot be read without all before it; "
             "unpack it to a plain .tar or to a folder (images hardly shrink by compression)."
         )
     raise InputError(
-        f"captions.dataset_path: {path} is none of what is read: a folder of images, .parquet, .arrow or .tar; give "
+        f"captions.dataset_path: {path} is none of what is read: a folder of images, .tar, {', '.join(KINDS)}; give "
         "images by their folder."
     )

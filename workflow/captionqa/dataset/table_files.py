@@ -88,7 +88,7 @@ def _add(path: Path, found: TableFiles, key: str) -> None:
 
 def _add_folder(folder: Path, found: TableFiles, key: str) -> None:
     if (state := folder / STATE_FILE).is_file():
-        found.files += [TableFile(folder / name, "arrow") for name in _saved_shards(state)]
+        found.files += [TableFile(folder / name, "arrow") for name in saved_shards(state)]
         return
     if (folder / SPLITS_FILE).is_file():
         splits = sorted(child.name for child in folder.iterdir() if (child / STATE_FILE).is_file())
@@ -107,7 +107,7 @@ def _add_folder(folder: Path, found: TableFiles, key: str) -> None:
     found.notes += _unread(folder, [path for path in files if path not in tables])
 
 
-def _saved_shards(state: Path) -> list[str]:
+def saved_shards(state: Path) -> list[str]:
     """The shards that `Dataset.save_to_disk` lists, in their order."""
     try:
         return [entry["filename"] for entry in json.loads(state.read_text(encoding="utf-8"))["_data_files"]]

@@ -36,6 +36,8 @@ class TableColumn:
     type: str
     #: The names of a column's classes, where the file gives them (ClassLabel).
     classes: tuple[str, ...] = ()
+    #: Whether `datasets` wrote into the file that it holds images.
+    is_declared_image: bool = False
 
 
 class TableRow(NamedTuple):
