@@ -23,8 +23,8 @@ LARGE_BLOCK_BYTES = 4 * 2**20
 class MemoryBudget:
     """The bytes that large pictures take at once, from reading to encoding; safe to share between threads.
 
-    Those that share it take at most two thirds of it; one alone may take all of it. They go on in the order in which they
-    came, so that a large one is not overtaken for ever. `_lock` guards what is held and who waits.
+    Those that share it take at most two thirds of it; one alone may take all of it. They go on in the order in which
+    they came, so that a large one is not overtaken for ever. `_lock` guards what is held and who waits.
     """
 
     def __init__(self, total_mb: int):

@@ -9,7 +9,7 @@ There is one way from a file to what is sent, and each step on it is done once, 
     decode       image_decoding    the frame or page that is sent; tiff_decoding: samples, range, photometric
     turn         image_pixels      as EXIF or XMP says
     8 bits       image_pixels
-    alpha        image_pixels      on white
+    alpha        image_pixels      on white, or on black where it is white itself
     shrink       here              onto the model's grid
     colours      colour_profile    from the embedded profile to sRGB; after shrinking there are fewer pixels
     encode       here              JPEG for a JPEG, PNG for all others
@@ -39,7 +39,7 @@ from captionqa.dataset.image_opening import (
     open_image,
     open_without_metadata,
 )
-from captionqa.dataset.image_pixels import SIDEWAYS, in_8_bits, on_white, upright
+from captionqa.dataset.image_pixels import SIDEWAYS, in_8_bits, laid_out, upright
 from captionqa.dataset.truncation import is_certainly_complete, is_filled_with_zeros, zeros_in_jpeg
 from captionqa.errors import ItemFailure, Reason
 
@@ -114,7 +114,7 @@ def is_new_picture(
     """Whether earlier versions sent another picture for a file, as `EncodedImage.is_new`; raises as `encode_image`."""
     with decoding_failures(), io.BytesIO(data) as stream:
         header = file_header(stream, data[:HEAD_BYTES])
-    if header.format in MIME_TYPES and not header.animated:
+    if header.format in MIME_TYPES and not header.animated and not header.transparent:
         return header.other_colours and limits.get("colour") != "as_is"
     return encode_image(data, limits, budget_px, False, before_decoding).is_new
 
@@ -161,12 +161,12 @@ class _File:
 
     def encoded(self, picture: Picture) -> EncodedImage:
         """A decoded picture as it is sent."""
-        image = on_white(in_8_bits(upright(picture.image, picture.orientation)))
+        image, is_on_black = laid_out(in_8_bits(upright(picture.image, picture.orientation)))
         size = self._shrunk_size(picture.size)
         if size is not None:
             image = _resized(image, size[::-1] if picture.orientation in SIDEWAYS else size)
         profile = picture.profile if self._colours_are_converted else None
-        is_new = picture.is_new or not is_srgb(image.mode, profile)
+        is_new = picture.is_new or is_on_black or not is_srgb(image.mode, profile)
         return _encode(to_srgb(image, profile), picture.is_jpeg, is_new)
 
     @property

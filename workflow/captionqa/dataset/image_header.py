@@ -10,6 +10,7 @@ from captionqa.dataset.colour_profile import is_srgb
 from captionqa.dataset.image_file import check_size, decoding_failures, read_failures
 from captionqa.dataset.image_format import identify
 from captionqa.dataset.image_opening import HEAD_BYTES, is_animated, jxl_size, open_image, open_without_metadata
+from captionqa.dataset.image_pixels import WITH_ALPHA
 from captionqa.errors import ItemFailure, Reason
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ class Header:
     animated: bool
     #: Whether its colours are those of an embedded profile that is not sRGB.
     other_colours: bool = False
+    #: Whether parts of it may be transparent.
+    transparent: bool = False
 
 
 def read_header(path: Path, limits: ImageSettings) -> Header:
@@ -85,4 +88,5 @@ def _of(image: "PillowImage", profile: bytes | None) -> Header:
     kind = image.format or ""
     kind = {"MPO": "JPEG", "DIB": "BMP"}.get(kind, kind)
     mode = "RGB" if image.mode in ("P", "RGBA") else image.mode
-    return Header(kind, image.width, image.height, is_animated(image), not is_srgb(mode, profile))
+    transparent = image.mode in WITH_ALPHA or "transparency" in image.info
+    return Header(kind, image.width, image.height, is_animated(image), not is_srgb(mode, profile), transparent)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from captionqa.dataset.image_format import JPEG_FORMATS, identify
+from captionqa.dataset.image_metadata import orientation_of
 from captionqa.dataset.image_opening import HEAD_BYTES, jxl_size, open_image
 
 if TYPE_CHECKING:
@@ -15,11 +16,11 @@ LARGE_FILE_BYTES = 4 * 2**20
 #: Bytes that Pillow takes for a pixel, by mode; four for all others.
 PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
 #: Bytes for a pixel that decoders take beside Pillow's picture, as measured with pictures of 24 megapixels.
-DECODER_BYTES = {"WEBP": 12, "GIF": 8, "AVIF": 12, "HEIF": 12, "JPEG2000": 20, "JXL": 20}
+DECODER_BYTES = {"WEBP": 12, "GIF": 5, "AVIF": 6, "HEIF": 6, "JPEG2000": 16, "JXL": 8}
 #: A progressive JPEG is kept as coefficients until its last scan is read.
 PROGRESSIVE_BYTES = 6
-#: For each decoded pixel: the levels that it is converted to.
-CONVERTED_BYTES = 4
+#: For each decoded pixel: the levels that it is converted to, where it is not of these modes.
+CONVERTED_BYTES, SHRUNK_AS_THEY_ARE = 4, ("RGB", "L", "CMYK")
 #: For each pixel that is sent: its levels, and either those in other colours or its file and that in base64.
 SENT_BYTES = 8
 #: For each pixel of a JPEG in which zeros are looked for: two pictures that are compared.
@@ -31,14 +32,16 @@ def decoded_bytes(image: "PillowImage", size: tuple[int, int], sent_px: int) -> 
 
     `size` is that of the file in pixels, of which `draft` may have made less; `sent_px` is how many pixels are sent.
     """
-    kind = image.format or ""
-    each = PIXEL_BYTES.get(image.mode, 4) + DECODER_BYTES.get(kind, 0)
-    if image.mode not in ("RGB", "L") or "transparency" in image.info:
+    pixels, each = image.width * image.height, PIXEL_BYTES.get(image.mode, 4)
+    # without EXIF Pillow would remember that there is none, though a PNG may have it behind its picture
+    if "exif" in image.info and orientation_of(image, b"") != 1:
+        each *= 2
+    if image.mode not in SHRUNK_AS_THEY_ARE or "transparency" in image.info:
         each += CONVERTED_BYTES
-    needed = image.width * image.height * each + bytes_sent(image.width * image.height, sent_px)
-    if kind in JPEG_FORMATS and "progressive" in image.info:
-        needed += size[0] * size[1] * PROGRESSIVE_BYTES
-    return needed
+    decoder = pixels * DECODER_BYTES.get(image.format or "", 0)
+    if image.format in JPEG_FORMATS and "progressive" in image.info:
+        decoder = size[0] * size[1] * PROGRESSIVE_BYTES
+    return pixels * each + max(decoder, bytes_sent(pixels, sent_px))
 
 
 def bytes_sent(pixels: int, sent_px: int) -> int:
@@ -48,8 +51,8 @@ def bytes_sent(pixels: int, sent_px: int) -> int:
 
 
 def jxl_bytes(size: tuple[int, int]) -> int:
-    """The same for a JPEG XL of this size, which cannot be opened before it is decoded."""
-    return size[0] * size[1] * (4 + DECODER_BYTES["JXL"] + CONVERTED_BYTES + SENT_BYTES)
+    """The bytes that a JPEG XL of this size takes, which cannot be opened before it is decoded."""
+    return size[0] * size[1] * (4 + CONVERTED_BYTES + DECODER_BYTES["JXL"])
 
 
 def bytes_ahead(path: Path, file_bytes: int, sent_px: int | None) -> int:

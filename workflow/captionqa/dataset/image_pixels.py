@@ -3,7 +3,7 @@
 Pictures are converted in strips, so that what is between the first and the last form of a pixel takes no memory.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 #: The EXIF orientations that exchange width and height.
 SIDEWAYS = (5, 6, 7, 8)
+#: A picture is seen on white if a level of it is at most this.
+SEEN_ON_WHITE = 240
 #: Pixels of a strip.
 STRIP_PIXELS = 2**18
 #: The values of white in a picture of fractions.
@@ -46,13 +48,24 @@ def in_8_bits(image: "PillowImage") -> "PillowImage":
     return image
 
 
-def on_white(image: "PillowImage") -> "PillowImage":
-    """The picture on white, in RGB, L or CMYK. An alpha of nothing but zeros in a BMP is none."""
-    if image.mode in WITH_ALPHA or "transparency" in image.info:
-        if without_alpha(image):
-            return image.convert("RGB")
-        return _in_strips(image, "RGB", _strip_on_white)
-    return image if image.mode in ("RGB", "L", "CMYK") else image.convert("L" if image.mode == "1" else "RGB")
+def laid_out(image: "PillowImage") -> tuple["PillowImage", bool]:
+    """The picture without transparency, in RGB, L or CMYK, and whether it is on black.
+
+    It is laid on white, or on black where nothing would be seen on white, such as a white drawing. An alpha of nothing
+    but zeros in a BMP is none.
+    """
+    if image.mode not in WITH_ALPHA and "transparency" not in image.info:
+        return image if image.mode in ("RGB", "L", "CMYK") else image.convert(
+            "L" if image.mode == "1" else "RGB"
+        ), False
+    if without_alpha(image):
+        return image.convert("RGB"), False
+    on_white = _in_strips(image, "RGB", lambda strip: _laid_on("white", strip))
+    if _darkest(on_white) > SEEN_ON_WHITE:
+        on_black = _in_strips(image, "RGB", lambda strip: _laid_on("black", strip))
+        if not _is_one_colour(on_black) and _darkest(on_black) <= SEEN_ON_WHITE:
+            return on_black, True
+    return on_white, False
 
 
 def without_alpha(image: "PillowImage") -> bool:
@@ -62,16 +75,29 @@ def without_alpha(image: "PillowImage") -> bool:
 
 def is_flat(image: "PillowImage") -> bool:
     """Whether all that a person sees is one colour."""
-    extrema = on_white(in_8_bits(image)).getextrema()
+    return _is_one_colour(laid_out(in_8_bits(image))[0])
+
+
+def _is_one_colour(image: "PillowImage") -> bool:
+    return all(low == high for low, high in _extrema(image))
+
+
+def _darkest(image: "PillowImage") -> int:
+    return min(low for low, _ in _extrema(image))
+
+
+def _extrema(image: "PillowImage") -> list[tuple[int, int]]:
+    """The lowest and the highest level of each band of a picture in 8 bits."""
+    extrema = image.getextrema()
     bands = extrema if isinstance(extrema[0], tuple) else (extrema,)
-    return all(low == high for low, high in bands)
+    return [(int(low), int(high)) for low, high in cast(Sequence[tuple[int, int]], bands)]
 
 
-def _strip_on_white(strip: "PillowImage") -> "PillowImage":
+def _laid_on(colour: str, strip: "PillowImage") -> "PillowImage":
     from PIL import Image
 
     strip = (strip.convert("LA") if strip.mode == "La" else strip).convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", strip.size, "white"), strip).convert("RGB")
+    return Image.alpha_composite(Image.new("RGBA", strip.size, colour), strip).convert("RGB")
 
 
 def _in_strips(image: "PillowImage", mode: str, convert: "Callable[[PillowImage], PillowImage]") -> "PillowImage":

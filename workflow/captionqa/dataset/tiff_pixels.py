@@ -1,7 +1,8 @@
 """The pixels of a TIFF's page as a picture of 8 bits a sample: which samples are sent, and what they mean.
 
-Integers are converted in blocks of rows, so that beside the file only the picture itself takes memory. Values of which
-some may be no data, and colours that are not levels of red, green and blue or of inks, are converted as a whole.
+Integers without a sign are converted in blocks of rows, so that beside the file only the picture itself takes memory.
+Values of which some may be no data, and colours that are not levels of red, green and blue or of inks, are converted as
+a whole.
 """
 
 import math
@@ -9,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from captionqa.dataset.image_memory import CONVERTED_BYTES, bytes_sent
+from captionqa.dataset.image_memory import CONVERTED_BYTES, SHRUNK_AS_THEY_ARE, bytes_sent
+from captionqa.dataset.image_metadata import ORIENTATION
 from captionqa.dataset.tiff_levels import (
     expected_range,
     from_lab,
@@ -73,19 +75,22 @@ def page_bytes(page: "TiffPage", budget_px: int | None) -> int:
     """The bytes that a page takes from decoding to encoding, of which at most `budget_px` pixels are sent."""
     pixels, samples = page.imagewidth * page.imagelength, page.samplesperpixel
     value_bytes = 8 if page.dtype is None else page.dtype.itemsize
-    segment_bytes = 0 if page.is_contiguous else math.prod(page.chunks) * value_bytes
-    each = 4 if _samples(page).mode in ("L", "RGB") else 4 + CONVERTED_BYTES
-    if not _is_converted_in_blocks(page):
-        each += samples * (2 * value_bytes + 2)
-    elif page.planarconfig == 2:
-        each += samples
-    return pixels * each + 2 * segment_bytes + bytes_sent(pixels, min(pixels, budget_px or pixels))
+    each = 4 if _samples(page).mode in SHRUNK_AS_THEY_ARE else 4 + CONVERTED_BYTES
+    if page.tags.valueof(ORIENTATION, default=1) != 1:
+        each += 4
+    if _is_converted_in_blocks(page):
+        segment_bytes = 0 if page.is_contiguous else math.prod(page.chunks) * value_bytes
+        decoding = 5 * segment_bytes // 4 + (pixels * samples if page.planarconfig == 2 else 0)
+    else:
+        copies = 2 if samples > 1 else 3  # one more to find values that are far off all others
+        decoding = pixels * samples * (copies * value_bytes + 1)
+    return pixels * each + max(decoding, bytes_sent(pixels, min(pixels, budget_px or pixels)))
 
 
 def _is_converted_in_blocks(page: "TiffPage") -> bool:
     return (
         page.dtype is not None
-        and page.dtype.kind in "ui"
+        and page.dtype.kind == "u"
         and page.imagedepth == 1
         and page.tags.get("GDAL_NODATA") is None
         and int(page.photometric) not in (PALETTE, CIELAB, ICCLAB)
@@ -184,9 +189,9 @@ def _converted_as_a_whole(page: "TiffPage") -> "tuple[PillowImage, bool]":
     levels, valid, is_declared = in_8_bits(samples.of(values), page)
     if page.photometric == WHITE_IS_ZERO:
         levels[..., 0] = 255 - levels[..., 0]
-    if valid is not None and samples.mode == "L":  # what is no data is left out, as by an alpha
+    if valid is not None and samples.mode in ("L", "RGB"):  # what is no data is left out, as by an alpha
         alpha = np.where(valid, 255, 0).astype(np.uint8)
-        return _image(np.concatenate([levels, alpha], axis=-1), "LA"), False
+        return _image(np.concatenate([levels, alpha], axis=-1), f"{samples.mode}A"), False
     return _image(levels, samples.mode), is_declared
 
 

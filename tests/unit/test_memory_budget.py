@@ -1,0 +1,210 @@
+"""The memory of large pictures: they wait for it in their order, and one that takes more than there is fails."""
+
+import pickle
+import threading
+
+import numpy as np
+import pytest
+import tifffile
+from captionqa.client.chunk_result import read_chunk
+from captionqa.client.chunk_run import ChunkRun
+from captionqa.client.decoding_notes import DecodingNotes
+from captionqa.client.memory_budget import MB, MemoryBudget
+from captionqa.dataset import image_memory
+from captionqa.dataset.image_encoding import encode_image
+from captionqa.errors import ItemFailure, Reason
+from PIL import Image
+
+LIMITS = {"max_pixels": None, "pixel_grid_px": 8, "max_source_pixels": 10**9}
+#: Runs a chunk on as many cores as it likes, and writes the peak of its memory in MB.
+RUN = """
+import pickle, sys, threading
+from captionqa.client import decoding_notes
+from captionqa.client.chunk_run import ChunkRun
+decoding_notes.CORES = 16
+decoding_notes._decoding = threading.BoundedSemaphore(16)
+with open(sys.argv[1], "rb") as file:
+    job = pickle.load(file)
+ChunkRun(job).run()
+with open("/proc/self/status") as status, open(sys.argv[2], "w") as peak:
+    peak.write(next(line.split()[1] for line in status if line.startswith("VmHWM")))
+"""
+
+
+@pytest.fixture
+def budget():
+    """A budget of 300 MB, of which those that share it take 200."""
+    return MemoryBudget(300)
+
+
+class Holder:
+    """A thread that waits for some MB and holds them until it is released."""
+
+    def __init__(self, budget, needed_mb):
+        self.has_it, self._release = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._hold, args=[budget, needed_mb * MB], daemon=True)
+        self._thread.start()
+
+    def _hold(self, budget, needed):
+        with budget.held(needed):
+            self.has_it.set()
+            self._release.wait(20)
+
+    def release(self):
+        self._release.set()
+        self._thread.join(20)
+
+
+@pytest.fixture
+def hold(budget, eventually):
+    """Start a holder, and wait until it has what it wants or stands in line."""
+
+    def start(needed_mb):
+        in_line = len(budget._waiting)
+        holder = Holder(budget, needed_mb)
+        eventually(lambda: holder.has_it.is_set() or len(budget._waiting) > in_line)
+        return holder
+
+    return start
+
+
+def test_a_large_picture_is_not_overtaken_by_those_that_came_after_it(hold):
+    first, large, later = hold(100), hold(150), hold(50)
+    assert first.has_it.is_set()
+    assert not large.has_it.is_set()
+    assert not later.has_it.is_set()  # it would fit beside the first one
+    first.release()
+    assert large.has_it.wait(20)
+    assert later.has_it.wait(20)
+    large.release()
+    later.release()
+
+
+def test_a_small_picture_waits_for_none(hold, budget):
+    holders = [hold(300), hold(300)]
+    with budget.held(1 * MB):
+        pass
+    for holder in holders:
+        holder.release()
+
+
+def test_one_alone_may_take_the_whole_budget(hold):
+    shared, alone = hold(20), hold(300)
+    assert not alone.has_it.is_set()
+    shared.release()
+    assert alone.has_it.wait(20)
+    alone.release()
+
+
+def test_more_than_the_whole_budget_is_too_large_and_the_figure_is_named(budget):
+    with pytest.raises(ItemFailure, match=r"about 301 MB to decode; client\.images\.memory_mb is 300") as failure:
+        budget.check(301 * MB)
+    assert failure.value.reason is Reason.IMAGE_TOO_LARGE
+    budget.check(300 * MB)
+
+
+@pytest.mark.parametrize("ahead", [0, 250 * MB])
+def test_a_failure_gives_back_what_was_held(budget, ahead):
+    notes = DecodingNotes(None, budget)
+    for _ in range(3):
+        for needed_mb in (200, 400):  # the second one is too large from the start
+            with pytest.raises(ItemFailure), notes.decoding("a", ahead) as begin:
+                list(map(begin, (needed_mb * MB, 400 * MB)))
+    with budget.held(300 * MB):
+        pass
+
+
+def test_a_picture_that_needs_no_decoding_takes_nothing_of_the_budget(hold, budget):
+    all_of_it = hold(300)
+    with DecodingNotes(None, budget).decoding("a"):
+        pass
+    all_of_it.release()
+
+
+def test_a_large_file_waits_before_it_is_read(hold, budget, eventually):
+    all_of_it, read = hold(300), threading.Event()
+
+    def decode():
+        with DecodingNotes(None, budget).decoding("a", 250 * MB):
+            read.set()
+
+    thread = threading.Thread(target=decode, daemon=True)
+    thread.start()
+    eventually(lambda: budget._waiting)
+    assert not read.is_set()
+    all_of_it.release()
+    assert read.wait(20)
+    thread.join(20)
+
+
+#: {a picture file of 1024 x 1024 pixels, of which a quarter is sent: the bytes that it takes for each of its pixels}
+TAKEN = {
+    "plain.jpg": 3,  # decoded at half its size
+    "turned.jpg": 4,
+    "plain.png": 8,
+    "plain.tif": 8,
+    "alpha.png": 12,
+    "plain.webp": 16,
+    "deep.tif": 8,
+    "fraction.tif": 31,
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with the files of TAKEN."""
+    image, turned = Image.new("RGB", (1024, 1024), (9, 8, 7)), Image.Exif()
+    turned[274] = 6
+    for name in ("plain.jpg", "plain.png", "plain.webp", "plain.tif"):
+        image.save(tmp_path / name)
+    image.save(tmp_path / "turned.jpg", exif=turned)
+    image.convert("RGBA").save(tmp_path / "alpha.png")
+    deep = np.zeros((1024, 1024, 3), np.uint16)
+    tifffile.imwrite(tmp_path / "deep.tif", deep, photometric="rgb")
+    tifffile.imwrite(tmp_path / "fraction.tif", deep.astype(np.float32), photometric="rgb")
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_what_a_picture_takes_is_known_from_its_header(folder, name):
+    called, sent_px = [], 1024**2 // 4
+    encode_image((folder / name).read_bytes(), LIMITS, sent_px, before_decoding=called.append)
+    assert called[0] == TAKEN[name] * 1024**2
+    assert image_memory.bytes_ahead(folder / name, 777, sent_px) == called[0] + 777
+
+
+def test_a_large_file_without_a_readable_header_counts_by_its_size(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    assert image_memory.bytes_ahead(tmp_path / "a.png", 777, None) == 777
+    assert image_memory.bytes_ahead(tmp_path / "none.png", 777, None) == 777
+
+
+def test_a_picture_over_the_budget_fails_by_its_name_and_the_others_are_answered(images, encode, server, jobs):
+    images.add("small.png")
+    for name, side in (("large.png", 2000), ("huge.png", 4000)):
+        (images.path / name).write_bytes(encode(Image.new("RGBA", (side, side), (1, 2, 3, 99))))
+    (job,) = jobs(changes={"client": {"images": {"memory_mb": 100}}})
+    ChunkRun(job).run()
+    _, lines = read_chunk(job.result)
+    lines = {line["id"]: line for line in lines}
+    assert {name for name, line in lines.items() if "answer" in line} == {"small.png", "large.png"}
+    assert lines["huge.png"]["failure"] == Reason.IMAGE_TOO_LARGE
+    assert "'huge.png': it takes about " in lines["huge.png"]["detail"]
+    assert "client.images.memory_mb is 100" in lines["huge.png"]["detail"]
+
+
+def test_by_default_pictures_get_an_eighth_of_their_jobs_memory(images, server, jobs):
+    images.add("a.png")
+    assert jobs()[0].pictures_mb == 2000
+    assert jobs(changes={"client": {"images": {"memory_mb": 700}}})[0].pictures_mb == 700
+
+
+def test_a_chunk_of_large_pictures_stays_within_its_memory(images, encode, server, jobs, start_python, tmp_path):
+    for number in range(8):  # a hundred MB each
+        (images.path / f"{number}.png").write_bytes(encode(Image.new("RGBA", (3000, 3000), (number, 2, 3, 99))))
+    (job,) = jobs(changes={"client": {"concurrency": 16, "images": {"memory_mb": 360}}})
+    (tmp_path / "job").write_bytes(pickle.dumps(job))
+    assert start_python(RUN, tmp_path / "job", tmp_path / "peak").wait(60) == 0
+    _, lines = read_chunk(job.result)
+    assert sum("answer" in line for line in lines) == 8
+    assert int((tmp_path / "peak").read_text()) * 1024 < (360 + 90) * MB
