@@ -2,6 +2,7 @@
 
 import io
 import struct
+import warnings
 import zlib
 
 import imagecodecs
@@ -204,6 +205,46 @@ def test_what_has_no_data_decides_nothing_and_is_white(grey, nodata):
     assert mae(levels, wanted) < 1
 
 
+@pytest.mark.parametrize(
+    ("dtype", "filler"),
+    [(np.float32, -9999), (np.float32, -3.4028235e38), (np.float64, 1e20), (np.int16, -32768), (np.int16, -9999)],
+)
+def test_a_value_far_off_all_others_is_no_data_without_a_tag_too(grey, dtype, filler):
+    values = (grey * 6.0 - 1000).astype(dtype)
+    values[40:44, 50:60] = filler
+    low, high = int(grey.min()), int(grey.max())
+    wanted = ((grey - low) * (255 / (high - low))).round()
+    wanted[40:44, 50:60] = 255
+    assert mae(sent(tiff(values)), wanted) < 2
+
+
+def test_negative_values_that_are_not_far_off_are_data(grey):
+    values = grey.astype(np.float32)
+    values[40:44, 50:60] = -100
+    levels = sent(tiff(values))
+    assert levels[41, 55, 0] == 0
+    assert levels.max() == 255
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.uint16])
+def test_pixels_of_three_colours_without_data_are_white(scene, dtype):
+    values = scene.astype(np.float32) if dtype is np.float32 else deep(scene)
+    values[40:44, 50:60] = np.nan if dtype is np.float32 else 0
+    extra = {} if dtype is np.float32 else {"extratags": [(42113, "s", 0, "0", True)]}
+    wanted = scene.copy()
+    wanted[40:44, 50:60] = 255
+    assert mae(sent(tiff(values, photometric="rgb", **extra)), wanted) < 1
+
+
+def test_a_page_in_front_of_the_picture_that_is_its_small_copy_is_not_sent(scene):
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as file:
+        file.write(scene[::4, ::4], photometric="rgb", subfiletype=1)
+        file.write(scene, photometric="rgb")
+    assert mae(sent(buffer.getvalue()), scene) == 0
+    assert sent(buffer.getvalue(), frame=0).shape == (HEIGHT // 4, WIDTH // 4, 3)
+
+
 def test_a_deep_tiff_that_is_cut_is_unreadable(grey):
     data = tiff(np.random.default_rng(1).integers(0, 2**16, (64, 96), np.uint16), compression="zlib", rowsperstrip=8)
     pixels_first = data.find(b"\x78")
@@ -398,7 +439,7 @@ ODD_CHUNKS = {
     },
     **{
         f"short {kind.decode()}": png_chunk(kind, body)
-        for kind, body in [(b"pHYs", b"\1"), (b"gAMA", b"\1"), (b"cHRM", b"\1"), (b"sRGB", b"")]
+        for kind, body in [(b"pHYs", b"\1"), (b"gAMA", b"\1"), (b"cHRM", b"\1"), (b"sRGB", b""), (b"acTL", b"\1")]
     },
 }
 
@@ -444,6 +485,14 @@ def test_a_readable_orientation_beside_malformed_exif_is_applied(scene, kind, ex
     assert mae(sent(saved(stored, kind, exif=ODD_EXIF[exif], **options)), scene) < 4
 
 
+@pytest.mark.parametrize(("marker", "body"), [(0xE0, b"JFIF\0"), (0xEE, b"Adobe"), (0xE2, b"MPF\0garbage")])
+def test_no_short_segment_loses_a_jpeg(scene, marker, body):
+    data = saved(Image.fromarray(scene), "JPEG", quality=95, subsampling=0)
+    segment = bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body
+    with warnings.catch_warnings(action="ignore"):
+        assert mae(sent(data[:2] + segment + data[2:]), scene) < 3
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
 def test_garbage_in_place_of_exif_loses_nothing(scene, kind):
     data = saved(Image.fromarray(scene), kind, exif=b"Exif\0\0garbage and more of it", quality=95)
@@ -478,6 +527,18 @@ def test_an_embedded_profile_is_converted_to_srgb(scene, space, kind):
     assert converted < 3 < as_is
     shrunk = np.asarray(Image.fromarray(scene).resize((WIDTH // 2, HEIGHT // 2), Image.Resampling.BICUBIC))
     assert mae(sent(data, budget_px=WIDTH * HEIGHT // 4), shrunk) < 3
+
+
+def test_the_profile_of_a_jpeg_2000_is_converted_to_srgb(scene):
+    profile = icc(*WIDE["ProPhoto"])
+    data = saved(wide_picture(scene, profile), "JPEG2000")
+    header, at = data.index(b"jp2h") - 4, data.index(b"colr") - 4
+    size, replaced = int.from_bytes(data[header : header + 4]), int.from_bytes(data[at : at + 4])
+    box = struct.pack(">I4sBBB", 11 + len(profile), b"colr", 2, 0, 0) + profile
+    grown = struct.pack(">I", size + len(box) - replaced)
+    data = data[:header] + grown + data[header + 4 : at] + box + data[at + replaced :]
+    assert mae(sent(data), scene) < 3
+    assert mae(sent(data, colour="as_is"), scene) > 9
 
 
 def pale(c, m, y, k):

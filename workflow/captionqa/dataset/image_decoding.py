@@ -10,7 +10,7 @@ from captionqa.config.settings import ImageSettings
 from captionqa.dataset.image_file import check_size
 from captionqa.dataset.image_format import JPEG_FORMATS
 from captionqa.dataset.image_memory import decoded_bytes
-from captionqa.dataset.image_metadata import ORIENTATION, orientation_of
+from captionqa.dataset.image_metadata import ORIENTATION, jp2_profile, orientation_of
 from captionqa.dataset.image_opening import HEAD_BYTES, LostMetadata, is_animated, open_image
 from captionqa.dataset.image_pixels import SIDEWAYS, is_flat, without_alpha
 from captionqa.errors import ItemFailure
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
     from PIL.TiffImagePlugin import TiffImageFile
 
+#: The tag of a TIFF's page that says what it is, and its bit for a small copy of another page.
+NEW_SUBFILE_TYPE, REDUCED = 254, 1
 #: Frames or pages that are decoded in search of one that is not empty.
 FRAMES = 64
 
@@ -60,6 +62,8 @@ def decode_picture(
     # libheif and libjxl turn a picture themselves; a JPEG inside of a JPEG XL comes as it is
     is_upright = image.format == "HEIF" or (image.format == "JXL" and not getattr(image, "jpeg", False))
     orientation, profile = 1 if is_upright else orientation_of(image, data), image.info.get("icc_profile")
+    if image.format == "JPEG2000":
+        profile = jp2_profile(data)
     if lost is not None:
         orientation, profile = lost.orientation, profile or lost.profile
     return Picture(image, size, orientation, profile, is_jpeg, is_new=image.tell() != first or without_alpha(image))
@@ -78,7 +82,7 @@ def decode_tiff(
         try:
             image = open_image(stream, data[:HEAD_BYTES])
             tiff_decoding.refuse_camera_raw(cast("TiffImageFile", image).tag_v2, data)
-            pages = _candidates(image, limits) or [0]
+            pages = _full_pages(image, _candidates(image, limits) or [0])
         except ItemFailure:
             raise
         except Exception:  # Pillow raises nearly anything on a TIFF that it does not know
@@ -87,7 +91,17 @@ def decode_tiff(
             picture = _tiff_page(image, data, page, limits, budget_px, before_decoding)
             if len(pages) == 1 or not is_flat(picture.image):
                 return replace(picture, is_new=picture.is_new or page > 0)
-        return _tiff_page(image, data, 0, limits, budget_px, before_decoding)
+        return _tiff_page(image, data, pages[0], limits, budget_px, before_decoding)
+
+
+def _full_pages(image: "PillowImage", pages: list[int]) -> list[int]:
+    """These pages without those that are small copies of another one, as long as there are others."""
+
+    def is_full(page: int) -> bool:
+        image.seek(page)
+        return not cast("TiffImageFile", image).tag_v2.get(NEW_SUBFILE_TYPE, 0) & REDUCED
+
+    return pages if is_full(pages[0]) else list(filter(is_full, pages)) or pages
 
 
 def _tiff_page(

@@ -18,11 +18,17 @@ XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:=[\"']|>)([1-8])")
 PNG_SIGNATURE_BYTES = 8
 #: The chunks of a PNG that are about its pixels; all others are metadata.
 PNG_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"acTL", b"fcTL", b"fdAT")
+#: Those of an animation, with the bytes that each has at least; without them the PNG is its first picture.
+PNG_ANIMATION = {b"acTL": 8, b"fcTL": 26, b"fdAT": 4}
 #: The largest colour profile that is read from a PNG, in bytes; those of CMYK printers have 3 MB.
 MAX_PROFILE_BYTES = 16 * 2**20
-#: The markers of a JPEG's metadata, except for its colour model (APP0, APP14) and its colour profile (APP2).
+#: The markers of a JPEG's metadata, except for its colour model and its colour profile (APP2).
 JPEG_METADATA = frozenset((0xE1, *range(0xE3, 0xEE), 0xEF, 0xFE))
+#: {the markers of a JPEG's colour model, APP0 and APP14: the bytes that decoders read of them}
+JPEG_COLOUR_MODEL = {0xE0: 14, 0xEE: 12}
 JPEG_START_OF_SCAN = 0xDA
+#: Begins the colours of a JPEG 2000 whose profile follows.
+JP2_PROFILE_METHOD = b"\2"
 #: The bits of a WebP's header that promise metadata.
 WEBP_METADATA_FLAGS = 0x0C
 
@@ -57,6 +63,25 @@ def _orientation_in(exif: bytes) -> int | None:
     return int(found[1]) if found else None
 
 
+def jp2_profile(data: bytes) -> bytes | None:
+    """The colour profile in the header of a JPEG 2000, which Pillow does not read; None where there is none."""
+    colours = _box(_box(data, b"jp2h"), b"colr")
+    return colours[3:] or None if colours.startswith(JP2_PROFILE_METHOD) else None
+
+
+def _box(data: bytes, kind: bytes) -> bytes:
+    """The content of the first box of a kind; empty where there is none."""
+    offset = 0
+    while offset + 8 <= len(data):
+        length = int.from_bytes(data[offset : offset + 4])
+        if data[offset + 4 : offset + 8] == kind:
+            return data[offset + 8 : offset + length]
+        if length < 8:  # it goes to the end, or has a length of 64 bits: that is the picture
+            break
+        offset += length
+    return b""
+
+
 def without_metadata(kind: str, data: bytes) -> bytes | None:
     """The same picture in a file without metadata; None where there is none, or it is not known how to leave it out."""
     strip = {"PNG": _png, "JPEG": _jpeg, "WEBP": _webp}.get(kind)
@@ -87,10 +112,12 @@ def _png_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
 
 def _png(data: bytes) -> bytes:
     """A PNG of the chunks that are about pixels, with their checksums: a wrong one shows that pixels are damaged."""
+    chunks = _png_chunks(data)
+    is_animated = all(len(content) >= PNG_ANIMATION.get(kind, 0) for kind, content in chunks)
     kept, offset = [data[:PNG_SIGNATURE_BYTES]], PNG_SIGNATURE_BYTES
-    while offset + 8 <= len(data):
-        end = offset + 12 + int.from_bytes(data[offset : offset + 4])
-        if data[offset + 4 : offset + 8] in PNG_PIXELS:
+    for kind, content in chunks:
+        end = offset + 12 + len(content)
+        if kind in PNG_PIXELS and (is_animated or kind not in PNG_ANIMATION):
             kept.append(data[offset:end])
         offset = end
     return b"".join(kept)
@@ -110,7 +137,8 @@ def _jpeg(data: bytes) -> bytes:
     kept, offset = [data[:2]], 2
     while offset + 4 <= len(data) and data[offset] == 0xFF and data[offset + 1] != JPEG_START_OF_SCAN:
         end = offset + 2 + int.from_bytes(data[offset + 2 : offset + 4])
-        if data[offset + 1] not in JPEG_METADATA:
+        is_whole = end - offset - 4 >= JPEG_COLOUR_MODEL.get(data[offset + 1], 0)
+        if data[offset + 1] not in JPEG_METADATA and is_whole:
             kept.append(data[offset:end])
         offset = end
     return b"".join((*kept, data[offset:]))

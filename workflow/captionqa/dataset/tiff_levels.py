@@ -15,6 +15,8 @@ BLOCK_PIXELS = 2**20
 USUAL_BITS = (10, 12, 14)
 #: The values of white in a file of fractions.
 USUAL_WHITES = (1.0, 255.0, 65535.0)
+#: A value that is further off all others than so many times the range of these is no data.
+FAR = 2
 #: A picture whose highest value is below this part of white looks black.
 DARK = 1 / 4
 
@@ -47,7 +49,29 @@ def _valid(pixels: "NDArray[Any]", page: "TiffPage") -> "NDArray[np.bool_] | Non
     if page.tags.get("GDAL_NODATA") is not None:
         has_data = (pixels != np.asarray(page.nodata).astype(pixels.dtype)).any(axis=2, keepdims=True)
         valid = has_data if valid is None else valid & has_data
+    for filler in _fillers(pixels, valid):
+        is_other = (pixels != filler).any(axis=2, keepdims=True)
+        valid = is_other if valid is None else valid & is_other
     return None if valid is None or valid.all() else valid
+
+
+def _fillers(pixels: "NDArray[Any]", valid: "NDArray[np.bool_] | None") -> list[Any]:
+    """Values that stand for no data without a tag that says so, such as -9999 below heights: far off all others."""
+    import numpy as np
+
+    if pixels.dtype.kind not in "fi" or pixels.shape[2] > 1:
+        return []
+    values, fillers = pixels if valid is None else pixels[valid], []
+    for extreme in (np.min, np.max):
+        if not values.size or 0 <= (found := extreme(values)) <= USUAL_WHITES[-1]:
+            continue
+        others = values[values != found]
+        if others.size:
+            low, high = float(others.min()), float(others.max())
+            if max(low - float(found), float(found) - high) > FAR * (high - low) > 0:
+                fillers.append(found)
+                values = others
+    return fillers
 
 
 def value_range(lowest: float, highest: float, page: "TiffPage") -> tuple[float, float, bool]:

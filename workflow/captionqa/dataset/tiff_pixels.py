@@ -1,7 +1,8 @@
 """The pixels of a TIFF's page as a picture of 8 bits a sample: which samples are sent, and what they mean.
 
-Integers are converted in blocks of rows, so that beside the file only the picture itself takes memory. Values of which
-some may be no data, and colours that are not levels of red, green and blue or of inks, are converted as a whole.
+Integers without a sign are converted in blocks of rows, so that beside the file only the picture itself takes memory.
+Values of which some may be no data, and colours that are not levels of red, green and blue or of inks, are converted as
+a whole.
 """
 
 import math
@@ -81,14 +82,15 @@ def page_bytes(page: "TiffPage", budget_px: int | None) -> int:
         segment_bytes = 0 if page.is_contiguous else math.prod(page.chunks) * value_bytes
         decoding = 5 * segment_bytes // 4 + (pixels * samples if page.planarconfig == 2 else 0)
     else:
-        decoding = pixels * samples * (2 * value_bytes + 1)
+        copies = 2 if samples > 1 else 3  # one more to find values that are far off all others
+        decoding = pixels * samples * (copies * value_bytes + 1)
     return pixels * each + max(decoding, bytes_sent(pixels, min(pixels, budget_px or pixels)))
 
 
 def _is_converted_in_blocks(page: "TiffPage") -> bool:
     return (
         page.dtype is not None
-        and page.dtype.kind in "ui"
+        and page.dtype.kind == "u"
         and page.imagedepth == 1
         and page.tags.get("GDAL_NODATA") is None
         and int(page.photometric) not in (PALETTE, CIELAB, ICCLAB)
@@ -187,9 +189,9 @@ def _converted_as_a_whole(page: "TiffPage") -> "tuple[PillowImage, bool]":
     levels, valid, is_declared = in_8_bits(samples.of(values), page)
     if page.photometric == WHITE_IS_ZERO:
         levels[..., 0] = 255 - levels[..., 0]
-    if valid is not None and samples.mode == "L":  # what is no data is left out, as by an alpha
+    if valid is not None and samples.mode in ("L", "RGB"):  # what is no data is left out, as by an alpha
         alpha = np.where(valid, 255, 0).astype(np.uint8)
-        return _image(np.concatenate([levels, alpha], axis=-1), "LA"), False
+        return _image(np.concatenate([levels, alpha], axis=-1), f"{samples.mode}A"), False
     return _image(levels, samples.mode), is_declared
 
 
