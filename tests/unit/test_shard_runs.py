@@ -11,6 +11,9 @@ import pytest
 from captionqa.client.chunk_result import read_chunk
 from captionqa.client.chunk_run import ChunkRun
 from captionqa.client.journal import read_lines
+from captionqa.config.layout import Layout
+from captionqa.dataset.audit import audit
+from captionqa.dataset.planning import plan_task
 from PIL import Image
 from shard_files import IMAGE, image_table, save_to_disk, write_parquet, write_tar
 
@@ -173,3 +176,18 @@ def test_base64_and_paths_in_a_table_are_asked_about(tmp_path, contents, run):
         "1": None,
         "in/gone.png": "missing_image",
     }
+
+
+def test_the_audit_finds_what_fails_and_what_is_there_twice(tmp_path, contents, make_config):
+    (first, data), (second, _), (third, other) = list(contents.items())[:3]
+    write_parquet(
+        tmp_path / "ds" / "t.parquet", {first: data, second: b"no image at all", third: other, "copy.png": data}
+    )
+    config = make_config({"captions": {"dataset_path": str(tmp_path / "ds")}, "qa": None})
+    layout = Layout(config.output_dir, "tiny")
+    plan_task(config, layout, "captions")
+    report = audit(config, layout, ["captions"])
+    found = [line.split("\t")[1:3] for line in Path(layout.audit).read_text().splitlines()[1:]]
+    assert [second, "unreadable_image"] in found
+    assert sum(kind == "duplicate_image" for _, kind in found) == 1
+    assert report.items == 4

@@ -12,8 +12,11 @@ import pytest
 from captionqa.config.config import CaptionColumnsConfig
 from captionqa.config.data_root import data_root
 from captionqa.config.layout import Layout
+from captionqa.dataset import shard_plan
 from captionqa.dataset.caption_plan import plan_captions
+from captionqa.dataset.image_ref import ImageRef
 from captionqa.dataset.image_source import ImageSources
+from captionqa.dataset.places import entry_place
 from captionqa.dataset.shards import expand_braces
 from captionqa.errors import InputError
 from captionqa.files import read_json_lines
@@ -291,8 +294,6 @@ def test_an_empty_or_cut_or_damaged_shard_is_named(tmp_path, pictures, planned):
 
 
 def test_a_plan_of_shards_is_kept_until_one_changes(tmp_path, pictures, monkeypatch):
-    from captionqa.dataset import shard_plan
-
     monkeypatch.setattr(shard_plan, "YOUNG_S", -1)
     layout = Layout(str(tmp_path / "output"), "tiny")
     contents = pictures("a.png", "b.png", "c.png")
@@ -308,11 +309,30 @@ def test_a_plan_of_shards_is_kept_until_one_changes(tmp_path, pictures, monkeypa
     assert plan_captions(tmp_path / "ds", 4, layout).items == 3
 
 
+def test_a_chunk_reads_each_shard_from_its_beginning_to_its_end(tmp_path, pictures, monkeypatch):
+    monkeypatch.setattr(shard_plan, "SEGMENT_BITS", 3)
+    contents = pictures(*(f"{number}.png" for number in range(200)))
+    for tar in ("a.tar", "b.tar"):
+        write_tar(tmp_path / "ds" / tar, {f"{tar}-{name}": data for name, data in contents.items()})
+    layout = Layout(str(tmp_path / "output"), "tiny")
+    plan = plan_captions(tmp_path / "ds", 3, layout)
+    for items in plan.item_lists(layout, "captions"):
+        entries = list(read_json_lines(items))
+        refs = [ImageRef.parse(entry["images"][0]) for entry in entries]
+        order = [
+            (entry_place(entry) >> 29, ref.container, ref.offset) for entry, ref in zip(entries, refs, strict=True)
+        ]
+        assert order == sorted(order)
+        assert len(entries) > 100
+
+
 MEMORY = """
 import sys
 from pathlib import Path
 from captionqa.config.layout import Layout
+from captionqa.dataset import shard_plan
 from captionqa.dataset.caption_plan import plan_captions
+from captionqa.dataset.image_ref import ImageRef
 plan = plan_captions(Path(sys.argv[1]), 1, Layout(sys.argv[2], "tiny"))
 (peak,) = [line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")]
 print(plan.items, int(peak) // 1024)

@@ -14,7 +14,7 @@ KINDS = {
     "parquet": (lambda path, pictures: write_parquet(path / "train-0.parquet", pictures, group=3), "ds/*.parquet", str),
     "webdataset": (
         lambda path, pictures: write_tar(path / "0.tar", pictures),
-        "ds",
+        "ds/{0..0}.tar",
         lambda name: name.removesuffix(".png"),
     ),
     "save_to_disk": (lambda path, pictures: save_to_disk(path, [image_table(pictures)]), "ds", str),

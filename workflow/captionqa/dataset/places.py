@@ -7,6 +7,8 @@ from captionqa.dataset.image_ref import CellRef, ImageRef
 from captionqa.dataset.item_entry import ItemEntry
 
 HASH_BITS = 32
+#: The hash range is cut into 2 ** SEGMENT_BITS segments of the journal. A chunk's items of one segment come together.
+SEGMENT_BITS = 10
 #: The most rows of a parquet file that share a place, and so a chunk. A cell can only be had by decoding its row group
 #: up to it, so chunks that took their rows from all row groups would each decode the whole data set.
 BLOCK_ROWS = 512

@@ -158,10 +158,10 @@ def write_plan(
 ) -> Plan:
     """Write the item lists, save the plan and return it.
 
-    `items` are the `count` items as (place, JSON line), sorted by place; `chunks` is their number or `auto`; `fields`
-    are the plan's other fields.
+    `items` are the `count` items as (place, JSON line), sorted by place, or at least by chunk and by segment of the
+    journal; `chunks` is the number of chunks or `auto`; `fields` are the plan's other fields.
     """
-    n = _chunk_count(chunks, count)
+    n = chunk_count(chunks, count)
     written: list[Chunk] = []
     for index, members in groupby(items, key=lambda item: item[0] * n >> HASH_BITS):
         with LineFile(layout.plans) as file:
@@ -217,7 +217,8 @@ def items_to_do(config: Config, layout: Layout) -> int:
     )
 
 
-def _chunk_count(chunks: int | Auto, items: int) -> int:
+def chunk_count(chunks: int | Auto, items: int) -> int:
+    """The number of chunks for a number of items."""
     if chunks != "auto":
         return chunks
     n = MIN_CHUNKS

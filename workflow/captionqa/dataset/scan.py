@@ -159,13 +159,10 @@ class NamedImages:
     def __exit__(self, *_: object) -> None:
         self._lines.close()
 
-    def stamps(self, names: list[str], containers: dict[str, Stamp | None] | None = None) -> list[Stamp | None]:
-        """The stamp of each named image; safe to call from several threads.
-
-        `containers` remembers the stamps of containers from one call to the next.
-        """
+    def stamps(self, names: list[str]) -> list[Stamp | None]:
+        """The stamp of each named image; safe to call from several threads."""
         stamps: list[Stamp | None] = []
-        containers = {} if containers is None else containers
+        containers: dict[str, Stamp | None] = {}
         for name in names:
             if "#" in name or name.startswith("data:"):
                 stamps.append(stamp_of(self._dataset, name, containers))

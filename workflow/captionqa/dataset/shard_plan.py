@@ -1,7 +1,7 @@
 """Planning captions of shards: their images, found without reading one, cut into chunks."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain, pairwise
 from pathlib import Path
 
@@ -10,8 +10,8 @@ from captionqa.config.layout import Layout
 from captionqa.dataset.changed_files import ChangeCounts
 from captionqa.dataset.image_ref import FileRef, ImageRef
 from captionqa.dataset.item_entry import ItemEntry, Stamp
-from captionqa.dataset.places import entry_place
-from captionqa.dataset.plan import Plan, PlanFields, load_complete_plan, write_plan
+from captionqa.dataset.places import HASH_BITS, SEGMENT_BITS, entry_place
+from captionqa.dataset.plan import Plan, PlanFields, chunk_count, load_complete_plan, write_plan
 from captionqa.dataset.plan_state import YOUNG_S, inputs_digest
 from captionqa.dataset.scan import NamedImages
 from captionqa.dataset.shards import ShardSet
@@ -32,7 +32,7 @@ def plan_shards(
         InputError: a shard cannot be read, or none has an image.
     """
     changes = ChangeCounts(layout.task_items("captions"))
-    stamps = {shard.container: shard.stamp() for shard in shards.shards}
+    stamps = [shard.stamp() for shard in shards.shards]
     inputs = inputs_digest("captions", chunks, dataset, changes, columns, shards, stamps)
     with NamedImages(shards.root, layout.caption_images) as images:
         plan = load_complete_plan(layout, "captions")
@@ -54,26 +54,35 @@ def plan_shards(
                 "captions.columns.image, or give a folder of images."
             )
         missing = 0
-        for entry, position in _entries(named, images, changes):
-            items.add((entry_place(entry), position, json_line(entry)))
+        n = chunk_count(chunks, len(named))
+        for entry, position in _entries(named, stamps, images, changes):
+            where = entry_place(entry)
+            # within each segment of the journal a chunk reads its shards from their beginnings to their ends
+            order = [where * n >> HASH_BITS, where >> HASH_BITS - SEGMENT_BITS, *position]
+            items.add((order, where, json_line(entry)))
             missing += None in entry["stamps"]
         fields: PlanFields = {
             "skipped_files": skipped.total(),
             "skipped": dict(skipped),
             "missing_images": missing,
         }
-        if time.time() - max(time_ns for _, time_ns in stamps.values()) / 1e9 > YOUNG_S:
+        if time.time() - max(time_ns for _, time_ns in stamps) / 1e9 > YOUNG_S:
             fields["state"] = f"{inputs}-{images.save()}"
-        lines = ((where, line) for where, _, line in items)
+        lines = ((where, line) for _, where, line in items)
         return write_plan("captions", lines, len(items), chunks, layout, **fields)
 
 
-def _entries(named: ExternalSort, images: NamedImages, changes: ChangeCounts) -> Iterator[tuple[ItemEntry, list[int]]]:
-    """The items with their stamps, and where they are: (shard, row group or 0, row or offset)."""
-    containers: dict[str, Stamp | None] = {}
+def _entries(
+    named: ExternalSort, containers: Sequence[Stamp], images: NamedImages, changes: ChangeCounts
+) -> Iterator[tuple[ItemEntry, list[int]]]:
+    """The items with their stamps, and where they are: (shard, row group or 0, row or offset).
+
+    `containers` are the stamps of the shards.
+    """
     for name, position, references in _unique(named):
-        stamps = images.stamps(references, containers)
+        stamps: list[Stamp | None] = [containers[position[0]]] * len(references)
         if any(isinstance(ImageRef.parse(reference), FileRef) for reference in references):
+            stamps = images.stamps(references)
             images.add(references, stamps)  # the stamps of containers are in the state already
         planned = [changes.planned(ref, stamp) for ref, stamp in zip(references, stamps, strict=True)]
         lists = [None if stamp is None else list(stamp) for stamp in planned]

@@ -61,23 +61,22 @@ class _Headers:
                 return
             if len(header) < BLOCK or not _is_header(header):
                 raise self._damage(header, offset, last)
-            own_size = _number(header[SIZE])
-            kind, content = header[156:157], offset + BLOCK
-            size_now = own_size if size is None or kind not in FILE_KINDS else size
+            own_size, kind, content = _number(header[SIZE]), header[156:157], offset + BLOCK
+            is_file = kind in FILE_KINDS
+            size_now = size if is_file and size is not None else own_size
+            called = name or _name(header)
             if content + size_now > self._end:
                 raise InputError(
-                    f"{self._where} is cut: it ends within {name or _name(header)!r}; make or download it again, or "
-                    "leave it out."
+                    f"{self._where} is cut: it ends within {called!r}; make or download it again, or leave it out."
                 )
             if kind == LONG_NAME:
                 name = _text(self._read(content, min(own_size, MAX_EXTENDED)).rstrip(b"\0"))
             elif kind == PAX:
                 name, size = _extended(self._read(content, min(own_size, MAX_EXTENDED)), name, size)
             elif kind not in (LONG_LINK, PAX_GLOBAL):
-                last = name or _name(header)
-                if kind in FILE_KINDS and not last.endswith("/"):
-                    yield Member(last, content, size_now)
-                name = size = None
+                last, name, size = called, None, None
+                if is_file and not called.endswith("/"):
+                    yield Member(called, content, size_now)
             offset = content + -(-size_now // BLOCK) * BLOCK
 
     def _read(self, offset: int, size: int) -> bytes:
@@ -112,16 +111,17 @@ def _number(field: bytes) -> int:
     if field[0] & 0x80:
         return int.from_bytes(field) & (1 << 8 * len(field) - 1) - 1
     try:
-        return int(field.split(b"\0")[0].strip() or b"0", 8)
+        return int(field.strip(b" \0") or b"0", 8)
     except ValueError:
         return 0
 
 
 def _name(header: bytes) -> str:
-    name, prefix = _text(header[NAME].split(b"\0")[0]), b""
-    if header[257:263] == b"ustar\0":  # GNU tar keeps times there
-        prefix = header[PREFIX].split(b"\0")[0]
-    return f"{_text(prefix)}/{name}" if prefix else name
+    name = _text(header[NAME].partition(b"\0")[0])
+    if header[345] and header[257:263] == b"ustar\0":  # GNU tar keeps times there
+        prefix = _text(header[PREFIX].partition(b"\0")[0])
+        return f"{prefix}/{name}"
+    return name
 
 
 def _text(name: bytes) -> str:
