@@ -43,7 +43,7 @@ def test_rows_that_are_decoded_together_share_a_place():
     near = [entry_place({"id": str(row), "images": [cell("a.parquet", row)], "stamps": []}) for row in (0, 1, 2)]
     assert len(set(near)) == 1
     assert entry_place({"id": "a", "images": [cell("a.parquet", BLOCK_ROWS)], "stamps": []}) != near[0]
-    assert question_place([cell("a.parquet", 1), "b.png"]) == near[0]
+    assert question_place([cell("a.parquet", 1), "b.png"], "q") == near[0]
     assert entry_place({"id": "q", "question": "?", "images": [cell("a.parquet", 2)], "stamps": []}) == near[0]
 
 

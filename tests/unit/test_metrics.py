@@ -130,8 +130,8 @@ def test_metrics_have_the_promised_keys(metrics):
         "category_metrics",
         "source_metrics",
     }
-    group = {"total", "correct", "accuracy", "accuracy_interval_95", "unparsed", "truncated", "refused", "failed"}
-    group |= {"mean_score", "mean_score_interval_95"}
+    group = {"total", "ungraded", "correct", "accuracy", "accuracy_interval_95", "unparsed", "truncated", "refused"}
+    group |= {"failed", "mean_score", "mean_score_interval_95"}
     for groups in (metrics["category_metrics"], metrics["source_metrics"]):
         assert all(set(counts) == group for counts in groups.values())
 

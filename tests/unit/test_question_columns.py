@@ -60,6 +60,8 @@ def row(questions):
         ({"hint": "Look.", "lecture": "Long."}, {"hint": "hint", "context": "lecture"}, "question",
          "Context: Long.\nHint: Look.\nWhat?"),
         ({"hint": ""}, {"hint": "hint"}, "question", "What?"),
+        ({"answer": {"text": ["x", "y"], "answer_start": [1]}}, {}, "answer", ["x", "y"]),
+        ({"image": {"url": "a.png"}}, {}, "images", ["a.png"]),
         ({"i1": "a.png", "i2": None, "i3": "b.png"}, {"images": ["i1", "i2", "i3"]}, "images", ["a.png", "b.png"]),
         ({"n": 5}, {"images": "im/{n:04d}.jpg"}, "images", ["im/0005.jpg"]),
         ({"image": "['a.png', 'b.png']"}, {}, "images", ["a.png", "b.png"]),
@@ -96,6 +98,22 @@ def test_each_element_of_an_exploded_list_is_a_question(questions):
 def test_columns_with_a_choice_each_are_found_by_their_names(row, names):
     read = row(ROW | dict(zip(names, ["red", "blue", None], strict=True)))
     assert (read["question"], read["choices"]) == ("What?\nA. red\nB. blue", ["red", "blue"])
+
+
+def test_names_of_columns_may_be_in_capitals(row):
+    read = row({"QID": "q1", "Question": "What?", " Answer ": "B", "Image": "a.png", "Options": ["x", "y"]})
+    assert (read["id"], read["question"], read["answer"]) == ("q1", "What?\nA. x\nB. y", "B")
+    assert (read["images"], read["choices"]) == (["a.png"], ["x", "y"])
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table([["What?"], ["a.png"], ["b.png"]], names=["question", "image", "image"])
+    pq.write_table(table, tmp_path / "q.parquet")
+    with pytest.raises(InputError, match="has two columns called 'image'; give each a name of its own"):
+        list(Questions(tmp_path / "q.parquet", ColumnsConfig()))
 
 
 def test_choices_in_the_image_are_graded_and_not_written(row):

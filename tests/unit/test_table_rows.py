@@ -76,6 +76,21 @@ def test_an_object_may_hold_the_one_list_of_rows(tmp_path, wrapped):
     assert read(path) == WANTED
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("q.json", "".join(json.dumps(row) + "\n" for row in ROWS)),
+        ("q.jsonl", json.dumps(ROWS)),
+        ("q.jsonl", json.dumps(ROWS, indent=2)),
+        ("q.csv", pd.DataFrame(ROWS).to_csv(sep="\t", index=False)),
+    ],
+    ids=["lines in .json", "a list in .jsonl", "an indented list in .jsonl", "tabs in .csv"],
+)
+def test_content_counts_more_than_the_suffix(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    assert read(tmp_path / name) == WANTED
+
+
 def test_of_two_lists_the_one_that_is_meant_has_to_be_named(tmp_path):
     path = tmp_path / "q.json"
     path.write_text(json.dumps({"images": [{"id": 1}], "annotations": ROWS}))
@@ -260,6 +275,61 @@ def test_one_cell_of_50_mb_is_not_held_more_than_once_or_twice(tmp_path, suffix)
     images, peak = peak_mb(write(tmp_path / f"q{suffix}", [row]))
     assert images == 1
     assert peak < 300
+
+
+CELL = PNG + bytes(50)
+#: Columns of types that programs write, and the answers and numbers of images of their rows.
+TYPES = {
+    "views": (
+        {"answer": pa.array(["x", "y"], pa.string_view()), "image": pa.array([CELL, None], pa.binary_view())},
+        [("x", 1), ("y", 0)],
+    ),
+    "large": (
+        {
+            "answer": pa.array(["x", None], pa.large_string()),
+            "image": pa.array([[CELL], []], pa.large_list(pa.large_binary())),
+        },
+        [("x", 1), (None, 0)],
+    ),
+    "categories": (
+        {"answer": pa.array(["x", "x"]).dictionary_encode(), "image": pa.array(["a", None]).dictionary_encode()},
+        [("x", 1), ("x", 0)],
+    ),
+    "lists of one size": (
+        {
+            "answer": pa.array([1, None], pa.int8()),
+            "image": pa.array([["a", "b"], ["c", None]], pa.list_(pa.string(), 2)),
+        },
+        [("1", 2), (None, 1)],
+    ),
+    "structs": (
+        {
+            "answer": [True, False],
+            "image": pa.array([{"path": "a", "bytes": None}, {"path": None, "bytes": CELL}], IMAGE),
+        },
+        [("yes", 1), ("no", 1)],
+    ),
+    "lists of structs": (
+        {"answer": [1.0, 2.5], "image": pa.array([[{"path": None, "bytes": CELL}] * 2, None], pa.list_(IMAGE))},
+        [("1", 2), ("2.5", 0)],
+    ),
+    "nothing": ({"answer": pa.nulls(2), "image": pa.array([[], None], pa.list_(pa.null()))}, [(None, 0), (None, 0)]),
+}
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
+@pytest.mark.parametrize(("columns", "wanted"), TYPES.values(), ids=TYPES)
+def test_columns_of_every_type_are_read(tmp_path, suffix, columns, wanted):
+    path = tmp_path / f"q{suffix}"
+    table = pa.table({"qid": ["1", "2"], "question": ["What?", "Who?"], **columns})
+    if suffix == ".parquet":
+        pq.write_table(table, path)
+    else:
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+            writer.write_table(table)
+    rows = read(path)
+    assert [(row["answer"], len(row["images"])) for row in rows] == wanted
+    assert "invalid" not in rows[0]
 
 
 def test_find_table_files_names_a_path_that_is_not_there(tmp_path):

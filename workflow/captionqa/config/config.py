@@ -145,6 +145,10 @@ class QaConfig:
     instruction: str | Mapping[str, str] | None
     fallback: bool
     relative_tolerance: float
+    #: How many questions are asked, or below 1 which share; None for all.
+    limit: int | float | None
+    #: {category, source or type: the values that are asked}.
+    where: Mapping[str, str | Sequence[str]]
     chunks: int | Auto
 
     @classmethod

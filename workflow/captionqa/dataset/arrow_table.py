@@ -154,6 +154,8 @@ def _without_bytes(array: pa.Array, have_bytes: bool) -> list[Any]:
     kind = array.type
     if pa.types.is_dictionary(kind):
         return _without_bytes(array.dictionary_decode(), have_bytes)
+    if pa.types.is_binary_view(kind):
+        return _without_bytes(array.cast(pa.large_binary()), have_bytes)
     if _is_binary(kind):
         sizes = pc.binary_length(array).to_pylist()
         return [Embedded(size) if size else None for size in sizes]
@@ -176,7 +178,8 @@ def _without_bytes(array: pa.Array, have_bytes: bool) -> list[Any]:
 
 
 def _is_binary(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
+    tests = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
+    return any(test(kind) for test in tests)
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -61,6 +61,8 @@ def paths_in(source: Source) -> Iterator[str]:
 
 def number_text(cell: Any) -> str:
     """A text or number as text; whole numbers that pandas made floats, beside missing cells, lose their `.0`."""
+    if isinstance(cell, bytes):
+        return cell.decode("utf-8", "backslashreplace")
     return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
 
 

@@ -7,6 +7,7 @@ from captionqa.config.layout import Layout
 from captionqa.dataset.caption_plan import plan_captions
 from captionqa.dataset.plan import Plan
 from captionqa.dataset.question_plan import plan_questions
+from captionqa.dataset.selection import Selection
 from captionqa.files import full_disk_named
 from captionqa.grading.scoring import GradingRules
 
@@ -33,4 +34,5 @@ def plan_task(config: Config, layout: Layout, task: Task, scan: str = "") -> Pla
             qa.preset,
             GradingRules.of(qa),
             qa.instructions,
+            Selection(qa.limit, qa.where),
         )

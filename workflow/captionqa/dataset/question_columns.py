@@ -184,16 +184,19 @@ class _ByName:
             "source": lambda: self._exact("source"),
         }
 
-    def _exact(self, *names: str) -> str | None:
-        return next((name for name in names if name in self._names), None)
+    def _exact(self, name: str) -> str | None:
+        """The column of this name, also in capitals and with blanks around it if there is one such."""
+        like = [column for column in self._names if column.strip().lower() == name]
+        return name if name in self._names else like[0] if len(like) == 1 else None
 
     def _question(self) -> str:
-        if "question" not in self._names:
+        found = self._exact("question")
+        if found is None:
             raise InputError(
                 f"{self._table} has no column question and has {', '.join(self._names)}; name the column of the "
                 "questions in qa.columns.question."
             )
-        return "question"
+        return found
 
     def _qid(self) -> str | None:
         if found := self._exact("qid"):
@@ -218,7 +221,7 @@ class _ByName:
         return found
 
     def _images(self) -> str | None:
-        found = [name for name in IMAGES_NAMES if name in self._names]
+        found = list(filter(None, map(self._exact, IMAGES_NAMES)))
         if len(found) > 1:
             raise InputError(
                 f"{self._table} has the columns {' and '.join(found)}; name the one with the images in "
@@ -239,7 +242,7 @@ class _ByName:
         return found[0] if found else None
 
     def _choices(self) -> str | list[str] | None:
-        found = [name for name in CHOICES_NAMES if name in self._names]
+        found = list(filter(None, map(self._exact, CHOICES_NAMES)))
         sets = _lettered_columns(self._names)
         candidates = [*found, *map(_as_list, sets)]
         if len(candidates) > 1:

@@ -59,12 +59,13 @@ class Questions:
         layout = None if preset is None else fitting_layout(preset, self.files[0].path, names)
         self.columns = question_columns(self.files[0].path, self.table_columns, wanted, layout)
         #: What was settled or left out, a sentence each; complete once all rows were read.
-        self.notes = [*found.notes, *self.columns.notes]
+        self.notes = self._first_notes = [*found.notes, *self.columns.notes]
         self._dataset = dataset or self.files[0].path.parent
         self._classes = {column.name: column.classes for column in self.table_columns if column.classes}
         if rules.answer_is in ("index0", "index1") and isinstance(self.columns.answer, str):
             self._classes.pop(self.columns.answer, None)
         self._images = RowImages(self._dataset, self.columns.images)
+        self._rules = rules
         self._index_truths = IndexTruths(rules)
         self._read_qid = reader_of(self.columns.qid)
         self._made_qids = 0
@@ -87,6 +88,7 @@ class Questions:
 
     def __iter__(self) -> Iterator[QuestionRow | InvalidRow]:
         columns = self.columns
+        self.notes, self._index_truths, self._made_qids = [*self._first_notes], IndexTruths(self._rules), 0
         joined = JoinedTable.of(self.files[0].path, columns, [column.name for column in self.table_columns])
         by_key = joined_images(self.files[0].path, columns.images, self._dataset)
         shared = self._shared_images() if columns.shared_images else {}

@@ -21,6 +21,8 @@ from captionqa.list_text import parse_list
 _UNUSUAL = re.compile(r"^\s|\s$|[:#{\[]")
 _ADDRESS = re.compile(r"(?:https?|ftp|s3|gs|hf)://", re.IGNORECASE)
 _FILE_ADDRESS = re.compile(r"file:/", re.IGNORECASE)
+#: The fields of a struct that may hold the path of an image.
+_PATHS = ("path", "file_name", "filename", "url")
 #: The text of a list of paths is shorter than this.
 MAX_LIST_CHARACTERS = 65_536
 
@@ -66,9 +68,9 @@ class RowImages:
         if isinstance(value, Mapping):
             if value.get("bytes"):
                 return self.cell(cells, place, path, index)
-            if "path" not in value and "bytes" not in value:
+            if not any(name in value for name in ("bytes", *_PATHS)):
                 raise CellError(f"must be a path or a list of paths, not {str(value)[:60]}")
-            value = value.get("path")
+            value = next((value[name] for name in _PATHS if value.get(name)), None)
         if is_empty(value):
             return None
         if isinstance(value, Embedded):

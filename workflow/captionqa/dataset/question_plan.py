@@ -16,6 +16,7 @@ from captionqa.dataset.plan_state import question_inputs_digest
 from captionqa.dataset.question_file import NO_COLUMNS, AnyPaths, Questions
 from captionqa.dataset.question_row import InvalidRow, QuestionRow
 from captionqa.dataset.scan import NamedImages
+from captionqa.dataset.selection import Selection
 from captionqa.errors import InputError
 from captionqa.external_sort import ExternalSort
 from captionqa.files import LineFile, json_line
@@ -56,6 +57,7 @@ def plan_questions(
     preset: str | None = None,
     rules: GradingRules | None = None,
     instructions: Mapping[str, str] | None = None,
+    selection: Selection | None = None,
 ) -> Plan:
     """Read the questions, write the item lists and the question rows, and return the plan.
 
@@ -74,13 +76,14 @@ def plan_questions(
     changes = ChangeCounts(layout.task_items("qa"))
     questions = Questions(question_path, columns, dataset, preset, rules, instructions)
     stored = preset and load_preset(preset)
-    decide = (chunks, dataset, changes, columns, stored, rules, instructions)
+    selection = selection or Selection()
+    decide = (chunks, dataset, changes, columns, stored, rules, instructions, selection.limit, selection.where)
     inputs = question_inputs_digest(questions.paths(), *decide)
     if inputs and (plan := _unchanged_plan(inputs, dataset, image_names, layout, scan)) is not None:
         return plan
     folder = layout.plans
     with NamedImages(dataset, image_names) as images, ExternalSort(folder) as rows, ExternalSort(folder) as items:
-        found = _sort_questions(questions, NamedFiles(dataset, images), changes, rows, items)
+        found = _sort_questions(selection.of(questions), NamedFiles(dataset, images), changes, rows, items)
         if not items:
             raise InputError(
                 f"{questions.files[0].path}: none of its {len(rows)} rows can be asked; the first is {found.fault}"
@@ -92,7 +95,7 @@ def plan_questions(
             "missing_images": found.missing_images,
             "choices_added": found.choices_added,
             "asks_for_reasoning": found.asks_for_reasoning,
-            "notes": [*questions.notes, *found.notes],
+            "notes": [*filter(None, [selection.note()]), *questions.notes, *found.notes],
             "faults": questions.faults,
         }
         if inputs:

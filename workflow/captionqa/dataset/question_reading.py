@@ -154,6 +154,8 @@ def _answer(cell: Any, values: Mapping[str, str]) -> str | list[str] | None:
     """
     if isinstance(cell, str) and cell and not values and not cell.isspace():
         return None if is_hidden(cell) else cell
+    if isinstance(cell, dict):
+        cell = [cell]
     if isinstance(cell, list):
         try:
             answers = [values.get(text, text) for text in texts_of(cell)]

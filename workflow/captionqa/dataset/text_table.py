@@ -2,17 +2,20 @@
 
 import csv
 import json
+import re
 import sys
 from collections.abc import Iterator
 from itertools import chain, islice
 from typing import Any
 
-from captionqa.dataset.json_elements import columns_of, elements
+from captionqa.dataset.json_elements import BLOCK_BYTES, columns_of, elements
 from captionqa.dataset.table_files import TableFile
 from captionqa.dataset.table_rows import RowPlace, TableColumn, TableRow
 
 #: Rows that are looked at to learn the columns of a file.
 SAMPLE_ROWS = 200
+#: How a list begins that is no row of cells.
+_LIST_OF_OBJECTS = re.compile(rb"\[\s*\{")
 #: What the byte-order mark of a file in UTF-8 looks like.
 BOM = b"\xef\xbb\xbf"
 
@@ -33,8 +36,24 @@ def rows(file: TableFile, rows_key: str | None) -> Iterator[TableRow]:
     Raises:
         ValueError: the text is not what the file's kind says.
     """
-    read = {"jsonl": _json_lines, "csv": _separated, "tsv": _separated}.get(file.kind)
-    yield from read(file) if read else _json(file, rows_key)
+    if file.kind in ("csv", "tsv"):
+        yield from _separated(file)
+    else:
+        yield from _json_lines(file) if _is_of_lines(file) else _json(file, rows_key)
+
+
+def _is_of_lines(file: TableFile) -> bool:
+    """Whether a file of JSON has a row on each line, whatever its suffix says."""
+    with file.path.open("rb") as opened:
+        head = opened.read(BLOCK_BYTES).removeprefix(BOM).lstrip()
+    if file.kind == "jsonl":
+        return not _LIST_OF_OBJECTS.match(head)
+    text = head.decode("utf-8", "ignore")
+    try:
+        _, end = json.JSONDecoder().raw_decode(text)
+    except ValueError:  # more than a block, or spread over lines and cut
+        return False
+    return text.startswith("{") and text[end:].lstrip().startswith("{")
 
 
 def _json_lines(file: TableFile) -> Iterator[TableRow]:
@@ -112,10 +131,10 @@ class _CountedLines:
 
 
 def _delimiter(file: TableFile, header: str) -> str:
-    """What separates cells; some programs write semicolons where a comma is the decimal point."""
+    """What separates cells: some programs write semicolons where a comma is the decimal point."""
     if file.kind == "tsv":
         return "\t"
-    return ";" if ";" in header and "," not in header else ","
+    return next((sign for sign in ",;\t" if sign in header), ",")
 
 
 def _type_text(cell: Any) -> str:
