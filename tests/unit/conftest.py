@@ -25,6 +25,7 @@ from captionqa.client.chunk_job import ChunkJob
 from captionqa.client.server_trial import TRIAL_TEXT
 from captionqa.config.answer_files import AnswerFiles
 from captionqa.config.check import check
+from captionqa.config.data_root import data_root
 from captionqa.config.layout import Layout
 from captionqa.config.settings import caption_settings, fingerprint, qa_settings
 from captionqa.dataset.caption_plan import plan_captions
@@ -318,7 +319,7 @@ def jobs(tmp_path, images, make_config, server_folder):
         config = make_config(changes)
         layout = Layout(config.output_dir, "tiny")
         if task == "captions":
-            plan = plan_captions(images.path, chunks, layout)
+            plan = plan_captions(Path(config.captions.dataset_path), chunks, layout, config.captions.columns)
             work, settings = layout.captions_work("simple"), caption_settings(config, "tiny", "SIMPLE")
         else:
             plan = plan_questions(Path(config.qa.question_path), images.path, chunks, layout)
@@ -332,7 +333,7 @@ def jobs(tmp_path, images, make_config, server_folder):
                 journal=AnswerFiles(work).journal,
                 progress=tmp_path / "progress" / f"{index}.json",
                 server=server_folder,
-                dataset=images.path,
+                dataset=data_root(config.section(task).dataset_path),
                 settings=settings,
                 client=config.client,
                 lease_timeout_s=600,

@@ -114,7 +114,6 @@ QUESTION_FAULTS = {
     "letter out of range": ("ungradable_ground_truth", (CHOICES, "C", ["good.png"])),
     "two letters": ("ungradable_ground_truth", (CHOICES, "A and B", ["good.png"])),
     "no question": ("invalid_question", (None, "A", ["good.png"])),
-    "no answer and no image": ("invalid_question", (CHOICES, None, None)),
     "a letter without choices": ("no_choices", ("What is it?", r"\boxed{B}", ["good.png"])),
     "more marks than images": ("missing_image", (f"<image><image>{CHOICES}", "A", ["good.png"])),
     "fewer marks than images": ("image_marks", (f"<image>{CHOICES}", "A", ["good.png", "fine.jpg"])),
@@ -153,7 +152,7 @@ def test_numbers_that_are_texts_of_choices_are_no_indexes(look, ask):
 def test_ground_truths_that_no_answer_can_match_are_named_before_a_run(look, ask):
     ask(
         ("q0", CHOICES, "A", ["good.png"]),
-        ("q1", "How many?", "?", ["good.png"]),
+        ("q1", CHOICES, "C", ["good.png"]),
         ("q2", "Which?\nA. red\nB. blue", r"\boxed{A} \boxed{B}", ["good.png"]),
     )
     with pytest.raises(InputError, match=r"2 ungradable_ground_truth, on which audit\.stop_on stops"):

@@ -9,6 +9,7 @@ import pytest
 from captionqa.client import item as item_module
 from captionqa.client.chunk_run import ChunkRun
 from captionqa.config.layout import Layout
+from captionqa.dataset import image_source as source_module
 from captionqa.driver import bottleneck as bottleneck_module
 from captionqa.driver.bottleneck import Bottleneck, JobLengths, find_bottleneck
 from captionqa.driver.load_figures import ClientLoad, ServerLoad, client_load, server_load
@@ -352,8 +353,8 @@ def test_a_run_that_asked_for_nothing_has_its_phases_alone(finished):
 
 
 def slow_file_system(monkeypatch):
-    read = item_module.read_stamped
-    monkeypatch.setattr(item_module, "read_stamped", lambda path: time.sleep(0.1) or read(path))
+    read = source_module.read_stamped
+    monkeypatch.setattr(source_module, "read_stamped", lambda path: time.sleep(0.1) or read(path))
 
 
 def slow_encoding(monkeypatch):

@@ -13,6 +13,7 @@ from captionqa.client.chunk_result import read_chunk
 from captionqa.client.chunk_run import ChunkRun
 from captionqa.client.journal import read_lines
 from captionqa.dataset import changed_files, plan_state
+from captionqa.dataset import image_source as source_module
 from captionqa.dataset.image_encoding import encode_image
 from captionqa.dataset.image_file import read_stamped
 from PIL import Image
@@ -120,7 +121,7 @@ def test_a_file_that_grows_while_it_is_read_is_not_as_planned(images, jobs, answ
                 file.write(b"\0")
         return read_stamped(path)
 
-    monkeypatch.setattr(item_module, "read_stamped", grow_meanwhile)
+    monkeypatch.setattr(source_module, "read_stamped", grow_meanwhile)
     answered(job)
     lines = [line for path in job.journal.glob("*.jsonl") for line in read_lines(path)]
     assert [line["id"] for line in lines if line["files"][0][1] is None] == [NAMES[0]]

@@ -27,7 +27,7 @@ def read(tmp_path):
         frame = {"qid": [f"q{n}" for n in range(count)], "question": [question] * count, "answer": ["A"] * count}
         path = tmp_path / "questions.parquet"
         pd.DataFrame(frame | {"image": ["a.png"] * count} | columns).to_parquet(path)
-        return list(read_questions(path, ColumnsConfig(wanted)))
+        return list(read_questions(path, ColumnsConfig(choices=wanted)))
 
     return through
 
@@ -119,7 +119,7 @@ def test_a_configured_column_that_is_missing_is_named(read):
         (["x"], "x"),
         ([1, 2], ["1", "2"]),
         ([{"answer": "net", "answer_id": 1}, {"answer": "mesh", "answer_id": 2}], ["net", "mesh"]),
-        (True, "True"),
+        (True, "yes"),
         (2, "2"),
     ],
     ids=str,
@@ -149,8 +149,8 @@ def test_a_plan_sends_the_choices_and_says_why_it_asks_again(images, make_config
         plan = plan_questions(path, images.path, 1, layout, columns=columns)
         return [item for name in plan.item_lists(layout, "qa") for item in read_json_lines(name)]
 
-    before = {item["id"]: item for item in items(ColumnsConfig(None))}
-    now = {item["id"]: item for item in items(ColumnsConfig("auto"))}
+    before = {item["id"]: item for item in items(ColumnsConfig(choices=None))}
+    now = {item["id"]: item for item in items(ColumnsConfig(choices="auto"))}
     assert now["q0"] == before["q0"] | {"question": ASKED, "choices": 2}
     assert now["q1"] == before["q1"]  # lists its choices itself: the same request as before
     assert load_plan(layout, "qa").choices_added == 1

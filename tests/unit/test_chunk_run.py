@@ -22,6 +22,7 @@ from captionqa.client.chunk_run import ChunkRun
 from captionqa.client.image_part import file_url
 from captionqa.config.layout import Layout
 from captionqa.config.settings import fingerprint
+from captionqa.dataset import image_source as source_module
 from captionqa.dataset.audit import audit
 from captionqa.errors import Reason, RunStoppedError, ServerDeadError, ServerRefusedError
 from captionqa.files import read_json, read_json_lines
@@ -610,13 +611,13 @@ def test_no_more_images_are_decoded_at_once_than_there_are_cores(images, server,
 
 def test_slow_files_are_read_at_the_same_time(images, server, run, monkeypatch):
     images.add(*MANY)
-    all_read, read_stamped = threading.Barrier(8, timeout=20), item_module.read_stamped
+    all_read, read_stamped = threading.Barrier(8, timeout=20), source_module.read_stamped
 
     def slow(path):
         all_read.wait()
         return read_stamped(path)
 
-    monkeypatch.setattr(item_module, "read_stamped", slow)
+    monkeypatch.setattr(source_module, "read_stamped", slow)
     assert set(run(changes={"client": {"concurrency": 8}}).answers) == set(MANY)
 
 

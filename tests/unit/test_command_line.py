@@ -18,7 +18,7 @@ from captionqa.results import ask_again, forgetting
 
 #: Processor time, which other processes do not lengthen much.
 HELP_S = 0.2
-WITH_CONFIG = [name for name in COMMANDS if name != "compare"]
+WITH_CONFIG = [name for name in COMMANDS if name not in ("compare", "data")]
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_it_says_its_version(capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "which command? run, status, audit, retry-failed, forget, compare; captionqa --help describes them"),
+        ([], "which command? run, status, audit, retry-failed, forget, data, compare; captionqa --help describes them"),
         (["adit", "my.yaml"], "there is no command 'adit'; the commands are run, status, audit, "),
         (["audit"], "the following arguments are required: CONFIG; usage: captionqa audit CONFIG"),
         (["status", "my.yaml", "--fast"], "unknown argument --fast; usage: captionqa status CONFIG"),

@@ -115,9 +115,7 @@ def test_an_unknown_key_like_no_other_is_answered_with_the_known_ones(make_confi
     assert "request_timeout_s" in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("section", "key"), [("captions", "dataset_path"), ("qa", "question_path"), ("qa", "dataset_path")]
-)
+@pytest.mark.parametrize(("section", "key"), [("captions", "dataset_path"), ("qa", "question_path")])
 def test_a_missing_key_is_named_with_its_place(raw_config, schema, section, key):
     config = raw_config()
     del config[section][key]

@@ -398,6 +398,35 @@ def test_a_ground_truth_that_cannot_be_graded_is_a_failure_and_counts(chunk, ans
     assert made.provenance["counts"]["failures_by_reason"] == {"timeout": 1, "ungradable_ground_truth": 1}
 
 
+def test_an_answer_without_a_ground_truth_is_kept_and_not_graded(chunk, answers, asked):
+    lines = [answered("q1", "A"), answered("q2", "The answer is B."), failed("q3"), answered("q4", "Well.")]
+    rows = [row("q1"), row("q2", None), row("q3", None), row("q4", None, question="What?")]
+    made = answers(rows, chunk(asked, lines))
+    assert set(made.results) == {"q1", "q2", "q4"}
+    record = made.results["q2"]
+    assert (record["gt_answer"], record["is_correct"], record["score"]) == (None, None, None)
+    assert (record["predicted_letter"], record["graded_by"], record["is_parsed"]) == ("B", "ungraded", True)
+    metrics = made.metrics
+    assert (metrics["total_questions"], metrics["ungraded_questions"]) == (4, 3)
+    assert (metrics["overall_accuracy"], metrics["accuracy_over_answered"], metrics["mean_score"]) == (1, 1, 1)
+    assert (metrics["answered_questions"], metrics["failed_questions"]) == (3, 1)
+    assert metrics["category_metrics"]["c"]["ungraded"] == 3
+
+
+def test_a_set_without_ground_truths_has_no_accuracy(chunk, answers, asked):
+    made = answers([row("q1", None)], chunk(asked, [answered("q1", "A")]))
+    assert (made.metrics["overall_accuracy"], made.metrics["overall_accuracy_interval_95"]) == (0, None)
+    assert made.metrics["mean_score_interval_95"] is None
+
+
+def test_ground_truths_that_come_later_are_told_as_such(chunk, answers, asked, outputs):
+    made = chunk(asked, [answered("q1", "A")])
+    answers([row("q1", None)], made)
+    answers([row("q1")], made)
+    assert outputs.flips["q1"]["before"]["is_correct"] is None
+    assert outputs.flips["q1"]["now"]["is_correct"] is True
+
+
 def test_metrics_count_the_rules_of_all_records(chunk, answers, asked):
     lines = [answered("q1", "A"), answered("q2", "The answer is B."), answered("q3", "I see."), answered("q4", "B")]
     made = answers([row(line["id"]) for line in lines], chunk(asked, lines))

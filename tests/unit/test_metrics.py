@@ -72,8 +72,8 @@ def metrics():
     tally.add_record(record(is_correct=False, graded_by="cue", category="shapes"))
     tally.add_record(record(is_correct=False, is_parsed=False, graded_by="none", truncated=True, source="photos"))
     tally.add_record(record(is_correct=False, is_parsed=False, graded_by="none", refused=True))
-    tally.add_failure({"category": "shapes", "source": "photos"}, "timeout")
-    tally.add_failure({"category": "colours", "source": "drawn"}, "missing_image")
+    tally.add_failure({"answer": "A", "category": "shapes", "source": "photos"}, "timeout")
+    tally.add_failure({"answer": "A", "category": "colours", "source": "drawn"}, "missing_image")
     return tally.metrics()
 
 
@@ -112,6 +112,7 @@ def test_categories_and_sources_have_their_own_counts(metrics):
 def test_metrics_have_the_promised_keys(metrics):
     assert set(metrics) == {
         "total_questions",
+        "ungraded_questions",
         "correct_answers",
         "overall_accuracy",
         "overall_accuracy_interval_95",
@@ -129,8 +130,8 @@ def test_metrics_have_the_promised_keys(metrics):
         "category_metrics",
         "source_metrics",
     }
-    group = {"total", "correct", "accuracy", "accuracy_interval_95", "unparsed", "truncated", "refused", "failed"}
-    group |= {"mean_score", "mean_score_interval_95"}
+    group = {"total", "ungraded", "correct", "accuracy", "accuracy_interval_95", "unparsed", "truncated", "refused"}
+    group |= {"failed", "mean_score", "mean_score_interval_95"}
     for groups in (metrics["category_metrics"], metrics["source_metrics"]):
         assert all(set(counts) == group for counts in groups.values())
 
@@ -160,7 +161,7 @@ def test_groups_add_up_to_the_totals(questions):
     tally = Tally()
     for question in questions:
         if question["failed"]:
-            tally.add_failure(question, "timeout")
+            tally.add_failure(question | {"answer": "A"}, "timeout")
         else:
             tally.add_record(record(**question))
     made = tally.metrics()

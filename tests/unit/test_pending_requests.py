@@ -2,10 +2,10 @@
 
 import pandas as pd
 import pytest
-from captionqa.client import item as item_module
 from captionqa.client.chunk_run import ChunkRun
 from captionqa.client.pending_requests import needs_server
 from captionqa.config.layout import Layout
+from captionqa.dataset import image_source as source_module
 
 NAMES = [f"image{number}.png" for number in range(12)]
 MISSING = ("m8", "What?", ["nowhere.png"])
@@ -106,7 +106,7 @@ def test_a_failure_that_may_pass_and_a_letter_fallback_need_a_server(ask_questio
 def test_no_image_is_read(ask_questions, server, run, needed, monkeypatch):
     ask_questions(*((f"q{number}", "What?", [name]) for number, name in enumerate(NAMES)))
     run()
-    monkeypatch.setattr(item_module, "read_stamped", None)
+    monkeypatch.setattr(source_module, "read_stamped", None)
     assert not needed()
 
 

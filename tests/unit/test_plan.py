@@ -328,8 +328,8 @@ def test_questions_on_the_same_images_share_a_chunk(ask):
 
 
 def test_a_questions_place_depends_on_the_order_of_its_images():
-    assert question_place(["a", "b"]) == question_place(["a", "b"])
-    assert question_place(["a", "b"]) != question_place(["b", "a"])
+    assert question_place(["a", "b"], "q1") == question_place(["a", "b"], "q2")
+    assert question_place(["a", "b"], "q1") != question_place(["b", "a"], "q1")
 
 
 def test_an_edited_image_renames_the_chunk_of_its_questions_alone(images, ask):
@@ -393,7 +393,7 @@ def test_rows_are_sorted_by_id(plan_rows, layout):
 
 
 def test_a_row_that_cannot_be_asked_is_in_no_chunk_and_in_the_rows(plan_rows, layout):
-    plan = plan_rows({}, {"answer": None}, {"image": None}, {})
+    plan = plan_rows({}, {"question": None}, {"question": " "}, {})
     assert (plan.items, plan.invalid_rows) == (2, 2)
     assert {item["id"] for item in asked_items(plan, layout)} == {"q0", "q3"}
     assert {row["id"] for row in read_rows(plan, layout) if "invalid" in row} == {"q1", "q2"}
@@ -401,8 +401,8 @@ def test_a_row_that_cannot_be_asked_is_in_no_chunk_and_in_the_rows(plan_rows, la
 
 
 def test_questions_of_which_none_can_be_asked_are_an_error(plan_rows):
-    with pytest.raises(InputError, match=r"none of its 2 rows can be asked; the first is q0: .* 'answer' is empty"):
-        plan_rows({"answer": None}, {"image": None})
+    with pytest.raises(InputError, match=r"none of its 2 rows can be asked; the first is q0: .* 'question' is empty"):
+        plan_rows({"question": None}, {"question": None})
 
 
 def test_the_order_of_the_questions_decides_nothing(ask):

@@ -53,7 +53,7 @@ BESIDE = "qa beside captions"
 GOLDEN = {
     "captions": ((0, "863ab9582c8c", 16), (1, "b45a67e6a7f8", 19), (2, "fe9dc14e8426", 13), (3, "bdf73dd615bc", 20)),
     "qa": (
-        "43a6c57247b4",
+        "d70acb21cfc7",
         ((0, "8c8a8b901d48", 22), (1, "e0187eac838a", 6), (2, "fb7535a09587", 16), (3, "fb5de77428f7", 20)),
     ),
 }
@@ -91,7 +91,7 @@ class Data:
             {"qid": f"q{number}é"[number % 2 :], "question": f"What {number}?", "answer": "A", "image": images}
             for number, images in enumerate(QUESTION_IMAGES)
         ]
-        self.rows[3]["answer"] = None
+        self.rows[3]["question"] = None
         self.ask()
 
     def write(self, name, content, second):
@@ -151,7 +151,7 @@ def lists_in_memory(data, task, n):
         written[f"questions.{digest(lines)}.jsonl"] = "".join(lines)
         items = [
             (
-                question_place(row["images"]),
+                question_place(row["images"], row["id"]),
                 row["id"],
                 {key: row[key] for key in ("id", "question", "images")}
                 | {"stamps": [stamp(data.path / name) for name in row["images"]]},

@@ -59,7 +59,6 @@ def test_images_may_be_strings_lists_or_arrays(read, cells, wanted):
     [
         [{"path": "a.png"}, {"path": "b.png"}],
         [{"path": "a.png", "bytes": None}, {"path": "b.png", "bytes": None}],
-        [[{"path": "a.png", "bytes": b"\x89PNG"}], [{"path": "b.png", "bytes": b"\x89PNG"}]],
     ],
 )
 def test_structs_give_the_paths_of_images(read, cells):
@@ -94,10 +93,25 @@ def test_columns_of_other_purposes_are_left_alone(read):
     }
 
 
-@pytest.mark.parametrize("name", ["qid", "question", "answer", "image"])
-def test_a_missing_column_is_named_with_those_there_are(read, name):
-    with pytest.raises(InputError, match=f"has no column {name}; it needs qid, question, answer, image and has"):
-        read(columns(**{name: None}, extra=[1, 2]))
+def test_a_missing_column_of_questions_is_named_with_those_there_are(read):
+    with pytest.raises(InputError, match="has no column question and has qid, answer, image, extra; name the column"):
+        read(columns(question=None, extra=[1, 2]))
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "wanted", "says"),
+    [
+        ("qid", "id", ["0", "1"], "no column qid: each question is called by the number of its row"),
+        ("answer", "answer", [None, None], "no column answer: the questions are asked and not graded"),
+        ("image", "images", [[], []], "no column image: the questions are asked without images"),
+    ],
+)
+def test_what_a_table_does_without_is_said(tmp_path, name, field, wanted, says):
+    path = tmp_path / "questions.parquet"
+    pd.DataFrame(columns(**{name: None})).to_parquet(path)
+    questions = read_questions(path)
+    assert [row[field] for row in questions] == wanted
+    assert questions.notes == [says]
 
 
 def test_no_rows_is_an_error(read):
@@ -105,13 +119,37 @@ def test_no_rows_is_an_error(read):
         read({name: pd.Series([], dtype=str) for name in ROW})
 
 
-@pytest.mark.parametrize("cells", [["q1", None], ["q1", ""], [1.0, float("nan")]])
-def test_a_row_without_a_qid_is_refused_by_its_number(read, cells):
-    with pytest.raises(InputError, match="row 1: the qid is missing"):
-        read(columns(qid=cells))
+@pytest.mark.parametrize(("cells", "first"), [(["q1", None], "q1"), (["q1", ""], "q1"), ([1.0, float("nan")], "1")])
+def test_a_row_without_a_qid_is_called_by_its_file_and_number(read, cells, first):
+    assert [row["id"] for row in read(columns(qid=cells))] == [first, "questions#1"]
 
 
-BYTES = "holds an image's bytes; images have to be files below qa.dataset_path"
+@pytest.mark.parametrize("cells", [["A", "  "], ["A", None], ["A", "?"], [["A"], []], [12, float("nan")]])
+def test_a_row_without_a_ground_truth_is_asked(read, cells):
+    second = read(columns(answer=cells))[1]
+    assert (second["answer"], "invalid" in second) == (None, False)
+
+
+@pytest.mark.parametrize("cells", [["a.png", None], ["a.png", ""], [["a.png"], []], [["a.png"], [None]]])
+def test_a_row_without_an_image_is_asked(read, cells):
+    second = read(columns(image=cells))[1]
+    assert (second["images"], "invalid" in second) == ([], False)
+
+
+@pytest.mark.parametrize(
+    ("cells", "element"),
+    [
+        ([b"\x89PNG", b"\x89PNG"], ""),
+        ([{"bytes": b"\x89PNG", "path": None}] * 2, ""),
+        ([[{"bytes": b"\x89PNG"}]] * 2, "&index=0"),
+        ([{"bytes": b"\x89PNG", "path": "a.png"}] * 2, ""),
+        ([{"bytes": None, "path": None}, {"bytes": b"\x89PNG", "path": "a.png"}], ""),
+    ],
+    ids=["bytes", "struct", "list", "struct with a path", "some structs with bytes"],
+)
+def test_an_image_in_a_cell_is_named_by_its_place_and_wins_over_a_path(read, cells, element):
+    second = read(columns(image=cells))[1]
+    assert second["images"] == [f"questions.parquet#group=0&row=1&column=image{element}"]
 
 
 @pytest.mark.parametrize(
@@ -120,22 +158,13 @@ BYTES = "holds an image's bytes; images have to be files below qa.dataset_path"
         ("question", ["What?", None], "the column 'question' is empty"),
         ("question", ["What?", " \n"], "the column 'question' is empty"),
         ("question", [["What?"], ["What?"]], "the column 'question' holds a list, not a text or a number"),
-        ("answer", ["A", "  "], "the column 'answer' is empty"),
-        ("answer", [12, float("nan")], "the column 'answer' is empty"),
         ("answer", [b"A", b"A"], "the column 'answer' holds a bytes"),
-        ("image", ["a.png", None], "the column 'image' is empty"),
-        ("image", ["a.png", ""], "the column 'image' is empty"),
-        ("image", [["a.png"], []], "the column 'image' is empty"),
-        ("image", [["a.png"], ["b.png", None]], "the column 'image' has an empty path in its list"),
         ("image", [1, 2], "the column 'image' must be a path or a list of paths, not 2"),
         (
             "image",
             [{"width": 3}, {"width": 3}],
             "the column 'image' must be a path or a list of paths, not {'width': 3}",
         ),
-        ("image", [b"\x89PNG", b"\x89PNG"], f"the column 'image' {BYTES}"),
-        ("image", [{"bytes": b"\x89PNG", "path": None}] * 2, f"the column 'image' {BYTES}"),
-        ("image", [[{"bytes": b"\x89PNG"}]] * 2, f"the column 'image' {BYTES}"),
     ],
 )
 def test_a_row_with_a_wrong_cell_says_what_is_wrong(read, name, cells, says):
@@ -146,13 +175,14 @@ def test_a_row_with_a_wrong_cell_says_what_is_wrong(read, name, cells, says):
 
 
 def test_a_wrong_row_touches_no_other(read):
-    right = read(columns(answer=["A", None]))[0]
-    assert (right["answer"], "invalid" in right) == ("A", False)
+    right = read(columns(question=["What?", None]))[0]
+    assert (right["question"], "invalid" in right) == ("What?", False)
 
 
 def test_a_row_names_all_its_wrong_cells(read):
-    row = read(columns(answer=["A", None], image=["a.png", None]))[1]
-    assert row["invalid"] == "In the question file the column 'answer' is empty and the column 'image' is empty."
+    row = read(columns(question=["What?", None], answer=[b"A", b"A"]))[1]
+    says = "the column 'question' is empty and the column 'answer' holds a bytes, not a text or a number"
+    assert row["invalid"] == f"In the question file {says}."
 
 
 @pytest.mark.parametrize("content", [b"", b"qid,question\n1,What?\n", b"PAR1 but broken PAR1"])

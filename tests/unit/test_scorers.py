@@ -122,7 +122,7 @@ def test_metrics_have_the_mean_of_the_scores_and_an_interval():
     tally = Tally()
     for score in (1.0, 0.9, 0.3):
         tally.add_record(record(score))
-    tally.add_failure({"category": "shapes", "source": "drawn"}, "timeout")
+    tally.add_failure({"answer": "A", "category": "shapes", "source": "drawn"}, "timeout")
     metrics = tally.metrics()
     assert metrics["mean_score"] == pytest.approx(2.2 / 4)
     assert metrics["correct_answers"] == 2

@@ -24,7 +24,7 @@ def layout(config, images):
     """The layout of a run whose tasks are planned: 40 images in two styles, and 3 questions of which 2 can be asked."""
     images.add(*NAMES)
     (images.path / "notes.txt").write_text("notes")
-    rows = {"qid": ["q1", "q2", "q3"], "question": "What?", "answer": ["A", None, "B"], "image": NAMES[0]}
+    rows = {"qid": ["q1", "q2", "q3"], "question": ["What?", None, "Who?"], "answer": "A", "image": NAMES[0]}
     pd.DataFrame(rows).to_parquet(config.qa.question_path)
     layout = Layout(config.output_dir, "tiny")
     for task in ("captions", "qa"):

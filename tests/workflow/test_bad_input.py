@@ -7,9 +7,9 @@ from projects import MODEL
 pytestmark = pytest.mark.slow
 
 
-def drop_column(project):
+def rename_column(project):
     path = project.folder / "questions.parquet"
-    pd.read_parquet(path).drop(columns=["answer"]).to_parquet(path)
+    pd.read_parquet(path).rename(columns={"answer": "ground_truth"}).to_parquet(path)
 
 
 def repeat_a_question(project):
@@ -60,7 +60,7 @@ CASES = {
         set_key("qa", "question_path", value="nowhere.parquet"),
         "captionqa: qa.question_path: there is no file nowhere.parquet",
     ),
-    "missing column": (drop_column, "captionqa: questions.parquet has no column answer"),
+    "missing column": (rename_column, "captionqa: questions.parquet has no column answer, and ground_truth may hold"),
     "duplicate qid": (repeat_a_question, "captionqa: questions.parquet: the qid 'q5' is there twice"),
     "no output folder": (
         set_key("output_dir", value="questions.parquet/out"),

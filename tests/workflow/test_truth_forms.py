@@ -59,7 +59,8 @@ def test_texts_and_lists_are_graded_or_refused_and_the_audit_names_them_first(as
         "index": ("Which 11?", CHOICES, "2"),
         "hidden": ("Which 12?", [], "?"),
         "several": ("Which 13?", CHOICES, r"\boxed{A} and \boxed{C}"),
-        "empty": ("Which 14?", CHOICES, None),
+        "secret": ("Which 14?", CHOICES, None),
+        "empty": ("", CHOICES, "A"),
     }
     says = {
         f"Which 1?\n{ALL}": "The answer is B.",
@@ -76,14 +77,16 @@ def test_texts_and_lists_are_graded_or_refused_and_the_audit_names_them_first(as
     project = asked(rows, says, answer_is="auto")
     project.config["audit"] = {"stop_on": ["ungradable_ground_truth", "invalid_question"]}
     stopped = project.run(check=False)
-    assert "1 invalid_question, 3 ungradable_ground_truth, on which audit.stop_on stops" in stopped
+    assert "1 invalid_question, 2 ungradable_ground_truth, on which audit.stop_on stops" in stopped
     assert project.requests() == []
     found = pd.read_csv(project.out / "audit.tsv", sep="\t").set_index("item")["detail"]
-    assert set(found.index) >= {"index", "hidden", "several", "empty"}
+    assert set(found.index) >= {"index", "several", "empty"}
 
     del project.config["audit"]
     said = project.run()
-    assert "the choices of 6 questions come from their columns" in said
+    assert "the choices of 7 questions come from their columns" in said
+    assert "2 without a ground truth: asked and not graded" in said
+    assert "2 more have no ground truth" in said
     assert grades(project) == {
         "letter": ("B", True),
         "text": ("B", True),
@@ -95,16 +98,16 @@ def test_texts_and_lists_are_graded_or_refused_and_the_audit_names_them_first(as
         "yes": (None, True),
         "honest": (None, True),
         "boxes": (None, True),
+        "hidden": (None, None),
+        "secret": (None, None),
     }
     failures = {qid: (failure["reason"], failure["detail"]) for qid, failure in project.qa("failures").items()}
     assert {qid: reason for qid, (reason, _) in failures.items()} == {
         "index": "ungradable_ground_truth",
-        "hidden": "ungradable_ground_truth",
         "several": "ungradable_ground_truth",
         "empty": "invalid_question",
     }
     assert "set qa.answer_is to index0" in failures["index"][1]
-    assert "take a split that has answers" in failures["hidden"][1]
 
 
 def test_indexes_are_found_by_the_audit_and_graded_once_they_are_named(asked):
@@ -112,16 +115,13 @@ def test_indexes_are_found_by_the_audit_and_graded_once_they_are_named(asked):
     says = {f"Which {number}?\n{ALL}": f"The answer is {'ABC'[number % 3]}." for number in range(6)}
     project = asked(rows, says)
     assert "1 index_ground_truth" in project.captionqa("audit")
-    project.run()
-    assert project.qa("results") == {}
-    assert len(project.requests()) == 6
-
-    project.forget_requests()
-    project.config["qa"]["answer_is"] = "index0"
-    assert project.plan() == {"merge_qa": 1, "check_failures": 1, "default": 1}
-    project.run()
-    assert set(grades(project).values()) == {("A", True), ("B", True), ("C", True)}
+    assert "are no choice's text: set qa.answer_is to index0" in project.run(check=False)
     assert project.requests() == []
+
+    project.config["qa"]["answer_is"] = "index0"
+    project.run()
+    assert len(project.requests()) == 6
+    assert set(grades(project).values()) == {("A", True), ("B", True), ("C", True)}
     assert "index_ground_truth" not in project.captionqa("audit")
 
 

@@ -15,10 +15,10 @@ ENDED_CLIENTS = EndedClients()
 
 def begin_run():
     from captionqa.client.pending_requests import needs_server
-    from captionqa.dataset.plan import items_to_do
+    from captionqa.dataset.plan import check_plans, items_to_do
     from captionqa.driver.driver import Driver
     from captionqa.driver.terminal import print_message
-    from captionqa.driver.summary import plan_line
+    from captionqa.driver.summary import plan_line, plan_notes
     from captionqa.server.client_job_times import ClientJobClock
     from captionqa.server.slurm_client_jobs import LostJobs
     from captionqa.server.slurm_waiting_clients import WaitingClients
@@ -47,6 +47,7 @@ def begin_run():
     running = {CHUNK_RULES[job.rule.name] for job in chunks}
     tasks_to_run = [task for task in TASKS if task in running]
     try:
+        check_plans(CONFIG, RUN_LAYOUT)
         if CONFIG.audit.stop_on:
             audit_first(tasks_to_run)
         if executor is not None:
@@ -60,6 +61,8 @@ def begin_run():
         refuse(error)
     if plan.cache_info().currsize:
         print_message(plan_line(CONFIG, RUN_LAYOUT))
+        for note in plan_notes(CONFIG, RUN_LAYOUT):
+            print_message(note)
     if chunks and not server_needed:
         print_message("no request is left to send, so no server starts")
     for warning in warnings():

@@ -6,6 +6,7 @@ from captionqa.client.chunk_job import ChunkJob
 from captionqa.client.chunk_run import ChunkRun
 from captionqa.config.answer_files import AnswerFiles
 from captionqa.config.config import Config
+from captionqa.config.data_root import data_root
 from captionqa.config.layout import Layout
 from captionqa.config.model_versions import planned_version
 from captionqa.config.settings import caption_settings, check_planned, qa_settings
@@ -29,7 +30,7 @@ with job_log(snakemake.log[0], name, layout):
             journal=files.journal,
             progress=layout.job_progress(name.replace(" ", "_")),
             server=layout.server,
-            dataset=Path(config.section(task).dataset_path),
+            dataset=data_root(config.section(task).dataset_path),
             settings=settings,
             client=config.client,
             lease_timeout_s=model.server.lease_timeout_s,

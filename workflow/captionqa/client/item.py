@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TypeVar
 
 from blake3 import blake3
@@ -13,12 +12,11 @@ from captionqa.client.image_part import ImagePart
 from captionqa.client.image_transport import ImageTransport
 from captionqa.client.journal import FileMark, ItemMark
 from captionqa.config.prompts import place_images, question_text
-from captionqa.config.settings import AnswerSettings, image_budget_px
+from captionqa.config.settings import AnswerSettings, caption_prompt, image_budget_px
 from captionqa.dataset.changed_files import ChangedFiles
 from captionqa.dataset.image_encoding import EncodedImage, encode_image, is_new_picture
-from captionqa.dataset.image_file import read_bytes, read_stamped
 from captionqa.dataset.image_memory import LARGE_FILE_BYTES, bytes_ahead
-from captionqa.dataset.image_path import locate
+from captionqa.dataset.image_source import ImageSource, ImageSources
 from captionqa.dataset.item_entry import ItemEntry, Stamp
 from captionqa.errors import ItemFailure, Reason
 
@@ -37,15 +35,14 @@ class Item:
         self,
         entry: ItemEntry,
         settings: AnswerSettings,
-        dataset: Path,
-        allowed_roots: Sequence[Path],
+        sources: ImageSources,
         transport: ImageTransport,
         changed: ChangedFiles,
         notes: DecodingNotes,
     ):
-        """`dataset` and `allowed_roots` are resolved folders; a file that is not as planned is added to `changed`.
+        """A file that is not as planned is added to `changed`.
 
-        Raises ItemFailure where an image is missing or outside of these folders.
+        Raises ItemFailure where an image is missing or outside of the data set.
         """
         names = entry.get("images", [entry["id"]])
         self.id = entry["id"]
@@ -54,13 +51,15 @@ class Item:
         self._settings = settings
         self._transport = transport
         self._notes = notes
-        self._text: str = (
-            settings["prompt"] if self.question is None else question_text(self.question, settings.get("instruction"))
+        self._text = (
+            caption_prompt(settings, len(names))
+            if self.question is None
+            else question_text(self.question, settings.get("instruction"))
         )
-        paths = [locate(dataset, name, allowed_roots) for name in names]
+        found = map(sources.find if "images" in entry else sources.find_file, names)
         self._files = [
-            _ImageFile(name, path, stamp, changed)
-            for name, path, stamp in zip(names, paths, entry["stamps"], strict=True)
+            _ImageFile(name, source, stamp, changed)
+            for name, source, stamp in zip(names, found, entry["stamps"], strict=True)
         ]
 
     def matches(self, line: ItemMark, first_answer: str | None = None) -> bool:
@@ -125,19 +124,20 @@ class Item:
             image = self._encoded(file, file.read, decode=False)
             if image.is_new:
                 file.digest += NEW_PICTURE
-            return ImagePart.of(image, self._transport.reference_to(file.path, file.stamp()))
+            path = file.source.file()
+            reference = None if path is None else self._transport.reference_to(path, file.stamp())
+            return ImagePart.of(image, reference)
 
     def _file_matches(self, file: "_ImageFile", mark: FileMark) -> bool:
         """Whether a mark is about the picture that would be sent for the file now."""
         if file.matches_unread(mark):
             return True
         name, _, digest = mark
-        if name != file.name:
+        if name != file.name and file.source.file() is not None:
             return False
-        with self._in_hand(file, file.read) as (data, begin):
+        with _failures_named(file), self._in_hand(file, file.read) as (data, begin):
             if digest == file.digest:  # the same bytes, which an earlier version may have sent as another picture
-                with _failures_named(file):
-                    return not is_new_picture(data, self._settings["images"], self._budget_px(), begin)
+                return not is_new_picture(data, self._settings["images"], self._budget_px(), begin)
         if digest == file.digest + NEW_PICTURE:
             file.digest = digest
             return True
@@ -146,7 +146,7 @@ class Item:
     def _decode(self, file: "_ImageFile") -> None:
         """Raise ItemFailure where an image cannot be decoded to its end; its digest stays that of what was sent."""
         with _failures_named(file):
-            self._encoded(file, lambda: read_bytes(file.path), decode=True)
+            self._encoded(file, lambda: file.source.read()[0], decode=True)
 
     def _encoded(self, file: "_ImageFile", read: Callable[[], bytes], decode: bool) -> EncodedImage:
         with self._in_hand(file, read) as (data, begin):
@@ -177,11 +177,12 @@ def request_key(mark: ItemMark) -> tuple[str, ...]:
 
 
 class _ImageFile:
-    """An image file of an item."""
+    """An image of an item."""
 
-    def __init__(self, name: str, path: Path, planned: list[int] | None, changed: ChangedFiles):
+    def __init__(self, name: str, source: ImageSource, planned: list[int] | None, changed: ChangedFiles):
+        #: Its reference, as the item list has it.
         self.name = name
-        self.path = path
+        self.source = source
         #: The digest of its content; empty until it is read or found in the journal.
         self.digest = ""
         #: From the plan; only its first two numbers are of the file.
@@ -191,7 +192,7 @@ class _ImageFile:
         self._changed = changed
 
     def read(self) -> bytes:
-        data, stamp = read_stamped(self.path)
+        data, stamp = self.source.read()
         self.digest = _digest(data)
         self._stamp = self._planned
         if self._planned is not None and (self._planned[0], self._planned[1]) != stamp:
@@ -212,9 +213,10 @@ class _ImageFile:
 
     def bytes_ahead(self, budget_px: int | None) -> int:
         """The memory that a large file takes in hand, at most `budget_px` pixels of which are sent; 0 for any other."""
-        if self._planned is None or self._planned[0] < LARGE_FILE_BYTES:
+        path = self.source.file()
+        if path is None or self._planned is None or self._planned[0] < LARGE_FILE_BYTES:
             return 0
-        return bytes_ahead(self.path, self._planned[0], budget_px)
+        return bytes_ahead(path, self._planned[0], budget_px)
 
     def matches_unread(self, mark: FileMark) -> bool:
         """Whether a mark's name and stamp are those of the file, whose digest is known then."""
@@ -227,11 +229,11 @@ class _ImageFile:
 
 @contextmanager
 def _failures_named(file: _ImageFile) -> Iterator[None]:
-    """Add the file's name, as the data set has it, to a failure."""
+    """Add where the image is, as the data set has it, to a failure."""
     try:
         yield
     except ItemFailure as failure:
-        raise ItemFailure(failure.reason, f"{file.name!r}: {failure.detail}") from failure
+        raise ItemFailure(failure.reason, f"{file.source.described()}: {failure.detail}") from failure
 
 
 def _digest(data: bytes) -> str:

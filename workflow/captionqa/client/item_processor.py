@@ -21,6 +21,7 @@ from captionqa.client.letter_fallback import LETTER_TOKENS, allowed_letters
 from captionqa.client.retrying_client import RetryingClient
 from captionqa.config.model_versions import may_be_of
 from captionqa.dataset.changed_files import ChangedFiles
+from captionqa.dataset.image_source import ImageSources
 from captionqa.dataset.item_entry import ItemEntry
 from captionqa.errors import ItemFailure
 from captionqa.run.progress import Outcome, Progress
@@ -59,9 +60,10 @@ class ItemProcessor:
         self._notes = notes
         self._settings = job.settings
         self._model_version = job.model_version
-        self._dataset = job.dataset.resolve()
-        self._allowed_roots = [Path(root).resolve() for root in job.client.images.allowed_roots]
-        self._transport = ImageTransport(job.client.image_transport, self._dataset)
+        self._sources = ImageSources(
+            job.dataset.resolve(), [Path(root).resolve() for root in job.client.images.allowed_roots]
+        )
+        self._transport = ImageTransport(job.client.image_transport, self._sources.dataset)
         self._changed = changed
         self._deduplicate = job.client.deduplicate
         self._client = client
@@ -84,9 +86,7 @@ class ItemProcessor:
 
     def _process(self, journals: SegmentJournals, entry: ItemEntry) -> None:
         """Take the answer from the journal or from an identical item, or ask the server; raises ItemFailure."""
-        item = Item(
-            entry, self._settings, self._dataset, self._allowed_roots, self._transport, self._changed, self._notes
-        )
+        item = Item(entry, self._settings, self._sources, self._transport, self._changed, self._notes)
         pending = _PendingItem(journals, item)
         known = self._known(journals.main, item)
         if known is not None:

@@ -20,12 +20,9 @@ from typing import TypedDict
 
 from captionqa.client.answer import Answer, is_answer
 from captionqa.config.answer_files import journal_segment
-from captionqa.dataset.places import HASH_BITS
+from captionqa.dataset.places import HASH_BITS, SEGMENT_BITS
 from captionqa.files import checked_line, full_disk_named, not_through_link, read_checked_lines
 from captionqa.run.file_lock import Lock, try_lock
-
-#: There are 2 ** SEGMENT_BITS segments.
-SEGMENT_BITS = 10
 
 #: An image file as a request had it: name, [size, modification time in ns] if it had these, digest of its content.
 #: JSON makes it a list.

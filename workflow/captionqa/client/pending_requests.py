@@ -3,7 +3,7 @@
 An item needs none if the journal has its answer and its files have not changed, or if it fails before its request.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from itertools import groupby
 from pathlib import Path
 
@@ -13,10 +13,12 @@ from captionqa.client.item import Item
 from captionqa.client.journal import JournalLine, read_lines, segment_of
 from captionqa.config.answer_files import AnswerFiles, journal_segment
 from captionqa.config.config import Config, Task
+from captionqa.config.data_root import data_root
 from captionqa.config.layout import Layout
 from captionqa.config.model_versions import ModelVersion, may_be_of
 from captionqa.config.settings import FALLBACK, AnswerSettings, answer_fingerprint, fingerprint
 from captionqa.dataset.changed_files import ChangedFiles
+from captionqa.dataset.image_source import ImageSources
 from captionqa.dataset.item_entry import ItemEntry
 from captionqa.dataset.places import entry_place
 from captionqa.dataset.plan import load_plan, planned_tasks, work_folders
@@ -29,17 +31,18 @@ class ItemChecker:
 
     def __init__(self, config: Config, task: Task, settings: AnswerSettings):
         self._settings = settings
-        self._dataset = Path(config.section(task).dataset_path).resolve()
-        self._allowed_roots: Sequence[Path] = [Path(root).resolve() for root in config.client.images.allowed_roots]
-        self._transport = ImageTransport("bytes", self._dataset)
+        self._sources = ImageSources(
+            data_root(config.section(task).dataset_path),
+            [Path(root).resolve() for root in config.client.images.allowed_roots],
+        )
+        self._transport = ImageTransport("bytes", self._sources.dataset)
 
     def item(self, entry: ItemEntry) -> Item:
         """The item of an entry; raises ItemFailure where it would fail before its request."""
         item = Item(
             entry,
             self._settings,
-            self._dataset,
-            self._allowed_roots,
+            self._sources,
             self._transport,
             ChangedFiles(),
             DecodingNotes(None),

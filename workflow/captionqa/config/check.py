@@ -1,6 +1,7 @@
 """Checking a configuration: the schema gives defaults and rules, and the first error becomes one clear sentence."""
 
 import difflib
+import glob
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from jsonschema import Draft202012Validator, validators
 from captionqa import WORKFLOW
 from captionqa.config import media_folder
 from captionqa.config.config import Config
+from captionqa.config.presets import load_preset
 from captionqa.config.prompts import STYLES
 from captionqa.config.vllm_options import is_given
 from captionqa.errors import ConfigError
@@ -28,6 +30,7 @@ def check(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
     Raises:
         ConfigError: names the key, what is wrong with it, and for an unknown key the nearest known one.
     """
+    _add_preset(raw, schema)
     error = jsonschema.exceptions.best_match(_with_defaults(schema).iter_errors(raw))
     if error is not None:
         raise ConfigError(_sentence(error))
@@ -69,13 +72,42 @@ def load_config(path: Path) -> Config:
     return check(raw, yaml.safe_load(SCHEMA.read_text(encoding="utf-8")))
 
 
+def _add_preset(raw: dict[str, Any], schema: Mapping[str, Any]) -> None:
+    """Give the keys of `qa` that the configuration leaves out the values of its preset; raises ConfigError."""
+    qa = raw.get("qa")
+    if not isinstance(qa, dict) or not isinstance(qa.get("preset"), str) or not qa["preset"]:
+        return
+    preset = load_preset(qa["preset"])
+    rules = {"$defs": schema["$defs"], **schema["properties"]["qa"]["properties"]["columns"]}
+    for layout in preset.layouts:
+        if error := jsonschema.exceptions.best_match(Draft202012Validator(rules).iter_errors(dict(layout.columns))):
+            raise ConfigError(f"qa.preset: in {qa['preset']}, layouts: {_sentence(error)}")
+    for key, value in preset.qa.items():
+        qa.setdefault(key, value)
+
+
 def _tidy_paths(raw: dict[str, Any]) -> None:
     """Expand ~, and give the output folder its plainest name, since Snakemake compares paths as text."""
     raw["output_dir"] = os.path.normpath(os.path.expanduser(raw["output_dir"]))
     for section in filter(None, (raw.get("captions"), raw.get("qa"), *raw["models"].values())):
         for key in ("dataset_path", "question_path", "path"):
-            if key in section:
+            if isinstance(section.get(key), list):
+                section[key] = list(map(os.path.expanduser, section[key]))
+            elif key in section:
                 section[key] = os.path.expanduser(section[key])
+    if (qa := raw.get("qa")) and "dataset_path" not in qa:
+        qa["dataset_path"] = _folder_of(qa["question_path"])
+
+
+def _folder_of(paths: str | list[str]) -> str:
+    """The folder that questions are in, to which the paths of their images are relative where no other is given."""
+    folders = []
+    for path in [paths] if isinstance(paths, str) else paths:
+        plain = Path(path)
+        while glob.has_magic(str(plain)):
+            plain = plain.parent
+        folders.append(str(plain if plain.is_dir() else plain.parent))
+    return os.path.commonpath(folders)
 
 
 def _with_defaults(schema: Mapping[str, Any]) -> Any:

@@ -5,7 +5,7 @@ types, and what follows from several keys together.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Self, overload
 
 from captionqa.config.model_versions import planned_key
@@ -17,6 +17,8 @@ Auto = Literal["auto"]
 #: How an answer is scored, and what the ground truths of the question file are.
 Scoring = Literal["any", "exact", "relaxed", "vqa", "anls"]
 AnswerForm = Literal["auto", "letter", "index0", "index1", "text", "list"]
+#: What `qa.columns` gives for one field of a question.
+ColumnSource = str | Sequence[Any] | Mapping[str, Any] | Auto | None
 
 
 @dataclass(frozen=True)
@@ -67,42 +69,96 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
+class CaptionColumnsConfig:
+    """`captions.columns`: which columns of parquet and Arrow files hold what."""
+
+    #: A column of images, or several whose images belong together.
+    image: str | Sequence[str] | Auto
+    #: The column of the rows' names; None where they have none.
+    id: str | Auto | None
+
+
+@dataclass(frozen=True)
 class CaptionsConfig:
     """`captions`: the images, and what is asked about each."""
 
     dataset_path: str
+    columns: CaptionColumnsConfig
+    multi_image_prompt: str | None
     prompt_styles: Sequence[str]
     prompts: Mapping[str, str]
     max_tokens: int
     chunks: int | Auto
 
+    @classmethod
+    def of(cls, checked: Mapping[str, Any]) -> Self:
+        return cls(**{**checked, "columns": CaptionColumnsConfig(**checked["columns"])})
+
 
 @dataclass(frozen=True)
 class ColumnsConfig:
-    """`qa.columns`: which columns of the question file hold what."""
+    """`qa.columns`: which columns of the question file hold what; None where no column does.
 
-    #: A column of lists, or columns with a choice each; None where no column holds choices.
-    choices: str | Sequence[str] | Auto | None
+    Each is a column, a nested field by its dotted path, a template of these, {constant: text}, or a list of such.
+    """
+
+    qid: ColumnSource = "auto"
+    question: ColumnSource = "auto"
+    answer: ColumnSource = "auto"
+    #: A column of lists, or columns with a choice each.
+    choices: ColumnSource = "auto"
+    #: One or more columns of images; or {file, by, is, column} where another table holds them.
+    images: ColumnSource = "auto"
+    category: ColumnSource = "auto"
+    source: ColumnSource = "auto"
+    hint: ColumnSource = "auto"
+    context: ColumnSource = "auto"
+    #: The column of lists of which each element is a question of its own.
+    explode: str | None = None
+    #: The list of rows in an object of JSON.
+    rows: str | None = None
+    #: Another table with further columns, as {file, by} and if needed {rows, is}.
+    join: Mapping[str, str] | None = None
+    #: {ground truth in the file: what it means}.
+    answer_values: Mapping[str, str] = field(default_factory=dict)
+    #: Whether the choices are in the image, and so not to be written below the question.
+    choices_in_image: bool = False
+    #: Whether another row's qid in place of an image means that row's images.
+    shared_images: bool = False
 
 
 @dataclass(frozen=True)
 class QaConfig:
     """`qa`: the questions, and how their answers are graded."""
 
-    question_path: str
+    #: One path, or several.
+    question_path: str | Sequence[str]
+    #: Where none is configured, the folder of the question file.
     dataset_path: str
+    #: The name of a known data set, or the path of a user's own preset.
+    preset: str | None
     columns: ColumnsConfig
     answer_is: AnswerForm
     scoring: Scoring
     max_tokens: int
-    instruction: str | None
+    #: Added below each question; or one for those with `choices` and one for `open` ones.
+    instruction: str | Mapping[str, str] | None
     fallback: bool
     relative_tolerance: float
+    #: How many questions are asked, or below 1 which share; None for all.
+    limit: int | float | None
+    #: {category, source or type: the values that are asked}.
+    where: Mapping[str, str | Sequence[str]]
     chunks: int | Auto
 
     @classmethod
     def of(cls, checked: Mapping[str, Any]) -> Self:
         return cls(**{**checked, "columns": ColumnsConfig(**checked["columns"])})
+
+    @property
+    def instructions(self) -> Mapping[str, str]:
+        """The instructions by the kind of question, which planning adds; none where one is for all."""
+        return self.instruction if isinstance(self.instruction, Mapping) else {}
 
 
 @dataclass(frozen=True)
@@ -173,7 +229,7 @@ class Config:
                 name: ModelConfig.of(model, planned_key(checked["output_dir"], name, model))
                 for name, model in checked["models"].items()
             },
-            captions=None if captions is None else CaptionsConfig(**captions),
+            captions=None if captions is None else CaptionsConfig.of(captions),
             qa=None if qa is None else QaConfig.of(qa),
             audit=AuditConfig(**checked["audit"]),
             client=ClientConfig.of(checked["client"]),

@@ -82,6 +82,11 @@ class Layout:
         return Path(self.plans) / "qa" / "images.jsonl"
 
     @property
+    def caption_images(self) -> Path:
+        """The names of the files that the rows of the last plan's data set refer to."""
+        return Path(self.plans) / "captions" / "images.jsonl"
+
+    @property
     def sniffed(self) -> Path:
         """Whether each file without an image suffix has image content, as the last scan found it."""
         return Path(self.plans) / "sniffed.jsonl"

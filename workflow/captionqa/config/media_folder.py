@@ -1,8 +1,7 @@
 """The media folder: the one folder from which a server may read image files itself."""
 
-from pathlib import Path
-
 from captionqa.config.config import Config
+from captionqa.config.data_root import data_root
 from captionqa.config.vllm_options import is_given
 from captionqa.errors import ConfigError
 
@@ -25,7 +24,7 @@ def allowed_folder(config: Config) -> str | None:
     if config.client.image_transport != BY_FILE or config.model.url is not None or named:
         return None
     paths = [config.section(task).dataset_path for task in config.tasks]
-    folders = [Path(path).resolve() for path in paths]
+    folders = [data_root(path) for path in paths]
     for folder in folders:
         if all(other.is_relative_to(folder) for other in folders):
             return str(folder)

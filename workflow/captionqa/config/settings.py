@@ -52,6 +52,8 @@ class AnswerSettings(TypedDict):
     max_model_len: int | None
     #: Captions only: the text sent with each image.
     prompt: NotRequired[str]
+    #: Captions only: the text sent in its place with several images of one item.
+    multi_image_prompt: NotRequired[str]
     #: Questions only: the line added to each question.
     instruction: NotRequired[str]
     #: Questions only: the follow-up that asks for the letter alone.
@@ -61,14 +63,23 @@ class AnswerSettings(TypedDict):
 def caption_settings(config: Config, model: str, style: str) -> AnswerSettings:
     """The settings of the captions of one prompt style."""
     captions = config.section("captions")
-    return {**_settings(config, model, captions.max_tokens), "prompt": style_text(style, captions.prompts)}
+    settings = _settings(config, model, captions.max_tokens)
+    settings["prompt"] = style_text(style, captions.prompts)
+    if captions.multi_image_prompt:
+        settings["multi_image_prompt"] = captions.multi_image_prompt
+    return settings
+
+
+def caption_prompt(settings: AnswerSettings, images: int) -> str:
+    """The text sent with the images of an item, by their number."""
+    return settings.get("multi_image_prompt", settings["prompt"]) if images > 1 else settings["prompt"]
 
 
 def qa_settings(config: Config, model: str) -> AnswerSettings:
     """The settings of the questions."""
     qa = config.section("qa")
     settings = _settings(config, model, qa.max_tokens)
-    if qa.instruction:
+    if isinstance(qa.instruction, str):
         settings["instruction"] = qa.instruction
     if qa.fallback:
         settings["fallback"] = LETTER_PROMPT

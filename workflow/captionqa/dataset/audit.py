@@ -19,7 +19,7 @@ from captionqa.dataset.index_truths import IndexTruths
 from captionqa.dataset.item_entry import ItemEntry
 from captionqa.dataset.plan import load_plan
 from captionqa.dataset.planning import plan_task
-from captionqa.dataset.question_file import InvalidRow, QuestionRow
+from captionqa.dataset.question_row import InvalidRow, QuestionRow
 from captionqa.files import atomic_writer, read_json_lines
 from captionqa.grading.choices import lettered_choices
 from captionqa.grading.ground_truth import GroundTruth
@@ -45,6 +45,7 @@ def audit(config: Config, layout: Layout, audited_tasks: Iterable[Task]) -> Audi
         for task in audited_tasks:
             plan = load_plan(layout, task)
             report.skipped.update(plan.skipped)
+            report.notes += plan.notes
             items = _counted(report, plan.item_lists(layout, task))
             findings = TaskChecks(config, layout, task, pool).findings(items)
             if plan.rows is not None:
@@ -53,7 +54,7 @@ def audit(config: Config, layout: Layout, audited_tasks: Iterable[Task]) -> Audi
                 rules = GradingRules.of(config.section("qa"))
                 indexes = IndexTruths(rules)
                 look = partial(_row_findings, rules, indexes)
-                findings = chain(findings, chain.from_iterable(map(look, rows)), indexes.findings())
+                findings = chain(findings, chain.from_iterable(map(look, rows)), _index_finding(indexes))
             for finding in findings:
                 report.add(finding)
                 if finding.kind not in COUNTED_ONLY:
@@ -80,15 +81,22 @@ def _row_findings(rules: GradingRules, indexes: IndexTruths, row: QuestionRow | 
     if "invalid" in row:
         yield Finding(row["id"], FindingKind.INVALID_QUESTION, row["invalid"])
         return
+    if row["answer"] is None:
+        return
+    indexes.add(row)
     choices = row.get("choices") or lettered_choices(row["question"])
     truth = GroundTruth.read(row["answer"], choices, rules)
-    if choices:
-        indexes.add(row["id"], truth, len(choices))
     if truth.fault:
         yield Finding(row["id"], FindingKind.UNGRADABLE_GROUND_TRUTH, truth.fault)
     elif not choices and GroundTruth.read(row["answer"], UNLISTED_CHOICES, rules).letter:
         detail = f"the ground truth is {row['answer']!r}, and the text lists no choices; is there an options column?"
         yield Finding(row["id"], FindingKind.NO_CHOICES, detail)
+
+
+def _index_finding(indexes: IndexTruths) -> Iterator[Finding]:
+    """One finding if all ground truths may be indexes and some can be nothing else; asked once all rows were seen."""
+    if fault := indexes.fault():
+        yield Finding(indexes.first, FindingKind.INDEX_GROUND_TRUTH, fault)
 
 
 def _counted(report: AuditReport, item_lists: Iterable[str]) -> Iterator[ItemEntry]:

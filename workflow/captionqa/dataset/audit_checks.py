@@ -3,18 +3,21 @@
 import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 
 from captionqa.config.config import Config, Task
+from captionqa.config.data_root import data_root
 from captionqa.config.layout import Layout
 from captionqa.config.prompts import IMAGE_MARK
 from captionqa.config.settings import caption_settings, image_budget_px, qa_settings
 from captionqa.dataset.findings import Finding, FindingKind
 from captionqa.dataset.image_format import promised_format
-from captionqa.dataset.image_header import Header, read_header
-from captionqa.dataset.image_path import locate
+from captionqa.dataset.image_header import Header, bytes_header, read_header
+from captionqa.dataset.image_ref import FileRef
+from captionqa.dataset.image_source import ImageSources
 from captionqa.dataset.item_entry import ItemEntry
-from captionqa.dataset.places import question_place
+from captionqa.dataset.places import entry_place
 from captionqa.errors import ItemFailure
 from captionqa.threads import blocks
 
@@ -32,8 +35,10 @@ class TaskChecks:
         model = config.models[layout.model]
         self._task = task
         self._pool = pool
-        self._dataset = Path(config.section(task).dataset_path).resolve()
-        self._roots = [Path(root).resolve() for root in config.client.images.allowed_roots]
+        self._sources = ImageSources(
+            data_root(config.section(task).dataset_path),
+            [Path(root).resolve() for root in config.client.images.allowed_roots],
+        )
         # how many images an existing server accepts is not known
         self._max_images = None if model.url else model.server.limit_images_per_prompt
         self._settings = (
@@ -46,6 +51,8 @@ class TaskChecks:
         self._by_size: dict[int, str | None] = {}
         #: By content digest: the first image of that content.
         self._by_digest: dict[bytes, str] = {}
+        #: The content digests of images in containers, which are read as a whole for their headers.
+        self._contained: dict[str, bytes] = {}
         self._shrunk: set[str] = set()
         self._place: int | None = None
         #: By text and images: the first such question at `_place`.
@@ -57,10 +64,14 @@ class TaskChecks:
 
     def _caption_findings(self, items: Iterator[ItemEntry]) -> Iterator[Finding]:
         for batch in blocks(items, BATCH_ITEMS):
-            headers = self._pool.map(self._header, (item["id"] for item in batch))
-            for item, header in zip(batch, headers, strict=True):
-                yield from self._file_findings(item["id"], item["stamps"][0], header)
-                yield from self._request_findings(item["id"], [(item["id"], header)])
+            names = [item.get("images", [str(FileRef(item["id"]))]) for item in batch]
+            headers = self._pool.map(self._header, chain.from_iterable(names))
+            for item, images in zip(batch, names, strict=True):
+                found = [(name, next(headers)) for name in images]
+                for (name, header), stamp in zip(found, item["stamps"], strict=True):
+                    yield from self._file_findings(name, stamp, header)
+                yield from _count_findings(item["id"], len(images), self._max_images)
+                yield from self._request_findings(item["id"], found)
 
     def _question_findings(self, items: Iterator[ItemEntry]) -> Iterator[Finding]:
         headers: dict[str, Header | ItemFailure] = {}
@@ -77,7 +88,7 @@ class TaskChecks:
 
     def _duplicate_question(self, item: ItemEntry) -> Iterator[Finding]:
         """Questions on the same images share a place and come one after another, so only these are remembered."""
-        if (place := question_place(item["images"])) != self._place:
+        if (place := entry_place(item)) != self._place:
             self._place, self._questions = place, {}
         first = self._questions.setdefault((item["question"], *item["images"]), item["id"])
         if first != item["id"]:
@@ -85,9 +96,17 @@ class TaskChecks:
 
     def _header(self, name: str) -> Header | ItemFailure:
         try:
-            return read_header(locate(self._dataset, name, self._roots), self._limits)
+            source = self._sources.find(name)
+            if (path := source.file()) is not None:
+                return read_header(path, self._limits)
         except ItemFailure as failure:
             return failure
+        try:
+            data, _ = source.read()
+            self._contained[name] = hashlib.sha256(data).digest()
+            return bytes_header(data, self._limits)
+        except ItemFailure as failure:
+            return ItemFailure(failure.reason, f"{source.described()}: {failure.detail}")
 
     def _file_findings(self, name: str, stamp: list[int] | None, header: Header | ItemFailure) -> Iterator[Finding]:
         """What is odd about a file, whichever items use it; a file that fails is reported by those items."""
@@ -132,8 +151,9 @@ class TaskChecks:
 
     def _digest(self, name: str) -> bytes:
         try:
-            with open(locate(self._dataset, name, self._roots), "rb") as file:
-                return hashlib.file_digest(file, "sha256").digest()
+            if (digest := self._contained.pop(name, None)) is not None:
+                return digest
+            return hashlib.sha256(self._sources.find(name).read()[0]).digest()
         except (OSError, ItemFailure):  # changed since its header was read; its name makes it like no other
             return name.encode("utf-8", "surrogateescape")
 
@@ -146,6 +166,10 @@ def _text_findings(item: ItemEntry, max_images: int | None) -> Iterator[Finding]
         yield Finding(item["id"], FindingKind.MISSING_IMAGE, counted)
     elif marks not in (0, images):
         yield Finding(item["id"], FindingKind.IMAGE_MARKS, counted)
+    yield from _count_findings(item["id"], images, max_images)
+
+
+def _count_findings(item: str, images: int, max_images: int | None) -> Iterator[Finding]:
     if max_images is not None and images > max_images:
         limit = f"server.limit_images_per_prompt is {max_images}"
-        yield Finding(item["id"], FindingKind.TOO_MANY_IMAGES, f"{images}; {limit}")
+        yield Finding(item, FindingKind.TOO_MANY_IMAGES, f"{images}; {limit}")

@@ -1,30 +1,47 @@
-"""Planning captions: a scan of the folder of images, cut into chunks."""
+"""Planning captions: the images of a folder or of shards, cut into chunks."""
 
 from pathlib import Path
 
-from captionqa.config.config import Auto
+from captionqa.config.config import Auto, CaptionColumnsConfig
+from captionqa.config.data_root import is_pattern
 from captionqa.config.layout import Layout
 from captionqa.dataset.changed_files import ChangeCounts
 from captionqa.dataset.places import place
 from captionqa.dataset.plan import Plan, PlanFields, load_complete_plan, write_plan
 from captionqa.dataset.plan_state import inputs_digest
 from captionqa.dataset.scan import ImageScan
+from captionqa.dataset.shard_plan import plan_shards
+from captionqa.dataset.shards import find_shards, is_saved_dataset
 from captionqa.dataset.skipped_files import skipped_text
 from captionqa.errors import InputError
 from captionqa.external_sort import ExternalSort
 from captionqa.files import json_line
 
+#: The columns are found by their types and names.
+AUTO_COLUMNS = CaptionColumnsConfig(image="auto", id="auto")
 
-def plan_captions(dataset: Path, chunks: int | Auto, layout: Layout) -> Plan:
-    """Scan a folder of images, write the item lists if anything changed, and return the plan.
+
+def plan_captions(
+    dataset: Path, chunks: int | Auto, layout: Layout, columns: CaptionColumnsConfig = AUTO_COLUMNS
+) -> Plan:
+    """Find the images of a data set, write the item lists if anything changed, and return the plan.
+
+    A folder with image files is a folder of images, whatever else is in it; any other has to be one of shards.
 
     Raises:
-        InputError: the folder is missing, cannot be read, or has no images.
+        InputError: the data set is missing, cannot be read, or has no images.
     """
-    if not dataset.is_dir():
+    if not dataset.exists() and not is_pattern(str(dataset)):
         raise InputError(
             f"captions.dataset_path: there is no folder {dataset}; set it to your images in the configuration."
         )
+    if dataset.is_dir() and not is_saved_dataset(dataset):
+        return _plan_folder(dataset, chunks, layout, columns)
+    shards = find_shards(dataset)
+    return plan_shards(dataset, shards, chunks, layout, columns)
+
+
+def _plan_folder(dataset: Path, chunks: int | Auto, layout: Layout, columns: CaptionColumnsConfig) -> Plan:
     changes = ChangeCounts(layout.task_items("captions"))
     inputs = inputs_digest("captions", chunks, dataset, changes)
     with ImageScan(dataset, layout.sniffed) as scan:
@@ -37,10 +54,13 @@ def plan_captions(dataset: Path, chunks: int | Auto, layout: Layout) -> Plan:
                 items.add((place(name), name, changes.planned(name, stamp)))
                 missing += stamp is None
             if not items:
+                shards = find_shards(dataset)
+                if shards.shards:
+                    return plan_shards(dataset, shards, chunks, layout, columns)
                 skipped = f" ({skipped_text(scan.skipped)})" if scan.skipped else ""
                 raise InputError(
                     f"captions.dataset_path: {dataset} holds no image{skipped}; images are files with an image suffix "
-                    "or image content."
+                    "or image content, or are in .parquet, .arrow or .tar files."
                 )
             lines = ((where, json_line({"id": name, "stamps": [stamp]})) for where, name, stamp in items)
             fields: PlanFields = {

@@ -46,7 +46,7 @@ EFFECTS = {
     FindingKind.PATH_OUTSIDE_DATASET: _FAILS,
     FindingKind.INVALID_QUESTION: _FAILS,
     FindingKind.UNGRADABLE_GROUND_TRUTH: "asks, and fails it when it is graded",
-    FindingKind.INDEX_GROUND_TRUTH: "asks, and takes numbers for the texts of choices, not for indexes",
+    FindingKind.INDEX_GROUND_TRUTH: "does not begin",
     FindingKind.TOO_MANY_IMAGES: "asks, and the server rejects it",
     FindingKind.STRIP_IMAGE: "asks, and models such as Qwen's reject it",
     FindingKind.NO_CHOICES: "compares the letter that the answer names, as if the options were in the image",
@@ -83,6 +83,8 @@ class AuditReport:
     items: int = 0
     #: How many files of each kind are no images, and so no items.
     skipped: Counter[str] = field(default_factory=Counter)
+    #: What was settled or left out where the questions were read, a sentence each.
+    notes: list[str] = field(default_factory=list)
     counts: Counter[FindingKind] = field(default_factory=Counter)
     #: The first `EXAMPLES` items of each kind, fit to be printed.
     examples: dict[FindingKind, list[str]] = field(default_factory=lambda: defaultdict(list))
@@ -97,6 +99,7 @@ class AuditReport:
         rows = [f"audit of {self.items:,} items: {f'findings in {self.table}' if self.counts else 'nothing found'}"]
         if self.skipped:
             rows.append(f"  {skipped_text(self.skipped)}")
+        rows += [f"  {note}" for note in self.notes]
         for kind in FindingKind:
             if count := self.counts[kind]:
                 rows.append(f"  {count:>9,} {kind}: the run {EFFECTS[kind]}")

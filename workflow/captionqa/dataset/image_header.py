@@ -40,10 +40,20 @@ def read_header(path: Path, limits: ImageSettings) -> Header:
         ItemFailure: as `read_bytes` does, unreadable_image where the header cannot be decoded, image_too_large above
             `limits["max_source_pixels"]`.
     """
-    with read_failures(path), open(path, "rb") as file, decoding_failures():
+    with read_failures(path), open(path, "rb") as file:
+        return _checked_header(file, limits)
+
+
+def bytes_header(data: bytes, limits: ImageSettings) -> Header:
+    """The header of an image by its bytes; raises as `read_header` does."""
+    return _checked_header(io.BytesIO(data), limits)
+
+
+def _checked_header(file: IO[bytes], limits: ImageSettings) -> Header:
+    with decoding_failures():
         head = file.read(HEAD_BYTES)
         if not head:
-            raise ItemFailure(Reason.UNREADABLE_IMAGE, f"{str(path)!r} is empty")
+            raise ItemFailure(Reason.UNREADABLE_IMAGE, "it is empty")
         file.seek(0)
         header = file_header(file, head)
     check_size(header.width, header.height, limits)

@@ -24,6 +24,11 @@ def locate(dataset: Path, name: str, allowed_roots: Sequence[Path]) -> Path:
         plain = path.name != ".." and _is_plain_file(path)
         real = _real_folder(path.parent) / path.name if plain else path.resolve()
         if not any(real.is_relative_to(root) for root in (dataset, *allowed_roots)):
+            if name.startswith("/") and not real.exists():
+                raise ItemFailure(
+                    Reason.MISSING_IMAGE,
+                    f"no file {name!r}, which may be a path of another machine; give paths relative to {dataset}",
+                )
             raise ItemFailure(
                 Reason.PATH_OUTSIDE_DATASET,
                 f"{name!r} leads to {real}, outside {dataset}; if that is meant, add its folder to "

@@ -9,15 +9,15 @@ Stamp = tuple[int, int]
 class ItemEntry(TypedDict):
     """What decides an item's request, beside the settings."""
 
-    #: An image's path relative to the data set, or a question's qid.
+    #: An image's path relative to the data set, the name of an item of a shard, or a question's qid.
     id: str
-    #: The `Stamp` of each image file when it was planned, in JSON a list; None where there was no file. A third number
+    #: The `Stamp` of each image's file when it was planned, in JSON a list; None where there was none. A third number
     #: follows where an earlier run did not find the file as planned: how often. A fourth is the DECODING_VERSION of
     #: `image_format.py`, for files whose pictures it may change.
     stamps: list[list[int] | None]
     #: Of a question: its text.
     question: NotRequired[str]
-    #: Of a question: the paths of its images, relative to the data set.
+    #: Of a question, and of an item of a shard: its images, as `image_ref.py` writes them. Else the id is the path.
     images: NotRequired[list[str]]
     #: Of a question whose choices were added below its text: how many there are.
     choices: NotRequired[int]

@@ -3,9 +3,15 @@
 import hashlib
 import json
 
+from captionqa.dataset.image_ref import CellRef, ImageRef
 from captionqa.dataset.item_entry import ItemEntry
 
 HASH_BITS = 32
+#: The hash range is cut into 2 ** SEGMENT_BITS segments of the journal. A chunk's items of one segment come together.
+SEGMENT_BITS = 10
+#: The most rows of a parquet file that share a place, and so a chunk. A cell can only be had by decoding its row group
+#: up to it, so chunks that took their rows from all row groups would each decode the whole data set.
+BLOCK_ROWS = 512
 
 
 def place(name: str) -> int:
@@ -13,11 +19,29 @@ def place(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=HASH_BITS // 8).digest())
 
 
-def question_place(images: list[str]) -> int:
-    """A question's place; questions on the same images share it, so that they find the images in the server's cache."""
-    return place(json.dumps(images))
+def question_place(images: list[str], qid: str) -> int:
+    """A question's place; questions on the same images share it, so that they find the images in the server's cache.
+
+    So do questions on cells of the same rows of a parquet file. Without images the qid decides.
+    """
+    block = _block(images)
+    return place(json.dumps(images or ["", qid])) if block is None else place(block)
 
 
 def entry_place(entry: ItemEntry) -> int:
     """The place of an image or a question by its entry in an item list."""
-    return question_place(entry["images"]) if "images" in entry else place(entry["id"])
+    images = entry.get("images", [])
+    if "question" in entry:
+        return question_place(images, entry["id"])
+    block = _block(images)
+    return place(entry["id"]) if block is None else place(block)
+
+
+def _block(images: list[str]) -> str | None:
+    """What the images share with those of the rows around theirs, if they are cells of a parquet file."""
+    if not images or "#group=" not in images[0]:
+        return None
+    ref = ImageRef.parse(images[0])
+    if not isinstance(ref, CellRef) or not ref.is_decoded_in_order:
+        return None
+    return f"{ref.container}#group={ref.group}&block={ref.row // BLOCK_ROWS}"

@@ -51,6 +51,8 @@ class PlanFields(TypedDict, total=False):
     choices_added: int
     asks_for_reasoning: int
     missing_images: int
+    notes: list[str]
+    faults: list[str]
     state: str
     scan: str
 
@@ -79,6 +81,10 @@ class Plan:
     asks_for_reasoning: int = 0
     #: Items with an image file that is not there. They are in chunks, and fail there without a request.
     missing_images: int = 0
+    #: What was settled without the user or left out where the questions were read, a sentence each.
+    notes: list[str] = field(default_factory=list)
+    #: What no run may begin with, a sentence each.
+    faults: list[str] = field(default_factory=list)
     #: A digest of the data and the configuration that the plan was made from: while it is the same, so is the plan.
     #: Empty where a change might go unnoticed, so that the next run plans again.
     state: str = field(default="", compare=False)
@@ -152,10 +158,10 @@ def write_plan(
 ) -> Plan:
     """Write the item lists, save the plan and return it.
 
-    `items` are the `count` items as (place, JSON line), sorted by place; `chunks` is their number or `auto`; `fields`
-    are the plan's other fields.
+    `items` are the `count` items as (place, JSON line), sorted by place, or at least by chunk and by segment of the
+    journal; `chunks` is the number of chunks or `auto`; `fields` are the plan's other fields.
     """
-    n = _chunk_count(chunks, count)
+    n = chunk_count(chunks, count)
     written: list[Chunk] = []
     for index, members in groupby(items, key=lambda item: item[0] * n >> HASH_BITS):
         with LineFile(layout.plans) as file:
@@ -170,6 +176,13 @@ def save_by_digest(file: LineFile, path: str) -> None:
     """Save a file whose name holds the digest of its lines, unless it is there already."""
     if not os.path.exists(path):
         file.save(path)
+
+
+def check_plans(config: Config, layout: Layout) -> None:
+    """Raise InputError where a configured task has a plan that no run may begin with."""
+    for task in planned_tasks(config, layout):
+        if faults := load_plan(layout, task).faults:
+            raise InputError(f"{task}: {faults[0]}.")
 
 
 def planned_tasks(config: Config, layout: Layout) -> list[Task]:
@@ -204,7 +217,8 @@ def items_to_do(config: Config, layout: Layout) -> int:
     )
 
 
-def _chunk_count(chunks: int | Auto, items: int) -> int:
+def chunk_count(chunks: int | Auto, items: int) -> int:
+    """The number of chunks for a number of items."""
     if chunks != "auto":
         return chunks
     n = MIN_CHUNKS

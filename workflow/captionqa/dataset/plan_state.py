@@ -2,13 +2,13 @@
 
 import hashlib
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from captionqa import PACKAGE
-from captionqa.config.config import Auto, ColumnsConfig
 
 #: The rooms whose code can change a plan; a new version of any other room keeps the plan.
-DECIDING_ROOMS = ("config", "dataset")
+DECIDING_ROOMS = ("config", "grading", "dataset")
 #: A question file modified less than this before may change again with the same size and time, since some file systems
 #: record whole seconds.
 YOUNG_S = 3.0
@@ -22,21 +22,21 @@ def inputs_digest(*values: object) -> str:
     return digest.hexdigest()
 
 
-def question_inputs_digest(
-    question_path: Path, chunks: int | Auto, dataset: Path, changes: object, columns: ColumnsConfig
-) -> str:
-    """As `inputs_digest`, for questions, with what shows a change of their file.
+def question_inputs_digest(files: Iterable[Path], *values: object) -> str:
+    """As `inputs_digest`, for questions, with what shows a change of their files.
 
-    Empty where the file is missing or so young that its next change might not show.
+    Empty where one is missing or so young that its next change might not show.
     """
-    try:
-        stat = question_path.stat()
-    except OSError:
-        return ""
-    if time.time() - stat.st_mtime < YOUNG_S:
-        return ""
-    file = question_path, stat.st_size, stat.st_mtime_ns, stat.st_ino
-    return inputs_digest("qa", chunks, dataset, changes, columns, *file)
+    stamps = []
+    for file in files:
+        try:
+            stat = file.stat()
+        except OSError:
+            return ""
+        if time.time() - stat.st_mtime < YOUNG_S:
+            return ""
+        stamps.append((file, stat.st_size, stat.st_mtime_ns, stat.st_ino))
+    return inputs_digest("qa", *values, *stamps)
 
 
 def deciding_modules() -> list[Path]:

@@ -7,7 +7,9 @@ from captionqa.config.layout import Layout
 from captionqa.dataset.caption_plan import plan_captions
 from captionqa.dataset.plan import Plan
 from captionqa.dataset.question_plan import plan_questions
+from captionqa.dataset.selection import Selection
 from captionqa.files import full_disk_named
+from captionqa.grading.scoring import GradingRules
 
 
 def plan_task(config: Config, layout: Layout, task: Task, scan: str = "") -> Plan:
@@ -20,6 +22,17 @@ def plan_task(config: Config, layout: Layout, task: Task, scan: str = "") -> Pla
     with full_disk_named(layout.plans):
         if task == "captions":
             captions = config.section("captions")
-            return plan_captions(Path(captions.dataset_path), captions.chunks, layout)
+            return plan_captions(Path(captions.dataset_path), captions.chunks, layout, captions.columns)
         qa = config.section("qa")
-        return plan_questions(Path(qa.question_path), Path(qa.dataset_path), qa.chunks, layout, scan, qa.columns)
+        return plan_questions(
+            qa.question_path,
+            Path(qa.dataset_path),
+            qa.chunks,
+            layout,
+            scan,
+            qa.columns,
+            qa.preset,
+            GradingRules.of(qa),
+            qa.instructions,
+            Selection(qa.limit, qa.where),
+        )

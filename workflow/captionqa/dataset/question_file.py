@@ -1,227 +1,183 @@
-"""The question file: a parquet file read as plain rows, each fit to be asked or with a description of what is wrong."""
+"""The question file, or files: rows of tables read as questions, each fit to be asked or with what is wrong with it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict, TypeVar, final
+from typing import Any
 
 from captionqa.config.config import ColumnsConfig
-from captionqa.dataset.cell import CellError, is_empty
-from captionqa.dataset.choices_column import NAMES, read_choices, shows, with_choices
+from captionqa.config.presets import load_preset
+from captionqa.dataset.cell import is_empty
+from captionqa.dataset.field_value import ELEMENT_NUMBER, lookup, number_text, parsed, reader_of, value_of
+from captionqa.dataset.index_truths import IndexTruths
+from captionqa.dataset.joined_table import JoinedTable, joined_images, second_table
+from captionqa.dataset.preset_fit import fitting_layout
+from captionqa.dataset.question_columns import question_columns
+from captionqa.dataset.question_images import RowImages
+from captionqa.dataset.question_reading import QuestionReader
+from captionqa.dataset.question_row import InvalidRow, QuestionRow
+from captionqa.dataset.table_files import TableFile, find_table_files
+from captionqa.dataset.table_rows import RowPlace, TableColumn, TableRow, read_columns, read_rows
 from captionqa.errors import InputError
-from captionqa.list_text import texts_of
+from captionqa.grading.scoring import GradingRules
 
+KEY = "qa.question_path"
 #: A file without columns for choices.
 NO_COLUMNS = ColumnsConfig(choices=None)
-REQUIRED_COLUMNS = ("qid", "question", "answer", "image")
-UNCATEGORIZED = "uncategorized"
-UNKNOWN_SOURCE = "unknown"
-#: Rows in memory at a time, whatever the size of the file's own row groups.
-BATCH_ROWS = 4096
-BUFFER_BYTES = 1024 * 1024
-
-T = TypeVar("T")
+AnyPaths = str | Path | Sequence[str]
 
 
-@final
-class QuestionRow(TypedDict):
-    """A row that can be asked."""
+class Questions:
+    """The questions of a table; iterating reads its rows, a few at a time, in their order.
 
-    #: The qid as text.
-    id: str
-    #: The text, with the choices inside or below and `<image>` marks as they are.
-    question: str
-    #: The ground truth as the file has it, such as `\\boxed{A}`, or several acceptable answers.
-    answer: str | list[str]
-    #: Paths relative to qa.dataset_path, in their order; at least one.
-    images: list[str]
-    #: `UNCATEGORIZED` where the file has none.
-    category: str
-    #: `UNKNOWN_SOURCE` where the file has none.
-    source: str
-    #: Only where the file has them in columns of their own: the texts of the choices.
-    choices: NotRequired[list[str]]
-    #: Only with `choices`: whether they were written below the question, whose own text does not list them.
-    choices_added: NotRequired[bool]
-
-
-@final
-class InvalidRow(TypedDict):
-    """A row that cannot be asked; its fields are those of a `QuestionRow`, and None or [] where the cell is wrong."""
-
-    id: str
-    question: str | None
-    answer: str | list[str] | None
-    images: list[str]
-    category: str
-    source: str
-    #: One sentence that says what is wrong with which columns.
-    invalid: str
-
-
-def read_questions(path: Path, wanted: ColumnsConfig = NO_COLUMNS) -> Iterator[QuestionRow | InvalidRow]:
-    """Yield the rows of a parquet file of questions in the order of the file.
-
-    `image` may be a path, a list or an array of paths, or structs with a `path`; `category` and `source` may be
-    missing or empty. The choices of `wanted` columns are written below each question that does not list them itself.
+    Duplicate qids are not noticed here.
 
     Raises:
-        InputError: the file is not a parquet file, has no rows or lacks a column, or a qid is missing. Duplicate qids
-            are not noticed here, since rows are read one batch at a time.
+        InputError: a file is missing or is not what it should be, has no rows, or lacks a column.
     """
-    # takes half a second to import, and only the planning driver needs it; pyarrow has no type stubs
-    import pyarrow as pa  # type: ignore[import-untyped]
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-    if not path.is_file():
-        raise InputError(f"qa.question_path: there is no file {path}; give a parquet file of questions.")
-    try:
-        with pq.ParquetFile(path, buffer_size=BUFFER_BYTES) as file:
-            names = file.schema_arrow.names
-            missing = [name for name in REQUIRED_COLUMNS if name not in names]
-            if missing:
-                raise InputError(
-                    f"{path} has no column {', '.join(missing)}; it needs {', '.join(REQUIRED_COLUMNS)} and has "
-                    f"{', '.join(names)}."
-                )
-            choices = choices_columns(path, names, wanted)
-            columns = [name for name in (*REQUIRED_COLUMNS, "category", "source", *choices) if name in names]
-            number = 0
-            for batch in file.iter_batches(BATCH_ROWS, columns=list(dict.fromkeys(columns))):
-                for raw in batch.to_pylist():
-                    yield _row(raw, choices, f"{path}, row {number}")
-                    number += 1
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as a parquet file: {error}") from error
-    if not number:
-        raise InputError(f"{path} has no rows; give at least one question.")
+    def __init__(
+        self,
+        paths: AnyPaths,
+        wanted: ColumnsConfig = NO_COLUMNS,
+        dataset: Path | None = None,
+        preset: str | None = None,
+        rules: GradingRules | None = None,
+        instructions: Mapping[str, str] | None = None,
+    ):
+        """Images are named relative to `dataset`, by default the folder of the first file.
 
+        `instructions` are added below questions with `choices` and below `open` ones.
+        """
+        rules = rules or GradingRules()
+        self._instructions = instructions or {}
+        found = find_table_files(str(paths) if isinstance(paths, Path) else paths, KEY)
+        self.files = found.files
+        self.table_columns = _first_columns(self.files, wanted, preset)
+        names = [column.name for column in self.table_columns]
+        layout = None if preset is None else fitting_layout(preset, self.files[0].path, names)
+        self.columns = question_columns(self.files[0].path, self.table_columns, wanted, layout)
+        #: What was settled or left out, a sentence each; complete once all rows were read.
+        self.notes = self._first_notes = [*found.notes, *self.columns.notes]
+        self._dataset = dataset or self.files[0].path.parent
+        self._classes = {column.name: column.classes for column in self.table_columns if column.classes}
+        if rules.answer_is in ("index0", "index1") and isinstance(self.columns.answer, str):
+            self._classes.pop(self.columns.answer, None)
+        self._images = RowImages(self._dataset, self.columns.images)
+        self._rules = rules
+        self._index_truths = IndexTruths(rules)
+        self._read_qid = reader_of(self.columns.qid)
+        self._made_qids = 0
 
-def choices_columns(path: Path, names: Sequence[str], wanted: ColumnsConfig) -> list[str]:
-    """The columns of the file that hold choices, by the configuration or by their name; none where it has none.
-
-    Raises:
-        InputError: a configured column is missing, or two columns could be meant.
-    """
-    if wanted.choices is None:
-        return []
-    if wanted.choices == "auto":
-        found = [name for name in NAMES if name in names]
-        if len(found) > 1:
-            raise InputError(
-                f"{path} has the columns {' and '.join(found)}; name the one with the choices in qa.columns.choices, "
-                "or set it to null where the choices are in the questions' text."
+    @property
+    def faults(self) -> list[str]:
+        """What a run has to stop for, a sentence each; complete once all rows were read."""
+        faults = [fault] if (fault := self._index_truths.fault()) else []
+        if self._images.address:
+            faults.append(
+                f"{self._images.address}, and addresses are not fetched: download the images and give their paths"
             )
-        return found
-    columns = [wanted.choices] if isinstance(wanted.choices, str) else list(wanted.choices)
-    if missing := [name for name in columns if name not in names]:
-        raise InputError(f"qa.columns.choices: {path} has no column {', '.join(missing)}; it has {', '.join(names)}.")
-    return columns
+        return faults
 
+    def paths(self) -> list[Path]:
+        """All files that the questions are read from."""
+        joins = [one for one in (self.columns.join, self.columns.images) if isinstance(one, Mapping)]
+        seconds = [second_table(self.files[0].path, join).files for join in joins]
+        return [file.path for files in (self.files, *seconds) for file in files]
 
-def _row(raw: dict[str, Any], choices_columns: Sequence[str], where: str) -> QuestionRow | InvalidRow:
-    if is_empty(raw["qid"]):
-        raise InputError(f"{where}: the qid is missing.")
-    qid = str(raw["qid"])
-    faults: list[str] = []
-    question = _checked(raw, "question", _text, faults)
-    answer = _checked(raw, "answer", _answer, faults)
-    images = _checked(raw, "image", _images, faults)
-    choices: list[str] | None = []
-    if choices_columns:
-        cells = {"choices": [raw[name] for name in choices_columns]}
-        choices = _checked(cells, "choices", read_choices, faults, " and ".join(choices_columns))
-    category = _label(raw.get("category"), UNCATEGORIZED)
-    source = _label(raw.get("source"), UNKNOWN_SOURCE)
-    if question is None or answer is None or images is None or choices is None:
-        return {
-            "id": qid,
-            "question": question,
-            "answer": answer,
-            "images": images or [],
-            "category": category,
-            "source": source,
-            "invalid": f"In the question file {' and '.join(faults)}.",
-        }
-    row: QuestionRow = {
-        "id": qid,
-        "question": question,
-        "answer": answer,
-        "images": images,
-        "category": category,
-        "source": source,
-    }
-    if choices:
-        row["choices"], row["choices_added"] = choices, not shows(question, choices)
-        if row["choices_added"]:
-            row["question"] = with_choices(question, choices)
-    return row
+    def __iter__(self) -> Iterator[QuestionRow | InvalidRow]:
+        columns = self.columns
+        self.notes, self._index_truths, self._made_qids = [*self._first_notes], IndexTruths(self._rules), 0
+        joined = JoinedTable.of(self.files[0].path, columns, [column.name for column in self.table_columns])
+        by_key = joined_images(self.files[0].path, columns.images, self._dataset)
+        shared = self._shared_images() if columns.shared_images else {}
+        reader = QuestionReader(columns, self._classes, self._instructions)
+        rows: Counter[Path] = Counter()
+        unanswered = 0
+        for row in self._rows():
+            rows[row.place.file] += 1
+            for qid, cells in self._exploded(row):
+                cells = joined.joined(cells) if joined else cells
+                question = reader.question(qid, cells, partial(self._images_of, cells, row.place, by_key, shared))
+                if "invalid" not in question:
+                    unanswered += question["answer"] is None
+                    self._index_truths.add(question)
+                yield question
+        if not rows:
+            raise InputError(f"{self.files[0].path} has no rows; give at least one question.")
+        self.notes += [f"{file.path} has no rows" for file in self.files if not rows[file.path]]
+        if self._made_qids and columns.qid is not None:
+            self.notes.append(f"{self._made_qids:,} without a qid: called by file and row")
+        if unanswered and columns.answer is not None:
+            self.notes.append(f"{unanswered:,} without a ground truth: asked and not graded")
 
+    def _rows(self) -> Iterator[TableRow]:
+        columns = self.columns
+        return read_rows(self.files, columns.names(), columns.image_names(), columns.rows)
 
-def _checked(raw: dict[str, Any], column: str, read: Callable[[Any], T], faults: list[str], name: str = "") -> T | None:
-    """A cell as `read` gives it; None, and one more of the `faults`, where the cell is wrong."""
-    try:
-        return read(raw[column])
-    except CellError as error:
-        faults.append(f"the column {name or column!r} {error}")
-        return None
+    def _exploded(self, row: TableRow) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """(qid, cells) of each question of a row: of one, or of each element of a list."""
+        explode = self.columns.explode
+        if explode is None:
+            yield self._qid(row.cells, row.place), row.cells
+            return
+        cells = row.cells
+        elements = parsed(lookup(cells, explode))
+        for number, element in enumerate(elements if isinstance(elements, list) else ()):
+            inner = {**cells, explode: element, ELEMENT_NUMBER: number}
+            qid = value_of(inner, self.columns.qid)
+            made = is_empty(qid) or number_text(qid) == number_text(value_of(cells, self.columns.qid) or "")
+            yield f"{self._qid(cells, row.place)}/{number}" if made else number_text(qid), inner
 
+    def _qid(self, cells: Mapping[str, Any], place: RowPlace) -> str:
+        qid = self._read_qid(cells)
+        if not is_empty(qid):
+            return qid if isinstance(qid, str) else number_text(qid)
+        self._made_qids += 1
+        alone = self.columns.qid is None and len(self.files) == 1
+        return str(place.row) if alone else f"{place.file.stem}#{place.row}"
 
-def _text(cell: Any) -> str:
-    """A cell as text.
+    def _images_of(
+        self,
+        cells: Mapping[str, Any],
+        place: RowPlace,
+        by_key: Mapping[str, list[str | None]] | None,
+        shared: Mapping[str, list[str | None]],
+    ) -> list[str | None]:
+        name = self.columns.images
+        if by_key is not None and isinstance(name, Mapping):
+            return by_key.get(number_text(lookup(cells, str(name["by"]))), [])
+        if shared and isinstance(name, str):
+            other = lookup(cells, name)
+            if isinstance(other, str | int) and (found := shared.get(number_text(other))) is not None:
+                return found
+        return self._images.images(cells, place)
 
-    Raises:
-        CellError: the cell is empty, or neither a text nor a number.
-    """
-    if is_empty(cell):
-        raise CellError("is empty")
-    if isinstance(cell, list | dict | bytes):
-        raise CellError(f"holds a {type(cell).__name__}, not a text or a number")
-    return str(cell)
-
-
-def _answer(cell: Any) -> str | list[str]:
-    """A ground truth: a text or number, or a list of the acceptable ones.
-
-    Raises:
-        CellError: the cell is empty, or neither of these.
-    """
-    if is_empty(cell):
-        raise CellError("is empty")
-    if not isinstance(cell, list):
-        return _text(cell)
-    try:
-        answers = texts_of(cell)
-    except ValueError as error:
-        raise CellError(str(error)) from None
-    if not answers:
-        raise CellError("holds an empty list")
-    return answers[0] if len(answers) == 1 else answers
-
-
-def _images(cell: Any) -> list[str]:
-    """The paths of a question's images.
-
-    Raises:
-        CellError: the cell is empty, or holds anything but paths.
-    """
-    names = []
-    for image in cell if isinstance(cell, list) else [cell]:
-        name = image.get("path") or image.get("bytes") or image if isinstance(image, dict) else image
-        if is_empty(name):
-            raise CellError("has an empty path in its list" if isinstance(cell, list) else "is empty")
-        if isinstance(name, bytes):
-            raise CellError("holds an image's bytes; images have to be files below qa.dataset_path, given by path")
+    def _shared_images(self) -> dict[str, list[str | None]]:
+        """{qid: images} of the rows that have images of their own."""
+        name = self.columns.images
+        shared: dict[str, list[str | None]] = {}
         if not isinstance(name, str):
-            raise CellError(f"must be a path or a list of paths, not {str(name)[:60]}")
-        names.append(name)
-    if not names:
-        raise CellError("is empty")
-    return names
+            return shared
+        for row in self._rows():
+            cell = lookup(row.cells, name)
+            if not (isinstance(cell, str | int) and number_text(cell).isdecimal()):
+                shared[self._qid(row.cells, row.place)] = self._images.images(row.cells, row.place)
+        self._made_qids = 0
+        return shared
 
 
-def _label(cell: Any, default: str) -> str:
-    if is_empty(cell) or str(cell).strip() == "nan":
-        return default
-    if isinstance(cell, float) and cell.is_integer():  # pandas makes floats of integers where cells are missing
-        cell = int(cell)
-    return str(cell).strip()
+def read_questions(paths: AnyPaths, wanted: ColumnsConfig = NO_COLUMNS) -> Questions:
+    """The questions of a table with these columns."""
+    return Questions(paths, wanted)
+
+
+def _first_columns(files: Sequence[TableFile], wanted: ColumnsConfig, preset: str | None) -> list[TableColumn]:
+    """The columns of the first file that has some."""
+    layouts = load_preset(preset).layouts if preset else ()
+    rows = wanted.rows or next((key for layout in layouts if (key := layout.columns.get("rows"))), None)
+    for file in files:
+        if columns := read_columns(file, rows if file.kind == "json" else None):
+            return columns
+    raise InputError(f"{files[0].path} has no rows; give at least one question.")

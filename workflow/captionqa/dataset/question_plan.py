@@ -1,23 +1,26 @@
 """Planning questions: the rows of the question file and the stamps of their images, cut into chunks."""
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from captionqa.config.config import Auto, ColumnsConfig
 from captionqa.config.layout import Layout
+from captionqa.config.presets import load_preset
 from captionqa.dataset.changed_files import ChangeCounts
-from captionqa.dataset.item_entry import Stamp
+from captionqa.dataset.named_files import NamedFiles
 from captionqa.dataset.places import question_place
 from captionqa.dataset.plan import Plan, PlanFields, load_complete_plan, save_by_digest, save_plan, write_plan
 from captionqa.dataset.plan_state import question_inputs_digest
-from captionqa.dataset.question_file import NO_COLUMNS, InvalidRow, QuestionRow, read_questions
+from captionqa.dataset.question_file import NO_COLUMNS, AnyPaths, Questions
+from captionqa.dataset.question_row import InvalidRow, QuestionRow
 from captionqa.dataset.scan import NamedImages
+from captionqa.dataset.selection import Selection
 from captionqa.errors import InputError
 from captionqa.external_sort import ExternalSort
 from captionqa.files import LineFile, json_line
+from captionqa.grading.scoring import GradingRules
 from captionqa.threads import blocks, map_in_order
 
 #: Words by which a question or an instruction asks for reasoning before the answer.
@@ -40,24 +43,30 @@ class _SortedQuestions:
     choices_added: int = 0
     #: Questions whose text asks for reasoning before the answer.
     asks_for_reasoning: int = 0
+    #: What else was found, a sentence each.
+    notes: list[str] = field(default_factory=list)
 
 
 def plan_questions(
-    question_path: Path,
+    question_path: AnyPaths,
     dataset: Path,
     chunks: int | Auto,
     layout: Layout,
     scan: str = "",
     columns: ColumnsConfig = NO_COLUMNS,
+    preset: str | None = None,
+    rules: GradingRules | None = None,
+    instructions: Mapping[str, str] | None = None,
+    selection: Selection | None = None,
 ) -> Plan:
     """Read the questions, write the item lists and the question rows, and return the plan.
 
-    The last plan is returned where neither the question file nor an image changed since. `scan` is the state of a scan
-    of the folder of images in this run; where it equals the last plan's, no image has to be looked at.
+    The last plan is returned where neither the question files nor an image changed since. `scan` is the state of a scan
+    of the folder of images in this run; where it equals the last plan's, no image has to be looked at. The other
+    arguments are as for `Questions`.
 
     Raises:
-        InputError: as for `read_questions`; or a qid occurs twice, no row can be asked, or the folder of images is
-            missing.
+        InputError: as for `Questions`; or a qid occurs twice, no row can be asked, or the folder of images is missing.
     """
     if not dataset.is_dir():
         raise InputError(
@@ -65,22 +74,29 @@ def plan_questions(
         )
     image_names = layout.question_images
     changes = ChangeCounts(layout.task_items("qa"))
-    inputs = question_inputs_digest(question_path, chunks, dataset, changes, columns)
+    questions = Questions(question_path, columns, dataset, preset, rules, instructions)
+    stored = preset and load_preset(preset)
+    selection = selection or Selection()
+    decide = (chunks, dataset, changes, columns, stored, rules, instructions, selection.limit, selection.where)
+    inputs = question_inputs_digest(questions.paths(), *decide)
     if inputs and (plan := _unchanged_plan(inputs, dataset, image_names, layout, scan)) is not None:
         return plan
     folder = layout.plans
     with NamedImages(dataset, image_names) as images, ExternalSort(folder) as rows, ExternalSort(folder) as items:
-        found = _sort_questions(read_questions(question_path, columns), images, changes, rows, items)
+        found = _sort_questions(selection.of(questions), NamedFiles(dataset, images), changes, rows, items)
         if not items:
-            first = f"{found.fault}{_hint(found.fault)}"
-            raise InputError(f"{question_path}: none of its {len(rows)} rows can be asked; the first is {first}")
-        digest = _write_rows(rows, question_path, layout)
+            raise InputError(
+                f"{questions.files[0].path}: none of its {len(rows)} rows can be asked; the first is {found.fault}"
+            )
+        digest = _write_rows(rows, questions.files[0].path, layout)
         fields: PlanFields = {
             "rows": digest,
             "invalid_rows": len(rows) - len(items),
             "missing_images": found.missing_images,
             "choices_added": found.choices_added,
             "asks_for_reasoning": found.asks_for_reasoning,
+            "notes": [*filter(None, [selection.note()]), *questions.notes, *found.notes],
+            "faults": questions.faults,
         }
         if inputs:
             fields["state"], fields["scan"] = f"{inputs}-{images.save()}", scan if images.all_inside else ""
@@ -103,15 +119,15 @@ def _unchanged_plan(inputs: str, dataset: Path, image_names: Path, layout: Layou
 
 def _sort_questions(
     questions: Iterable[QuestionRow | InvalidRow],
-    images: NamedImages,
+    files: NamedFiles,
     changes: ChangeCounts,
     rows: ExternalSort,
     items: ExternalSort,
 ) -> "_SortedQuestions":
-    """Add all rows to `rows`, those that can be asked to `items`, and their images to `images`."""
+    """Add all rows to `rows`, those that can be asked to `items`, and their images to `files`."""
     found = _SortedQuestions()
-    for block, stamps in map_in_order(partial(_with_stamps, images), blocks(questions)):
-        images.add(list(stamps), list(stamps.values()))
+    for block, stamps in map_in_order(files.with_stamps, blocks(questions)):
+        files.add(stamps)
         for row in block:
             rows.add((row["id"], len(rows), json_line(row)))
             if "invalid" in row:
@@ -128,23 +144,13 @@ def _sort_questions(
                 item["choices"] = len(row["choices"])
                 found.choices_added += 1
             found.asks_for_reasoning += ASKS_FOR_REASONING.search(row["question"]) is not None
-            items.add((question_place(row["images"]), row["id"], json_line(item)))
-            found.missing_images += None in stamps_planned
+            items.add((question_place(row["images"], row["id"]), row["id"], json_line(item)))
+            if None in stamps_planned:
+                missing = row["images"][stamps_planned.index(None)]
+                if not found.missing_images and (note := files.where_else(missing)):
+                    found.notes.append(note)
+                found.missing_images += 1
     return found
-
-
-def _with_stamps(
-    images: NamedImages, rows: list[QuestionRow | InvalidRow]
-) -> tuple[list[QuestionRow | InvalidRow], dict[str, Stamp | None]]:
-    """Rows, and the stamps of their images by name."""
-    names = list(dict.fromkeys(name for row in rows if "invalid" not in row for name in row["images"]))
-    return rows, dict(zip(names, images.stamps(names), strict=True))
-
-
-def _hint(fault: str | None) -> str:
-    """What to do where all rows have such a fault, if it is a known one."""
-    hides_answers = fault is not None and "the column 'answer' is empty" in fault
-    return " Where a test split hides its answers, take a split that has them." if hides_answers else ""
 
 
 def _write_rows(rows: ExternalSort, question_path: Path, layout: Layout) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from captionqa.dataset.image_format import SNIFF_BYTES, has_image_suffix, looks_like_image
+from captionqa.dataset.image_source import stamp_of
 from captionqa.dataset.item_entry import Stamp
 from captionqa.dataset.skipped_files import (
     APPLE_DOUBLE,
@@ -161,7 +162,11 @@ class NamedImages:
     def stamps(self, names: list[str]) -> list[Stamp | None]:
         """The stamp of each named image; safe to call from several threads."""
         stamps: list[Stamp | None] = []
+        containers: dict[str, Stamp | None] = {}
         for name in names:
+            if "#" in name or name.startswith("data:"):
+                stamps.append(stamp_of(self._dataset, name, containers))
+                continue
             is_plain = name[0] != "/" and name[-1] not in "/."  # only other names need a Path, which is slower
             try:
                 status = os.stat(self._root + name if is_plain else self._dataset / name)

@@ -135,6 +135,20 @@ def _compare(options: argparse.Namespace) -> None:
     show(table(comparison))
 
 
+def _data(options: argparse.Namespace) -> None:
+    from captionqa.driver.data_view import look_at, view_text
+    from captionqa.files import json_line
+
+    view = look_at(options.paths, options.preset, options.images)
+    if not options.json:
+        return show(view_text(view))
+    for item in view.items():
+        sys.stdout.write(json_line(item))
+    sys.stdout.flush()
+    for sentence in view.wrong():
+        print_message(sentence)
+
+
 COMMANDS = {
     "run": _run,
     "status": _status,
@@ -142,6 +156,7 @@ COMMANDS = {
     "retry-failed": _retry_failed,
     "forget": _forget,
     "compare": _compare,
+    "data": _data,
 }
 
 

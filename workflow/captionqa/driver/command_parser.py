@@ -47,6 +47,11 @@ Drop answers, so that the next run asks for them again.
 Without options it drops all answers of the configured model; with --reason truncated those that ended at max_tokens.
 Says what it is going to do, and asks. Final files stay until the next run replaces them. The answers are moved aside
 and stay there until the next forget; --undo exchanges them with those in place."""
+DATA = """\
+Look at a file of questions: its columns, three rows as they would be asked, and what is wrong.
+
+PATH is a parquet, JSONL, JSON, CSV or TSV file, a glob, a folder of shards or a folder of Dataset.save_to_disk. Needs
+no configuration and no server."""
 COMPARE = """\
 Compare two QA results files, paired by question.
 
@@ -117,6 +122,11 @@ def _parser_and_commands() -> tuple[argparse.ArgumentParser, Mapping[str, argpar
         _add_selection(asking := config_command(name, usage, description))
         asking.add_argument("--yes", action="store_true", help="do it without asking, as in a script")
     asking.add_argument("--undo", action="store_true", help="bring back what the last forget moved aside")
+    data = command("data", "PATH [PATH ...] [--json] [--preset NAME] [--images FOLDER]", DATA)
+    data.add_argument("paths", metavar="PATH", nargs="+", help="the file, glob or folder, or several")
+    data.add_argument("--json", action="store_true", help="print every question as one JSON line")
+    data.add_argument("--preset", metavar="NAME", help="read it under this preset, as qa.preset does")
+    data.add_argument("--images", metavar="FOLDER", type=Path, help="the folder that image paths are relative to")
     compare = command("compare", "A B [--output FILE]", COMPARE)
     compare.add_argument("a", metavar="A", type=Path, help="the results file to start from")
     compare.add_argument("b", metavar="B", type=Path, help="the results file to compare with it")

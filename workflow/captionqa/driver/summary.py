@@ -56,7 +56,8 @@ def plan_line(config: Config, layout: Layout) -> str:
                 "(questions that were asked without are asked again)"
             )
         if task == "qa" and config.qa and config.qa.max_tokens < REASONING_TOKENS:
-            asked_of_all = ASKS_FOR_REASONING.search(config.qa.instruction or "")
+            one_for_all = config.qa.instruction if isinstance(config.qa.instruction, str) else ""
+            asked_of_all = ASKS_FOR_REASONING.search(one_for_all)
             if asking := plan.items if asked_of_all else plan.asks_for_reasoning:
                 parts.append(
                     f"{asking:,} of the questions ask for reasoning, which {config.qa.max_tokens} tokens may cut "
@@ -65,6 +66,11 @@ def plan_line(config: Config, layout: Layout) -> str:
     to_do = items_to_do(config, layout)
     finished = planned_items(config, layout) - to_do
     return f"{', '.join(parts)}; {_counted(to_do, 'item')} to do" + (f", {finished:,} known" if finished else "")
+
+
+def plan_notes(config: Config, layout: Layout) -> list[str]:
+    """What was settled or left out where the questions were read, a sentence each."""
+    return [note for task in planned_tasks(config, layout) for note in load_plan(layout, task).notes]
 
 
 def summary(config: Config, layout: Layout, seconds: float) -> str:
@@ -84,11 +90,9 @@ def summary(config: Config, layout: Layout, seconds: float) -> str:
 
 
 def _qa_rows(metrics: QaMetrics, layout: Layout) -> list[str]:
-    low, high = metrics["overall_accuracy_interval_95"] or (0.0, 1.0)
     rows = [
         f"  {metrics['answered_questions']:>7,} answers           {layout.qa('results')}",
-        f"          accuracy {metrics['overall_accuracy']:.1%} ({metrics['correct_answers']} of "
-        f"{metrics['total_questions']}; 95 % interval {low:.1%} to {high:.1%})  {layout.qa('metrics')}",
+        f"          {_accuracy(metrics)}  {layout.qa('metrics')}",
     ]
     if unread := [f"{metrics[key]:,} {word}" for key, word in _UNREAD.items() if metrics[key]]:
         rows.append(f"          {' and '.join(unread)} among the answers; what has no letter or value is wrong")
@@ -108,6 +112,18 @@ def _qa_rows(metrics: QaMetrics, layout: Layout) -> list[str]:
         rows.append(f"          {line}  {layout.qa('flips')}")
     counts = _counts(layout.qa("provenance"))
     return rows + (_failed(counts, layout.qa("failures")) if counts is not None else [])
+
+
+def _accuracy(metrics: QaMetrics) -> str:
+    ungraded = metrics.get("ungraded_questions", 0)  # a run before these has none
+    if ungraded == metrics["total_questions"]:
+        return "no question has a ground truth, so that none is graded"
+    low, high = metrics["overall_accuracy_interval_95"] or (0.0, 1.0)
+    without = f"; {ungraded:,} more have no ground truth" if ungraded else ""
+    return (
+        f"accuracy {metrics['overall_accuracy']:.1%} ({metrics['correct_answers']} of "
+        f"{metrics['total_questions'] - ungraded}; 95 % interval {low:.1%} to {high:.1%}){without}"
+    )
 
 
 def _counted(number: int, what: str) -> str:

@@ -13,6 +13,7 @@ from typing import Literal
 from captionqa.config.config import AnswerForm, Scoring
 from captionqa.grading.acceptable_answers import acceptable_answers
 from captionqa.grading.chosen_letter import LetterRule, chosen_letter
+from captionqa.grading.hidden import is_hidden
 from captionqa.grading.model_output import without_reasoning
 from captionqa.grading.options import Options
 from captionqa.grading.plain_text import plain_text
@@ -29,8 +30,6 @@ Rule = Literal[LetterRule, "verify", "vqa", "anls"]
 _OPTION_LETTER = re.compile(r"\s*\(?([A-Ja-j])[).]?\s*")
 #: Stands in for options that are in the image and not in the question's text.
 _UNLISTED_OPTIONS = Options([""] * 10)
-#: What data sets write for an answer that they keep secret.
-_HIDDEN = re.compile(r"\?+|nan|null", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -158,7 +157,7 @@ def _letter(answer: str | Sequence[str], texts: Sequence[str], options: Options,
     if rules.answer_is in ("index0", "index1"):
         return indexed_letter(answer, texts, options, first=int(rules.answer_is[-1]))
     letter, fault = named_letter(answer, texts, options, rules.answer_is) if options.letters else (None, None)
-    if letter is None and all(_HIDDEN.fullmatch(text) for text in texts):
+    if letter is None and all(map(is_hidden, texts)):
         fault = f"The ground truth {answer!r} hides the answer, as test splits do; take a split that has answers."
     return letter, fault
 

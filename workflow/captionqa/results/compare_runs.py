@@ -133,9 +133,9 @@ def compare(path_a: str | Path, path_b: str | Path) -> Comparison:
                 "qid": qid,
                 "category": record_a["category"],
                 "predicted_letter_a": record_a["predicted_letter"],
-                "is_correct_a": record_a["is_correct"],
+                "is_correct_a": bool(record_a["is_correct"]),
                 "predicted_letter_b": record_b["predicted_letter"],
-                "is_correct_b": record_b["is_correct"],
+                "is_correct_b": bool(record_b["is_correct"]),
             }
             for qid, (record_a, record_b) in pairs.items()
             if record_a["is_correct"] != record_b["is_correct"]
@@ -218,11 +218,16 @@ def _names(what: str, names: list[str]) -> list[str]:
 
 def _graded_pair(record_a: QaRecord | None, record_b: QaRecord | None) -> GradedPair:
     """The grades of a question, which is wrong where it has no record; versions before scores gave 1 or 0."""
-    correct_a, correct_b = (record is not None and record["is_correct"] for record in (record_a, record_b))
-    score_a, score_b = (
-        record.get("score", float(record["is_correct"])) if record else 0.0 for record in (record_a, record_b)
-    )
+    (correct_a, score_a), (correct_b, score_b) = map(_grade, (record_a, record_b))
     return GradedPair(correct_a, correct_b, score_a, score_b)
+
+
+def _grade(record: QaRecord | None) -> tuple[bool, float]:
+    """Whether a record is right, and its score."""
+    if record is None:
+        return False, 0.0
+    correct = bool(record["is_correct"])
+    return correct, float(correct) if (score := record.get("score")) is None else score
 
 
 def _outcome(pairs: Sequence[GradedPair]) -> PairedOutcome:
@@ -264,13 +269,13 @@ def _paired_scores(pairs: Sequence[GradedPair]) -> PairedScores:
     }
 
 
-def _identity(record: QaRecord) -> tuple[str, str | list[str]]:
+def _identity(record: QaRecord) -> tuple[str, str | list[str] | None]:
     """What has to be the same in both files for two records to be of the same question."""
     return record["question"], record["gt_answer"]
 
 
 def _load(path: str | Path) -> tuple[dict[str, QaRecord], dict[str, Failure]]:
-    """The records of a results file, and the failures of the file beside it.
+    """The graded records of a results file, and the failures of the file beside it.
 
     Raises:
         ResultError: a file is not what it should be.
@@ -278,7 +283,7 @@ def _load(path: str | Path) -> tuple[dict[str, QaRecord], dict[str, Failure]]:
     path = Path(path)
     results = read_json(path) if path.is_file() else None
     if not isinstance(results, dict) or not all(
-        isinstance(record, dict) and record.keys() >= COMPARED_KEYS and isinstance(record["is_correct"], bool)
+        isinstance(record, dict) and record.keys() >= COMPARED_KEYS and isinstance(record["is_correct"], bool | None)
         for record in results.values()
     ):
         problem = "is no file of QA results" if path.is_file() else "is not there"
@@ -287,4 +292,4 @@ def _load(path: str | Path) -> tuple[dict[str, QaRecord], dict[str, Failure]]:
     failures = read_json(beside) if beside != path and beside.is_file() else {}
     if not isinstance(failures, dict):
         raise ResultError(f"{beside} is no file of failures; let the run write it again, or move it away.")
-    return results, failures
+    return {qid: record for qid, record in results.items() if record["is_correct"] is not None}, failures

@@ -1,10 +1,11 @@
 """Metrics: counts, accuracies, mean scores and their 95 % intervals over graded questions."""
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from typing import NotRequired, TypedDict
 
 from captionqa.config.config import AnswerForm, Scoring
-from captionqa.dataset.question_file import InvalidRow, QuestionRow
+from captionqa.dataset.question_row import InvalidRow, QuestionRow
 from captionqa.results.qa_record import QaRecord
 from captionqa.results.score_statistics import bootstrap_interval
 from captionqa.results.statistics import wilson_interval
@@ -24,10 +25,12 @@ class GroupMetrics(ScoreMetrics):
 
     #: Questions, with those that failed.
     total: int
+    #: Those without a ground truth.
+    ungraded: int
     correct: int
-    #: correct / total.
+    #: correct / (total - ungraded); 0 where nothing is graded.
     accuracy: float
-    #: Wilson's interval as [low, high]; None where total is 0.
+    #: Wilson's interval as [low, high]; None where nothing is graded.
     accuracy_interval_95: list[float] | None
     #: Answers from which no letter or value could be read.
     unparsed: int
@@ -44,13 +47,15 @@ class AccuracyMetrics(ScoreMetrics):
 
     #: All questions, with those that failed.
     total_questions: int
+    #: Questions without a ground truth, which no accuracy counts.
+    ungraded_questions: int
     correct_answers: int
-    #: correct_answers / total_questions.
+    #: correct_answers / (total_questions - ungraded_questions); 0 where nothing is graded.
     overall_accuracy: float
     overall_accuracy_interval_95: list[float] | None
     #: Questions that have a result.
     answered_questions: int
-    #: correct_answers / answered_questions.
+    #: The same over the questions that have a result.
     accuracy_over_answered: float
     accuracy_over_answered_interval_95: list[float] | None
     unparsed_answers: int
@@ -95,7 +100,7 @@ class QaMetrics(AccuracyMetrics, WithFallback):
     answer_is: AnswerForm
     #: How far a number might be off: qa.relative_tolerance, or that of the scoring.
     relative_tolerance: float
-    question_path: str
+    question_path: str | Sequence[str]
     dataset_path: str
     #: The server of the first answer; None where there is no answer.
     server_url: str | None
@@ -118,8 +123,8 @@ class Tally:
 
     def add_record(self, record: QaRecord) -> None:
         """Count a question that has a result."""
-        flags = ["total", "answered"]
-        flags += ["correct"] * record["is_correct"] + ["unparsed"] * (not record["is_parsed"])
+        flags = ["total", "answered"] + ["ungraded"] * (record["is_correct"] is None)
+        flags += ["correct"] * bool(record["is_correct"]) + ["unparsed"] * (not record["is_parsed"])
         flags += ["truncated"] * record["truncated"] + ["refused"] * record["refused"]
         if "fallback_letter" in record:
             flags += ["fallback asked"] + ["fallback answered"] * (record["fallback_letter"] is not None)
@@ -128,21 +133,26 @@ class Tally:
         self._rules[record["graded_by"]] += 1
 
     def add_failure(self, row: QuestionRow | InvalidRow, reason: str) -> None:
-        """Count a question without a result."""
-        self._count(row["category"], row["source"], ["total", "failed"], 0.0)
+        """Count a question without a result, which is wrong where it has a ground truth."""
+        is_ungraded = "invalid" not in row and row["answer"] is None
+        flags = ["total", "failed"] + ["ungraded", "failed ungraded"] * is_ungraded
+        self._count(row["category"], row["source"], flags, None if is_ungraded else 0.0)
         self._reasons[reason] += 1
 
     def metrics(self) -> AccuracyMetrics:
         total = self._total
+        graded = total["total"] - total["ungraded"]
+        answered = total["answered"] - (total["ungraded"] - total["failed ungraded"])
         return {
             "total_questions": total["total"],
+            "ungraded_questions": total["ungraded"],
             "correct_answers": total["correct"],
-            "overall_accuracy": _fraction(total["correct"], total["total"]),
-            "overall_accuracy_interval_95": wilson_interval(total["correct"], total["total"]),
+            "overall_accuracy": _fraction(total["correct"], graded),
+            "overall_accuracy_interval_95": wilson_interval(total["correct"], graded),
             **_score_metrics(self._scores),
             "answered_questions": total["answered"],
-            "accuracy_over_answered": _fraction(total["correct"], total["answered"]),
-            "accuracy_over_answered_interval_95": wilson_interval(total["correct"], total["answered"]),
+            "accuracy_over_answered": _fraction(total["correct"], answered),
+            "accuracy_over_answered_interval_95": wilson_interval(total["correct"], answered),
             "unparsed_answers": total["unparsed"],
             "truncated_answers": total["truncated"],
             "refused_answers": total["refused"],
@@ -160,24 +170,28 @@ class Tally:
             "asked": total["fallback asked"],
             "answered": total["fallback answered"],
             "correct": total["fallback correct"],
-            "overall_accuracy_with_fallback": _fraction(correct, total["total"]),
-            "overall_accuracy_with_fallback_interval_95": wilson_interval(correct, total["total"]),
+            "overall_accuracy_with_fallback": _fraction(correct, total["total"] - total["ungraded"]),
+            "overall_accuracy_with_fallback_interval_95": wilson_interval(correct, total["total"] - total["ungraded"]),
         }
 
-    def _count(self, category: str, source: str, flags: list[str], score: float) -> None:
+    def _count(self, category: str, source: str, flags: list[str], score: float | None) -> None:
         self._total.update(flags)
-        self._scores[score] += 1
-        for kind, group in (("category", category), ("source", source)):
+        groups = (("category", category), ("source", source))
+        for kind, group in groups:
             self._groups[kind][group].update(flags)
-            self._group_scores[kind, group][score] += 1
+        if score is not None:
+            self._scores[score] += 1
+            for key in groups:
+                self._group_scores[key][score] += 1
 
     def _group_metrics(self, kind: str) -> dict[str, GroupMetrics]:
         return {
             name: {
                 "total": counts["total"],
+                "ungraded": counts["ungraded"],
                 "correct": counts["correct"],
-                "accuracy": _fraction(counts["correct"], counts["total"]),
-                "accuracy_interval_95": wilson_interval(counts["correct"], counts["total"]),
+                "accuracy": _fraction(counts["correct"], counts["total"] - counts["ungraded"]),
+                "accuracy_interval_95": wilson_interval(counts["correct"], counts["total"] - counts["ungraded"]),
                 **_score_metrics(self._group_scores[kind, name]),
                 "unparsed": counts["unparsed"],
                 "truncated": counts["truncated"],

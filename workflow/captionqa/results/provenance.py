@@ -63,7 +63,8 @@ class CodeVersion(TypedDict):
 
 
 class QuestionFile(TypedDict):
-    path: str
+    #: As configured: a path, or a list of paths.
+    path: str | Sequence[str]
     #: A digest of the question rows.
     fingerprint: str
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from captionqa.client.chunk_result import ChunkResults, ResultLine
 from captionqa.config.settings import FALLBACK, AnswerSettings
-from captionqa.dataset.question_file import InvalidRow, QuestionRow
+from captionqa.dataset.question_row import InvalidRow, QuestionRow
 from captionqa.errors import ItemFailure, ResultError
 from captionqa.files import atomic_writer, json_line, json_object_writer, read_json_lines, write_json
 from captionqa.grading.scoring import GradingRules
@@ -24,7 +24,7 @@ def merge_qa(
     chunks: Sequence[str],
     rows_path: str,
     settings: AnswerSettings,
-    question_path: str,
+    question_path: str | Sequence[str],
     dataset_path: str,
     results_path: str,
     metrics_path: str,
@@ -83,7 +83,7 @@ def _metrics(
     counts: ItemCounts,
     settings: AnswerSettings,
     rules: GradingRules,
-    question_path: str,
+    question_path: str | Sequence[str],
     dataset_path: str,
 ) -> QaMetrics:
     answered_by = counts.answered_by.values()

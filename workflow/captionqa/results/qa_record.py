@@ -3,11 +3,14 @@
 from typing import NotRequired, TypedDict
 
 from captionqa.client.chunk_result import ResultLine
-from captionqa.dataset.question_file import InvalidRow, QuestionRow
+from captionqa.dataset.question_row import InvalidRow, QuestionRow
 from captionqa.errors import ItemFailure, Reason
 from captionqa.grading.choices import lettered_choices
-from captionqa.grading.ground_truth import GroundTruth
+from captionqa.grading.ground_truth import GroundTruth, extract_answer
 from captionqa.grading.scoring import GradingRules
+
+#: What `graded_by` says of an answer to a question without a ground truth.
+UNGRADED = "ungraded"
 
 
 class QaRecord(TypedDict):
@@ -18,23 +21,25 @@ class QaRecord(TypedDict):
     question: str
     #: The texts of the choices, A first; empty for a free-form question.
     choices: list[str]
-    #: The ground truth as the question file has it; a list where it gives several acceptable answers.
-    gt_answer: str | list[str]
+    #: The ground truth as the question file has it; a list where it gives several acceptable answers,
+    #: and None where it gives none.
+    gt_answer: str | list[str] | None
     #: The letter that the ground truth names; None for a free-form one.
     gt_letter: str | None
     #: The letter that the output commits to; None where it commits to none, or the question is free-form.
     predicted_letter: str | None
     #: The model's own words.
     model_output: str
-    is_correct: bool
-    #: The part of a point that the answer gets, from 0 to 1; by most rules of qa.scoring 0 or 1.
-    score: float
+    #: None without a ground truth.
+    is_correct: bool | None
+    #: The part of a point that the answer gets, from 0 to 1; by most rules of qa.scoring 0 or 1. None as above.
+    score: float | None
     category: str
     source: str
     #: Relative to qa.dataset_path.
     image_paths: list[str]
     num_images: int
-    #: The rule that read the output: box, cue, letter, option text, verify, vqa, anls or none.
+    #: The rule that read the output: box, cue, letter, option text, verify, vqa, anls, none or ungraded.
     graded_by: str
     #: Whether a letter or value could be read from the output.
     is_parsed: bool
@@ -59,10 +64,12 @@ def qa_record(row: QuestionRow | InvalidRow, line: ResultLine, rules: GradingRul
     if "failure" in line:
         raise ItemFailure(Reason(line["failure"]), line["detail"])
     answer, choices = line["answer"], row.get("choices") or lettered_choices(row["question"])
+    truncated = answer["finish_reason"] == "length"
+    if row["answer"] is None:
+        return _ungraded(row, answer["text"], choices, truncated)
     truth = GroundTruth.read(row["answer"], choices, rules)
     if truth.fault:
         raise ItemFailure(Reason.UNGRADABLE_GROUND_TRUTH, truth.fault)
-    truncated = answer["finish_reason"] == "length"
     graded = truth.grade(answer["text"], truncated)
     record: QaRecord = {
         "qid": row["id"],
@@ -90,3 +97,27 @@ def qa_record(row: QuestionRow | InvalidRow, line: ResultLine, rules: GradingRul
         record["fallback_letter"] = fallback.predicted_letter
         record["fallback_is_correct"] = fallback.is_correct
     return record
+
+
+def _ungraded(row: QuestionRow, output: str, choices: list[str], truncated: bool) -> QaRecord:
+    """The record of a question whose ground truth the file keeps secret."""
+    letter = extract_answer(output, choices, truncated) if choices else None
+    return {
+        "qid": row["id"],
+        "question": row["question"],
+        "choices": choices,
+        "gt_answer": None,
+        "gt_letter": None,
+        "predicted_letter": letter,
+        "model_output": output,
+        "is_correct": None,
+        "score": None,
+        "category": row["category"],
+        "source": row["source"],
+        "image_paths": row["images"],
+        "num_images": len(row["images"]),
+        "graded_by": UNGRADED,
+        "is_parsed": letter is not None or not choices,
+        "refused": False,
+        "truncated": truncated,
+    }

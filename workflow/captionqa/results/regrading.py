@@ -15,11 +15,11 @@ from captionqa.results.qa_record import QaRecord
 class Grading(TypedDict):
     """How one answer was graded, in the terms of its result record."""
 
-    gt_answer: str | list[str]
+    gt_answer: str | list[str] | None
     predicted_letter: str | None
-    is_correct: bool
+    is_correct: bool | None
     #: A grading of a version before scores has none: there it is 1 or 0, by `is_correct`.
-    score: float
+    score: float | None
     graded_by: str
 
 
@@ -73,8 +73,11 @@ class LastGrading:
 
 
 def flip_kind(flip: Flip) -> str:
-    """What a flip means for the accuracy: now right, now wrong, another letter or another score."""
+    """What a flip means for the accuracy: now right, now wrong, another letter, another score,
+    now graded or no longer graded."""
     before, now = flip["before"], flip["now"]
+    if before["is_correct"] is None or now["is_correct"] is None:
+        return "now graded" if before["is_correct"] is None else "no longer graded"
     if before["is_correct"] != now["is_correct"]:
         return "now right" if now["is_correct"] else "now wrong"
     return "another letter" if before["predicted_letter"] != now["predicted_letter"] else "another score"
@@ -91,6 +94,6 @@ def _grading(line: GradingLine) -> Grading:
         "gt_answer": line["gt_answer"],
         "predicted_letter": line["predicted_letter"],
         "is_correct": line["is_correct"],
-        "score": line.get("score", float(line["is_correct"])),
+        "score": line["score"] if "score" in line else float(bool(line["is_correct"])),
         "graded_by": line["graded_by"],
     }

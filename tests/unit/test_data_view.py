@@ -1,0 +1,152 @@
+"""`captionqa data`: what a file of questions holds, how it would be asked, and what is wrong with it."""
+
+import json
+
+import pandas as pd
+import pytest
+from captionqa.driver.command_line import main
+
+ROWS = [
+    {"qid": "q1", "question": "Which?", "options": ["red", "blue"], "answer": "blue", "image": "a.png"},
+    {"qid": "q2", "question": "How many?", "options": None, "answer": "3", "image": None},
+]
+
+
+@pytest.fixture
+def table(tmp_path, monkeypatch):
+    """Write rows as JSON lines beside an image; returns the file's name."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+
+    def of(*rows):
+        (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return "q.jsonl"
+
+    return of
+
+
+@pytest.fixture
+def items(capsys):
+    """The JSON lines of a command and what it says beside them."""
+
+    def of(*words):
+        assert main(["data", *words, "--json"]) == 0
+        said = capsys.readouterr()
+        return [json.loads(line) for line in said.out.splitlines()], said.err.splitlines()
+
+    return of
+
+
+def test_every_question_is_one_json_line(table, items):
+    found, said = items(table(*ROWS))
+    assert found == [
+        {
+            "id": "q1",
+            "question": "Which?\nA. red\nB. blue",
+            "choices": ["red", "blue"],
+            "gt": "blue",
+            "gt_letter": "B",
+            "images": 1,
+        },
+        {"id": "q2", "question": "How many?", "choices": [], "gt": "3", "gt_letter": None, "images": 0},
+    ]
+    assert said == []
+
+
+def test_choices_in_the_text_are_choices_too(table, items):
+    (item,), _ = items(
+        table({"qid": 1, "question": "Which?\nA. red\nB. blue", "answer": r"\boxed{A}", "image": "a.png"})
+    )
+    assert (item["choices"], item["gt"], item["gt_letter"]) == (["red", "blue"], "A", "A")
+
+
+def test_a_question_without_a_ground_truth_has_none(table, items):
+    (item,), said = items(table(ROWS[0] | {"answer": None}))
+    assert (item["gt"], item["gt_letter"]) == (None, None)
+    assert said == ["captionqa: 1 without a ground truth: asked and not graded"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        (
+            [ROWS[0], ROWS[1] | {"qid": "q1"}],
+            "1 question with the qid of another, where each needs its own, such as q1",
+        ),
+        ([ROWS[0] | {"image": "no.png"}], "1 question with a missing image, such as q1: no.png"),
+        (
+            [ROWS[0] | {"question": " "}],
+            "1 question that cannot be asked, such as q1: In the question file the column 'question' is empty.",
+        ),
+        ([ROWS[0] | {"answer": "C"}], "with a ground truth that cannot be graded"),
+        ([ROWS[0] | {"answer": 0}], "are no choice's text: set qa.answer_is to index0"),
+        ([ROWS[0] | {"image": "https://example.org/a.png"}], "addresses are not fetched: download the images"),
+    ],
+)
+def test_what_is_wrong_is_said_beside_the_items(table, items, rows, says):
+    found, said = items(table(*rows))
+    assert len(found) == len(rows)
+    assert any(says in line for line in said)
+
+
+@pytest.mark.parametrize(
+    "name", ["a.png", "./a.png", "b\\c d.png", "b/c%20d.png", "b/cafe\u0301.png", "b/caf\u00e9.png"]
+)
+def test_an_image_is_found_as_tables_write_its_path(table, items, tmp_path, name):
+    (tmp_path / "b").mkdir()
+    for called in ("c d.png", "cafe\u0301.png"):
+        (tmp_path / "b" / called).write_bytes(b"\x89PNG\r\n\x1a\n")
+    _, said = items(table(ROWS[0] | {"image": name}))
+    assert said == []
+
+
+def test_images_are_looked_for_above_the_table_and_where_the_option_says(table, items, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / table(*ROWS)).rename(tmp_path / "data" / "q.jsonl")
+    assert items("data/q.jsonl")[1] == []
+    assert items("data/q.jsonl", "--images", "data")[1] == [
+        "captionqa: 1 question with a missing image, such as q1: a.png"
+    ]
+
+
+def test_several_files_are_one_table(table, items, tmp_path):
+    (tmp_path / table(ROWS[0])).rename(tmp_path / "first.jsonl")
+    found, _ = items("first.jsonl", table(ROWS[1]))
+    assert [item["id"] for item in found] == ["q1", "q2"]
+
+
+def test_the_text_shows_columns_the_preset_three_questions_and_what_is_wrong(tmp_path, capsys):
+    image = {"bytes": b"\x89PNG\r\n\x1a\n", "path": None}
+    rows = [
+        {"query": f"How many {number}?", "label": [str(number)], "image": image, "human_or_machine": 0}
+        for number in range(5)
+    ]
+    path = tmp_path / "q.parquet"
+    pd.DataFrame(rows).to_parquet(path)
+    assert main(["data", str(path)]) == 0
+    text = capsys.readouterr().out
+    for line in (
+        "  query             string  -> question",
+        "  label             list<string>  -> answer",
+        "  image             image  -> images",
+        "preset: chartqa (ChartQA); in a configuration: qa.preset: chartqa",
+        "question 3: 2, 1 image",
+        "  | How many 2?",
+        "  ground truth: 2",
+        "5 questions; nothing is wrong",
+    ):
+        assert f"\n{line}\n" in f"{text}\n"
+    assert "question 4" not in text
+
+
+def test_a_file_with_clear_columns_needs_no_preset(table, capsys):
+    assert main(["data", table(*ROWS)]) == 0
+    assert "preset: none is needed, the columns are clear" in capsys.readouterr().out
+
+
+def test_a_file_that_fits_nothing_is_one_sentence(table, capsys):
+    assert main(["data", table({"a": 1, "b": 2}), "--json"]) == 1
+    assert capsys.readouterr().err == (
+        "captionqa: q.jsonl has no column question and has a, b; name the column of the questions in "
+        "qa.columns.question.\n"
+    )

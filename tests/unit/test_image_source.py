@@ -1,0 +1,201 @@
+"""Images read by their references: files, cells, members of tars, lines of text files."""
+
+import base64
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from captionqa.dataset import row_groups
+from captionqa.dataset.image_ref import CellRef, DataRef, LineRef, MemberRef
+from captionqa.dataset.image_source import ImageSources, read_image_bytes, stamp_of
+from captionqa.errors import ItemFailure, Reason
+from PIL import Image
+from shard_files import IMAGE, image_table, save_to_disk, write_parquet, write_tar
+
+
+@pytest.fixture
+def pictures(encode):
+    """So many different pictures, {name: bytes}."""
+    return lambda count: {f"{n}.png": encode(Image.new("RGB", (8, 8), (n % 256, n // 256, 7))) for n in range(count)}
+
+
+@pytest.fixture
+def sources(tmp_path):
+    return ImageSources(tmp_path.resolve())
+
+
+def failure(sources, reference):
+    with pytest.raises(ItemFailure) as caught:
+        sources.find(str(reference)).read()
+    return caught.value
+
+
+def one_cell(tmp_path, values, kind=None):
+    """A file with one column of these cells, and the bytes that its first cell gives."""
+    pq.write_table(pa.table({"image": pa.array(values, kind)}), tmp_path / "t.parquet")
+    return read_image_bytes(tmp_path.resolve(), str(CellRef("t.parquet", 0, 0, "image", None)))
+
+
+def test_a_cell_may_hold_bytes_a_struct_text_or_the_path_of_a_file(tmp_path, pictures):
+    (name, data), (_, other) = pictures(2).items()
+    (tmp_path / name).write_bytes(other)
+    text = base64.b64encode(data).decode()
+    assert one_cell(tmp_path, [data]) == data
+    assert one_cell(tmp_path, [data], pa.large_binary()) == data
+    assert one_cell(tmp_path, [{"bytes": data, "path": name}], IMAGE) == data, "bytes win over the path"
+    assert one_cell(tmp_path, [{"bytes": None, "path": name}], IMAGE) == other
+    assert one_cell(tmp_path, [[{"bytes": data, "path": None}]], pa.list_(IMAGE)) == data
+    assert one_cell(tmp_path, [text]) == data
+    assert one_cell(tmp_path, ["\n".join(text[at : at + 60] for at in range(0, len(text), 60))]) == data
+    assert one_cell(tmp_path, [base64.urlsafe_b64encode(data).decode().rstrip("=")]) == data
+    assert one_cell(tmp_path, [f"data:image/png;base64,{text}"]) == data
+    assert one_cell(tmp_path, [name]) == other
+    assert one_cell(tmp_path, pa.array([name]).dictionary_encode()) == other
+
+
+def test_an_element_of_a_list_and_a_field_of_a_struct_are_read(tmp_path, pictures, sources):
+    first, second = pictures(2).values()
+    rows = [{"inside": {"more.images": [{"bytes": first, "path": "a"}, None, {"bytes": second, "path": "b"}]}}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
+    column = "inside.more.images"
+    assert sources.find(str(CellRef("t.parquet", 0, 0, column, 2))).read()[0] == second
+    assert failure(sources, CellRef("t.parquet", 0, 0, column, 1)).reason is Reason.MISSING_IMAGE
+    assert failure(sources, CellRef("t.parquet", 0, 0, column, 3)).reason is Reason.MISSING_IMAGE
+    assert failure(sources, CellRef("t.parquet", 0, 0, column)).reason is Reason.UNREADABLE_IMAGE
+
+
+@pytest.mark.parametrize(
+    ("value", "reason", "says"),
+    [
+        (None, Reason.MISSING_IMAGE, "holds no image"),
+        (b"", Reason.MISSING_IMAGE, "holds no image"),
+        ("", Reason.MISSING_IMAGE, "holds no image"),
+        (7, Reason.UNREADABLE_IMAGE, "holds a int"),
+        ("gone.png", Reason.MISSING_IMAGE, "gone.png"),
+        ("../a.png", Reason.PATH_OUTSIDE_DATASET, "../a.png"),
+        ("https://example.org/a.png", Reason.MISSING_IMAGE, "not fetched"),
+        ("data:image/png;base64,###", Reason.UNREADABLE_IMAGE, "data: URI"),
+        ("word " * 2000, Reason.UNREADABLE_IMAGE, "no image"),
+        ({"url": "x"}, Reason.UNREADABLE_IMAGE, "a struct of url"),
+    ],
+)
+def test_a_cell_that_is_no_image_says_what_it_holds(tmp_path, sources, value, reason, says):
+    (tmp_path.parent / "a.png").write_bytes(b"x")
+    pq.write_table(pa.table({"image": [value]}), tmp_path / "t.parquet")
+    found = failure(sources, CellRef("t.parquet", 0, 0, "image"))
+    assert (found.reason, says in found.detail) == (reason, True), found
+
+
+def test_rows_are_read_in_any_order_by_many_threads(tmp_path, pictures, sources, monkeypatch):
+    monkeypatch.setattr(row_groups, "BATCH_BYTES", 500)
+    monkeypatch.setattr(row_groups, "KEPT_BYTES", 3000)
+    contents = pictures(300)
+    write_parquet(tmp_path / "t.parquet", contents, group=70)
+    wanted = [(CellRef("t.parquet", n // 70, n % 70, "image"), data) for n, data in enumerate(contents.values())]
+    with ThreadPoolExecutor(8) as threads:
+        read = list(threads.map(lambda pair: sources.find(str(pair[0])).read()[0], wanted + wanted[::-7]))
+    assert read == [data for _, data in wanted + wanted[::-7]]
+
+
+def test_rows_in_their_order_are_decoded_once(tmp_path, pictures, sources, monkeypatch):
+    monkeypatch.setattr(row_groups, "BATCH_BYTES", 500)
+    monkeypatch.setattr(row_groups, "KEPT_BYTES", 3000)
+    write_parquet(tmp_path / "t.parquet", pictures(100))
+    decoded, real = [], row_groups._Pass._advance
+    monkeypatch.setattr(row_groups._Pass, "_advance", lambda one: (decoded.append(1), real(one)))
+    for row in range(0, 100, 3):
+        sources.find(str(CellRef("t.parquet", 0, row, "image"))).read()
+    in_order = len(decoded)
+    assert in_order <= 100
+    sources.find(str(CellRef("t.parquet", 0, 0, "image"))).read()
+    assert len(decoded) == in_order + 1, "a row that was dropped takes a pass of its own, from the start to it"
+
+
+def test_a_file_that_changed_is_opened_again(tmp_path, pictures, sources):
+    first, second = pictures(2).items()
+    path, reference = write_parquet(tmp_path / "t.parquet", dict([first])), str(CellRef("t.parquet", 0, 0, "image"))
+    data, stamp = sources.find(reference).read()
+    assert (data, stamp) == (first[1], stamp_of(tmp_path, reference))
+    write_parquet(tmp_path / "t.parquet", dict([second]))
+    os.utime(path, ns=(0, 1))
+    data, stamp = sources.find(reference).read()
+    assert (data, stamp) == (second[1], (path.stat().st_size, 1)) == (second[1], stamp_of(tmp_path, reference))
+
+
+def test_members_of_a_tar_are_read_by_their_place(tmp_path, pictures, sources):
+    import tarfile
+
+    contents = pictures(3)
+    path = write_tar(tmp_path / "t.tar", contents)
+    with tarfile.open(path) as tar:
+        members = [member for member in tar if member.name.endswith(".png")]
+    for member, data in zip(members, contents.values(), strict=True):
+        found = sources.find(str(MemberRef("t.tar", member.offset_data, member.size, member.name)))
+        assert found.read() == (data, (path.stat().st_size, path.stat().st_mtime_ns))
+    os.truncate(path, members[2].offset_data + 5)
+    cut = failure(sources, MemberRef("t.tar", members[2].offset_data, members[2].size, "2.png"))
+    assert (cut.reason, cut.detail) == (Reason.UNREADABLE_IMAGE, "the tar ends before it does")
+    assert failure(sources, MemberRef("t.tar", 0, 0, "x")).reason is Reason.UNREADABLE_IMAGE
+    assert failure(sources, MemberRef("gone.tar", 0, 9, "x")).reason is Reason.MISSING_IMAGE
+
+
+def test_arrow_files_and_streams_are_read(tmp_path, pictures, sources):
+    contents = pictures(3)
+    save_to_disk(tmp_path / "ds", [image_table(contents)])
+    with pa.OSFile(str(tmp_path / "f.arrow"), "wb") as file, pa.ipc.new_file(file, image_table({}).schema) as writer:
+        writer.write_table(image_table(contents), max_chunksize=1)
+    for row, data in enumerate(contents.values()):
+        stream = CellRef("ds/data-00000-of-00001.arrow", 0, row, "image")
+        assert sources.find(str(stream)).read()[0] == data
+        assert sources.find(str(CellRef("f.arrow", row, 0, "image"))).read()[0] == data
+    assert failure(sources, CellRef("f.arrow", 3, 0, "image")).reason is Reason.MISSING_IMAGE
+
+
+def test_lines_of_text_files_are_read(tmp_path, pictures, sources):
+    data = next(iter(pictures(1).values()))
+    text = base64.b64encode(data).decode()
+    files = {
+        "a.jsonl": (json.dumps({"id": 1, "in": {"image": [None, text]}}), "in.image", 1),
+        "a.csv": (f'1,"two\nlines",{text}', "2", None),
+        "a.tsv": (f"1\tx\t{text}", "2", None),
+    }
+    for name, (line, column, index) in files.items():
+        (tmp_path / name).write_text(f"first line\n{line}\nlast line\n")
+        reference = LineRef(name, 11, len(line), column, index)
+        assert sources.find(str(reference)).read()[0] == data
+        bad = LineRef(name, 11, len(line), "9", None)
+        assert failure(sources, bad).reason is Reason.MISSING_IMAGE
+        assert sources.find(str(bad)).described() == f"{name!r}, line 2, 9"
+    assert failure(sources, LineRef("a.jsonl", 3, 5, "x")).reason is Reason.UNREADABLE_IMAGE
+    assert sources.find(str(DataRef(f"data:;base64,{text}"))).read()[0] == data
+
+
+def test_a_damaged_row_group_fails_its_rows_and_no_others(tmp_path, sources):
+    path = tmp_path / "t.parquet"
+    contents = {f"{n}.png": os.urandom(2000) for n in range(20)}
+    pq.write_table(image_table(contents), path, row_group_size=10, compression="none", write_page_checksum=True)
+    content = bytearray(path.read_bytes())
+    content[content.index(contents["15.png"]) + 9] ^= 1
+    path.write_bytes(content)
+    for row, data in enumerate(list(contents.values())[:10]):
+        assert sources.find(str(CellRef("t.parquet", 0, row, "image"))).read()[0] == data
+    bad = CellRef("t.parquet", 1, 5, "image")
+    assert failure(sources, bad).reason is Reason.UNREADABLE_IMAGE
+    assert sources.find(str(bad)).described() == "'t.parquet', row 15, image"
+    for reference in (CellRef("t.parquet", 2, 0, "image"), CellRef("t.parquet", 0, 10, "image")):
+        assert failure(sources, reference).reason is Reason.MISSING_IMAGE
+    assert failure(sources, CellRef("t.parquet", 0, 0, "picture")).detail == "there is no column 'picture'"
+
+
+def test_open_containers_are_few(tmp_path, pictures, sources):
+    contents = next(iter(pictures(1).values()))
+    for number in range(100):
+        (tmp_path / f"{number}.tar").write_bytes(contents)
+    before = len(os.listdir("/proc/self/fd"))
+    with ThreadPoolExecutor(4) as threads:
+        texts = [str(MemberRef(f"{number}.tar", 0, len(contents), "x")) for number in range(100)] * 2
+        assert list(threads.map(lambda text: sources.find(text).read()[0], texts)) == [contents] * 200
+    assert len(os.listdir("/proc/self/fd")) - before <= 64

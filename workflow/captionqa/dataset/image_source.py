@@ -1,0 +1,238 @@
+"""Image sources: an image that a plan names is found in the data set and read, whatever it is stored in.
+
+    sources = ImageSources(data_root, allowed_roots)
+    source = sources.find(text)          # text: see image_ref.py; raises ItemFailure, such as missing_image
+    data, stamp = source.read()          # raises ItemFailure, such as unreadable_image
+    source.file()                        # the path of a file, which a server may read itself; else None
+
+A stamp is that of the file which holds the image: of a container, for all its images. `stamp_of` takes one for a plan.
+"""
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from captionqa.dataset.image_cell import cell_image, data_uri_bytes
+from captionqa.dataset.image_file import read_failures, read_stamped
+from captionqa.dataset.image_path import locate
+from captionqa.dataset.image_ref import CellRef, ContainedRef, DataRef, FileRef, ImageRef, LineRef, MemberRef
+from captionqa.dataset.item_entry import Stamp
+from captionqa.dataset.row_groups import RowGroups
+from captionqa.dataset.text_line import line_value
+from captionqa.errors import ItemFailure, Reason
+
+#: Containers that are open at a time, of those that are read by their offsets.
+MAX_OPEN = 64
+#: Bytes in which line breaks are counted at a time.
+BLOCK_BYTES = 1 << 20
+
+
+class ImageSource:
+    """One image of a data set."""
+
+    def file(self) -> Path | None:
+        """Its real path, where it is a file of its own."""
+        return None
+
+    def described(self) -> str:
+        """Where it is, for a message."""
+        raise NotImplementedError
+
+    def read(self) -> tuple[bytes, Stamp]:
+        """The image's bytes, and the stamp of the file that they were read from, as that is after they were read.
+
+        Raises:
+            ItemFailure: missing_image, unreadable_image, or path_outside_dataset for a cell that names such a file.
+        """
+        raise NotImplementedError
+
+
+class ImageSources:
+    """The images of a data set; safe to share between threads. Containers that were read stay open for the next."""
+
+    def __init__(self, dataset: Path, allowed_roots: Sequence[Path] = ()):
+        """`dataset` is the data folder, `allowed_roots` other folders that files may be in; all are resolved."""
+        self.dataset = dataset
+        self.allowed_roots = allowed_roots
+        self.row_groups = RowGroups()
+        self.extents = _Extents()
+
+    def find(self, text: str) -> ImageSource:
+        """An image by its reference; raises ItemFailure as `image_path.locate`, and missing_image for a container."""
+        ref = ImageRef.parse(text)
+        if isinstance(ref, FileRef):
+            return self.find_file(ref.path)
+        if isinstance(ref, DataRef):
+            return _DataSource(ref)
+        assert isinstance(ref, ContainedRef)
+        container = self.dataset / ref.container
+        if not container.is_file():
+            raise ItemFailure(Reason.MISSING_IMAGE, f"no file {ref.container!r} in {self.dataset}")
+        if isinstance(ref, MemberRef):
+            return _MemberSource(ref, container, self)
+        return _CellSource(ref, container, self)
+
+    def find_file(self, name: str) -> "FileSource":
+        """An image by the path of its file; raises ItemFailure as `image_path.locate`."""
+        return FileSource(locate(self.dataset, name, self.allowed_roots), name)
+
+
+@dataclass(frozen=True, slots=True)
+class FileSource(ImageSource):
+    """A file."""
+
+    path: Path
+    name: str
+
+    def file(self) -> Path | None:
+        return self.path
+
+    def described(self) -> str:
+        return repr(self.name)
+
+    def read(self) -> tuple[bytes, Stamp]:
+        return read_stamped(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class _MemberSource(ImageSource):
+    ref: MemberRef
+    container: Path
+    sources: ImageSources
+
+    def described(self) -> str:
+        return f"{self.ref.container!r}, {self.ref.name!r}"
+
+    def read(self) -> tuple[bytes, Stamp]:
+        data, stamp = self.sources.extents.read(self.container, self.ref.offset, self.ref.size)
+        if not self.ref.size:
+            raise ItemFailure(Reason.UNREADABLE_IMAGE, "it is empty")
+        if len(data) < self.ref.size:
+            raise ItemFailure(Reason.UNREADABLE_IMAGE, "the tar ends before it does")
+        return data, stamp
+
+
+@dataclass(frozen=True, slots=True)
+class _CellSource(ImageSource):
+    ref: CellRef | LineRef
+    container: Path
+    sources: ImageSources
+
+    def described(self) -> str:
+        ref = self.ref
+        column = ref.column if ref.index is None else f"{ref.column}[{ref.index}]"
+        if isinstance(ref, LineRef):
+            return f"{ref.container!r}, line {self.sources.extents.line_number(self.container, ref.start)}, {column}"
+        row = self.sources.row_groups.row_number(self.container, ref)
+        where = f"row {ref.row} of row group {ref.group}" if row is None else f"row {row}"
+        return f"{ref.container!r}, {where}, {column}"
+
+    def read(self) -> tuple[bytes, Stamp]:
+        value, stamp = self._value()
+        try:
+            image = cell_image(value, self.ref.index if isinstance(self.ref, LineRef) else None)
+        except ItemFailure as failure:
+            raise ItemFailure(failure.reason, f"the cell {failure.detail}") from failure
+        if isinstance(image, str):
+            return self.sources.find_file(image).read()[0], stamp
+        return image, stamp
+
+    def _value(self) -> tuple[Any, Stamp]:
+        ref = self.ref
+        if isinstance(ref, CellRef):
+            return self.sources.row_groups.cell(self.container, ref)
+        line, stamp = self.sources.extents.read(self.container, ref.start, ref.length)
+        return line_value(line, ref.column, self.container.suffix), stamp
+
+
+@dataclass(frozen=True, slots=True)
+class _DataSource(ImageSource):
+    ref: DataRef
+
+    def described(self) -> str:
+        return f"the image in {self.ref.uri[:30]!r}..."
+
+    def read(self) -> tuple[bytes, Stamp]:
+        return data_uri_bytes(self.ref.uri), data_stamp(self.ref)
+
+
+class _Extents:
+    """Parts of files by their offset; `_lock` guards the open files, each of which may be read by many threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._files: OrderedDict[Path, _OpenFile] = OrderedDict()
+
+    def read(self, path: Path, offset: int, size: int) -> tuple[bytes, Stamp]:
+        """The bytes, fewer where the file ends before, and its stamp after they were read; raises ItemFailure."""
+        with read_failures(path):
+            with self._lock:
+                file = self._files.get(path)
+                if file is None:
+                    self._files[path] = file = _OpenFile(os.open(path, os.O_RDONLY))
+                self._files.move_to_end(path)
+                if len(self._files) > MAX_OPEN:
+                    self._files.popitem(last=False)
+            data = os.pread(file.descriptor, size, offset)
+            while 0 < len(data) < size and (more := os.pread(file.descriptor, size - len(data), offset + len(data))):
+                data += more
+            status = os.fstat(file.descriptor)
+        return data, (status.st_size, status.st_mtime_ns)
+
+    def line_number(self, path: Path, offset: int) -> int:
+        """The line that begins at an offset, the first is 1; 0 where the file cannot be read."""
+        try:
+            with open(path, "rb") as file:
+                blocks = (file.read(min(BLOCK_BYTES, offset - at)) for at in range(0, offset, BLOCK_BYTES))
+                return 1 + sum(block.count(b"\n") for block in blocks)
+        except OSError:
+            return 0
+
+
+class _OpenFile:
+    """A file that is closed once nobody reads it any more."""
+
+    def __init__(self, descriptor: int):
+        self.descriptor = descriptor
+
+    def __del__(self) -> None:
+        os.close(self.descriptor)
+
+
+def stamp_of(dataset: Path, text: str, containers: dict[str, Stamp | None] | None = None) -> Stamp | None:
+    """The stamp of an image by its reference; None where there is no such file.
+
+    `containers` remembers the stamps of containers from one call to the next.
+    """
+    ref = ImageRef.parse(text)
+    if isinstance(ref, DataRef):
+        return data_stamp(ref)
+    if isinstance(ref, FileRef):
+        return _file_stamp(dataset / ref.path)
+    assert isinstance(ref, ContainedRef)
+    known = {} if containers is None else containers
+    if ref.container not in known:
+        known[ref.container] = _file_stamp(dataset / ref.container)
+    return known[ref.container]
+
+
+def _file_stamp(path: Path) -> Stamp | None:
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def data_stamp(ref: DataRef) -> Stamp:
+    """A stamp of an image that is in the plan, which tells a change of its text no worse than a file's size."""
+    return len(ref.uri), 0
+
+
+def read_image_bytes(dataset: Path, text: str, allowed_roots: Sequence[Path] = ()) -> bytes:
+    """The bytes of one image; who reads many keeps an `ImageSources`."""
+    return ImageSources(dataset, allowed_roots).find(text).read()[0]

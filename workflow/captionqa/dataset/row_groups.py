@@ -1,0 +1,249 @@
+"""Cells of parquet and Arrow files, read row group by row group: no shard is ever in memory as a whole.
+
+Cells of one column are read in the order of their rows, as a chunk's items come, by many threads at once: each group
+has one pass over it, which keeps the rows that it decoded last. A row before these needs a pass of its own.
+"""
+
+import os
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from itertools import accumulate
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from captionqa.dataset.arrow_file import PARQUET_MAGIC, open_arrow, open_parquet, record_batches
+from captionqa.dataset.image_file import read_failures
+from captionqa.dataset.image_ref import CellRef
+from captionqa.dataset.item_entry import Stamp
+from captionqa.errors import ItemFailure, Reason
+
+if TYPE_CHECKING:
+    import pyarrow as pa  # type: ignore[import-untyped]  # has no type stubs
+
+#: Bytes of cells that are decoded at a time.
+BATCH_BYTES = 4 << 20
+#: The most rows that are decoded at a time.
+BATCH_ROWS = 1024
+#: Bytes of decoded cells that a pass keeps, and that all passes over a file keep.
+KEPT_BYTES, KEPT_BYTES_OF_FILE = 16 << 20, 48 << 20
+#: Rows that a pass keeps however large they are, since threads ask for them nearly in their order and no better.
+KEPT_ROWS = 8
+#: How many passes there are over a file, and how many files are open: items of one row group come together, but several
+#: of their columns may be wanted.
+MAX_PASSES, MAX_FILES = 16, 16
+#: The passes that stay, however much they keep: those over the end of a row group and the beginning of the next.
+MIN_PASSES = 2
+
+
+class RowGroups:
+    """The cells of all the files of a data set; safe to share between threads.
+
+    `_lock` guards the open files and their passes.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._files: OrderedDict[Path, _OpenFile] = OrderedDict()
+
+    def cell(self, path: Path, ref: CellRef) -> tuple[Any, Stamp]:
+        """The value of a cell, of a list its element `ref.index`, and the stamp of the file that it was read from.
+
+        Raises:
+            ItemFailure: missing_image where the file, the column or the row is not there, unreadable_image where the
+                file is damaged.
+        """
+        with read_failures(path):
+            status = os.stat(path)
+        stamp = (status.st_size, status.st_mtime_ns)
+        with self._lock:
+            file = self._files.get(path)
+            if file is None or file.stamp != stamp:
+                self._files[path] = file = _OpenFile(path, stamp)
+            self._files.move_to_end(path)
+            if len(self._files) > MAX_FILES:
+                self._files.popitem(last=False)
+        return file.cell(ref), stamp
+
+    def row_number(self, path: Path, ref: CellRef) -> int | None:
+        """The number of a cell's row in its file, the first is 0; None where the file was not read."""
+        with self._lock:
+            file = self._files.get(path)
+        return None if file is None else file.row_number(ref)
+
+
+class _OpenFile:
+    """One parquet or Arrow file, and the passes over its row groups; `_lock` guards both."""
+
+    def __init__(self, path: Path, stamp: Stamp):
+        self.stamp = stamp
+        self._path = path
+        self._lock = threading.Lock()
+        self._source: _Source | None = None
+        self._passes: OrderedDict[tuple[int, str], _Pass] = OrderedDict()
+
+    def cell(self, ref: CellRef) -> Any:
+        import pyarrow as pa
+
+        with self._lock:
+            try:
+                if self._source is None:
+                    self._source = _open_source(self._path)
+                return _value(self._scalar(self._source, ref), ref)
+            except (pa.ArrowException, OSError, ValueError) as error:
+                raise ItemFailure(Reason.UNREADABLE_IMAGE, f"it cannot be read: {error}") from error
+
+    def row_number(self, ref: CellRef) -> int | None:
+        try:
+            return None if self._source is None else self._source.first_row(ref.group) + ref.row
+        except IndexError:
+            return None
+
+    def _scalar(self, source: "_Source", ref: CellRef) -> "pa.Scalar":
+        key = (ref.group, ref.column)
+        found = self._passes.get(key)
+        if found is None or ref.row < found.first:
+            self._passes[key] = found = _Pass(source.batches(ref.group, ref.column), source.rows(ref.group))
+        self._passes.move_to_end(key)
+        value = found.scalar(ref.row, ref.column)
+        while len(self._passes) > MIN_PASSES and (
+            len(self._passes) > MAX_PASSES
+            or sum(each.kept_bytes for each in self._passes.values()) > KEPT_BYTES_OF_FILE
+        ):
+            self._passes.popitem(last=False)
+        return value
+
+
+class _Pass:
+    """One pass over a column of a row group, forwards, which keeps the rows that it decoded last."""
+
+    def __init__(self, batches: "Iterator[pa.RecordBatch]", rows: int):
+        """`rows` is how many rows the group has."""
+        #: The first row that it still has.
+        self.first = 0
+        #: How many bytes its rows take.
+        self.kept_bytes = 0
+        self._batches = batches
+        self._rows = rows
+        self._kept: deque[pa.RecordBatch] = deque()
+        self._end = 0
+        self._error: Exception | None = None
+
+    def scalar(self, row: int, column: str) -> "pa.Scalar":
+        while row >= self._end:
+            self._advance()
+        start = self._end
+        for batch in reversed(self._kept):
+            start -= batch.num_rows
+            if row >= start:
+                return _of_row(batch, row - start, column)
+        raise AssertionError("the row was dropped")  # who asks for one before `first` takes a new pass
+
+    def _advance(self) -> None:
+        if self._error is not None:
+            raise self._error
+        try:
+            batch = next(self._batches, None)
+        except Exception as error:  # the rows behind it fail by the same
+            self._error = error
+            raise
+        if batch is None:
+            raise ItemFailure(Reason.MISSING_IMAGE, f"there is no such row, the group has {self._end}")
+        self._kept.append(batch)
+        self.kept_bytes += batch.nbytes
+        self._end += batch.num_rows
+        if self._end >= self._rows:
+            self._batches = iter(())  # the reader holds the group's pages
+        while self.kept_bytes > KEPT_BYTES and self._end - self.first - self._kept[0].num_rows >= KEPT_ROWS:
+            dropped = self._kept.popleft()
+            self.kept_bytes -= dropped.nbytes
+            self.first += dropped.num_rows
+
+
+class _Source:
+    """How the record batches of one file are had."""
+
+    #: The number of each group's first row, and the number of all rows.
+    _starts: list[int]
+
+    def batches(self, group: int, column: str) -> "Iterator[pa.RecordBatch]":
+        raise NotImplementedError
+
+    def first_row(self, group: int) -> int:
+        """The number of a group's first row in the file; raises IndexError."""
+        return self._starts[group]
+
+    def rows(self, group: int) -> int:
+        """How many rows a group has; raises IndexError."""
+        return self._starts[group + 1] - self._starts[group]
+
+
+class _ParquetSource(_Source):
+    def __init__(self, path: Path):
+        self._file = open_parquet(path)
+        groups = map(self._file.metadata.row_group, range(self._file.metadata.num_row_groups))
+        self._starts = list(accumulate((group.num_rows for group in groups), initial=0))
+
+    def batches(self, group: int, column: str) -> "Iterator[pa.RecordBatch]":
+        metadata = self._file.metadata
+        if group >= metadata.num_row_groups:
+            raise ItemFailure(Reason.MISSING_IMAGE, f"there are only {metadata.num_row_groups} row groups")
+        whole = metadata.row_group(group)
+        size = sum(
+            part.total_uncompressed_size
+            for part in map(whole.column, range(whole.num_columns))
+            if _is_below(part.path_in_schema, column)
+        )
+        rows = max(1, min(BATCH_ROWS, BATCH_BYTES * whole.num_rows // max(1, size)))
+        batches: Iterator[pa.RecordBatch] = self._file.iter_batches(
+            rows, row_groups=[group], columns=[column], use_threads=False
+        )
+        return batches
+
+
+class _ArrowSource(_Source):
+    """An Arrow file is mapped into memory: its cells are read from the disk one by one, each when it is needed."""
+
+    def __init__(self, path: Path):
+        with open_arrow(path) as reader:
+            self._batches = list(record_batches(reader))
+        self._starts = list(accumulate((batch.num_rows for batch in self._batches), initial=0))
+
+    def batches(self, group: int, column: str) -> "Iterator[pa.RecordBatch]":
+        if group >= len(self._batches):
+            raise ItemFailure(Reason.MISSING_IMAGE, f"there are only {len(self._batches)} record batches")
+        return iter([self._batches[group]])
+
+
+def _open_source(path: Path) -> _Source:
+    with open(path, "rb") as file:
+        head = file.read(len(PARQUET_MAGIC))
+    return _ParquetSource(path) if head == PARQUET_MAGIC else _ArrowSource(path)
+
+
+def _is_below(path: str, column: str) -> bool:
+    """Whether a leaf of the schema, by its path with dots, belongs to a column or a part of one."""
+    return path == column or path.startswith(f"{column}.")
+
+
+def _of_row(batch: "pa.RecordBatch", row: int, column: str) -> "pa.Scalar":
+    """The value of a column, or of a field within a column of structs."""
+    names = batch.schema.names
+    name = next((name for name in names if _is_below(column, name)), None)
+    if name is None:
+        raise ItemFailure(Reason.MISSING_IMAGE, f"there is no column {column!r}")
+    value, path = batch.column(name)[row], column[len(name) + 1 :]
+    while path and value.is_valid:
+        field = next((field.name for field in value.type if _is_below(path, field.name)), None)
+        if field is None:
+            raise ItemFailure(Reason.MISSING_IMAGE, f"there is no column {column!r}")
+        value, path = value[field], path[len(field) + 1 :]
+    return value
+
+
+def _value(scalar: "pa.Scalar", ref: CellRef) -> Any:
+    """The Python value; of a list only the element that is wanted, since a list may hold many large images."""
+    values = getattr(scalar, "values", None)
+    if ref.index is None or values is None or not scalar.is_valid:
+        return scalar.as_py()
+    return values[ref.index].as_py() if ref.index < len(values) else None

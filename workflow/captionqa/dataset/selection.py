@@ -1,0 +1,92 @@
+"""A part of the questions: those of some categories or sources, and of these as many as a pilot should ask."""
+
+import hashlib
+import heapq
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from captionqa.dataset.question_row import InvalidRow, QuestionRow
+from captionqa.errors import InputError
+from captionqa.grading.choices import lettered_choices
+
+HASH_BITS = 64
+#: Values that a sentence lists.
+SHOWN_VALUES = 20
+
+Row = QuestionRow | InvalidRow
+
+
+@dataclass
+class Selection:
+    """Chooses questions by `qa.where` and `qa.limit`.
+
+    A hash of the qid decides which are within the limit: a higher limit, or none, keeps those of a lower one.
+    """
+
+    #: How many, or below 1 which share; None for all.
+    limit: int | float | None = None
+    #: {category, source or type: the values that are wanted}.
+    where: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+    #: How many there were, and how many were chosen; complete once all rows were seen.
+    seen: int = 0
+    chosen: int = 0
+
+    def of(self, questions: Iterable[Row]) -> Iterator[Row]:
+        """Yield the chosen questions; a number as the limit goes over `questions` twice.
+
+        Raises:
+            InputError: no question is what `where` asks for.
+        """
+        highest = self._highest(questions)
+        values: dict[str, Counter[str]] = {key: Counter() for key in self.where}
+        self.seen = self.chosen = wanted = 0
+        for row in questions:
+            self.seen += 1
+            for key, counted in values.items():
+                counted.update(_values(row, key))
+            if self._is_wanted(row):
+                wanted += 1
+                if _hash(row["id"]) <= highest:
+                    self.chosen += 1
+                    yield row
+        if self.seen and not wanted:
+            there = "; ".join(f"{key} is {', '.join(list(found)[:SHOWN_VALUES])}" for key, found in values.items())
+            raise InputError(f"qa.where: none of {self.seen:,} questions is what it asks for; {there}.")
+
+    def note(self) -> str | None:
+        """A sentence on what was chosen; None where nothing is left out."""
+        if self.limit is None and not self.where:
+            return None
+        return f"{self.chosen:,} of {self.seen:,} questions are asked, as qa.limit and qa.where say"
+
+    def _highest(self, questions: Iterable[Row]) -> int:
+        """The highest hash that is within the limit."""
+        if self.limit is None:
+            return 1 << HASH_BITS
+        if self.limit < 1:
+            return int(self.limit * (1 << HASH_BITS))
+        hashes = (_hash(row["id"]) for row in questions if self._is_wanted(row))
+        return max(heapq.nsmallest(int(self.limit), hashes), default=0)
+
+    def _is_wanted(self, row: Row) -> bool:
+        return all(_values(row, key) & _as_set(wanted) for key, wanted in self.where.items())
+
+
+def _values(row: Row, key: str) -> set[str]:
+    """What a row is called under a key of `qa.where`; one of several categories is enough."""
+    if key == "type":
+        text: Any = row["question"] or ""
+        return {"choices" if "choices" in row or lettered_choices(text) else "open"}
+    label = row["category"] if key == "category" else row["source"]
+    return {label, *label.split(", ")}
+
+
+def _as_set(wanted: str | Sequence[str]) -> set[str]:
+    return {wanted} if isinstance(wanted, str) else set(wanted)
+
+
+def _hash(qid: str) -> int:
+    digest = hashlib.blake2b(f"limit {qid}".encode("utf-8", "surrogatepass"), digest_size=HASH_BITS // 8)
+    return int.from_bytes(digest.digest())
