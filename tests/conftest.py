@@ -1,16 +1,16 @@
-"""The demo as a user runs it, which tests on one machine and on Slurm share."""
+"""What the whole suite shares: the order of its tests, and the demo's configuration."""
 
 import pytest
 import yaml
-from projects import DEMO_MODEL, ROOT, Project
+from projects import DEMO_MODEL, ROOT
 from xdist.scheduler import LoadScopeScheduling
 
 
 class SharedServersScheduling(LoadScopeScheduling):
-    """Keeps the tests that share one Slurm and one vLLM in one process; all others run beside them."""
+    """Keeps the tests that share a Slurm in one process, and those that share a vLLM; all others run beside them."""
 
     def _split_scope(self, nodeid):
-        return "shared servers" if nodeid.startswith(("tests/slurm/", "tests/vllm/")) else nodeid
+        return next((room for room in ("tests/slurm/", "tests/vllm/") if nodeid.startswith(room)), nodeid)
 
 
 def pytest_xdist_make_scheduler(config, log):
@@ -27,13 +27,3 @@ def demo_config():
     model["path"] = str(ROOT / model["path"])
     assert (ROOT / ".venv-vllm" / "bin" / "python").exists(), "run `make setup` first: these tests need a real vLLM"
     return config
-
-
-@pytest.fixture(scope="session")
-def demo(demo_config, tmp_path_factory):
-    """The demo, run once from the server's start to the metrics."""
-    project = Project(tmp_path_factory.mktemp("demo"))
-    project.model = DEMO_MODEL
-    project.config = {**demo_config, "output_dir": "out"}
-    project.printed = project.run()
-    return project

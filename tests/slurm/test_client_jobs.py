@@ -35,26 +35,17 @@ def waiting_clients(cluster):
     return [job for job in cluster.clients() if job["state"] == "PENDING" and "_chunk" in job["comment"]]
 
 
-def test_another_run_of_the_checkout_leaves_the_pending_jobs_alone(project, cluster, busy_nodes):
+def test_pending_jobs_are_told_and_other_runs_of_the_checkout_leave_them_alone(project, cluster, busy_nodes):
+    project.config["output_dir"] = "done"
+    with_jobs_here = ("--executor", "local", "--cores", "2")
+    project.run(*with_jobs_here)
+    project.config["output_dir"] = "out"
     driver = project.start()
     cluster.wait_for(lambda: len(waiting_clients(cluster)) == 2)
     assert "another run works on this output folder" in project.run(check=False)
+    assert "Nothing to be done" in project.run("--config", "output_dir=done")
+    project.wait_for(lambda: "no client job runs; waiting in Slurm's queue: " in project.printed(), 90)
     busy_nodes()
-    finish(project, driver)
-    assert "Trying to restart job" not in project.printed()
-
-
-def test_a_run_with_nothing_to_do_leaves_the_pending_jobs_of_another_alone(project, cluster, busy_nodes):
-    busy_nodes()
-    project.run()
-    done = f"output_dir={project.config['output_dir']}"
-    numbers = [cluster.command("sbatch", "--parsable", "-c64", "-o/dev/null", "--wrap=sleep 900").strip() for _ in "ab"]
-    cluster.wait_for(lambda: len(cluster.jobs("running")) == 2)
-    project.config["output_dir"], project.out = "other", project.folder / "other"
-    driver = project.start()
-    cluster.wait_for(lambda: len(waiting_clients(cluster)) == 2)
-    assert "Nothing to be done" in project.run("--config", done)
-    cluster.command("scancel", *numbers)
     finish(project, driver)
     assert "Trying to restart job" not in project.printed()
 
@@ -100,13 +91,6 @@ def test_jobs_that_slurm_would_not_run_are_refused_before_a_server_is_submitted(
     assert cluster.jobs("all") == before
 
 
-def test_clients_that_wait_are_told_with_slurms_reason(project, cluster, busy_nodes):
-    driver = project.start()
-    project.wait_for(lambda: "no client job runs; waiting in Slurm's queue: " in project.printed(), 90)
-    busy_nodes()
-    finish(project, driver)
-
-
 def test_clients_that_can_never_start_end_the_run(project, cluster):
     text = project.run("--default-resources", "slurm_partition=short", check=False)  # 1 h, and a chunk asks for 2 days
     assert "waiting in Slurm's queue: 2 for PartitionTimeLimit. This does not pass, so the run ends" in text
@@ -128,8 +112,14 @@ def test_held_jobs_are_waited_for_longer_and_others_for_as_long_as_it_takes(clus
     cluster.wait_for(lambda: not cluster.jobs())
 
 
-def test_a_requeued_client_starts_again_at_once(project, cluster):
+def test_the_documents_squeue_line_tells_clients_apart_and_a_requeued_one_starts_again_at_once(project, cluster):
+    (line,) = re.findall(r"^    (squeue .*?)    #", (ROOT / "docs/slurm.md").read_text(), re.MULTILINE)
     driver = start_slowly(project)
+    rows = subprocess.run(line, shell=True, capture_output=True, text=True, check=True).stdout.splitlines()
+    names = [next(word for word in row.split() if word.startswith("captionqa")) for row in rows[1:]]
+    assert sorted(name.endswith("-server-0") for name in names) == [False, False, True]
+    assert sum("rule_start_server" in row for row in rows) == 1
+    assert sum("rule_caption_chunk" in row for row in rows) == 2
     number = cluster.clients()[0]["number"]
     cluster.command("scontrol", "requeue", number)
     cluster.wait_for(lambda: cluster.describe(number)["JobState"] == "PENDING")
@@ -178,17 +168,6 @@ def test_of_jobs_that_ended_well_or_by_themselves_nothing_is_told(cluster, tmp_p
         cluster.wait_for(lambda: not cluster.jobs())
         ended.note(number, "caption_chunk", tmp_path / "none.log")
     assert ended.messages() == []
-
-
-def test_the_squeue_line_of_the_documents_tells_servers_and_clients_apart(project, cluster):
-    (line,) = re.findall(r"^    (squeue .*?)    #", (ROOT / "docs/slurm.md").read_text(), re.MULTILINE)
-    driver = start_slowly(project)
-    rows = subprocess.run(line, shell=True, capture_output=True, text=True, check=True).stdout.splitlines()
-    names = [next(word for word in row.split() if word.startswith("captionqa")) for row in rows[1:]]
-    assert sorted(name.endswith("-server-0") for name in names) == [False, False, True]
-    assert sum("rule_start_server" in row for row in rows) == 1
-    assert sum("rule_caption_chunk" in row for row in rows) == 2
-    finish(project, driver)
 
 
 def test_jobs_are_found_and_cancelled_whatever_user_the_environment_names(cluster, monkeypatch):

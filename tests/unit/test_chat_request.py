@@ -18,8 +18,10 @@ FALLBACK_MESSAGES = (
 
 @pytest.fixture
 def reference(tmp_path):
-    (tmp_path / "a.png").write_bytes(IMAGE.data)
-    return FileReference.to(tmp_path / "a.png")
+    path = tmp_path / "a.png"
+    path.write_bytes(IMAGE.data)
+    found = path.stat()
+    return FileReference.to(path, (found.st_size, found.st_mtime_ns))
 
 
 def sent(request, sampling=None):

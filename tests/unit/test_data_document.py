@@ -1,5 +1,6 @@
 """Each example in docs/data.md is planned: its configuration is taken from the page."""
 
+import base64
 import json
 import re
 import textwrap
@@ -22,7 +23,7 @@ from shard_files import image_table, save_to_disk, write_parquet, write_tar
 PAGE = (ROOT / "docs" / "data.md").read_text()
 QUESTIONS = re.findall(r"^\| .+? \| `(\{question_path.+?\})` \|", PAGE, re.MULTILINE)
 TABLE = re.findall(r"^\| (.+?) \| `dataset_path: (.+?)` \|", PAGE, re.MULTILINE)
-PICTURES = {f"in/{number}.png": f"image {number}".encode() for number in range(4)}
+PICTURES = {f"in/{number}.png": f"image {number}".ljust(200).encode() for number in range(4)}
 
 
 def folder(path):
@@ -41,6 +42,10 @@ def parts(path, write, name):
         write(path / name.format(number), {key: data})
 
 
+def in_base64(name):
+    return f"{name}\t{base64.b64encode(PICTURES[name]).decode()}\n"
+
+
 #: How the data of each example is made, by the path that its configuration names.
 MAKERS = {
     "images": folder,
@@ -51,6 +56,11 @@ MAKERS = {
     "00000.tar": lambda path: write_tar(path, PICTURES),
     "shards": lambda path: parts(path, write_tar, "{}.tar"),
     "shards/{00000..00003}.tar": lambda path: parts(path.parent, write_tar, "{:05d}.tar"),
+    "llava.json": lambda path: (
+        folder(path.parent),
+        path.write_text(json.dumps([{"image": name} for name in PICTURES])),
+    ),
+    "list.tsv": lambda path: path.write_text("id\timage\n" + "".join(map(in_base64, PICTURES))),
     "ds": lambda path: save_to_disk(path, [image_table(PICTURES)]),
 }
 

@@ -173,6 +173,12 @@ def test_a_rule_that_applies_but_fails_is_not_replaced_by_a_weaker_one(output):
     assert extract_answer(output, CHOICES) is None
 
 
+@pytest.mark.parametrize("words", range(8))
+def test_of_two_options_that_end_alike_the_longer_one_is_read_wherever_it_stands(words):
+    output = f"It is {'very ' * words}clear. The answer is the cat on a mat."
+    assert extract_answer(output, ["cat", "the cat", "dog"]) == "B"
+
+
 def test_an_option_that_begins_with_a_letter_is_not_taken_for_that_letter():
     assert extract_answer("Answer: A red ball", ["A blue ball", "A red ball"]) == "B"
     assert extract_answer("The answer is A red ball.", ["One blue ball", "A red ball"]) == "B"

@@ -1,5 +1,6 @@
 """Kinds of picture files: whatever the file, what is sent is what a person sees. Each kind is made here."""
 
+import base64
 import io
 import struct
 import warnings
@@ -170,8 +171,9 @@ def test_grey_with_alpha_is_laid_on_white(grey, kind, bits):
     assert mae(sent(data), (grey * 0.5 + 127.5).round()) < 2
 
 
-def test_12_bits_in_16_are_not_black(grey):
-    assert mae(sent(tiff(deep(grey, 12))), grey) < 2
+@pytest.mark.parametrize("compression", [None, "lzw"])
+def test_12_bits_in_16_are_not_black(grey, compression):
+    assert mae(sent(tiff(deep(grey, 12), compression=compression)), grey) < 2
     assert mae(sent(tiff(deep(grey, 12).astype(np.int16))), grey) < 2
 
 
@@ -435,7 +437,13 @@ ODD_CHUNKS = {
     "broken raw profile": png_chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(b"\nexif\n  99\nxyz\n")),
     **{
         f"{kind.decode()} with a bad checksum": png_chunk(kind, body, BAD)
-        for kind, body in [(b"tEXt", b"a\0b"), (b"gAMA", bytes(4)), (b"tIME", bytes(7)), (b"iCCP", b"a\0\0x")]
+        for kind, body in [
+            (b"tEXt", b"a\0b"),
+            (b"gAMA", bytes(4)),
+            (b"tIME", bytes(7)),
+            (b"iCCP", b"a\0\0x"),
+            (b"tRNS", bytes(6)),
+        ]
     },
     **{
         f"short {kind.decode()}": png_chunk(kind, body)
@@ -658,6 +666,54 @@ def test_only_files_that_were_sent_as_another_picture_are_new(scene, grey):
         found = [encode_image(data, LIMITS, budget_px).is_new for data in as_before + new]
         assert found == [is_new_picture(data, LIMITS, budget_px) for data in as_before + new]
         assert found == [False] * len(as_before) + [True] * len(new)
+
+
+# what a server gets
+
+#: Kinds of which each shows the scene, by name.
+SHOWN = {
+    "turned.tif": lambda scene: saved(Image.fromarray(scene).transpose(SIDEWAYS[6]), "TIFF", tiffinfo={274: 6}),
+    "inks.tif": lambda scene: tiff(
+        deep(np.concatenate([255 - scene, 0 * scene[..., :1]], -1)), photometric="separated"
+    ),
+    "infrared.tif": lambda scene: tiff(
+        deep(np.concatenate([scene, scene[..., :1]], -1)), photometric="rgb", extrasamples=["unspecified"]
+    ),
+    "planes.tif": lambda scene: tiff(
+        np.moveaxis(deep(scene), -1, 0), photometric="rgb", planarconfig="separate", bigtiff=True
+    ),
+    "zstd.tif": lambda scene: tiff(deep(scene), photometric="rgb", compression="zstd"),
+    "fractions.tif": lambda scene: tiff((scene / 255).astype(np.float32), photometric="rgb"),
+    "alpha.bmp": lambda scene: bmp_with_alpha(scene, 0),
+    "pages.png": lambda scene: saved(empty(), "PNG", save_all=True, append_images=[Image.fromarray(scene)]),
+    "wide.png": lambda scene: saved(
+        wide_picture(scene, icc(*WIDE["ProPhoto"])), "PNG", icc_profile=icc(*WIDE["ProPhoto"])
+    ),
+    "text.png": lambda scene: png_with(scene, ODD_CHUNKS["large zTXt"]),
+    "exif.png": lambda scene: saved(
+        Image.fromarray(scene).transpose(SIDEWAYS[6]), "PNG", exif=ODD_EXIF["XResolution in letters"]
+    ),
+    "phone.heic": lambda scene: heif(Image.fromarray(scene)),
+    "new.jxl": lambda scene: NEW_KINDS["JXL"](Image.fromarray(scene)),
+}
+
+
+def test_the_requests_to_the_server_show_what_a_person_sees(scene, images, scripted, publish, jobs):
+    answer = {"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}
+    scripted.answers = [(200, {}, answer)]
+    publish(scripted.url)
+    shown = {name: np.roll(scene, 5 * number, axis=0) for number, name in enumerate(SHOWN)}
+    for name, levels in shown.items():
+        (images.path / name).write_bytes(SHOWN[name](levels))
+    (job,) = jobs()
+    ChunkRun(job).run()
+    got = []
+    for _, body in scripted.requests:
+        (url,) = [part["image_url"]["url"] for part in body["messages"][0]["content"] if "image_url" in part]
+        got.append(np.asarray(Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).convert("RGB")))
+    assert len(got) == len(SHOWN)
+    for name, levels in shown.items():
+        assert min(mae(picture, levels) for picture in got) < 3, name
 
 
 # all kinds in one run

@@ -1,4 +1,4 @@
-"""One real vLLM that tests share."""
+"""The demo, run once, and one real vLLM, which tests share."""
 
 import shutil
 from pathlib import Path
@@ -11,6 +11,16 @@ from captionqa.run.lease import LeaseKeeper
 from captionqa.server import generation_key
 from captionqa.server.lifecycle import Server
 from projects import DEMO_MODEL, ROOT, Project
+
+
+@pytest.fixture(scope="session")
+def demo(demo_config, tmp_path_factory):
+    """The demo, run once from the server's start to the metrics."""
+    project = Project(tmp_path_factory.mktemp("demo"))
+    project.model = DEMO_MODEL
+    project.config = {**demo_config, "output_dir": "out"}
+    project.printed = project.run()
+    return project
 
 
 @pytest.fixture(scope="session")

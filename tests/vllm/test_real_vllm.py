@@ -277,6 +277,44 @@ def test_a_fallback_gets_a_letter_for_every_answer_that_has_none(photographs, de
     assert photographs.qa("metrics")["fallback"]["answered"] == len(unparsed)
 
 
+def test_ground_truths_in_the_forms_of_data_sets_are_graded_as_the_demos_own_or_refused(photographs, demo_config):
+    questions = pd.read_parquet(demo_config["qa"]["question_path"])
+    asked = questions[questions["category"] == "shape"].head(12).reset_index(drop=True)
+    letters = dict(zip(asked["qid"], asked["answer"].str.extract(r"\{(.)\}")[0], strict=True))
+    texts = [dict(zip("ABC", re.findall(r"\n[A-C]\. (.*)", question), strict=True)) for question in asked["question"]]
+    forms = [
+        "{letter}",
+        "({letter})",
+        "{text}",
+        "['{letter}']",
+        "{letter}|{text}",
+        "?",
+        r"\boxed{{A}} or \boxed{{B}}",
+        "1",
+    ]
+    asked["answer"] = [
+        forms[number % len(forms)].format(letter=letter, text=texts[number][letter])
+        for number, letter in enumerate(letters.values())
+    ]
+    asked.to_parquet(photographs.folder / "questions.parquet")
+    del photographs.config["captions"]
+    photographs.config["qa"] = {
+        "question_path": "questions.parquet",
+        "dataset_path": demo_config["qa"]["dataset_path"],
+        "chunks": 1,
+    }
+    photographs.config["client"] = {"max_failed_fraction": 1}
+    assert "3 ungradable_ground_truth" in photographs.captionqa("audit")
+    photographs.run()
+    results, failures = photographs.qa("results"), photographs.qa("failures")
+    assert len(results) == 9
+    for qid, record in results.items():
+        assert record["gt_letter"] == letters[qid]
+        assert record["is_correct"] is (record["predicted_letter"] == letters[qid])
+    assert sum(record["is_correct"] for record in results.values()) >= 7
+    assert {failure["reason"] for failure in failures.values()} == {"ungradable_ground_truth"}
+
+
 def status(url, method, target, headers=(), body=b"{}"):
     """The status that a raw request gets; the target is sent as it is, which other clients tidy up."""
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)

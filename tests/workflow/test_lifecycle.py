@@ -18,7 +18,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize("arguments", [(), ("--keep-going",)], ids=["stop at once", "keep going"])
 def test_a_chunk_that_fails_ends_the_run_names_the_logs_and_leaves_no_server(project, arguments):
-    project.faults(fault="die", only="<image>Write a very short caption for the given image.")
+    # the delay gives the requests a whole second, less than half of which the verdict rounds away
+    project.faults(fault="die", only="<image>Write a very short caption for the given image.", delay_s=1)
     project.config["models"][MODEL]["server"]["max_restarts"] = 0
     text = project.run(*arguments, check=False)
     assert "captionqa: captions SHORT chunk" in text

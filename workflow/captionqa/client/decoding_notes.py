@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from captionqa.client.memory_budget import MemoryBudget
+from captionqa.client.memory_budget import SMALL_BYTES, MemoryBudget
 from captionqa.errors import ItemFailure, Reason
 from captionqa.files import json_line, not_through_link, read_json_lines
 
@@ -51,17 +51,20 @@ class DecodingNotes:
 
     @contextmanager
     def decoding(self, image: str, needed: int = 0) -> Iterator[Callable[[int], None]]:
-        """What happens to an image, by its name and stamp, from reading to encoding.
+        """Wait for a turn to read an image, by its name and stamp, and to encode it.
 
         Waits for `needed` bytes of memory first, if it is known already how many the image takes. Yields what to call
-        with that number before the image is decoded: it waits for the bytes, unless they are held since the beginning,
-        and for a turn. It raises ItemFailure where they are more than there are, or where the image has killed too many
-        jobs.
+        with that number before the image is decoded, which waits for the bytes unless they are held by then. It raises
+        ItemFailure where they are more than there are, or where the image has killed too many jobs.
         """
         began = False
         with ExitStack() as held:
             if needed:
                 held.enter_context(self._budget.held(needed))
+            turn = held.enter_context(ExitStack())
+
+            def take_turn() -> None:
+                turn.enter_context(_alone_in_decoding() if self._deaths[image] else _decoding)
 
             def begin(bytes_needed: int = 0) -> None:
                 nonlocal began
@@ -74,13 +77,14 @@ class DecodingNotes:
                 self._budget.check(bytes_needed)
                 if began:
                     return
-                if not needed:
+                if not needed and bytes_needed >= SMALL_BYTES:
+                    turn.close()  # whoever has a turn waits for no memory, so that no two wait for each other
                     held.enter_context(self._budget.held(bytes_needed))
-                # whoever has a turn waits for nothing else, so that no two wait for each other
-                held.enter_context(_alone_in_decoding() if deaths else _decoding)
+                    take_turn()
                 began = True
                 self._note("began", image)
 
+            take_turn()
             try:
                 yield begin
             finally:

@@ -16,18 +16,18 @@ class FileReference:
     #: Its real path.
     path: Path
     url: bytes
-    #: Taken before the client reads the file; None where the file could not be examined.
-    stamp: Stamp | None
+    #: That of the file which the client read, taken before it did.
+    stamp: Stamp
 
     @classmethod
-    def to(cls, path: Path) -> "FileReference | None":
-        """A reference to a file that is not read yet; None where its name has no URL."""
+    def to(cls, path: Path, stamp: Stamp) -> "FileReference | None":
+        """A reference to a file; None where its name has no URL."""
         url = file_url(path)
-        return None if url is None else cls(path, url, _stamp(path))
+        return None if url is None else cls(path, url, stamp)
 
     def is_unchanged(self) -> bool:
         """Whether the file is still the one that the client read."""
-        return self.stamp is not None and _stamp(self.path) == self.stamp
+        return _stamp(self.path) == self.stamp
 
 
 @dataclass(frozen=True, slots=True)

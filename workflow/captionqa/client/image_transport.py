@@ -9,6 +9,7 @@ from captionqa.client.answer import Answer
 from captionqa.client.chat_request import ChatRequest
 from captionqa.client.image_part import FileReference
 from captionqa.config.media_folder import BY_FILE, MEDIA_PATH_OPTION
+from captionqa.dataset.item_entry import Stamp
 from captionqa.errors import ItemFailure, Reason, ServerRefusedError
 
 #: The failures by which a reference shows that the server cannot follow it.
@@ -31,15 +32,16 @@ class ImageTransport:
         self._folder = dataset if kind == BY_FILE else None
         self._lock = threading.Lock()
 
-    def reference_to(self, path: Path) -> FileReference | None:
+    def reference_to(self, path: Path, stamp: Stamp | None) -> FileReference | None:
         """A reference to an image by its real path; None where it has to be sent in bytes.
 
-        To be called before the file is read, so that any later change of the file shows.
+        `stamp` was the file's before it was read, so that any later change of the file shows; None is that of a file
+        which changed before.
         """
         folder = self._folder
-        if folder is None or not path.is_relative_to(folder):
+        if folder is None or stamp is None or not path.is_relative_to(folder):
             return None
-        return FileReference.to(path)
+        return FileReference.to(path, stamp)
 
     def answer(self, send: Callable[[ChatRequest], Answer], request: ChatRequest) -> Answer:
         """The answer to a request; it is sent again in bytes where its references were of no use.

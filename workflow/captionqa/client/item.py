@@ -1,7 +1,7 @@
 """An item of a chunk: the texts and images of one request, and the mark by which the journal recognises them."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import TypeVar
 
 from blake3 import blake3
@@ -17,7 +17,7 @@ from captionqa.dataset.changed_files import ChangedFiles
 from captionqa.dataset.image_encoding import EncodedImage, encode_image, is_new_picture
 from captionqa.dataset.image_memory import LARGE_FILE_BYTES, bytes_ahead
 from captionqa.dataset.image_source import ImageSource, ImageSources
-from captionqa.dataset.item_entry import ItemEntry
+from captionqa.dataset.item_entry import ItemEntry, Stamp
 from captionqa.errors import ItemFailure, Reason
 
 T = TypeVar("T")
@@ -121,11 +121,11 @@ class Item:
 
     def _image_part(self, file: "_ImageFile") -> ImagePart:
         with _failures_named(file):
-            path = file.source.file()
-            reference = None if path is None else self._transport.reference_to(path)
             image = self._encoded(file, file.read, decode=False)
             if image.is_new:
                 file.digest += NEW_PICTURE
+            path = file.source.file()
+            reference = None if path is None else self._transport.reference_to(path, file.stamp())
             return ImagePart.of(image, reference)
 
     def _file_matches(self, file: "_ImageFile", mark: FileMark) -> bool:
@@ -135,8 +135,7 @@ class Item:
         name, _, digest = mark
         if name != file.name and file.source.file() is not None:
             return False
-        with _failures_named(file), self._in_hand(file) as begin:
-            data = file.read()
+        with _failures_named(file), self._in_hand(file, file.read) as (data, begin):
             if digest == file.digest:  # the same bytes, which an earlier version may have sent as another picture
                 return not is_new_picture(data, self._settings["images"], self._budget_px(), begin)
         if digest == file.digest + NEW_PICTURE:
@@ -150,12 +149,19 @@ class Item:
             self._encoded(file, lambda: file.source.read()[0], decode=True)
 
     def _encoded(self, file: "_ImageFile", read: Callable[[], bytes], decode: bool) -> EncodedImage:
-        with self._in_hand(file) as begin:
-            return encode_image(read(), self._settings["images"], self._budget_px(), decode, begin)
+        with self._in_hand(file, read) as (data, begin):
+            return encode_image(data, self._settings["images"], self._budget_px(), decode, begin)
 
-    def _in_hand(self, file: "_ImageFile") -> AbstractContextManager[Callable[[int], None]]:
-        """Around all that is done with an image from reading to encoding, as `DecodingNotes.decoding`."""
-        return self._notes.decoding(file.key(), file.bytes_ahead(self._budget_px()))
+    @contextmanager
+    def _in_hand(self, file: "_ImageFile", read: Callable[[], bytes]) -> Iterator[tuple[bytes, Callable[[int], None]]]:
+        """An image's bytes, and what to call before it is decoded, as `DecodingNotes.decoding` gives it.
+
+        A large file is read only once there is memory for it; any other at once, since many may come slowly.
+        """
+        ahead = file.bytes_ahead(self._budget_px())
+        data = b"" if ahead else read()
+        with self._notes.decoding(file.key(), ahead) as begin:
+            yield data or read(), begin
 
     def _budget_px(self) -> int | None:
         return image_budget_px(self._settings, len(self._files))
@@ -193,6 +199,10 @@ class _ImageFile:
             self._stamp = None
             self._changed.add(self.name, self._planned)
         return data
+
+    def stamp(self) -> Stamp | None:
+        """The planned stamp; None where the file that was read has another."""
+        return None if self._stamp is None else (self._stamp[0], self._stamp[1])
 
     def mark(self) -> FileMark:
         return self.name, self._stamp, self.digest

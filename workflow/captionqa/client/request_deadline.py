@@ -1,6 +1,5 @@
 """A time limit for a whole request: http.client's own holds for each read, so a server that trickles outlives it."""
 
-import io
 import time
 from http.client import HTTPResponse
 from typing import TYPE_CHECKING, Any
@@ -65,28 +64,15 @@ class _TimedResponse(HTTPResponse):
 
     def __init__(self, sock: "socket.socket", *args: Any, **options: Any):
         super().__init__(sock, *args, **options)
-        assert isinstance(self.fp, io.BufferedReader)
-        self.fp = io.BufferedReader(_TimedReader(self.fp.detach(), sock))
+        limit, receive = _TimeLimit(sock.gettimeout() or LEAST_S), sock.recv_into
 
+        def read_in_time(buffer: "WriteableBuffer") -> int:
+            limit.keep(sock)
+            return receive(buffer)
 
-class _TimedReader(io.RawIOBase):
-    """Reads from a socket until its time limit, counted from now, is over; then raises TimeoutError."""
-
-    def __init__(self, raw: io.RawIOBase, sock: "socket.socket"):
-        self._raw = raw
-        self._socket = sock
-        self._limit = _TimeLimit(sock.gettimeout() or LEAST_S)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: "WriteableBuffer") -> int:
-        self._limit.keep(self._socket)
-        return self._socket.recv_into(buffer)
-
-    def close(self) -> None:
-        self._raw.close()  # counts the users of the socket
-        super().close()
+        # put on the reader that is there: another reader around it would cost more than all else here
+        reader: Any = self.fp.raw
+        reader.readinto = read_in_time
 
 
 class _TimeLimit:

@@ -6,6 +6,7 @@ No metadata is a reason to lose a picture.
 import re
 import struct
 import zlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -93,34 +94,35 @@ def lost_metadata(kind: str, data: bytes) -> tuple[int, bytes | None]:
     """The orientation of a file that `without_metadata` leaves without, and a colour profile that it leaves out."""
     exif, profile = data, None
     if kind == "PNG":
-        chunks = dict(_png_chunks(data))
+        chunks = {data[start + 4 : start + 8]: data[start + 8 : end - 4] for start, end in _png_places(data)}
         exif = chunks.get(b"eXIf", b"") or chunks.get(b"iTXt", b"")
         profile = _png_profile(chunks.get(b"iCCP", b""))
     found = _orientation_in(exif)
     return found if found is not None and 1 <= found <= 8 else 1, profile
 
 
-def _png_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
-    """(kind, content) of each chunk of a PNG, whatever its checksum."""
-    chunks, offset = [], PNG_SIGNATURE_BYTES
+def _png_places(data: bytes) -> Iterator[tuple[int, int]]:
+    """Where each chunk of a PNG begins and ends."""
+    offset = PNG_SIGNATURE_BYTES
     while offset + 8 <= len(data):
-        end = offset + 8 + int.from_bytes(data[offset : offset + 4])
-        chunks.append((data[offset + 4 : offset + 8], data[offset + 8 : end]))
-        offset = end + 4
-    return chunks
+        end = offset + 12 + int.from_bytes(data[offset : offset + 4])
+        yield offset, end
+        offset = end
 
 
 def _png(data: bytes) -> bytes:
     """A PNG of the chunks that are about pixels, with their checksums: a wrong one shows that pixels are damaged."""
-    chunks = _png_chunks(data)
-    is_animated = all(len(content) >= PNG_ANIMATION.get(kind, 0) for kind, content in chunks)
-    kept, offset = [data[:PNG_SIGNATURE_BYTES]], PNG_SIGNATURE_BYTES
-    for kind, content in chunks:
-        end = offset + 12 + len(content)
-        if kind in PNG_PIXELS and (is_animated or kind not in PNG_ANIMATION):
-            kept.append(data[offset:end])
-        offset = end
-    return b"".join(kept)
+    chunks = [(data[start + 4 : start + 8], data[start:end]) for start, end in _png_places(data)]
+    is_animated = all(len(chunk) >= PNG_ANIMATION.get(kind, -12) + 12 for kind, chunk in chunks)
+    kept = [
+        chunk
+        for kind, chunk in chunks
+        if kind in PNG_PIXELS
+        and (is_animated or kind not in PNG_ANIMATION)
+        # a picture goes without a chunk of no great importance, as the small letter says, whose checksum is wrong
+        and (not kind[:1].islower() or zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:]))
+    ]
+    return data[:PNG_SIGNATURE_BYTES] + b"".join(kept)
 
 
 def _png_profile(chunk: bytes) -> bytes | None:

@@ -8,6 +8,7 @@ import os
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Iterator
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +25,15 @@ if TYPE_CHECKING:
 BATCH_BYTES = 4 << 20
 #: The most rows that are decoded at a time.
 BATCH_ROWS = 1024
-#: Bytes of decoded cells that a pass keeps, and how many passes and open files there are at a time. The cells of all
-#: passes are those of few row groups: items of one group come together.
-KEPT_BYTES = 32 << 20
+#: Bytes of decoded cells that a pass keeps, and that all passes over a file keep.
+KEPT_BYTES, KEPT_BYTES_OF_FILE = 16 << 20, 48 << 20
+#: Rows that a pass keeps however large they are, since threads ask for them nearly in their order and no better.
+KEPT_ROWS = 8
+#: How many passes there are over a file, and how many files are open: items of one row group come together, but several
+#: of their columns may be wanted.
 MAX_PASSES, MAX_FILES = 16, 16
+#: The passes that stay, however much they keep: those over the end of a row group and the beginning of the next.
+MIN_PASSES = 2
 
 
 class RowGroups:
@@ -83,7 +89,7 @@ class _OpenFile:
             try:
                 if self._source is None:
                     self._source = _open_source(self._path)
-                return _value(self._column(self._source, ref), ref)
+                return _value(self._scalar(self._source, ref), ref)
             except (pa.ArrowException, OSError, ValueError) as error:
                 raise ItemFailure(Reason.UNREADABLE_IMAGE, f"it cannot be read: {error}") from error
 
@@ -93,26 +99,34 @@ class _OpenFile:
         except IndexError:
             return None
 
-    def _column(self, source: "_Source", ref: CellRef) -> "pa.Scalar":
+    def _scalar(self, source: "_Source", ref: CellRef) -> "pa.Scalar":
         key = (ref.group, ref.column)
         found = self._passes.get(key)
         if found is None or ref.row < found.first:
-            self._passes[key] = found = _Pass(source.batches(ref.group, ref.column))
+            self._passes[key] = found = _Pass(source.batches(ref.group, ref.column), source.rows(ref.group))
         self._passes.move_to_end(key)
-        if len(self._passes) > MAX_PASSES:
+        value = found.scalar(ref.row, ref.column)
+        while len(self._passes) > MIN_PASSES and (
+            len(self._passes) > MAX_PASSES
+            or sum(each.kept_bytes for each in self._passes.values()) > KEPT_BYTES_OF_FILE
+        ):
             self._passes.popitem(last=False)
-        return found.scalar(ref.row, ref.column)
+        return value
 
 
 class _Pass:
     """One pass over a column of a row group, forwards, which keeps the rows that it decoded last."""
 
-    def __init__(self, batches: "Iterator[pa.RecordBatch]"):
+    def __init__(self, batches: "Iterator[pa.RecordBatch]", rows: int):
+        """`rows` is how many rows the group has."""
         #: The first row that it still has.
         self.first = 0
+        #: How many bytes its rows take.
+        self.kept_bytes = 0
         self._batches = batches
+        self._rows = rows
         self._kept: deque[pa.RecordBatch] = deque()
-        self._kept_bytes = self._end = 0
+        self._end = 0
         self._error: Exception | None = None
 
     def scalar(self, row: int, column: str) -> "pa.Scalar":
@@ -136,29 +150,39 @@ class _Pass:
         if batch is None:
             raise ItemFailure(Reason.MISSING_IMAGE, f"there is no such row, the group has {self._end}")
         self._kept.append(batch)
-        self._kept_bytes += batch.nbytes
+        self.kept_bytes += batch.nbytes
         self._end += batch.num_rows
-        while self._kept_bytes > KEPT_BYTES and len(self._kept) > 1:
+        if self._end >= self._rows:
+            self._batches = iter(())  # the reader holds the group's pages
+        while self.kept_bytes > KEPT_BYTES and self._end - self.first - self._kept[0].num_rows >= KEPT_ROWS:
             dropped = self._kept.popleft()
-            self._kept_bytes -= dropped.nbytes
+            self.kept_bytes -= dropped.nbytes
             self.first += dropped.num_rows
 
 
 class _Source:
     """How the record batches of one file are had."""
 
+    #: The number of each group's first row, and the number of all rows.
+    _starts: list[int]
+
     def batches(self, group: int, column: str) -> "Iterator[pa.RecordBatch]":
         raise NotImplementedError
 
     def first_row(self, group: int) -> int:
-        """The number of a group's first row in the file."""
-        raise NotImplementedError
+        """The number of a group's first row in the file; raises IndexError."""
+        return self._starts[group]
+
+    def rows(self, group: int) -> int:
+        """How many rows a group has; raises IndexError."""
+        return self._starts[group + 1] - self._starts[group]
 
 
 class _ParquetSource(_Source):
     def __init__(self, path: Path):
         self._file = open_parquet(path)
-        self._rows = group_starts(self._file.metadata)
+        groups = map(self._file.metadata.row_group, range(self._file.metadata.num_row_groups))
+        self._starts = list(accumulate((group.num_rows for group in groups), initial=0))
 
     def batches(self, group: int, column: str) -> "Iterator[pa.RecordBatch]":
         metadata = self._file.metadata
@@ -168,16 +192,13 @@ class _ParquetSource(_Source):
         size = sum(
             part.total_uncompressed_size
             for part in map(whole.column, range(whole.num_columns))
-            if is_below(part.path_in_schema, column)
+            if _is_below(part.path_in_schema, column)
         )
         rows = max(1, min(BATCH_ROWS, BATCH_BYTES * whole.num_rows // max(1, size)))
         batches: Iterator[pa.RecordBatch] = self._file.iter_batches(
             rows, row_groups=[group], columns=[column], use_threads=False
         )
         return batches
-
-    def first_row(self, group: int) -> int:
-        return self._rows[group]
 
 
 class _ArrowSource(_Source):
@@ -186,17 +207,12 @@ class _ArrowSource(_Source):
     def __init__(self, path: Path):
         with open_arrow(path) as reader:
             self._batches = list(record_batches(reader))
-        self._rows = [0]
-        for batch in self._batches:
-            self._rows.append(self._rows[-1] + batch.num_rows)
+        self._starts = list(accumulate((batch.num_rows for batch in self._batches), initial=0))
 
     def batches(self, group: int, column: str) -> "Iterator[pa.RecordBatch]":
         if group >= len(self._batches):
             raise ItemFailure(Reason.MISSING_IMAGE, f"there are only {len(self._batches)} record batches")
         return iter([self._batches[group]])
-
-    def first_row(self, group: int) -> int:
-        return self._rows[group]
 
 
 def _open_source(path: Path) -> _Source:
@@ -205,15 +221,7 @@ def _open_source(path: Path) -> _Source:
     return _ParquetSource(path) if head == PARQUET_MAGIC else _ArrowSource(path)
 
 
-def group_starts(metadata: Any) -> list[int]:
-    """The number of the first row of each row group of a parquet file."""
-    starts = [0]
-    for group in range(metadata.num_row_groups):
-        starts.append(starts[-1] + metadata.row_group(group).num_rows)
-    return starts
-
-
-def is_below(path: str, column: str) -> bool:
+def _is_below(path: str, column: str) -> bool:
     """Whether a leaf of the schema, by its path with dots, belongs to a column or a part of one."""
     return path == column or path.startswith(f"{column}.")
 
@@ -221,12 +229,12 @@ def is_below(path: str, column: str) -> bool:
 def _of_row(batch: "pa.RecordBatch", row: int, column: str) -> "pa.Scalar":
     """The value of a column, or of a field within a column of structs."""
     names = batch.schema.names
-    name = next((name for name in names if is_below(column, name)), None)
+    name = next((name for name in names if _is_below(column, name)), None)
     if name is None:
         raise ItemFailure(Reason.MISSING_IMAGE, f"there is no column {column!r}")
     value, path = batch.column(name)[row], column[len(name) + 1 :]
     while path and value.is_valid:
-        field = next((field.name for field in value.type if is_below(path, field.name)), None)
+        field = next((field.name for field in value.type if _is_below(path, field.name)), None)
         if field is None:
             raise ItemFailure(Reason.MISSING_IMAGE, f"there is no column {column!r}")
         value, path = value[field], path[len(field) + 1 :]

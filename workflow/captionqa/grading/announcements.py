@@ -21,10 +21,10 @@ _CUE = re.compile(
     r"(?P<plain>\s(?:to|for|of)\s(?:the|this|your|that)\s(?:\w+\s)?question|\shere)?"
     rf"(?:(?P<gap>(?:,?\s(?!(?:is|was|which|could|might|may|cannot|depends)\b)[\w'’-]+){{1,9}}?)?{_IS}|(?=\s[(\[]?[a-j][)\]]?(?:[.,;:!)]|\s*$|\s*\n)))",
 )
-#: A line that is only a heading: "## Final answer".
+#: A line that is only a heading, after the end of the line before it: "## Final answer".
 _HEADING = re.compile(
-    r"^[#> \t]*+(?:(?:the|my|final|correct|best)\s)*(?:answer|choice|option|conclusion|result)[ ]?:?[ ]?$",
-    re.IGNORECASE | re.MULTILINE,
+    r"\n[#> \t]*+(?:(?:the|my|final|correct|best)\s)*(?:answer|choice|option|conclusion|result)[ ]?:?[ ]?$",
+    re.MULTILINE,
 )
 #: The opening of an answer in tags.
 _TAG = re.compile(r"<answer>", re.IGNORECASE)
@@ -37,7 +37,7 @@ _FIRST_LINE = re.compile(
 )
 #: "I choose", "I would go with", "my best guess is", "so pick".
 _CHOOSE = re.compile(
-    r"\b(?:(?:i|we)(?:'d|'ll|\swould|\swill|\scan|\smust|\sam|\sshould|\shave\sto)?\s(?:\w+ly\s|now\s|still\s)?"
+    r"(?=[hilmstw])\b(?:(?:i|we)(?:'d|'ll|\swould|\swill|\scan|\smust|\sam|\sshould|\shave\sto)?\s(?:\w+ly\s|now\s|still\s)?"
     r"(?:choose|pick|select|chose|go(?:ing)?\swith|went\swith|opt\sfor|say|guess|think|believe|conclude|answer)|"
     r"(?:let's|let\sus)\s(?:choose|pick|select|go\swith|say)|my\s(?:best\s)?(?:guess|pick|choice)\sis|"
     r"(?:so|thus|therefore|hence),?\s(?:choose|pick|select|go\swith))"
@@ -45,7 +45,7 @@ _CHOOSE = re.compile(
 )
 #: Short names of an answer ("Result:", "ans."), and an order to choose it, that only a letter may follow.
 _SHORT_NAME = re.compile(
-    r"(?<![\w-])(?:(?:guess|result|conclusion|solution|response|assistant|final|ans|pick|chosen|letter)\s?"
+    r"(?<![\w-])(?=[acfglprs\W\d_])(?:(?:guess|result|conclusion|solution|response|assistant|final|ans|pick|chosen|letter)\s?"
     r"(?::|\sis(?=\s\(?[a-j](?:[).,!*]|\s*\Z)))|ans\.|\A\W*(?:choose|select|pick|go(?:ing)?\swith)\s)"
 )
 #: "The answer is" in other languages.
@@ -69,6 +69,7 @@ _FOREIGN_WORDS = (
     "opzione", "alternativa", "antwort", "antwoord", "lösung", "option est", "option ist", "option correcte",
     "odpowiedź", "cevap", "đáp", "trả lời", "jawaban", "الإجابة", "ответ", "відповідь", "la correcta",
 )  # fmt: skip
+_ASCII_FOREIGN_WORDS = tuple(filter(str.isascii, _FOREIGN_WORDS))
 
 #: How a text introduces what it says of each option.
 GOES_THROUGH = re.compile(
@@ -94,8 +95,8 @@ def announcements(text: str, low: str) -> Iterator[Announcement]:
         yield Announcement(match.start(), match.end(), bool(match["gap"]))
     if first_line := _FIRST_LINE.match(text):
         yield Announcement(0, first_line.end(), True)
-    for match in _HEADING.finditer(low):
-        yield Announcement(match.start(), match.end(), False)
+    for match in _HEADING.finditer(f"\n{low}"):
+        yield Announcement(match.start(), match.end() - 1, False)
     for pattern in (_CHOOSE, _SHORT_NAME):
         for match in pattern.finditer(low):
             yield Announcement(match.start(), match.end(), True)
@@ -103,9 +104,7 @@ def announcements(text: str, low: str) -> Iterator[Announcement]:
         begins_list = low[match.end() : match.end() + 4].strip(" *(").startswith("a")
         if not begins_list or not GOES_THROUGH.search(low, low.rfind("\n", 0, match.start()) + 1, match.start()):
             yield Announcement(match.start(), match.end(), True)
-    for match in _TAG.finditer(low):
-        yield Announcement(match.start(), match.end(), False)
-    for match in _foreign(low):
+    for match in _foreign(low) + list(_TAG.finditer(low)):
         yield Announcement(match.start(), match.end(), False)
 
 
@@ -117,10 +116,14 @@ def end_of_last_announcement(text: str) -> int | None:
     low = text.lower()
     if len(low) != len(text):  # positions in one are not positions in the other
         return None
-    ends = [match.end() for pattern in (_CUE, _HEADING, _TAG) for match in pattern.finditer(low)]
+    ends = [match.end() for pattern in (_CUE, _TAG) for match in pattern.finditer(low)]
+    ends += [match.end() - 1 for match in _HEADING.finditer(f"\n{low}")]
     ends += [match.end() for match in _foreign(low)]
     return max(ends, default=None)
 
 
-def _foreign(low: str) -> Iterator[re.Match[str]]:
-    return _FOREIGN.finditer(low) if any(word in low for word in _FOREIGN_WORDS) else iter(())
+def _foreign(low: str) -> list[re.Match[str]]:
+    for word in _ASCII_FOREIGN_WORDS if low.isascii() else _FOREIGN_WORDS:
+        if word in low:
+            return list(_FOREIGN.finditer(low))
+    return []

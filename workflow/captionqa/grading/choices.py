@@ -135,11 +135,11 @@ def _may_start(label: re.Match[str], by_line: bool) -> bool:
 
 def _run_of_labels(labels: Sequence[re.Match[str]], by_line: bool) -> list[re.Match[str]]:
     """The first label and those that continue it with B, C, ... in the same form."""
-    run = [labels[0]]
+    run, form = [labels[0]], _form(labels[0])
     for label in labels[1:]:
         if len(run) == len(LETTERS):
             break
-        fits = _letter(label).upper() == LETTERS[len(run)] and _form(label) == _form(labels[0])
+        fits = _letter(label).upper() == LETTERS[len(run)] and _form(label) == form
         if fits and (label["line"] is not None or _may_follow(label, by_line)):
             run.append(label)
     return run

@@ -54,7 +54,8 @@ def chosen_letter(final_text: str | None, options: Options, truncated: bool = Fa
     """
     if final_text is None or not options.letters:
         return None, "none"
-    final_text = _INVISIBLE.sub("", final_text)
+    if not final_text.isascii() or "s>" in final_text:
+        final_text = _INVISIBLE.sub("", final_text)
     if found := boxes(final_text):
         if truncated and not _AFTER_BOX.match(final_text, found[-1].end):
             return None, "none"

@@ -14,13 +14,12 @@ RULED_OUT = re.compile(
     r"\s(?:might|may|could|cannot|can't|isn't|is\s(?:\w+\s)?(?:not|possible|plausible|incorrect|wrong|false|impossible|"
     r"unlikely|eliminated|ruled|out))\b"
 )
-#: What comes just before a statement that is supposed, denied or doubted: "if the answer is", "cannot say that".
+#: What comes just before a statement that is supposed, denied or doubted, in lower case: "if the answer is".
 _SUPPOSED = re.compile(
     r"(?:\b(?:if|whether|suppos\w+|assum\w+|unless|say(?:s|ing)?\sthat|claim\w*|imagine|not|never|wrong|incorrect|other|"
     r"previous|possible|initial|first|does|could|might|may|cannot|can't|"
     r"(?:unable|impossible)\sto|(?:student|someone|somebody|friend|colleague|people|user|teacher|he|she|they|one|some)\s"
     r"(?:\w+\s)?(?:say|said|think|thought|claim|argue|believe|suggest|answer)(?:s|ed)?)|n't|不)\s(?:\w+\s)?(?:that\s)?(?:(?:the|a|my|your|its)\s)?(?:\w+\s)?\Z",
-    re.IGNORECASE,
 )
 #: "If it is larger, the answer is B", unless it goes on to conclude: "if we look at it, we see that".
 _CONDITION = re.compile(
@@ -34,7 +33,11 @@ _SENTENCE_CHARACTERS = 200
 
 def is_supposed(text: str, start: int) -> bool:
     """Whether what begins at a place is a condition, a doubt or a denial: "if the answer is B", "cannot say that"."""
-    if _SUPPOSED.search(text[max(0, start - _SUPPOSED_CHARACTERS) : start].rpartition("\n")[2]):
+    first = max(0, start - _SENTENCE_CHARACTERS)
+    line = max(first, text.rfind("\n", first, start))
+    if line + 1 >= start:
+        return False  # it begins its line
+    if _SUPPOSED.search(text[max(line, start - _SUPPOSED_CHARACTERS) : start].lower()):
         return True
-    begin = max(text.rfind(sign, max(0, start - _SENTENCE_CHARACTERS), start) for sign in (". ", "\n", "? ", "! "))
-    return bool(_CONDITION.match(text[max(begin, start - _SENTENCE_CHARACTERS, 0) : start]))
+    begin = max(line, text.rfind(". ", line, start), text.rfind("? ", line, start), text.rfind("! ", line, start))
+    return bool(_CONDITION.match(text[begin:start]))

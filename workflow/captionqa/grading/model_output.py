@@ -33,27 +33,28 @@ def without_reasoning(model_output: str) -> str | None:
     is_dialogue = any(word in model_output for word in _TURN_WORDS)
     if is_dialogue and (turn := _NEXT_TURN.search(model_output)):
         model_output = model_output[: turn.start()]
-    marks = list(_REASONING_MARK.finditer(model_output))
-    if not marks:
+    if "<" not in model_output and "◁" not in model_output:
         return model_output
+    marks = list(_REASONING_MARK.finditer(model_output))
     closing = max((mark.end() for mark in marks if mark[1]), default=0)
     return None if any(not mark[1] and mark.start() >= closing for mark in marks) else model_output[closing:]
 
 
 def boxes(text: str) -> list[Box]:
     """All balanced boxes in the order of their starts, found in one pass over the text."""
+    if "box" not in text and "\x08oxed" not in text:
+        return []
     found = []
-    if "box" in text or "\x08oxed" in text:
-        # for each open brace the span of the \boxed{ that it belongs to, None for another brace
-        open_braces: list[tuple[int, int] | None] = []
-        for match in _BOX_OR_BRACE.finditer(text):
-            if match["box"]:
-                open_braces.append(match.span())
-            elif match[0] == "{":
-                open_braces.append(None)
-            elif open_braces and (box := open_braces.pop()):
-                found.append(Box(box[0], match.end(), (box[1], match.start())))
-        found += [Box(*match.span(), match.span(1)) for match in _GLM_BOX.finditer(text)]
+    # for each open brace the span of the \boxed{ that it belongs to, None for another brace
+    open_braces: list[tuple[int, int] | None] = []
+    for match in _BOX_OR_BRACE.finditer(text):
+        if match["box"]:
+            open_braces.append(match.span())
+        elif match[0] == "{":
+            open_braces.append(None)
+        elif open_braces and (box := open_braces.pop()):
+            found.append(Box(box[0], match.end(), (box[1], match.start())))
+    found += [Box(*match.span(), match.span(1)) for match in _GLM_BOX.finditer(text)]
     return sorted(found)
 
 

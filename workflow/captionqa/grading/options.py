@@ -1,7 +1,7 @@
 """Options: looking up in a text the options of one question, by their texts and values."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from functools import cached_property
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from typing import NamedTuple
 from captionqa.grading.choices import LETTERS
 from captionqa.grading.dates import parse_time
 from captionqa.grading.number_words import NUMBER_WORD
-from captionqa.grading.plain_text import plain_text
+from captionqa.grading.plain_text import plain_line, plain_text
 from captionqa.grading.quantity import Quantity, parse_quantity, same_quantity
 from captionqa.grading.same_value import formula_variables, same_value
 from captionqa.grading.signs import with_minus_signs
@@ -23,8 +23,10 @@ MAX_VALUE_CHARACTERS = 100
 YES_NO = frozenset({"yes", "no", "true", "false"})
 #: The label of an option, which is no part of its value.
 _LABEL = re.compile(r"\(?[A-Z](?:[.):]|\s(?=[-\d]))|\([A-Z]\)")
-#: What each number and formula has, in digits or words.
-_VALUE = re.compile(rf"[\d\\^_=<>√π½¼¾⅓⅔]|{NUMBER_WORD}", re.IGNORECASE)
+#: What each number and formula has, in digits or words, in lower case.
+_VALUE = re.compile(rf"[\d\\^_=<>√π½¼¾⅓⅔]|{NUMBER_WORD}")
+#: What each option has that may be compared by its value.
+_COMPARABLE = re.compile(rf"[\d\\^_=+*/<>|√π∞\u00b2\u00b3\u00b9\u2070-\u2079≤≥½¼¾⅓⅔]|\b(?:half|{NUMBER_WORD})")
 _ARTICLE = re.compile(r"(?:the|an?)\s")
 #: An option with these words could be mistaken for a statement about the answer.
 _SPEAKS_OF_ANSWERS = re.compile(r"\b(?:options?|choices?|answers?|statements?|correct|right)\b.*\s\S+\s|答|选|正确")
@@ -74,6 +76,10 @@ class Reading(NamedTuple):
     end: int = 0
 
 
+#: What most places of a text say.
+_OTHER_TEXT = Reading(Commitment.OTHER_TEXT)
+
+
 class Options:
     """The options of one question, prepared for looking them up in texts."""
 
@@ -81,16 +87,42 @@ class Options:
         self.letters = LETTERS[: len(choices)]
         #: The texts of the options in plain text.
         self._plain = [
-            with_minus_signs(" ".join(plain_text(choice).split())).rstrip(" .;,").lstrip(" ;,")
-            for choice in choices[: len(LETTERS)]
+            with_minus_signs(plain_line(choice)).rstrip(" .;,").lstrip(" ;,") for choice in choices[: len(LETTERS)]
         ]
         self.texts = [text.lower() for text in self._plain]
-        self._has_minus = any("-" in text for text in self.texts)
+        #: All of them, to see at once whether any has a sign.
+        self._lines = "\n".join(self.texts)
         #: Whether the text of each option is its own letter.
         self.are_letters = self.texts == list(self.letters.lower())
-        self._keys = [_key(text) for text in self.texts]
-        self._keys_without_article = [_key(_ARTICLE.sub("", text)) for text in self.texts]
-        self._about_answers = [text for text in self.texts if _SPEAKS_OF_ANSWERS.search(text)]
+
+    @cached_property
+    def _by_key(self) -> dict[str, str | None]:
+        return self._letters_by_key(map(_key, self.texts))
+
+    @cached_property
+    def _by_key_without_article(self) -> dict[str, str | None]:
+        if not _ARTICLE.search(self._lines):
+            return self._by_key
+        return self._letters_by_key(_key(_ARTICLE.sub("", text)) for text in self.texts)
+
+    def _letters_by_key(self, keys: Iterable[str]) -> dict[str, str | None]:
+        """The letter of each key that is not empty; None for one of several options."""
+        letters: dict[str, str | None] = {}
+        for letter, key in zip(self.letters, keys, strict=True):
+            if key:
+                letters[key] = None if key in letters else letter
+        return letters
+
+    @cached_property
+    def _words(self) -> list[tuple[str, str]]:
+        """The letters and texts of the options that are looked for in a text: all but those of one letter."""
+        found = zip(self.letters, self.texts, strict=True)
+        return [(letter, text) for letter, text in found if not _is_letter(text)]
+
+    @cached_property
+    def _about_answers(self) -> list[str]:
+        found = self.texts if _SPEAKS_OF_ANSWERS.search(self._lines) else []
+        return [text for text in found if _SPEAKS_OF_ANSWERS.search(text)]
 
     @cached_property
     def _quantities(self) -> list[Quantity | None]:
@@ -104,14 +136,16 @@ class Options:
     @cached_property
     def has_values(self) -> bool:
         """Whether an option is a quantity or a formula, and no words."""
-        return any(_VALUE.search(text) for text in self._plain) and (
-            any(self._quantities) or any(found is not None for found in self._formula_variables)
+        return (
+            self._may_have_values
+            and _VALUE.search(self._lines) is not None
+            and (any(self._quantities) or any(found is not None for found in self._formula_variables))
         )
 
     def plain(self, text: str) -> str:
         """A text in plain text, with "minus 5" written -5 where an option has a minus."""
         text = plain_text(text)
-        return with_minus_signs(text) if self._has_minus else text
+        return with_minus_signs(text) if "-" in self._lines else text
 
     def text_of(self, letter: str) -> str:
         """The text of an option, in lower case."""
@@ -124,13 +158,18 @@ class Options:
         """
         if _is_letter(text):
             return None
-        plain = with_minus_signs(" ".join(plain_text(text).split()))
-        text = plain.lower()
-        keys = (self._keys, _key(text)), (self._keys_without_article, _key(_ARTICLE.sub("", text)))
-        for option_keys, key in keys:
-            if found := [at for at, other in enumerate(option_keys) if key and other == key]:
-                return self.letters[found[0]] if len(found) == 1 else None
-        return self._of_value(plain)
+        plain = with_minus_signs(plain_line(text))
+        low = plain.lower()
+        if (key := _key(low)) in self._by_key:
+            return self._by_key[key]
+        if (key := _key(_ARTICLE.sub("", low))) in self._by_key_without_article:
+            return self._by_key_without_article[key]
+        return self._of_value(plain) if self._may_have_values else None
+
+    @cached_property
+    def _may_have_values(self) -> bool:
+        """Whether an option has what each number, formula and time has."""
+        return _COMPARABLE.search(self._lines) is not None
 
     def _of_value(self, text: str) -> str | None:
         """The letter of the one option whose value a text is."""
@@ -161,18 +200,16 @@ class Options:
 
         The reading is OPTION, OTHER_TEXT, or NO_SINGLE_OPTION where two options have the same text.
         """
-        low, best = text.lower(), Reading(Commitment.OTHER_TEXT)
+        low, best = text.lower(), _OTHER_TEXT
         article = _ARTICLE.match(low, at)
-        for start in {at, article.end() if article else at}:
-            for letter, choice in zip(self.letters, self.texts, strict=True):
-                if choice == "no" and _NO_PHRASE.match(low, start):
+        for start in (at, article.end()) if article else (at,):
+            for letter, choice in self._words:
+                if not low.startswith(choice, start):
                     continue
                 end = start + len(choice)
                 if (
                     end > best.end
-                    and choice
-                    and not _is_letter(choice)
-                    and low.startswith(choice, start)
+                    and not (choice == "no" and _NO_PHRASE.match(low, start))
                     and _stands_alone(low, start, end)
                 ):
                     best = Reading(Commitment.OPTION, letter, end)
@@ -187,8 +224,8 @@ class Options:
         """
         low = text.lower()
         found: dict[str, TextSpans] = {}
-        for letter, choice in zip(self.letters, self.texts, strict=True):
-            start = -1 if _is_letter(choice) or choice in YES_NO else low.find(choice)
+        for letter, choice in self._words:
+            start = -1 if choice in YES_NO else low.find(choice)
             while start >= 0 and len(found.get(letter, ())) < MAX_MENTIONS:
                 if _stands_alone(low, start, start + len(choice)) and not self._is_modified(low, start):
                     found.setdefault(letter, []).append((start, start + len(choice)))
@@ -258,4 +295,4 @@ def _is_word(sign: str) -> bool:
 def _key(text: str) -> str:
     """What is compared of an option's text: no blanks, no marks at its ends, one spelling of fractions."""
     text = "".join(text.split()).strip(";:,!*_\"'").rstrip(".;:,!*_\"'")
-    return text.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
+    return text.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac") if "\\" in text else text

@@ -34,8 +34,8 @@ _WORD = re.compile(
 )
 #: LaTeX commands, which are no words.
 _COMMAND = re.compile(r"\\(?:begin|end|operatorname)\s*\{[a-z]+\}|\\[A-Za-z]+")
-#: An ellipsis or a colon, which math-verify would not understand.
-_NO_ALGEBRA = re.compile(r"\\[lcd]?dots|\.\.\.|…|:")
+#: An ellipsis, a colon, or a power without its base, which math-verify would not understand.
+_NO_ALGEBRA = re.compile(r"\\[lcd]?dots|\.\.\.|…|:|\A\^")
 _LETTER = re.compile(r"[A-Za-z]")
 _SINGLE_LETTER = re.compile(r"(?<![A-Za-z])[A-Za-z](?![A-Za-z])")
 #: A sign of an inequality, or one that means "not equal" or "not an element of".

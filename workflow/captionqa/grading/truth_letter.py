@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from captionqa.config.config import AnswerForm
 from captionqa.grading.chosen_letter import read_whole
 from captionqa.grading.options import Commitment, Options, Reading
-from captionqa.grading.plain_text import plain_text
+from captionqa.grading.plain_text import plain_line
 from captionqa.grading.same_answer import same_answer
 
 #: A letter, or a sentence that says why the ground truth cannot be graded; both None where it names no option.
@@ -85,7 +85,7 @@ def _read(text: str, options: Options) -> Reading:
 
 def _option_of(text: str, options: Options) -> str | None:
     """The letter of the one option whose text or value a whole text is, in whatever notation."""
-    whole = " ".join(plain_text(text).split()).strip(" .;,").lower()
+    whole = plain_line(text).strip(" .;,").lower()
     for same in (str.__eq__, same_answer):
         found = [letter for letter, choice in zip(options.letters, options.texts, strict=True) if same(choice, whole)]
         if found:
