@@ -76,6 +76,7 @@ def test_old_logs_go_save_those_of_runs_that_have_jobs_in_the_queue(cluster, tmp
 @pytest.mark.parametrize(
     ("resource", "said"),
     [
+        ("caption_chunk:slurm_extra=--mem=1G", "the --memory option is not allowed"),
         ("caption_chunk:slurm_partition=nowhere", "invalid partition specified: nowhere"),
         ("caption_chunk:constraint=nothere", "invalid feature specification"),
         ("merge_captions:mem_mb=99000000", "node configuration is not available"),

@@ -35,3 +35,11 @@ def test_a_log_for_which_there_is_no_room_is_one_sentence(start_python, tmp_path
     assert process.returncode == 1
     assert f"captionqa: a job failed: the disk is full: make room in {tmp_path}" in said
     assert "Traceback" not in said
+
+
+def test_a_job_that_is_interrupted_says_so(start_python, tmp_path):
+    raised = 'InputError("caf\\udce9 is no good; rename it.")'
+    process = start_python(JOB.replace(raised, "KeyboardInterrupt"), tmp_path)
+    process.communicate()
+    assert process.returncode == 1
+    assert (tmp_path / "log" / "job.log").read_text().endswith(" WARNING stopped: interrupted\n")

@@ -83,19 +83,27 @@ def slurm_run(executor, server_needed):
 
 
 def sbatch_options(executor, job):
-    """The sbatch options that the executor makes for a job; the names of the job and of its log are placeholders."""
+    """The sbatch options that the executor makes for a job; the names of the job and of its log are placeholders.
+
+    Raises ConfigError where the executor itself refuses the job's account or its slurm_extra.
+    """
     from snakemake_executor_plugin_slurm.submit_string import get_submit_command
     from snakemake_executor_plugin_slurm.utils import set_gres_string
     from snakemake_executor_plugin_slurm.validation import validate_slurm_extra
+    from snakemake_interface_common.exceptions import WorkflowError
 
-    validate_slurm_extra(job)
+    try:
+        validate_slurm_extra(job)
+        account = next(executor.get_account_arg(job))
+    except WorkflowError as error:
+        raise would_not_run(job.rule.name, " ".join(str(error).split()))
     command = get_submit_command(
         job,
         {
             "run_uuid": "captionqa",
             "slurm_logfile": "captionqa",
             "comment_str": f"rule_{job.rule.name}",
-            "account": next(executor.get_account_arg(job)),
+            "account": account,
             "partition": executor.get_partition_arg(job),
             "workdir": workflow.workdir_init,
         },
@@ -105,19 +113,23 @@ def sbatch_options(executor, job):
 
 
 def try_client_jobs(executor):
-    """Refuse the run before a server is submitted if Slurm would not run one of the other jobs."""
-    from captionqa.errors import ConfigError
+    """Raise ConfigError before a server is submitted if Slurm would not run one of the other jobs."""
     from captionqa.server import slurm
 
     jobs = {job.rule.name: job for job in workflow.dag.needrun_jobs() if not job.is_local}
     for rule, job in jobs.items():
         if reason := slurm.refusal(sbatch_options(executor, job)):
-            refuse(
-                ConfigError(
-                    f"Slurm would not run the jobs of {rule}: {reason}. Nothing was submitted; change the partition, "
-                    f"account, qos or sizes of {rule} with set-resources or default-resources in the profile."
-                )
-            )
+            raise would_not_run(rule, reason)
+
+
+def would_not_run(rule, reason):
+    """The error for jobs that Slurm or the executor refuses."""
+    from captionqa.errors import ConfigError
+
+    return ConfigError(
+        f"Slurm would not run the jobs of {rule}: {reason.rstrip('.')}. Nothing was submitted; change the partition, "
+        f"account, qos or sizes of {rule} with set-resources or default-resources in the profile."
+    )
 
 
 def mend_executor(executor, ended_clients):

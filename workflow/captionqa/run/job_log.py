@@ -49,7 +49,7 @@ def job_log(path: str, name: str, layout: Layout, echo: bool = False) -> Iterato
         yield
         error_file.unlink(missing_ok=True)  # of an earlier attempt
     except (RunStoppedError, KeyboardInterrupt) as error:
-        logging.getLogger(__name__).warning("stopped: %s", error or "interrupted")
+        logging.getLogger(__name__).warning("stopped: %s", str(error) or "interrupted")
         sys.exit(1)
     except Exception as error:
         if isinstance(error, OSError) and error.errno in DISK_FULL:

@@ -68,6 +68,16 @@ def names_in_queue() -> set[str] | None:
     return None if done is None or done.returncode else {line.strip() for line in done.stdout.splitlines()}
 
 
+def running_names() -> set[str] | None:
+    """The names of this user's jobs that run, without the one this process is in; None where Slurm does not answer."""
+    states = "--states=RUNNING,COMPLETING,SUSPENDED"
+    done = run(["squeue", "--noheader", f"--user={os.getuid()}", states, "--format=%i|%j"])
+    if done is None or done.returncode:
+        return None
+    rows = [line.strip().split("|", 1) for line in done.stdout.splitlines() if "|" in line]
+    return {name for number, name in rows if number != os.environ.get("SLURM_JOB_ID")}
+
+
 def named(name: str) -> set[str]:
     """The ids of this user's jobs of this name in the queue; none where Slurm does not answer."""
     done = run(["squeue", "--noheader", f"--user={os.getuid()}", f"--name={name}", "--format=%i"])

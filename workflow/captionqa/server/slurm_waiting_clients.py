@@ -14,7 +14,8 @@ INTERVAL_S = 10.0
 REPEAT_MESSAGE_S = 300.0
 #: How long no client job runs for reasons that do not pass before the run ends. Somebody may change the jobs meanwhile.
 HOPELESS_S = 60.0
-#: The same where a job is held: whoever held it may release it.
+#: The same where a job is held: whoever held it may release it. Also where the run's own servers use up a limit: the
+#: reason that Slurm shows may be some minutes old.
 HELD_S = 600.0
 #: Slurm's reasons that do not pass by themselves (`man squeue`, JOB REASON CODES).
 HOPELESS = re.compile(
@@ -22,6 +23,8 @@ HOPELESS = re.compile(
     r"(Assoc|QOS)Max.*PerJob(Limit)?|(Assoc|QOS)Grp(?!.*Run).*Minutes(Limit)?|QOSMin.*"
 )
 HELD = re.compile(r".*held.*|JobHoldMaxRequeue", re.IGNORECASE)
+#: Limits on all that a user runs at a time. They pass when other jobs of the user end, but not while only servers run.
+USERS_LIMIT = re.compile(r"QOSMax(?!Submit)\w+PerUser(Limit)?|AssocMaxJobsLimit")
 
 log = logging.getLogger(__name__)
 
@@ -65,11 +68,23 @@ class WaitingClients:
 
     def _why_hopeless(self, reasons: Collection[str], text: str) -> str | None:
         held = any(HELD.fullmatch(reason) for reason in reasons)
-        if not all(HOPELESS.fullmatch(reason) or HELD.fullmatch(reason) for reason in reasons):
+        limited = any(USERS_LIMIT.fullmatch(reason) for reason in reasons)
+        lasting = all(any(kind.fullmatch(reason) for kind in (HOPELESS, HELD, USERS_LIMIT)) for reason in reasons)
+        if not lasting or (limited and self._others_run()):
             self._hopeless_since = None
             return None
         self._hopeless_since = self._hopeless_since or self._checked_at
-        if self._checked_at - self._hopeless_since < (self._held_s if held else self._hopeless_s):
+        if self._checked_at - self._hopeless_since < (self._held_s if held or limited else self._hopeless_s):
             return None
-        change = "scontrol release starts them" if held else "set-resources in the profile changes what they ask for"
+        if held:
+            change = "scontrol release starts them"
+        elif limited:
+            change = "beside this run's own servers the limit leaves no room; set-resources in the profile changes that"
+        else:
+            change = "set-resources in the profile changes what they ask for"
         return f"{text}. This does not pass, so the run ends; {change}, and the same command continues."
+
+    def _others_run(self) -> bool:
+        """Whether this user runs a job that is not one of the run's servers, or may run one."""
+        running = slurm.running_names()
+        return running is None or any(not name.startswith(self._name) for name in running)
