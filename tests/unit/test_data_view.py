@@ -132,6 +132,7 @@ def test_the_text_shows_columns_the_preset_three_questions_and_what_is_wrong(tmp
         "preset: chartqa (ChartQA); in a configuration: qa.preset: chartqa",
         "question 3: 2, 1 image",
         "  | How many 2?",
+        "  | Answer the question using a single word or phrase.",
         "  ground truth: 2",
         "5 questions; nothing is wrong",
     ):

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 
 import pandas as pd
 import pytest
@@ -193,6 +194,27 @@ def test_an_image_in_base64_is_named_by_its_place(tmp_path, suffix, text):
     first, second = Questions(path, ColumnsConfig())
     assert first["images"] == ["a.png"]
     assert read_image_bytes(tmp_path, second["images"][0]) == PNG
+
+
+@pytest.mark.parametrize("size", [100, 100_000])
+@pytest.mark.parametrize("start", ["", "data:image/png;base64,"])
+@pytest.mark.parametrize("suffix", [".tsv", ".jsonl"])
+def test_several_images_in_base64_may_be_a_list_as_text(tmp_path, suffix, size, start):
+    from captionqa.dataset.image_source import read_image_bytes
+
+    pictures = [b"\x89PNG\r\n\x1a\n" + os.urandom(size) for _ in range(2)]
+    cell = str([f"{start}{base64.b64encode(picture).decode()}" for picture in pictures])
+    path = tmp_path / f"q{suffix}"
+    if suffix == ".tsv":
+        pd.DataFrame([ROW | {"image": cell}]).to_csv(path, sep="\t", index=False)
+    else:
+        path.write_text(json.dumps(ROW | {"image": cell}) + "\n")
+    (row,) = Questions(path, ColumnsConfig())
+    assert [read_image_bytes(tmp_path, image) for image in row["images"]] == pictures
+
+
+def test_a_text_that_is_no_path_is_said(row):
+    assert "holds a text that is neither a path nor an image: 'x, x" in row(ROW | {"image": "x, " * 2000})["invalid"]
 
 
 def test_a_row_may_name_the_row_whose_image_it_shares(tmp_path):

@@ -78,7 +78,7 @@ def test_a_row_that_cannot_be_asked_is_a_named_failure_and_the_rest_goes_on(comp
     path = completed.folder / "questions.parquet"
     questions = pd.read_parquet(path)
     questions.loc[1, "question"] = None
-    questions.at[2, "image"] = []
+    questions.loc[2, "question"] = " "
     questions.loc[3, "answer"] = "C"
     questions.to_parquet(path)
     completed.forget_requests()

@@ -8,6 +8,7 @@ import pybase64
 
 from captionqa.dataset.image_format import looks_like_image
 from captionqa.errors import ItemFailure, Reason
+from captionqa.list_text import parse_list
 
 #: Base64 text, also with line breaks and in the alphabet for addresses.
 _BASE64 = re.compile(r"[A-Za-z0-9+/_\-\r\n]+={0,2}\s*")
@@ -18,6 +19,9 @@ LOOKED_AT, HEAD_CHARACTERS = 1000, 64
 #: The longest path that Linux takes, in bytes: a longer text is no file's name.
 MAX_PATH = 4096
 _DATA_URI = re.compile(r"data:(?P<type>[^,]*?)(?P<base64>;base64)?,", re.IGNORECASE)
+#: A longer list is one of images in base64, in whose texts nothing is escaped.
+MAX_LIST_TEXT = 65_536
+_QUOTED = re.compile(r"""'([^']*)'|"([^"]*)\"""")
 _WEB = re.compile(r"https?://", re.IGNORECASE)
 
 
@@ -30,6 +34,8 @@ def cell_image(value: Any, index: int | None = None) -> bytes | str:
     Raises:
         ItemFailure: missing_image where there is none, unreadable_image where the value is no image.
     """
+    if isinstance(value, str) and index is not None:
+        value = image_list(value) or value
     if isinstance(value, list):
         if index is None and len(value) > 1:
             raise ItemFailure(Reason.UNREADABLE_IMAGE, f"holds a list of {len(value)} values, not one image")
@@ -47,6 +53,15 @@ def cell_image(value: Any, index: int | None = None) -> bytes | str:
     if not isinstance(value, str):
         raise ItemFailure(Reason.UNREADABLE_IMAGE, f"holds a {type(value).__name__}, not an image")
     return _text_image(value)
+
+
+def image_list(text: str) -> list[Any] | None:
+    """The images of a list that was written as text, which may be large ones in base64; None for any other text."""
+    if len(text) < MAX_LIST_TEXT:
+        return parse_list(text)
+    if not (text.lstrip().startswith("[") and text.rstrip().endswith("]")):
+        return None
+    return [single or double for single, double in _QUOTED.findall(text)] or None
 
 
 def data_uri_bytes(uri: str) -> bytes:

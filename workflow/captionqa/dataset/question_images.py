@@ -11,11 +11,10 @@ from urllib.parse import unquote, urlsplit
 from captionqa.dataset.cell import CellError, is_empty
 from captionqa.dataset.embedded import Embedded
 from captionqa.dataset.field_value import Source, parsed, reader_of
-from captionqa.dataset.image_cell import MIN_BASE64, is_inline
+from captionqa.dataset.image_cell import MAX_PATH, MIN_BASE64, image_list, is_inline
 from captionqa.dataset.image_ref import CellRef, FileRef, LineRef
 from captionqa.dataset.table_files import KINDS
 from captionqa.dataset.table_rows import RowPlace
-from captionqa.list_text import parse_list
 
 #: What a plain path does not have: blanks around it, and the signs of addresses, of lists and of references.
 _UNUSUAL = re.compile(r"^\s|\s$|[:#{\[]")
@@ -23,8 +22,6 @@ _ADDRESS = re.compile(r"(?:https?|ftp|s3|gs|hf)://", re.IGNORECASE)
 _FILE_ADDRESS = re.compile(r"file:/", re.IGNORECASE)
 #: The fields of a struct that may hold the path of an image.
 _PATHS = ("path", "file_name", "filename", "url")
-#: The text of a list of paths is shorter than this.
-MAX_LIST_CHARACTERS = 65_536
 
 
 class RowImages:
@@ -48,8 +45,8 @@ class RowImages:
         images: list[str | None] = []
         for path, read in self._readers:
             value = read(cells)
-            if isinstance(value, str) and "[" in value and len(value) < MAX_LIST_CHARACTERS:
-                value = value if (elements := parse_list(value)) is None else elements
+            if isinstance(value, str) and "[" in value:
+                value = value if (elements := image_list(value)) is None else elements
             images += self._images(value, cells, place, path)
         return images
 
@@ -81,6 +78,8 @@ class RowImages:
             self.address = f"{place}: the image is the address {value[:80]!r}"
         if is_inline(value):
             return self.cell(cells, place, path, index)
+        if len(value) >= MAX_PATH:
+            raise CellError(f"holds a text that is neither a path nor an image: {value[:20]!r}...")
         return str(FileRef(unquote(urlsplit(value).path) if _FILE_ADDRESS.match(value) else value))
 
     def cell(self, cells: Mapping[str, Any], place: RowPlace, path: str, index: int | None) -> str:

@@ -9,6 +9,7 @@ from typing import TypedDict
 
 from captionqa.config.config import AnswerForm, ColumnsConfig, Scoring
 from captionqa.config.presets import load_preset
+from captionqa.config.prompts import question_text
 from captionqa.dataset.image_ref import FileRef, ImageRef
 from captionqa.dataset.image_variants import ImageVariants
 from captionqa.dataset.preset_fit import fitting_preset
@@ -52,6 +53,8 @@ class DataView:
     #: The preset that it is read under; None where its columns need none.
     preset: str | None
     images: ImageVariants
+    #: The preset's instruction for all questions.
+    instruction: str | None
     #: {what is wrong: (how many rows, the first of them)}.
     _wrong: dict[str, tuple[int, str]] = field(default_factory=dict)
     _seen: set[bytes] = field(default_factory=set)
@@ -77,7 +80,7 @@ class DataView:
             self._look_at(image, row["id"])
         item: DataItem = {
             "id": row["id"],
-            "question": row["question"],
+            "question": row["question"] and question_text(row["question"], self.instruction),
             "choices": [],
             "gt": None,
             "gt_letter": None,
@@ -97,7 +100,8 @@ class DataView:
 
     def _look_at(self, image: str, qid: str) -> None:
         ref = ImageRef.parse(image)
-        if isinstance(ref, FileRef) and not self.images.exists(ref.path):
+        is_address = "://" in image[:16]
+        if isinstance(ref, FileRef) and not is_address and not self.images.exists(ref.path):
             self._note("with a missing image", f"{qid}: {ref.path}")
 
     def _note(self, what: str, first: str) -> None:
@@ -125,10 +129,12 @@ def look_at(paths: Sequence[str], preset: str | None = None, images: Path | None
             preset = _fitting(paths)
         if preset is None and fault is not None:
             raise fault
+    instruction = load_preset(preset).qa.get("instruction") if preset else None
     if questions is None or preset is not None:
-        rules = _rules(preset)
-        questions = Questions(paths, ColumnsConfig(), preset=preset, rules=rules)
-    return DataView(questions, _rules(preset), preset, ImageVariants(images or _image_folder(questions)))
+        by_kind = instruction if isinstance(instruction, dict) else None
+        questions = Questions(paths, ColumnsConfig(), preset=preset, rules=_rules(preset), instructions=by_kind)
+    folder = ImageVariants(images or _image_folder(questions))
+    return DataView(questions, _rules(preset), preset, folder, instruction if isinstance(instruction, str) else None)
 
 
 def view_text(view: DataView) -> str:
