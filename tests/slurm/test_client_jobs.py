@@ -145,7 +145,7 @@ def test_a_job_that_is_to_begin_later_is_not_hurried(cluster):
 )
 def test_a_client_that_slurm_killed_is_told_at_the_end(project, cluster, arguments, said):
     project.faults(delay_s=200)
-    text = project.run("--retries", "0", "--set-resources", *arguments, check=False)
+    text = project.run("--retries", "0", "--keep-going", "--set-resources", *arguments, check=False)
     assert f"captionqa: Slurm: a job of caption_chunk {said}\n    job " in text, text
     cluster.wait_for(lambda: not cluster.jobs())
 
