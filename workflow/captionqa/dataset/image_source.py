@@ -10,6 +10,7 @@ A stamp is that of the file which holds the image: of a container, for all its i
 
 import os
 import threading
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,24 +32,24 @@ MAX_OPEN = 64
 BLOCK_BYTES = 1 << 20
 
 
-class ImageSource:
+class ImageSource(ABC):
     """One image of a data set."""
 
     def file(self) -> Path | None:
         """Its real path, where it is a file of its own."""
         return None
 
+    @abstractmethod
     def described(self) -> str:
         """Where it is, for a message."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self) -> tuple[bytes, Stamp]:
         """The image's bytes, and the stamp of the file that they were read from, as that is after they were read.
 
         Raises:
             ItemFailure: missing_image, unreadable_image, or path_outside_dataset for a cell that names such a file.
         """
-        raise NotImplementedError
 
 
 class ImageSources:

@@ -6,6 +6,7 @@ has one pass over it, which keeps the rows that it decoded last. A row before th
 
 import os
 import threading
+from abc import ABC, abstractmethod
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from itertools import accumulate
@@ -160,14 +161,15 @@ class _Pass:
             self.first += dropped.num_rows
 
 
-class _Source:
+class _Source(ABC):
     """How the record batches of one file are had."""
 
     #: The number of each group's first row, and the number of all rows.
     _starts: list[int]
 
+    @abstractmethod
     def batches(self, group: int, column: str) -> "Iterator[pa.RecordBatch]":
-        raise NotImplementedError
+        """The rows of a group with this column; raises ItemFailure where there is no such group."""
 
     def first_row(self, group: int) -> int:
         """The number of a group's first row in the file; raises IndexError."""
