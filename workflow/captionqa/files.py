@@ -31,7 +31,7 @@ LINES_IN_MEMORY_BYTES = 8 * 1024 * 1024
 CHECKSUM = b',"crc":"'
 CHECKSUM_BYTES = len(CHECKSUM) + len('01234567"}')
 _INDENTED = json.JSONEncoder(ensure_ascii=False, indent=2)
-_COMPACT = json.JSONEncoder(separators=(",", ":"))
+_COMPACT = json.JSONEncoder(separators=(",", ":"), check_circular=False)
 
 
 @contextmanager

@@ -9,8 +9,8 @@ note.
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from captionqa.client.memory_budget import SMALL_BYTES, MemoryBudget
@@ -40,7 +40,7 @@ class DecodingNotes:
         Decoded pictures share the memory of `budget`; without one there is no limit.
         """
         self._path = path
-        self._budget = budget or MemoryBudget(UNLIMITED_MB)
+        self.budget = budget or MemoryBudget(UNLIMITED_MB)
         self._lock = threading.Lock()
         #: The deaths at which each image was in hand.
         self._deaths: Counter[str] = Counter()
@@ -49,47 +49,19 @@ class DecodingNotes:
         if path is not None and path.exists():
             self._read(path)
 
-    @contextmanager
-    def decoding(self, image: str, needed: int = 0) -> Iterator[Callable[[int], None]]:
-        """Wait for a turn to read an image, by its name and stamp, and to encode it.
+    def decoding(self, image: str, needed: int = 0) -> "Decoding":
+        """A context to read an image in, by its name and stamp, and to encode it; `needed` as in `Decoding`."""
+        return Decoding(self, image, needed)
 
-        Waits for `needed` bytes of memory first, if it is known already how many the image takes. Yields what to call
-        with that number before the image is decoded, which waits for the bytes unless they are held by then. It raises
-        ItemFailure where they are more than there are, or where the image has killed too many jobs.
-        """
-        began = False
-        with ExitStack() as held:
-            if needed:
-                held.enter_context(self._budget.held(needed))
-            turn = held.enter_context(ExitStack())
+    def deaths(self, image: str) -> int:
+        """The deaths of a job at which an image was in hand."""
+        return self._deaths.get(image, 0)
 
-            def take_turn() -> None:
-                turn.enter_context(_alone_in_decoding() if self._deaths[image] else _decoding)
+    def began(self, image: str) -> None:
+        self._note("began", image)
 
-            def begin(bytes_needed: int = 0) -> None:
-                nonlocal began
-                if (deaths := self._deaths[image]) >= MAX_DEATHS:
-                    raise ItemFailure(
-                        Reason.UNREADABLE_IMAGE,
-                        f"its job was killed {deaths} times while it was decoded, as by a lack of memory; "
-                        "`make retry-failed` tries it again",
-                    )
-                self._budget.check(bytes_needed)
-                if began:
-                    return
-                if not needed and bytes_needed >= SMALL_BYTES:
-                    turn.close()  # whoever has a turn waits for no memory, so that no two wait for each other
-                    held.enter_context(self._budget.held(bytes_needed))
-                    take_turn()
-                began = True
-                self._note("began", image)
-
-            take_turn()
-            try:
-                yield begin
-            finally:
-                if began:
-                    self._note("ended", image)
+    def ended(self, image: str) -> None:
+        self._note("ended", image)
 
     def close(self) -> None:
         """Note that the job was not killed; remove the file where nothing is suspect."""
@@ -141,10 +113,78 @@ class DecodingNotes:
             self._append("died", image)
 
 
-@contextmanager
-def _alone_in_decoding() -> Iterator[None]:
-    """Wait until no image is being decoded, and keep others from it."""
-    with _alone, ExitStack() as turns:
+class Decoding:
+    """A wait for a turn to read and encode one image, and that turn; belongs to one thread.
+
+    Entering waits for `needed` bytes of memory first, if it is known already how many the image takes, and gives
+    `begin`.
+    """
+
+    __slots__ = ("_began", "_held", "_image", "_needed", "_notes", "_turn")
+
+    def __init__(self, notes: DecodingNotes, image: str, needed: int):
+        self._notes = notes
+        self._image = image
+        self._needed = needed
+        self._began = False
+        #: The bytes of memory that are held.
+        self._held = 0
+        self._turn: _Turn | None = None
+
+    def __enter__(self) -> Callable[[int], None]:
+        if self._needed:
+            self._held = self._notes.budget.take(self._needed)
+        self._take_turn()
+        return self.begin
+
+    def __exit__(self, *_: object) -> None:
+        if self._began:
+            self._notes.ended(self._image)
+        if self._turn is not None:
+            self._turn.release()
+        if self._held:
+            self._notes.budget.give_back(self._held)
+
+    def begin(self, bytes_needed: int = 0) -> None:
+        """Call it before the image is decoded, which takes so many bytes; waits for them unless they are held already.
+
+        Raises ItemFailure where they are more than there are, or where the image has killed too many jobs.
+        """
+        if (deaths := self._notes.deaths(self._image)) >= MAX_DEATHS:
+            raise ItemFailure(
+                Reason.UNREADABLE_IMAGE,
+                f"its job was killed {deaths} times while it was decoded, as by a lack of memory; "
+                "`make retry-failed` tries it again",
+            )
+        self._notes.budget.check(bytes_needed)
+        if self._began:
+            return
+        if not self._needed and bytes_needed >= SMALL_BYTES and self._turn is not None:
+            # whoever has a turn waits for no memory, so that no two wait for each other
+            turn, self._turn = self._turn, None
+            turn.release()
+            self._held = self._notes.budget.take(bytes_needed)
+            self._take_turn()
+        self._began = True
+        self._notes.began(self._image)
+
+    def _take_turn(self) -> None:
+        turn: _Turn = _TurnAlone() if self._notes.deaths(self._image) else _decoding
+        turn.acquire()
+        self._turn = turn
+
+
+class _TurnAlone:
+    """A turn while no other image is being decoded."""
+
+    def acquire(self) -> None:
+        _alone.acquire()
         for _ in range(CORES):
-            turns.enter_context(_decoding)
-        yield
+            _decoding.acquire()
+
+    def release(self) -> None:
+        _decoding.release(CORES)
+        _alone.release()
+
+
+_Turn = threading.BoundedSemaphore | _TurnAlone

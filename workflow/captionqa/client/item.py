@@ -135,9 +135,17 @@ class Item:
         name, _, digest = mark
         if name != file.name and file.source.file() is not None:
             return False
-        with _failures_named(file), self._in_hand(file, file.read) as (data, begin):
-            if digest == file.digest:  # the same bytes, which an earlier version may have sent as another picture
-                return not is_new_picture(data, self._settings["images"], self._budget_px(), begin)
+        with _failures_named(file):
+            is_new = self._in_hand(
+                file,
+                file.read,
+                # the same bytes, which an earlier version may have sent as another picture
+                lambda data, begin: (
+                    digest == file.digest and is_new_picture(data, self._settings["images"], self._budget_px(), begin)
+                ),
+            )
+        if digest == file.digest:
+            return not is_new
         if digest == file.digest + NEW_PICTURE:
             file.digest = digest
             return True
@@ -149,19 +157,23 @@ class Item:
             self._encoded(file, lambda: file.source.read()[0], decode=True)
 
     def _encoded(self, file: "_ImageFile", read: Callable[[], bytes], decode: bool) -> EncodedImage:
-        with self._in_hand(file, read) as (data, begin):
-            return encode_image(data, self._settings["images"], self._budget_px(), decode, begin)
+        return self._in_hand(
+            file,
+            read,
+            lambda data, begin: encode_image(data, self._settings["images"], self._budget_px(), decode, begin),
+        )
 
-    @contextmanager
-    def _in_hand(self, file: "_ImageFile", read: Callable[[], bytes]) -> Iterator[tuple[bytes, Callable[[int], None]]]:
-        """An image's bytes, and what to call before it is decoded, as `DecodingNotes.decoding` gives it.
+    def _in_hand(
+        self, file: "_ImageFile", read: Callable[[], bytes], use: Callable[[bytes, Callable[[int], None]], T]
+    ) -> T:
+        """What comes of an image's bytes and of what to call before it is decoded, which is `Decoding.begin`.
 
         A large file is read only once there is memory for it; any other at once, since many may come slowly.
         """
-        ahead = file.bytes_ahead(self._budget_px())
+        ahead = file.bytes_ahead(self._budget_px)
         data = b"" if ahead else read()
         with self._notes.decoding(file.key(), ahead) as begin:
-            yield data or read(), begin
+            return use(data or read(), begin)
 
     def _budget_px(self) -> int | None:
         return image_budget_px(self._settings, len(self._files))
@@ -211,12 +223,11 @@ class _ImageFile:
         """The file by its name and stamp, for the notes of what is being decoded."""
         return f"{self.name}\0{self._planned}"
 
-    def bytes_ahead(self, budget_px: int | None) -> int:
-        """The memory that a large file takes in hand, at most `budget_px` pixels of which are sent; 0 for any other."""
-        path = self.source.file()
-        if path is None or self._planned is None or self._planned[0] < LARGE_FILE_BYTES:
+    def bytes_ahead(self, budget_px: Callable[[], int | None]) -> int:
+        """The memory that a large file takes in hand, 0 for any other; `budget_px` gives how many pixels are sent."""
+        if self._planned is None or self._planned[0] < LARGE_FILE_BYTES or (path := self.source.file()) is None:
             return 0
-        return bytes_ahead(path, self._planned[0], budget_px)
+        return bytes_ahead(path, self._planned[0], budget_px())
 
     def matches_unread(self, mark: FileMark) -> bool:
         """Whether a mark's name and stamp are those of the file, whose digest is known then."""

@@ -2,7 +2,7 @@
 
 from collections import Counter, deque
 from collections.abc import Iterator
-from itertools import groupby
+from itertools import islice
 from pathlib import Path
 
 from captionqa.client.journal import segment_of
@@ -28,9 +28,10 @@ class ItemStream:
         return self._counts.total()
 
     def segments(self) -> Iterator[tuple[int, int, Iterator[ItemEntry]]]:
-        """(segment of the journal, how many items it has, the items), to be read in this order."""
-        for segment, entries in groupby(_with_shared_texts(read_json_lines(self._path)), key=_segment):
-            yield segment, self._counts[segment], entries
+        """(segment of the journal, how many items it has, the items), all of which have to be read in this order."""
+        entries = _with_shared_texts(read_json_lines(self._path))
+        for segment, count in self._counts.items():
+            yield segment, count, islice(entries, count)
 
 
 def _segment(entry: ItemEntry) -> int:

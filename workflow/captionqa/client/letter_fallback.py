@@ -4,8 +4,6 @@ Off by default. Its letter stands beside the answer and is reported apart: it ne
 """
 
 from captionqa.client.answer import Answer
-from captionqa.grading.choices import LETTERS, lettered_choices
-from captionqa.grading.ground_truth import extract_answer
 
 #: A letter is one token; some tokenizers put a blank before it.
 LETTER_TOKENS = 4
@@ -16,6 +14,10 @@ def allowed_letters(question: str, answer: Answer, choices_added: int | None = N
 
     `choices_added` is the number of choices that planning wrote into the last lines of the question, if it did.
     """
+    # grading takes 0.1 s to import, and most chunk jobs do without
+    from captionqa.grading.choices import LETTERS, lettered_choices
+    from captionqa.grading.ground_truth import extract_answer
+
     if choices_added is None:
         choices = lettered_choices(question)
     else:

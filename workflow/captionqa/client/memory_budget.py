@@ -3,8 +3,6 @@
 import ctypes
 import threading
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from captionqa.errors import ItemFailure, Reason
 
@@ -41,26 +39,24 @@ class MemoryBudget:
                 f"it takes about {needed // MB} MB to decode; client.images.memory_mb is {self.total_mb}",
             )
 
-    @contextmanager
-    def held(self, needed: int) -> Iterator[None]:
-        """Wait for a number of bytes, or for all of them where it is more, and hold them."""
+    def take(self, needed: int) -> int:
+        """Wait for a number of bytes, or for all of them where it is more; returns how many `give_back` is to be given.
+
+        A small number is not waited for.
+        """
         if needed < SMALL_BYTES:
-            yield
-            return
-        entry = min(needed, self.total_mb * MB), threading.Event()
+            return 0
+        taken, gate = entry = min(needed, self.total_mb * MB), threading.Event()
         with self._lock:
             self._waiting.append(entry)
             self._let_in()
-        try:
-            entry[1].wait()
-            yield
-        finally:
-            with self._lock:
-                if entry[1].is_set():
-                    self._held -= entry[0]
-                else:
-                    self._waiting.remove(entry)
-                self._let_in()
+        gate.wait()
+        return taken
+
+    def give_back(self, taken: int) -> None:
+        with self._lock:
+            self._held -= taken
+            self._let_in()
 
     def _let_in(self) -> None:
         """Let those in that wait, as far as there is room for them."""

@@ -9,6 +9,8 @@ from pathlib import Path
 from captionqa.config.settings import ImageSettings
 from captionqa.errors import ItemFailure, Reason
 
+#: Read beyond the size that a file had when it was opened: the file has grown, or is one that tells no size.
+BLOCK_BYTES = 1 << 16
 #: The most bytes that the samples of a pixel may have, on average over `max_source_pixels`: four of 16 bits.
 BYTES_PER_PIXEL = 8
 
@@ -27,9 +29,17 @@ def read_stamped(path: Path) -> tuple[bytes, tuple[int, int]]:
 
     The stamp is that of the file that was read, also where another has its name by now. Raises as `read_bytes` does.
     """
-    with read_failures(path), open(path, "rb", buffering=0) as file:
-        data = file.readall()
-        status = os.fstat(file.fileno())
+    with read_failures(path):
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            # open() and readall() would take three system calls more, and the interpreter is given away at each
+            parts = [os.read(file, os.fstat(file).st_size + 1)]
+            while parts[-1]:
+                parts.append(os.read(file, BLOCK_BYTES))
+            status = os.fstat(file)
+        finally:
+            os.close(file)
+    data = b"".join(parts[:-1])
     if not data:
         raise ItemFailure(Reason.UNREADABLE_IMAGE, f"{str(path)!r} is empty")
     return data, (status.st_size, status.st_mtime_ns)

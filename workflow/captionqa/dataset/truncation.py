@@ -40,9 +40,9 @@ def zeros_in_jpeg(data: bytes) -> tuple[int, int] | None:
 
     Only the first picture of the file is looked at.
     """
-    start = _start_of_scan(data)
-    if SAMPLED_ZEROS not in data[start :: len(ZEROS) // len(SAMPLED_ZEROS)]:  # which costs a few microseconds
+    if SAMPLED_ZEROS not in data[:: len(ZEROS) // len(SAMPLED_ZEROS)]:  # which costs a few microseconds
         return None
+    start = _start_of_scan(data)
     zeros = data.find(ZEROS, start)
     if zeros < 0 or 0 <= data.find(JPEG_END, start) < zeros:
         return None
