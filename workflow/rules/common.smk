@@ -12,7 +12,7 @@ from captionqa.config.check import check
 from captionqa.errors import CaptionqaError
 from captionqa.config.layout import Layout
 from captionqa.config.settings import caption_settings, fingerprint, qa_settings
-from captionqa.results.tracked_code import GRADING_CODE, MERGING_CODE, tracked_modules
+from captionqa.results.tracked_code import GRADING_CODE, MERGING_CODE, PAGE_CODE, tracked_modules
 from captionqa.run.job_environment import prefer_checkout
 from captionqa.shown_text import printable, printable_lines
 
@@ -120,6 +120,10 @@ def asked_again(work):
     """
     marker = AnswerFiles(work).asked_again
     return [str(marker)] if marker.exists() else []
+
+
+def page_if_wanted():
+    return [LAYOUT.page] if CONFIG.report.page else []
 
 
 def final_files(suffixes=None):

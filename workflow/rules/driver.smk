@@ -134,10 +134,12 @@ def print_verdict(seconds):
 def print_errors():
     from captionqa.driver.terminal import print_message
     from captionqa.driver.failure_report import failure_messages
+    from captionqa.driver.summary import page_rows
 
-    for text in failure_messages(RUN_LAYOUT):
+    seconds = time.monotonic() - STARTED
+    for text in failure_messages(RUN_LAYOUT) + page_rows(CONFIG, RUN_LAYOUT, since=time.time() - seconds):
         print_message(text)
-    print_verdict(time.monotonic() - STARTED)
+    print_verdict(seconds)
     print_ended_clients()
 
 

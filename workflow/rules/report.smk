@@ -1,12 +1,34 @@
-# After the merges: fail the run if too many items have no result.
+# After the merges: the page that shows the results, then fail the run if too many items have no result.
 
 
 localrules:
     check_failures,
 
 
+rule page:
+    input:
+        results=final_files(),
+        failures=final_files(("_failures", "failures")),
+        provenance=final_files(("_provenance", "provenance")),
+        code=code(PAGE_CODE),
+    output:
+        LAYOUT.page,
+    log:
+        f"{RUN_LAYOUT.logs}/page.log",
+    conda:
+        "../../environment.yml"
+    resources:
+        cpus_per_task=4,
+        mem_mb=lambda wildcards, attempt: attempt * 8_000,
+        runtime="2h",
+    script:
+        "../scripts/page.py"
+
+
 rule check_failures:
     input:
+        # a run that fails here has its page
+        page=page_if_wanted(),
         failures=final_files(("_failures", "failures")),
         provenance=final_files(("_provenance", "provenance")),
     output:

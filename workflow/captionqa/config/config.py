@@ -169,6 +169,14 @@ class AuditConfig:
 
 
 @dataclass(frozen=True)
+class ReportConfig:
+    """`report`: what shows the results."""
+
+    #: Whether a run makes the page.
+    page: bool
+
+
+@dataclass(frozen=True)
 class ImagesConfig:
     """`client.images`: which image files are read, and in which size they are sent."""
 
@@ -214,6 +222,7 @@ class Config:
     captions: CaptionsConfig | None
     qa: QaConfig | None
     audit: AuditConfig
+    report: ReportConfig
     client: ClientConfig
 
     @classmethod
@@ -232,6 +241,7 @@ class Config:
             captions=None if captions is None else CaptionsConfig.of(captions),
             qa=None if qa is None else QaConfig.of(qa),
             audit=AuditConfig(**checked["audit"]),
+            report=ReportConfig(**checked["report"]),
             client=ClientConfig.of(checked["client"]),
         )
 

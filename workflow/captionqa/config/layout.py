@@ -35,6 +35,11 @@ class Layout:
         """Table of the audit's findings in the images and the questions."""
         return f"{self.output_dir}/audit.tsv"
 
+    @property
+    def page(self) -> str:
+        """The page that shows the results with their images; its folder holds all that it needs."""
+        return f"{self.output_dir}/report/index.html"
+
     # Logs
 
     @property

@@ -1,6 +1,7 @@
 """The summary of a run: what it starts with and what it has produced, for the user at the terminal."""
 
 from collections import Counter
+from pathlib import Path
 from typing import Literal
 
 from captionqa.config.config import Config
@@ -86,7 +87,16 @@ def summary(config: Config, layout: Layout, seconds: float) -> str:
     metrics = read_json(layout.qa("metrics")) if config.qa is not None else None
     if metrics is not None:
         rows += _qa_rows(metrics, layout)
-    return "\n".join([*rows, *(f"  {row}" for row in restarts(layout))])
+    rows += [f"  {row}" for row in restarts(layout)]
+    return "\n".join(rows + page_rows(config, layout))
+
+
+def page_rows(config: Config, layout: Layout, since: float = 0) -> list[str]:
+    """The row that names the page; none where there is none, or none made `since` these seconds of the epoch."""
+    path = Path(layout.page)
+    if not config.report.page or not path.exists() or path.stat().st_mtime < since:
+        return []
+    return [f"          look at them in a browser: {path}"]
 
 
 def _qa_rows(metrics: QaMetrics, layout: Layout) -> list[str]:

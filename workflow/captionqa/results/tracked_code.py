@@ -11,6 +11,9 @@ MERGING_CODE = ("*.py", "config/*.py", "results/*.py", "client/answer.py", "clie
 #: Patterns of the modules that decide, beside these, what `merge_qa` writes.
 GRADING_CODE = ("grading/*.py", "dataset/question_row.py")
 
+#: Patterns of the files that decide what the page shows.
+PAGE_CODE = ("page/*.py", "page/assets/*")
+
 
 def tracked_modules(patterns: Iterable[str]) -> list[Path]:
     """The package's modules that match any of the patterns, relative to the package's folder."""

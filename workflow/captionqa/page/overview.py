@@ -1,0 +1,116 @@
+"""The page's overview: what ran, when and how long, and how good the answers are."""
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, TypedDict
+
+from captionqa.results.metrics import GroupMetrics, QaMetrics
+from captionqa.results.provenance import Provenance
+
+
+class Part(TypedDict):
+    """One final file: the captions of one prompt style, or the answers."""
+
+    name: str
+    #: What was sent with each image, or added to each question; None where nothing was.
+    prompt: str | None
+    dataset: str
+    items: int
+    answered: int
+    truncated: int
+    failed: int
+    #: [failure reason, items], the most frequent first.
+    reasons: list[tuple[str, int]]
+    #: ISO 8601 in UTC.
+    started: str
+    seconds: float
+    max_tokens: int
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class Group(TypedDict):
+    """The accuracy of one category or source."""
+
+    name: str
+    #: Questions with a ground truth.
+    graded: int
+    correct: int
+    accuracy: float
+    interval: list[float] | None
+
+
+class Accuracy(TypedDict):
+    """The accuracy over all questions; a failed one is wrong."""
+
+    accuracy: float
+    interval: list[float] | None
+    correct: int
+    graded: int
+    scoring: str
+    mean_score: float
+    categories: list[Group]
+    sources: list[Group]
+
+
+def part(name: str, stored: Provenance) -> Part:
+    """A final file by its provenance."""
+    settings, counts = stored["settings"], stored["counts"]
+    started, finished = map(datetime.fromisoformat, (stored["started"], stored["finished"]))
+    return {
+        "name": name,
+        "prompt": settings.get("prompt") or settings.get("instruction"),
+        "dataset": stored["dataset_path"],
+        "items": counts["items"],
+        "answered": counts["answered"],
+        "truncated": counts["truncated"],
+        "failed": counts["failed"],
+        "reasons": Counter(counts["failures_by_reason"]).most_common(),
+        "started": stored["started"],
+        "seconds": (finished - started).total_seconds(),
+        "max_tokens": settings["max_tokens"],
+        "prompt_tokens": stored["tokens"]["prompt"],
+        "completion_tokens": stored["tokens"]["completion"],
+    }
+
+
+def accuracy(metrics: QaMetrics) -> Accuracy:
+    """The accuracies of a metrics file, the worst categories and sources first."""
+    return {
+        "accuracy": metrics["overall_accuracy"],
+        "interval": metrics["overall_accuracy_interval_95"],
+        "correct": metrics["correct_answers"],
+        "graded": metrics["total_questions"] - metrics["ungraded_questions"],
+        "scoring": metrics["scoring"],
+        "mean_score": metrics["mean_score"],
+        "categories": _groups(metrics["category_metrics"]),
+        "sources": _groups(metrics["source_metrics"]),
+    }
+
+
+def model_facts(stored: Provenance) -> dict[str, Any]:
+    """The model that answered, and the software around it."""
+    servers = stored["answered_by"]
+    versions = sorted({server["vllm"] for server in servers if "vllm" in server})
+    return {
+        "name": stored["settings"]["model"],
+        "path": stored["settings"]["model_path"],
+        "servers": versions,
+        "captionqa": stored["captionqa"]["version"],
+        "commit": stored["captionqa"]["git_commit"],
+    }
+
+
+def _groups(metrics: Mapping[str, GroupMetrics]) -> list[Group]:
+    groups: list[Group] = [
+        {
+            "name": name,
+            "graded": counts["total"] - counts["ungraded"],
+            "correct": counts["correct"],
+            "accuracy": counts["accuracy"],
+            "interval": counts["accuracy_interval_95"],
+        }
+        for name, counts in metrics.items()
+    ]
+    return sorted(groups, key=lambda group: (group["graded"] == 0, group["accuracy"], group["name"]))

@@ -1,0 +1,155 @@
+"""Questions on the page: each question with its answer and grade, or with why it has none, as one record."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, TypedDict
+
+from captionqa.dataset.json_elements import KEY_COLUMN, elements
+from captionqa.dataset.question_row import InvalidRow, QuestionRow
+from captionqa.errors import Reason
+from captionqa.files import read_json_lines
+from captionqa.page.sample import Kind
+from captionqa.results.qa_record import QaRecord
+
+#: What became of a question, in the order in which the page shows them.
+Status = Literal["wrong", "unparsed", "failed", "right", "ungraded"]
+STATUSES: tuple[Status, ...] = ("wrong", "unparsed", "failed", "right", "ungraded")
+#: Characters of a text on the page; a longer one is cut there, and says so.
+TEXT_CHARACTERS = 20_000
+#: Failures whose images are not opened again: one may be too much for the process that decodes it.
+IMAGE_FAULTS = (Reason.UNREADABLE_IMAGE, Reason.IMAGE_TOO_LARGE, Reason.MISSING_IMAGE, Reason.PATH_OUTSIDE_DATASET)
+
+
+class QuestionItem(TypedDict):
+    """One question on the page."""
+
+    qid: str
+    status: Status
+    category: str
+    source: str
+    #: The rule that read the answer; of a failed question its reason.
+    rule: str
+    truncated: bool
+    #: The text without the choices that are shown below it.
+    question: str
+    choices: list[str]
+    truth: list[str]
+    truth_letter: str | None
+    letter: str | None
+    fallback_letter: str | None
+    #: None for a failed question.
+    output: str | None
+    score: float | None
+    #: Only of a failed question: one sentence on what happened.
+    detail: str | None
+    images: list[str]
+    #: Whether its images are to be shown.
+    has_pictures: bool
+
+
+def question_items(rows_path: str, results_path: str, failures_path: str) -> Iterator[QuestionItem]:
+    """Every question of the rows with its record or its failure; all three files are sorted by qid and read in step."""
+    records = elements(Path(results_path))
+    failures = elements(Path(failures_path))
+    record, failure = next(records, None), next(failures, None)
+    for row in read_json_lines(rows_path):
+        if record is not None and record[2][KEY_COLUMN] == row["id"]:
+            yield _answered(record[2])  # type: ignore[arg-type]  # the element is the record with its key
+            record = next(records, None)
+        elif failure is not None and failure[2][KEY_COLUMN] == row["id"]:
+            yield _failed(row, failure[2])
+            failure = next(failures, None)
+
+
+def kind_of(item: QuestionItem) -> Kind:
+    """How a sample sees a question."""
+    if item["status"] == "failed":
+        return "failed"
+    return "wrong" if item["status"] in ("wrong", "unparsed") else "other"
+
+
+def page_order(item: QuestionItem) -> tuple[int, str]:
+    """Wrong answers come first."""
+    return STATUSES.index(item["status"]), item["qid"]
+
+
+def _answered(record: QaRecord) -> QuestionItem:
+    return {
+        "qid": record["qid"],
+        "status": _status(record),
+        "category": record["category"],
+        "source": record["source"],
+        "rule": record["graded_by"],
+        "truncated": record["truncated"],
+        "question": cut(without_choices(record["question"], record["choices"])),
+        "choices": [cut(choice) for choice in record["choices"]],
+        "truth": _truths(record["gt_answer"]),
+        "truth_letter": record["gt_letter"],
+        "letter": record["predicted_letter"],
+        "fallback_letter": record.get("fallback_letter"),
+        "output": cut(record["model_output"]),
+        "score": record["score"],
+        "detail": None,
+        "images": record["image_paths"],
+        "has_pictures": True,
+    }
+
+
+def _failed(row: QuestionRow | InvalidRow, failure: dict[str, Any]) -> QuestionItem:
+    return {
+        "qid": row["id"],
+        "status": "failed",
+        "category": row["category"],
+        "source": row["source"],
+        "rule": failure["reason"],
+        "truncated": False,
+        "question": cut(row["question"] or ""),
+        "choices": [],
+        "truth": _truths(row["answer"]),
+        "truth_letter": None,
+        "letter": None,
+        "fallback_letter": None,
+        "output": None,
+        "score": None,
+        "detail": cut(failure["detail"]),
+        "images": row["images"],
+        "has_pictures": failure["reason"] not in IMAGE_FAULTS,
+    }
+
+
+def _status(record: QaRecord) -> Status:
+    if record["is_correct"] is None:
+        return "ungraded"
+    if record["is_correct"]:
+        return "right"
+    return "wrong" if record["is_parsed"] else "unparsed"
+
+
+def _truths(answer: str | list[str] | None) -> list[str]:
+    """The acceptable answers; none where the file keeps them secret."""
+    if answer is None:
+        return []
+    return [answer] if isinstance(answer, str) else list(answer)
+
+
+def cut(text: str) -> str:
+    """A text of at most TEXT_CHARACTERS, with a note where it was longer."""
+    if len(text) <= TEXT_CHARACTERS:
+        return text
+    return f"{text[:TEXT_CHARACTERS]}\n… ({len(text):,} characters; the results file has all of them)"
+
+
+def without_choices(question: str, choices: list[str]) -> str:
+    """A question without the lines that list exactly its choices, which the page shows in a form of its own."""
+    lines = question.split("\n")
+    for start in range(len(lines) - len(choices) + 1) if choices else ():
+        listed = lines[start : start + len(choices)]
+        if all(map(_is_choice, listed, map(chr, range(ord("A"), ord("A") + len(choices))), choices)):
+            return "\n".join(lines[:start] + lines[start + len(choices) :]).strip()
+    return question
+
+
+def _is_choice(line: str, letter: str, choice: str) -> bool:
+    found = re.fullmatch(rf"\s*[(\[]?{letter}[)\].:]+\s*(.*?)\s*", line)
+    return found is not None and found[1] == choice.strip()
