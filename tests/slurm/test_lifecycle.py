@@ -13,7 +13,7 @@ from slow_runs import finish, start_slowly
 
 pytestmark = pytest.mark.slow
 
-PLAN = dict.fromkeys(("start_server", "release", "merge_captions", "check_failures", "default"), 1)
+PLAN = dict.fromkeys(("start_server", "release", "merge_captions", "page", "check_failures", "default"), 1)
 PLAN |= {"caption_chunk": 2}
 
 

@@ -9,7 +9,7 @@ from projects import MODEL, STYLES, draw_image
 pytestmark = pytest.mark.slow
 
 #: What comes after any chunk that runs.
-CLOSING = {"release": 2, "merge_captions": 2, "merge_qa": 1, "check_failures": 1, "default": 1}
+CLOSING = {"release": 2, "merge_captions": 2, "merge_qa": 1, "page": 1, "check_failures": 1, "default": 1}
 
 
 def test_a_complete_run_has_nothing_to_do_and_needs_no_server(completed):
@@ -49,7 +49,7 @@ def test_a_lost_chunk_and_final_file_come_back_without_a_request(completed):
 def test_a_lost_final_file_is_merged_again_without_a_server(completed):
     captions = completed.captions()
     (completed.out / "captions" / MODEL / f"{MODEL}_simple.json").unlink()
-    assert completed.plan() == {"merge_captions": 1, "check_failures": 1, "default": 1}
+    assert completed.plan() == {"merge_captions": 1, "page": 1, "check_failures": 1, "default": 1}
     completed.run()
     assert completed.captions() == captions
 
@@ -63,7 +63,7 @@ def test_a_corrected_ground_truth_is_graded_again_without_a_server(completed):
     questions.loc[0, "answer"] = {"A": "\\boxed{B}", "B": "\\boxed{A}"}[truth["q0"]]
     questions.to_parquet(path)
     completed.forget_requests()
-    assert completed.plan() == {"merge_qa": 1, "check_failures": 1, "default": 1}
+    assert completed.plan() == {"merge_qa": 1, "page": 1, "check_failures": 1, "default": 1}
     text = completed.run()
     assert "regraded: 1 of 6 answers flipped (1 now " in text
     assert "captionqa: where " not in text
@@ -153,7 +153,7 @@ def test_what_was_forgotten_comes_back_by_an_undo_without_a_request(completed):
     assert (completed.captions(), completed.qa("results")) == (captions, results)
     assert completed.plan()["caption_chunk"] == 4
     completed.captionqa("forget", "--undo")
-    assert completed.plan() == {"merge_captions": 2, "merge_qa": 1, "check_failures": 1, "default": 1}
+    assert completed.plan() == {"merge_captions": 2, "merge_qa": 1, "page": 1, "check_failures": 1, "default": 1}
     completed.forget_requests()
     completed.run()
     assert completed.requests() == []

@@ -197,4 +197,4 @@ def test_a_question_set_in_the_style_of_virl39k_goes_through(virl, questions):
     # another tolerance grades the stored answers anew, without a server
     virl.config["qa"]["relative_tolerance"] = 0.2
     virl.save()
-    assert virl.plan() == {"merge_qa": 1, "check_failures": 1, "default": 1}
+    assert virl.plan() == {"merge_qa": 1, "page": 1, "check_failures": 1, "default": 1}

@@ -20,6 +20,7 @@ PHASES = {
     "first_client": "until the first client job",
     "asking": "requests",
     "merging": "merging",
+    "page": "the page",
     "else": "other",
 }
 CHUNK_JOBS = tuple(f"{task}_" for task in TASKS)
@@ -91,6 +92,7 @@ def phase_seconds(
         "first_client": first_client,
         "asking": requests,
         "merging": [span for name, spans in jobs.items() if name.startswith(MERGE_JOBS) for span in spans],
+        "page": jobs.get("page", []),
         "else": [run],
     }
     phases: dict[str, float] = {}

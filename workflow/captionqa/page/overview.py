@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, TypedDict
 
 from captionqa.results.metrics import GroupMetrics, QaMetrics
-from captionqa.results.provenance import Provenance
+from captionqa.results.provenance import Provenance, QuestionFile
 
 
 class Part(TypedDict):
@@ -15,7 +15,8 @@ class Part(TypedDict):
     name: str
     #: What was sent with each image, or added to each question; None where nothing was.
     prompt: str | None
-    dataset: str
+    #: The paths of the question files and of the images.
+    data: list[str]
     items: int
     answered: int
     truncated: int
@@ -61,7 +62,7 @@ def part(name: str, stored: Provenance) -> Part:
     return {
         "name": name,
         "prompt": settings.get("prompt") or settings.get("instruction"),
-        "dataset": stored["dataset_path"],
+        "data": [*_paths(stored.get("question_file")), stored["dataset_path"]],
         "items": counts["items"],
         "answered": counts["answered"],
         "truncated": counts["truncated"],
@@ -100,6 +101,12 @@ def model_facts(stored: Provenance) -> dict[str, Any]:
         "captionqa": stored["captionqa"]["version"],
         "commit": stored["captionqa"]["git_commit"],
     }
+
+
+def _paths(file: QuestionFile | None) -> list[str]:
+    if file is None:
+        return []
+    return [file["path"]] if isinstance(file["path"], str) else list(file["path"])
 
 
 def _groups(metrics: Mapping[str, GroupMetrics]) -> list[Group]:

@@ -17,6 +17,7 @@ from typing import Any
 
 from captionqa import PACKAGE
 from captionqa.config.config import Config
+from captionqa.config.data_root import data_root
 from captionqa.config.layout import Layout
 from captionqa.config.settings import AnswerSettings, caption_settings, fingerprint
 from captionqa.dataset.plan import load_plan
@@ -169,7 +170,7 @@ class _Page:
         room = MAX_THUMBNAILS - sum(map(len, self._images.values()))
         images = self._config.client.images
         roots = [Path(root).resolve() for root in images.allowed_roots]
-        thumbnails = Thumbnails(self._folder / "thumbs", Path(dataset).resolve(), roots, images)
+        thumbnails = Thumbnails(self._folder / "thumbs", data_root(dataset), roots, images)
         known.update(thumbnails.images(islice(wanted, max(0, room))))
         for texts, are_shown in items:
             for text in texts:

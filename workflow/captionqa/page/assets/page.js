@@ -279,7 +279,12 @@ class Captions extends View {
 }
 
 // A name may hold any character, also half of a pair, which encodeURIComponent refuses.
-function encode(name) { return encodeURIComponent(name.toWellFormed ? name.toWellFormed() : name.replace(/[\ud800-\udfff]/gu, "\ufffd")); }
+const wellFormed = (name) => name.replace(/\p{Surrogate}/gu, "\ufffd");
+const encode = (name) => encodeURIComponent(wellFormed(name));
+
+function decode(text) {
+  try { return decodeURIComponent(text); } catch { return text; }
+}
 
 function choice(view, column, names) {
   const chosen = view.filter[column] || "";
@@ -329,17 +334,18 @@ class Page {
   }
 
   facts() {
-    const { parts, questions, captions, made } = this.overview, sum = (key) => parts.reduce((total, part) => total + part[key], 0);
+    const { parts, questions, captions } = this.overview, sum = (key) => parts.reduce((total, part) => total + part[key], 0);
+    const data = [...new Set(parts.flatMap((part) => part.data))];
     const begun = Math.min(...parts.map((part) => Date.parse(part.started)));
     const ended = Math.max(...parts.map((part) => Date.parse(part.started) + 1000 * part.seconds));
     const facts = [
       questions && plural(questions.counts.all, "question"),
       captions && `${plural(captions.counts.all, "image")} in ${plural(captions.styles.length, "prompt style")}`,
-      `asked in ${duration((ended - begun) / 1000)}`,
+      data.map((path) => path.split("/").filter(Boolean).pop() ?? path).join(", "),
+      `asked in ${duration((ended - begun) / 1000)}, ${time(new Date(begun).toISOString())} UTC`,
       `${counted(sum("prompt_tokens"))} tokens in, ${counted(sum("completion_tokens"))} out`,
-      `${time(made)} UTC`,
     ];
-    return make("p", { class: "facts" }, ...facts.filter(Boolean).map((fact) => make("span", {}, fact)));
+    return make("p", { class: "facts" }, ...facts.filter(Boolean).map((fact) => foreign("span", fact)));
   }
 
   ran() {
@@ -353,9 +359,9 @@ class Page {
       make("td", { class: "wide" }, foreign("span", part.prompt || "–"))));
     const heads = [["file", ""], ["items", "count"], ["failed", "count"], ["truncated", "count"], ["started (UTC)", ""],
       ["took", "count"], ["tokens in", "count"], ["tokens out", "count"], ["max_tokens", "count"], ["prompt", ""]];
-    const { model, parts } = this.overview, data = [...new Set(parts.map((part) => part.dataset))];
-    const facts = [`model ${model.path}`, `data ${data.join(", ")}`, ...model.servers.length ? [`vLLM ${model.servers.join(", ")}`] : [],
-      `captionqa ${model.captionqa}${model.commit ? ` (${model.commit.slice(0, 8)})` : ""}`];
+    const { model, made, parts } = this.overview;
+    const facts = [`model ${model.path}`, ...[...new Set(parts.flatMap((part) => part.data))].map((path) => `data ${path}`), ...model.servers.length ? [`vLLM ${model.servers.join(", ")}`] : [],
+      `captionqa ${model.captionqa}${model.commit ? ` (${model.commit.slice(0, 8)})` : ""}`, `page made ${time(made)} UTC`];
     return make("details", { class: "panel ran" }, make("summary", {}, "What ran: settings, times, tokens"),
       make("table", {}, make("thead", {}, make("tr", {}, ...heads.map(([text, css]) => make("th", { class: css || null, scope: "col" }, text)))),
         make("tbody", {}, ...rows)),
@@ -423,6 +429,7 @@ class Page {
   buildToolbar() {
     this.tabs = make("div", { class: "tabs", role: "tablist" });
     this.search = make("input", { type: "search", placeholder: "Search the texts", "aria-label": "Search the texts",
+      onfocus: () => this.view.loadTexts().catch((error) => { this.status.textContent = error.message; }),
       oninput: () => this.setFilter({ text: this.search.value }) });
     this.selects = make("div", { class: "row" });
     this.status = make("div", { class: "status", role: "status" });
@@ -533,7 +540,7 @@ class Page {
     const view = found && Object.values(this.views).find((each) => each.key === found[1]);
     for (const each of Object.values(this.views)) each.only = null;
     if (!view) return this.show(this.view.name);
-    const number = view.names.findIndex((name) => encode(name) === found[2]);
+    const number = view.names.map(wellFormed).indexOf(decode(found[2]));
     view.only = number < 0 ? null : number;
     return this.show(view.name).then(() => {
       if (number < 0) this.status.textContent = `This page does not show the ${view.noun} of this link.`;

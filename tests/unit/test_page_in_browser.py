@@ -1,0 +1,152 @@
+"""The results page in a real browser, from the disk: filters, keys, links, and that no text of a model does anything."""
+
+import json
+from pathlib import Path
+from urllib.parse import quote
+
+import pandas as pd
+import pytest
+from browser import Tab, find_browser
+from captionqa.page import results_page
+from captionqa.page.results_page import write_page
+from finished_run import finish_run
+
+pytestmark = pytest.mark.slow
+
+SCRIPT = "<img src=x onerror=\"document.title='run'\"><script>document.title='run'</script></script>\u2028\u202e"
+#: A file name that is one, too.
+SCRIPT_NAME = "<img src=x onerror=document.title='run'>&#39;.png"
+QUESTIONS = 60
+
+
+def answer(work, entry):
+    if work != "qa":
+        return f"{SCRIPT} of {entry['id']}" if entry["id"] != "b.png" else {"failure": "timeout", "detail": SCRIPT}
+    number = int(entry["id"].removeprefix("q").removesuffix(SCRIPT))
+    if number % 10 == 3:
+        return {"failure": "server_error", "detail": SCRIPT}
+    return f"{SCRIPT}\nThe answer is {'AB'[number % 2]}." if number % 10 != 4 else f"Nobody knows {SCRIPT}"
+
+
+@pytest.fixture
+def page(make_config, images, monkeypatch):
+    monkeypatch.setattr(results_page, "SHARD_ITEMS", 25)
+    images.add("a.png", "b.png", SCRIPT_NAME)
+    rows = {
+        "qid": [f"q{number:02}{SCRIPT if number == 7 else ''}" for number in range(QUESTIONS)],
+        "question": [f"{SCRIPT} Which?\nA. red{SCRIPT}\nB. blue"] * QUESTIONS,
+        "answer": ["\\boxed{A}"] * QUESTIONS,
+        "image": [[["a.png"], [SCRIPT_NAME, "a.png"]][number % 2] for number in range(QUESTIONS)],
+        "category": [["shape", SCRIPT, "__proto__"][number % 3] for number in range(QUESTIONS)],
+    }
+    config = make_config({"captions": {"prompt_styles": ["SIMPLE", "SHORT"]}})
+    pd.DataFrame(rows).to_parquet(config.qa.question_path)
+    layout = finish_run(config, answer)
+    write_page(config, layout)
+    return Path(layout.page)
+
+
+@pytest.fixture
+def tab(page, tmp_path):
+    """The page in a browser that must have nothing to complain of at the end."""
+    find_browser()
+    with Tab(tmp_path / "browser") as tab:
+        tab.open(page.as_uri())
+        yield tab
+        assert tab.run("document.title") == "tiny · captionqa results"
+        assert tab.run("document.querySelectorAll('article script, article img[src=x], [onerror]').length") == 0
+        assert tab.console == []
+        assert [url for url in tab.requested if not url.startswith(page.parent.as_uri()) and url != "data:,"] == []
+
+
+def says(tab, text):
+    """Wait until the line above the cards says this, without its buttons and keys."""
+    tab.wait(f"document.querySelector('.status span')?.textContent === {json.dumps(text)}")
+
+
+def shown(tab):
+    """What the line above the cards says now."""
+    return tab.run("document.querySelector('.status span').textContent")
+
+
+def first(tab):
+    return tab.run("document.querySelector('article').getAttribute('aria-label')")
+
+
+def test_filters_leave_what_they_name(tab):
+    assert shown(tab) == "60 questions"
+    assert first(tab) == "Question q01, wrong"
+    tab.click(".tile.right")
+    tab.wait("document.querySelector('.tile.right').getAttribute('aria-pressed') === 'true'")
+    assert (shown(tab), first(tab)) == ("24 of 60 questions", "Question q00, right")
+    tab.click(".tile.failed")
+    assert (shown(tab), first(tab)) == ("6 of 60 questions", "Question q03, failed")
+    assert "server_error" in tab.run("document.querySelector('article .fault').textContent")
+    tab.click(".bar")
+    category = tab.run("document.querySelector('.bar[aria-pressed=true] .name').textContent")
+    says(tab, "2 of 60 questions")
+    assert category in ("shape", SCRIPT, "__proto__")
+    tab.press("Escape")
+    says(tab, "60 questions")
+
+
+def test_a_search_finds_words_of_all_questions_also_of_those_that_are_not_loaded_yet(tab):
+    tab.press("/")
+    tab.call("Input.insertText", text="nobody KNOWS")
+    says(tab, "6 of 60 questions")
+    assert first(tab) == "Question q04, unparsed"
+    tab.run("page.setFilter({text: 'no such words'})")
+    tab.wait("document.querySelector('.end').textContent === 'No question fits these filters.'")
+    tab.run("page.clear()")
+
+
+def test_keys_go_from_card_to_card_over_the_edge_of_a_file(tab):
+    for _ in range(2):
+        tab.press("j")
+        tab.wait("document.activeElement.matches('article')")
+    tab.wait("document.activeElement.getAttribute('aria-label') === 'Question q05, wrong'")
+    tab.press("k")
+    tab.wait("document.activeElement.getAttribute('aria-label') === 'Question q01, wrong'")
+    tab.run("(async () => { for (let n = 0; n < 58; n++) await page.move(1); })()")
+    assert tab.run("document.activeElement.getAttribute('aria-label')") == "Question q56, right"
+
+
+def test_a_link_shows_its_question_alone(tab, page):
+    qid = f"q07{SCRIPT}"
+    tab.call("Page.navigate", url="about:blank")
+    tab.open(f"{page.as_uri()}#q={quote(qid, safe='')}")
+    says(tab, "one question")
+    assert tab.run("document.querySelectorAll('article').length") == 1
+    assert first(tab) == f"Question {qid}, wrong"
+    tab.click(".status .plain")
+    says(tab, "60 questions")
+    assert tab.run("location.hash") == ""
+    tab.run("location.hash = 'q=nobody'")
+    tab.wait("document.querySelector('.status').textContent === 'This page does not show the question of this link.'")
+    tab.click(".link")
+    says(tab, "one question")
+
+
+def test_captions_stand_below_their_image(tab):
+    tab.run("document.querySelectorAll('.tabs button')[1].click()")
+    tab.wait("document.querySelector('article.shot') !== null")
+    assert shown(tab) == "3 images"
+    assert first(tab) == "Image b.png"
+    alts = tab.run("[...document.querySelectorAll('article img')].map(image => image.alt)")
+    assert alts == ["Image b.png", f"{SCRIPT} of {SCRIPT_NAME}", f"{SCRIPT} of a.png"]
+    tab.wait("[...document.querySelectorAll('article img')].every(image => image.complete && image.naturalWidth === 8)")
+    outputs = tab.run("[...document.querySelectorAll('article')].map(card => card.querySelectorAll('.output').length)")
+    assert outputs == [0, 2, 2]
+    tab.click(".tile.failed")
+    assert shown(tab) == "1 of 3 images"
+    tab.run("page.clear()")
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (400, True)])
+def test_nothing_is_wider_than_the_window(page, tmp_path, width, dark):
+    find_browser()
+    with Tab(tmp_path / "browser", width, 900, dark) as tab:
+        tab.open(page.as_uri())
+        assert tab.run("document.documentElement.scrollWidth") == width
+        red = tab.run("Number(/\\d+/.exec(getComputedStyle(document.body).backgroundColor)[0])")
+        assert (red < 128) == dark

@@ -1,0 +1,205 @@
+"""The data of the results page: what it shows, how it is counted, and that no text of a model can be more than text."""
+
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from captionqa.errors import ResultError
+from captionqa.page import results_page, sample, thumbnails
+from captionqa.page.questions import TEXT_CHARACTERS, cut, without_choices
+from captionqa.page.results_page import write_page
+from captionqa.page.sample import Sample, limits_for
+from captionqa.page.script_data import script
+from finished_run import finish_run
+from PIL import Image
+
+NASTY = "</script><script>\u2028\u2029\ud800\\\"'\x00<!--"
+OUTPUTS = {"q0": "The answer is A.", "q1": "The answer is B.", "q2": "no idea", "q3": ("The answer is A. And", "length")}
+
+
+def value_of(text):
+    """The value that a script hands to the page, and its name."""
+    found = re.fullmatch(r"captionqaPage\.receive\((\".*?\"),(\".*\")\);\n", text)
+    return json.loads(json.loads(found[2]))
+
+
+def answer(work, entry):
+    if work == "qa":
+        return OUTPUTS.get(entry["id"]) or {"failure": "timeout", "detail": "it took too long"}
+    if entry["id"] == "broken.png":
+        return {"failure": "unreadable_image", "detail": "it is no picture"}
+    return (f"{work} of {entry['id']}", "length" if entry["id"] == "c.png" else "stop")
+
+
+class Page:
+    """A page that was written; its data are read back."""
+
+    def __init__(self, config, layout):
+        write_page(config, layout)
+        self.folder = Path(layout.page).parent
+        self.overview = self.data("overview")
+
+    def data(self, name):
+        return value_of((self.folder / "data" / f"{name}.js").read_text())
+
+
+@pytest.fixture
+def config(make_config, images):
+    images.add("a.png", "b.png", "c.png", "d.png")
+    (images.path / "broken.png").write_text("no picture")
+    rows = {
+        "qid": [f"q{number}" for number in range(5)],
+        "question": ["Which?\nA. red\nB. blue\nAnswer with the letter."] * 4 + ["Which one?"],
+        "answer": ["\\boxed{A}"] * 5,
+        "image": [["a.png"], ["b.png", "a.png"], ["c.png"], ["d.png"], ["a.png"]],
+        "category": ["x", "x", "y", "y", "z"],
+    }
+    config = make_config({"captions": {"prompt_styles": ["SIMPLE", "SHORT"]}})
+    pd.DataFrame(rows).to_parquet(config.qa.question_path)
+    return config
+
+
+@pytest.fixture
+def page(config):
+    return Page(config, finish_run(config, answer))
+
+
+def test_what_is_unanswered_or_wrong_comes_first_and_the_counts_are_those_of_the_metrics(page):
+    index = page.overview["questions"]
+    assert list(zip(index["qids"], index["status"], strict=True)) == [
+        ("q1", "wrong"),
+        ("q2", "unparsed"),
+        ("q4", "failed"),
+        ("q0", "right"),
+        ("q3", "right"),
+    ]
+    assert index["counts"] == {"all": 5, "right": 2, "wrong": 1, "unparsed": 1, "failed": 1, "truncated": 1}
+    assert (index["accuracy"], index["correct"], index["graded"]) == (0.4, 2, 5)
+    assert [(group["name"], group["correct"], group["graded"]) for group in index["categories"]] == [
+        ("z", 0, 1),
+        ("x", 1, 2),
+        ("y", 1, 2),
+    ]
+    names, numbers = index["rule"]["names"], index["rule"]["of"]
+    assert [names[number] for number in numbers] == ["cue", "none", "timeout", "cue", "cue"]
+
+
+def test_a_question_has_all_that_its_card_shows(page):
+    wrong, _, failed, *_ = page.data("questions-0")
+    assert wrong["question"] == "Which?\nAnswer with the letter."
+    assert (wrong["choices"], wrong["truth_letter"], wrong["letter"]) == (["red", "blue"], "A", "B")
+    assert [image["name"] for image in wrong["images"]] == ["b.png", "a.png"]
+    assert wrong["images"][0]["caption"] == "simple of b.png"
+    assert (failed["rule"], failed["detail"], failed["output"]) == ("timeout", "it took too long", None)
+
+
+def test_an_image_has_its_captions_in_all_styles_or_the_reason_that_it_has_none(page):
+    index, items = page.overview["captions"], page.data("captions-0")
+    assert index["names"] == ["broken.png", "a.png", "b.png", "c.png", "d.png"]
+    assert index["counts"] == {"all": 5, "failed": 1, "truncated": 1}
+    assert items[0]["captions"] == [{"reason": "unreadable_image", "detail": "it is no picture"}] * 2
+    assert [caption["text"] for caption in items[1]["captions"]] == ["simple of a.png", "short of a.png"]
+    assert index["truncated"] == [False, False, False, True, False]
+
+
+def test_thumbnails_are_made_once_and_those_of_no_image_are_removed(page, config, images):
+    shown = [image for item in page.data("captions-0") for image in item["images"]]
+    assert [image["thumbnail"] is None for image in shown] == [True, False, False, False, False]
+    with Image.open(page.folder / shown[1]["thumbnail"]) as thumbnail:
+        assert (thumbnail.format, thumbnail.size) == ("JPEG", (8, 8))
+    assert (page.folder / shown[1]["original"]).resolve() == images.path / "a.png"
+    before = {path.name: path.stat().st_mtime_ns for path in (page.folder / "thumbs").iterdir()}
+    assert len(before) == 4
+    images.add("a.png")
+    Page(config, finish_run(config, answer))
+    after = {path.name: path.stat().st_mtime_ns for path in (page.folder / "thumbs").iterdir()}
+    assert len(after) == 4
+    assert len(before.items() & after.items()) == 3
+
+
+def test_an_image_in_a_parquet_file_has_a_thumbnail(make_config, encode, tmp_path):
+    pictures = [{"bytes": encode(Image.new("RGB", (900, 600), colour)), "path": None} for colour in ("red", "blue")]
+    (tmp_path / "images").mkdir()
+    pd.DataFrame({"id": ["one", "two"], "image": pictures}).to_parquet(tmp_path / "images" / "data.parquet")
+    config = make_config({"qa": None})
+    page = Page(config, finish_run(config, lambda work, entry: "a caption"))
+    images = [image for item in page.data("captions-0") for image in item["images"]]
+    assert len(images) == 2
+    for image, blue in zip(images, (0, 254), strict=True):
+        assert image["width"] * image["height"] <= thumbnails.THUMBNAIL_PX
+        assert image["original"] is None
+        with Image.open(page.folder / image["thumbnail"]) as thumbnail:
+            assert thumbnail.getpixel((5, 5))[2] == pytest.approx(blue, abs=3)
+
+
+def test_a_missing_chunk_result_is_named(config):
+    layout = finish_run(config, answer)
+    chunk = next(Path(layout.captions_work("short")).rglob("*-of-*.jsonl"))
+    chunk.unlink()
+    with pytest.raises(ResultError, match=re.escape(f"{chunk} is missing, which the page needs")):
+        write_page(config, layout)
+
+
+def test_a_text_of_any_kind_comes_back_as_it_was_and_cannot_end_its_script():
+    text = script("name", {"text": NASTY, "__proto__": 1})
+    assert text.isascii()
+    assert "<" not in text
+    assert text.count("\n") == 1
+    assert value_of(text) == {"text": NASTY, "__proto__": 1}
+
+
+def test_a_long_text_is_cut_and_says_so():
+    assert cut("x" * TEXT_CHARACTERS) == "x" * TEXT_CHARACTERS
+    assert cut("x" * 30_000).endswith("x\n… (30,000 characters; the results file has all of them)")
+
+
+@pytest.mark.parametrize(
+    ("question", "choices", "shown"),
+    [
+        ("Which?\nA. red\nB. blue", ["red", "blue"], "Which?"),
+        ("Which?\n(A) red\n(B) blue\nOne letter.", ["red", "blue"], "Which?\nOne letter."),
+        ("Which? A. red B. blue", ["red", "blue"], "Which? A. red B. blue"),
+        ("Which?\nA. red\nB. blue", ["red", "green"], "Which?\nA. red\nB. blue"),
+        ("A. red", [], "A. red"),
+    ],
+)
+def test_choices_are_not_shown_twice(question, choices, shown):
+    assert without_choices(question, choices) == shown
+
+
+def test_of_many_items_the_page_has_a_sample_that_does_not_change(config, monkeypatch):
+    monkeypatch.setattr(sample, "WHOLE_ITEMS", 4)
+    monkeypatch.setattr(sample, "LIMITS", {"failed": 1, "wrong": 1, "other": 1})
+    layout = finish_run(config, answer)
+    first, second = Page(config, layout).overview["questions"], Page(config, layout).overview["questions"]
+    assert first["qids"] == second["qids"]
+    assert len(first["qids"]) == 3
+    assert first["counts"]["all"] == 5
+    assert {"failed", "right"} <= set(first["status"])
+
+
+def test_a_sample_keeps_the_same_items_whatever_their_order():
+    names = [f"name {number}" for number in range(500)]
+    kept = []
+    for order in (names, names[::-1]):
+        chosen = Sample(dict.fromkeys(("failed", "wrong", "other"), 20))
+        for name in order:
+            chosen.add("other", name, name)
+        kept.append(sorted(chosen))
+    assert kept[0] == kept[1]
+    assert len(kept[0]) == 20
+
+
+def test_a_page_of_few_items_has_them_all():
+    assert set(limits_for(sample.WHOLE_ITEMS).values()) == {sample.WHOLE_ITEMS}
+    assert sum(limits_for(sample.WHOLE_ITEMS + 1).values()) < sample.WHOLE_ITEMS
+
+
+def test_questions_are_in_files_that_are_loaded_one_by_one(config, monkeypatch):
+    monkeypatch.setattr(results_page, "SHARD_ITEMS", 2)
+    page = Page(config, finish_run(config, answer))
+    assert [item["qid"] for number in range(3) for item in page.data(f"questions-{number}")] == page.overview[
+        "questions"
+    ]["qids"]
