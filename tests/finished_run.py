@@ -1,4 +1,4 @@
-"""The output folder of a finished run whose answers a test chose: planned and merged by the real code, without a server."""
+"""The output folder of a finished run whose answers a test chose, planned and merged without a server."""
 
 from pathlib import Path
 
@@ -17,7 +17,10 @@ SERVER = {"url": "http://node:8000", "generation": 1, "vllm": "1.2"}
 
 
 def finish_run(config: Config, answers) -> Layout:
-    """Plan and merge all tasks; `answers(work, item list entry)` gives a text, (text, finish reason) or {failure, detail}."""
+    """Plan and merge all tasks.
+
+    `answers(work folder's name, entry of the item list)` gives a text, (text, finish reason) or {failure, detail}.
+    """
     layout = Layout(config.output_dir, config.model_name)
     for task in config.tasks:
         plan = plan_task(config, layout, task)
@@ -47,7 +50,11 @@ def _line(entry, answer):
     text, reason = answer if isinstance(answer, tuple) else (answer, "stop")
     tokens = {"prompt_tokens": 10, "completion_tokens": 5}
     files = [str(stamp) for stamp in entry["stamps"]]
-    return {"id": entry["id"], "answer": {"text": text, "finish_reason": reason, **tokens, "server": SERVER}, "files": files}
+    return {
+        "id": entry["id"],
+        "answer": {"text": text, "finish_reason": reason, **tokens, "server": SERVER},
+        "files": files,
+    }
 
 
 def _merge(config, layout, task, work, settings, paths):

@@ -1,4 +1,4 @@
-"""The results page in a real browser, from the disk: filters, keys, links, and that no text of a model does anything."""
+"""The results page in a browser, from the disk: filters, keys, links, and that no text of a model does anything."""
 
 import json
 from pathlib import Path

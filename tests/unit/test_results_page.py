@@ -16,7 +16,8 @@ from finished_run import finish_run
 from PIL import Image
 
 NASTY = "</script><script>\u2028\u2029\ud800\\\"'\x00<!--"
-OUTPUTS = {"q0": "The answer is A.", "q1": "The answer is B.", "q2": "no idea", "q3": ("The answer is A. And", "length")}
+CUT = ("The answer is A. And", "length")
+OUTPUTS = {"q0": "The answer is A.", "q1": "The answer is B.", "q2": "no idea", "q3": CUT}
 
 
 def value_of(text):

@@ -319,6 +319,8 @@ def test_too_many_failures_fail_the_run_after_all_files_are_written(project):
     assert "Done, but 9 of 9 images failed (limit 5 %): 9 request_rejected." in report
     assert "out/captions/stand-in/stand-in_short_failures.json" in report
     assert "questions failed" not in report  # a missing image does not count
+    assert "look at them in a browser: out/report/index.html" in text
+    assert (project.out / "report" / "index.html").exists()
     assert project.captions("short") == {}
     assert len(project.captions("simple")) == 9
     assert project.qa("metrics")["total_questions"] == 6

@@ -1,12 +1,11 @@
 """Snakemake's report of a run, as a browser shows it."""
 
 import base64
-import os
-import shutil
 import subprocess
 
 import pandas as pd
 import pytest
+from browser import find_browser
 from projects import MODEL
 
 pytestmark = pytest.mark.slow
@@ -14,23 +13,13 @@ pytestmark = pytest.mark.slow
 #: A script that shows in the page once it has run.
 RUN_MARK = 'data-has-run="yes"'
 SCRIPT = "<script>document.documentElement.dataset.hasRun = 'yes'</script>"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-
-
-@pytest.fixture(scope="session")
-def browser():
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        reason = f"no browser is there ({', '.join(BROWSERS)}); as root: apt-get install chromium"
-        if "chromium" in os.environ.get("CAPTIONQA_DEMAND", ""):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found
 
 
 @pytest.fixture
-def show(browser, tmp_path):
+def show(tmp_path):
     """A page as a browser has it once its scripts have run."""
+
+    browser = find_browser()
 
     def dumped(page):
         command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]

@@ -46,6 +46,17 @@ def test_a_lost_chunk_and_final_file_come_back_without_a_request(completed):
     assert completed.captions() == captions
 
 
+def test_a_page_that_is_not_there_is_made_without_a_server_unless_it_is_not_wanted(completed):
+    page = completed.out / "report" / "index.html"
+    page.unlink()
+    assert completed.plan() == {"page": 1, "check_failures": 1, "default": 1}
+    completed.config["report"] = {"page": False}
+    text = completed.run()
+    assert not page.exists()
+    assert "browser" not in text
+    assert completed.plan() == {}
+
+
 def test_a_lost_final_file_is_merged_again_without_a_server(completed):
     captions = completed.captions()
     (completed.out / "captions" / MODEL / f"{MODEL}_simple.json").unlink()

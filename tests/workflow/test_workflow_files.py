@@ -109,12 +109,12 @@ def test_the_server_environments_are_in_step():
 def test_every_key_of_the_schema_is_explained_in_the_configuration():
     schema = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
     text = (ROOT / "config" / "config.yaml").read_text()
-    sections = [schema["properties"][name] for name in ("captions", "qa", "audit", "client")]
+    sections = [schema["properties"][name] for name in ("captions", "qa", "audit", "report", "client")]
     model = schema["$defs"]["model"]
     sections += [
         model,
         model["properties"]["server"],
-        *(sections[3]["properties"][name] for name in ("images", "sampling")),
+        *(sections[4]["properties"][name] for name in ("images", "sampling")),
     ]
     keys = {key for section in sections for key in section["properties"]}
     assert not [key for key in sorted(keys) if not re.search(rf"^ *#? *{key}:", text, re.MULTILINE)]

@@ -1,9 +1,9 @@
 """The results page: everything that its folder holds, written from the final files.
 
-    index.html, page.css, page.js   the same for all runs
-    data/overview.js                what ran and how good it is; and of each item what filters need
-    data/questions-0.js ...         the questions, data/captions-0.js ... the captions, loaded when they are shown
-    thumbs/                         the thumbnails; the next page takes over those that it needs
+index.html, page.css, page.js   the same for all runs
+data/overview.js                what ran and how good it is; and of each item what filters need
+data/questions-0.js ...         the questions, data/captions-0.js ... the captions, loaded when they are shown
+thumbs/                         the thumbnails; the next page takes over those that it needs
 """
 
 import os
@@ -112,9 +112,7 @@ class _Page:
             "failed": list(map(captions.is_failed, items)),
             "truncated": list(map(captions.is_truncated, items)),
             "duplicate": captions.duplicates(items),
-            "lengths": [
-                [len(item["captions"].get(style, {}).get("text", "")) for style in chunks] for item in items
-            ],
+            "lengths": [[len(item["captions"].get(style, {}).get("text", "")) for style in chunks] for item in items],
             "shard_items": SHARD_ITEMS,
         }
 
