@@ -12,7 +12,7 @@ from captionqa.config.check import check
 from captionqa.errors import CaptionqaError
 from captionqa.config.layout import Layout
 from captionqa.config.settings import caption_settings, fingerprint, qa_settings
-from captionqa.results.tracked_code import GRADING_CODE, MERGING_CODE, tracked_modules
+from captionqa.results.tracked_code import EXPORT_CODE, GRADING_CODE, MERGING_CODE, tracked_modules
 from captionqa.run.job_environment import prefer_checkout
 from captionqa.shown_text import printable, printable_lines
 
@@ -93,6 +93,10 @@ def caption_chunks(wildcards):
     return plan("captions").results(RUN_LAYOUT.captions_work(wildcards.style), fingerprint(settings))
 
 
+def caption_item_lists(wildcards):
+    return plan("captions").item_lists(RUN_LAYOUT, "captions")
+
+
 def answer_chunks(wildcards):
     return plan("qa").results(RUN_LAYOUT.qa_work, fingerprint(qa_settings(CONFIG, MODEL)))
 
@@ -129,3 +133,10 @@ def final_files(suffixes=None):
     files += [LAYOUT.qa(qa)] if "qa" in TASKS else []
     files += [LAYOUT.qa("metrics")] if "qa" in TASKS and suffixes is None else []
     return expand(files, model=MODEL)
+
+
+def exports():
+    """The folders and the summaries of all exports."""
+    folders = [LAYOUT.caption_export(style=style, form=form) for style in STYLES for form in CONFIG.export.captions]
+    folders += [LAYOUT.answer_export(form) for form in CONFIG.export.qa]
+    return expand([path for folder in folders for path in (folder, f"{folder}.json")], model=MODEL)

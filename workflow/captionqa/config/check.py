@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator, validators
 
 from captionqa import WORKFLOW
 from captionqa.config import media_folder
-from captionqa.config.config import Config
+from captionqa.config.config import TASKS, Config
 from captionqa.config.presets import load_preset
 from captionqa.config.prompts import STYLES
 from captionqa.config.vllm_options import is_given
@@ -38,6 +38,11 @@ def check(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
     config = Config.of(raw)
     if not config.tasks:
         raise ConfigError("the configuration asks for nothing: give captions, qa or both; see config/config.yaml.")
+    for task in TASKS:
+        if getattr(config.export, task) and task not in config.tasks:
+            raise ConfigError(
+                f"export.{task}: the configuration asks for no {task}; add the section {task}, or leave it out."
+            )
     if config.captions is not None:
         known = {*STYLES, *config.captions.prompts}
         for style in config.captions.prompt_styles:

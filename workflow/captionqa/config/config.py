@@ -162,6 +162,19 @@ class QaConfig:
 
 
 @dataclass(frozen=True)
+class ExportConfig:
+    """`export`: the formats in which results are written once more."""
+
+    #: Formats of the captions of each prompt style, and of the answers.
+    captions: Sequence[str]
+    qa: Sequence[str]
+    #: The most MB of a file.
+    shard_mb: int
+    #: Whether captions that ended at max_tokens are among those exported.
+    truncated: Literal["keep", "leave_out"]
+
+
+@dataclass(frozen=True)
 class AuditConfig:
     """`audit`: the findings that stop a run before its server starts."""
 
@@ -213,6 +226,7 @@ class Config:
     models: Mapping[str, ModelConfig]
     captions: CaptionsConfig | None
     qa: QaConfig | None
+    export: ExportConfig
     audit: AuditConfig
     client: ClientConfig
 
@@ -231,6 +245,7 @@ class Config:
             },
             captions=None if captions is None else CaptionsConfig.of(captions),
             qa=None if qa is None else QaConfig.of(qa),
+            export=ExportConfig(**checked["export"]),
             audit=AuditConfig(**checked["audit"]),
             client=ClientConfig.of(checked["client"]),
         )

@@ -30,6 +30,14 @@ class Layout:
     def qa(self, kind: str) -> str:
         return f"{self.output_dir}/qa/{self.model}/{self.model}_qa_{kind}.json"
 
+    def caption_export(self, style: str = "{style}", form: str = "{format}") -> str:
+        """Folder of the captions of one prompt style in one format; its summary is beside it, with the suffix .json."""
+        return f"{self.output_dir}/export/captions/{self.model}/{self.model}_{style}_{form}"
+
+    def answer_export(self, form: str = "{format}") -> str:
+        """Folder of the answers in one format; its summary is beside it, with the suffix .json."""
+        return f"{self.output_dir}/export/qa/{self.model}/{self.model}_qa_{form}"
+
     @property
     def audit(self) -> str:
         """Table of the audit's findings in the images and the questions."""

@@ -11,6 +11,9 @@ MERGING_CODE = ("*.py", "config/*.py", "results/*.py", "client/answer.py", "clie
 #: Patterns of the modules that decide, beside these, what `merge_qa` writes.
 GRADING_CODE = ("grading/*.py", "dataset/question_row.py")
 
+#: Patterns of the modules that decide what exports hold, beside the results.
+EXPORT_CODE = ("export/*.py",)
+
 
 def tracked_modules(patterns: Iterable[str]) -> list[Path]:
     """The package's modules that match any of the patterns, relative to the package's folder."""

@@ -1,0 +1,61 @@
+"""Exports of a whole run: all formats are written, once, and none asks the server."""
+
+import json
+
+import pandas as pd
+import pytest
+from projects import MODEL, STYLES
+
+pytestmark = pytest.mark.slow
+
+CAPTION_FORMATS = ["jsonl", "parquet", "imagefolder", "webdataset", "llava", "coco", "txt"]
+QA_FORMATS = ["jsonl", "parquet", "lmms_eval", "responses"]
+
+
+def folders(project):
+    """The folder of each export."""
+    named = [("captions", f"{MODEL}_{style}_{form}") for style in STYLES for form in CAPTION_FORMATS]
+    named += [("qa", f"{MODEL}_qa_{form}") for form in QA_FORMATS]
+    return [project.out / "export" / task / MODEL / name for task, name in named]
+
+
+def test_all_formats_are_written_once_and_none_asks_the_server(completed):
+    completed.forget_requests()
+    completed.config["export"] = {"captions": CAPTION_FORMATS[:-1], "qa": QA_FORMATS}
+    assert completed.plan() == {"export_captions": 12, "export_answers": 4, "check_failures": 1, "default": 1}
+    completed.run()
+    completed.config["export"]["captions"] = CAPTION_FORMATS
+    assert completed.plan() == {"export_captions": 2, "check_failures": 1, "default": 1}
+    completed.run()
+    assert completed.requests() == []
+    for folder in folders(completed):
+        assert any(folder.rglob("*")), folder
+        summary = json.loads(folder.with_name(f"{folder.name}.json").read_text())
+        assert summary["items"] == (6 if folder.parent.parent.name == "qa" else 10), folder
+    assert "Nothing to be done" in completed.run()
+
+    lines = pd.read_json(completed.out / f"export/captions/{MODEL}/{MODEL}_short_jsonl/captions-00000.jsonl", lines=True)
+    assert dict(zip(lines["id"], lines["caption"], strict=True)) == completed.captions("short")
+
+    # another image: its caption, and the exports of the captions alone
+    images = completed.folder / "images"
+    (images / "b" / "more.png").write_bytes((images / "b" / "0.png").read_bytes())
+    plan = completed.plan()
+    assert plan["export_captions"] == 14
+    assert "export_answers" not in plan
+    completed.run()
+    files = completed.out / f"export/captions/{MODEL}/{MODEL}_simple_txt"
+    assert (files / "b" / "more.txt").read_text() == completed.captions()["b/more.png"]
+
+
+def test_images_without_files_are_refused_before_the_run_in_a_format_that_names_files(project):
+    from shard_files import write_parquet
+
+    pictures = {path.name: path.read_bytes() for path in (project.folder / "images").rglob("*.png")}
+    write_parquet(project.folder / "ds" / "0.parquet", pictures)
+    del project.config["qa"]
+    project.config["captions"]["dataset_path"] = "ds"
+    project.config["export"] = {"captions": ["jsonl", "imagefolder"]}
+    text = project.run(check=False)
+    assert "export.captions: imagefolder names image files, and '0.png' is inside of another file" in text
+    assert project.requests() == []
