@@ -136,7 +136,7 @@ def final_files(suffixes=None):
 
 
 def exports():
-    """The folders and the summaries of all exports."""
+    """The summaries of all exports, each of which is in the folder of its export."""
     folders = [LAYOUT.caption_export(style=style, form=form) for style in STYLES for form in CONFIG.export.captions]
     folders += [LAYOUT.answer_export(form) for form in CONFIG.export.qa]
-    return expand([path for folder in folders for path in (folder, f"{folder}.json")], model=MODEL)
+    return expand(map(LAYOUT.export_summary, folders), model=MODEL)

@@ -10,8 +10,8 @@ rule export_captions:
         item_lists=ancient(caption_item_lists),
         code=code(EXPORT_CODE),
     output:
-        folder=directory(LAYOUT.caption_export()),
-        summary=f"{LAYOUT.caption_export()}.json",
+        # the files beside it stay as they are where a merge wrote the same results again
+        LAYOUT.export_summary(LAYOUT.caption_export()),
     log:
         f"{LAYOUT.logs}/export_captions_{{style}}_{{format}}.log",
     wildcard_constraints:
@@ -37,8 +37,7 @@ rule export_answers:
         chunks=answer_chunks,
         code=code(EXPORT_CODE),
     output:
-        folder=directory(LAYOUT.answer_export()),
-        summary=f"{LAYOUT.answer_export()}.json",
+        LAYOUT.export_summary(LAYOUT.answer_export()),
     log:
         f"{LAYOUT.logs}/export_qa_{{format}}.log",
     wildcard_constraints:

@@ -8,25 +8,26 @@ from captionqa.config.layout import Layout
 from captionqa.config.settings import caption_settings
 from captionqa.dataset.image_source import ImageSources
 from captionqa.export.export import export_captions
+from captionqa.export.target import ExportFolder
 from captionqa.run.job_log import job_log
 from captionqa.run.lease import end_with_run
 
-config, wildcards = Config.of(snakemake.config), snakemake.wildcards
+config, wildcards, given = Config.of(snakemake.config), snakemake.wildcards, snakemake.input
 layout = Layout(config.output_dir, wildcards.model)
+settings = snakemake.params
 
 with job_log(snakemake.log[0], f"export_captions {wildcards.style} {wildcards.format}", layout):
     end_with_run(layout.server)
     roots = [Path(root).resolve() for root in config.client.images.allowed_roots]
     export_captions(
         wildcards.format,
-        snakemake.input.chunks,
-        snakemake.input.item_lists,
-        caption_settings(config, wildcards.model, snakemake.params.style),
-        style=snakemake.params.style,
+        given.chunks,
+        given.item_lists,
+        caption_settings(config, wildcards.model, settings.style),
+        style=settings.style,
         sources=ImageSources(data_root(config.section("captions").dataset_path), roots),
         scratch=Path(layout.work),
-        leave_out_truncated=snakemake.params.truncated == "leave_out",
-        shard_mb=snakemake.params.shard_mb,
-        folder=Path(snakemake.output.folder),
-        summary_path=snakemake.output.summary,
+        leave_out_truncated=settings.truncated == "leave_out",
+        shard_mb=settings.shard_mb,
+        export=ExportFolder(Path(snakemake.output[0]).parent, given, *settings),
     )

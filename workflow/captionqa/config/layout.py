@@ -31,12 +31,17 @@ class Layout:
         return f"{self.output_dir}/qa/{self.model}/{self.model}_qa_{kind}.json"
 
     def caption_export(self, style: str = "{style}", form: str = "{format}") -> str:
-        """Folder of the captions of one prompt style in one format; its summary is beside it, with the suffix .json."""
+        """Folder of the captions of one prompt style in one format."""
         return f"{self.output_dir}/export/captions/{self.model}/{self.model}_{style}_{form}"
 
     def answer_export(self, form: str = "{format}") -> str:
-        """Folder of the answers in one format; its summary is beside it, with the suffix .json."""
+        """Folder of the answers in one format."""
         return f"{self.output_dir}/export/qa/{self.model}/{self.model}_qa_{form}"
+
+    @staticmethod
+    def export_summary(folder: str) -> str:
+        """What an export holds; hidden, so that no reader takes it for data."""
+        return f"{folder}/.export"
 
     @property
     def audit(self) -> str:

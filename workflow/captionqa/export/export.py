@@ -21,10 +21,10 @@ from captionqa.export.llava import write_llava
 from captionqa.export.lmms_eval import write_lmms_eval
 from captionqa.export.named_files import NAMING_FORMATS, file_path
 from captionqa.export.responses import answered_lines, write_responses
-from captionqa.export.target import MB, Target, new_folder
+from captionqa.export.target import MB, ExportFolder, Target
 from captionqa.export.text_files import write_text_files
 from captionqa.export.webdataset import write_webdataset
-from captionqa.files import read_json, read_json_lines, write_json
+from captionqa.files import read_json, read_json_lines
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -42,7 +42,7 @@ ANSWER_FORMATS = ("jsonl", "parquet", "lmms_eval", "responses")
 
 
 class ExportSummary(TypedDict, total=False):
-    """What an export holds; the file beside its folder."""
+    """What an export holds."""
 
     format: str
     items: int
@@ -96,19 +96,20 @@ def export_captions(
     scratch: Path,
     leave_out_truncated: bool,
     shard_mb: int,
-    folder: Path,
-    summary_path: str,
+    export: ExportFolder,
 ) -> None:
-    """Write the captions of a prompt style in one format to a folder, which is replaced as a whole.
+    """Write the captions of a prompt style in one format, unless they are there.
 
     Raises:
         ResultError: a chunk result is incomplete, or a caption does not fit the format.
         DiskFullError: the disk is full.
     """
+    if _is_known(export):
+        return
     stream = CaptionStream(chunks, item_lists, settings, style, scratch, leave_out_truncated)
-    with new_folder(folder) as part:
-        CAPTION_FORMATS[form](stream.captions(), Target(part, shard_mb * MB, scratch, sources))
-        files, size = _measured(part)
+    with export.writing() as folder:
+        CAPTION_FORMATS[form](stream.captions(), Target(folder, shard_mb * MB, scratch, sources))
+        files, size = _measured(folder)
     summary: ExportSummary = {
         "format": form,
         "items": stream.exported,
@@ -117,7 +118,7 @@ def export_captions(
         "files": files,
         "bytes": size,
     }
-    _finish(summary_path, summary)
+    _finish(export, summary)
 
 
 def export_answers(
@@ -129,19 +130,20 @@ def export_answers(
     settings: AnswerSettings,
     scratch: Path,
     shard_mb: int,
-    folder: Path,
-    summary_path: str,
+    export: ExportFolder,
 ) -> None:
-    """Write the graded answers, or the raw responses, in one format to a folder, which is replaced as a whole.
+    """Write the graded answers, or the raw responses, in one format, unless they are there.
 
     Raises:
         ResultError: results are incomplete or missing.
         DiskFullError: the disk is full.
     """
+    if _is_known(export):
+        return
     counted = Counted()
     described = _read(provenance)
-    with new_folder(folder) as part:
-        target = Target(part, shard_mb * MB, scratch)
+    with export.writing() as folder:
+        target = Target(folder, shard_mb * MB, scratch)
         if form == "responses":
             write_responses(counted(answered_lines(ChunkResults(chunks, settings).lines())), target)
         else:
@@ -152,16 +154,24 @@ def export_answers(
                 write_answer_parquet(answers, target)
             else:
                 write_answer_lines(answers, target)
-        files, size = _measured(part)
-    failed = described["counts"]["items"] - counted.items
+        files, size = _measured(folder)
     summary: ExportSummary = {
         "format": form,
         "items": counted.items,
-        "failed": failed,
+        "failed": described["counts"]["items"] - counted.items,
         "files": files,
         "bytes": size,
     }
-    _finish(summary_path, summary)
+    _finish(export, summary)
+
+
+def _is_known(export: ExportFolder) -> bool:
+    """Whether the export is there already, made from the same results, which is confirmed then."""
+    if (summary := export.known_summary()) is None:
+        return False
+    export.confirm(summary)
+    log.info("the results are the same as before: nothing is written again")
+    return True
 
 
 def _read(path: str) -> Any:
@@ -177,6 +187,6 @@ def _measured(folder: Path) -> tuple[int, int]:
     return len(sizes), sum(sizes)
 
 
-def _finish(path: str, summary: ExportSummary) -> None:
-    write_json(path, summary)
+def _finish(export: ExportFolder, summary: ExportSummary) -> None:
+    export.finish(summary)
     log.info("%s", ", ".join(f"{name}: {value}" for name, value in summary.items()))

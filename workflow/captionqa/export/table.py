@@ -69,10 +69,10 @@ class _ParquetFiles:
             self.close()
             self._number += 1
             self._open()
-        elif table.nbytes > room and len(rows) > 1:
-            half = len(rows) // 2
-            self.add(rows[:half])
-            self.add(rows[half:])
+            room = self._target.shard_bytes - END_BYTES - END_BYTES_PER_GROUP
+        if table.nbytes > room and len(rows) > 1:
+            self.add(rows[: len(rows) // 2])
+            self.add(rows[len(rows) // 2 :])
             return
         self._writer.write_table(table)
         self._groups += 1
