@@ -17,12 +17,14 @@ from captionqa.dataset.caption_plan import plan_captions
 from captionqa.dataset.image_source import ImageSources
 from captionqa.dataset.planning import plan_task
 from captionqa.files import read_json_lines
+from exported import Answers, Captions
 from projects import ROOT
 from shard_files import image_table, save_to_disk, write_parquet, write_tar
 
 PAGE = (ROOT / "docs" / "data.md").read_text()
 QUESTIONS = re.findall(r"^\| .+? \| `(\{question_path.+?\})` \|", PAGE, re.MULTILINE)
 TABLE = re.findall(r"^\| (.+?) \| `dataset_path: (.+?)` \|", PAGE, re.MULTILINE)
+EXPORTS = re.findall(r"^\| .+? \| `(\{(?:captions|qa): .+?\})` \| `(.+?)` \|", PAGE, re.MULTILINE)
 PICTURES = {f"in/{number}.png": f"image {number}".ljust(200).encode() for number in range(4)}
 
 
@@ -192,6 +194,27 @@ def test_an_example_asks_its_questions(tmp_path, monkeypatch, make_config, secti
         first_path(qa), [("q1", "What?", "red", ["a.png"])]
     )
     assert plan.faults == []
+
+
+def test_every_format_has_an_example(schema):
+    sections = [yaml.safe_load(section) for section, _ in EXPORTS]
+    for task in ("captions", "qa"):
+        formats = {form for section in sections for form in section.get(task, [])}
+        assert formats == set(schema["properties"]["export"]["properties"][task]["items"]["enum"])
+
+
+@pytest.mark.parametrize(("section", "name"), EXPORTS)
+def test_an_example_writes_its_files(tmp_path, images, make_config, section, name):
+    export = make_config({"export": yaml.safe_load(section)}).export
+    if export.captions:
+        images.add("a.jpg")
+        captions = Captions(tmp_path, make_config, images.path)
+        folder = captions.export(export.captions[0], export.truncated == "leave_out", export.shard_mb)
+    else:
+        folder = Answers(tmp_path, make_config).export(export.qa[0])
+    pattern = re.escape(name).replace("MODEL", "tiny").replace("DATE", r"\d+_\d+")
+    files = [str(path.relative_to(folder)) for path in folder.rglob("*")]
+    assert [file for file in files if re.fullmatch(pattern, file)]
 
 
 def test_the_page_lists_all_presets():

@@ -109,7 +109,7 @@ def test_the_server_environments_are_in_step():
 def test_every_key_of_the_schema_is_explained_in_the_configuration():
     schema = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
     text = (ROOT / "config" / "config.yaml").read_text()
-    sections = [schema["properties"][name] for name in ("captions", "qa", "audit", "client")]
+    sections = [schema["properties"][name] for name in ("captions", "qa", "audit", "client", "export")]
     model = schema["$defs"]["model"]
     sections += [
         model,

@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(workflow.current_basedir.get_path_or_uri(secret_free
 from captionqa.config.answer_files import CHUNK_NAME, AnswerFiles
 from captionqa.config.check import check
 from captionqa.errors import CaptionqaError
+from captionqa.config.exports import export_folders
 from captionqa.config.layout import Layout
 from captionqa.config.settings import caption_settings, fingerprint, qa_settings
 from captionqa.results.tracked_code import EXPORT_CODE, GRADING_CODE, MERGING_CODE, tracked_modules
@@ -137,6 +138,4 @@ def final_files(suffixes=None):
 
 def exports():
     """The summaries of all exports, each of which is in the folder of its export."""
-    folders = [LAYOUT.caption_export(style=style, form=form) for style in STYLES for form in CONFIG.export.captions]
-    folders += [LAYOUT.answer_export(form) for form in CONFIG.export.qa]
-    return expand(map(LAYOUT.export_summary, folders), model=MODEL)
+    return [LAYOUT.export_summary(folder) for _, folder in export_folders(CONFIG, RUN_LAYOUT)]

@@ -19,7 +19,6 @@ def begin_run():
     from captionqa.driver.driver import Driver
     from captionqa.driver.terminal import print_message
     from captionqa.driver.summary import plan_line, plan_notes
-    from captionqa.export.export import check_exports
     from captionqa.server.client_job_times import ClientJobClock
     from captionqa.server.slurm_client_jobs import LostJobs
     from captionqa.server.slurm_waiting_clients import WaitingClients
@@ -49,7 +48,10 @@ def begin_run():
     tasks_to_run = [task for task in TASKS if task in running]
     try:
         check_plans(CONFIG, RUN_LAYOUT)
-        check_exports(CONFIG, RUN_LAYOUT)
+        if CONFIG.export.captions:
+            from captionqa.export.export import check_exports
+
+            check_exports(CONFIG, RUN_LAYOUT)
         if CONFIG.audit.stop_on:
             audit_first(tasks_to_run)
         if executor is not None:
