@@ -95,8 +95,8 @@ QUESTION = "Which?\nA. red\nB. blue"
 ROWS = {
     "q/1": (r"\boxed{A}", QUESTION, answer("The answer is A.")),
     "q/2": (r"\boxed{A}", QUESTION, answer("B", "length")),
-    "q3": (["seven", "7"], "How many?\n猫", answer("7\ud83d")),
-    "q4": (None, "What?", answer("A cat.\nOr two.")),
+    "q3": (["blue", "teal"], "Which colour?\n猫", answer("teal")),
+    "q4": (None, "What?", answer("A cat.\nOr two.\ud83d")),
     "q5": (r"\boxed{A}", QUESTION, None),
     "q6": (r"\boxed{Z}", QUESTION, answer("A")),
 }
