@@ -139,6 +139,7 @@ print(peak_mb() - before)
 """
 
 
+@pytest.mark.slow
 def test_many_shards_read_by_many_threads_take_the_memory_of_a_few(tmp_path):
     for number in range(16):
         cells = [os.urandom(200_000) for _ in range(60)]
