@@ -253,6 +253,35 @@ def test_an_image_that_changed_since_is_not_exported_with_the_old_caption(folder
         folder_of_images.export("webdataset")
 
 
+def test_an_image_that_is_gone_is_named(folder_of_images):
+    Path(folder_of_images.config.captions.dataset_path, "a.png").unlink()
+    with pytest.raises(ResultError, match=r"the image of 'a\.png' cannot be read any more .*; put it back"):
+        folder_of_images.export("webdataset")
+
+
+@pytest.mark.parametrize("form", ["jsonl", "webdataset", "coco"])
+def test_an_export_that_fails_leaves_the_one_before(folder_of_images, form):
+    folder = folder_of_images.export(form)
+    chunk = Path(folder_of_images.chunk)
+    chunk.write_bytes(chunk.read_bytes()[:-400])
+    with pytest.raises(ResultError, match=r"is damaged|holds"):
+        folder_of_images.export(form)
+    assert READERS[form](folder) == folder_of_images.expected
+    assert [path.name for path in folder.parent.iterdir()] == [form]
+
+
+@pytest.mark.parametrize("form", ["imagefolder", "llava", "coco"])
+def test_the_files_of_a_list_of_images_can_be_named(tmp_path, images, make_config, form):
+    images.add("in/a.png", "in/b.png")
+    path = images.path / "list.json"
+    path.write_text(json.dumps([{"image": "in/a.png"}, {"image": "in/b.png"}]))
+    captions = Captions(tmp_path, make_config, path)
+    check_exports(
+        make_config({"captions": {"dataset_path": str(path)}, "export": {"captions": [form]}}), captions.layout
+    )
+    assert READERS[form](captions.export(form)) == captions.expected
+
+
 def test_an_export_of_the_same_results_is_not_written_again(folder_of_images):
     folder = folder_of_images.export("jsonl")
     before = folder.stat().st_ino
