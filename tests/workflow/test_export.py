@@ -61,3 +61,15 @@ def test_images_without_files_are_refused_before_the_run_in_a_format_that_names_
     text = project.run(check=False)
     assert "export.captions: imagefolder names image files, and" in text
     assert project.requests() == []
+
+
+def test_exports_are_written_before_a_run_with_too_many_failures_ends(project):
+    (project.folder / "images" / "a" / "1.png").unlink()
+    del project.config["captions"]
+    project.config["client"] |= {"max_failed_fraction": 0, "count_data_faults": True}
+    project.config["export"] = {"qa": QA_FORMATS}
+    assert "Done, but 2 of 6 questions failed" in project.run(check=False)
+    for form in QA_FORMATS:
+        folder = project.out / "export" / "qa" / MODEL / f"{MODEL}_qa_{form}"
+        summary = json.loads((folder / ".export").read_text())
+        assert (summary["items"], summary["failed"]) == (4, 2)
