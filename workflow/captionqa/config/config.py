@@ -88,6 +88,8 @@ class CaptionsConfig:
     prompt_styles: Sequence[str]
     prompts: Mapping[str, str]
     max_tokens: int
+    #: How many images are captioned, or below 1 which share; None for all.
+    limit: int | float | None
     chunks: int | Auto
 
     @classmethod

@@ -6,6 +6,7 @@ from captionqa.config.config import Auto, CaptionColumnsConfig
 from captionqa.config.data_root import is_pattern
 from captionqa.config.layout import Layout
 from captionqa.dataset.changed_files import ChangeCounts
+from captionqa.dataset.hash_limit import ImageLimit
 from captionqa.dataset.places import place
 from captionqa.dataset.plan import Plan, PlanFields, load_complete_plan, write_plan
 from captionqa.dataset.plan_state import inputs_digest
@@ -22,7 +23,11 @@ AUTO_COLUMNS = CaptionColumnsConfig(image="auto", id="auto")
 
 
 def plan_captions(
-    dataset: Path, chunks: int | Auto, layout: Layout, columns: CaptionColumnsConfig = AUTO_COLUMNS
+    dataset: Path,
+    chunks: int | Auto,
+    layout: Layout,
+    columns: CaptionColumnsConfig = AUTO_COLUMNS,
+    limit: int | float | None = None,
 ) -> Plan:
     """Find the images of a data set, write the item lists if anything changed, and return the plan.
 
@@ -36,27 +41,29 @@ def plan_captions(
             f"captions.dataset_path: there is no folder {dataset}; set it to your images in the configuration."
         )
     if dataset.is_dir() and not is_saved_dataset(dataset):
-        return _plan_folder(dataset, chunks, layout, columns)
-    shards = find_shards(dataset)
-    return plan_shards(dataset, shards, chunks, layout, columns)
+        return _plan_folder(dataset, chunks, layout, columns, limit)
+    return plan_shards(dataset, find_shards(dataset), chunks, layout, columns, limit)
 
 
-def _plan_folder(dataset: Path, chunks: int | Auto, layout: Layout, columns: CaptionColumnsConfig) -> Plan:
+def _plan_folder(
+    dataset: Path, chunks: int | Auto, layout: Layout, columns: CaptionColumnsConfig, limit: int | float | None
+) -> Plan:
     changes = ChangeCounts(layout.task_items("captions"))
-    inputs = inputs_digest("captions", chunks, dataset, changes)
+    inputs = inputs_digest("captions", chunks, dataset, changes, limit)
     with ImageScan(dataset, layout.sniffed) as scan:
         state = f"{inputs}-{scan.state}"
         if (plan := load_complete_plan(layout, "captions")) is not None and plan.state == state:
             return plan
         with ExternalSort(layout.plans) as items:
             missing = 0
-            for name, stamp in scan.images():
-                items.add((place(name), name, changes.planned(name, stamp)))
+            within = ImageLimit(limit, layout.plans)
+            for name, stamp in within.of(scan.images()):
+                items.add((place(name), name, changes.planned(name, stamp and tuple(stamp))))
                 missing += stamp is None
-            if not items:
+            if not within.seen:
                 shards = find_shards(dataset)
                 if shards.shards:
-                    return plan_shards(dataset, shards, chunks, layout, columns)
+                    return plan_shards(dataset, shards, chunks, layout, columns, limit)
                 skipped = f" ({skipped_text(scan.skipped)})" if scan.skipped else ""
                 raise InputError(
                     f"captions.dataset_path: {dataset} holds no image{skipped}; images are files with an image suffix "
@@ -67,6 +74,7 @@ def _plan_folder(dataset: Path, chunks: int | Auto, layout: Layout, columns: Cap
                 "skipped_files": scan.skipped.total(),
                 "skipped": dict(scan.skipped),
                 "missing_images": missing,
+                "notes": within.notes(),
             }
             if scan.complete:
                 fields["state"], fields["scan"] = state, scan.state
