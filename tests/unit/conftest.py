@@ -333,7 +333,7 @@ def jobs(tmp_path, images, make_config, server_folder):
                 journal=AnswerFiles(work).journal,
                 progress=tmp_path / "progress" / f"{index}.json",
                 server=server_folder,
-                dataset=data_root(config.section(task).dataset_path),
+                dataset=data_root(config.section(task).data_path),
                 settings=settings,
                 client=config.client,
                 lease_timeout_s=600,

@@ -30,7 +30,7 @@ with job_log(snakemake.log[0], name, layout):
             journal=files.journal,
             progress=layout.job_progress(name.replace(" ", "_")),
             server=layout.server,
-            dataset=data_root(config.section(task).dataset_path),
+            dataset=data_root(config.section(task).data_path),
             settings=settings,
             client=config.client,
             lease_timeout_s=model.server.lease_timeout_s,

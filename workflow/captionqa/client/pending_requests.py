@@ -32,7 +32,7 @@ class ItemChecker:
     def __init__(self, config: Config, task: Task, settings: AnswerSettings):
         self._settings = settings
         self._sources = ImageSources(
-            data_root(config.section(task).dataset_path),
+            data_root(config.section(task).data_path),
             [Path(root).resolve() for root in config.client.images.allowed_roots],
         )
         self._transport = ImageTransport("bytes", self._sources.dataset)

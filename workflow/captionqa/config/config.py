@@ -14,6 +14,8 @@ from captionqa.config.model_versions import planned_key
 Task = Literal["captions", "qa"]
 TASKS: tuple[Task, ...] = ("captions", "qa")
 Auto = Literal["auto"]
+#: What `captions.dataset_path` is taken for.
+ReadAs = Literal["auto", "images", "tables", "tars"]
 #: How an answer is scored, and what the ground truths of the question file are.
 Scoring = Literal["any", "exact", "relaxed", "vqa", "anls"]
 AnswerForm = Literal["auto", "letter", "index0", "index1", "text", "list"]
@@ -76,6 +78,8 @@ class CaptionColumnsConfig:
     image: str | Sequence[str] | Auto
     #: The column of the rows' names; None where they have none.
     id: str | Auto | None
+    #: The list of rows in an object of JSON.
+    rows: str | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,11 @@ class CaptionsConfig:
     """`captions`: the images, and what is asked about each."""
 
     dataset_path: str
+    #: The name of a known form of data sets, or the path of a user's own preset.
+    preset: str | None
+    read_as: ReadAs
+    #: The folder that the paths in a list of images are relative to; None for that of the list.
+    image_folder: str | None
     columns: CaptionColumnsConfig
     multi_image_prompt: str | None
     prompt_styles: Sequence[str]
@@ -95,6 +104,11 @@ class CaptionsConfig:
     @classmethod
     def of(cls, checked: Mapping[str, Any]) -> Self:
         return cls(**{**checked, "columns": CaptionColumnsConfig(**checked["columns"])})
+
+    @property
+    def data_path(self) -> str:
+        """The path whose `data_root` is the data folder."""
+        return self.image_folder or self.dataset_path
 
 
 @dataclass(frozen=True)
@@ -156,6 +170,11 @@ class QaConfig:
     @classmethod
     def of(cls, checked: Mapping[str, Any]) -> Self:
         return cls(**{**checked, "columns": ColumnsConfig(**checked["columns"])})
+
+    @property
+    def data_path(self) -> str:
+        """The path whose `data_root` is the data folder."""
+        return self.dataset_path
 
     @property
     def instructions(self) -> Mapping[str, str]:

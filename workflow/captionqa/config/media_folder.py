@@ -23,7 +23,7 @@ def allowed_folder(config: Config) -> str | None:
     named = is_given(config.model.server.extra_args, MEDIA_PATH_OPTION)
     if config.client.image_transport != BY_FILE or config.model.url is not None or named:
         return None
-    paths = [config.section(task).dataset_path for task in config.tasks]
+    paths = [config.section(task).data_path for task in config.tasks]
     folders = [data_root(path) for path in paths]
     for folder in folders:
         if all(other.is_relative_to(folder) for other in folders):

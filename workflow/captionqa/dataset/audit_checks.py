@@ -36,7 +36,7 @@ class TaskChecks:
         self._task = task
         self._pool = pool
         self._sources = ImageSources(
-            data_root(config.section(task).dataset_path),
+            data_root(config.section(task).data_path),
             [Path(root).resolve() for root in config.client.images.allowed_roots],
         )
         # how many images an existing server accepts is not known

@@ -1,8 +1,10 @@
 """Planning captions: the images of a folder or of shards, cut into chunks."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from captionqa.config.config import Auto, CaptionColumnsConfig
+from captionqa.config.config import Auto, CaptionColumnsConfig, ReadAs
 from captionqa.config.data_root import is_pattern
 from captionqa.config.layout import Layout
 from captionqa.dataset.changed_files import ChangeCounts
@@ -28,26 +30,53 @@ def plan_captions(
     layout: Layout,
     columns: CaptionColumnsConfig = AUTO_COLUMNS,
     limit: int | float | None = None,
+    read_as: ReadAs = "auto",
+    image_folder: Path | None = None,
 ) -> Plan:
     """Find the images of a data set, write the item lists if anything changed, and return the plan.
 
-    A folder with image files is a folder of images, whatever else is in it; any other has to be one of shards.
+    With `read_as: auto` a folder with image files is a folder of images, whatever else is in it; any other has to be
+    one of shards. The paths in tables are relative to `image_folder`, or else to the folder of the data set.
 
     Raises:
-        InputError: the data set is missing, cannot be read, or has no images.
+        InputError: the data set is missing, cannot be read, has no images, or is not what `read_as` says.
     """
     if not dataset.exists() and not is_pattern(str(dataset)):
         raise InputError(
             f"captions.dataset_path: there is no folder {dataset}; set it to your images in the configuration."
         )
-    if dataset.is_dir() and not is_saved_dataset(dataset):
-        return _plan_folder(dataset, chunks, layout, columns, limit)
-    return plan_shards(dataset, find_shards(dataset), chunks, layout, columns, limit)
+    if image_folder is not None and not image_folder.is_dir():
+        raise InputError(f"captions.image_folder: there is no folder {image_folder}.")
+
+    def of_shards() -> Plan | None:
+        shards = find_shards(dataset, read_as)
+        if image_folder is not None:
+            if any(shard.kind is None for shard in shards.shards):
+                raise InputError(
+                    "captions.image_folder is for the paths in a list; tars hold their images, leave it out."
+                )
+            shards = replace(shards, root=image_folder)
+        return plan_shards(dataset, shards, chunks, layout, columns, limit) if shards.shards else None
+
+    is_folder = dataset.is_dir() and not is_saved_dataset(dataset)
+    if is_folder and read_as in ("auto", "images"):
+        return _plan_folder(dataset, chunks, layout, limit, image_folder, of_shards)
+    if (plan := of_shards()) is None:
+        raise InputError(
+            f"captions.read_as: {dataset} holds no {read_as}; set it to auto, or name another dataset_path."
+        )
+    return plan
 
 
 def _plan_folder(
-    dataset: Path, chunks: int | Auto, layout: Layout, columns: CaptionColumnsConfig, limit: int | float | None
+    dataset: Path,
+    chunks: int | Auto,
+    layout: Layout,
+    limit: int | float | None,
+    image_folder: Path | None,
+    of_shards: Callable[[], Plan | None],
 ) -> Plan:
+    """The plan of a folder of images; of one without any that of its shards, which `of_shards` makes."""
     changes = ChangeCounts(layout.task_items("captions"))
     inputs = inputs_digest("captions", chunks, dataset, changes, limit)
     with ImageScan(dataset, layout.sniffed) as scan:
@@ -61,13 +90,17 @@ def _plan_folder(
                 items.add((place(name), name, changes.planned(name, stamp and tuple(stamp))))
                 missing += stamp is None
             if not within.seen:
-                shards = find_shards(dataset)
-                if shards.shards:
-                    return plan_shards(dataset, shards, chunks, layout, columns, limit)
+                if plan := of_shards():
+                    return plan
                 skipped = f" ({skipped_text(scan.skipped)})" if scan.skipped else ""
                 raise InputError(
                     f"captions.dataset_path: {dataset} holds no image{skipped}; images are files with an image suffix "
                     "or image content, or are in .parquet, .arrow or .tar files."
+                )
+            if image_folder is not None:
+                raise InputError(
+                    f"captions.image_folder is for the paths in a list, and {dataset} holds images itself; leave it "
+                    "out, or name the list in captions.dataset_path."
                 )
             lines = ((where, json_line({"id": name, "stamps": [stamp]})) for where, name, stamp in items)
             fields: PlanFields = {

@@ -22,7 +22,15 @@ def plan_task(config: Config, layout: Layout, task: Task, scan: str = "") -> Pla
     with full_disk_named(layout.plans):
         if task == "captions":
             captions = config.section("captions")
-            return plan_captions(Path(captions.dataset_path), captions.chunks, layout, captions.columns, captions.limit)
+            return plan_captions(
+                Path(captions.dataset_path),
+                captions.chunks,
+                layout,
+                captions.columns,
+                captions.limit,
+                captions.read_as,
+                None if captions.image_folder is None else Path(captions.image_folder),
+            )
         qa = config.section("qa")
         return plan_questions(
             qa.question_path,

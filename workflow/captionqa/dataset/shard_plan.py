@@ -73,7 +73,8 @@ def plan_shards(
             "skipped_files": skipped.total(),
             "skipped": dict(skipped),
             "missing_images": missing,
-            "notes": within.notes(),
+            "notes": within.notes() + _repeated(len(named) - within.seen),
+            "faults": _nowhere(missing, shards.root) if missing == len(items) else [],
         }
         if time.time() - max(time_ns for _, time_ns in stamps) / 1e9 > YOUNG_S:
             fields["state"] = f"{inputs}-{images.save()}"
@@ -101,9 +102,29 @@ def _entries(
 def _unique(named: ExternalSort) -> Iterator[tuple[str, list[int], list[str]]]:
     """(name, position, images) of the items; those that share a name get their own."""
     is_shared = False
-    for record, following in pairwise(chain(named, [None])):
+    for record, following in pairwise(chain(_distinct(named), [None])):
         if record is None:  # only the last `following` is
             return
         was_shared, is_shared = is_shared, following is not None and following[0] == record[0]
         name, number, group, row, own_name, images = record
         yield own_name if was_shared or is_shared else name, [number, group, row], images
+
+
+def _distinct(named: ExternalSort) -> Iterator[tuple[Any, ...]]:
+    """The records but those that name the images of the one before, as a list has a row for each text on an image."""
+    last: tuple[Any, ...] | None = None
+    for record in named:
+        if last is None or (record[0], record[5]) != (last[0], last[5]):
+            yield record
+        last = record
+
+
+def _repeated(rows: int) -> list[str]:
+    return [f"{rows:,} rows name the image of another row, which is captioned once"] if rows else []
+
+
+def _nowhere(images: int, root: Path) -> list[str]:
+    return [
+        f"none of the {images:,} images in captions.dataset_path is in {root}; set captions.image_folder to the folder "
+        "that its paths are relative to"
+    ]
