@@ -8,7 +8,7 @@ from pathlib import Path
 
 from captionqa.client.chunk_result import FORMAT, ChunkHeader, ResultLine, write_chunk
 from captionqa.client.memory_budget import PART_OF_JOB
-from captionqa.config.config import ClientConfig
+from captionqa.config.client_config import ClientConfig
 from captionqa.config.model_versions import ModelVersion
 from captionqa.config.settings import AnswerSettings, fingerprint
 from captionqa.run.progress import Progress

@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator, validators
 from captionqa import WORKFLOW
 from captionqa.config import media_folder
 from captionqa.config.config import Config
+from captionqa.config.hub_record import is_hub_path
 from captionqa.config.presets import load_caption_preset, load_preset
 from captionqa.config.prompts import STYLES
 from captionqa.config.vllm_options import is_given
@@ -115,7 +116,10 @@ def _tidy_paths(raw: dict[str, Any]) -> None:
 def _folder_of(paths: str | list[str]) -> str:
     """The folder that questions are in, to which the paths of their images are relative where no other is given."""
     folders = []
-    for path in [paths] if isinstance(paths, str) else paths:
+    listed = [paths] if isinstance(paths, str) else paths
+    if of_hub := next(filter(is_hub_path, listed), None):
+        return of_hub
+    for path in listed:
         plain = Path(path)
         while glob.has_magic(str(plain)):
             plain = plain.parent

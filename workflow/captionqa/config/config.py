@@ -8,6 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, overload
 
+from captionqa.config.client_config import ClientConfig
+from captionqa.config.data_root import data_folder
+from captionqa.config.hub_record import HubRecord, data_paths, is_hub_path, local_files, read_hub_record
 from captionqa.config.model_versions import planned_key
 
 #: The two tasks of a run; a configuration may leave one out.
@@ -100,15 +103,22 @@ class CaptionsConfig:
     #: How many images are captioned, or below 1 which share; None for all.
     limit: int | float | None
     chunks: int | Auto
+    #: No key of the configuration: the local files of data sets of the hub.
+    hub: HubRecord = field(default_factory=dict)
 
     @classmethod
-    def of(cls, checked: Mapping[str, Any]) -> Self:
-        return cls(**{**checked, "columns": CaptionColumnsConfig(**checked["columns"])})
+    def of(cls, checked: Mapping[str, Any], hub: HubRecord) -> Self:
+        return cls(**{**checked, "columns": CaptionColumnsConfig(**checked["columns"]), "hub": hub})
+
+    @property
+    def local_path(self) -> str:
+        """`dataset_path`, or its local files where it is of the hub."""
+        return local_files(self.dataset_path, self.hub)
 
     @property
     def data_path(self) -> str:
         """The path whose `data_root` is the data folder."""
-        return self.image_folder or self.dataset_path
+        return self.image_folder or self.local_path
 
 
 @dataclass(frozen=True)
@@ -166,15 +176,25 @@ class QaConfig:
     #: {category, source or type: the values that are asked}.
     where: Mapping[str, str | Sequence[str]]
     chunks: int | Auto
+    #: No key of the configuration: the local files of data sets of the hub.
+    hub: HubRecord = field(default_factory=dict)
 
     @classmethod
-    def of(cls, checked: Mapping[str, Any]) -> Self:
-        return cls(**{**checked, "columns": ColumnsConfig(**checked["columns"])})
+    def of(cls, checked: Mapping[str, Any], hub: HubRecord) -> Self:
+        return cls(**{**checked, "columns": ColumnsConfig(**checked["columns"]), "hub": hub})
+
+    @property
+    def local_path(self) -> str | Sequence[str]:
+        """`question_path`, or its local files where it is of the hub."""
+        if isinstance(self.question_path, str):
+            return local_files(self.question_path, self.hub)
+        return [local_files(path, self.hub) for path in self.question_path]
 
     @property
     def data_path(self) -> str:
-        """The path whose `data_root` is the data folder."""
-        return self.dataset_path
+        """The data folder."""
+        path = local_files(self.dataset_path, self.hub)
+        return path if path == self.dataset_path else str(data_folder(path))
 
     @property
     def instructions(self) -> Mapping[str, str]:
@@ -187,42 +207,6 @@ class AuditConfig:
     """`audit`: the findings that stop a run before its server starts."""
 
     stop_on: Sequence[str]
-
-
-@dataclass(frozen=True)
-class ImagesConfig:
-    """`client.images`: which image files are read, and in which size they are sent."""
-
-    max_pixels: int | Auto | None
-    pixel_grid_px: int
-    max_source_pixels: int
-    frame: int | Auto
-    colour: Literal["srgb", "as_is"]
-    damaged: Literal["fail", "send"]
-    memory_mb: int | Auto
-    allowed_roots: Sequence[str]
-
-
-@dataclass(frozen=True)
-class ClientConfig:
-    """`client`: how a chunk's client job asks the server."""
-
-    concurrency: int | Auto
-    request_timeout_s: float
-    max_attempts: int
-    backoff_s: float
-    server_wait_s: float
-    deduplicate: bool
-    max_failed_fraction: float
-    count_data_faults: bool
-    image_transport: Literal["bytes", "file"]
-    images: ImagesConfig
-    #: Sent with each request as it is; a parameter that is None is left to the server.
-    sampling: Mapping[str, float | None]
-
-    @classmethod
-    def of(cls, checked: Mapping[str, Any]) -> Self:
-        return cls(**{**checked, "images": ImagesConfig(**checked["images"])})
 
 
 @dataclass(frozen=True)
@@ -244,14 +228,15 @@ class Config:
         The version of its model is the one that the last run was planned with.
         """
         captions, qa = checked.get("captions"), checked.get("qa")
+        hub = read_hub_record(checked["output_dir"]) if any(map(is_hub_path, data_paths(captions, qa))) else {}
         return cls(
             output_dir=checked["output_dir"],
             models={
                 name: ModelConfig.of(model, planned_key(checked["output_dir"], name, model))
                 for name, model in checked["models"].items()
             },
-            captions=None if captions is None else CaptionsConfig.of(captions),
-            qa=None if qa is None else QaConfig.of(qa),
+            captions=None if captions is None else CaptionsConfig.of(captions, hub),
+            qa=None if qa is None else QaConfig.of(qa, hub),
             audit=AuditConfig(**checked["audit"]),
             client=ClientConfig.of(checked["client"]),
         )
@@ -275,6 +260,18 @@ class Config:
     def prompt_styles(self) -> Sequence[str]:
         """The configured prompt styles; none where captions are left out."""
         return () if self.captions is None else self.captions.prompt_styles
+
+    @property
+    def hub_paths(self) -> list[str]:
+        """The configured paths that are of the hub."""
+        sections = [None if section is None else vars(section) for section in (self.captions, self.qa)]
+        return list(dict.fromkeys(filter(is_hub_path, data_paths(*sections))))
+
+    def hub_commits(self, task: Task) -> dict[str, str]:
+        """{path of the hub: the commit that it was planned with} of a task."""
+        section = self.section(task)
+        paths = data_paths(vars(section), None) if task == "captions" else data_paths(None, vars(section))
+        return {path: section.hub[path]["commit"] for path in paths if path in section.hub}
 
     @property
     def tasks_share_images(self) -> bool:

@@ -23,7 +23,7 @@ def plan_task(config: Config, layout: Layout, task: Task, scan: str = "") -> Pla
         if task == "captions":
             captions = config.section("captions")
             return plan_captions(
-                Path(captions.dataset_path),
+                Path(captions.local_path),
                 captions.chunks,
                 layout,
                 captions.columns,
@@ -33,8 +33,8 @@ def plan_task(config: Config, layout: Layout, task: Task, scan: str = "") -> Pla
             )
         qa = config.section("qa")
         return plan_questions(
-            qa.question_path,
-            Path(qa.dataset_path),
+            qa.local_path,
+            Path(qa.data_path),
             qa.chunks,
             layout,
             scan,
