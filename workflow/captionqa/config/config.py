@@ -173,6 +173,8 @@ class QaConfig:
     relative_tolerance: float
     #: How many questions are asked, or below 1 which share; None for all.
     limit: int | float | None
+    #: Whether images at http(s) addresses are fetched.
+    allow_urls: bool
     #: {category, source or type: the values that are asked}.
     where: Mapping[str, str | Sequence[str]]
     chunks: int | Auto
@@ -266,6 +268,10 @@ class Config:
         """The configured paths that are of the hub."""
         sections = [None if section is None else vars(section) for section in (self.captions, self.qa)]
         return list(dict.fromkeys(filter(is_hub_path, data_paths(*sections))))
+
+    def allows_urls(self, task: Task) -> bool:
+        """Whether images of a task may be fetched from http(s) addresses."""
+        return task == "qa" and self.qa is not None and self.qa.allow_urls
 
     def hub_commits(self, task: Task) -> dict[str, str]:
         """{path of the hub: the commit that it was planned with} of a task."""

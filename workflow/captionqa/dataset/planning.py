@@ -43,4 +43,5 @@ def plan_task(config: Config, layout: Layout, task: Task, scan: str = "") -> Pla
             GradingRules.of(qa),
             qa.instructions,
             Selection(qa.limit, qa.where),
+            qa.allow_urls,
         )
