@@ -241,6 +241,13 @@ def test_provenance_says_how_a_file_was_made(chunk, captions, styles):
     assert (made["started"], made["finished"]) == ("1970-01-01T00:16:40+00:00", "1970-01-01T00:33:21+00:00")
 
 
+def test_provenance_keeps_the_commit_of_a_data_set_of_the_hub(chunk, styles, outputs):
+    commits = {"hf://datasets/lab/birds/test": "0" * 40}
+    paths = map(outputs.path, ("captions", "failures", "provenance"))
+    merge_captions([chunk(styles, [answered("a.png")])], styles, "hf://datasets/lab/birds/test", *paths, commits)
+    assert outputs.provenance["hub_commits"] == commits
+
+
 def test_answers_of_two_versions_of_the_model_are_refused_with_what_to_do(
     chunk, captions, answers, styles, asked, outputs
 ):

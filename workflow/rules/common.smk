@@ -34,11 +34,16 @@ if workflow.is_main_process:
     from captionqa.server.lifecycle import check_model_path, drop_stale_live_markers
     from captionqa.server.slurm_client_jobs import end_killed_run
 
+    from captionqa.dataset.hub_data import plan_hub_data
     from captionqa.driver.planned_model import plan_model
     from captionqa.driver.terminal import print_message
 
     drop_stale_live_markers(RUN_LAYOUT)
     end_killed_run(RUN_LAYOUT)
+    try:
+        CONFIG = plan_hub_data(CONFIG, RUN_LAYOUT)
+    except CaptionqaError as error:
+        sys.exit(f"captionqa: {printable_lines(str(error))}")
     PLANNED_MODEL = plan_model(CONFIG, RUN_LAYOUT)
     CONFIG = PLANNED_MODEL.config
     if PLANNED_MODEL.message:

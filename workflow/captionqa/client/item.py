@@ -133,7 +133,7 @@ class Item:
         if file.matches_unread(mark):
             return True
         name, _, digest = mark
-        if name != file.name and file.source.file() is not None:
+        if name != file.name and file.source.is_named():
             return False
         with _failures_named(file):
             is_new = self._in_hand(

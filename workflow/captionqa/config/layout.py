@@ -100,6 +100,11 @@ class Layout:
         return Path(self.plans) / "captions" / "images.jsonl"
 
     @property
+    def hub_data(self) -> str:
+        """The local files of the last plan's hub data sets."""
+        return f"{self.plans}/hub.json"
+
+    @property
     def sniffed(self) -> Path:
         """Whether each file without an image suffix has image content, as the last scan found it."""
         return Path(self.plans) / "sniffed.jsonl"
