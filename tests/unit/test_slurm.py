@@ -90,7 +90,7 @@ def test_jobs_that_slurm_would_never_run_are_found_without_submitting_them(sbatc
     ("said", "code"),
     [
         ("sbatch: Job 8 to start at 2026-11-28T23:30:00 using 8 processors on nodes cpu1 in partition cpu", 0),
-        ("sbatch: error: Unable to contact slurm controller", 1),
+        ("allocation failure: Unable to contact slurm controller (connect failure)", 1),
         ("allocation failure: Requested nodes are busy", 1),
         ("allocation failure: Required partition not available (inactive or drain)", 1),
         ("sbatch: unrecognized option '--test-only'", 1),
