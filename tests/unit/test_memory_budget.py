@@ -262,6 +262,7 @@ def test_a_large_file_without_a_readable_header_counts_by_its_size(tmp_path):
     assert image_memory.bytes_ahead(tmp_path / "none.png", 777, None) == 777
 
 
+@pytest.mark.slow
 def test_a_picture_over_the_budget_fails_by_its_name_and_the_others_are_answered(images, encode, server, jobs):
     images.add("small.png")
     for name, side in (("large.png", 2000), ("huge.png", 4000)):
@@ -282,6 +283,7 @@ def test_by_default_pictures_get_an_eighth_of_their_jobs_memory(images, server, 
     assert jobs(changes={"client": {"images": {"memory_mb": 700}}})[0].pictures_mb == 700
 
 
+@pytest.mark.slow
 def test_a_chunk_of_large_pictures_stays_within_its_memory(images, encode, server, jobs, start_python, tmp_path):
     for number in range(8):  # a hundred MB each
         (images.path / f"{number}.png").write_bytes(encode(Image.new("RGBA", (3000, 3000), (number, 2, 3, 99))))

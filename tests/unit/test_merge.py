@@ -130,6 +130,7 @@ def test_failures_stand_beside_the_captions_and_not_among_them(chunk, captions, 
     assert made.failures == {"b.png": {"reason": "timeout", "detail": "what happened to b.png"}}
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(items=st.dictionaries(st.text(max_size=8), st.sampled_from([None, *REASONS]), min_size=1, max_size=20))
 def test_totals_add_up_whatever_failed(chunk, captions, styles, items):
@@ -342,6 +343,7 @@ def test_metrics_have_every_promised_key(chunk, answers, asked):
     assert set(made.failures) == {"q3"}
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(reasons=st.lists(st.sampled_from([None, *REASONS]), min_size=1, max_size=12))
 def test_questions_add_up_to_the_metrics_totals(chunk, answers, asked, reasons):

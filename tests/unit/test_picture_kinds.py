@@ -815,6 +815,7 @@ UNREADABLE = {"text.jpg": b"text", "page.png": b"%PDF-1.7", "raw.tif": b"II*\0",
 SKIPPED = {"._a.jpg": b"\0\x05\x16\x07", "clip.mp4": b"video", "notes.txt": b"text", "__MACOSX/a.jpg": b"x"}
 
 
+@pytest.mark.slow
 def test_every_file_of_a_folder_of_all_kinds_is_answered_or_fails_or_is_counted_as_skipped(
     scene, images, server, jobs, make_config
 ):

@@ -120,6 +120,7 @@ def test_every_key_of_the_schema_is_explained_in_the_configuration():
     assert not [key for key in sorted(keys) if not re.search(rf"^ *#? *{key}:", text, re.MULTILINE)]
 
 
+@pytest.mark.slow
 def test_the_table_of_faults_names_a_test_for_each_or_says_why_it_cannot_occur():
     lines = (ROOT / "docs" / "faults.md").read_text().splitlines()
     rows = [line for line in lines if line.startswith("| ") and not line.startswith(("| fault ", "| --- "))]
