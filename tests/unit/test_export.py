@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from captionqa.config.config import ExportConfig
+from captionqa.config.export_config import ExportConfig
 from captionqa.errors import ConfigError, ResultError
 from captionqa.export.export import ANSWER_FORMATS, CAPTION_FORMATS, check_exports
 from captionqa.export.named_files import file_path

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self, overload
 
 from captionqa.config.client_config import ClientConfig
 from captionqa.config.data_root import data_folder
+from captionqa.config.export_config import ExportConfig
 from captionqa.config.hub_record import HubRecord, data_paths, is_hub_path, local_files, read_hub_record
 from captionqa.config.model_versions import planned_key
 
@@ -202,19 +203,6 @@ class QaConfig:
     def instructions(self) -> Mapping[str, str]:
         """The instructions by the kind of question, which planning adds; none where one is for all."""
         return self.instruction if isinstance(self.instruction, Mapping) else {}
-
-
-@dataclass(frozen=True)
-class ExportConfig:
-    """`export`: the formats in which results are written once more."""
-
-    #: Formats of the captions of each prompt style, and of the answers.
-    captions: Sequence[str]
-    qa: Sequence[str]
-    #: The most MB of a file.
-    shard_mb: int
-    #: Whether captions that ended at max_tokens are among those exported.
-    truncated: Literal["keep", "leave_out"]
 
 
 @dataclass(frozen=True)
