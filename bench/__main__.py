@@ -2,7 +2,7 @@
 
 make bench                              all parts (half an hour)
 make bench ARGS="--quick"               small numbers, about two minutes: shows whether it works, not how fast
-make bench ARGS="--parts client,vllm"   some of: client ceiling vllm resize cache scale startup (docs/performance.md)
+make bench ARGS="--parts client,vllm"   some of the parts that docs/performance.md lists
 """
 
 import argparse
@@ -20,7 +20,7 @@ from typing import Any
 
 from bench import clients, ours, scale, startup
 from bench.clients import Target
-from bench.data import QUESTIONS, make_images, make_questions
+from bench.data import QUESTIONS, make_images, make_parquets, make_questions, make_tars
 from bench.report import OURS, Row, server_use, table, write
 from bench.sizes import FULL, QUICK, Sizes
 
@@ -76,6 +76,22 @@ class Bench:
             job = self._folder / "ceiling"
             runs[by_file.name] = lambda: clients.captionqa(target, job, image_transport="file")
             return self._interleaved([*rows, by_file, row], runs, self._sizes.simulator_rounds)
+
+    def shards(self) -> list[Row]:
+        """The fast GPU again: whether one chunk job keeps it full from tars and parquet files, and at what cost."""
+        names = [f"{OURS}, {kind}" for kind in ("files", "tars", "parquet")]
+        rows = [Row("shards", name, limit=names[0]) for name in names]
+        with clients.simulator("--slots", str(SLOTS), "--latency-s", str(LATENCY_S)) as url:
+            target = self._target(url, self._sizes.client_images)
+            folders = [target.images, self._folder / "tars", self._folder / "parquets"]
+            make_tars(target.images, folders[1])
+            make_parquets(target.images, folders[2])
+
+            def run(images: Path) -> Run:
+                return lambda: clients.captionqa(replace(target, images=images), self._folder / "shards")
+
+            runs = dict(zip(names, map(run, folders), strict=True))
+            return self._interleaved(rows, runs, self._sizes.simulator_rounds)
 
     def vllm(self) -> list[Row]:
         """Against a real vLLM with the demo's model."""
@@ -249,9 +265,9 @@ class Bench:
         return folder, sum(sizes) / len(sizes) / 1000
 
 
-PARTS = ("client", "ceiling", "vllm", "resize", "cache", "scale", "startup")
+PARTS = ("client", "ceiling", "shards", "vllm", "resize", "cache", "scale", "startup")
 #: The parts without vLLM, which takes a minute to start.
-QUICK_PARTS = ("client", "ceiling", "scale", "startup")
+QUICK_PARTS = ("client", "ceiling", "shards", "scale", "startup")
 
 
 def say(text: str) -> None:

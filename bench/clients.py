@@ -237,9 +237,12 @@ def vllm_run_batch(target: Target, folder: Path, model: Path) -> tuple[list[str]
 
 
 def captionqa(target: Target, folder: Path, jobs: int = 1, **client: Any) -> tuple[list[str], dict[str, Any]]:
-    """`jobs` chunk jobs of captionqa at once, measured from the first start to the last end."""
+    """`jobs` chunk jobs of captionqa at once, measured from the first start to the last end.
+
+    Of questions and of rows of parquet files all chunks have some, of images the first of each PART alone.
+    """
     shutil.rmtree(folder, ignore_errors=True)
-    chunks = jobs if "questions" in client else jobs * PART
+    chunks = jobs if "questions" in client or any(target.images.glob("*.parquet")) else jobs * PART
     raw = ours.configuration(
         folder, target.images, target.url, target.model, target.max_tokens, chunks=chunks, **client
     )

@@ -2,6 +2,7 @@
 
 import io
 import os
+import tarfile
 from collections.abc import Iterator
 from itertools import count as count_from
 from itertools import islice
@@ -9,11 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from captionqa.dataset.places import HASH_BITS, place
 from PIL import Image
 
 #: The pictures are those of one chunk out of this many, so that they look like a part of a larger data set.
 PART = 16
+#: Tars and parquet files that a data set is written to, and the rows of a row group.
+SHARDS, GROUP_ROWS = 4, 100
 QUALITIES = range(20, 98)
 OPTIONS = "\nA. red\nB. green\nC. blue\nD. none of these"
 QUESTIONS = (
@@ -71,8 +76,31 @@ def make_questions(images: Path, folder: Path) -> tuple[Path, Path]:
     return files
 
 
-def _names() -> Iterator[str]:
-    names = (f"picture_{number:06d}.jpg" for number in count_from())
+def make_tars(images: Path, folder: Path) -> None:
+    """Write the images into SHARDS tars, under keys that fall into the first of PART equal chunks as well."""
+    folder.mkdir(parents=True)
+    for number, part in enumerate(_shards(images)):
+        with tarfile.open(folder / f"{number:05d}.tar", "w") as tar:
+            for key, path in part:
+                tar.add(path, arcname=f"{key}.jpg")
+
+
+def make_parquets(images: Path, folder: Path) -> None:
+    """Write the images into SHARDS parquet files, as `datasets` does: 100 structs of bytes and path a row group."""
+    folder.mkdir(parents=True)
+    for number, part in enumerate(_shards(images)):
+        rows = [{"image": {"bytes": path.read_bytes(), "path": path.name}} for _, path in part]
+        pq.write_table(pa.Table.from_pylist(rows), folder / f"{number}.parquet", row_group_size=GROUP_ROWS)
+
+
+def _shards(images: Path) -> list[list[tuple[str, Path]]]:
+    """The images with a key each, in SHARDS parts."""
+    named = list(zip(_names(""), sorted(images.iterdir()), strict=False))
+    return [named[number::SHARDS] for number in range(SHARDS)]
+
+
+def _names(suffix: str = ".jpg") -> Iterator[str]:
+    names = (f"picture_{number:06d}{suffix}" for number in count_from())
     return (name for name in names if place(name) < (1 << HASH_BITS) // PART)
 
 

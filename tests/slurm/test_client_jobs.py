@@ -35,6 +35,13 @@ def waiting_clients(cluster):
     return [job for job in cluster.clients() if job["state"] == "PENDING" and "_chunk" in job["comment"]]
 
 
+def failed_run(project, seconds, *arguments):
+    """What a run that fails within this time printed; some jobs would wait in the queue for ever."""
+    driver = project.start(*arguments)
+    assert driver.wait(seconds) != 0, project.printed()
+    return project.printed()
+
+
 def test_pending_jobs_are_told_and_other_runs_of_the_checkout_leave_them_alone(project, cluster, busy_nodes):
     project.config["output_dir"] = "done"
     with_jobs_here = ("--executor", "local", "--cores", "2")
@@ -85,7 +92,7 @@ def test_old_logs_go_save_those_of_runs_that_have_jobs_in_the_queue(cluster, tmp
 )
 def test_jobs_that_slurm_would_not_run_are_refused_before_a_server_is_submitted(project, cluster, resource, said):
     before = cluster.jobs("all")
-    text = project.run("--set-resources", resource, check=False)
+    text = failed_run(project, 120, "--set-resources", resource)
     assert re.search(rf"Slurm would not run the jobs of {resource.partition(':')[0]}: .*{said}", text, re.IGNORECASE), (
         text
     )
@@ -93,7 +100,7 @@ def test_jobs_that_slurm_would_not_run_are_refused_before_a_server_is_submitted(
 
 
 def test_clients_that_can_never_start_end_the_run(project, cluster):
-    text = project.run("--default-resources", "slurm_partition=short", check=False)  # 1 h, and a chunk asks for 2 days
+    text = failed_run(project, 240, "--default-resources", "slurm_partition=short")  # 1 h, and a chunk asks for 2 days
     assert "waiting in Slurm's queue: 2 for PartitionTimeLimit. This does not pass, so the run ends" in text
     cluster.wait_for(lambda: not cluster.jobs())
     project.run()

@@ -322,7 +322,9 @@ def jobs(tmp_path, images, make_config, server_folder):
             plan = plan_captions(Path(config.captions.dataset_path), chunks, layout, config.captions.columns)
             work, settings = layout.captions_work("simple"), caption_settings(config, "tiny", "SIMPLE")
         else:
-            plan = plan_questions(Path(config.qa.question_path), images.path, chunks, layout)
+            plan = plan_questions(
+                Path(config.qa.question_path), images.path, chunks, layout, allow_urls=config.qa.allow_urls
+            )
             work, settings = layout.qa_work, qa_settings(config, "tiny")
         results = plan.results(work, fingerprint(settings))
         return [
@@ -333,7 +335,7 @@ def jobs(tmp_path, images, make_config, server_folder):
                 journal=AnswerFiles(work).journal,
                 progress=tmp_path / "progress" / f"{index}.json",
                 server=server_folder,
-                dataset=data_root(config.section(task).dataset_path),
+                dataset=data_root(config.section(task).data_path),
                 settings=settings,
                 client=config.client,
                 lease_timeout_s=600,

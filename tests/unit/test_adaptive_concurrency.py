@@ -350,11 +350,13 @@ def run_chunk(images, jobs, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_a_chunk_job_leaves_a_small_server_a_short_queue(publish, simulator, run_chunk):
     publish(simulator(slots=4, latency_s=0.03))
     assert 4 < run_chunk(200, "auto")["concurrency"] <= INITIAL_LIMIT / 2
 
 
+@pytest.mark.slow
 def test_a_chunk_job_raises_its_limit_on_a_large_server(publish, simulator, run_chunk, monkeypatch):
     monkeypatch.setattr(concurrency_module, "INITIAL_LIMIT", 4)
     publish(simulator(slots=40, latency_s=0.3))
@@ -368,6 +370,7 @@ def test_a_fixed_figure_stays_whatever_the_server_says(publish, simulator, run_c
     assert threading.active_count() <= before + 5
 
 
+@pytest.mark.slow
 def test_a_server_that_answers_429_is_asked_for_less_and_no_item_fails(publish, scripted, run_chunk):
     free = threading.BoundedSemaphore(6)
 

@@ -214,6 +214,7 @@ def test_a_finding_can_be_named_in_the_configuration_and_each_has_its_effect(sch
     assert named == [str(kind) for kind in FindingKind] == list(EFFECTS)
 
 
+@pytest.mark.slow
 def test_the_audit_is_a_command(look, pictures, raw_config, tmp_path, workflow_folder):
     pictures.write("empty.png", b"")
     for stop_on, code in ([], 0), (["unreadable_image"], 1):

@@ -19,6 +19,7 @@ print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]).p
 FIGURES = {"images": 4, "wall_s": 1.0, "cpu_s": 1.0, "peak_mb": 10.0}
 
 
+@pytest.mark.slow
 def test_a_client_that_hangs_is_ended_with_all_it_started():
     process = clients.start([sys.executable, "-c", f"{STARTS_ANOTHER}time.sleep(600)"])
     child = psutil.Process(int(process.stdout.readline()))
@@ -29,6 +30,7 @@ def test_a_client_that_hangs_is_ended_with_all_it_started():
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
 
 
+@pytest.mark.slow
 def test_what_a_client_left_running_is_not_waited_for():
     process = clients.start([sys.executable, "-c", STARTS_ANOTHER])
     child = psutil.Process(int(process.stdout.readline()))

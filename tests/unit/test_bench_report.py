@@ -104,6 +104,7 @@ def test_questions_are_grouped_by_image_or_scattered(tmp_path):
     assert len(pictures_in_order(scattered)) > 2 * 12
 
 
+@pytest.mark.slow
 def test_a_chunk_job_answers_questions(tmp_path, stand_in):
     make_images(tmp_path / "pictures", count=2, side_px=64, size_kb=2)
     file, _ = make_questions(tmp_path / "pictures", tmp_path / "data")
@@ -113,6 +114,7 @@ def test_a_chunk_job_answers_questions(tmp_path, stand_in):
     assert figures["images"] == len(stand_in.asked) == 2 * len(QUESTIONS)
 
 
+@pytest.mark.slow
 def test_a_chunk_job_is_the_workflows_own(tmp_path, stand_in):
     images, folder = tmp_path / "pictures", tmp_path / "job"
     make_images(images, count=3, side_px=64, size_kb=2)

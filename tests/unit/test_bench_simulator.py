@@ -62,6 +62,7 @@ def test_whole_bodies_are_read_on_one_connection_after_the_other_and_counted(sim
     assert found["vllm:num_requests_running"] == found["vllm:num_requests_waiting"] == 0
 
 
+@pytest.mark.slow
 def test_slots_are_filled_and_the_rest_waits(simulator):
     url = simulator(slots=2, latency_s=0.3)
     threads = [threading.Thread(target=ask, args=(url,)) for _ in range(5)]

@@ -382,6 +382,7 @@ def figures(jobs, images, server):
     return run
 
 
+@pytest.mark.slow
 def test_a_slow_server_shows_in_the_threads_that_ask(figures, server):
     server.set(delay_s=0.2)
     found = figures()
@@ -390,6 +391,7 @@ def test_a_slow_server_shows_in_the_threads_that_ask(figures, server):
     assert found["asking_s"] + found["working_s"] <= 4 * found["wall_s"]
 
 
+@pytest.mark.slow
 def test_a_slow_file_system_shows_in_the_threads_that_do_not_ask(figures, monkeypatch):
     slow_file_system(monkeypatch)
     found = figures()

@@ -71,6 +71,7 @@ def test_a_request_that_the_server_does_not_read_is_a_timeout():
         assert failure(url, request=ChatRequest([picture], 9), timeout_s=SHORT_S).reason is Reason.TIMEOUT
 
 
+@pytest.mark.slow
 def test_a_connection_that_waited_unused_has_the_whole_time_for_the_next_request(scripted):
     def answer_late(handler, body):
         time.sleep(SHORT_S / 2)

@@ -319,6 +319,7 @@ def test_a_released_lease_stops_the_chunk_and_keeps_what_was_answered(
     assert 1 <= len(journal_ids(job)) < len(MANY)
 
 
+@pytest.mark.slow
 def test_kill_9_loses_no_answer_and_the_rerun_asks_only_for_the_rest(
     images, server, chunk_process, jobs, run, eventually, journal_ids
 ):
@@ -336,6 +337,7 @@ def test_kill_9_loses_no_answer_and_the_rerun_asks_only_for_the_rest(
     assert 4 <= kept < len(MANY)
 
 
+@pytest.mark.slow
 def test_two_runs_over_the_same_items_ask_for_each_once(images, server, jobs, chunk_process, run, journal_ids):
     images.add(*NAMES)
     server.set(delay_s=0.05)
@@ -903,6 +905,7 @@ def test_a_fallback_under_way_at_two_crashes_is_not_asked_again_by_the_next_run(
         assert crashes == 2
 
 
+@pytest.mark.slow
 def test_a_crash_that_shows_only_later_is_the_items_all_the_same(images, scripted, publish, run, monkeypatch):
     monkeypatch.setattr(request_module, "END_CHECKS", 1)
 
@@ -982,6 +985,7 @@ def test_a_questions_path_that_leads_out_of_the_data_set_is_refused(images, serv
     assert [request["images"] for request in server.asked] == [[result.answers["q4"].split()[1].rstrip(".")]]
 
 
+@pytest.mark.slow
 def test_a_question_of_100_images_is_asked_whole_within_the_models_context(
     images, scripted, publish, run, encode, ask_questions
 ):

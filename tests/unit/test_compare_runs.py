@@ -21,6 +21,7 @@ def test_mcnemars_p_is_the_two_sided_binomial_one(only_a, only_b):
     assert mcnemar_p(only_a, only_b) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_mcnemars_p_is_exact_for_very_many_flips():
     assert mcnemar_p(49_800, 50_200) == pytest.approx(binomtest(49_800, 100_000).pvalue, rel=1e-9)
     assert mcnemar_p(0, 100_000) == 0.0  # too small for a float, which is no error

@@ -67,6 +67,7 @@ def answers(path):
     return segment.answers
 
 
+@pytest.mark.slow
 def test_no_flipped_bit_of_a_journal_changes_an_answer_or_raises(journal):
     before, whole = answers(journal), journal.read_bytes()
     for data in flipped(whole):
@@ -76,6 +77,7 @@ def test_no_flipped_bit_of_a_journal_changes_an_answer_or_raises(journal):
         assert len(after) >= len(before) - 2  # without its line break a line takes the next with it
 
 
+@pytest.mark.slow
 def test_no_flipped_bit_of_an_old_journal_raises(journal):
     lines = [unchecked(line) for line in journal.read_text().splitlines()]
     for data in flipped("".join(lines).encode()):
@@ -166,6 +168,7 @@ def merged(monkeypatch):
     return read
 
 
+@pytest.mark.slow
 def test_no_flipped_bit_of_a_result_changes_an_answer_and_each_is_refused_by_the_files_name(result, merged):
     path = result(FORMAT)
     whole = path.read_bytes()
@@ -175,6 +178,7 @@ def test_no_flipped_bit_of_a_result_changes_an_answer_and_each_is_refused_by_the
             merged(path)
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_of_an_old_result_is_refused_or_has_the_form_of_an_answer(result, merged):
     path = result(UNCHECKED_FORMAT)
     whole, before = path.read_bytes(), merged(path)

@@ -12,17 +12,18 @@ import pytest
 import yaml
 from captionqa.config.data_root import data_root
 from captionqa.config.layout import Layout
-from captionqa.config.presets import preset_names
-from captionqa.dataset.caption_plan import plan_captions
+from captionqa.config.presets import CAPTION_FOLDER, preset_names
 from captionqa.dataset.image_source import ImageSources
 from captionqa.dataset.planning import plan_task
 from captionqa.files import read_json_lines
+from exported import Answers, Captions
 from projects import ROOT
 from shard_files import image_table, save_to_disk, write_parquet, write_tar
 
 PAGE = (ROOT / "docs" / "data.md").read_text()
 QUESTIONS = re.findall(r"^\| .+? \| `(\{question_path.+?\})` \|", PAGE, re.MULTILINE)
-TABLE = re.findall(r"^\| (.+?) \| `dataset_path: (.+?)` \|", PAGE, re.MULTILINE)
+TABLE = re.findall(r"^\| (.+?) \| `(dataset_path: .+?)` \|", PAGE, re.MULTILINE)
+EXPORTS = re.findall(r"^\| .+? \| `(\{(?:captions|qa): .+?\})` \| `(.+?)` \|", PAGE, re.MULTILINE)
 PICTURES = {f"in/{number}.png": f"image {number}".ljust(200).encode() for number in range(4)}
 
 
@@ -60,23 +61,36 @@ MAKERS = {
         folder(path.parent),
         path.write_text(json.dumps([{"image": name} for name in PICTURES])),
     ),
+    "annotations/captions.json": lambda path: (
+        folder(path.parent.parent / "val2017"),
+        path.parent.mkdir(),
+        path.write_text(
+            json.dumps({"images": [{"file_name": name, "id": 1} for name in PICTURES], "annotations": [{}]})
+        ),
+    ),
     "list.tsv": lambda path: path.write_text("id\timage\n" + "".join(map(in_base64, PICTURES))),
     "ds": lambda path: save_to_disk(path, [image_table(PICTURES)]),
 }
 
 
+def keys_of(section):
+    return dict(pair.split(": ") for pair in section.split(", "))
+
+
 def test_every_example_has_its_data():
-    assert {path for _, path in TABLE} == set(MAKERS)
+    assert {keys_of(section)["dataset_path"] for _, section in TABLE} == set(MAKERS)
 
 
-@pytest.mark.parametrize(("what", "path"), TABLE, ids=[path for _, path in TABLE])
-def test_an_example_reads_its_images(tmp_path, monkeypatch, make_config, what, path):
+@pytest.mark.parametrize(("what", "section"), TABLE, ids=[section for _, section in TABLE])
+def test_an_example_reads_its_images(tmp_path, monkeypatch, make_config, what, section):
     monkeypatch.chdir(tmp_path)
+    keys = keys_of(section)
+    path = keys["dataset_path"]
     MAKERS[path](Path(path))
-    config = make_config({"captions": {"dataset_path": path}}).section("captions")
+    config = make_config({"captions": keys})
     layout = Layout(str(tmp_path / "output"), "tiny")
-    plan = plan_captions(Path(config.dataset_path), 1, layout, config.columns)
-    sources = ImageSources(data_root(config.dataset_path))
+    plan = plan_task(config, layout, "captions")
+    sources = ImageSources(data_root(config.section("captions").data_path))
     entries = [entry for items in plan.item_lists(layout, "captions") for entry in read_json_lines(items)]
     found = {entry["id"]: sources.find(entry.get("images", [entry["id"]])[0]).read()[0] for entry in entries}
     is_tar = path.endswith(".tar") or path == "shards"
@@ -194,6 +208,28 @@ def test_an_example_asks_its_questions(tmp_path, monkeypatch, make_config, secti
     assert plan.faults == []
 
 
+def test_every_format_has_an_example(schema):
+    sections = [yaml.safe_load(section) for section, _ in EXPORTS]
+    for task in ("captions", "qa"):
+        formats = {form for section in sections for form in section.get(task, [])}
+        assert formats == set(schema["properties"]["export"]["properties"][task]["items"]["enum"])
+
+
+@pytest.mark.parametrize(("section", "name"), EXPORTS)
+def test_an_example_writes_its_files(tmp_path, images, make_config, section, name):
+    export = make_config({"export": yaml.safe_load(section)}).export
+    if export.captions:
+        images.add("a.jpg")
+        captions = Captions(tmp_path, make_config, images.path)
+        folder = captions.export(export.captions[0], export.truncated == "leave_out", export.shard_mb)
+    else:
+        folder = Answers(tmp_path, make_config).export(export.qa[0])
+    pattern = re.escape(name).replace("MODEL", "tiny").replace("DATE", r"\d+_\d+")
+    files = [str(path.relative_to(folder)) for path in folder.rglob("*")]
+    assert [file for file in files if re.fullmatch(pattern, file)]
+
+
 def test_the_page_lists_all_presets():
-    listed = re.findall(r"^\| `(\w+)` \|", PAGE.partition("## Presets")[2], re.MULTILINE)
-    assert listed == preset_names()
+    for_images, _, for_questions = PAGE.partition("## Presets")[2].partition("A preset of questions")
+    assert re.findall(r"^\| `(\w+)` \|", for_images, re.MULTILINE) == preset_names(CAPTION_FOLDER)
+    assert re.findall(r"^\| `(\w+)` \|", for_questions, re.MULTILINE) == preset_names()

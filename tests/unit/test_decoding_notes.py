@@ -69,6 +69,7 @@ def notes_path(make_config):
     return AnswerFiles(work).decoding("0-of-1")
 
 
+@pytest.mark.slow
 def test_an_image_that_kills_its_job_twice_is_set_aside_and_named_and_no_other(draw, server, work, make_config):
     draw(*NAMES, poison=["poison.png"])
     assert [work()[0], work()[0]] == [-signal.SIGKILL] * 2

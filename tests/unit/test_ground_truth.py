@@ -577,11 +577,13 @@ def verifier():
     verifier.stop()
 
 
+@pytest.mark.slow
 def test_an_expression_that_cannot_be_computed_is_given_up(verifier):
     assert not verifier.same("1", "9^{9^{9^{9}}}")
     assert verifier.same("x+1", "1+x")
 
 
+@pytest.mark.slow
 def test_many_hostile_expressions_do_not_start_the_helper_anew_and_lose_their_time(verifier):
     assert verifier.same("x+1", "1+x")
     helper = verifier._helper.pid
@@ -593,6 +595,7 @@ def test_many_hostile_expressions_do_not_start_the_helper_anew_and_lose_their_ti
     assert verifier._lost_s == pytest.approx(2 * 0.5 + 6 * SHORT_LIMIT_S)
 
 
+@pytest.mark.slow
 def test_a_helper_that_was_killed_is_replaced(verifier):
     assert verifier.same("x+1", "1+x")
     os.killpg(verifier._helper.pid, signal.SIGKILL)

@@ -3,6 +3,8 @@
 import base64
 import json
 import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
@@ -112,6 +114,38 @@ def test_rows_in_their_order_are_decoded_once(tmp_path, pictures, sources, monke
     assert in_order <= 100
     sources.find(str(CellRef("t.parquet", 0, 0, "image"))).read()
     assert len(decoded) == in_order + 1, "a row that was dropped takes a pass of its own, from the start to it"
+
+
+#: Reads all rows of a folder's parquet files by many threads, as a chunk does, and prints the MB that this took.
+READ_ALL = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+import pyarrow.parquet as pq
+from captionqa.dataset.image_ref import CellRef
+from captionqa.dataset.image_source import ImageSources
+
+def peak_mb():
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+folder = Path(sys.argv[1])
+sources, names = ImageSources(folder), sorted(path.name for path in folder.iterdir())
+before = peak_mb()
+refs = [str(CellRef(name, 0, row, "image")) for name in names for row in range(60)]
+with ThreadPoolExecutor(48) as threads:
+    list(threads.map(lambda ref: len(sources.find(ref).read()[0]), refs))
+print(peak_mb() - before)
+"""
+
+
+@pytest.mark.slow
+def test_many_shards_read_by_many_threads_take_the_memory_of_a_few(tmp_path):
+    for number in range(16):
+        cells = [os.urandom(200_000) for _ in range(60)]
+        pq.write_table(pa.table({"image": cells}), tmp_path / f"{number:02d}.parquet")
+    done = subprocess.run([sys.executable, "-c", READ_ALL, tmp_path], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 270, "of 192 MB in all, of which 48 are kept"
 
 
 def test_a_file_that_changed_is_opened_again(tmp_path, pictures, sources):

@@ -21,6 +21,7 @@ def entry(number, text):
     return {"id": f"q{number}", "question": text, "images": ["a.png"], "stamps": [[1, 2]]}
 
 
+@pytest.mark.slow
 def test_a_long_question_that_is_asked_often_is_in_memory_once(tmp_path, traced):
     path = tmp_path / "items.jsonl"
     texts = ["x" * MB, "y" * MB]
@@ -33,6 +34,7 @@ def test_a_long_question_that_is_asked_often_is_in_memory_once(tmp_path, traced)
     assert traced() < 20 * MB
 
 
+@pytest.mark.slow
 def test_long_questions_that_differ_are_in_memory_one_after_another(tmp_path, traced):
     path = tmp_path / "items.jsonl"
     with open(path, "w") as file:
@@ -42,6 +44,7 @@ def test_long_questions_that_differ_are_in_memory_one_after_another(tmp_path, tr
     assert traced() < 30 * MB
 
 
+@pytest.mark.slow
 def test_a_chunk_of_one_long_question_takes_no_more_memory_for_more_items(images, server, jobs, traced):
     images.add("a.png")
     (job,) = jobs()

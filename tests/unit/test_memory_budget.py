@@ -1,18 +1,27 @@
 """The memory of large pictures: they wait for it in their order, and one that takes more than there is fails."""
 
+import io
 import pickle
 import threading
 
+import imagecodecs
 import numpy as np
+import pillow_heif
 import pytest
 import tifffile
+from captionqa.client import decoding_notes
 from captionqa.client.chunk_result import read_chunk
 from captionqa.client.chunk_run import ChunkRun
 from captionqa.client.decoding_notes import DecodingNotes
+from captionqa.client.image_transport import ImageTransport
+from captionqa.client.item import Item
 from captionqa.client.memory_budget import MB, MemoryBudget
 from captionqa.dataset import image_memory
+from captionqa.dataset.changed_files import ChangedFiles
 from captionqa.dataset.image_encoding import encode_image
+from captionqa.dataset.image_source import ImageSources
 from captionqa.errors import ItemFailure, Reason
+from captionqa.files import read_json_lines
 from PIL import Image
 
 LIMITS = {"max_pixels": None, "pixel_grid_px": 8, "max_source_pixels": 10**9}
@@ -48,7 +57,7 @@ class Holder:
     def _hold(self, budget, needed):
         taken = budget.take(needed)
         self.has_it.set()
-        self._release.wait(20)
+        self._release.wait(60)
         budget.give_back(taken)
 
     def release(self):
@@ -104,13 +113,16 @@ def test_more_than_the_whole_budget_is_too_large_and_the_figure_is_named(budget)
 
 
 @pytest.mark.parametrize("ahead", [0, 250 * MB])
-def test_a_failure_gives_back_what_was_held(budget, ahead):
+def test_a_failure_gives_back_what_was_held(budget, monkeypatch, ahead):
+    turn = threading.BoundedSemaphore(1)
+    monkeypatch.setattr(decoding_notes, "_decoding", turn)
     notes = DecodingNotes(None, budget)
-    for _ in range(3):
-        for needed_mb in (200, 400):  # the second one is too large from the start
-            with pytest.raises(ItemFailure), notes.decoding("a", ahead) as begin:
-                list(map(begin, (needed_mb * MB, 400 * MB)))
-    budget.give_back(budget.take(300 * MB))
+    for needed_mb in (200, 400):  # the second one is too large from the start
+        with pytest.raises(ItemFailure), notes.decoding("a", ahead) as begin:
+            list(map(begin, (needed_mb * MB, 400 * MB)))
+        assert not budget._held
+        assert turn.acquire(blocking=False)
+        turn.release()
 
 
 def test_a_picture_that_needs_no_decoding_takes_nothing_of_the_budget(hold, budget):
@@ -136,26 +148,89 @@ def test_a_large_file_waits_before_it_is_read(hold, budget, eventually):
     thread.join(20)
 
 
+@pytest.mark.parametrize("ahead", [0, 250 * MB])
+def test_whoever_waits_for_memory_leaves_the_turn_to_others(hold, budget, eventually, monkeypatch, ahead):
+    turn = threading.BoundedSemaphore(1)
+    monkeypatch.setattr(decoding_notes, "_decoding", turn)
+    all_of_it, notes, others_may = hold(300), DecodingNotes(None, budget), []
+
+    def decode(image, ahead, needed):
+        with notes.decoding(image, ahead) as begin:
+            begin(needed)
+            others_may.append(turn.acquire(blocking=False))
+
+    large = threading.Thread(target=decode, args=["large", ahead, 250 * MB], daemon=True)
+    large.start()
+    eventually(lambda: budget._waiting)
+    small = threading.Thread(target=decode, args=["small", 0, 1 * MB], daemon=True)
+    small.start()
+    small.join(20)
+    assert budget._waiting  # the large one waits still, and the small one is done
+    assert not small.is_alive()
+    all_of_it.release()
+    large.join(20)
+    assert not large.is_alive()
+    assert others_may == [False, False]
+    assert turn.acquire(blocking=False)
+
+
+def test_a_large_file_is_read_only_once_there_is_memory_for_its_picture(images, encode, hold, budget, eventually, jobs):
+    noise = np.random.default_rng(1).integers(0, 255, (1200, 1200, 4), np.uint8)
+    (images.path / "a.png").write_bytes(encode(Image.fromarray(noise)))
+    (job,) = jobs()
+    (entry,) = read_json_lines(job.items)
+    sources, transport = ImageSources(images.path.resolve()), ImageTransport("bytes", images.path)
+    item = Item(entry, job.settings, sources, transport, ChangedFiles(), DecodingNotes(None, budget))
+    all_of_it, failures = hold(300), []
+
+    def ask():
+        try:
+            item.request(10)
+        except ItemFailure as failure:
+            failures.append(failure.reason)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    eventually(lambda: budget._waiting)
+    (images.path / "a.png").unlink()
+    all_of_it.release()
+    thread.join(20)
+    assert failures == [Reason.MISSING_IMAGE]
+
+
 #: {a picture file of 1024 x 1024 pixels, of which a quarter is sent: the bytes that it takes for each of its pixels}
 TAKEN = {
     "plain.jpg": 3,  # decoded at half its size
     "turned.jpg": 4,
+    "progressive.jpg": 7,
     "plain.png": 8,
+    "grey.png": 5,
     "plain.tif": 8,
     "alpha.png": 12,
     "plain.webp": 16,
+    "plain.gif": 10,
+    "plain.avif": 10,
+    "plain.heic": 10,
+    "plain.jp2": 20,
+    "plain.jxl": 16,
     "deep.tif": 8,
     "fraction.tif": 31,
 }
 
 
-@pytest.fixture
-def folder(tmp_path):
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
     """A folder with the files of TAKEN."""
+    tmp_path = tmp_path_factory.mktemp("pictures")
     image, turned = Image.new("RGB", (1024, 1024), (9, 8, 7)), Image.Exif()
     turned[274] = 6
-    for name in ("plain.jpg", "plain.png", "plain.webp", "plain.tif"):
+    pillow_heif.from_pillow(image).save(tmp_path / "plain.heic")
+    for name in (f"plain.{suffix}" for suffix in ("jpg", "png", "webp", "gif", "avif", "jp2", "tif")):
         image.save(tmp_path / name)
+    (tmp_path / "plain.jxl").write_bytes(imagecodecs.jpegxl_encode(np.asarray(image)))
+    noise = np.random.default_rng(1).integers(0, 255, (1024, 1024, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "progressive.jpg", progressive=True)
+    image.convert("L").save(tmp_path / "grey.png")
     image.save(tmp_path / "turned.jpg", exif=turned)
     image.convert("RGBA").save(tmp_path / "alpha.png")
     deep = np.zeros((1024, 1024, 3), np.uint16)
@@ -172,12 +247,22 @@ def test_what_a_picture_takes_is_known_from_its_header(folder, name):
     assert image_memory.bytes_ahead(folder / name, 777, sent_px) == called[0] + 777
 
 
+def test_the_pictures_that_are_compared_in_search_of_a_hole_are_counted():
+    noise, buffer, called = np.random.default_rng(1).integers(0, 255, (256, 256, 3), np.uint8), io.BytesIO(), []
+    Image.fromarray(noise).save(buffer, "JPEG")
+    holed = buffer.getvalue()[:20_000] + bytes(4000) + buffer.getvalue()[24_000:]
+    with pytest.raises(ItemFailure, match="zeros stand in place of a part"):
+        encode_image(holed, LIMITS, 1024, before_decoding=called.append)
+    assert called == [13 * 256**2]
+
+
 def test_a_large_file_without_a_readable_header_counts_by_its_size(tmp_path):
     (tmp_path / "a.png").write_bytes(b"no picture")
     assert image_memory.bytes_ahead(tmp_path / "a.png", 777, None) == 777
     assert image_memory.bytes_ahead(tmp_path / "none.png", 777, None) == 777
 
 
+@pytest.mark.slow
 def test_a_picture_over_the_budget_fails_by_its_name_and_the_others_are_answered(images, encode, server, jobs):
     images.add("small.png")
     for name, side in (("large.png", 2000), ("huge.png", 4000)):
@@ -198,6 +283,7 @@ def test_by_default_pictures_get_an_eighth_of_their_jobs_memory(images, server, 
     assert jobs(changes={"client": {"images": {"memory_mb": 700}}})[0].pictures_mb == 700
 
 
+@pytest.mark.slow
 def test_a_chunk_of_large_pictures_stays_within_its_memory(images, encode, server, jobs, start_python, tmp_path):
     for number in range(8):  # a hundred MB each
         (images.path / f"{number}.png").write_bytes(encode(Image.new("RGBA", (3000, 3000), (number, 2, 3, 99))))

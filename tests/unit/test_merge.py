@@ -130,6 +130,7 @@ def test_failures_stand_beside_the_captions_and_not_among_them(chunk, captions, 
     assert made.failures == {"b.png": {"reason": "timeout", "detail": "what happened to b.png"}}
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(items=st.dictionaries(st.text(max_size=8), st.sampled_from([None, *REASONS]), min_size=1, max_size=20))
 def test_totals_add_up_whatever_failed(chunk, captions, styles, items):
@@ -240,6 +241,13 @@ def test_provenance_says_how_a_file_was_made(chunk, captions, styles):
     assert (made["started"], made["finished"]) == ("1970-01-01T00:16:40+00:00", "1970-01-01T00:33:21+00:00")
 
 
+def test_provenance_keeps_the_commit_of_a_data_set_of_the_hub(chunk, styles, outputs):
+    commits = {"hf://datasets/lab/birds/test": "0" * 40}
+    paths = map(outputs.path, ("captions", "failures", "provenance"))
+    merge_captions([chunk(styles, [answered("a.png")])], styles, "hf://datasets/lab/birds/test", *paths, commits)
+    assert outputs.provenance["hub_commits"] == commits
+
+
 def test_answers_of_two_versions_of_the_model_are_refused_with_what_to_do(
     chunk, captions, answers, styles, asked, outputs
 ):
@@ -342,6 +350,7 @@ def test_metrics_have_every_promised_key(chunk, answers, asked):
     assert set(made.failures) == {"q3"}
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(reasons=st.lists(st.sampled_from([None, *REASONS]), min_size=1, max_size=12))
 def test_questions_add_up_to_the_metrics_totals(chunk, answers, asked, reasons):

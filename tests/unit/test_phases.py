@@ -15,6 +15,7 @@ JOBS = {
     "qa_chunk_0-of-1": [(50.0, 80.0)],
     "release_qa": [(80.5, 81.0)],
     "merge_qa": [(82.0, 90.0)],
+    "export_captions_simple_txt": [(89.0, 90.5)],
     "page": [(92.5, 94.5)],
     "check_failures": [(91.0, 92.0)],
 }
@@ -36,8 +37,9 @@ def test_each_second_is_counted_once():
         "first_client": 1.5,
         "asking": 38.0,  # the captions were merged meanwhile
         "merging": 9.0,
+        "exporting": 0.5,
         "page": 2.0,
-        "else": 10.0,
+        "else": 9.5,
     }
 
 

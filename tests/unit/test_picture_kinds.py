@@ -99,6 +99,15 @@ def test_a_turned_tiff_keeps_its_proportions_when_it_is_shrunk(scene, orientatio
 
 
 @pytest.mark.parametrize("orientation", SIDEWAYS)
+def test_a_turned_tiff_of_16_bits_keeps_its_proportions_when_it_is_shrunk(scene, orientation):
+    stored = np.asarray(Image.fromarray(scene).resize((384, 256)).transpose(SIDEWAYS[orientation]))
+    data = tiff(deep(stored), photometric="rgb", compression="lzw", extratags=[(274, "H", 1, orientation, False)])
+    shrunk = sent(data, budget_px=WIDTH * HEIGHT)
+    assert shrunk.shape == (HEIGHT, WIDTH, 3)
+    assert mae(shrunk, scene) < 5
+
+
+@pytest.mark.parametrize("orientation", SIDEWAYS)
 def test_a_turned_fax_is_upright(grey, orientation):
     page = Image.fromarray(np.where(grey > 128, 255, 0).astype(np.uint8)).convert("1")
     data = saved(page.transpose(SIDEWAYS[orientation]), "TIFF", compression="group4", tiffinfo={274: orientation})
@@ -261,12 +270,16 @@ def test_a_tiff_of_many_samples_is_bounded_before_it_is_decoded():
     assert "200 x 200 pixels of 160 bytes" in failure.detail
 
 
-def test_a_camera_raw_is_named_and_its_thumbnail_not_captioned(scene):
+def camera_raw(scene):
     buffer = io.BytesIO()
     with tifffile.TiffWriter(buffer) as file:
         file.write(scene, photometric="rgb", subfiletype=1, subifds=1)
         file.write(deep(scene)[..., 0], photometric=32803, subfiletype=0, extratags=[])
-    assert "a camera raw" in reason(buffer.getvalue()).detail
+    return buffer.getvalue()
+
+
+def test_a_camera_raw_is_named_and_its_thumbnail_not_captioned(scene):
+    assert "a camera raw" in reason(camera_raw(scene)).detail
 
 
 @pytest.mark.parametrize(
@@ -568,6 +581,15 @@ def test_inks_are_converted_by_their_profile(kind, inks, wanted):
     assert mae(sent(data, colour="as_is"), np.full((16, 16, 3), [255 - ink for ink in inks[:3]])) < 3
 
 
+def test_inks_of_a_jpeg_are_read_as_browsers_read_them_with_and_without_adobes_marker(scene):
+    black = np.full((HEIGHT, WIDTH, 1), 60, np.uint8)
+    inks = Image.frombytes("CMYK", (WIDTH, HEIGHT), np.concatenate([255 - scene, black], axis=-1).tobytes())
+    marked = saved(inks, "JPEG", quality=98, subsampling=0)
+    at = marked.index(b"\xff\xee\0\x0eAdobe")
+    for data in (marked, marked[:at] + marked[at + 16 :]):
+        assert mae(sent(data), (scene * ((255 - 60) / 255)).round()) < 2
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize("profile", ["sRGB", "garbage", "of another mode"])
 def test_a_file_whose_profile_changes_nothing_is_passed_through(scene, grey, kind, profile):
@@ -666,19 +688,45 @@ def test_only_files_that_were_sent_as_another_picture_are_new(scene, grey):
         found = [encode_image(data, LIMITS, budget_px).is_new for data in as_before + new]
         assert found == [is_new_picture(data, LIMITS, budget_px) for data in as_before + new]
         assert found == [False] * len(as_before) + [True] * len(new)
+    turned, budgets_px = saved(image.transpose(SIDEWAYS[6]), "TIFF", tiffinfo={274: 6}), (None, WIDTH * HEIGHT, 1024)
+    found = [encode_image(turned, LIMITS, budget_px).is_new for budget_px in budgets_px]
+    assert found == [is_new_picture(turned, LIMITS, budget_px) for budget_px in budgets_px]
+    assert found == [False, False, True]  # it was squashed where it was shrunk
 
 
 # what a server gets
 
+
+def on_white(scene):
+    """A TIFF of colours that include their alpha, and show the scene on white."""
+    alpha = 255 - scene.min(axis=-1, keepdims=True) // 2
+    values = np.concatenate([scene - (255 - alpha), alpha], axis=-1)
+    return tiff(deep(values), photometric="rgb", extrasamples=["assocalpha"])
+
+
+def without_data(grey):
+    """A TIFF of fractions, with NaN in the place of white."""
+    values = (grey / 255).astype(np.float32)
+    values[grey == 255] = np.nan
+    return tiff(values)
+
+
 #: Kinds of which each shows the scene, by name.
 SHOWN = {
     "turned.tif": lambda scene: saved(Image.fromarray(scene).transpose(SIDEWAYS[6]), "TIFF", tiffinfo={274: 6}),
+    "turned and large.tif": lambda scene: saved(
+        Image.fromarray(scene).resize((4 * WIDTH, 4 * HEIGHT)).transpose(SIDEWAYS[6]),
+        "TIFF",
+        compression="tiff_lzw",
+        tiffinfo={274: 6},
+    ),
     "inks.tif": lambda scene: tiff(
         deep(np.concatenate([255 - scene, 0 * scene[..., :1]], -1)), photometric="separated"
     ),
     "infrared.tif": lambda scene: tiff(
         deep(np.concatenate([scene, scene[..., :1]], -1)), photometric="rgb", extrasamples=["unspecified"]
     ),
+    "alpha.tif": on_white,
     "planes.tif": lambda scene: tiff(
         np.moveaxis(deep(scene), -1, 0), photometric="rgb", planarconfig="separate", bigtiff=True
     ),
@@ -689,29 +737,61 @@ SHOWN = {
     "wide.png": lambda scene: saved(
         wide_picture(scene, icc(*WIDE["ProPhoto"])), "PNG", icc_profile=icc(*WIDE["ProPhoto"])
     ),
+    "wide.jpg": lambda scene: saved(
+        wide_picture(scene, icc(*WIDE["ProPhoto"])),
+        "JPEG",
+        quality=98,
+        subsampling=0,
+        icc_profile=icc(*WIDE["ProPhoto"]),
+    ),
     "text.png": lambda scene: png_with(scene, ODD_CHUNKS["large zTXt"]),
     "exif.png": lambda scene: saved(
         Image.fromarray(scene).transpose(SIDEWAYS[6]), "PNG", exif=ODD_EXIF["XResolution in letters"]
     ),
+    **{
+        f"exif {odd}.jpg": lambda scene, odd=odd: saved(
+            Image.fromarray(scene).transpose(SIDEWAYS[6]), "JPEG", quality=95, subsampling=0, exif=ODD_EXIF[odd]
+        )
+        for odd in ("XResolution in letters", "ResolutionUnit in letters")
+    },
     "phone.heic": lambda scene: heif(Image.fromarray(scene)),
     "new.jxl": lambda scene: NEW_KINDS["JXL"](Image.fromarray(scene)),
 }
+#: Kinds of which each shows the scene in grey.
+SHOWN_GREY = {
+    "negative.tif": lambda grey: tiff(65535 - deep(grey), photometric="miniswhite", compression="lzw"),
+    "12 bits.tif": lambda grey: tiff(deep(grey, 12)),
+    "nodata.tif": without_data,
+    "empty first.gif": lambda grey: saved(empty(), "GIF", save_all=True, append_images=[Image.fromarray(grey)]),
+}
 
 
-def test_the_requests_to_the_server_show_what_a_person_sees(scene, images, scripted, publish, jobs):
+def test_the_requests_to_the_server_show_what_a_person_sees(scene, photograph, images, scripted, publish, jobs):
     answer = {"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}
     scripted.answers = [(200, {}, answer)]
     publish(scripted.url)
-    shown = {name: np.roll(scene, 5 * number, axis=0) for number, name in enumerate(SHOWN)}
-    for name, levels in shown.items():
-        (images.path / name).write_bytes(SHOWN[name](levels))
-    (job,) = jobs()
+    shown = {}
+    for number, (name, make) in enumerate((SHOWN | SHOWN_GREY).items()):
+        shown[name] = np.roll(scene, (5 * number, 11 * number), axis=(0, 1))
+        if name in SHOWN_GREY:
+            shown[name] = np.asarray(Image.fromarray(shown[name]).convert("L")).copy()
+            shown[name][40:44, 50:60] = 255
+        (images.path / name).write_bytes(make(shown[name]))
+    hole = slice(len(photograph) // 3, len(photograph) // 2)
+    holed = photograph[: hole.start] + bytes(hole.stop - hole.start) + photograph[hole.stop :]
+    refused = {"raw.dng": camera_raw(scene), "drawing.jpg": b"%!PS-Adobe-3.0 EPSF-3.0\n", "hole.jpg": holed}
+    for name, data in (refused | {"._a.jpg": b"\0\x05\x16\x07"}).items():
+        (images.path / name).write_bytes(data)
+    (job,) = jobs(changes={"client": {"images": {"max_pixels": WIDTH * HEIGHT}}})
     ChunkRun(job).run()
+    _, lines = read_chunk(job.result)
+    outcomes = {line["id"]: line.get("failure") for line in lines}
+    assert outcomes == dict.fromkeys(shown) | dict.fromkeys(refused, Reason.UNREADABLE_IMAGE)
     got = []
     for _, body in scripted.requests:
         (url,) = [part["image_url"]["url"] for part in body["messages"][0]["content"] if "image_url" in part]
         got.append(np.asarray(Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).convert("RGB")))
-    assert len(got) == len(SHOWN)
+    assert len(got) == len(shown)
     for name, levels in shown.items():
         assert min(mae(picture, levels) for picture in got) < 3, name
 
@@ -735,6 +815,7 @@ UNREADABLE = {"text.jpg": b"text", "page.png": b"%PDF-1.7", "raw.tif": b"II*\0",
 SKIPPED = {"._a.jpg": b"\0\x05\x16\x07", "clip.mp4": b"video", "notes.txt": b"text", "__MACOSX/a.jpg": b"x"}
 
 
+@pytest.mark.slow
 def test_every_file_of_a_folder_of_all_kinds_is_answered_or_fails_or_is_counted_as_skipped(
     scene, images, server, jobs, make_config
 ):

@@ -297,6 +297,7 @@ def test_the_detail_of_a_failure_does_not_hold_the_image(publish, scripted, ask)
     assert len(failure(ask).detail) < 1000
 
 
+@pytest.mark.slow
 def test_retry_after_in_seconds_is_obeyed(publish, scripted, ask):
     publish(scripted.url)
     scripted.answers = [(429, {"Retry-After": "1"}, b""), GOOD]
@@ -305,6 +306,7 @@ def test_retry_after_in_seconds_is_obeyed(publish, scripted, ask):
     assert time.monotonic() - began >= 1
 
 
+@pytest.mark.slow
 def test_retry_after_as_a_date_is_obeyed(publish, scripted, ask):
     publish(scripted.url)
     until = (datetime.now(UTC) + timedelta(seconds=1.5)).replace(microsecond=0)
@@ -313,6 +315,7 @@ def test_retry_after_as_a_date_is_obeyed(publish, scripted, ask):
     assert datetime.now(UTC) >= until
 
 
+@pytest.mark.slow
 def test_a_trial_after_the_last_attempt_obeys_retry_after_too(publish, scripted, ask):
     def try_out(handler, body):
         tried.append(time.monotonic())
@@ -338,6 +341,7 @@ def test_a_long_retry_after_is_not_taken_for_a_dead_server(publish, scripted, as
     assert ask(server_wait_s=0.2)["text"] == "A cat."
 
 
+@pytest.mark.slow
 def test_a_date_to_retry_after_is_read_by_the_servers_own_clock(publish, scripted, ask):
     def come_back(handler, body):
         handler.send_response_only(503)
@@ -353,6 +357,7 @@ def test_a_date_to_retry_after_is_read_by_the_servers_own_clock(publish, scripte
     assert time.monotonic() - began >= 1
 
 
+@pytest.mark.slow
 def test_retry_after_is_obeyed_by_all_threads(publish, scripted, make_client, in_background, eventually):
     publish(scripted.url)
     scripted.answers = [(429, {"Retry-After": "1"}, b""), GOOD]
@@ -531,6 +536,7 @@ def test_an_outage_without_an_end_fails_the_chunk_and_blames_no_item(publish, sc
         ask(server_wait_s=0.3, max_attempts=2)
 
 
+@pytest.mark.slow
 def test_a_server_that_puts_everybody_off_for_ever_fails_the_chunk(publish, scripted, ask):
     asked = []
 
@@ -752,6 +758,7 @@ def test_a_server_whose_name_is_unknown_is_an_error_after_a_while(publish, ask):
         ask(server_wait_s=0.3, max_attempts=1)
 
 
+@pytest.mark.slow
 def test_time_in_the_queue_is_not_counted(publish, stand_in, make_client, in_background):
     publish(None, state=State.QUEUED, generation=2)
     outcome = in_background(lambda: make_client(server_wait_s=0.2).ask(REQUEST))

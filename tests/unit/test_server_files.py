@@ -116,6 +116,7 @@ def test_a_forged_file_counts_as_missing_and_is_named_once(server_folder, publis
     assert "is ignored, since it belongs to user 65534" in caplog.text
 
 
+@pytest.mark.slow
 @needs_root
 def test_the_users_key_is_not_sent_to_a_forged_address(images, scripted, publish, server_folder, jobs):
     """A member of the group replaces the endpoint of an existing server by that of a server of his own."""
@@ -169,6 +170,7 @@ def forge(path, content):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "owner", [None, pytest.param(ANOTHER_USER, marks=needs_root)], ids=["a folder of ours", "a folder of another user"]
 )

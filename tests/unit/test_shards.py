@@ -339,6 +339,7 @@ print(plan.items, int(peak) // 1024)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rows", "size"), [(2000, 200_000), (2, 50_000_000)])
 def test_planning_reads_no_image(tmp_path, start_python, rows, size):
     """The whole file is 400 MB or 100 MB, and most readers would take it as one row group."""

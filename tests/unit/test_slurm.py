@@ -1,8 +1,8 @@
-"""The resources and the vLLM build of a server's Slurm job; tests/slurm has the tests on a real Slurm."""
+"""The resources and the vLLM build of Slurm jobs, and those that are refused; tests/slurm has those on a real Slurm."""
 
 import pytest
 from captionqa.errors import ConfigError
-from captionqa.server import vllm_command
+from captionqa.server import slurm, vllm_command
 from captionqa.server.slurm_resources import checked_gpus, gpus_asked
 
 
@@ -63,3 +63,39 @@ def test_the_cpu_build_in_a_job_with_gpus_is_an_error(server_settings, tmp_path,
     vllm_command.check_build(server_settings(), 0)
     vllm_command.check_build(server_settings(allow_cpu=True), 1)
     vllm_command.check_build(server_settings(command=["vllm"]), 1)
+
+
+@pytest.fixture
+def sbatch(tmp_path, monkeypatch):
+    """An sbatch that fails with a sentence; returns the file of its arguments and of the script that it was given."""
+    script, call = tmp_path / "bin" / "sbatch", tmp_path / "call"
+    script.parent.mkdir()
+    monkeypatch.setenv("PATH", str(script.parent), prepend=":")
+
+    def install(said: str, code: int = 1):
+        script.write_text(f'#!/bin/sh\necho "$@" > {call}\ncat >> {call}\necho "{said}" >&2\nexit {code}\n')
+        script.chmod(0o755)
+        return call
+
+    return install
+
+
+def test_jobs_that_slurm_would_never_run_are_found_without_submitting_them(sbatch):
+    call = sbatch("allocation failure: Requested node configuration is not available")
+    assert slurm.refusal(["--partition=cpu"]) == "allocation failure: Requested node configuration is not available"
+    assert call.read_text() == "--test-only --partition=cpu\n#!/bin/sh\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ("sbatch: Job 8 to start at 2026-11-28T23:30:00 using 8 processors on nodes cpu1 in partition cpu", 0),
+        ("allocation failure: Unable to contact slurm controller (connect failure)", 1),
+        ("allocation failure: Requested nodes are busy", 1),
+        ("allocation failure: Required partition not available (inactive or drain)", 1),
+        ("sbatch: unrecognized option '--test-only'", 1),
+    ],
+)
+def test_what_passes_by_itself_is_no_refusal(sbatch, said, code):
+    sbatch(said, code)
+    assert slurm.refusal(["--partition=cpu"]) is None

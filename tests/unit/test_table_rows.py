@@ -259,6 +259,7 @@ def peak_mb(path):
     return images, peak
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row_group", [100, 2000], ids=["small row groups", "one row group"])
 def test_two_thousand_large_images_are_not_held_in_memory(tmp_path, row_group):
     path = tmp_path / "q.parquet"
@@ -268,6 +269,7 @@ def test_two_thousand_large_images_are_not_held_in_memory(tmp_path, row_group):
     assert peak < 300
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".parquet", ".jsonl", ".json", ".tsv"])
 def test_one_cell_of_50_mb_is_not_held_more_than_once_or_twice(tmp_path, suffix):
     text = base64.b64encode(PNG + os.urandom(37_500_000)).decode()

@@ -39,6 +39,7 @@ def untracked(module, patterns):
     return {path for path in found if not is_description_alone(path)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("module", "patterns"), TRACKED.items(), ids=TRACKED)
 def test_all_code_that_merging_imports_is_tracked(module, patterns):
     assert len(imported_modules(module)) > 8

@@ -109,17 +109,18 @@ def test_the_server_environments_are_in_step():
 def test_every_key_of_the_schema_is_explained_in_the_configuration():
     schema = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
     text = (ROOT / "config" / "config.yaml").read_text()
-    sections = [schema["properties"][name] for name in ("captions", "qa", "audit", "report", "client")]
+    sections = [schema["properties"][name] for name in ("captions", "qa", "audit", "client", "export", "report")]
     model = schema["$defs"]["model"]
     sections += [
         model,
         model["properties"]["server"],
-        *(sections[4]["properties"][name] for name in ("images", "sampling")),
+        *(sections[3]["properties"][name] for name in ("images", "sampling")),
     ]
     keys = {key for section in sections for key in section["properties"]}
     assert not [key for key in sorted(keys) if not re.search(rf"^ *#? *{key}:", text, re.MULTILINE)]
 
 
+@pytest.mark.slow
 def test_the_table_of_faults_names_a_test_for_each_or_says_why_it_cannot_occur():
     lines = (ROOT / "docs" / "faults.md").read_text().splitlines()
     rows = [line for line in lines if line.startswith("| ") and not line.startswith(("| fault ", "| --- "))]

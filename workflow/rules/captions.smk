@@ -46,5 +46,6 @@ rule merge_captions:
         style=lambda wildcards: STYLES[wildcards.style],
         # a function, since Snakemake would take {name} in a text for a wildcard
         dataset_path=lambda wildcards: CONFIG.captions.dataset_path,
+        hub_commits=lambda wildcards: CONFIG.hub_commits("captions"),
     script:
         "../scripts/merge_captions.py"

@@ -10,9 +10,10 @@ sys.path.insert(0, str(Path(workflow.current_basedir.get_path_or_uri(secret_free
 from captionqa.config.answer_files import CHUNK_NAME, AnswerFiles
 from captionqa.config.check import check
 from captionqa.errors import CaptionqaError
+from captionqa.config.exports import export_folders
 from captionqa.config.layout import Layout
 from captionqa.config.settings import caption_settings, fingerprint, qa_settings
-from captionqa.results.tracked_code import GRADING_CODE, MERGING_CODE, PAGE_CODE, tracked_modules
+from captionqa.results.tracked_code import EXPORT_CODE, GRADING_CODE, MERGING_CODE, PAGE_CODE, tracked_modules
 from captionqa.run.job_environment import prefer_checkout
 from captionqa.shown_text import printable, printable_lines
 
@@ -33,11 +34,16 @@ if workflow.is_main_process:
     from captionqa.server.lifecycle import check_model_path, drop_stale_live_markers
     from captionqa.server.slurm_client_jobs import end_killed_run
 
+    from captionqa.dataset.hub_data import plan_hub_data
     from captionqa.driver.planned_model import plan_model
     from captionqa.driver.terminal import print_message
 
     drop_stale_live_markers(RUN_LAYOUT)
     end_killed_run(RUN_LAYOUT)
+    try:
+        CONFIG = plan_hub_data(CONFIG, RUN_LAYOUT)
+    except CaptionqaError as error:
+        sys.exit(f"captionqa: {printable_lines(str(error))}")
     PLANNED_MODEL = plan_model(CONFIG, RUN_LAYOUT)
     CONFIG = PLANNED_MODEL.config
     if PLANNED_MODEL.message:
@@ -93,6 +99,10 @@ def caption_chunks(wildcards):
     return plan("captions").results(RUN_LAYOUT.captions_work(wildcards.style), fingerprint(settings))
 
 
+def caption_item_lists(wildcards):
+    return plan("captions").item_lists(RUN_LAYOUT, "captions")
+
+
 def answer_chunks(wildcards):
     return plan("qa").results(RUN_LAYOUT.qa_work, fingerprint(qa_settings(CONFIG, MODEL)))
 
@@ -133,3 +143,8 @@ def final_files(suffixes=None):
     files += [LAYOUT.qa(qa)] if "qa" in TASKS else []
     files += [LAYOUT.qa("metrics")] if "qa" in TASKS and suffixes is None else []
     return expand(files, model=MODEL)
+
+
+def exports():
+    """The summaries of all exports, each of which is in the folder of its export."""
+    return [LAYOUT.export_summary(folder) for _, folder in export_folders(CONFIG, RUN_LAYOUT)]

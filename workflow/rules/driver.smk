@@ -48,6 +48,10 @@ def begin_run():
     tasks_to_run = [task for task in TASKS if task in running]
     try:
         check_plans(CONFIG, RUN_LAYOUT)
+        if CONFIG.export.captions:
+            from captionqa.export.export import check_exports
+
+            check_exports(CONFIG, RUN_LAYOUT)
         if CONFIG.audit.stop_on:
             audit_first(tasks_to_run)
         if executor is not None:

@@ -49,6 +49,7 @@ rule merge_qa:
         # functions, since Snakemake would take {name} in a text for a wildcard
         question_path=lambda wildcards: CONFIG.qa.question_path,
         dataset_path=lambda wildcards: CONFIG.qa.dataset_path,
+        hub_commits=lambda wildcards: CONFIG.hub_commits("qa"),
         rules={key: getattr(CONFIG.qa, key) for key in GRADING_KEYS},
     script:
         "../scripts/merge_qa.py"

@@ -31,6 +31,8 @@ rule check_failures:
         page=page_if_wanted(),
         failures=final_files(("_failures", "failures")),
         provenance=final_files(("_provenance", "provenance")),
+        # first the exports: the gate ends a run with too many failures
+        exports=exports(),
     output:
         LAYOUT.failures_checked,
     log:

@@ -10,6 +10,7 @@ from captionqa.config.data_root import data_root
 from captionqa.config.layout import Layout
 from captionqa.config.model_versions import planned_version
 from captionqa.config.settings import caption_settings, check_planned, qa_settings
+from captionqa.dataset.url_image import UrlImages
 from captionqa.run.job_log import job_log
 
 config, wildcards, task = Config.of(snakemake.config), snakemake.wildcards, snakemake.params.task
@@ -30,12 +31,13 @@ with job_log(snakemake.log[0], name, layout):
             journal=files.journal,
             progress=layout.job_progress(name.replace(" ", "_")),
             server=layout.server,
-            dataset=data_root(config.section(task).dataset_path),
+            dataset=data_root(config.section(task).data_path),
             settings=settings,
             client=config.client,
             lease_timeout_s=model.server.lease_timeout_s,
             own_servers=model.url is None,
             model_version=planned_version(layout),
+            urls=UrlImages() if config.allows_urls(task) else None,
             mem_mb=snakemake.resources.mem_mb,
         )
     ).run()

@@ -16,6 +16,7 @@ with job_log(snakemake.log[0], f"merge_captions {snakemake.wildcards.style}", la
         snakemake.input.chunks,
         caption_settings(config, model, snakemake.params.style),
         dataset_path=snakemake.params.dataset_path,
+        hub_commits=snakemake.params.hub_commits,
         captions_path=snakemake.output.captions,
         failures_path=snakemake.output.failures,
         provenance_path=snakemake.output.provenance,

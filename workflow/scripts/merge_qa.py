@@ -19,6 +19,7 @@ with job_log(snakemake.log[0], "merge_qa", layout):
         qa_settings(config, model),
         question_path=snakemake.params.question_path,
         dataset_path=snakemake.params.dataset_path,
+        hub_commits=snakemake.params.hub_commits,
         results_path=snakemake.output.results,
         metrics_path=snakemake.output.metrics,
         failures_path=snakemake.output.failures,

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from captionqa.client.chunk_result import FORMAT, ChunkHeader, ResultLine, write_chunk
 from captionqa.client.memory_budget import PART_OF_JOB
-from captionqa.config.config import ClientConfig
+from captionqa.config.client_config import ClientConfig
 from captionqa.config.model_versions import ModelVersion
 from captionqa.config.settings import AnswerSettings, fingerprint
+from captionqa.dataset.url_image import UrlImages
 from captionqa.run.progress import Progress
 from captionqa.server import endpoint
 
@@ -42,6 +43,8 @@ class ChunkJob:
     own_servers: bool
     #: The version of the model that the run was planned with. Answers in the journal that another gave do not count.
     model_version: ModelVersion | None = None
+    #: Fetches images at addresses; None where the configuration does not allow it.
+    urls: UrlImages | None = None
     #: The memory that Snakemake or Slurm grants to it, in MB.
     mem_mb: int = 16_000
 

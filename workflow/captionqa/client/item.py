@@ -133,7 +133,7 @@ class Item:
         if file.matches_unread(mark):
             return True
         name, _, digest = mark
-        if name != file.name and file.source.file() is not None:
+        if name != file.name and file.source.is_named():
             return False
         with _failures_named(file):
             is_new = self._in_hand(
@@ -180,7 +180,8 @@ class Item:
 
     def _prompt_digest(self, first_answer: str | None) -> str:
         text = self._text if first_answer is None else f"{self._text}\0{first_answer}"
-        return _digest(text.encode("utf-8", "surrogatepass"))  # a model's output may hold half of a surrogate pair
+        # a model's output may hold half of a surrogate pair
+        return content_digest(text.encode("utf-8", "surrogatepass"))
 
 
 def request_key(mark: ItemMark) -> tuple[str, ...]:
@@ -205,7 +206,7 @@ class _ImageFile:
 
     def read(self) -> bytes:
         data, stamp = self.source.read()
-        self.digest = _digest(data)
+        self.digest = content_digest(data)
         self._stamp = self._planned
         if self._planned is not None and (self._planned[0], self._planned[1]) != stamp:
             self._stamp = None
@@ -247,5 +248,6 @@ def _failures_named(file: _ImageFile) -> Iterator[None]:
         raise ItemFailure(failure.reason, f"{file.source.described()}: {failure.detail}") from failure
 
 
-def _digest(data: bytes) -> str:
+def content_digest(data: bytes) -> str:
+    """The digest by which journals and chunk results know a content."""
     return blake3(data).hexdigest(DIGEST_BYTES)

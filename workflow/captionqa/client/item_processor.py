@@ -61,7 +61,7 @@ class ItemProcessor:
         self._settings = job.settings
         self._model_version = job.model_version
         self._sources = ImageSources(
-            job.dataset.resolve(), [Path(root).resolve() for root in job.client.images.allowed_roots]
+            job.dataset.resolve(), [Path(root).resolve() for root in job.client.images.allowed_roots], job.urls
         )
         self._transport = ImageTransport(job.client.image_transport, self._sources.dataset)
         self._changed = changed

@@ -22,6 +22,7 @@ from captionqa.dataset.image_source import ImageSources
 from captionqa.dataset.item_entry import ItemEntry
 from captionqa.dataset.places import entry_place
 from captionqa.dataset.plan import load_plan, planned_tasks, work_folders
+from captionqa.dataset.url_image import UrlImages
 from captionqa.errors import ItemFailure
 from captionqa.files import read_json_lines
 
@@ -32,8 +33,9 @@ class ItemChecker:
     def __init__(self, config: Config, task: Task, settings: AnswerSettings):
         self._settings = settings
         self._sources = ImageSources(
-            data_root(config.section(task).dataset_path),
+            data_root(config.section(task).data_path),
             [Path(root).resolve() for root in config.client.images.allowed_roots],
+            UrlImages() if config.allows_urls(task) else None,
         )
         self._transport = ImageTransport("bytes", self._sources.dataset)
 

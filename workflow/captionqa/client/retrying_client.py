@@ -14,7 +14,7 @@ from captionqa.client.request_errors import TransientError
 from captionqa.client.retried_request import RetriedRequest, RetryTools
 from captionqa.client.server_pool import ServerPool
 from captionqa.client.server_trial import ServerTrial
-from captionqa.config.config import ClientConfig
+from captionqa.config.client_config import ClientConfig
 from captionqa.server.endpoint import Endpoint
 
 #: The longest wait between two attempts.

@@ -13,8 +13,9 @@ from jsonschema import Draft202012Validator, validators
 
 from captionqa import WORKFLOW
 from captionqa.config import media_folder
-from captionqa.config.config import Config
-from captionqa.config.presets import load_preset
+from captionqa.config.config import TASKS, Config
+from captionqa.config.hub_record import is_hub_path
+from captionqa.config.presets import load_caption_preset, load_preset
 from captionqa.config.prompts import STYLES
 from captionqa.config.vllm_options import is_given
 from captionqa.errors import ConfigError
@@ -30,6 +31,7 @@ def check(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
     Raises:
         ConfigError: names the key, what is wrong with it, and for an unknown key the nearest known one.
     """
+    _add_caption_preset(raw)
     _add_preset(raw, schema)
     error = jsonschema.exceptions.best_match(_with_defaults(schema).iter_errors(raw))
     if error is not None:
@@ -38,6 +40,11 @@ def check(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
     config = Config.of(raw)
     if not config.tasks:
         raise ConfigError("the configuration asks for nothing: give captions, qa or both; see config/config.yaml.")
+    for task in TASKS:
+        if getattr(config.export, task) and task not in config.tasks:
+            raise ConfigError(
+                f"export.{task}: the configuration asks for no {task}; add the section {task}, or leave it out."
+            )
     if config.captions is not None:
         known = {*STYLES, *config.captions.prompts}
         for style in config.captions.prompt_styles:
@@ -86,14 +93,26 @@ def _add_preset(raw: dict[str, Any], schema: Mapping[str, Any]) -> None:
         qa.setdefault(key, value)
 
 
+def _add_caption_preset(raw: dict[str, Any]) -> None:
+    """As `_add_preset`, for `captions`; of the columns each by itself."""
+    captions = raw.get("captions")
+    if not isinstance(captions, dict) or not isinstance(captions.get("preset"), str) or not captions["preset"]:
+        return
+    given = load_caption_preset(captions["preset"])
+    for key, value in given.items():
+        captions.setdefault(key, {} if isinstance(value, dict) else value)
+    if isinstance(columns := captions.get("columns"), dict):
+        captions["columns"] = {**given.get("columns", {}), **columns}
+
+
 def _tidy_paths(raw: dict[str, Any]) -> None:
     """Expand ~, and give the output folder its plainest name, since Snakemake compares paths as text."""
     raw["output_dir"] = os.path.normpath(os.path.expanduser(raw["output_dir"]))
     for section in filter(None, (raw.get("captions"), raw.get("qa"), *raw["models"].values())):
-        for key in ("dataset_path", "question_path", "path"):
+        for key in ("dataset_path", "image_folder", "question_path", "path"):
             if isinstance(section.get(key), list):
                 section[key] = list(map(os.path.expanduser, section[key]))
-            elif key in section:
+            elif section.get(key) is not None:
                 section[key] = os.path.expanduser(section[key])
     if (qa := raw.get("qa")) and "dataset_path" not in qa:
         qa["dataset_path"] = _folder_of(qa["question_path"])
@@ -102,7 +121,10 @@ def _tidy_paths(raw: dict[str, Any]) -> None:
 def _folder_of(paths: str | list[str]) -> str:
     """The folder that questions are in, to which the paths of their images are relative where no other is given."""
     folders = []
-    for path in [paths] if isinstance(paths, str) else paths:
+    listed = [paths] if isinstance(paths, str) else paths
+    if of_hub := next(filter(is_hub_path, listed), None):
+        return of_hub
+    for path in listed:
         plain = Path(path)
         while glob.has_magic(str(plain)):
             plain = plain.parent

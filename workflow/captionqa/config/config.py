@@ -8,12 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, overload
 
+from captionqa.config.client_config import ClientConfig
+from captionqa.config.data_root import data_folder
+from captionqa.config.export_config import ExportConfig
+from captionqa.config.hub_record import HubRecord, data_paths, is_hub_path, local_files, read_hub_record
 from captionqa.config.model_versions import planned_key
 
 #: The two tasks of a run; a configuration may leave one out.
 Task = Literal["captions", "qa"]
 TASKS: tuple[Task, ...] = ("captions", "qa")
 Auto = Literal["auto"]
+#: What `captions.dataset_path` is taken for.
+ReadAs = Literal["auto", "images", "tables", "tars"]
 #: How an answer is scored, and what the ground truths of the question file are.
 Scoring = Literal["any", "exact", "relaxed", "vqa", "anls"]
 AnswerForm = Literal["auto", "letter", "index0", "index1", "text", "list"]
@@ -76,6 +82,8 @@ class CaptionColumnsConfig:
     image: str | Sequence[str] | Auto
     #: The column of the rows' names; None where they have none.
     id: str | Auto | None
+    #: The list of rows in an object of JSON.
+    rows: str | None = None
 
 
 @dataclass(frozen=True)
@@ -83,16 +91,35 @@ class CaptionsConfig:
     """`captions`: the images, and what is asked about each."""
 
     dataset_path: str
+    #: The name of a known form of data sets, or the path of a user's own preset.
+    preset: str | None
+    read_as: ReadAs
+    #: The folder that the paths in a list of images are relative to; None for that of the list.
+    image_folder: str | None
     columns: CaptionColumnsConfig
     multi_image_prompt: str | None
     prompt_styles: Sequence[str]
     prompts: Mapping[str, str]
     max_tokens: int
+    #: How many images are captioned, or below 1 which share; None for all.
+    limit: int | float | None
     chunks: int | Auto
+    #: No key of the configuration: the local files of data sets of the hub.
+    hub: HubRecord = field(default_factory=dict)
 
     @classmethod
-    def of(cls, checked: Mapping[str, Any]) -> Self:
-        return cls(**{**checked, "columns": CaptionColumnsConfig(**checked["columns"])})
+    def of(cls, checked: Mapping[str, Any], hub: HubRecord) -> Self:
+        return cls(**{**checked, "columns": CaptionColumnsConfig(**checked["columns"]), "hub": hub})
+
+    @property
+    def local_path(self) -> str:
+        """`dataset_path`, or its local files where it is of the hub."""
+        return local_files(self.dataset_path, self.hub)
+
+    @property
+    def data_path(self) -> str:
+        """The path whose `data_root` is the data folder."""
+        return self.image_folder or self.local_path
 
 
 @dataclass(frozen=True)
@@ -147,13 +174,30 @@ class QaConfig:
     relative_tolerance: float
     #: How many questions are asked, or below 1 which share; None for all.
     limit: int | float | None
+    #: Whether images at http(s) addresses are fetched.
+    allow_urls: bool
     #: {category, source or type: the values that are asked}.
     where: Mapping[str, str | Sequence[str]]
     chunks: int | Auto
+    #: No key of the configuration: the local files of data sets of the hub.
+    hub: HubRecord = field(default_factory=dict)
 
     @classmethod
-    def of(cls, checked: Mapping[str, Any]) -> Self:
-        return cls(**{**checked, "columns": ColumnsConfig(**checked["columns"])})
+    def of(cls, checked: Mapping[str, Any], hub: HubRecord) -> Self:
+        return cls(**{**checked, "columns": ColumnsConfig(**checked["columns"]), "hub": hub})
+
+    @property
+    def local_path(self) -> str | Sequence[str]:
+        """`question_path`, or its local files where it is of the hub."""
+        if isinstance(self.question_path, str):
+            return local_files(self.question_path, self.hub)
+        return [local_files(path, self.hub) for path in self.question_path]
+
+    @property
+    def data_path(self) -> str:
+        """The data folder."""
+        path = local_files(self.dataset_path, self.hub)
+        return path if path == self.dataset_path else str(data_folder(path))
 
     @property
     def instructions(self) -> Mapping[str, str]:
@@ -177,42 +221,6 @@ class ReportConfig:
 
 
 @dataclass(frozen=True)
-class ImagesConfig:
-    """`client.images`: which image files are read, and in which size they are sent."""
-
-    max_pixels: int | Auto | None
-    pixel_grid_px: int
-    max_source_pixels: int
-    frame: int | Auto
-    colour: Literal["srgb", "as_is"]
-    damaged: Literal["fail", "send"]
-    memory_mb: int | Auto
-    allowed_roots: Sequence[str]
-
-
-@dataclass(frozen=True)
-class ClientConfig:
-    """`client`: how a chunk's client job asks the server."""
-
-    concurrency: int | Auto
-    request_timeout_s: float
-    max_attempts: int
-    backoff_s: float
-    server_wait_s: float
-    deduplicate: bool
-    max_failed_fraction: float
-    count_data_faults: bool
-    image_transport: Literal["bytes", "file"]
-    images: ImagesConfig
-    #: Sent with each request as it is; a parameter that is None is left to the server.
-    sampling: Mapping[str, float | None]
-
-    @classmethod
-    def of(cls, checked: Mapping[str, Any]) -> Self:
-        return cls(**{**checked, "images": ImagesConfig(**checked["images"])})
-
-
-@dataclass(frozen=True)
 class Config:
     """The whole configuration of a run."""
 
@@ -221,6 +229,7 @@ class Config:
     models: Mapping[str, ModelConfig]
     captions: CaptionsConfig | None
     qa: QaConfig | None
+    export: ExportConfig
     audit: AuditConfig
     report: ReportConfig
     client: ClientConfig
@@ -232,14 +241,16 @@ class Config:
         The version of its model is the one that the last run was planned with.
         """
         captions, qa = checked.get("captions"), checked.get("qa")
+        hub = read_hub_record(checked["output_dir"]) if any(map(is_hub_path, data_paths(captions, qa))) else {}
         return cls(
             output_dir=checked["output_dir"],
             models={
                 name: ModelConfig.of(model, planned_key(checked["output_dir"], name, model))
                 for name, model in checked["models"].items()
             },
-            captions=None if captions is None else CaptionsConfig.of(captions),
-            qa=None if qa is None else QaConfig.of(qa),
+            captions=None if captions is None else CaptionsConfig.of(captions, hub),
+            qa=None if qa is None else QaConfig.of(qa, hub),
+            export=ExportConfig(**checked["export"]),
             audit=AuditConfig(**checked["audit"]),
             report=ReportConfig(**checked["report"]),
             client=ClientConfig.of(checked["client"]),
@@ -264,6 +275,22 @@ class Config:
     def prompt_styles(self) -> Sequence[str]:
         """The configured prompt styles; none where captions are left out."""
         return () if self.captions is None else self.captions.prompt_styles
+
+    @property
+    def hub_paths(self) -> list[str]:
+        """The configured paths that are of the hub."""
+        sections = [None if section is None else vars(section) for section in (self.captions, self.qa)]
+        return list(dict.fromkeys(filter(is_hub_path, data_paths(*sections))))
+
+    def allows_urls(self, task: Task) -> bool:
+        """Whether images of a task may be fetched from http(s) addresses."""
+        return task == "qa" and self.qa is not None and self.qa.allow_urls
+
+    def hub_commits(self, task: Task) -> dict[str, str]:
+        """{path of the hub: the commit that it was planned with} of a task."""
+        section = self.section(task)
+        paths = data_paths(vars(section), None) if task == "captions" else data_paths(None, vars(section))
+        return {path: section.hub[path]["commit"] for path in paths if path in section.hub}
 
     @property
     def tasks_share_images(self) -> bool:

@@ -30,6 +30,19 @@ class Layout:
     def qa(self, kind: str) -> str:
         return f"{self.output_dir}/qa/{self.model}/{self.model}_qa_{kind}.json"
 
+    def caption_export(self, style: str = "{style}", form: str = "{format}") -> str:
+        """Folder of the captions of one prompt style in one format."""
+        return f"{self.output_dir}/export/captions/{self.model}/{self.model}_{style}_{form}"
+
+    def answer_export(self, form: str = "{format}") -> str:
+        """Folder of the answers in one format."""
+        return f"{self.output_dir}/export/qa/{self.model}/{self.model}_qa_{form}"
+
+    @staticmethod
+    def export_summary(folder: str) -> str:
+        """What an export holds; hidden, so that no reader takes it for data."""
+        return f"{folder}/.export"
+
     @property
     def audit(self) -> str:
         """Table of the audit's findings in the images and the questions."""
@@ -90,6 +103,11 @@ class Layout:
     def caption_images(self) -> Path:
         """The names of the files that the rows of the last plan's data set refer to."""
         return Path(self.plans) / "captions" / "images.jsonl"
+
+    @property
+    def hub_data(self) -> str:
+        """The local files of the last plan's hub data sets."""
+        return f"{self.plans}/hub.json"
 
     @property
     def sniffed(self) -> Path:

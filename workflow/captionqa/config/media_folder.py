@@ -1,7 +1,8 @@
 """The media folder: the one folder from which a server may read image files itself."""
 
-from captionqa.config.config import Config
+from captionqa.config.config import CaptionsConfig, Config, QaConfig
 from captionqa.config.data_root import data_root
+from captionqa.config.hub_record import is_hub_path
 from captionqa.config.vllm_options import is_given
 from captionqa.errors import ConfigError
 
@@ -23,7 +24,9 @@ def allowed_folder(config: Config) -> str | None:
     named = is_given(config.model.server.extra_args, MEDIA_PATH_OPTION)
     if config.client.image_transport != BY_FILE or config.model.url is not None or named:
         return None
-    paths = [config.section(task).dataset_path for task in config.tasks]
+    paths = [section.data_path for section in map(config.section, config.tasks) if _may_name_files(section)]
+    if not paths:
+        return None
     folders = [data_root(path) for path in paths]
     for folder in folders:
         if all(other.is_relative_to(folder) for other in folders):
@@ -34,3 +37,9 @@ def allowed_folder(config: Config) -> str | None:
         f"an output_dir of its own for each, or name a folder that holds both after {MEDIA_PATH_OPTION} in "
         "server.extra_args."
     )
+
+
+def _may_name_files(section: CaptionsConfig | QaConfig) -> bool:
+    """Whether images may be files of a folder: those of a hub's data set are inside of its files."""
+    has_folder = isinstance(section, CaptionsConfig) and section.image_folder is not None
+    return has_folder or not is_hub_path(section.dataset_path)

@@ -5,7 +5,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal, NotRequired, TypedDict
 
-from captionqa.config.config import Auto, Config, ImagesConfig
+from captionqa.config.client_config import ImagesConfig
+from captionqa.config.config import Auto, Config
 from captionqa.config.prompts import LETTER_PROMPT, style_text
 from captionqa.errors import ConfigError
 

@@ -18,6 +18,7 @@ from captionqa.dataset.image_ref import FileRef
 from captionqa.dataset.image_source import ImageSources
 from captionqa.dataset.item_entry import ItemEntry
 from captionqa.dataset.places import entry_place
+from captionqa.dataset.url_image import UrlImages
 from captionqa.errors import ItemFailure
 from captionqa.threads import blocks
 
@@ -36,8 +37,9 @@ class TaskChecks:
         self._task = task
         self._pool = pool
         self._sources = ImageSources(
-            data_root(config.section(task).dataset_path),
+            data_root(config.section(task).data_path),
             [Path(root).resolve() for root in config.client.images.allowed_roots],
+            UrlImages() if config.allows_urls(task) else None,
         )
         # how many images an existing server accepts is not known
         self._max_images = None if model.url else model.server.limit_images_per_prompt

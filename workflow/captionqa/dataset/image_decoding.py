@@ -122,11 +122,12 @@ def _tiff_page(
             check_size(*image.size, limits)
             pixels = image.width * image.height
             before_decoding(decoded_bytes(image, image.size, min(pixels, budget_px or pixels)))
-            # Pillow turns the page as it is loaded; its size is that of the turned page before, too
-            was_sideways = tags.get(ORIENTATION, 1) in SIDEWAYS
+            # Pillow turns the page as it is loaded; its size is that of the turned page before, too. Earlier versions
+            # shrunk it to the size of the stored one
+            was_squashed = tags.get(ORIENTATION, 1) in SIDEWAYS and budget_px is not None and pixels > budget_px
             with suppress(Exception):  # what Pillow raises on odd tags; tifffile says whether the pixels are damaged
                 image.load()
-                return Picture(image, image.size, 1, image.info.get("icc_profile"), is_new=was_sideways)
+                return Picture(image, image.size, 1, image.info.get("icc_profile"), is_new=was_squashed)
     deep = tiff_decoding.decode_page(data, page, limits, budget_px, before_decoding)
     return Picture(deep.image, deep.image.size, deep.orientation, deep.profile, is_new=deep.is_new)
 

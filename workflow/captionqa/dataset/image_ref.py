@@ -8,6 +8,7 @@ An item list or a question row holds images as these texts, and the client reads
     shards/00000.tar#offset=1536&size=789&name=0.jpg the bytes of a member of a tar
     mmbench.tsv#start=120&length=90210&column=image  a cell of a line of JSONL, CSV or TSV: the line's bytes
     data:image/png;base64,iVBOR...                   the image itself
+    https://example.org/0.png                        an image that is fetched, where the configuration allows it
 
 Who plans makes the text by `str` of a class below, also for a file: a name from a data set that could be taken for
 another kind is marked there. So a container in a plan was always named by the planner, and only files have to be kept
@@ -34,6 +35,8 @@ class ImageRef:
     @staticmethod
     def parse(text: str) -> "ImageRef":
         """The reference that a text stands for; any text stands for one."""
+        if UrlRef.FORM.match(text):
+            return UrlRef(text)
         if "#" in text or text.startswith("data:"):
             if text.endswith(FILE_MARK):
                 return FileRef(text.removesuffix(FILE_MARK))
@@ -153,6 +156,17 @@ class DataRef(ImageRef):
 
     def __str__(self) -> str:
         return self.uri
+
+
+@dataclass(frozen=True, slots=True)
+class UrlRef(ImageRef):
+    """An image at an address."""
+
+    url: str
+    FORM: ClassVar = re.compile("https?://", re.IGNORECASE)
+
+    def __str__(self) -> str:
+        return self.url
 
 
 #: The references into a container, which has a stamp for all its images.

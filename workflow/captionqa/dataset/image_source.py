@@ -20,10 +20,11 @@ from typing import Any
 from captionqa.dataset.image_cell import cell_image, data_uri_bytes
 from captionqa.dataset.image_file import read_failures, read_stamped
 from captionqa.dataset.image_path import locate
-from captionqa.dataset.image_ref import CellRef, ContainedRef, DataRef, FileRef, ImageRef, LineRef, MemberRef
+from captionqa.dataset.image_ref import CellRef, ContainedRef, DataRef, FileRef, ImageRef, LineRef, MemberRef, UrlRef
 from captionqa.dataset.item_entry import Stamp
 from captionqa.dataset.row_groups import RowGroups
 from captionqa.dataset.text_line import line_value
+from captionqa.dataset.url_image import UrlImages
 from captionqa.errors import ItemFailure, Reason
 
 #: Containers that are open at a time, of those that are read by their offsets.
@@ -38,6 +39,10 @@ class ImageSource(ABC):
     def file(self) -> Path | None:
         """Its real path, where it is a file of its own."""
         return None
+
+    def is_named(self) -> bool:
+        """Whether another name means another image; False for a place in a container, which may move."""
+        return self.file() is not None
 
     @abstractmethod
     def described(self) -> str:
@@ -55,8 +60,12 @@ class ImageSource(ABC):
 class ImageSources:
     """The images of a data set; safe to share between threads. Containers that were read stay open for the next."""
 
-    def __init__(self, dataset: Path, allowed_roots: Sequence[Path] = ()):
-        """`dataset` is the data folder, `allowed_roots` other folders that files may be in; all are resolved."""
+    def __init__(self, dataset: Path, allowed_roots: Sequence[Path] = (), urls: UrlImages | None = None):
+        """`dataset` is the data folder, `allowed_roots` other folders that files may be in; all are resolved.
+
+        `urls` fetches what is at addresses; None where nothing may be fetched.
+        """
+        self.urls = urls
         self.dataset = dataset
         self.allowed_roots = allowed_roots
         self.row_groups = RowGroups()
@@ -69,6 +78,10 @@ class ImageSources:
             return self.find_file(ref.path)
         if isinstance(ref, DataRef):
             return _DataSource(ref)
+        if isinstance(ref, UrlRef):
+            if self.urls is None:
+                raise ItemFailure(Reason.MISSING_IMAGE, f"{ref.url[:80]!r} is an address, which is not fetched")
+            return _UrlSource(ref, self.urls)
         assert isinstance(ref, ContainedRef)
         container = self.dataset / ref.container
         if not container.is_file():
@@ -158,7 +171,27 @@ class _DataSource(ImageSource):
         return f"the image in {self.ref.uri[:30]!r}..."
 
     def read(self) -> tuple[bytes, Stamp]:
-        return data_uri_bytes(self.ref.uri), data_stamp(self.ref)
+        return data_uri_bytes(self.ref.uri), text_stamp(self.ref)
+
+
+class _UrlSource(ImageSource):
+    """An image at an address, which is fetched once. Belongs to one item."""
+
+    def __init__(self, ref: UrlRef, urls: UrlImages):
+        self._ref = ref
+        self._urls = urls
+        self._data: bytes | None = None
+
+    def is_named(self) -> bool:
+        return True
+
+    def described(self) -> str:
+        return repr(self._ref.url[:200])
+
+    def read(self) -> tuple[bytes, Stamp]:
+        if self._data is None:
+            self._data = self._urls.fetch(self._ref.url)
+        return self._data, text_stamp(self._ref)
 
 
 class _Extents:
@@ -210,8 +243,8 @@ def stamp_of(dataset: Path, text: str, containers: dict[str, Stamp | None] | Non
     `containers` remembers the stamps of containers from one call to the next.
     """
     ref = ImageRef.parse(text)
-    if isinstance(ref, DataRef):
-        return data_stamp(ref)
+    if isinstance(ref, DataRef | UrlRef):
+        return text_stamp(ref)
     if isinstance(ref, FileRef):
         return _file_stamp(dataset / ref.path)
     assert isinstance(ref, ContainedRef)
@@ -229,9 +262,9 @@ def _file_stamp(path: Path) -> Stamp | None:
     return status.st_size, status.st_mtime_ns
 
 
-def data_stamp(ref: DataRef) -> Stamp:
-    """A stamp of an image that is in the plan, which tells a change of its text no worse than a file's size."""
-    return len(ref.uri), 0
+def text_stamp(ref: DataRef | UrlRef) -> Stamp:
+    """A stamp of an image that is named by its text alone, whose name tells a change of it."""
+    return len(str(ref)), 0
 
 
 def read_image_bytes(dataset: Path, text: str, allowed_roots: Sequence[Path] = ()) -> bytes:

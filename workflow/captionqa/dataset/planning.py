@@ -22,11 +22,19 @@ def plan_task(config: Config, layout: Layout, task: Task, scan: str = "") -> Pla
     with full_disk_named(layout.plans):
         if task == "captions":
             captions = config.section("captions")
-            return plan_captions(Path(captions.dataset_path), captions.chunks, layout, captions.columns)
+            return plan_captions(
+                Path(captions.local_path),
+                captions.chunks,
+                layout,
+                captions.columns,
+                captions.limit,
+                captions.read_as,
+                None if captions.image_folder is None else Path(captions.image_folder),
+            )
         qa = config.section("qa")
         return plan_questions(
-            qa.question_path,
-            Path(qa.dataset_path),
+            qa.local_path,
+            Path(qa.data_path),
             qa.chunks,
             layout,
             scan,
@@ -35,4 +43,5 @@ def plan_task(config: Config, layout: Layout, task: Task, scan: str = "") -> Pla
             GradingRules.of(qa),
             qa.instructions,
             Selection(qa.limit, qa.where),
+            qa.allow_urls,
         )

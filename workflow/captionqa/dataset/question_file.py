@@ -45,6 +45,7 @@ class Questions:
         preset: str | None = None,
         rules: GradingRules | None = None,
         instructions: Mapping[str, str] | None = None,
+        allow_urls: bool = False,
     ):
         """Images are named relative to `dataset`, by default the folder of the first file.
 
@@ -64,7 +65,7 @@ class Questions:
         self._classes = {column.name: column.classes for column in self.table_columns if column.classes}
         if rules.answer_is in ("index0", "index1") and isinstance(self.columns.answer, str):
             self._classes.pop(self.columns.answer, None)
-        self._images = RowImages(self._dataset, self.columns.images)
+        self._images = RowImages(self._dataset, self.columns.images, allow_urls)
         self._rules = rules
         self._index_truths = IndexTruths(rules)
         self._read_qid = reader_of(self.columns.qid)
@@ -76,7 +77,8 @@ class Questions:
         faults = [fault] if (fault := self._index_truths.fault()) else []
         if self._images.address:
             faults.append(
-                f"{self._images.address}, and addresses are not fetched: download the images and give their paths"
+                f"{self._images.address}, and addresses are not fetched: download the images and give their paths, or "
+                "set qa.allow_urls: true for those of http(s)"
             )
         return faults
 

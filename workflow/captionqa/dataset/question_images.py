@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urldefrag, urlsplit
 
 from captionqa.dataset.cell import CellError, is_empty
 from captionqa.dataset.embedded import Embedded
 from captionqa.dataset.field_value import Source, parsed, reader_of
 from captionqa.dataset.image_cell import MAX_PATH, MIN_BASE64, image_list, is_inline
-from captionqa.dataset.image_ref import CellRef, FileRef, LineRef
+from captionqa.dataset.image_ref import CellRef, FileRef, LineRef, UrlRef
 from captionqa.dataset.table_files import KINDS
 from captionqa.dataset.table_rows import RowPlace
 
@@ -27,13 +27,14 @@ _PATHS = ("path", "file_name", "filename", "url")
 class RowImages:
     """Names the images of rows; paths are relative to the folder of the data set."""
 
-    def __init__(self, dataset: Path, source: Source):
+    def __init__(self, dataset: Path, source: Source, allow_urls: bool = False):
         """`source` is the columns of images, in their order."""
+        self._allow_urls = allow_urls
         self._dataset = os.path.abspath(dataset)
         paths = [source] if isinstance(source, str) else source if isinstance(source, Sequence) else []
         self._readers = [(path, reader_of(path)) for path in paths]
         self._container = cache(self._container_of)
-        #: The first image that is given by an address of the internet, as the beginning of a sentence.
+        #: The first image at an address that is not fetched, as the beginning of a sentence.
         self.address: str | None = None
 
     def images(self, cells: Mapping[str, Any], place: RowPlace) -> list[str | None]:
@@ -74,6 +75,8 @@ class RowImages:
             return self.cell(cells, place, path, index)
         if not isinstance(value, str):
             raise CellError(f"must be a path or a list of paths, not {str(value)[:60]}")
+        if self._allow_urls and UrlRef.FORM.match(value):
+            return str(UrlRef(urldefrag(value).url))
         if self.address is None and _ADDRESS.match(value):
             self.address = f"{place}: the image is the address {value[:80]!r}"
         if is_inline(value):

@@ -58,6 +58,7 @@ def plan_questions(
     rules: GradingRules | None = None,
     instructions: Mapping[str, str] | None = None,
     selection: Selection | None = None,
+    allow_urls: bool = False,
 ) -> Plan:
     """Read the questions, write the item lists and the question rows, and return the plan.
 
@@ -74,15 +75,30 @@ def plan_questions(
         )
     image_names = layout.question_images
     changes = ChangeCounts(layout.task_items("qa"))
-    questions = Questions(question_path, columns, dataset, preset, rules, instructions)
+    questions = Questions(question_path, columns, dataset, preset, rules, instructions, allow_urls)
     stored = preset and load_preset(preset)
     selection = selection or Selection()
-    decide = (chunks, dataset, changes, columns, stored, rules, instructions, selection.limit, selection.where)
+    decide = (
+        chunks,
+        dataset,
+        changes,
+        columns,
+        stored,
+        rules,
+        instructions,
+        selection.limit,
+        selection.where,
+        allow_urls,
+    )
     inputs = question_inputs_digest(questions.paths(), *decide)
-    if inputs and (plan := _unchanged_plan(inputs, dataset, image_names, layout, scan)) is not None:
+    if inputs and (plan := _unchanged_plan(inputs, dataset, image_names, layout, scan, allow_urls)) is not None:
         return plan
     folder = layout.plans
-    with NamedImages(dataset, image_names) as images, ExternalSort(folder) as rows, ExternalSort(folder) as items:
+    with (
+        NamedImages(dataset, image_names, allow_urls) as images,
+        ExternalSort(folder) as rows,
+        ExternalSort(folder) as items,
+    ):
         found = _sort_questions(selection.of(questions), NamedFiles(dataset, images), changes, rows, items)
         if not items:
             raise InputError(
@@ -104,14 +120,16 @@ def plan_questions(
         return write_plan("qa", lines, len(items), chunks, layout, **fields)
 
 
-def _unchanged_plan(inputs: str, dataset: Path, image_names: Path, layout: Layout, scan: str) -> Plan | None:
+def _unchanged_plan(
+    inputs: str, dataset: Path, image_names: Path, layout: Layout, scan: str, allow_urls: bool
+) -> Plan | None:
     """The last plan, where these inputs and the images are still as they were; else None."""
     plan = load_complete_plan(layout, "qa")
     if plan is None or not plan.state.startswith(inputs):
         return None
     if scan and plan.scan == scan:
         return plan
-    with NamedImages(dataset, image_names) as images:
+    with NamedImages(dataset, image_names, allow_urls) as images:
         if plan.state != f"{inputs}-{images.state_of_saved()}":
             return None
         return save_plan(replace(plan, scan=scan if images.all_inside else ""), layout, "qa")

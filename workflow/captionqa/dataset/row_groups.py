@@ -1,7 +1,8 @@
 """Cells of parquet and Arrow files, read row group by row group: no shard is ever in memory as a whole.
 
 Cells of one column are read in the order of their rows, as a chunk's items come, by many threads at once: each group
-has one pass over it, which keeps the rows that it decoded last. A row before these needs a pass of its own.
+has one pass over it, which keeps the rows that it decoded last. A row before these needs a pass of its own. What all
+passes keep is bounded, so that memory is used again and not asked of the system anew, which costs more than decoding.
 """
 
 import os
@@ -9,6 +10,8 @@ import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict, deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,15 +26,15 @@ if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped]  # has no type stubs
 
 #: Bytes of cells that are decoded at a time.
-BATCH_BYTES = 4 << 20
+BATCH_BYTES = 1 << 20
 #: The most rows that are decoded at a time.
 BATCH_ROWS = 1024
-#: Bytes of decoded cells that a pass keeps, and that all passes over a file keep.
-KEPT_BYTES, KEPT_BYTES_OF_FILE = 16 << 20, 48 << 20
+#: Bytes of decoded cells that a pass keeps, and that all passes keep together.
+KEPT_BYTES, KEPT_BYTES_OF_ALL = 16 << 20, 48 << 20
 #: Rows that a pass keeps however large they are, since threads ask for them nearly in their order and no better.
 KEPT_ROWS = 8
-#: How many passes there are over a file, and how many files are open: items of one row group come together, but several
-#: of their columns may be wanted.
+#: How many passes and how many open files there are: items of one row group come together, but several of their columns
+#: may be wanted.
 MAX_PASSES, MAX_FILES = 16, 16
 #: The passes that stay, however much they keep: those over the end of a row group and the beginning of the next.
 MIN_PASSES = 2
@@ -40,12 +43,13 @@ MIN_PASSES = 2
 class RowGroups:
     """The cells of all the files of a data set; safe to share between threads.
 
-    `_lock` guards the open files and their passes.
+    `_lock` guards the open files.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._files: OrderedDict[Path, _OpenFile] = OrderedDict()
+        self._passes = _Passes()
 
     def cell(self, path: Path, ref: CellRef) -> tuple[Any, Stamp]:
         """The value of a cell, of a list its element `ref.index`, and the stamp of the file that it was read from.
@@ -60,7 +64,7 @@ class RowGroups:
         with self._lock:
             file = self._files.get(path)
             if file is None or file.stamp != stamp:
-                self._files[path] = file = _OpenFile(path, stamp)
+                self._files[path] = file = _OpenFile(path, stamp, self._passes)
             self._files.move_to_end(path)
             if len(self._files) > MAX_FILES:
                 self._files.popitem(last=False)
@@ -74,14 +78,14 @@ class RowGroups:
 
 
 class _OpenFile:
-    """One parquet or Arrow file, and the passes over its row groups; `_lock` guards both."""
+    """One parquet or Arrow file; `_lock` guards it, and each pass over one of its row groups."""
 
-    def __init__(self, path: Path, stamp: Stamp):
+    def __init__(self, path: Path, stamp: Stamp, passes: "_Passes"):
         self.stamp = stamp
         self._path = path
         self._lock = threading.Lock()
         self._source: _Source | None = None
-        self._passes: OrderedDict[tuple[int, str], _Pass] = OrderedDict()
+        self._passes = passes
 
     def cell(self, ref: CellRef) -> Any:
         import pyarrow as pa
@@ -101,18 +105,35 @@ class _OpenFile:
             return None
 
     def _scalar(self, source: "_Source", ref: CellRef) -> "pa.Scalar":
-        key = (ref.group, ref.column)
+        key = (self, ref.group, ref.column)
         found = self._passes.get(key)
         if found is None or ref.row < found.first:
-            self._passes[key] = found = _Pass(source.batches(ref.group, ref.column), source.rows(ref.group))
-        self._passes.move_to_end(key)
+            found = _Pass(source.batches(ref.group, ref.column), source.rows(ref.group))
         value = found.scalar(ref.row, ref.column)
-        while len(self._passes) > MIN_PASSES and (
-            len(self._passes) > MAX_PASSES
-            or sum(each.kept_bytes for each in self._passes.values()) > KEPT_BYTES_OF_FILE
-        ):
-            self._passes.popitem(last=False)
+        self._passes.keep(key, found)
         return value
+
+
+class _Passes:
+    """The passes over all files; `_lock` guards which there are. One that is not kept may still be in use."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._passes: OrderedDict[tuple[_OpenFile, int, str], _Pass] = OrderedDict()
+
+    def get(self, key: "tuple[_OpenFile, int, str]") -> "_Pass | None":
+        return self._passes.get(key)
+
+    def keep(self, key: "tuple[_OpenFile, int, str]", used: "_Pass") -> None:
+        """Keep a pass that was used just now, and drop those that were not used for longest."""
+        with self._lock:
+            self._passes[key] = used
+            self._passes.move_to_end(key)
+            while len(self._passes) > MIN_PASSES and (
+                len(self._passes) > MAX_PASSES
+                or sum(each.kept_bytes for each in self._passes.values()) > KEPT_BYTES_OF_ALL
+            ):
+                self._passes.popitem(last=False)
 
 
 class _Pass:
@@ -131,14 +152,18 @@ class _Pass:
         self._error: Exception | None = None
 
     def scalar(self, row: int, column: str) -> "pa.Scalar":
-        while row >= self._end:
-            self._advance()
+        if row >= self._end:
+            _decoder().submit(self._advance_to, row).result()
         start = self._end
         for batch in reversed(self._kept):
             start -= batch.num_rows
             if row >= start:
                 return _of_row(batch, row - start, column)
         raise AssertionError("the row was dropped")  # who asks for one before `first` takes a new pass
+
+    def _advance_to(self, row: int) -> None:
+        while row >= self._end:
+            self._advance()
 
     def _advance(self) -> None:
         if self._error is not None:
@@ -159,6 +184,12 @@ class _Pass:
             dropped = self._kept.popleft()
             self.kept_bytes -= dropped.nbytes
             self.first += dropped.num_rows
+
+
+@cache
+def _decoder() -> ThreadPoolExecutor:
+    """The one thread that decodes: Arrow's allocator keeps the freed memory of each thread for that thread alone."""
+    return ThreadPoolExecutor(1, "decode")
 
 
 class _Source(ABC):

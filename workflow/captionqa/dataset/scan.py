@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from captionqa.dataset.image_format import SNIFF_BYTES, has_image_suffix, looks_like_image
+from captionqa.dataset.image_ref import UrlRef
 from captionqa.dataset.image_source import stamp_of
 from captionqa.dataset.item_entry import Stamp
 from captionqa.dataset.skipped_files import (
@@ -144,7 +145,9 @@ class NamedImages:
     The file `saved` keeps the names, so that the next run can check their stamps without reading the questions.
     """
 
-    def __init__(self, dataset: Path, saved: Path):
+    def __init__(self, dataset: Path, saved: Path, allow_urls: bool = False):
+        """Where `allow_urls` is false, an address is no image."""
+        self._allow_urls = allow_urls
         #: Whether a scan of the folder sees all of these images: no name leads out of the folder.
         self.all_inside = True
         self._dataset = dataset
@@ -164,7 +167,7 @@ class NamedImages:
         stamps: list[Stamp | None] = []
         containers: dict[str, Stamp | None] = {}
         for name in names:
-            if "#" in name or name.startswith("data:"):
+            if "#" in name or name.startswith("data:") or (self._allow_urls and UrlRef.FORM.match(name)):
                 stamps.append(stamp_of(self._dataset, name, containers))
                 continue
             is_plain = name[0] != "/" and name[-1] not in "/."  # only other names need a Path, which is slower

@@ -1,17 +1,15 @@
 """A part of the questions: those of some categories or sources, and of these as many as a pilot should ask."""
 
-import hashlib
-import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from captionqa.dataset.hash_limit import HashLimit
 from captionqa.dataset.question_row import InvalidRow, QuestionRow
 from captionqa.errors import InputError
 from captionqa.grading.choices import lettered_choices
 
-HASH_BITS = 64
 #: Values that a sentence lists.
 SHOWN_VALUES = 20
 
@@ -39,7 +37,7 @@ class Selection:
         Raises:
             InputError: no question is what `where` asks for.
         """
-        highest = self._highest(questions)
+        limit = HashLimit(self.limit, (row["id"] for row in questions if self._is_wanted(row)))
         values: dict[str, Counter[str]] = {key: Counter() for key in self.where}
         self.seen = self.chosen = wanted = 0
         for row in questions:
@@ -48,7 +46,7 @@ class Selection:
                 counted.update(_values(row, key))
             if self._is_wanted(row):
                 wanted += 1
-                if _hash(row["id"]) <= highest:
+                if limit.has(row["id"]):
                     self.chosen += 1
                     yield row
         if self.seen and not wanted:
@@ -60,15 +58,6 @@ class Selection:
         if self.limit is None and not self.where:
             return None
         return f"{self.chosen:,} of {self.seen:,} questions are asked, as qa.limit and qa.where say"
-
-    def _highest(self, questions: Iterable[Row]) -> int:
-        """The highest hash that is within the limit."""
-        if self.limit is None:
-            return 1 << HASH_BITS
-        if self.limit < 1:
-            return int(self.limit * (1 << HASH_BITS))
-        hashes = (_hash(row["id"]) for row in questions if self._is_wanted(row))
-        return max(heapq.nsmallest(int(self.limit), hashes), default=0)
 
     def _is_wanted(self, row: Row) -> bool:
         return all(_values(row, key) & _as_set(wanted) for key, wanted in self.where.items())
@@ -85,8 +74,3 @@ def _values(row: Row, key: str) -> set[str]:
 
 def _as_set(wanted: str | Sequence[str]) -> set[str]:
     return {wanted} if isinstance(wanted, str) else set(wanted)
-
-
-def _hash(qid: str) -> int:
-    digest = hashlib.blake2b(f"limit {qid}".encode("utf-8", "surrogatepass"), digest_size=HASH_BITS // 8)
-    return int.from_bytes(digest.digest())

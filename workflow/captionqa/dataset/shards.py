@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from captionqa.config.config import CaptionColumnsConfig
+from captionqa.config.config import CaptionColumnsConfig, ReadAs
 from captionqa.config.data_root import data_folder, is_pattern
 from captionqa.dataset.item_entry import Stamp
 from captionqa.dataset.shard_item import ShardItem
@@ -30,7 +30,7 @@ class Shard:
     """One file with many images."""
 
     path: Path
-    #: Its path in references: relative to the data folder.
+    #: Its path in names, messages and references of members: relative to the folder of the data set.
     container: str
     #: What kind of table it is; None for a tar.
     kind: Kind | None
@@ -93,8 +93,8 @@ def is_saved_dataset(folder: Path) -> bool:
     return (folder / STATE_FILE).is_file() or (folder / SPLITS_FILE).is_file()
 
 
-def find_shards(dataset: Path) -> ShardSet:
-    """The shards that a `dataset_path` names: a file, a pattern, or a folder, which may have none.
+def find_shards(dataset: Path, read_as: ReadAs = "auto") -> ShardSet:
+    """The shards that a `dataset_path` names: a file, a pattern, or a folder, which may have none of those wanted.
 
     Raises:
         InputError: it names files that cannot be read here, or none.
@@ -113,10 +113,18 @@ def find_shards(dataset: Path) -> ShardSet:
         )
     elif (dataset / STATE_FILE).is_file():
         names = saved_shards(dataset / STATE_FILE)
-        return ShardSet(folder, [Shard(dataset / name, name, "arrow") for name in names], numbered=True)
+        shards = [Shard(dataset / name, name, "arrow") for name in names]
+        return ShardSet(folder, _wanted(shards, read_as), numbered=True)
     else:
-        files = list(_files_below(dataset))
-    return ShardSet(folder, [Shard(file, os.path.relpath(file, folder), _kind(file)) for file in files])
+        files = list(_files_below(dataset, read_as))
+    shards = [Shard(file, os.path.relpath(file, folder), _kind(file)) for file in files]
+    return ShardSet(folder, _wanted(shards, read_as))
+
+
+def _wanted(shards: list[Shard], read_as: ReadAs) -> list[Shard]:
+    if read_as == "auto":
+        return shards
+    return [shard for shard in shards if read_as == ("tars" if shard.kind is None else "tables")]
 
 
 def _matching_files(pattern: str) -> Iterator[Path]:
@@ -138,7 +146,7 @@ def expand_braces(pattern: str) -> list[str]:
     return [full for value in values for full in expand_braces(f"{before}{value}{after}")]
 
 
-def _files_below(folder: Path) -> list[Path]:
+def _files_below(folder: Path, read_as: ReadAs) -> list[Path]:
     """The shards in a folder and the folders below it, in the order of their names."""
     found: list[Path] = []
     for parent, folders, files in os.walk(folder, followlinks=True):
@@ -149,8 +157,10 @@ def _files_below(folder: Path) -> list[Path]:
         for path in found
         if not system_kind(str(path.relative_to(folder)))
     }
-    shards = [path for path, kind in kinds.items() if kind in (TAR_SUFFIX, *BINARY_KINDS)]
-    return shards or [path for path, kind in kinds.items() if kind is not None]
+    shards = [
+        path for path, kind in kinds.items() if kind in BINARY_KINDS or (kind == TAR_SUFFIX and read_as != "tables")
+    ]
+    return shards or [path for path, kind in kinds.items() if kind not in (None, TAR_SUFFIX)]
 
 
 def _kind(path: Path) -> Kind | None:

@@ -23,10 +23,11 @@ class TableScan:
     """
 
     def __init__(self, file: TableFile, root: Path, container: str, wanted: CaptionColumnsConfig):
-        """`root` is the data folder, and `container` the file's path in it."""
+        """`root` is the data folder, and `container` the file's path in names and messages."""
         self._file = file
         self._container = container
-        columns = read_columns(file)
+        self._rows_key = wanted.rows if file.kind == "json" else None
+        columns = read_columns(file, self._rows_key)
         #: The columns of images; empty where the file has none.
         self.images = image_columns(columns, wanted.image, container)
         #: Whether these are texts, which may be paths.
@@ -44,7 +45,7 @@ class TableScan:
         """
         images = list(columns_in(self.images))
         wanted = images if self._id is None else [*images, self._id]
-        for row in read_rows([self._file], wanted, images):
+        for row in read_rows([self._file], wanted, images, self._rows_key):
             self.rows = row.place.row + 1
             if references := self._references(row):
                 number = row.place.row

@@ -42,15 +42,19 @@ def tar_items(path: Path, container: str) -> Iterator[ShardItem]:
             yield ShardItem(name, f"{container}/{name}", [str(image.ref)], (0, image.offset))
 
 
+def sample_key(member: str) -> tuple[str, str]:
+    """The key of the sample that a member belongs to, and the member's name without `./`."""
+    name = member[here.end() :] if (here := _HERE.match(member)) else member
+    return found[1] if (found := _KEY.fullmatch(name)) else name, name
+
+
 def _images(path: Path, container: str) -> Iterator[_Image]:
     for member, offset, size in tar_members(path, container):
         if not has_image_suffix(member):
             continue
-        start = here.end() if (here := _HERE.match(member)) else 0
-        name = member[start:]
+        key, name = sample_key(member)
         if system_kind(name) or has_apple_double_name(name):
             continue
-        key = found[1] if (found := _KEY.fullmatch(name)) else name
         yield _Image(key, name, offset, MemberRef(container, offset, size, member))
 
 

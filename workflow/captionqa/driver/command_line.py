@@ -82,10 +82,11 @@ def _status(options: argparse.Namespace) -> None:
 
 def _audit(options: argparse.Namespace) -> None:
     from captionqa.dataset.audit import run_audit
+    from captionqa.dataset.hub_data import plan_hub_data
 
     config, layout = _load(options.config)
     log_to_terminal()
-    run_audit(config, layout)
+    run_audit(plan_hub_data(config, layout), layout)
 
 
 def _retry_failed(options: argparse.Namespace) -> None:
@@ -136,10 +137,13 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _data(options: argparse.Namespace) -> None:
+    from captionqa.config.hub_record import is_hub_path
+    from captionqa.dataset.hub_data import fetch
     from captionqa.driver.data_view import look_at, view_text
     from captionqa.files import json_line
 
-    view = look_at(options.paths, options.preset, options.images)
+    paths = [fetch(path)["path"] if is_hub_path(path) else path for path in options.paths]
+    view = look_at(paths, options.preset, options.images)
     if not options.json:
         return show(view_text(view))
     for item in view.items():

@@ -20,11 +20,13 @@ PHASES = {
     "first_client": "until the first client job",
     "asking": "requests",
     "merging": "merging",
+    "exporting": "exports",
     "page": "the page",
     "else": "other",
 }
 CHUNK_JOBS = tuple(f"{task}_" for task in TASKS)
 MERGE_JOBS = ("merge_", "check_failures")
+EXPORT_JOBS = "export_"
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ def phase_seconds(
         "first_client": first_client,
         "asking": requests,
         "merging": [span for name, spans in jobs.items() if name.startswith(MERGE_JOBS) for span in spans],
+        "exporting": [span for name, spans in jobs.items() if name.startswith(EXPORT_JOBS) for span in spans],
         "page": jobs.get("page", []),
         "else": [run],
     }

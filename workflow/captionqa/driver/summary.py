@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from captionqa.config.config import Config
+from captionqa.config.exports import export_folders
 from captionqa.config.layout import Layout
 from captionqa.dataset.plan import items_to_do, load_plan, planned_items, planned_tasks
 from captionqa.dataset.question_plan import ASKS_FOR_REASONING
@@ -87,6 +88,9 @@ def summary(config: Config, layout: Layout, seconds: float) -> str:
     metrics = read_json(layout.qa("metrics")) if config.qa is not None else None
     if metrics is not None:
         rows += _qa_rows(metrics, layout)
+    for form, folder in export_folders(config, layout):
+        if (made := read_json(layout.export_summary(folder))) is not None:
+            rows.append(f"  {made['items']:>7,} exported {form:<8} {folder}/")
     rows += [f"  {row}" for row in restarts(layout)]
     return "\n".join(rows + page_rows(config, layout))
 

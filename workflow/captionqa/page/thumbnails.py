@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple, TypedDict
 from urllib.parse import quote
 
-from captionqa.config.config import ImagesConfig
+from captionqa.config.client_config import ImagesConfig
 from captionqa.config.settings import ImageSettings
 from captionqa.dataset.image_encoding import encode_image
 from captionqa.dataset.image_ref import CellRef, FileRef, ImageRef, LineRef, MemberRef

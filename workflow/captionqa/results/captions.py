@@ -1,6 +1,6 @@
 """Merging captions: the chunk results of one prompt style become its captions JSON and the companions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from captionqa.client.chunk_result import ChunkResults
 from captionqa.config.settings import AnswerSettings
@@ -15,6 +15,7 @@ def merge_captions(
     captions_path: str,
     failures_path: str,
     provenance_path: str,
+    hub_commits: Mapping[str, str] | None = None,
 ) -> None:
     """Write {image: caption}, sorted by image, with the failures and the provenance.
 
@@ -31,4 +32,4 @@ def merge_captions(
                 counts.add_failure(line["id"], line["failure"])
                 add_failure(line["id"], {"reason": line["failure"], "detail": line["detail"]})
         counts.check_one_model(chunks)
-    write_json(provenance_path, provenance(results.headers, counts, settings, dataset_path))
+    write_json(provenance_path, provenance(results.headers, counts, settings, dataset_path, hub_commits))

@@ -5,7 +5,7 @@ import json
 import platform
 import subprocess
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from io import BufferedReader
@@ -95,6 +95,8 @@ class Provenance(TypedDict):
     captionqa: CodeVersion
     #: {package: version}, None for one that is not installed; with Python's own version.
     packages: dict[str, str | None]
+    #: {path of the hub: its commit}, only where the data are from there.
+    hub_commits: NotRequired[Mapping[str, str]]
     #: Only for questions.
     question_file: NotRequired[QuestionFile]
 
@@ -184,10 +186,14 @@ class _Distinct(Generic[T]):
 
 
 def provenance(
-    headers: Sequence[ChunkHeader], counts: ItemCounts, settings: AnswerSettings, dataset_path: str
+    headers: Sequence[ChunkHeader],
+    counts: ItemCounts,
+    settings: AnswerSettings,
+    dataset_path: str,
+    hub_commits: Mapping[str, str] | None = None,
 ) -> Provenance:
     """Describe a final file by the headers of its chunk results and the counts of its items."""
-    return {
+    described: Provenance = {
         "settings": settings,
         "dataset_path": dataset_path,
         "dataset_fingerprint": counts.dataset_fingerprint,
@@ -203,6 +209,9 @@ def provenance(
         "captionqa": _code_version(),
         "packages": {name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
     }
+    if hub_commits:
+        described["hub_commits"] = hub_commits
+    return described
 
 
 def file_digest(file: BufferedReader) -> str:

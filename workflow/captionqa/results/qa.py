@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from captionqa.client.chunk_result import ChunkResults, ResultLine
 from captionqa.config.settings import FALLBACK, AnswerSettings
@@ -33,6 +33,7 @@ def merge_qa(
     flips_path: str,
     graded_path: str,
     rules: GradingRules,
+    hub_commits: Mapping[str, str] | None = None,
 ) -> None:
     """Grade the answers by the question rows, and write {qid: record}, the metrics and the other companions.
 
@@ -70,7 +71,7 @@ def merge_qa(
                     add_flip(row["id"], flip)
             counts.check_one_model(chunks)
         write_json(metrics_path, _metrics(tally, counts, settings, rules, question_path, dataset_path))
-        described = provenance(results.headers, counts, settings, dataset_path)
+        described = provenance(results.headers, counts, settings, dataset_path, hub_commits)
         with open(rows_path, "rb") as rows:
             described["question_file"] = {"path": question_path, "fingerprint": file_digest(rows)}
         write_json(provenance_path, described)

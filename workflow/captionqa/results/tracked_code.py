@@ -11,6 +11,9 @@ MERGING_CODE = ("*.py", "config/*.py", "results/*.py", "client/answer.py", "clie
 #: Patterns of the modules that decide, beside these, what `merge_qa` writes.
 GRADING_CODE = ("grading/*.py", "dataset/question_row.py")
 
+#: Patterns of the modules that decide what exports hold, beside the results.
+EXPORT_CODE = ("export/*.py",)
+
 #: Patterns of the files that decide what the page shows.
 PAGE_CODE = ("page/*.py", "page/assets/*")
 

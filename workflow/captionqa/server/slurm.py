@@ -32,7 +32,7 @@ WAITING = (
 ENDING = ("COMPLETING", "STAGE_OUT")
 #: What sbatch says of a job that could not be submitted, and where that passes by itself.
 REFUSED = "allocation failure"
-BUSY = re.compile(r"busy|not available \((inactive|down)")
+BUSY = re.compile(r"busy|not available \((inactive|down)|unable to contact|timed out", re.IGNORECASE)
 #: Slurm's reason for a requeued job to wait: Slurm delays its start by two minutes.
 REQUEUE_DELAY = "BeginTime"
 

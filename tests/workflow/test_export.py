@@ -1,0 +1,75 @@
+"""Exports of a whole run: all formats are written, once, and none asks the server."""
+
+import json
+
+import pandas as pd
+import pytest
+from projects import MODEL, STYLES
+from shard_files import write_parquet
+
+pytestmark = pytest.mark.slow
+
+CAPTION_FORMATS = ["jsonl", "parquet", "imagefolder", "webdataset", "llava", "coco", "txt"]
+QA_FORMATS = ["jsonl", "parquet", "lmms_eval", "responses"]
+
+
+def folders(project):
+    """The folder of each export."""
+    named = [("captions", f"{MODEL}_{style}_{form}") for style in STYLES for form in CAPTION_FORMATS]
+    named += [("qa", f"{MODEL}_qa_{form}") for form in QA_FORMATS]
+    return [project.out / "export" / task / MODEL / name for task, name in named]
+
+
+def test_all_formats_are_written_once_and_none_asks_the_server(completed):
+    completed.forget_requests()
+    completed.config["export"] = {"captions": CAPTION_FORMATS[:-1], "qa": QA_FORMATS}
+    assert completed.plan() == {"export_captions": 12, "export_answers": 4, "check_failures": 1, "default": 1}
+    completed.run()
+    completed.config["export"]["captions"] = CAPTION_FORMATS
+    assert completed.plan() == {"export_captions": 2, "check_failures": 1, "default": 1}
+    completed.run()
+    assert completed.requests() == []
+    for folder in folders(completed):
+        assert any(folder.rglob("*")), folder
+        summary = json.loads((folder / ".export").read_text())
+        assert summary["items"] == (6 if folder.parent.parent.name == "qa" else 10), folder
+    assert "Nothing to be done" in completed.run()
+
+    lines = pd.read_json(
+        completed.out / f"export/captions/{MODEL}/{MODEL}_short_jsonl/captions-00000.jsonl", lines=True
+    )
+    assert dict(zip(lines["id"], lines["caption"], strict=True)) == completed.captions("short")
+
+    # another image: a server starts, so all is merged again; only the captions have changed
+    images = completed.folder / "images"
+    (images / "b" / "more.png").write_bytes((images / "b" / "0.png").read_bytes())
+    before = {folder: folder.stat().st_ino for folder in folders(completed)}
+    completed.run()
+    kept = {folder for folder, inode in before.items() if folder.stat().st_ino == inode}
+    assert kept == {folder for folder in before if folder.parent.parent.name == "qa"}
+    files = completed.out / f"export/captions/{MODEL}/{MODEL}_simple_txt"
+    assert (files / "b" / "more.txt").read_text() == completed.captions()["b/more.png"]
+    assert "Nothing to be done" in completed.run()
+
+
+def test_images_without_files_are_refused_before_the_run_in_a_format_that_names_files(project):
+    pictures = {path.name: path.read_bytes() for path in (project.folder / "images").rglob("*.png")}
+    write_parquet(project.folder / "ds" / "0.parquet", pictures)
+    del project.config["qa"]
+    project.config["captions"]["dataset_path"] = "ds"
+    project.config["export"] = {"captions": ["jsonl", "imagefolder"]}
+    text = project.run(check=False)
+    assert "export.captions: imagefolder names image files, and" in text
+    assert project.requests() == []
+
+
+def test_exports_are_written_before_a_run_with_too_many_failures_ends(project):
+    (project.folder / "images" / "a" / "1.png").unlink()
+    del project.config["captions"]
+    project.config["client"] |= {"max_failed_fraction": 0, "count_data_faults": True}
+    project.config["export"] = {"qa": QA_FORMATS}
+    assert "Done, but 2 of 6 questions failed" in project.run(check=False)
+    for form in QA_FORMATS:
+        folder = project.out / "export" / "qa" / MODEL / f"{MODEL}_qa_{form}"
+        summary = json.loads((folder / ".export").read_text())
+        assert (summary["items"], summary["failed"]) == (4, 2)

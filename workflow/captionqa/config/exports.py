@@ -1,0 +1,14 @@
+"""Which exports a configuration asks for, and where each is."""
+
+from captionqa.config.config import Config
+from captionqa.config.layout import Layout
+
+
+def export_folders(config: Config, layout: Layout) -> list[tuple[str, str]]:
+    """(format, folder) of each export."""
+    captions = [
+        (form, layout.caption_export(style.lower(), form))
+        for style in config.prompt_styles
+        for form in config.export.captions
+    ]
+    return captions + [(form, layout.answer_export(form)) for form in config.export.qa]

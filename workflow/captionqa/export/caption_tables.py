@@ -1,0 +1,61 @@
+"""Captions as rows: JSON lines and parquet, and the metadata of an imagefolder."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from captionqa.export.caption_stream import Caption
+from captionqa.export.json_text import json_text
+from captionqa.export.named_files import file_path
+from captionqa.export.table import write_jsonl, write_parquet
+from captionqa.export.target import Target
+
+#: {column: its type, as `table.TYPES` names it}
+COLUMNS = {
+    "id": "text",
+    "caption": "text",
+    "model": "text",
+    "style": "text",
+    "prompt": "text",
+    "finish_reason": "text",
+    "truncated": "flag",
+    "prompt_tokens": "number",
+    "completion_tokens": "number",
+}
+NAME = "captions"
+
+
+def write_caption_lines(captions: Iterable[Caption], target: Target) -> None:
+    """captions-00000.jsonl and so on."""
+    write_jsonl(_rows(captions), target, NAME)
+
+
+def write_caption_parquet(captions: Iterable[Caption], target: Target) -> None:
+    """captions-00000.parquet and so on."""
+    write_parquet(_rows(captions), COLUMNS, target, NAME)
+
+
+def write_imagefolder(captions: Iterable[Caption], target: Target) -> None:
+    """metadata.jsonl of an imagefolder, as `datasets` reads it from the folder of the images; it is one file.
+
+    Raises:
+        ResultError: an image has no path in the folder.
+    """
+    with open(target.folder / "metadata.jsonl", "w", encoding="utf-8") as file:
+        for caption in captions:
+            path = file_path(caption.id, caption.images, "imagefolder")
+            file.write(json_text({"file_name": path, "text": caption.text}) + "\n")
+
+
+def _rows(captions: Iterable[Caption]) -> Iterator[Mapping[str, Any]]:
+    for caption in captions:
+        yield {
+            "id": caption.id,
+            "caption": caption.text,
+            "model": caption.model,
+            "style": caption.style,
+            "prompt": caption.prompt,
+            "finish_reason": caption.finish_reason,
+            "truncated": caption.truncated,
+            "prompt_tokens": caption.prompt_tokens,
+            "completion_tokens": caption.completion_tokens,
+        }
