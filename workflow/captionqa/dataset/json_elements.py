@@ -63,7 +63,10 @@ def _only_list(path: Path) -> str | None:
             else:
                 others += not isinstance(reader.value()[2], dict)
     if len(lists) > 1:
-        raise ValueError(f"it holds the lists {', '.join(lists)}; name the one with the rows in columns.rows")
+        raise ValueError(
+            f"it holds the lists {', '.join(lists)}; name the one with the rows in qa.columns.rows, for images in "
+            "captions.columns.rows"
+        )
     if not lists and others:
         raise ValueError("it holds no list of objects")
     return lists[0] if lists else None
