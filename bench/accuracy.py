@@ -1,6 +1,6 @@
 """Print the accuracy in a QA metrics file, overall and per category.
 
-    .venv/bin/python -m bench.accuracy METRICS
+.venv/bin/python -m bench.accuracy METRICS
 """
 
 import argparse
@@ -10,11 +10,14 @@ from pathlib import Path
 
 def table(metrics: dict) -> str:
     """One row per category, the last for all: name, accuracy, right answers of graded ones."""
-    counts = {name: (row["correct"], row["total"]) for name, row in metrics["category_metrics"].items()}
+    groups = metrics["category_metrics"]
+    counts = {name: (group["correct"], group["total"] - group["ungraded"]) for name, group in groups.items()}
     counts["all"] = (metrics["correct_answers"], metrics["total_questions"] - metrics["ungraded_questions"])
     width = max(map(len, counts))
     return "\n".join(
-        f"  {name:<{width}}  {right / total:6.1%}  {right:,} of {total:,}" for name, (right, total) in counts.items()
+        f"  {name:<{width}}  {right / total:6.1%}  {right:,} of {total:,}"
+        for name, (right, total) in counts.items()
+        if total
     )
 
 
