@@ -18,6 +18,7 @@ import pytest
 import requests
 import yaml
 from captionqa.client.image_part import file_url
+from captionqa.config.prompts import STYLES
 from captionqa.dataset.image_encoding import EncodedImage
 from PIL import Image
 from projects import DEMO_MODEL, ROOT
@@ -186,7 +187,7 @@ def ask_for(live_server, demo_config):
     model = demo_config["models"][DEMO_MODEL]["path"]
 
     def ask(image, given=key):
-        content = [{"type": "image_url", "image_url": {"url": image}}, {"type": "text", "text": "Describe it."}]
+        content = [{"type": "image_url", "image_url": {"url": image}}, {"type": "text", "text": STYLES["SIMPLE"]}]
         body = {"model": model, "messages": [{"role": "user", "content": content}], "max_tokens": 16, "temperature": 0}
         headers = {"Authorization": f"Bearer {given}"}
         answer = requests.post(f"{url}/v1/chat/completions", json=body, headers=headers, timeout=120)
@@ -196,12 +197,14 @@ def ask_for(live_server, demo_config):
 
 
 def test_a_referred_file_is_seen_as_its_bytes_are_whatever_its_name(ask_for, live_dataset):
-    red, blue = (Image.new("RGB", (96, 96), color) for color in ((220, 30, 30), (30, 30, 220)))
+    # the demo's own images, since the model need not tell others apart
+    names = ("bmp/scene_04.bmp", "bmp/scene_10.bmp")
+    square, circle = (Image.open(ROOT / "resources" / "demo" / "images" / name).convert("RGB") for name in names)
     said = set()
     for number, name in enumerate(ODD_NAMES):
         path = live_dataset / name
         kind = "JPEG" if name.endswith(".jpg") else "PNG"
-        (blue if number % 2 else red).save(path, kind)
+        (circle if number % 2 else square).save(path, kind)
         answer = ask_for(file_url(path).decode())
         assert answer == ask_for(EncodedImage(kind, path.read_bytes(), True).data_url().decode()), name
         assert answer[0] == 200
