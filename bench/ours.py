@@ -95,7 +95,6 @@ def ask_chunk(folder: Path, number: int) -> None:
     """Run the workflow's own script for one chunk, and print its figures."""
     import captionqa.client.chunk_run  # noqa: F401 - importing is start-up, which bench.startup measures
     import PIL.JpegImagePlugin  # noqa: F401
-    import pyarrow.parquet  # type: ignore[import-untyped]  # noqa: F401
 
     config, completed = load(folder)
     layout, task, plan = plan_of(config)
