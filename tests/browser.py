@@ -136,8 +136,9 @@ class Tab:
     def _message(self) -> dict:
         deadline = time.monotonic() + PATIENCE_S
         while b"\0" not in self._buffer:
-            ready, _, _ = select.select([self._reading], [], [], max(0, deadline - time.monotonic()))
-            assert ready, "the browser does not answer"
+            poll = select.poll()  # select takes no descriptor above 1,023, and a long test run has as many open
+            poll.register(self._reading, select.POLLIN)
+            assert poll.poll(1000 * max(0, deadline - time.monotonic())), "the browser does not answer"
             read = os.read(self._reading, 1 << 16)
             assert read, "the browser has ended"
             self._buffer += read
