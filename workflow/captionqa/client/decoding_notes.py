@@ -138,12 +138,14 @@ class Decoding:
         return self.begin
 
     def __exit__(self, *_: object) -> None:
-        if self._began:
-            self._notes.ended(self._image)
-        if self._turn is not None:
-            self._turn.release()
-        if self._held:
-            self._notes.budget.give_back(self._held)
+        try:
+            if self._began:
+                self._notes.ended(self._image)
+        finally:  # else no later image of the job would get a turn
+            if self._turn is not None:
+                self._turn.release()
+            if self._held:
+                self._notes.budget.give_back(self._held)
 
     def begin(self, bytes_needed: int = 0) -> None:
         """Call it before the image is decoded, which takes so many bytes; waits for them unless they are held already.
