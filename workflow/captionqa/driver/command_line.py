@@ -134,6 +134,11 @@ def _compare(options: argparse.Namespace) -> None:
     if options.output:
         write_json(options.output, comparison)
     show(table(comparison))
+    if options.page:
+        from captionqa.page.comparison_page import write_comparison_page
+
+        written = write_comparison_page(comparison, options.page, options.allow)
+        show(f"\nlook at the questions that one run alone got right: {written}")
 
 
 def _data(options: argparse.Namespace) -> None:

@@ -127,11 +127,24 @@ def _parser_and_commands() -> tuple[argparse.ArgumentParser, Mapping[str, argpar
     data.add_argument("--json", action="store_true", help="print every question as one JSON line")
     data.add_argument("--preset", metavar="NAME", help="read it under this preset, as qa.preset does")
     data.add_argument("--images", metavar="FOLDER", type=Path, help="the folder that image paths are relative to")
-    compare = command("compare", "A B [--output FILE]", COMPARE)
+    compare = command("compare", "A B [--output FILE] [--page FOLDER]", COMPARE)
     compare.add_argument("a", metavar="A", type=Path, help="the results file to start from")
     compare.add_argument("b", metavar="B", type=Path, help="the results file to compare with it")
     compare.add_argument(
         "--output", metavar="FILE", type=Path, help="write the comparison as JSON here, with all names"
+    )
+    compare.add_argument(
+        "--page",
+        metavar="FOLDER",
+        type=Path,
+        help="write a page with the questions that one run alone got right, with their images, into this folder",
+    )
+    compare.add_argument(
+        "--allow",
+        metavar="FOLDER",
+        action="append",
+        default=[],
+        help="a folder outside of the data that links of its images lead to, as client.images.allowed_roots",
     )
     return parser, commands.choices
 
