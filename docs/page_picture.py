@@ -34,7 +34,7 @@ PHOTOGRAPHS = {
     "coffee.png": [
         ("What is on the saucer beside the cup?", ("a fork", "a spoon", "a biscuit"), "B",
          "The saucer holds a metal object with a long handle, which I take for a fork. The answer is A."),
-        ("What is in the cup?", ("tea", "milk", "espresso"), "C", "A dark drink with a light foam: espresso. \\boxed{C}"),
+        ("What is in the cup?", ("tea", "milk", "espresso"), "C", "A dark drink with foam: espresso. \\boxed{C}"),
     ],
     "chelsea.png": [
         ("Which animal is shown?", ("a cat", "a fox", "a dog"), "A", "A ginger cat looks at the camera. \\boxed{A}"),
@@ -57,7 +57,7 @@ CAPTIONS = {
     "space shuttle.",
     "rocket.jpg": "A rocket stands lit on its launch pad between four towers, under a dark blue sky.",
     "motorcycle_left.png": "A red and black motorcycle in a garage, with shelves and tools behind it.",
-    "camera.png": "A man in a dark coat stands on grass and looks through a camera on a tripod; buildings are behind him.",
+    "camera.png": "A man in a dark coat stands on grass and looks through a camera on a tripod; buildings behind.",
     "hubble_deep_field.jpg": "Hundreds of galaxies of many shapes and colours before a black sky.",
 }
 #: {category of the demo's questions: the share of right answers}.
@@ -100,7 +100,9 @@ def prepare(folder: Path) -> Config:
     rows = [
         {
             "qid": qid,
-            "question": "\n".join([text, *(f"{letter}. {choice}" for letter, choice in zip("ABC", choices))]),
+            "question": "\n".join(
+                [text, *(f"{letter}. {choice}" for letter, choice in zip("ABC", choices, strict=False))]
+            ),
             "answer": f"\\boxed{{{truth}}}",
             "image": [f"photographs/{photograph}"],
             "category": "photograph",
@@ -127,7 +129,9 @@ class Answers:
         self._questions = {row.qid: row for row in questions.itertuples()}
         self._written = [output for asked in PHOTOGRAPHS.values() for _, _, _, output in asked]
         truth = pd.read_csv(CHECKOUT / "resources" / "demo" / "truth.csv")
-        self._drawn = {row.image: f"A {row.color} {row.shape} on a {row.background} background" for row in truth.itertuples()}
+        self._drawn = {
+            row.image: f"A {row.color} {row.shape} on a {row.background} background" for row in truth.itertuples()
+        }
 
     def __call__(self, work: str, entry: dict) -> object:
         name = entry["id"]

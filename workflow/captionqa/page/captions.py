@@ -2,7 +2,7 @@
 
 import heapq
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, NotRequired, TypedDict
 
@@ -12,7 +12,6 @@ from captionqa.dataset.image_ref import FileRef
 from captionqa.files import read_json_lines
 from captionqa.page.questions import IMAGE_FAULTS, cut
 from captionqa.page.sample import Kind
-
 
 #: The most bins of a histogram of lengths, and how many characters wide they may be.
 MOST_BINS = 30
@@ -65,15 +64,19 @@ def caption_item(name: str, lines: Sequence[ResultLine | None]) -> CaptionItem:
     }
 
 
-def add_images(items: Sequence[CaptionItem], item_lists: Sequence[str]) -> None:
-    """Give the items their images by the plan's item lists: those of shards are not named by their images."""
-    by_name = {item["name"]: item for item in items}
+def listed_images(item_lists: Sequence[str], names: Container[str] | None = None) -> dict[str, list[str]]:
+    """{item: its images} by the plan's item lists, of all items or of those with these names.
+
+    Empty for a folder of images, whose names are the paths.
+    """
+    images: dict[str, list[str]] = {}
     for path in item_lists:
         for entry in read_json_lines(path):
-            if "images" not in entry:  # a folder of images: the name is the path
-                return
-            if item := by_name.get(entry["id"]):
-                item["images"] = entry["images"]
+            if "images" not in entry:
+                return images
+            if names is None or entry["id"] in names:
+                images[entry["id"]] = entry["images"]
+    return images
 
 
 def caption_index(items: Sequence[CaptionItem], styles: Sequence[str]) -> dict[str, Any]:
@@ -111,7 +114,7 @@ class LengthCounts:
         )
 
     def bins(self, styles: int) -> dict[str, Any]:
-        """{width: characters of a bin, counts: captions in each bin, for each style}; the last bin has all longer ones."""
+        """{width: characters of a bin, counts: captions in each bin, by style}; the last bin has all longer ones."""
         longest = max((length for _, length in self._counts), default=0)
         width = next(width for width in BIN_WIDTHS if longest < width * MOST_BINS or width == BIN_WIDTHS[-1])
         counts = [[0] * min(MOST_BINS, longest // width + 1) for _ in range(styles)]

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict, cast
 
 from captionqa.config.settings import ImageSettings
 from captionqa.dataset.json_elements import KEY_COLUMN, elements
@@ -69,7 +69,7 @@ def write_comparison_page(comparison: Comparison, folder: Path, allowed_roots: S
     """
     flips = comparison["flipped_questions"]
     items = sorted(_items(comparison), key=lambda item: (item["direction"], item["category"], item["qid"]))
-    counts = Counter(item["direction"] for item in items)
+    counts = Counter[str](item["direction"] for item in items)
     index = {
         "qids": [item["qid"] for item in items],
         "direction": [item["direction"] for item in items],
@@ -80,12 +80,13 @@ def write_comparison_page(comparison: Comparison, folder: Path, allowed_roots: S
         raise ResultError(f"{folder} is not empty and holds no page; name another folder for the page.")
     run, contents = _run_of(comparison["a"]), PageContents()
     contents.add("flips", run.dataset, items, index)
-    left_out: dict[str, int] = {reason: len(qids) for reason, qids in comparison["left_out"].items()}  # type: ignore[arg-type]
-    overview = {
+    left_out = {reason: len(qids) for reason, qids in comparison["left_out"].items() if isinstance(qids, list)}
+    overview: dict[str, Any] = {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "flips": contents.lists[0].index,
         "comparison": {
-            **{key: value for key, value in comparison.items() if key not in ("flipped_questions", "left_out")},
+            **cast(dict[str, Any], comparison),
+            "flipped_questions": None,
             "left_out": left_out,
         },
     }

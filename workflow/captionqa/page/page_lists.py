@@ -15,6 +15,7 @@ from captionqa.files import read_json
 from captionqa.page import captions, questions
 from captionqa.page.overview import Part, accuracy, model_facts, part
 from captionqa.page.sample import Kind, Sample, limits_for
+from captionqa.page.thumbnails import PageImage
 from captionqa.results.provenance import Provenance, read_provenance
 
 #: Items of a file that the page loads at once.
@@ -45,6 +46,8 @@ class PageList:
     items: Sequence[Any]
     #: The list's part of the overview.
     index: dict[str, Any]
+    #: Its images by their references, once the page's folder has them.
+    images: dict[str, PageImage] = field(default_factory=dict)
 
 
 @dataclass
@@ -105,7 +108,10 @@ def _add_captions(contents: PageContents, config: Config, layout: Layout, keep: 
         lengths.add(item)
         kept.add(captions.kind_of(item), item["name"], item)
     items = kept.ordered(captions.page_order)
-    captions.add_images(items, plan.item_lists(layout, "captions"))
+    if isinstance(items, list):  # else whoever reads them from a disk adds these
+        images = captions.listed_images(plan.item_lists(layout, "captions"), {item["name"] for item in items})
+        for item in items:
+            item["images"] = images.get(item["name"], item["images"])
     index = captions.caption_index(items, list(chunks))
     index |= {"counts": dict(counts), "length_bins": lengths.bins(len(chunks))}
     contents.add("captions", config.section("captions").dataset_path, items, index)

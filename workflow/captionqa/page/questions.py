@@ -63,7 +63,7 @@ def question_items(rows_path: str, results_path: str, failures_path: str) -> Ite
 
 
 def question_index(items: Iterable[QuestionItem]) -> dict[str, Any]:
-    """What filters and links need of each question, as columns; the items may be read from a disk, once and in order."""
+    """What filters and links need of each question, as columns; the items are read once and in order."""
     qids, status, truncated = [], [], []
     columns: dict[str, list[str]] = {"category": [], "source": [], "rule": []}
     for item in items:

@@ -5,6 +5,7 @@ data/overview.js                what ran and how good it is; and of each item wh
 data/run.js                     where the time went and how busy the server was; the end of the run completes it
 data/questions-0.js ...         the questions, data/captions-0.js ... the captions, loaded when they are shown
 thumbs/                         the thumbnails; the next page takes over those that it needs
+results.html, tables.html       a part of it in one file, and its figures as tables, for Snakemake's report
 """
 
 from collections.abc import Mapping
@@ -15,12 +16,14 @@ from typing import Any
 from captionqa import PACKAGE
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
-from captionqa.files import atomic_writer
+from captionqa.files import atomic_writer, read_json
 from captionqa.page.captions import alternative_text
-from captionqa.page.page_lists import SHARD_ITEMS, PageContents, PageList, complete_contents
+from captionqa.page.page_lists import PageContents, PageList, complete_contents
 from captionqa.page.pictures import Pictures
 from captionqa.page.run_figures import run_figures
 from captionqa.page.script_data import write_script
+from captionqa.page.single_file import write_single_file
+from captionqa.page.tables import write_tables
 from captionqa.page.thumbnails import PageImage, remove_unused
 
 ASSETS = PACKAGE / "page" / "assets"
@@ -35,9 +38,12 @@ def write_page(config: Config, layout: Layout) -> None:
         OSError: the folder cannot be written.
     """
     folder = Path(layout.page).parent
-    contents = complete_contents(config, layout)
+    contents, figures = complete_contents(config, layout), run_figures(config, layout)
+    overview = overview_of(contents)
     pictures = Pictures.configured(config.client.images, folder / "thumbs")
-    write_folder(folder, overview_of(contents), contents, pictures, run_figures(config, layout))
+    write_folder(folder, overview, contents, pictures, figures)
+    write_single_file(Path(layout.page_in_one_file), folder, overview, contents, figures)
+    write_tables(Path(layout.page_tables), contents, read_json(layout.qa("metrics")) if config.qa is not None else None)
     remove_unused(folder / "thumbs", pictures.all())
 
 
@@ -64,7 +70,8 @@ def write_folder(
     for earlier in data.glob("*.js"):
         earlier.unlink()
     for each in contents.lists:
-        images = list_images(each, pictures)
+        images = each.images
+        images.update(list_images(each, pictures))
         for number, start in enumerate(range(0, len(each.items), each.index["shard_items"])):
             cards = [card(item, images) for item in each.items[start : start + each.index["shard_items"]]]
             write_script(data, f"{each.name}-{number}", cards)

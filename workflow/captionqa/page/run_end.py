@@ -23,7 +23,7 @@ from captionqa.run.job_log import JobError
 #: The name of the file that says why a run has no page, in the folder of errors.
 FAULT = "page_left_out"
 #: How long the process that makes the page of an unfinished run may take.
-UNFINISHED_PATIENCE_S = 90.0
+UNFINISHED_PATIENCE_S = 30.0
 
 
 class PageEnd(NamedTuple):
@@ -52,6 +52,7 @@ def page_after_run(
         if not page.exists():
             return PageEnd(None)
         if not page.stat().st_size:
+            page.unlink()  # so that the next run makes it again
             return PageEnd(None, fault_of(layout))
         if (data / "overview.js").stat().st_mtime >= began:  # else it has the figures of its own run already
             write_script(data, "run", run_figures(config, layout, phase_names))
@@ -61,16 +62,15 @@ def page_after_run(
 
 
 def give_up_page(layout: Layout, outputs: Iterable[str], error: Exception, log: str) -> str:
-    """Leave empty files, so old that the next run makes the page again, and return a sentence that says why.
+    """Leave empty files in place of the page and return a sentence that says why.
 
-    Complete results must not end as a failed run for want of their page.
+    Complete results must not end as a failed run for want of their page. The end of the run removes the empty page.
     """
     reason = str(error) if isinstance(error, CaptionqaError | OSError) else f"{type(error).__name__}: {error}"
-    fault = f"the results are complete, but their page could not be made: {reason}; log: {log}"
+    fault = f"the results are complete, but their page could not be made: {reason.rstrip('.')}; log: {log}"
     for path in outputs:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text("")
-        os.utime(path, (0, 0))
     with suppress(OSError):  # on a full disk the end of the run names the log alone
         write_json(layout.job_error(FAULT), JobError(error=fault))
     return fault

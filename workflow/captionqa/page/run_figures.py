@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from captionqa.client.chunk_result import ChunkHeader, read_chunk
 from captionqa.config.config import Config

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import captionqa
 from captionqa.client.chunk_result import ResultLine, read_chunk
@@ -42,7 +41,7 @@ from captionqa.results.qa_record import qa_record
 #: The most items of each kind on such a page; the page of complete results has more.
 LIMITS: dict[Kind, int] = {"failed": 500, "other": 1500}
 #: After this time no more chunks are read, answers graded or thumbnails made.
-TIME_S = 20.0
+TIME_S = 8.0
 
 
 def write_unfinished_page(config: Config, layout: Layout) -> bool:

@@ -95,7 +95,8 @@ function picture(image, link) {
     return make("figure", { class: "picture" }, reason, name);
   }
   const shown = make("img", {
-    src: image.thumbnail, alt: described, width: image.width, height: image.height, loading: "lazy", decoding: "async",
+    src: image.thumbnail, alt: described, width: image.width || null, height: image.height || null, loading: "lazy", decoding: "async",
+    onerror: () => file.replaceWith(make("div", { class: "absent" }, "no picture to show")),
   });
   const file = make("a", { href: image.original || image.thumbnail, target: "_blank", rel: "noopener noreferrer" }, shown);
   return make("figure", { class: "picture" }, file, name);
