@@ -181,7 +181,12 @@ def test_of_jobs_that_ended_well_or_by_themselves_nothing_is_told(cluster, tmp_p
 def test_jobs_are_found_and_cancelled_whatever_user_the_environment_names(cluster, monkeypatch):
     for variable in ("LOGNAME", "USER"):  # `su` and `runuser` without a login shell leave another user's name there
         monkeypatch.setenv(variable, "nobody")
-    number = cluster.command("sbatch", "--parsable", "--hold", "-Jours", "-o/dev/null", "--wrap=true").strip()
-    assert list(slurm.jobs_named("ours")) == [number]
-    slurm.cancel_named("ours")
+    numbers = {
+        name: cluster.command("sbatch", "--parsable", "--hold", f"-J{name}", "-o/dev/null", "--wrap=true").strip()
+        for name in ("ours", "ours-server-0", "ours-server-1")
+    }
+    assert list(slurm.jobs_named("ours")) == [numbers["ours"]]
+    slurm.cancel_named("ours", "ours-server-0")
+    cluster.wait_for(lambda: [job["name"] for job in cluster.jobs()] == ["ours-server-1"], 10)
+    slurm.cancel_named("ours-server-1")
     cluster.wait_for(lambda: not cluster.jobs())
