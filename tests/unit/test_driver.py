@@ -36,9 +36,8 @@ def scancel(tmp_path, monkeypatch):
     cancelled = tmp_path / "cancelled"
     cancelled.touch()
     script = folder / "scancel"
-    script.write_text(
-        f'#!/bin/sh\nfor known in {" ".join(ALL)}; do [ "$2" != "--name=$known" ] || echo "$known" >> {cancelled}; done\n'
-    )
+    check = f'[ "$2" != "--name=$known" ] || echo "$known" >> {cancelled}'
+    script.write_text(f"#!/bin/sh\nfor known in {' '.join(ALL)}; do {check}; done\n")
     script.chmod(0o755)
     return lambda: cancelled.read_text().split()
 
