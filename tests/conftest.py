@@ -5,7 +5,6 @@ import yaml
 from projects import DEMO_MODEL, ROOT
 from xdist.scheduler import LoadScopeScheduling
 
-
 #: Folders whose tests share one server.
 SHARING = ("tests/slurm/", "tests/vllm/")
 
