@@ -121,11 +121,13 @@ def default_text(node: Schema, required: bool) -> str:
 
 
 def key_parts(path: str, node: Schema, root: Schema, required: bool, comments: dict[str, str]) -> list[str]:
-    """The lines of a key and of all below it."""
+    """The lines of a key and of all below it; none where the comment of the key above explains it."""
+    if path not in comments:
+        return []
     node = resolved(node, root)
     below = node.get("properties", {})
     depth = "##" if "." not in path else "###"
-    parts = [f"{depth} {path}", comments.get(path, "")]
+    parts = [f"{depth} {path}", comments[path]]
     if not below and path != "models":
         parts.insert(1, f"*{type_text(node, root)}* · {default_text(node, required)}")
     for name, child in below.items():
