@@ -13,10 +13,7 @@ from captionqa.files import read_json_lines
 from projects import ROOT, draw_image
 
 README = (ROOT / "README.md").read_text()
-BLOCKS = [
-    yaml.safe_load(textwrap.dedent(block))
-    for block in re.findall(r"^    (?:models|qa):\n(?:    .*\n)+", README, re.MULTILINE)
-]
+BLOCKS = [textwrap.dedent(block) for block in re.findall(r"^    (?:models|qa):\n(?:    .*\n)+", README, re.MULTILINE)]
 QUESTION = json.loads(re.search(r'`(\{"qid".+?\})`', README)[1])
 
 
@@ -29,17 +26,15 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_captions_take_six_lines(folder, schema):
-    captions, *_ = BLOCKS
-    assert len([*re.findall(r"^    (?:models):\n((?:    .*\n)+)", README, re.MULTILINE)][0].splitlines()) == 5
-    config = check(captions, schema)
+    assert len(BLOCKS[0].splitlines()) == 6
+    config = check(yaml.safe_load(BLOCKS[0]), schema)
     plan = plan_task(config, Layout("output", config.model_name), "captions")
     assert plan.items == 1
     assert config.prompt_styles == ["SHORT", "SIMPLE"]
 
 
 def test_questions_are_added_to_them(folder, schema):
-    captions, questions, _ = BLOCKS
-    config = check(captions | questions, schema)
+    config = check(yaml.safe_load(BLOCKS[0] + BLOCKS[1]), schema)
     layout = Layout("output", config.model_name)
     row = next(iter(read_json_lines(layout.question_rows(plan_task(config, layout, "qa").rows))))
     assert row["question"] == "What is this?\nA. a cat\nB. a dog"
@@ -47,8 +42,7 @@ def test_questions_are_added_to_them(folder, schema):
 
 
 def test_a_data_set_of_the_hub_is_the_one_of_the_examples(schema):
-    captions, _, hub = BLOCKS
+    captions, hub = yaml.safe_load(BLOCKS[0]), yaml.safe_load(BLOCKS[2])
     example = yaml.safe_load((ROOT / "config" / "examples" / "hub_data_set.yaml").read_text())
     assert hub["qa"] == example["qa"]
     assert captions["models"] == example["models"]
-    check(captions | hub, schema)
