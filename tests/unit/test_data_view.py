@@ -89,6 +89,21 @@ def test_what_is_wrong_is_said_beside_the_items(table, items, rows, says):
     assert any(says in line for line in said)
 
 
+def test_what_becomes_of_an_address_is_said_with_and_without_the_option(table, items):
+    file = table(*(ROWS[0] | {"qid": n, "image": f"{at}://example.org/a.png"} for n, at in enumerate(("https", "s3"))))
+    _, without = items(file)
+    assert without == [
+        "captionqa: q.jsonl, row 0: the image is the address 'https://example.org/a.png', and addresses are not "
+        "fetched: download the images and give their paths, or set qa.allow_urls: true for those of http(s)"
+    ]
+    found, (refused, fetched) = items(file, "--allow-urls")
+    assert [item["images"] for item in found] == [1, 1]
+    assert refused.startswith("captionqa: q.jsonl, row 1: the image is the address 's3://example.org/a.png'")
+    assert fetched == (
+        "captionqa: 1 question with an image that the client jobs fetch, such as 0: https://example.org/a.png"
+    )
+
+
 @pytest.mark.parametrize(
     "name", ["a.png", "./a.png", "b\\c d.png", "b/c%20d.png", "b/cafe\u0301.png", "b/caf\u00e9.png"]
 )

@@ -61,6 +61,8 @@ class Questions:
         self.columns = question_columns(self.files[0].path, self.table_columns, wanted, layout)
         #: What was settled or left out, a sentence each; complete once all rows were read.
         self.notes = self._first_notes = [*found.notes, *self.columns.notes]
+        #: Whether images at http(s) addresses are fetched.
+        self.allow_urls = allow_urls
         self._dataset = dataset or self.files[0].path.parent
         self._classes = {column.name: column.classes for column in self.table_columns if column.classes}
         if rules.answer_is in ("index0", "index1") and isinstance(self.columns.answer, str):

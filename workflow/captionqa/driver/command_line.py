@@ -143,7 +143,7 @@ def _data(options: argparse.Namespace) -> None:
     from captionqa.files import json_line
 
     paths = [fetch(path)["path"] if is_hub_path(path) else path for path in options.paths]
-    view = look_at(paths, options.preset, options.images)
+    view = look_at(paths, options.preset, options.images, options.allow_urls)
     if not options.json:
         return show(view_text(view))
     for item in view.items():

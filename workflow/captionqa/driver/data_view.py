@@ -10,7 +10,7 @@ from typing import TypedDict
 from captionqa.config.config import AnswerForm, ColumnsConfig, Scoring
 from captionqa.config.presets import load_preset
 from captionqa.config.prompts import question_text
-from captionqa.dataset.image_ref import FileRef, ImageRef
+from captionqa.dataset.image_ref import FileRef, ImageRef, UrlRef
 from captionqa.dataset.image_variants import ImageVariants
 from captionqa.dataset.preset_fit import fitting_preset
 from captionqa.dataset.question_columns import FIELDS
@@ -100,8 +100,10 @@ class DataView:
 
     def _look_at(self, image: str, qid: str) -> None:
         ref = ImageRef.parse(image)
-        is_address = "://" in image[:16]
-        if isinstance(ref, FileRef) and not is_address and not self.images.exists(ref.path):
+        if isinstance(ref, UrlRef):
+            if self.questions.allow_urls:
+                self._note("with an image that the client jobs fetch", f"{qid}: {ref.url}")
+        elif isinstance(ref, FileRef) and "://" not in ref.path[:16] and not self.images.exists(ref.path):
             self._note("with a missing image", f"{qid}: {ref.path}")
 
     def _note(self, what: str, first: str) -> None:
@@ -109,7 +111,9 @@ class DataView:
         self._wrong[what] = (count + 1, before)
 
 
-def look_at(paths: Sequence[str], preset: str | None = None, images: Path | None = None) -> DataView:
+def look_at(
+    paths: Sequence[str], preset: str | None = None, images: Path | None = None, allow_urls: bool = False
+) -> DataView:
     """Look at a file, glob or folder of questions; `images` is the folder that image paths are relative to.
 
     Without a preset the file is read by its own columns where these are clear, and else under the preset that fits.
@@ -122,7 +126,7 @@ def look_at(paths: Sequence[str], preset: str | None = None, images: Path | None
     fault: InputError | None = None
     if preset is None:
         try:
-            questions = Questions(paths, ColumnsConfig())
+            questions = Questions(paths, ColumnsConfig(), allow_urls=allow_urls)
         except InputError as error:
             fault = error
         if questions is None or questions.columns.qid is None:
@@ -132,7 +136,7 @@ def look_at(paths: Sequence[str], preset: str | None = None, images: Path | None
     instruction = load_preset(preset).qa.get("instruction") if preset else None
     if questions is None or preset is not None:
         by_kind = instruction if isinstance(instruction, dict) else None
-        questions = Questions(paths, ColumnsConfig(), preset=preset, rules=_rules(preset), instructions=by_kind)
+        questions = Questions(paths, preset=preset, rules=_rules(preset), instructions=by_kind, allow_urls=allow_urls)
     folder = ImageVariants(images or _image_folder(questions))
     return DataView(questions, _rules(preset), preset, folder, instruction if isinstance(instruction, str) else None)
 
