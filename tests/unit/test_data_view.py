@@ -104,6 +104,18 @@ def test_what_becomes_of_an_address_is_said_with_and_without_the_option(table, i
     )
 
 
+def test_choices_in_columns_of_their_own_are_shown_also_under_a_preset(tmp_path, items):
+    cells = {"index": 1, "question": "Which?", "A": "red", "B": "blue", "C": None, "answer": "B", "image": "a.png"}
+    path = tmp_path / "bench.tsv"
+    pd.DataFrame([cells]).to_csv(path, sep="\t", index=False)
+    (item,), _ = items(str(path))
+    assert (item["choices"], item["gt_letter"]) == (["red", "blue"], "B")
+    cells = {"question_id": 1, "question": "Which?", "A": "red", "B": "blue", "answers": ["x"], "image": "a.png"}
+    (tmp_path / "own.jsonl").write_text(json.dumps(cells))
+    _, said = items(str(tmp_path / "own.jsonl"), "--preset", "textvqa")
+    assert "captionqa: not used: A, B may hold choices (qa.columns.choices)" in said
+
+
 @pytest.mark.parametrize(
     "name", ["a.png", "./a.png", "b\\c d.png", "b/c%20d.png", "b/cafe\u0301.png", "b/caf\u00e9.png"]
 )

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 PARQUET_MAGIC, ENCRYPTED_MAGIC, ARROW_FILE_MAGIC = b"PAR1", b"PARE", b"ARROW1"
+FEATHER_V1_MAGIC = b"FEA1"
 #: How the text file begins that git-lfs leaves in the place of a file.
 LFS_MAGIC = b"version https://git-lfs"
 #: Bytes read at a time from a parquet file.
@@ -80,5 +81,7 @@ def check_head(head: bytes) -> None:
     """Raise ValueError for a file that is empty, or a pointer to one, by its first bytes."""
     if not head:
         raise ValueError("it is empty; make or download it again, or leave it out")
+    if head.startswith(FEATHER_V1_MAGIC):
+        raise ValueError("it is in Feather's first version; write it again with version=2")
     if head.startswith(LFS_MAGIC):
         raise ValueError("it is a pointer of git-lfs, not the data itself; fetch the data with `git lfs pull`")

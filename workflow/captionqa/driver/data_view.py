@@ -136,7 +136,9 @@ def look_at(
     instruction = load_preset(preset).qa.get("instruction") if preset else None
     if questions is None or preset is not None:
         by_kind = instruction if isinstance(instruction, dict) else None
-        questions = Questions(paths, preset=preset, rules=_rules(preset), instructions=by_kind, allow_urls=allow_urls)
+        questions = Questions(
+            paths, ColumnsConfig(), preset=preset, rules=_rules(preset), instructions=by_kind, allow_urls=allow_urls
+        )
     folder = ImageVariants(images or _image_folder(questions))
     return DataView(questions, _rules(preset), preset, folder, instruction if isinstance(instruction, str) else None)
 
