@@ -5,6 +5,7 @@ import json
 import pandas as pd
 import pytest
 from captionqa.driver.command_line import main
+from shard_files import write_parquet, write_tar
 
 ROWS = [
     {"qid": "q1", "question": "Which?", "options": ["red", "blue"], "answer": "blue", "image": "a.png"},
@@ -132,8 +133,24 @@ def test_images_are_looked_for_above_the_table_and_where_the_option_says(table, 
     (tmp_path / table(*ROWS)).rename(tmp_path / "data" / "q.jsonl")
     assert items("data/q.jsonl")[1] == []
     assert items("data/q.jsonl", "--images", "data")[1] == [
-        "captionqa: 1 question with a missing image, such as q1: a.png"
+        "captionqa: 1 question with a missing image, which is in the folder above, such as q1: a.png"
     ]
+
+
+def test_images_to_caption_are_named_where_nothing_is_asked(tmp_path, items, capsys):
+    pictures = {f"{number}.png": b"\x89PNG\r\n\x1a\n" for number in range(4)}
+    write_parquet(tmp_path / "flowers" / "train.parquet", pictures, caption=["x"] * 4)
+    write_tar(tmp_path / "shards" / "0.tar", pictures)
+    found, said = items(str(tmp_path / "flowers"))
+    assert found[0] == {"id": "0.png", "question": None, "choices": [], "gt": None, "gt_letter": None, "images": 1}
+    assert [item["id"] for item in found] == list(pictures)
+    assert said == ["captionqa: read as images to caption, since it holds no questions"]
+    assert [item["id"] for item in items(str(tmp_path / "shards"))[0]] == ["0", "1", "2", "3"]
+    assert main(["data", str(tmp_path / "flowers")]) == 0
+    assert "4 images to caption, such as 0.png, 1.png, 2.png" in capsys.readouterr().out
+    write_parquet(tmp_path / "own.parquet", pictures, my_question=["x"] * 4)
+    assert main(["data", str(tmp_path / "own.parquet")]) == 1
+    assert "name the column of the questions in qa.columns.question" in capsys.readouterr().err
 
 
 def test_several_files_are_one_table(table, items, tmp_path):

@@ -201,17 +201,13 @@ class _ByName:
 
     def _question(self) -> str:
         found = self._exact("question")
-        if found is None and KEY_COLUMN in self._names and any(map(str.isdecimal, self._names)):
-            raise InputError(
-                f"{self._table} has no column question: it looks like one that pandas wrote column by column; write it "
-                "again with to_json(orient='records')."
-            )
-        if found is None:
-            raise InputError(
-                f"{self._table} has no column question and has {', '.join(self._names)}; name the column of the "
-                "questions in qa.columns.question."
-            )
-        return found
+        if found is not None:
+            return found
+        if KEY_COLUMN in self._names and any(map(str.isdecimal, self._names)):
+            advice = "as pandas writes it column by column; write it again with to_json(orient='records')."
+        else:
+            advice = f"and has {', '.join(self._names)}; name the column of the questions in qa.columns.question."
+        raise InputError(f"{self._table} has no column question {advice}")
 
     def _qid(self) -> str | None:
         if found := self._exact("qid"):

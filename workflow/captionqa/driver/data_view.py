@@ -14,8 +14,10 @@ from captionqa.dataset.image_ref import FileRef, ImageRef, UrlRef
 from captionqa.dataset.image_variants import ImageVariants
 from captionqa.dataset.preset_fit import fitting_preset
 from captionqa.dataset.question_columns import FIELDS
-from captionqa.dataset.question_file import Questions
+from captionqa.dataset.question_file import KEY, Questions
 from captionqa.dataset.question_row import InvalidRow, QuestionRow
+from captionqa.dataset.table_files import find_table_files
+from captionqa.dataset.table_rows import read_columns
 from captionqa.errors import InputError
 from captionqa.grading.choices import lettered_choices
 from captionqa.grading.ground_truth import GroundTruth
@@ -53,6 +55,8 @@ class DataView:
     #: The preset that it is read under; None where its columns need none.
     preset: str | None
     images: ImageVariants
+    #: The folder above the one that was named for the images.
+    above: ImageVariants | None
     #: The preset's instruction for all questions.
     instruction: str | None
     #: {what is wrong: (how many rows, the first of them)}.
@@ -104,7 +108,8 @@ class DataView:
             if self.questions.allow_urls:
                 self._note("with an image that the client jobs fetch", f"{qid}: {ref.url}")
         elif isinstance(ref, FileRef) and "://" not in ref.path[:16] and not self.images.exists(ref.path):
-            self._note("with a missing image", f"{qid}: {ref.path}")
+            above = "" if self.above is None or not self.above.exists(ref.path) else ", which is in the folder above"
+            self._note(f"with a missing image{above}", f"{qid}: {ref.path}")
 
     def _note(self, what: str, first: str) -> None:
         count, before = self._wrong.get(what, (0, first))
@@ -139,8 +144,14 @@ def look_at(
         questions = Questions(
             paths, ColumnsConfig(), preset=preset, rules=_rules(preset), instructions=by_kind, allow_urls=allow_urls
         )
-    folder = ImageVariants(images or _image_folder(questions))
-    return DataView(questions, _rules(preset), preset, folder, instruction if isinstance(instruction, str) else None)
+    return DataView(
+        questions,
+        _rules(preset),
+        preset,
+        ImageVariants(images or _image_folder(questions)),
+        ImageVariants(images.absolute().parent) if images else None,
+        instruction if isinstance(instruction, str) else None,
+    )
 
 
 def view_text(view: DataView) -> str:
@@ -188,13 +199,13 @@ def _cut(text: str) -> str:
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}... ({len(text):,} characters)"
 
 
-def _fitting(paths: Sequence[str]) -> str | None:
-    from captionqa.dataset.question_file import KEY
-    from captionqa.dataset.table_files import find_table_files
-    from captionqa.dataset.table_rows import read_columns
+def table_names(paths: Sequence[str]) -> list[str]:
+    """The names of a table's columns; raises InputError where there is no table."""
+    return [column.name for column in read_columns(find_table_files(paths, KEY).files[0])]
 
-    first = find_table_files(paths, KEY).files[0]
-    return fitting_preset(first.path, [column.name for column in read_columns(first)])
+
+def _fitting(paths: Sequence[str]) -> str | None:
+    return fitting_preset(find_table_files(paths, KEY).files[0].path, table_names(paths))
 
 
 def _rules(preset: str | None) -> GradingRules:
