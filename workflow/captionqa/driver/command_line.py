@@ -15,7 +15,7 @@ from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.driver.command_parser import UsageError, parse
 from captionqa.driver.terminal import log_to_terminal, print_message, show
-from captionqa.errors import TRUNCATED, CaptionqaError, ConfigError
+from captionqa.errors import TRUNCATED, CaptionqaError, ConfigError, InputError
 from captionqa.shown_text import printable
 
 EXIT_FAILED = 1
@@ -152,13 +152,20 @@ def _compare(options: argparse.Namespace) -> None:
 def _data(options: argparse.Namespace) -> None:
     from captionqa.config.hub_record import is_hub_path
     from captionqa.dataset.hub_data import fetch
-    from captionqa.driver.data_view import look_at, view_text
+    from captionqa.driver.data_view import DataView, look_at, view_text
+    from captionqa.driver.image_view import ImageView, look_at_images
     from captionqa.files import json_line
 
     paths = [fetch(path)["path"] if is_hub_path(path) else path for path in options.paths]
-    view = look_at(paths, options.preset, options.images)
+    view: DataView | ImageView
+    try:
+        view = look_at(paths, options.preset, options.images, options.allow_urls)
+    except InputError:
+        if options.preset or len(paths) > 1 or (images := look_at_images(paths[0])) is None:
+            raise
+        view = images
     if not options.json:
-        return show(view_text(view))
+        return show(view.text() if isinstance(view, ImageView) else view_text(view))
     for item in view.items():
         sys.stdout.write(json_line(item))
     sys.stdout.flush()
