@@ -107,6 +107,11 @@ class Project:
     def qa(self, kind: str) -> dict:
         return json.loads((self.out / "qa" / self.model / f"{self.model}_qa_{kind}.json").read_text())
 
+    def page(self) -> dict:
+        """The overview of the results page."""
+        text = (self.out / "report" / "data" / "overview.js").read_text()
+        return json.loads(json.loads(text.partition(",")[2].rpartition(")")[0]))
+
     def chunks(self, style: str) -> list[Path]:
         return sorted((self.out / "work" / self.model / "captions" / style / "chunks").glob("*.jsonl"))
 

@@ -146,7 +146,7 @@ def _settings(config: Config, name: str, max_tokens: int) -> AnswerSettings:
         "model_path": model.path,
         "max_tokens": max_tokens,
         "sampling": config.client.sampling,
-        "images": _image_settings(images),
+        "images": image_settings(images),
         "max_model_len": model.server.max_model_len if images.max_pixels == "auto" else None,
     }
     if model.url and model.served_model_name:
@@ -156,7 +156,7 @@ def _settings(config: Config, name: str, max_tokens: int) -> AnswerSettings:
     return settings
 
 
-def _image_settings(images: ImagesConfig) -> ImageSettings:
+def image_settings(images: ImagesConfig) -> ImageSettings:
     settings: ImageSettings = {
         "max_pixels": images.max_pixels,
         "pixel_grid_px": images.pixel_grid_px,

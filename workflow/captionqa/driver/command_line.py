@@ -147,6 +147,32 @@ def _compare(options: argparse.Namespace) -> None:
     if options.output:
         write_json(options.output, comparison)
     show(table(comparison))
+    if options.page:
+        from captionqa.page.comparison_page import write_comparison_page
+
+        written = write_comparison_page(comparison, options.page, options.allow)
+        show(f"\nlook at the questions that one run alone got right: {written}")
+
+
+def _view(options: argparse.Namespace) -> None:
+    import getpass
+    import socket
+    from contextlib import suppress
+
+    from captionqa.driver.phases import PHASES
+    from captionqa.page.page_server import ADDRESS, PageServer, serve
+
+    config, layout = _load(options.config)
+
+    def say(server: PageServer) -> None:
+        port = server.server_address[1]
+        show(f"look at the results in a browser on this machine: {server.url}")
+        here = f"{getpass.getuser()}@{socket.gethostname()}"
+        show(f"for a browser on another machine, run there first: ssh -L {port}:{ADDRESS}:{port} {here}")
+        show("Ctrl-C ends it")
+
+    with suppress(KeyboardInterrupt):
+        serve(config, layout, options.port, say, PHASES)
 
 
 def _data(options: argparse.Namespace) -> None:
@@ -181,6 +207,7 @@ COMMANDS = {
     "retry-failed": _retry_failed,
     "forget": _forget,
     "compare": _compare,
+    "view": _view,
     "data": _data,
 }
 
