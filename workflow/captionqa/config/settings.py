@@ -59,6 +59,8 @@ class AnswerSettings(TypedDict):
     instruction: NotRequired[str]
     #: Questions only: the follow-up that asks for the letter alone.
     fallback: NotRequired[str]
+    #: Questions only: how many likely tokens the server gives in each place; see `client.logprobs`.
+    logprobs: NotRequired[int]
 
 
 def caption_settings(config: Config, model: str, style: str) -> AnswerSettings:
@@ -84,7 +86,17 @@ def qa_settings(config: Config, model: str) -> AnswerSettings:
         settings["instruction"] = qa.instruction
     if qa.fallback:
         settings["fallback"] = LETTER_PROMPT
+    if config.client.logprobs is not None:
+        settings["logprobs"] = config.client.logprobs
     return settings
+
+
+def request_parameters(settings: AnswerSettings) -> dict[str, float]:
+    """What each request has beside its messages and max_tokens."""
+    parameters = {name: value for name, value in settings["sampling"].items() if value is not None}
+    if "logprobs" in settings:
+        parameters |= {"logprobs": True, "top_logprobs": settings["logprobs"]}
+    return parameters
 
 
 def answer_fingerprint(settings: Mapping[str, Any]) -> str:
