@@ -6,6 +6,7 @@ import pytest
 from captionqa.driver.command_line import main
 from captionqa.errors import ResultError
 from captionqa.results import compare_runs as module
+from captionqa.page.comparison_page import write_comparison_page
 from captionqa.results.compare_runs import compare, table
 from captionqa.results.statistics import mcnemar_p, paired_interval
 from hypothesis import given
@@ -176,3 +177,15 @@ def test_files_without_a_common_question_cannot_be_compared(files):
         compare(*files({"q1": record(True)}, {"q2": record(True)}))
     with pytest.raises(ResultError, match="no answered question in common"):
         compare(*files({}, {}))
+
+
+def test_a_page_is_not_written_into_a_folder_that_holds_something_else(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "mine.js").write_text("mine")
+    comparison = {"a": "a_qa_results.json", "b": "b_qa_results.json", "flipped_questions": [], "left_out": {}}
+    for name in ("a", "b"):
+        (tmp_path / f"{name}_qa_results.json").write_text("{}")
+        comparison[name] = str(tmp_path / f"{name}_qa_results.json")
+    with pytest.raises(ResultError, match="is not empty and holds no page; name another folder"):
+        write_comparison_page(comparison, tmp_path)
+    assert (tmp_path / "data" / "mine.js").exists()
