@@ -5,8 +5,8 @@ import json
 import pytest
 from captionqa.driver.command_line import main
 from captionqa.errors import ResultError
-from captionqa.results import compare_runs as module
 from captionqa.page.comparison_page import write_comparison_page
+from captionqa.results import compare_runs as module
 from captionqa.results.compare_runs import compare, table
 from captionqa.results.statistics import mcnemar_p, paired_interval
 from hypothesis import given
