@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pandas as pd
 import pytest
 from browser import Tab, find_browser
-from captionqa.page import results_page
+from captionqa.page import page_lists
 from captionqa.page.results_page import write_page
 from finished_run import finish_run
 
@@ -30,7 +30,7 @@ def answer(work, entry):
 
 @pytest.fixture
 def page(make_config, images, monkeypatch):
-    monkeypatch.setattr(results_page, "SHARD_ITEMS", 25)
+    monkeypatch.setattr(page_lists, "SHARD_ITEMS", 25)
     images.add("a.png", "b.png", SCRIPT_NAME)
     rows = {
         "qid": [f"q{number:02}{SCRIPT if number == 7 else ''}" for number in range(QUESTIONS)],
