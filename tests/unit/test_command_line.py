@@ -87,7 +87,7 @@ def test_it_says_its_version(capsys):
     [
         (
             [],
-            "which command? run, status, audit, estimate, retry-failed, forget, data, compare; "
+            "which command? run, status, audit, estimate, retry-failed, forget, data, compare, view; "
             "captionqa --help describes them",
         ),
         (["adit", "my.yaml"], "there is no command 'adit'; the commands are run, status, audit, "),

@@ -135,8 +135,6 @@ def _parser_and_commands() -> tuple[argparse.ArgumentParser, Mapping[str, argpar
         _add_selection(asking := config_command(name, usage, description))
         asking.add_argument("--yes", action="store_true", help="do it without asking, as in a script")
     asking.add_argument("--undo", action="store_true", help="bring back what the last forget moved aside")
-    view = config_command("view", "CONFIG [--port N]", VIEW)
-    view.add_argument("--port", metavar="N", type=int, default=0, help="the port to listen on; by default any free one")
     data = command("data", "PATH [PATH ...] [--json] [--preset NAME] [--images FOLDER] [--allow-urls]", DATA)
     data.add_argument("paths", metavar="PATH", nargs="+", help="the file, glob or folder, or several")
     data.add_argument("--json", action="store_true", help="print every question as one JSON line")
@@ -162,6 +160,8 @@ def _parser_and_commands() -> tuple[argparse.ArgumentParser, Mapping[str, argpar
         default=[],
         help="a folder outside of the data that links of its images lead to, as client.images.allowed_roots",
     )
+    view = config_command("view", "CONFIG [--port N]", VIEW)
+    view.add_argument("--port", metavar="N", type=int, default=0, help="the port to listen on; by default any free one")
     return parser, commands.choices
 
 

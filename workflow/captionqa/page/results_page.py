@@ -10,6 +10,7 @@ results.html, tables.html       a part of it in one file, and its figures as tab
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ from captionqa.page.thumbnails import PageImage, remove_unused
 
 ASSETS = PACKAGE / "page" / "assets"
 HTML = "index.html"
+#: How long thumbnails are made for a sample of very many items; those that are missing then are left to the next page.
+SAMPLE_THUMBNAILS_S = 150.0
 
 
 def write_page(config: Config, layout: Layout) -> None:
@@ -40,7 +43,9 @@ def write_page(config: Config, layout: Layout) -> None:
     folder = Path(layout.page).parent
     contents, figures = complete_contents(config, layout), run_figures(config, layout)
     overview = overview_of(contents)
-    pictures = Pictures.configured(config.client.images, folder / "thumbs")
+    is_sampled = any(len(each.items) < each.index["counts"]["all"] for each in contents.lists)
+    time_s = SAMPLE_THUMBNAILS_S if is_sampled else inf
+    pictures = Pictures.configured(config.client.images, folder / "thumbs", time_s)
     write_folder(folder, overview, contents, pictures, figures)
     write_single_file(Path(layout.page_in_one_file), folder, overview, contents, figures)
     write_tables(Path(layout.page_tables), contents, read_json(layout.qa("metrics")) if config.qa is not None else None)

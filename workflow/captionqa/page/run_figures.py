@@ -125,8 +125,8 @@ def _load_plots(layout: Layout, span: TimeSpan | None) -> list[Plot]:
     tokens = line(map(_token_rates, replicas))
     return [
         {
-            "title": "Requests at the server",
-            "unit": "requests",
+            "title": "Requests",
+            "unit": "at the servers",
             "start": start,
             "end": end,
             "lines": {"run": running, "wait": waiting},

@@ -78,6 +78,7 @@ def _few(contents: PageContents) -> dict[str, Any]:
             indexes[shown.name] = {**shown.index, **columns, "counts": counts}
         else:
             indexes[shown.name] = {**shown.index, **questions.question_index(items)}
+        indexes[shown.name]["shard_items"] = max(1, len(items))
     return indexes
 
 

@@ -124,7 +124,7 @@ class Page {
     const groups = Object.entries(comparison.category_comparison);
     const reach = Math.max(0.05, ...groups.flatMap(([, outcome]) => outcome.difference_interval_95.map(Math.abs)));
     groups.sort(([, a], [, b]) => a.difference - b.difference);
-    return this.barsPanel(make("h2", {}, "B − A by category, in points"), groups.map(([name, outcome]) => ({ name, drawing: differenceTrack(outcome, reach),
+    return this.barsPanel(make("h2", {}, "B − A in points by category; right only in A / only in B"), groups.map(([name, outcome]) => ({ name, drawing: differenceTrack(outcome, reach),
       share: points(outcome.difference), of: `${outcome.only_a_correct} / ${outcome.only_b_correct}`,
       title: `${points(outcome.difference)} points; right only in A ${outcome.only_a_correct}, only in B ${outcome.only_b_correct}, of ${outcome.questions}` })), "category");
   }
@@ -220,6 +220,7 @@ class Page {
       else this.ending.replaceChildren(make("button", { class: "button", type: "button", onclick: () => this.more() }, "Show more"));
     } catch (error) {
       this.status.textContent = error.message;
+      return; // trying again would fail again
     } finally {
       if (this.adding === round) this.adding = null;
     }

@@ -149,7 +149,7 @@ class Flips extends View {
   card(item) {
     const head = make("div", { class: "head" }, badge(item.direction, WORDS[item.direction]), this.link(item.qid),
       ...this.chips(item, ["category"]));
-    const body = questionBody(item, { A: item.a.letter, B: item.b.letter });
+    const body = questionBody(item, { "run A": item.a.letter, "run B": item.b.letter });
     body.append(make("div", { class: "answers" }, ...["a", "b"].map((key) => {
       const answer = item[key];
       return make("div", {}, make("div", { class: "label" }, key.toUpperCase(), badge(answer.status, `${SIGNS[answer.status]} ${WORDS[answer.status]}`),

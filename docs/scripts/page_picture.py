@@ -1,6 +1,6 @@
 """Make docs/page.png: the results page of the demo's data and of the photographs that scikit-image ships, in Chromium.
 
-    .venv/bin/python docs/page_picture.py [FILE.png] [FOLDER]
+    .venv/bin/python docs/scripts/page_picture.py [FILE.png] [FOLDER]
 
 The answers are written here, some of them wrong, so that the picture shows what the page does with them; no model gave
 them. FOLDER keeps the page; by default it is a temporary one. Needs the test environment (`make setup`) and Chromium.
@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 import skimage
 
-CHECKOUT = Path(__file__).resolve().parents[1]
+CHECKOUT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(CHECKOUT / "workflow"), str(CHECKOUT / "tests")]
 
 from browser import Tab  # noqa: E402
