@@ -977,6 +977,7 @@ def test_an_image_that_vanished_after_the_listing_is_a_missing_image(images, ser
     assert len([line for line in lines if "answer" in line]) == len(NAMES) - 1
 
 
+@pytest.mark.slow
 def test_an_image_without_permission_to_read_is_unreadable(
     images, server, jobs, start_python, tmp_path, ask_questions, without_privileges
 ):

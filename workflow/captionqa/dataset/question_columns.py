@@ -203,11 +203,10 @@ class _ByName:
         found = self._exact("question")
         if found is not None:
             return found
-        if KEY_COLUMN in self._names and any(map(str.isdecimal, self._names)):
-            advice = "as pandas writes it column by column; write it again with to_json(orient='records')."
-        else:
-            advice = f"and has {', '.join(self._names)}; name the column of the questions in qa.columns.question."
-        raise InputError(f"{self._table} has no column question {advice}")
+        advice = "name the column of the questions in qa.columns.question"
+        if KEY_COLUMN in self._names and any(map(str.isdecimal, self._names)):  # pandas, column by column
+            advice = "write it again with to_json(orient='records')"
+        raise InputError(f"{self._table} has no column question and has {', '.join(self._names)}; {advice}.")
 
     def _qid(self) -> str | None:
         if found := self._exact("qid"):
