@@ -36,6 +36,7 @@ class ServerConfig:
     host: str | None
     port: int
     replicas: int
+    api_servers: int | Auto
     tensor_parallel_size: int | None
     allow_cpu: bool
     max_model_len: int | None

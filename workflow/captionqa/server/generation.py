@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from captionqa.config.config import ServerConfig
 from captionqa.errors import ForeignServerError, WrongModelError
-from captionqa.server import generation_key, vllm_command, vllm_log
+from captionqa.server import chosen_options, generation_key, vllm_command, vllm_log
+from captionqa.server.chosen_options import ServerJob
 from captionqa.server.generation_end import GenerationEnd, NextStep
 from captionqa.server.ports import ReservedPort, listen_address, url_host
 from captionqa.server.probe import Probe
@@ -44,13 +45,22 @@ class Generation:
         self._stop = stop
         self._process: ServerProcess | None = None
         command = vllm_command.resolve(self._settings.command)
+        job = ServerJob(
+            chosen_options.job_cores(), not request["slurm"], vllm_command.is_cpu_build(self._settings.command)
+        )
+        #: The options that captionqa chose.
+        self.chosen = chosen_options.choose(self._settings, command, job, request["work"])
         assert self._settings.host is not None  # the start request fills it in
         host, port = listen_address(self._settings.host), self._settings.port
         self._port = ReservedPort(host, port and min(port + replica, HIGHEST_PORT))
-        self.argv = [
-            *command,
-            *vllm_command.arguments(self._settings, request["model_path"], self._model, host, self._port.number),
-        ]
+        self.argv = command + vllm_command.arguments(
+            self._settings,
+            request["model_path"],
+            self._model,
+            host,
+            self._port.number,
+            [word for choice in self.chosen for word in choice.words],
+        )
         self.url = f"http://{url_host(host)}:{self._port.number}"
         self.probe = Probe(self.url, self.key, own=True)
         #: Whether it has passed the checks of `wait_until_ready`.

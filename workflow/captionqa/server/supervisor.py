@@ -115,7 +115,10 @@ class Supervisor:
         self._generation = None
         generation = self._generation = Generation(self._request, self._endpoint.replica, self._log, self._stop)
         self._endpoint.argv = generation.argv
+        self._endpoint.chosen = [choice.text for choice in generation.chosen]
         self._log.say(f"{vllm_log.GENERATION_START} {self._endpoint.generation}: {shlex.join(generation.argv)}")
+        for text in self._endpoint.chosen:
+            self._log.say(text)
         if end := generation.start():
             return end
         self._endpoint.url = generation.url

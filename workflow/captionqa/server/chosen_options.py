@@ -1,0 +1,105 @@
+"""The options of vLLM that captionqa chooses for a server from its job and from what will be asked, each with a reason.
+
+What a user gives in `server.extra_args` wins: such an option is not chosen.
+"""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypedDict
+
+from captionqa.config.config import Config, ServerConfig
+from captionqa.config.vllm_options import is_given
+
+API_SERVERS = "--api-server-count"
+#: Options by which a user decides on the number of API servers.
+API_SERVERS_GIVEN = (API_SERVERS, "--data-parallel-size")
+API_SERVERS_GIVEN_SHORT = {"-asc", "-dp"}
+#: The command that starts one API server whatever it is told, though it takes the option.
+SINGLE_API_SERVER = "openai.api_server"
+#: What an API server keeps busy: one thread that preprocesses images, and threads that decode them and do HTTP.
+CORES_PER_API_SERVER = 2
+#: More would cost memory (about 1.5 GB each), and no published server has needed more.
+MOST_API_SERVERS = 8
+
+
+class Work(TypedDict):
+    """What a server will be asked, as far as its options depend on it."""
+
+    #: Whether requests hold images.
+    images: bool
+
+
+@dataclass(frozen=True)
+class ServerJob:
+    """Where a server runs."""
+
+    cores: int
+    #: Whether client jobs run on the same cores.
+    has_clients: bool
+    #: Whether the model computes on the same cores too.
+    is_cpu_build: bool
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One choice."""
+
+    #: What the command line gets; nothing where the choice is to leave an option out.
+    words: tuple[str, ...]
+    #: For the user.
+    reason: str
+
+    @property
+    def text(self) -> str:
+        """The choice with its reason."""
+        return f"{' '.join(self.words)}: {self.reason}" if self.words else self.reason
+
+
+def work_of(config: Config) -> Work:
+    """What a configuration asks a server."""
+    return {"images": config.captions is not None or (config.qa is not None and config.qa.columns.images is not None)}
+
+
+def job_cores(environment: Mapping[str, str] = os.environ) -> int:
+    """The cores that this process may use; where Slurm does not enforce a job's share, that share."""
+    share = environment.get("SLURM_CPUS_PER_TASK", "")
+    cores = len(os.sched_getaffinity(0))
+    return min(cores, int(share)) if share.isdigit() and int(share) else cores
+
+
+def choose(settings: ServerConfig, command: Sequence[str], job: ServerJob, work: Work) -> list[Choice]:
+    """The options that a server gets; `command` is what starts it."""
+    return _api_servers(settings, command, job, work)
+
+
+def _api_servers(settings: ServerConfig, command: Sequence[str], job: ServerJob, work: Work) -> list[Choice]:
+    """The choice of the number of API servers; none where vLLM is to start one, as it does by itself."""
+    wanted = settings.api_servers
+    given = settings.extra_args
+    if any(is_given(given, name) for name in API_SERVERS_GIVEN) or API_SERVERS_GIVEN_SHORT.intersection(given):
+        return []
+    single = any(SINGLE_API_SERVER in word for word in command)
+    if wanted != "auto":
+        if single and wanted > 1:
+            return [Choice((), f"server.api_servers: {wanted} needs `vllm serve` in server.command: one is started")]
+        return [] if single else [Choice((API_SERVERS, str(wanted)), "as server.api_servers says")]
+    count, reason = _fitting(settings, job, work)
+    if count == 1:
+        return []
+    if "serve" not in re.split(r"\s+", " ".join(command)):
+        return [Choice((), f"one API server, where {count} would fit ({reason}): server.command is not `vllm serve`")]
+    return [Choice((API_SERVERS, str(count)), reason)]
+
+
+def _fitting(settings: ServerConfig, job: ServerJob, work: Work) -> tuple[int, str]:
+    """(how many API servers fit a job, why)."""
+    if job.is_cpu_build or not work["images"]:
+        return 1, "there is nothing to preprocess, or no core for it"
+    gpus = settings.tensor_parallel_size or 1
+    engine = 1 + (gpus if gpus > 1 else 0)  # a single GPU's worker is in the engine's process
+    shared = job.cores // 2 if job.has_clients else job.cores
+    count = max(1, min((shared - engine) // CORES_PER_API_SERVER, MOST_API_SERVERS))
+    whose = f"half of the machine's {job.cores} cores" if job.has_clients else f"the {job.cores} cores of its job"
+    return count, f"{whose} hold {count} API servers of {CORES_PER_API_SERVER} cores and {engine} for the engine"
