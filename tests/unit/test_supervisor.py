@@ -147,6 +147,7 @@ def supervise(tmp_path, server_folder, make_config, start_python):
             "request_id": "request",
             "settings": "settings",
             "server": dataclasses.asdict(settings) | own,
+            "work": {"images": True, "reuse": True},
             "slurm": False,
             "model_path": "org/tiny",
             "served_name": "tiny",

@@ -5,7 +5,7 @@ What a user gives in `server.extra_args` wins: such an option is not chosen.
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -18,6 +18,9 @@ API_SERVERS_GIVEN = (API_SERVERS, "--data-parallel-size")
 API_SERVERS_GIVEN_SHORT = {"-asc", "-dp"}
 #: The command that starts one API server whatever it is told, though it takes the option.
 SINGLE_API_SERVER = "openai.api_server"
+#: The image cache of each API server, in GiB, and vLLM's own default.
+IMAGE_CACHE_GB = "--mm-processor-cache-gb"
+DEFAULT_IMAGE_CACHE_GB = 4
 #: What an API server keeps busy: one thread that preprocesses images, and threads that decode them and do HTTP.
 CORES_PER_API_SERVER = 2
 #: More would cost memory (about 1.5 GB each), and no published server has needed more.
@@ -29,6 +32,8 @@ class Work(TypedDict):
 
     #: Whether requests hold images.
     images: bool
+    #: Whether several requests may be about one image.
+    reuse: bool
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,11 @@ class Choice:
 
 def work_of(config: Config) -> Work:
     """What a configuration asks a server."""
-    return {"images": config.captions is not None or (config.qa is not None and config.qa.columns.images is not None)}
+    questions = config.qa is not None and config.qa.columns.images is not None
+    return {
+        "images": config.captions is not None or questions,
+        "reuse": questions or len(config.prompt_styles) > 1,
+    }
 
 
 def job_cores(environment: Mapping[str, str] = os.environ) -> int:
@@ -69,9 +78,48 @@ def job_cores(environment: Mapping[str, str] = os.environ) -> int:
     return min(cores, int(share)) if share.isdigit() and int(share) else cores
 
 
-def choose(settings: ServerConfig, command: Sequence[str], job: ServerJob, work: Work) -> list[Choice]:
-    """The options that a server gets; `command` is what starts it."""
-    return _api_servers(settings, command, job, work)
+def choose(
+    settings: ServerConfig, command: Sequence[str], job: ServerJob, work: Work, unknown: Set[str] = frozenset()
+) -> list[Choice]:
+    """The options that a server gets; `command` is what starts it, and its vLLM does not know those of `unknown`."""
+    api_servers = _api_servers(settings, command, job, work)
+    tuned = [*_caches(api_servers, work), *_encoder(settings, work)] if settings.tuning == "auto" else []
+    wanted = [choice for choice in tuned if not _is_given(settings.extra_args, choice.words[0])]
+    return [_unless_unknown(choice, unknown) for choice in (*api_servers, *wanted)]
+
+
+def _unless_unknown(choice: Choice, unknown: Set[str]) -> Choice:
+    if unknown.isdisjoint(choice.words):
+        return choice
+    return Choice((), f"{' '.join(choice.words)} is left out, since this vLLM does not know it")
+
+
+def _is_given(extra_args: Sequence[str], option: str) -> bool:
+    """Whether the user gives an option or its opposite, in either spelling."""
+    plain = option.removeprefix("--no-").removeprefix("--")
+    return any(is_given(extra_args, name) for name in (f"--{plain}", f"--no-{plain}"))
+
+
+def _caches(api_servers: Sequence[Choice], work: Work) -> list[Choice]:
+    """The caches of images and prompts, by whether anything is asked for twice."""
+    if not work["images"]:
+        return []
+    if not work["reuse"]:
+        reason = "each image is asked about once, so a cache of images would only take memory"
+        without_hash = "with neither cache vLLM need not hash the pixels"
+        return [Choice((IMAGE_CACHE_GB, "0"), reason), Choice(("--no-enable-prefix-caching",), without_hash)]
+    count = next((int(choice.words[1]) for choice in api_servers if API_SERVERS in choice.words), 1)
+    if count == 1:
+        return []
+    each_gb = max(1, DEFAULT_IMAGE_CACHE_GB // count)
+    return [Choice((IMAGE_CACHE_GB, str(each_gb)), f"{count} API servers have a cache each, of images")]
+
+
+def _encoder(settings: ServerConfig, work: Work) -> list[Choice]:
+    if not work["images"] or (settings.tensor_parallel_size or 1) == 1:
+        return []
+    reason = "each GPU encodes whole images, where the model can, so that none waits for the others in each layer"
+    return [Choice(("--mm-encoder-tp-mode", "data"), reason)]
 
 
 def _api_servers(settings: ServerConfig, command: Sequence[str], job: ServerJob, work: Work) -> list[Choice]:

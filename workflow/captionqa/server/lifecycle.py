@@ -201,7 +201,7 @@ class Server:
             del server["allowed_local_media_path"]
         model = [self._model.path, self._model.served_name]
         model += [self._model.version_key] if self._model.version_key is not None else []
-        described = json.dumps([*model, server, list(self._launcher.settings)], sort_keys=True)
+        described = json.dumps([*model, server, self._work, list(self._launcher.settings)], sort_keys=True)
         return hashlib.sha256(described.encode()).hexdigest()[:12]
 
 
