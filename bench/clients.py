@@ -35,7 +35,7 @@ PATHS = os.pathsep.join([str(ROOT), str(ROOT / "workflow")])
 NO_CACHES = ("--no-enable-prefix-caching", "--mm-processor-cache-gb", "0")
 VLLM_ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
 #: In the names of the processes of several API servers; a single one is the main process.
-API_SERVER = "ApiServer"
+API_SERVER = "APIServer"
 #: A vLLM's base URL, its main process, and the seconds that it took to start.
 Running = tuple[str, psutil.Process, float]
 _COUNTER = re.compile(
