@@ -53,6 +53,7 @@ FETCH, MEMORY = "hf download org/tiny", "ran out of memory"
         ),
         ("api_server.py: error: unrecognized arguments: --enforce-eagre", "server.extra_args"),
         ("ModuleNotFoundError: No module named 'vllm'", "make setup"),
+        ("importlib.metadata.PackageNotFoundError: No package metadata was found for vllm", "make setup"),
     ],
 )
 def test_a_known_failure_comes_with_advice(log, wanted):

@@ -37,7 +37,10 @@ _ADVICE = (
         "`make setup VLLM=cpu`.",
     ),
     (r"unrecognized arguments", "server.extra_args holds an option that this server does not know."),
-    (r"No module named|ModuleNotFoundError", "The server's environment is not whole: run `make setup` again."),
+    (
+        r"No module named|ModuleNotFoundError|PackageNotFoundError",
+        "The server's environment is not whole: run `make setup` again.",
+    ),
 )
 _UNKNOWN_OPTIONS = re.compile(r"unrecognized arguments: (.*)")
 _PORT_TAKEN = re.compile(r"address already in use|Errno 98", re.IGNORECASE)
