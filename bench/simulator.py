@@ -6,6 +6,7 @@ last bytes are searched for `"stream": true`. Pipelining is not supported: a cli
 sends the next request on the connection.
 
     python -m bench.simulator --slots 64 --latency-s 0.5       like a GPU that answers 128 requests a second
+    python -m bench.simulator --api-servers 2 --preprocess-s 0.08   like vLLM's front end with photographs
     python -m bench.simulator                                  without any delay
 """
 
@@ -43,6 +44,8 @@ class Settings:
     """How the simulated model behaves.
 
     `slots` requests run at once (0: all of them), each for `latency_s` plus its tokens at `tokens_per_s` (0: no time).
+    Before that each takes `preprocess_s` of the API server that its connection belongs to, one request at a time, as in
+    vLLM. A new connection goes to the one of `api_servers` that has the fewest.
     """
 
     model: str = "simulator"
@@ -50,6 +53,8 @@ class Settings:
     latency_s: float = 0.0
     tokens_per_s: float = 0.0
     tokens: int = 64
+    api_servers: int = 1
+    preprocess_s: float = 0.0
     key: str | None = None
 
     @property
@@ -101,6 +106,9 @@ class Engine:
         self._loop = asyncio.get_running_loop()
         self._running = 0
         self._waiting: deque[Connection] = deque()
+        #: The connections of each API server, and when it will have preprocessed all that it has received.
+        self.connections = [0] * settings.api_servers
+        self._free_at = [0.0] * settings.api_servers
         text = (CAPTION * (settings.tokens // 12 + 1)).strip()
         usage = {
             "prompt_tokens": PROMPT_TOKENS,
@@ -130,6 +138,14 @@ class Engine:
 
     def submit(self, connection: "Connection") -> None:
         self.counters.first_request(self.worker)
+        if not self.settings.preprocess_s:
+            self._enter(connection)
+            return
+        begins = max(self._loop.time(), self._free_at[connection.api_server])
+        self._free_at[connection.api_server] = begins + self.settings.preprocess_s
+        self._loop.call_at(begins + self.settings.preprocess_s, self._enter, connection)
+
+    def _enter(self, connection: "Connection") -> None:
         if self.settings.slots and self._running >= self.settings.slots:
             self._waiting.append(connection)
             self.counters.add(self.worker, Counters.WAITING, 1)
@@ -176,6 +192,12 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         self._transport = transport
+        connections = self._engine.connections
+        self.api_server = connections.index(min(connections))
+        connections[self.api_server] += 1
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._engine.connections[self.api_server] -= 1
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._view
@@ -257,13 +279,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--latency-s", type=float, default=Settings.latency_s, help="seconds for each request")
     parser.add_argument("--tokens-per-s", type=float, default=Settings.tokens_per_s, help="of each request; 0: no time")
     parser.add_argument("--tokens", type=int, default=Settings.tokens, help="tokens of each answer")
+    parser.add_argument("--api-servers", type=int, default=Settings.api_servers, help="each preprocesses one at a time")
+    parser.add_argument("--preprocess-s", type=float, default=Settings.preprocess_s, help="an API server's, a request")
     parser.add_argument("--model", default=Settings.model)
     parser.add_argument("--key", help="the API key that requests must have")
     options = vars(parser.parse_args(argv))
     port, workers = options.pop("port"), options.pop("workers")
     settings = Settings(**options)
-    if workers > 1 and settings.slots:
-        parser.error("--slots needs --workers 1: each process has its own slots")
+    if workers > 1 and (settings.slots or settings.preprocess_s):
+        parser.error("--slots and --preprocess-s need --workers 1: each process has its own")
     listener = socket.create_server(("127.0.0.1", port), backlog=BACKLOG)
     print(f"listening on http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
     counters = Counters(workers)

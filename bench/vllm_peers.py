@@ -1,7 +1,6 @@
 """vLLM's own clients, `bench serve` and `run-batch`, called as modules in vLLM's environment.
 
-The `vllm` command of the CPU package fails since package metadata is missing, and `bench serve` cannot be started with
--m. Only the requests are timed: not the imports, not the reading and encoding of images by `bench serve`, and not the
+Only the requests are timed: not the imports, not the reading and encoding of images by `bench serve`, and not the
 start of the engine by `run-batch`.
 
     .venv-vllm/bin/python -m bench.vllm_peers serve ...        the arguments of `vllm bench serve`

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from bench.load import body_of, load
-from bench.simulator import CAPTION, PROMPT_TOKENS, Settings
+from bench.simulator import CAPTION, PROMPT_TOKENS, Connection, Counters, Engine, Settings
 
 MESSAGES = [{"role": "user", "content": [{"type": "text", "text": "Describe this image in detail."}]}]
 
@@ -114,3 +114,24 @@ def test_the_bare_load_generator_sends_just_what_it_was_told(simulator):
 def test_the_bare_load_generator_fails_where_it_is_refused(simulator):
     with pytest.raises(ConnectionError, match="401"):
         asyncio.run(load(simulator(key="secret"), body_of(1), requests=5, concurrency=2))
+
+
+def test_an_api_server_preprocesses_one_request_at_a_time(simulator):
+    url = simulator(api_servers=2, preprocess_s=0.1)
+    started = time.perf_counter()
+    asyncio.run(load(url, body_of(1), requests=4, concurrency=4))
+    assert time.perf_counter() - started >= 0.2  # two one after the other at each
+    assert metrics(url)["vllm:request_success_total"] == 4
+
+
+def test_a_new_connection_goes_to_the_api_server_that_has_the_fewest():
+    async def connected():
+        engine = Engine(Settings(api_servers=3), Counters(1), 0)
+        connections = [Connection(engine) for _ in range(5)]
+        for connection in connections[:4]:
+            connection.connection_made(None)
+        connections[1].connection_lost(None)
+        connections[4].connection_made(None)
+        return [connection.api_server for connection in connections]
+
+    assert asyncio.run(connected()) == [0, 1, 2, 0, 1]

@@ -90,6 +90,7 @@ def test_reasons_name_each_server():
 def test_provenance_keeps_where_and_how_a_server_ran(publish):
     restarts = [{"number": 1, "time": "2026-01-02T03:04:05+00:00", "generation": 1, "reason": "it crashed"}]
     fields = {"generation": 2, "host": "node", "job": "42", "argv": ["vllm"], "restarts": restarts}
+    fields["chosen"] = ["--api-server-count 3: why"]
     kept = endpoint.summary(publish("http://node:1", **fields))
     assert json.loads(json.dumps(kept)) == {
         "url": "http://node:1",
@@ -99,6 +100,7 @@ def test_provenance_keeps_where_and_how_a_server_ran(publish):
         "generation": 2,
         "versions": {},
         "argv": ["vllm"],
+        "chosen": ["--api-server-count 3: why"],
         "restarts": restarts,
     }
 

@@ -53,6 +53,15 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
 
 
+OLDER_VLLM = """
+import os, sys
+unknown = [word for word in sys.argv[2:] if word == "--no-enable-prefix-caching"]
+if unknown:
+    sys.exit("error: unrecognized arguments: " + " ".join(unknown))
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
 ONCE = """
 import os, pathlib, sys
 tries = pathlib.Path(os.environ["TRIES"])
@@ -130,7 +139,7 @@ class Supervised:
 def supervise(tmp_path, server_folder, make_config, start_python):
     """Start a supervisor of the sick server; keywords change `server` settings."""
 
-    def start(ailments=None, environment=None, lease_timeout_s=60, log=None, model_version=None, **changes):
+    def start(ailments=None, environment=None, lease_timeout_s=60, log=None, model_version=None, reuse=True, **changes):
         log, sick = log or tmp_path / "logs" / "server.log", tmp_path / "ailments.json"
         known = {
             "command": [sys.executable, str(SICK_SERVER)],
@@ -147,6 +156,7 @@ def supervise(tmp_path, server_folder, make_config, start_python):
             "request_id": "request",
             "settings": "settings",
             "server": dataclasses.asdict(settings) | own,
+            "work": {"images": True, "reuse": reuse},
             "slurm": False,
             "model_path": "org/tiny",
             "served_name": "tiny",
@@ -287,6 +297,14 @@ def test_another_port_is_tried_when_one_was_taken_meanwhile(ready, tmp_path):
         max_restarts=0,
     )
     assert supervised.log.read_text().count("starting generation 1") == 3
+
+
+def test_an_option_that_an_older_vllm_does_not_know_is_left_out_and_the_server_starts(ready):
+    supervised = ready(command=[sys.executable, "-c", OLDER_VLLM, str(SICK_SERVER)], max_restarts=0, reuse=False)
+    entry = supervised.state(State.READY)
+    assert "--no-enable-prefix-caching" not in entry.argv
+    assert entry.argv[entry.argv.index("--mm-processor-cache-gb") + 1] == "0"
+    assert any("--no-enable-prefix-caching is left out" in sentence for sentence in entry.chosen)
 
 
 def test_a_port_that_is_stolen_while_the_server_loads_costs_another_try_and_the_thief_learns_no_key(

@@ -131,6 +131,6 @@ def test_vllm_is_looked_for_beside_the_checkout_then_in_conda_then_in_path(no_vl
     assert vllm_command.resolve(None) == [str(in_path), "serve"]
     conda = executable(no_vllm / "conda" / "bin" / "vllm").parent
     monkeypatch.setenv("CONDA_PREFIX", str(conda.parent))
-    assert vllm_command.resolve(None) == [str(conda / "python"), "-m", "vllm.entrypoints.openai.api_server"]
+    assert vllm_command.resolve(None) == [str(conda / "python"), "-m", "vllm.entrypoints.cli.main", "serve"]
     beside = executable(no_vllm / "checkout" / ".venv-vllm" / "bin" / "python")
-    assert vllm_command.resolve(None) == [str(beside), "-m", "vllm.entrypoints.openai.api_server"]
+    assert vllm_command.resolve(None) == [str(beside), "-m", "vllm.entrypoints.cli.main", "serve"]

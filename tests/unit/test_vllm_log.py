@@ -27,6 +27,13 @@ def test_a_taken_port_is_told_from_other_failures(log, wanted):
     assert vllm_log.port_was_taken(log) is wanted
 
 
+def test_the_options_that_the_last_generation_did_not_know_are_read_from_the_log():
+    log = "error: unrecognized arguments: --old 1\nstarting generation 1: vllm\n"
+    assert vllm_log.unknown_options(log) == set()
+    log += "vllm serve: error: unrecognized arguments: --mm-encoder-tp-mode data --cache=3\n"
+    assert vllm_log.unknown_options(log) == {"--mm-encoder-tp-mode", "--cache"}
+
+
 FETCH, MEMORY = "hf download org/tiny", "ran out of memory"
 
 
@@ -46,6 +53,7 @@ FETCH, MEMORY = "hf download org/tiny", "ran out of memory"
         ),
         ("api_server.py: error: unrecognized arguments: --enforce-eagre", "server.extra_args"),
         ("ModuleNotFoundError: No module named 'vllm'", "make setup"),
+        ("importlib.metadata.PackageNotFoundError: No package metadata was found for vllm", "make setup"),
     ],
 )
 def test_a_known_failure_comes_with_advice(log, wanted):

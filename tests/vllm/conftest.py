@@ -45,10 +45,12 @@ def live_dataset(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def live_server(demo_config, live_folder, live_dataset):
-    """A vLLM that serves the demo model under our supervisor: (url, key)."""
+    """A vLLM of two API servers that serves the demo model under our supervisor: (url, key)."""
     schema = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
     tasks = {"captions": {"dataset_path": str(live_dataset)}, "qa": None, "client": {"image_transport": "file"}}
-    config = check({**demo_config, "output_dir": str(live_folder), **tasks}, schema)
+    model = demo_config["models"][DEMO_MODEL]
+    model = {**model, "server": {**model["server"], "api_servers": 2}}
+    config = check({**demo_config, "models": {DEMO_MODEL: model}, "output_dir": str(live_folder), **tasks}, schema)
     layout = Layout(str(live_folder), DEMO_MODEL)
     lease, server = LeaseKeeper(layout.server), Server(config, DEMO_MODEL, layout)
     lease.start()

@@ -36,6 +36,9 @@ class ServerConfig:
     host: str | None
     port: int
     replicas: int
+    api_servers: int | Auto
+    #: False is what YAML makes of a plain off.
+    tuning: Literal["auto", "off", False]
     tensor_parallel_size: int | None
     allow_cpu: bool
     max_model_len: int | None

@@ -90,6 +90,8 @@ class Endpoint:
     versions: Versions = field(default_factory=Versions)
     #: The command line of the last generation.
     argv: list[str] = field(default_factory=list)
+    #: A sentence about each option of vLLM that captionqa chose for it.
+    chosen: list[str] = field(default_factory=list)
     #: The last restarts, oldest first.
     restarts: list[Restart] = field(default_factory=list)
     #: The last (state, seconds since the epoch at which it began), oldest first, since the supervisor first started.
@@ -119,6 +121,7 @@ class EndpointSummary(TypedDict):
     generation: int
     versions: Versions
     argv: list[str]
+    chosen: list[str]
     restarts: list[Restart]
 
 
@@ -131,6 +134,7 @@ def summary(endpoint: Endpoint) -> EndpointSummary:
         "generation": endpoint.generation,
         "versions": endpoint.versions,
         "argv": endpoint.argv,
+        "chosen": endpoint.chosen,
         "restarts": endpoint.restarts,
     }
 

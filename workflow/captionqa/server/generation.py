@@ -2,11 +2,12 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 
 from captionqa.config.config import ServerConfig
 from captionqa.errors import ForeignServerError, WrongModelError
-from captionqa.server import generation_key, vllm_command, vllm_log
+from captionqa.server import chosen_options, generation_key, vllm_command, vllm_log
+from captionqa.server.chosen_options import ServerJob
 from captionqa.server.generation_end import GenerationEnd, NextStep
 from captionqa.server.ports import ReservedPort, listen_address, url_host
 from captionqa.server.probe import Probe
@@ -29,8 +30,15 @@ _NEVER = threading.Event()
 class Generation:
     """One process of the server, from its start to its end."""
 
-    def __init__(self, request: StartRequest, replica: int, log: ServerLog, stop: StopConditions):
-        """Make a key, reserve a port and make the command line.
+    def __init__(
+        self,
+        request: StartRequest,
+        replica: int,
+        log: ServerLog,
+        stop: StopConditions,
+        unknown: Set[str] = frozenset(),
+    ):
+        """Make a key, reserve a port and make the command line, without options that are `unknown` to this vLLM.
 
         Raises:
             ServerStartError: no vLLM is installed.
@@ -44,15 +52,26 @@ class Generation:
         self._stop = stop
         self._process: ServerProcess | None = None
         command = vllm_command.resolve(self._settings.command)
+        job = ServerJob(
+            chosen_options.job_cores(), not request["slurm"], vllm_command.is_cpu_build(self._settings.command)
+        )
+        #: The options that captionqa chose.
+        self.chosen = chosen_options.choose(self._settings, command, job, request["work"], unknown)
         assert self._settings.host is not None  # the start request fills it in
         host, port = listen_address(self._settings.host), self._settings.port
         self._port = ReservedPort(host, port and min(port + replica, HIGHEST_PORT))
-        self.argv = [
-            *command,
-            *vllm_command.arguments(self._settings, request["model_path"], self._model, host, self._port.number),
-        ]
+        self.argv = command + vllm_command.arguments(
+            self._settings,
+            request["model_path"],
+            self._model,
+            host,
+            self._port.number,
+            [word for choice in self.chosen for word in choice.words],
+        )
         self.url = f"http://{url_host(host)}:{self._port.number}"
         self.probe = Probe(self.url, self.key, own=True)
+        #: Of the chosen options, those that this vLLM turned out not to know.
+        self.unknown: Set[str] = frozenset()
         #: Whether it has passed the checks of `wait_until_ready`.
         self.ready = False
 
@@ -72,10 +91,10 @@ class Generation:
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             if end := self.wait(POLL_S):
-                return self._on_other_port_if_taken(end)
+                return self._mended(end)
             check = _BackgroundCall(lambda: self.probe.check_ready(self._model))
             if end := self.wait(deadline - time.monotonic(), check.finished):
-                return self._on_other_port_if_taken(end)
+                return self._mended(end)
             if check.finished.is_set() and check.error is None:
                 self.ready = True
                 return None
@@ -113,11 +132,16 @@ class Generation:
             self._process.end(STOP_GRACE_S if self.ready else LOADING_GRACE_S)
         self._port.release()
 
-    def _on_other_port_if_taken(self, end: GenerationEnd) -> GenerationEnd:
-        """The end of a server that was loading; another port helps where the log says that its own was taken."""
-        if end.next is NextStep.RESTART and vllm_log.port_was_taken(vllm_log.tail(self._log.path)):
+    def _mended(self, end: GenerationEnd) -> GenerationEnd:
+        """The end of a server that was loading, with the next step that helps where its log says what was wrong."""
+        if end.next is not NextStep.RESTART:
+            return end
+        log_end = vllm_log.tail(self._log.path)
+        if vllm_log.port_was_taken(log_end):
             return GenerationEnd(end.reason, NextStep.OTHER_PORT)
-        return end
+        chosen = {word for choice in self.chosen for word in choice.words}
+        self.unknown = vllm_log.unknown_options(log_end) & chosen
+        return GenerationEnd(end.reason, NextStep.FEWER_OPTIONS) if self.unknown else end
 
 
 class _BackgroundCall:

@@ -9,6 +9,7 @@ class NextStep(Enum):
 
     RESTART = "another generation in this process"
     OTHER_PORT = "another generation in this process, on another port, because another process has this one"
+    FEWER_OPTIONS = "another generation in this process, without chosen options that this vLLM does not know"
     REQUEUE = "this process requeues its Slurm job, whose next start runs another generation"
     SLURM = "Slurm decides: another generation when the job starts again, or the end"
     NOTHING = "the server is dead"

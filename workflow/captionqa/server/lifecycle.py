@@ -42,7 +42,7 @@ from captionqa.config.server_files import read_own_json
 from captionqa.errors import ConfigError, ServerError
 from captionqa.files import write_json
 from captionqa.run.lease import live_lease
-from captionqa.server import endpoint, generation_key, start_request, vllm_command
+from captionqa.server import chosen_options, endpoint, generation_key, start_request, vllm_command
 from captionqa.server.endpoint import Endpoint, State
 from captionqa.server.launcher import Handle, Launcher, LocalLauncher, SupervisorStatus, wait_until_gone
 from captionqa.server.running_server import adopt, use_existing
@@ -65,6 +65,7 @@ class Server:
         self._folder = layout.server
         self._files = layout.server_files
         self._launcher = launcher or LocalLauncher()
+        self._work = chosen_options.work_of(config)
         self._server = replace(self._model.server, allowed_local_media_path=media_folder.allowed_folder(config))
         self.replicas = self._server.replicas
 
@@ -166,6 +167,7 @@ class Server:
             "request_id": uuid.uuid4().hex,
             "settings": self._digest(),
             "server": asdict(server),
+            "work": self._work,
             "slurm": isinstance(self._launcher, SlurmLauncher),
             "model_path": self._model.path,
             "served_name": self._model.served_name,
@@ -199,7 +201,7 @@ class Server:
             del server["allowed_local_media_path"]
         model = [self._model.path, self._model.served_name]
         model += [self._model.version_key] if self._model.version_key is not None else []
-        described = json.dumps([*model, server, list(self._launcher.settings)], sort_keys=True)
+        described = json.dumps([*model, server, self._work, list(self._launcher.settings)], sort_keys=True)
         return hashlib.sha256(described.encode()).hexdigest()[:12]
 
 

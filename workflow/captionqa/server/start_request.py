@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 from captionqa.config.model_versions import ModelVersion
 from captionqa.config.server_files import ServerFiles, read_own_json
 from captionqa.files import write_json
+from captionqa.server.chosen_options import Work
 
 #: How long a supervisor waits for its request. A network file system may show a file of another machine this late.
 TIMEOUT_S = 90.0
@@ -23,6 +24,8 @@ class StartRequest(TypedDict):
     settings: str
     #: The fields of the model's ServerConfig, with `host` and `tensor_parallel_size` filled in.
     server: dict[str, Any]
+    #: What the server will be asked.
+    work: Work
     #: Whether the supervisors are Slurm jobs.
     slurm: bool
     #: Hub id or local folder.

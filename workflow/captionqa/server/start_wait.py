@@ -45,6 +45,8 @@ def wait_until_ready(
         found = [entry for entry in endpoint.read_all(folder) if entry.request_id == request["request_id"]]
         if ready := [entry for entry in found if entry.state is State.READY]:
             log.info("the server is healthy after %.0f s at %s", progress.waited_s(), ready[0].url)
+            for text in ready[0].chosen:
+                log.info("server: %s", text)
             return ready
         dead = [entry for entry in found if entry.state is State.DEAD]
         if len(dead) == len(handles):

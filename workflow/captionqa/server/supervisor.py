@@ -59,6 +59,8 @@ class Supervisor:
         self._generation: Generation | None = None
         self._planned = request["model_version"]
         self._port_tries = 0
+        #: Options that this vLLM does not know.
+        self._unknown: set[str] = set()
         self._published = False
         self._endpoint = Endpoint(
             replica=replica,
@@ -84,7 +86,7 @@ class Supervisor:
                 self._take_down(end)
                 if end.next is NextStep.REQUEUE:
                     self._requeue()
-                if end.next not in (NextStep.RESTART, NextStep.OTHER_PORT):
+                if end.next not in (NextStep.RESTART, NextStep.OTHER_PORT, NextStep.FEWER_OPTIONS):
                     return
         except BaseException as error:
             self._take_down(GenerationEnd(f"the supervisor failed: {type(error).__name__}: {error}", NextStep.NOTHING))
@@ -113,13 +115,19 @@ class Supervisor:
     def _serve(self) -> GenerationEnd:
         """Start one generation and watch it to its end."""
         self._generation = None
-        generation = self._generation = Generation(self._request, self._endpoint.replica, self._log, self._stop)
+        generation = self._generation = Generation(
+            self._request, self._endpoint.replica, self._log, self._stop, self._unknown
+        )
         self._endpoint.argv = generation.argv
+        self._endpoint.chosen = [choice.text for choice in generation.chosen]
         self._log.say(f"{vllm_log.GENERATION_START} {self._endpoint.generation}: {shlex.join(generation.argv)}")
+        for text in self._endpoint.chosen:
+            self._log.say(text)
         if end := generation.start():
             return end
         self._endpoint.url = generation.url
         if end := generation.wait_until_ready():
+            self._unknown |= generation.unknown
             return end
         self._stop.ever_ready = True
         loaded = started_version(self._request["model_path"], self._settings)

@@ -20,7 +20,8 @@ CPU_MARKER = ".installed-cpu"
 MEDIA_HOSTS_OPTION = "--allowed-media-domains"
 #: No host's name; vLLM takes an empty list for "all of them".
 NO_MEDIA_HOST = "none/"
-API_SERVER = ("-m", "vllm.entrypoints.openai.api_server")
+#: `vllm serve`, by the Python of its environment.
+SERVE = ("-m", "vllm.entrypoints.cli.main", "serve")
 
 
 def resolve(command: Sequence[str] | None) -> list[str]:
@@ -33,10 +34,10 @@ def resolve(command: Sequence[str] | None) -> list[str]:
         return list(command)
     python = CHECKOUT / SERVER_ENVIRONMENT / "bin" / "python"
     if python.exists():
-        return [str(python), *API_SERVER]
+        return [str(python), *SERVE]
     conda = Path(os.environ.get("CONDA_PREFIX", "/nonexistent")) / "bin"
     if (conda / "vllm").exists():
-        return [str(conda / "python"), *API_SERVER]
+        return [str(conda / "python"), *SERVE]
     if found := shutil.which("vllm"):
         return [found, "serve"]
     raise ServerStartError(
@@ -45,22 +46,28 @@ def resolve(command: Sequence[str] | None) -> list[str]:
     )
 
 
+def is_cpu_build(command: Sequence[str] | None) -> bool:
+    """Whether the configured command, or the lack of one, starts vLLM's CPU build from `make setup`."""
+    return not command and (CHECKOUT / SERVER_ENVIRONMENT / CPU_MARKER).exists()
+
+
 def check_build(settings: ServerConfig, gpus: int) -> None:
     """Refuse vLLM's CPU build from `make setup` in a job with GPUs, which it would waste.
 
     Raises:
         ConfigError: the `server` settings would run it in a job with `gpus` GPUs.
     """
-    cpu_build = (CHECKOUT / SERVER_ENVIRONMENT / CPU_MARKER).exists()
-    if gpus and cpu_build and not settings.command and not settings.allow_cpu:
+    if gpus and is_cpu_build(settings.command) and not settings.allow_cpu:
         raise ConfigError(
             f"the server's job asks for {gpus} GPUs, but {SERVER_ENVIRONMENT} holds vLLM's CPU build; run "
             "`make setup VLLM=gpu` (or set server.allow_cpu to waste them)."
         )
 
 
-def arguments(settings: ServerConfig, model_path: str, served_name: str, host: str, port: int) -> list[str]:
-    """vLLM's arguments for a model's `server` settings."""
+def arguments(
+    settings: ServerConfig, model_path: str, served_name: str, host: str, port: int, chosen: Sequence[str] = ()
+) -> list[str]:
+    """vLLM's arguments for a model's `server` settings, with those that captionqa has `chosen` for this job."""
     path = Path(model_path)
     argv = [
         "--model",
@@ -93,7 +100,7 @@ def arguments(settings: ServerConfig, model_path: str, served_name: str, host: s
     # vLLM rejects every image, even one sent as bytes, where its node lacks the folder
     if folder and Path(folder).is_dir():
         argv += [media_folder.MEDIA_PATH_OPTION, folder]
-    return argv + list(settings.extra_args)
+    return [*argv, *chosen, *settings.extra_args]
 
 
 def environment(settings: ServerConfig, key: str) -> dict[str, str]:

@@ -37,8 +37,12 @@ _ADVICE = (
         "`make setup VLLM=cpu`.",
     ),
     (r"unrecognized arguments", "server.extra_args holds an option that this server does not know."),
-    (r"No module named|ModuleNotFoundError", "The server's environment is not whole: run `make setup` again."),
+    (
+        r"No module named|ModuleNotFoundError|PackageNotFoundError",
+        "The server's environment is not whole: run `make setup` again.",
+    ),
 )
+_UNKNOWN_OPTIONS = re.compile(r"unrecognized arguments: (.*)")
 _PORT_TAKEN = re.compile(r"address already in use|Errno 98", re.IGNORECASE)
 
 
@@ -55,6 +59,13 @@ def tail(log: Path) -> str:
 def port_was_taken(log_end: str) -> bool:
     """Whether the log's last generation found its port in use."""
     return bool(_PORT_TAKEN.search(log_end.rpartition(GENERATION_START)[2]))
+
+
+def unknown_options(log_end: str) -> set[str]:
+    """The options that the log's last generation did not know."""
+    found = _UNKNOWN_OPTIONS.findall(log_end.rpartition(GENERATION_START)[2])
+    words = [word.partition("=")[0] for line in found for word in line.split()]
+    return {word for word in words if word.startswith("--")}
 
 
 def advice(log_end: str, model: str) -> str:

@@ -1,0 +1,134 @@
+"""Which options of vLLM captionqa chooses for a server, and why."""
+
+import os
+
+import pytest
+from captionqa.server.chosen_options import ServerJob, Work, choose, job_cores, work_of
+
+SERVE = ["python", "-m", "vllm.entrypoints.cli.main", "serve"]
+SINGLE = ["python3", "-m", "vllm.entrypoints.openai.api_server"]
+IMAGES: Work = {"images": True, "reuse": True}
+ONCE: Work = {"images": True, "reuse": False}
+TEXT: Work = {"images": False, "reuse": False}
+
+
+@pytest.fixture
+def chosen(make_config):
+    """The words chosen for a job, and the sentences about them; keywords change the `server` settings."""
+
+    def choices(job=None, command=SERVE, work=IMAGES, unknown=frozenset(), **changes):
+        settings = make_config({"models": {"tiny": {"server": {"tuning": "off"} | changes}}}).model.server
+        made = choose(settings, command, job or ServerJob(16, False, False), work, unknown)
+        return [word for choice in made for word in choice.words], [choice.text for choice in made]
+
+    return choices
+
+
+@pytest.mark.parametrize(
+    ("cores", "has_clients", "gpus", "count"),
+    [(8, False, 1, 3), (16, False, 1, 7), (16, False, 4, 5), (64, False, 1, 8), (32, True, 1, 7), (4, True, 1, 1)],
+    ids=str,
+)
+def test_as_many_api_servers_as_the_cores_of_the_job_hold(chosen, cores, has_clients, gpus, count):
+    words, sentences = chosen(ServerJob(cores, has_clients, False), tensor_parallel_size=gpus)
+    assert words == ([] if count == 1 else ["--api-server-count", str(count)])
+    assert all(f"{cores} cores" in sentence for sentence in sentences)
+
+
+@pytest.mark.parametrize(
+    ("job", "work"),
+    [
+        (ServerJob(4, False, False), IMAGES),
+        (ServerJob(1, True, False), IMAGES),
+        (ServerJob(64, False, True), IMAGES),
+        (ServerJob(64, False, False), TEXT),
+    ],
+    ids=["few cores", "no core", "the CPU build", "no images"],
+)
+def test_one_api_server_is_what_vllm_starts_by_itself_and_nothing_is_said(chosen, job, work):
+    assert chosen(job, work=work) == ([], [])
+
+
+def test_the_configured_number_counts_wherever_the_server_runs(chosen):
+    assert chosen(ServerJob(1, True, True), api_servers=2)[0] == ["--api-server-count", "2"]
+    assert chosen(api_servers=1)[0] == ["--api-server-count", "1"]
+
+
+@pytest.mark.parametrize("given", ["--api-server-count=2", "--api_server_count", "-asc", "--data-parallel-size", "-dp"])
+def test_what_the_user_says_of_api_servers_in_extra_args_is_left_alone(chosen, given):
+    assert chosen(extra_args=[given, "4"], api_servers=3) == ([], [])
+
+
+@pytest.mark.parametrize("command", [["vllm", "serve"], ["apptainer", "exec", "vllm.sif", "vllm", "serve"], SERVE])
+def test_a_command_that_runs_vllm_serve_gets_api_servers(chosen, command):
+    assert chosen(command=command)[0] == ["--api-server-count", "7"]
+    shell = ["bash", "-lc", 'module load vllm && exec vllm serve "$@"', "vllm"]
+    assert chosen(command=shell)[0] == ["--api-server-count", "7"]
+
+
+def test_a_command_that_can_start_one_api_server_alone_is_left_as_it_is_with_a_line(chosen):
+    words, (sentence,) = chosen(command=SINGLE, api_servers=4)
+    assert words == []
+    assert "server.api_servers: 4 needs `vllm serve`" in sentence
+    assert chosen(command=SINGLE, api_servers=1) == ([], [])
+    words, (sentence,) = chosen(command=SINGLE)
+    assert words == []
+    assert "7 would fit" in sentence
+    assert "`vllm serve`" in sentence
+
+
+def test_a_command_that_cannot_be_told_gets_what_is_configured_and_nothing_by_itself(chosen):
+    assert chosen(command=["./serve.sh"])[0] == []
+    assert chosen(command=["./serve.sh"], api_servers=2)[0] == ["--api-server-count", "2"]
+
+
+def test_the_cores_are_those_that_the_process_may_use_and_no_more_than_slurm_gives():
+    own = len(os.sched_getaffinity(0))
+    assert job_cores({}) == job_cores({"SLURM_CPUS_PER_TASK": str(own + 8)}) == own
+    assert job_cores({"SLURM_CPUS_PER_TASK": "1"}) == 1
+
+
+def test_an_image_is_asked_about_more_than_once_by_questions_or_by_several_styles(make_config):
+    assert work_of(make_config()) == IMAGES
+    assert work_of(make_config({"qa": None})) == ONCE
+    assert work_of(make_config({"qa": None, "captions": {"prompt_styles": ["SIMPLE", "LONG"]}})) == IMAGES
+    assert work_of(make_config({"captions": None, "qa": {"columns": {"images": None}}})) == TEXT
+
+
+FEW = ServerJob(4, False, False)
+NO_CACHES = ["--mm-processor-cache-gb", "0", "--no-enable-prefix-caching"]
+
+
+def test_nothing_is_cached_where_each_image_is_asked_about_once(chosen):
+    assert chosen(FEW, work=ONCE, tuning="auto")[0] == NO_CACHES
+    assert chosen(FEW, work=IMAGES, tuning="auto") == chosen(FEW, work=TEXT, tuning="auto") == ([], [])
+    assert chosen(FEW, work=ONCE, tuning="off") == chosen(FEW, work=ONCE, tuning=False) == ([], [])
+
+
+def test_the_caches_of_several_api_servers_take_no_more_memory_than_one(chosen):
+    assert chosen(tuning="auto", api_servers=2)[0][2:] == ["--mm-processor-cache-gb", "2"]
+    assert chosen(tuning="auto", api_servers=8)[0][2:] == ["--mm-processor-cache-gb", "1"]
+
+
+def test_each_of_several_gpus_encodes_whole_images(chosen):
+    assert chosen(FEW, tuning="auto", tensor_parallel_size=2)[0] == ["--mm-encoder-tp-mode", "data"]
+    assert chosen(FEW, tuning="auto", tensor_parallel_size=2, work=TEXT)[0] == []
+
+
+@pytest.mark.parametrize(
+    ("given", "left"),
+    [
+        (["--mm_processor_cache_gb=1"], NO_CACHES[2:]),
+        (["--mm-processor-cache-gb", "1", "--enable_prefix_caching"], []),
+        (["--no-enable-prefix-caching"], NO_CACHES[:2]),
+    ],
+    ids=str,
+)
+def test_an_option_that_the_user_gives_in_any_spelling_is_not_chosen(chosen, given, left):
+    assert chosen(FEW, work=ONCE, tuning="auto", extra_args=given)[0] == left
+
+
+def test_an_option_that_this_vllm_does_not_know_is_left_out_with_a_line(chosen):
+    words, sentences = chosen(FEW, work=ONCE, tuning="auto", unknown={"--mm-processor-cache-gb"})
+    assert words == NO_CACHES[2:]
+    assert sentences[0] == "--mm-processor-cache-gb 0 is left out, since this vLLM does not know it"

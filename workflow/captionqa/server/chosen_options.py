@@ -1,0 +1,153 @@
+"""The options of vLLM that captionqa chooses for a server from its job and from what will be asked, each with a reason.
+
+What a user gives in `server.extra_args` wins: such an option is not chosen.
+"""
+
+import os
+import re
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import TypedDict
+
+from captionqa.config.config import Config, ServerConfig
+from captionqa.config.vllm_options import is_given
+
+API_SERVERS = "--api-server-count"
+#: Options by which a user decides on the number of API servers.
+API_SERVERS_GIVEN = (API_SERVERS, "--data-parallel-size")
+API_SERVERS_GIVEN_SHORT = {"-asc", "-dp"}
+#: The command that starts one API server whatever it is told, though it takes the option.
+SINGLE_API_SERVER = "openai.api_server"
+#: The image cache of each API server, in GiB, and vLLM's own default.
+IMAGE_CACHE_GB = "--mm-processor-cache-gb"
+DEFAULT_IMAGE_CACHE_GB = 4
+#: What an API server keeps busy: one thread that preprocesses images, and threads that decode them and do HTTP.
+CORES_PER_API_SERVER = 2
+#: More would cost memory (about 1.5 GB each), and no published server has needed more.
+MOST_API_SERVERS = 8
+
+
+class Work(TypedDict):
+    """What a server will be asked, as far as its options depend on it."""
+
+    #: Whether requests hold images.
+    images: bool
+    #: Whether several requests may be about one image.
+    reuse: bool
+
+
+@dataclass(frozen=True)
+class ServerJob:
+    """Where a server runs."""
+
+    cores: int
+    #: Whether client jobs run on the same cores.
+    has_clients: bool
+    #: Whether the model computes on the same cores too.
+    is_cpu_build: bool
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One choice."""
+
+    #: What the command line gets; nothing where the choice is to leave an option out.
+    words: tuple[str, ...]
+    #: For the user.
+    reason: str
+
+    @property
+    def text(self) -> str:
+        """The choice with its reason."""
+        return f"{' '.join(self.words)}: {self.reason}" if self.words else self.reason
+
+
+def work_of(config: Config) -> Work:
+    """What a configuration asks a server."""
+    questions = config.qa is not None and config.qa.columns.images is not None
+    return {
+        "images": config.captions is not None or questions,
+        "reuse": questions or len(config.prompt_styles) > 1,
+    }
+
+
+def job_cores(environment: Mapping[str, str] = os.environ) -> int:
+    """The cores that this process may use; where Slurm does not enforce a job's share, that share."""
+    share = environment.get("SLURM_CPUS_PER_TASK", "")
+    cores = len(os.sched_getaffinity(0))
+    return min(cores, int(share)) if share.isdigit() and int(share) else cores
+
+
+def choose(
+    settings: ServerConfig, command: Sequence[str], job: ServerJob, work: Work, unknown: Set[str] = frozenset()
+) -> list[Choice]:
+    """The options that a server gets; `command` is what starts it, and its vLLM does not know those of `unknown`."""
+    api_servers = _api_servers(settings, command, job, work)
+    tuned = [*_caches(api_servers, work), *_encoder(settings, work)] if settings.tuning == "auto" else []
+    wanted = [choice for choice in tuned if not _is_given(settings.extra_args, choice.words[0])]
+    return [_unless_unknown(choice, unknown) for choice in (*api_servers, *wanted)]
+
+
+def _unless_unknown(choice: Choice, unknown: Set[str]) -> Choice:
+    if unknown.isdisjoint(choice.words):
+        return choice
+    return Choice((), f"{' '.join(choice.words)} is left out, since this vLLM does not know it")
+
+
+def _is_given(extra_args: Sequence[str], option: str) -> bool:
+    """Whether the user gives an option or its opposite, in either spelling."""
+    plain = option.removeprefix("--no-").removeprefix("--")
+    return any(is_given(extra_args, name) for name in (f"--{plain}", f"--no-{plain}"))
+
+
+def _caches(api_servers: Sequence[Choice], work: Work) -> list[Choice]:
+    """The caches of images and prompts, by whether anything is asked for twice."""
+    if not work["images"]:
+        return []
+    if not work["reuse"]:
+        reason = "each image is asked about once, so a cache of images would only take memory"
+        without_hash = "with neither cache vLLM need not hash the pixels"
+        return [Choice((IMAGE_CACHE_GB, "0"), reason), Choice(("--no-enable-prefix-caching",), without_hash)]
+    count = next((int(choice.words[1]) for choice in api_servers if API_SERVERS in choice.words), 1)
+    if count == 1:
+        return []
+    each_gb = max(1, DEFAULT_IMAGE_CACHE_GB // count)
+    return [Choice((IMAGE_CACHE_GB, str(each_gb)), f"{count} API servers have a cache each, of images")]
+
+
+def _encoder(settings: ServerConfig, work: Work) -> list[Choice]:
+    if not work["images"] or (settings.tensor_parallel_size or 1) == 1:
+        return []
+    reason = "each GPU encodes whole images, where the model can, so that none waits for the others in each layer"
+    return [Choice(("--mm-encoder-tp-mode", "data"), reason)]
+
+
+def _api_servers(settings: ServerConfig, command: Sequence[str], job: ServerJob, work: Work) -> list[Choice]:
+    """The choice of the number of API servers; none where vLLM is to start one, as it does by itself."""
+    wanted = settings.api_servers
+    given = settings.extra_args
+    if any(is_given(given, name) for name in API_SERVERS_GIVEN) or API_SERVERS_GIVEN_SHORT.intersection(given):
+        return []
+    single = any(SINGLE_API_SERVER in word for word in command)
+    if wanted != "auto":
+        if single and wanted > 1:
+            return [Choice((), f"server.api_servers: {wanted} needs `vllm serve` in server.command: one is started")]
+        return [] if single else [Choice((API_SERVERS, str(wanted)), "as server.api_servers says")]
+    count, reason = _fitting(settings, job, work)
+    if count == 1:
+        return []
+    if "serve" not in re.split(r"\s+", " ".join(command)):
+        return [Choice((), f"one API server, where {count} would fit ({reason}): server.command is not `vllm serve`")]
+    return [Choice((API_SERVERS, str(count)), reason)]
+
+
+def _fitting(settings: ServerConfig, job: ServerJob, work: Work) -> tuple[int, str]:
+    """(how many API servers fit a job, why)."""
+    if job.is_cpu_build or not work["images"]:
+        return 1, "there is nothing to preprocess, or no core for it"
+    gpus = settings.tensor_parallel_size or 1
+    engine = 1 + (gpus if gpus > 1 else 0)  # a single GPU's worker is in the engine's process
+    shared = job.cores // 2 if job.has_clients else job.cores
+    count = max(1, min((shared - engine) // CORES_PER_API_SERVER, MOST_API_SERVERS))
+    whose = f"half of the machine's {job.cores} cores" if job.has_clients else f"the {job.cores} cores of its job"
+    return count, f"{whose} hold {count} API servers of {CORES_PER_API_SERVER} cores and {engine} for the engine"
