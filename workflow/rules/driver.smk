@@ -17,6 +17,10 @@ DRIVER = None
 #: The configuration as a command names it.
 CONFIG_PATH = os.path.relpath((workflow.overwrite_configfiles or ["config/config.yaml"])[-1])
 
+if workflow.is_main_process:
+    # Ctrl-C reaches all processes of the terminal. Jobs ignore it: the driver releases the lease, and they end in order.
+    shell.prefix("trap '' INT; ")
+
 
 def begin_run():
     from captionqa.client.pending_requests import needs_server

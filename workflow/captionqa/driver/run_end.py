@@ -51,30 +51,29 @@ class Block:
         print_message(self.text(), self.style)
 
 
-def shown_layout(config: Config) -> Layout:
-    """The layout with paths relative to the working folder where that is shorter, for a person to read."""
-    path = config.output_dir
+def shown_path(path: str) -> str:
+    """A path relative to the working folder where that is shorter, for a person to read."""
     near = os.path.relpath(path)
-    return Layout(near if os.path.isabs(path) and len(near) < len(path) else path, config.model_name)
+    return near if os.path.isabs(path) and len(near) < len(path) else path
 
 
 def done(config: Config, end: RunEnd) -> Block:
     """The block of a run whose files are all there."""
-    layout = shown_layout(config)
+    layout = Layout(shown_path(config.output_dir), config.model_name)
     rows = [*_results(config, layout), *restarts(layout), *end.notes, *_next(config, layout, end)]
     return Block(f"done in {duration(end.seconds)}", DONE, rows)
 
 
 def nothing_to_do(config: Config, end: RunEnd) -> Block:
     """The block of a call that found all files there."""
-    layout = shown_layout(config)
+    layout = Layout(shown_path(config.output_dir), config.model_name)
     rows = [*_results(config, layout), *_next(config, layout, end)]
     return Block("nothing to do: all results are there and up to date", DONE, rows)
 
 
 def not_done(config: Config, end: RunEnd) -> Block:
     """The block of a run that was stopped, or failed."""
-    layout = shown_layout(config)
+    layout = Layout(shown_path(config.output_dir), config.model_name)
     answered = answered_text(layout, planned_items(config, layout))
     page = page_rows(config, layout, since=Path(layout.server_files.run).stat().st_mtime)
     if end.stopped_by is not None:
@@ -84,7 +83,7 @@ def not_done(config: Config, end: RunEnd) -> Block:
     if only_too_many_failures(layout):
         rows = [*_results(config, layout), *messages, *end.notes, *_next(config, layout, end)]
         return Block(f"done in {duration(end.seconds)}, but too many items failed", FAILED, rows)
-    log = [f"log of all jobs: {end.log}"] if end.log else []
+    log = [f"log of all jobs: {shown_path(end.log)}"] if end.log else []
     last = [*_strip(page), f"next: put right what is named here; then {GOES_ON}"]
     return Block(f"failed after {duration(end.seconds)}: {answered}", FAILED, [*messages, *end.notes, *log, *last])
 
