@@ -79,7 +79,7 @@ def test_a_lost_client_job_is_submitted_again(project, cluster):
     driver = start_slowly(project)
     cluster.command("scancel", cluster.clients()[0]["number"])
     finish(project, driver)
-    assert "Trying to restart job" in project.printed()
+    assert "it is tried again; log: " in project.printed()
     assert len(project.requests()) <= 11  # a request in flight is repeated
 
 
@@ -90,7 +90,7 @@ def test_a_stopped_driver_leaves_no_job_and_the_next_run_asks_only_for_the_rest(
     assert driver.wait(60) != 0
     cluster.wait_for(lambda: not cluster.jobs(), 60)
     # the verdict of a run that was interrupted
-    assert number == signal.SIGKILL or re.search(r"captionqa: where .* went: .* requests", project.printed())
+    assert number == signal.SIGKILL or re.search(r"\n  where .* went: .* requests", project.printed())
     kept = project.journaled()
     project.faults()
     project.forget_requests()

@@ -159,7 +159,7 @@ def test_a_model_without_a_path_is_named(raw_config, schema):
         ({"captions": {"prompts": {"../up": "text"}}}, r"captions\.prompts: '../up' is no name: .* only; try up"),
         (
             {"captions": {"prompts": {"Alt text": "text"}}},
-            r"captions\.prompts: 'Alt text' is no name: .*; try Alt_text",
+            r"captions\.prompts: 'Alt text' is no name: .*try Alt_text",
         ),
         ({"output_dir": "out{model}"}, r"output_dir: 'out\{model\}' must not hold a brace"),
         ({"output_dir": "out}"}, r"output_dir: 'out\}' must not hold a brace"),

@@ -27,5 +27,5 @@ def test_what_is_no_yaml_is_named_with_its_line(tmp_path, monkeypatch, text, sai
 
 def test_a_file_of_another_encoding_is_one_sentence(tmp_path):
     (tmp_path / "my.yaml").write_bytes(b"captions: caf\xe9\n")
-    with pytest.raises(ConfigError, match="my.yaml cannot be read"):
+    with pytest.raises(ConfigError, match=r"my\.yaml cannot be read"):
         read_yaml(tmp_path / "my.yaml")
