@@ -124,7 +124,7 @@ def test_a_server_that_cannot_start_is_reported_with_the_end_of_its_log(project,
     text = project.run(check=False)
     assert "start_server failed: the server did not start: server 0: its process ended with exit code 1" in text
     assert "no such thing as a free lunch" in text
-    assert "Trying to restart" not in text
+    assert "it is tried again" not in text
     assert not cluster.jobs()
 
 
@@ -159,7 +159,7 @@ def test_a_sites_wrapper_that_prints_lines_of_its_own_loses_no_job(project, clus
     assert servers == [[{"job": one_server(cluster)}]]
     assert len(cluster.clients()) == 2
     finish(project, driver)
-    assert "Trying to restart job" not in project.printed()
+    assert "it is tried again" not in project.printed()
     assert not cluster.jobs()
 
 
