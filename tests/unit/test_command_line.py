@@ -52,6 +52,7 @@ def on_path(tmp_path, monkeypatch):
     return only
 
 
+@pytest.mark.slow
 def test_help_is_quick_and_names_every_command(workflow_folder):
     command = [sys.executable, "-m", "captionqa", "--help"]
     subprocess.run(command, cwd=workflow_folder, capture_output=True, check=True)  # compiles the modules
@@ -84,7 +85,11 @@ def test_it_says_its_version(capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "which command? run, status, audit, retry-failed, forget, data, compare; captionqa --help describes them"),
+        (
+            [],
+            "which command? run, status, audit, estimate, retry-failed, forget, data, compare, view; "
+            "captionqa --help describes them",
+        ),
         (["adit", "my.yaml"], "there is no command 'adit'; the commands are run, status, audit, "),
         (["audit"], "the following arguments are required: CONFIG; usage: captionqa audit CONFIG"),
         (["status", "my.yaml", "--fast"], "unknown argument --fast; usage: captionqa status CONFIG"),
@@ -139,6 +144,7 @@ def test_ctrl_c_ends_it_quietly(config_path, monkeypatch, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_early_is_no_traceback(config_path, workflow_folder):
     reading, writing = os.pipe()
     os.close(reading)

@@ -113,6 +113,7 @@ def warnings():
 def end_run(failed=False):
     """End all that the run started, then show how it ended."""
     from captionqa.driver.run_end import RunEnd, done, not_done
+    from captionqa.driver.summary import page_rows
     from captionqa.driver.terminal import print_message
 
     try:
@@ -120,12 +121,14 @@ def end_run(failed=False):
     except CaptionqaError as error:
         print_message(str(error))
     seconds = time.monotonic() - STARTED
+    notes = list(end_notes(seconds, failed and DRIVER.stopped_by is None))
     end = RunEnd(
         seconds=seconds,
         config_path=CONFIG_PATH,
         log=", ".join(workflow.logger_manager.get_logfile()),
         stopped_by=DRIVER.stopped_by,
-        notes=list(end_notes(seconds, failed and DRIVER.stopped_by is None)),
+        notes=notes,
+        page=page_rows(CONFIG, RUN_LAYOUT, time.time() - seconds, not failed),  # after the verdict, which it shows
     )
     (not_done if failed else done)(CONFIG, end).show()
 

@@ -34,10 +34,10 @@ rule merge_qa:
         code=code(MERGING_CODE + GRADING_CODE),
     output:
         results=LAYOUT.qa("results"),
-        metrics=report(LAYOUT.qa("metrics"), caption="../report/metrics.rst", category="Questions"),
+        metrics=LAYOUT.qa("metrics"),
         failures=LAYOUT.qa("failures"),
         flips=LAYOUT.qa("flips"),
-        provenance=report(LAYOUT.qa("provenance"), caption="../report/provenance.rst", category="Questions"),
+        provenance=LAYOUT.qa("provenance"),
     log:
         f"{LAYOUT.logs}/merge_qa.log",
     conda:

@@ -15,7 +15,6 @@ from captionqa.client.item import Item
 from captionqa.client.journal import JournalLine, read_lines, segment_of
 from captionqa.config.answer_files import AnswerFiles, journal_segment
 from captionqa.config.config import Config, Task
-from captionqa.config.data_root import data_root
 from captionqa.config.layout import Layout
 from captionqa.config.model_versions import ModelVersion, may_be_of
 from captionqa.config.settings import FALLBACK, AnswerSettings, answer_fingerprint, fingerprint
@@ -24,7 +23,6 @@ from captionqa.dataset.image_source import ImageSources
 from captionqa.dataset.item_entry import ItemEntry
 from captionqa.dataset.places import entry_place
 from captionqa.dataset.plan import items_to_do, load_plan, planned_tasks, work_folders
-from captionqa.dataset.url_image import UrlImages
 from captionqa.errors import ItemFailure
 from captionqa.files import read_json_lines
 
@@ -37,11 +35,7 @@ class ItemChecker:
 
     def __init__(self, config: Config, task: Task, settings: AnswerSettings):
         self._settings = settings
-        self._sources = ImageSources(
-            data_root(config.section(task).data_path),
-            [Path(root).resolve() for root in config.client.images.allowed_roots],
-            UrlImages() if config.allows_urls(task) else None,
-        )
+        self._sources = ImageSources.of_task(config, task)
         self._transport = ImageTransport("bytes", self._sources.dataset)
 
     def item(self, entry: ItemEntry) -> Item:

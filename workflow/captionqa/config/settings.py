@@ -59,6 +59,8 @@ class AnswerSettings(TypedDict):
     instruction: NotRequired[str]
     #: Questions only: the follow-up that asks for the letter alone.
     fallback: NotRequired[str]
+    #: Questions only: how many likely tokens the server gives in each place; see `client.logprobs`.
+    logprobs: NotRequired[int]
 
 
 def caption_settings(config: Config, model: str, style: str) -> AnswerSettings:
@@ -84,7 +86,17 @@ def qa_settings(config: Config, model: str) -> AnswerSettings:
         settings["instruction"] = qa.instruction
     if qa.fallback:
         settings["fallback"] = LETTER_PROMPT
+    if config.client.logprobs is not None:
+        settings["logprobs"] = config.client.logprobs
     return settings
+
+
+def request_parameters(settings: AnswerSettings) -> dict[str, float]:
+    """What each request has beside its messages and max_tokens."""
+    parameters = {name: value for name, value in settings["sampling"].items() if value is not None}
+    if "logprobs" in settings:
+        parameters |= {"logprobs": True, "top_logprobs": settings["logprobs"]}
+    return parameters
 
 
 def answer_fingerprint(settings: Mapping[str, Any]) -> str:
@@ -134,7 +146,7 @@ def _settings(config: Config, name: str, max_tokens: int) -> AnswerSettings:
         "model_path": model.path,
         "max_tokens": max_tokens,
         "sampling": config.client.sampling,
-        "images": _image_settings(images),
+        "images": image_settings(images),
         "max_model_len": model.server.max_model_len if images.max_pixels == "auto" else None,
     }
     if model.url and model.served_model_name:
@@ -144,7 +156,7 @@ def _settings(config: Config, name: str, max_tokens: int) -> AnswerSettings:
     return settings
 
 
-def _image_settings(images: ImagesConfig) -> ImageSettings:
+def image_settings(images: ImagesConfig) -> ImageSettings:
     settings: ImageSettings = {
         "max_pixels": images.max_pixels,
         "pixel_grid_px": images.pixel_grid_px,

@@ -8,6 +8,7 @@ from pathlib import Path
 from captionqa.config.layout import Layout
 from captionqa.errors import DiskFullError
 from captionqa.files import out_of_inodes, read_json
+from captionqa.page.run_end import FAULT
 from captionqa.run.job_log import JobError
 from captionqa.run.run_record import read_run_record
 from captionqa.server import endpoint
@@ -68,7 +69,7 @@ def stored_reasons(layout: Layout) -> dict[str, str]:
 
 def only_too_many_failures(layout: Layout) -> bool:
     """Whether nothing failed but the gate at the end: all final files are there."""
-    return [file.stem for file in layout.errors.glob("*.json")] == [GATE]
+    return {file.stem for file in layout.errors.glob("*.json")} - {FAULT} == {GATE}
 
 
 def _message(reason: str, jobs: list[JobError], layout: Layout) -> str:

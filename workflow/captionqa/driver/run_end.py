@@ -11,7 +11,7 @@ from captionqa.config.layout import Layout
 from captionqa.dataset.plan import planned_items
 from captionqa.driver.failure_report import failure_messages, only_too_many_failures, restarts
 from captionqa.driver.run_view import answered_text
-from captionqa.driver.summary import page_rows, result_rows
+from captionqa.driver.summary import result_rows
 from captionqa.driver.terminal import print_message
 from captionqa.run.progress import duration
 
@@ -33,6 +33,8 @@ class RunEnd:
     stopped_by: Signals | None = None
     #: What else is to be said, such as where the time went.
     notes: Sequence[str] = ()
+    #: Where the page is, or why there is none.
+    page: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ def done(config: Config, end: RunEnd) -> Block:
 def nothing_to_do(config: Config, end: RunEnd) -> Block:
     """The block of a call that found all files there."""
     layout = Layout(shown_path(config.output_dir), config.model_name)
-    rows = [*_results(config, layout), *_next(config, layout, end)]
+    page = [f"look at the results in a browser: {layout.page}"] if Path(layout.page).exists() else []
+    rows = [*_results(config, layout), *page, *_next(config, layout, end)]
     return Block("nothing to do: all results are there and up to date", DONE, rows)
 
 
@@ -75,16 +78,15 @@ def not_done(config: Config, end: RunEnd) -> Block:
     """The block of a run that was stopped, or failed."""
     layout = Layout(shown_path(config.output_dir), config.model_name)
     answered = answered_text(layout, planned_items(config, layout))
-    page = page_rows(config, layout, since=Path(layout.server_files.run).stat().st_mtime)
     if end.stopped_by is not None:
         by = "you" if end.stopped_by == SIGINT else end.stopped_by.name
-        return Block(f"stopped by {by}: {answered}; {GOES_ON}", STOPPED, [*restarts(layout), *end.notes, *_strip(page)])
+        return Block(f"stopped by {by}: {answered}; {GOES_ON}", STOPPED, [*restarts(layout), *end.notes, *end.page])
     messages = failure_messages(layout)
     if only_too_many_failures(layout):
         rows = [*_results(config, layout), *messages, *end.notes, *_next(config, layout, end)]
         return Block(f"done in {duration(end.seconds)}, but too many items failed", FAILED, rows)
     log = [f"log of all jobs: {shown_path(end.log)}"] if end.log else []
-    last = [*_strip(page), f"next: put right what is named here; then {GOES_ON}"]
+    last = [*end.page, f"next: put right what is named here; then {GOES_ON}"]
     return Block(f"failed after {duration(end.seconds)}: {answered}", FAILED, [*messages, *end.notes, *log, *last])
 
 
@@ -94,11 +96,7 @@ def _results(config: Config, layout: Layout) -> list[str]:
 
 def _next(config: Config, layout: Layout, end: RunEnd) -> list[str]:
     """The page, and what can be typed next."""
-    rows = _strip(page_rows(config, layout))
+    rows = [row.replace(config.output_dir, layout.output_dir) for row in end.page]
     if any(" failed: " in row for row in result_rows(config, layout)):
         rows.append(f"next: captionqa retry-failed {end.config_path} lets the next run ask again for what failed")
     return rows
-
-
-def _strip(rows: Sequence[str]) -> list[str]:
-    return [row.strip() for row in rows]
