@@ -75,7 +75,7 @@ class Project:
     def plan(self, *arguments: str) -> dict[str, int]:
         """What a dry run says would run: {rule: jobs}."""
         text = self.run("-n", *arguments)
-        if "Nothing to be done" in text:
+        if "captionqa: nothing to do: " in text:
             return {}
         rows = text.split("Job stats:")[1].split("total")[0].splitlines()[3:]
         return {name: int(count) for name, count in (row.split() for row in rows if row.strip())}

@@ -50,11 +50,11 @@ def test_pending_jobs_are_told_and_other_runs_of_the_checkout_leave_them_alone(p
     driver = project.start()
     cluster.wait_for(lambda: len(waiting_clients(cluster)) == 2)
     assert "another run works on this output folder" in project.run(check=False)
-    assert "Nothing to be done" in project.run("--config", "output_dir=done")
+    assert "captionqa: nothing to do: " in project.run("--config", "output_dir=done")
     project.wait_for(lambda: "no client job runs; waiting in Slurm's queue: " in project.printed(), 90)
     busy_nodes()
     finish(project, driver)
-    assert "Trying to restart job" not in project.printed()
+    assert "it is tried again" not in project.printed()
 
 
 def test_old_logs_go_save_those_of_runs_that_have_jobs_in_the_queue(cluster, tmp_path):
@@ -161,7 +161,7 @@ def test_a_client_that_slurm_killed_is_told_at_the_end(project, cluster):
     project.faults(delay_s=200)
     text = project.run("--retries", "0", "--keep-going", "--set-resources", "caption_chunk:mem_mb=20", check=False)
     said = "ran out of memory; raise caption_chunk's mem_mb (2 times)"
-    assert f"captionqa: Slurm: a job of caption_chunk {said}\n    job " in text, text
+    assert f"  Slurm: a job of caption_chunk {said}\n      job " in text, text
     cluster.wait_for(lambda: not cluster.jobs())
 
 
@@ -174,7 +174,9 @@ def test_a_client_whose_node_is_lost_is_told_at_the_end(project, cluster):
         finish(project, driver)
     finally:
         cluster.wait_for(lambda: cluster.resume(node))
-    assert f"Slurm: a job of caption_chunk was lost with its node\n    job {lost['number']}, log: " in project.printed()
+    assert (
+        f"Slurm: a job of caption_chunk was lost with its node\n      job {lost['number']}, log: " in project.printed()
+    )
 
 
 def test_of_jobs_that_ended_well_or_by_themselves_nothing_is_told(cluster, tmp_path):

@@ -80,7 +80,7 @@ def test_a_lost_client_job_is_submitted_again(project, cluster):
     driver = start_slowly(project)
     cluster.command("scancel", cluster.clients()[0]["number"])
     finish(project, driver)
-    assert "Trying to restart job" in project.printed()
+    assert "it is tried again; log: " in project.printed()
     assert len(project.requests()) <= 11  # a request in flight is repeated
 
 
@@ -91,7 +91,7 @@ def test_a_stopped_driver_leaves_no_job_and_the_next_run_asks_only_for_the_rest(
     assert driver.wait(60) != 0
     cluster.wait_for(lambda: not cluster.jobs(), 60)
     # the verdict of a run that was interrupted
-    assert number == signal.SIGKILL or re.search(r"captionqa: where .* went: .* requests", project.printed())
+    assert number == signal.SIGKILL or re.search(r"\n  where .* went: .* requests", project.printed())
     kept = project.journaled()
     project.faults()
     project.forget_requests()
@@ -125,7 +125,7 @@ def test_a_server_that_cannot_start_is_reported_with_the_end_of_its_log(project,
     text = project.run(check=False)
     assert "start_server failed: the server did not start: server 0: its process ended with exit code 1" in text
     assert "no such thing as a free lunch" in text
-    assert "Trying to restart" not in text
+    assert "it is tried again" not in text
     assert not cluster.jobs()
 
 
@@ -160,7 +160,7 @@ def test_a_sites_wrapper_that_prints_lines_of_its_own_loses_no_job(project, clus
     assert servers == [[{"job": one_server(cluster)}]]
     assert len(cluster.clients()) == 2
     finish(project, driver)
-    assert "Trying to restart job" not in project.printed()
+    assert "it is tried again" not in project.printed()
     assert not cluster.jobs()
 
 

@@ -284,8 +284,11 @@ def test_run_becomes_snakemake(config_path, executed, on_path):
     assert executed == [(sys.executable, command)]
 
 
-def test_run_does_not_read_the_configuration(config_path, executed):
-    config_path.write_text("no: [configuration")
+def test_run_names_the_line_of_a_configuration_that_is_no_yaml(config_path, executed, capsys):
+    config_path.write_text("models:\n  tiny: {path: x\nqa: 1")
+    assert main(["run", "my.yaml"]) == 1
+    assert capsys.readouterr().err.startswith("captionqa: my.yaml line 3: 'qa: 1': ")
+    config_path.write_text("models: what --config or the workflow may still change")
     assert main(["run", "my.yaml"]) == 0
     assert len(executed) == 1
 

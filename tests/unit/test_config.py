@@ -132,7 +132,7 @@ def test_a_model_without_a_path_is_named(raw_config, schema):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"captions": {"max_tokens": "many"}}, r"captions\.max_tokens: 'many' is not of type integer"),
+        ({"captions": {"max_tokens": "many"}}, r"captions\.max_tokens: must be a whole number, not 'many'"),
         ({"captions": {"max_tokens": 0}}, r"captions\.max_tokens"),
         ({"captions": {"chunks": 0}}, r"captions\.chunks: .*'auto' or a whole number from 1 to 1024"),
         ({"captions": {"chunks": "some"}}, r"captions\.chunks: .*'auto'"),
@@ -150,15 +150,20 @@ def test_a_model_without_a_path_is_named(raw_config, schema):
         ({"models": {"tiny": {"url": "http://me:secret@node:8000"}}}, r"models\.tiny\.url: .*without a password"),
         ({"models": {"tiny": {"url": "http://node:8000/v1?key=secret"}}}, r"models\.tiny\.url: .*without a password"),
         ({"models": {"tiny": {"server": {"dtype": "int4"}}}}, r"models\.tiny\.server\.dtype"),
-        ({"models": {"tiny": {"server": {"env": {"THREADS": 4}}}}}, r"server\.env\.THREADS: 4 is not of type string"),
+        ({"models": {"tiny": {"server": {"env": {"THREADS": 4}}}}}, r"server\.env\.THREADS: must be text, not 4"),
         ({"models": {"tiny": {"server": {"lease_timeout_s": 1}}}}, r"server\.lease_timeout_s"),
         ({"models": {"a/b": {"path": "x"}}}, "models"),
         ({"models": {"other": {"path": "x"}}}, "models: name exactly one model"),
         ({"captions": {"prompt_styles": []}}, r"captions\.prompt_styles"),
-        ({"captions": {"prompts": {"../up": "text"}}}, r"captions\.prompts"),
+        ({"captions": {"prompt_styles": "SIMPLE"}}, r"captions\.prompt_styles: must be a list: \[SIMPLE\]"),
+        ({"captions": {"prompts": {"../up": "text"}}}, r"captions\.prompts: '../up' is no name: .* only; try up"),
+        (
+            {"captions": {"prompts": {"Alt text": "text"}}},
+            r"captions\.prompts: 'Alt text' is no name: .*try Alt_text",
+        ),
         ({"output_dir": "out{model}"}, r"output_dir: 'out\{model\}' must not hold a brace"),
         ({"output_dir": "out}"}, r"output_dir: 'out\}' must not hold a brace"),
-        ({"captions": "images"}, "captions: 'images' is not of type object"),
+        ({"captions": "images"}, "captions: must be a section of keys or empty, not 'images'"),
         ({"client": None}, "client: nothing is given here; leave the key out"),
     ],
 )

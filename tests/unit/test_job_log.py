@@ -18,8 +18,7 @@ def test_a_name_that_is_not_utf_8_reaches_the_log_and_the_error(start_python, tm
     process = start_python(JOB, tmp_path)
     _, said = process.communicate()
     assert process.returncode == 1
-    assert "caf\\udce9 is no good" in said
-    assert "Traceback" not in said
+    assert said == ""
     log = (tmp_path / "log" / "job.log").read_text().splitlines()
     assert len(log) == 2
     assert "'two\\nlines' is odd, caf\\udce9 too" in log[0]
@@ -33,7 +32,18 @@ def test_a_log_for_which_there_is_no_room_is_one_sentence(start_python, tmp_path
     process = start_python(full + JOB, tmp_path)
     _, said = process.communicate()
     assert process.returncode == 1
-    assert f"captionqa: a job failed: the disk is full: make room in {tmp_path}" in said
+    (error,) = Layout(str(tmp_path), "tiny").errors.glob("*.json")
+    assert f"a job failed: the disk is full: make room in {tmp_path}" in read_json(error)["error"]
+    assert "Traceback" not in said
+
+
+def test_an_error_that_cannot_be_stored_is_printed(start_python, tmp_path):
+    no_room = "def no_room(*_, **__): raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))"
+    full = f"import errno, os\nfrom captionqa.run import job_log as log\n{no_room}\nlog.write_json = no_room\n"
+    process = start_python(full + JOB, tmp_path)
+    _, said = process.communicate()
+    assert process.returncode == 1
+    assert said.startswith("captionqa: a job failed: caf\\udce9 is no good")
     assert "Traceback" not in said
 
 

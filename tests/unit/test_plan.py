@@ -202,12 +202,12 @@ def test_items_to_do_are_those_of_all_final_files_without_a_result(images, ask, 
     planned = plan()
     ask([("q1", NAMES[0]), ("q2", NAMES[1])])
     config = make_config({"captions": {"prompt_styles": ["SIMPLE", "LONG"]}})
-    assert items_to_do(config, layout) == 2 * len(NAMES) + 2
+    assert items_to_do(config, layout) == {"captions": 2 * len(NAMES), "qa": 2}
     (work, settings_now), _ = work_folders(config, layout, "captions")
     result = Path(planned.results(work, fingerprint(settings_now))[0])
     result.parent.mkdir(parents=True)
     result.touch()
-    assert items_to_do(config, layout) == 2 * len(NAMES) + 2 - planned.chunks[0][2]
+    assert items_to_do(config, layout)["captions"] == 2 * len(NAMES) - planned.chunks[0][2]
 
 
 def test_an_image_item_has_an_image_suffix_or_an_image_content(images, plan, members):

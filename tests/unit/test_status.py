@@ -206,7 +206,7 @@ def test_the_numbers_stand_below_each_other():
         FileStatus("qa", 4, 4, 60, 58, 2, 0, True, {"timeout": 2, "ungradable_ground_truth": 4}, "qa_failures.json"),
     ]
     lease = {"pid": 7, "host": "login1"}
-    text = status_text(RunStatus("out", "tiny", files, unplanned=[], lease=lease, servers=[]), CONFIG)
+    text = status_text(RunStatus("out", "tiny", files, unplanned=[], lease=lease, view=None, servers=[]), CONFIG)
     assert text == (
         "output folder out, model tiny\n"
         "                       chunks     items   answered   in journal   failed     to do\n"

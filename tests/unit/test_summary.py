@@ -8,7 +8,7 @@ from captionqa.config.layout import Layout
 from captionqa.config.settings import fingerprint
 from captionqa.dataset.plan import load_plan, work_folders
 from captionqa.dataset.planning import plan_task
-from captionqa.driver.summary import plan_line, summary
+from captionqa.driver.summary import plan_line, result_rows
 from captionqa.files import write_json
 
 NAMES = [f"image{number}.png" for number in range(40)]
@@ -70,13 +70,12 @@ def test_a_finished_run_names_its_final_files_failures_and_flips(config, layout)
     write_json(layout.qa("metrics"), metrics | {"overall_accuracy_interval_95": [0.0945, 0.9055]})
     flip = {"before": {"is_correct": False}, "now": {"is_correct": True}}
     write_json(layout.qa("flips"), {"q1": flip})
-    assert summary(config, layout, 65).splitlines() == [
-        "done in 1 min 5 s",
+    assert result_rows(config, layout) == [
         f"       39 captions SIMPLE   {layout.captions('simple')}",
-        f"        1 failed: 1 timeout  {layout.captions('simple', '_failures')}",
         f"        2 answers           {layout.qa('results')}",
         f"          accuracy 50.0% (1 of 2; 95 % interval 9.4% to 90.5%)  {layout.qa('metrics')}",
         f"          regraded: 1 of 2 answers flipped (1 now right)  {layout.qa('flips')}",
+        f"        1 failed: 1 timeout  {layout.captions('simple', '_failures')}",
     ]
 
 
@@ -100,7 +99,7 @@ def test_unparsed_and_truncated_answers_stand_beside_the_accuracy(config, layout
     metrics = {"overall_accuracy": 0.5, "correct_answers": 50, "total_questions": 100, "answered_questions": 100}
     counts = {"unparsed_answers": unparsed, "truncated_answers": truncated}
     write_json(layout.qa("metrics"), metrics | counts | {"overall_accuracy_interval_95": [0.4, 0.6]})
-    assert [row.strip() for row in summary(config, layout, 65).splitlines()[3:]] == said
+    assert [row.strip() for row in result_rows(config, layout)[2:]] == said
 
 
 def test_questions_that_ask_for_reasoning_are_named_before_the_run(config, layout):

@@ -49,7 +49,7 @@ CASES = {
     ),
     "wrong type": (
         set_key("qa", "max_tokens", value="many"),
-        "captionqa: qa.max_tokens: 'many' is not of type integer.",
+        "captionqa: qa.max_tokens: must be a whole number, not 'many'.",
     ),
     "missing images": (
         set_key("captions", "dataset_path", value="nowhere"),

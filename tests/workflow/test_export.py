@@ -33,7 +33,7 @@ def test_all_formats_are_written_once_and_none_asks_the_server(completed):
         assert any(folder.rglob("*")), folder
         summary = json.loads((folder / ".export").read_text())
         assert summary["items"] == (6 if folder.parent.parent.name == "qa" else 10), folder
-    assert "Nothing to be done" in completed.run()
+    assert "captionqa: nothing to do: " in completed.run()
 
     lines = pd.read_json(
         completed.out / f"export/captions/{MODEL}/{MODEL}_short_jsonl/captions-00000.jsonl", lines=True
@@ -49,7 +49,7 @@ def test_all_formats_are_written_once_and_none_asks_the_server(completed):
     assert kept == {folder for folder in before if folder.parent.parent.name == "qa"}
     files = completed.out / f"export/captions/{MODEL}/{MODEL}_simple_txt"
     assert (files / "b" / "more.txt").read_text() == completed.captions()["b/more.png"]
-    assert "Nothing to be done" in completed.run()
+    assert "captionqa: nothing to do: " in completed.run()
 
 
 def test_images_without_files_are_refused_before_the_run_in_a_format_that_names_files(project):

@@ -22,11 +22,11 @@ def test_a_chunk_that_fails_ends_the_run_names_the_logs_and_leaves_no_server(pro
     project.faults(fault="die", only="<image>Write a very short caption for the given image.", delay_s=1)
     project.config["models"][MODEL]["server"]["max_restarts"] = 0
     text = project.run(*arguments, check=False)
-    assert "captionqa: captions SHORT chunk" in text
+    assert text.count("captions SHORT chunk") == 1
     assert "the server is gone for good" in text
     assert "log: out/logs/stand-in/captions/short." in text
     assert "server's log: out/logs/stand-in/server-0.log" in text
-    assert re.search(r"captionqa: where .* went: .* requests", text)
+    assert re.search(r"\n  where .* went: .* requests", text)
     assert not project.processes()
 
     answered = len(list(project.out.glob("work/stand-in/*/**/chunks/*.jsonl")))
@@ -51,7 +51,7 @@ def test_a_stopped_driver_leaves_no_process_and_the_next_run_asks_only_for_the_r
     assert driver.wait(60) != 0
     project.wait_for(lambda: not project.processes())
     # the verdict of a run that was interrupted
-    assert number == signal.SIGKILL or re.search(r"captionqa: where .* went: .* requests", project.printed())
+    assert number == signal.SIGKILL or re.search(r"\n  where .* went: .* requests", project.printed())
     kept = project.journaled()
     if number != signal.SIGKILL:
         assert "captionqa: look at the results in a browser: out/report/index.html\n" in project.printed()
@@ -126,7 +126,7 @@ def test_a_run_right_after_a_killed_driver_takes_its_server_over(project):
     project.faults()
     text = project.run()
     assert "taken over" in text
-    (line,) = (line for line in text.splitlines() if line.startswith("captionqa: where "))
+    (line,) = (line for line in text.splitlines() if line.startswith("  where "))
     assert " requests, " in line
     assert json.loads((project.out / "work" / MODEL / "server" / "ready.json").read_text()) == server
     assert project.asked_once()
@@ -215,7 +215,7 @@ def test_a_full_disk_ends_the_run_in_words_and_with_room_the_next_run_asks_only_
     assert driver.wait(60) != 0
     project.wait_for(lambda: not project.processes())
     assert "chunk 0-of-2 failed: the disk is full: make room in out" in project.printed()
-    assert "captionqa: the disk is full: make room in out and run the same command again." in project.printed()
+    assert "the disk is full: make room in out and run the same command again." in project.printed()
     assert "Logging error" not in project.printed()
     kept = project.journaled()
     project.faults()

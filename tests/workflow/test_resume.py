@@ -14,7 +14,7 @@ CLOSING = {"release": 2, "merge_captions": 2, "merge_qa": 1, "page": 1, "check_f
 
 def test_a_complete_run_has_nothing_to_do_and_needs_no_server(completed):
     assert completed.plan() == {}
-    assert "Nothing to be done" in completed.run()
+    assert "captionqa: nothing to do: " in completed.run()
     assert not completed.processes()
 
 
@@ -92,7 +92,7 @@ def test_a_corrected_ground_truth_is_graded_again_without_a_server(completed):
     assert completed.plan() == {"merge_qa": 1, "page": 1, "check_failures": 1, "default": 1}
     text = completed.run()
     assert "regraded: 1 of 6 answers flipped (1 now " in text
-    assert "captionqa: where " not in text
+    assert "  where " not in text
     assert completed.requests() == []
     assert completed.qa("flips").keys() == {"q0"}
     assert abs(completed.qa("metrics")["correct_answers"] - before[1]["correct_answers"]) == 1

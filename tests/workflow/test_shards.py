@@ -59,4 +59,4 @@ def test_shards_give_the_captions_of_a_folder_and_ask_only_what_is_new(project, 
         json.loads((project.out / "captions" / MODEL / f"{MODEL}_simple_provenance.json").read_text())["dataset_path"]
         == dataset_path
     )
-    assert "Nothing to be done" in project.run()
+    assert "captionqa: nothing to do: " in project.run()

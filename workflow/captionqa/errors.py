@@ -19,6 +19,10 @@ class ServerError(CaptionqaError):
     """The model server cannot be used."""
 
 
+class UnreachableError(ServerError):
+    """No server answers at the address."""
+
+
 class ForeignServerError(ServerError):
     """Another process answers on the port of the server that the supervisor started."""
 

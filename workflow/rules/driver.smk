@@ -1,4 +1,5 @@
 # The driver's hooks: what the main process does before and after the jobs of a run.
+import os
 import time
 from urllib.parse import urlsplit
 
@@ -11,6 +12,14 @@ LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 CHUNK_RULES = {"caption_chunk": "captions", "answer_chunk": "qa"}
 #: The jobs of this run that Slurm ended.
 ENDED_CLIENTS = EndedClients()
+#: What holds this run together, once it has begun.
+DRIVER = None
+#: The configuration as a command names it.
+CONFIG_PATH = os.path.relpath((workflow.overwrite_configfiles or ["config/config.yaml"])[-1])
+
+if workflow.is_main_process:
+    # Ctrl-C reaches all processes of the terminal. Jobs ignore it: the driver releases the lease, and they end in order.
+    shell.prefix("trap '' INT; ")
 
 
 def begin_run():
@@ -42,7 +51,7 @@ def begin_run():
             return waiting_clients.check()
         return None
 
-    DRIVER = Driver(CONFIG, RUN_LAYOUT, check_jobs, interrupt=workflow.non_local_exec)
+    DRIVER = Driver(CONFIG, RUN_LAYOUT, check_jobs, interrupt=workflow.non_local_exec, in_place=not VERBOSE)
     chunks = [job for job in workflow.dag.needrun_jobs() if job.rule.name in CHUNK_RULES]
     running = {CHUNK_RULES[job.rule.name] for job in chunks}
     tasks_to_run = [task for task in TASKS if task in running]
@@ -70,7 +79,7 @@ def begin_run():
     if chunks and not server_needed:
         print_message("no request is left to send, so no server starts")
     for warning in warnings():
-        print_message(f"WARNING: {warning}")
+        print_message(f"WARNING: {warning}", "yellow")
 
 
 def audit_first(tasks_to_run):
@@ -102,39 +111,36 @@ def warnings():
 
 
 def end_run(failed=False):
+    """End all that the run started, then show how it ended."""
+    from captionqa.driver.run_end import RunEnd, done, not_done
+    from captionqa.driver.summary import page_rows
     from captionqa.driver.terminal import print_message
 
     try:
         DRIVER.cancel() if failed else DRIVER.end()
     except CaptionqaError as error:
         print_message(str(error))
-
-
-def print_summary():
-    from captionqa.driver.terminal import print_message
-    from captionqa.driver.summary import summary
-
     seconds = time.monotonic() - STARTED
-    print_message(summary(CONFIG, RUN_LAYOUT, seconds))
-    print_verdict(seconds)
-    print_ended_clients()
-    print_page(seconds, finished=True)
+    notes = list(end_notes(seconds, failed and DRIVER.stopped_by is None))
+    end = RunEnd(
+        seconds=seconds,
+        config_path=CONFIG_PATH,
+        log=", ".join(workflow.logger_manager.get_logfile()),
+        stopped_by=DRIVER.stopped_by,
+        notes=notes,
+        page=page_rows(CONFIG, RUN_LAYOUT, time.time() - seconds, not failed),  # after the verdict, which it shows
+    )
+    (not_done if failed else done)(CONFIG, end).show()
 
 
-def print_page(seconds, finished):
-    """Print where the page of the run is, of which this many seconds have passed."""
-    from captionqa.driver.terminal import print_message
-    from captionqa.driver.summary import page_rows
-
-    for row in page_rows(CONFIG, RUN_LAYOUT, time.time() - seconds, finished):
-        print_message(row)
-
-
-def print_verdict(seconds):
-    """Print where the time of the run, of which this many seconds have passed, went."""
-    from captionqa.driver.terminal import print_message
+def end_notes(seconds, failed):
+    """What else is said at the end: jobs that Slurm ended, or that failed without a word, and where the time went."""
+    from captionqa.driver.failure_report import stored_reasons
     from captionqa.driver.verdict import run_verdict
 
+    yield from ENDED_CLIENTS.messages()
+    if failed:
+        yield from JOB_ERRORS.unexplained(stored_reasons(RUN_LAYOUT).keys())
     run = (time.time() - seconds, time.time())
     try:
         jobs = None if CLIENT_JOBS is None else CLIENT_JOBS.times()
@@ -142,23 +148,4 @@ def print_verdict(seconds):
     except OSError as error:  # a file system that fails for a moment must not fail a complete run
         verdict = f"where the time went is not known: {error}"
     if verdict:
-        print_message(verdict)
-
-
-def print_errors():
-    from captionqa.driver.terminal import print_message
-    from captionqa.driver.failure_report import failure_messages
-
-    seconds = time.monotonic() - STARTED
-    for text in failure_messages(RUN_LAYOUT):
-        print_message(text)
-    print_verdict(seconds)
-    print_ended_clients()
-    print_page(seconds, finished=False)
-
-
-def print_ended_clients():
-    from captionqa.driver.terminal import print_message
-
-    for text in ENDED_CLIENTS.messages():
-        print_message(text)
+        yield verdict

@@ -21,5 +21,5 @@ with job_log(snakemake.log[0], "check_failures", layout):
         except TooManyFailuresError as error:
             complaints.append(str(error))
     if complaints:
-        raise TooManyFailuresError(" ".join(complaints))
+        raise TooManyFailuresError("\n".join(complaints))
     Path(snakemake.output[0]).touch()

@@ -19,7 +19,7 @@ from captionqa.server.slurm_launcher import SlurmLauncher
 config, model = Config.of(snakemake.config), snakemake.wildcards.model
 layout = Layout(config.output_dir, model)
 
-with job_log(snakemake.log[0], "start_server", layout, echo=True):
+with job_log(snakemake.log[0], "start_server", layout):
     run = read_run_record(layout.server)
     launcher = SlurmLauncher(**run["slurm"]) if run["slurm"] else LocalLauncher()
     endpoints = Server(config, model, layout, launcher).start() if run["server_needed"] else []

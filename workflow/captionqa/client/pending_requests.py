@@ -3,7 +3,9 @@
 An item needs none if the journal has its answer and its files have not changed, or if it fails before its request.
 """
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
@@ -20,9 +22,12 @@ from captionqa.dataset.changed_files import ChangedFiles
 from captionqa.dataset.image_source import ImageSources
 from captionqa.dataset.item_entry import ItemEntry
 from captionqa.dataset.places import entry_place
-from captionqa.dataset.plan import load_plan, planned_tasks, work_folders
+from captionqa.dataset.plan import items_to_do, load_plan, planned_tasks, work_folders
 from captionqa.errors import ItemFailure
 from captionqa.files import read_json_lines
+
+#: Up to this many items a dry run reads the journals, for an exact count.
+COUNTED = 200_000
 
 
 class ItemChecker:
@@ -47,37 +52,72 @@ class ItemChecker:
         return item
 
 
+@dataclass(frozen=True)
+class PendingRequests:
+    """The requests that a task has to send."""
+
+    #: Images or questions, each counted once for all prompt styles.
+    items: int
+    requests: int
+    #: Whether they were not looked at one by one, so that the journal may answer some.
+    at_most: bool = False
+
+
 def needs_server(config: Config, layout: Layout, results: Collection[str], version: ModelVersion | None = None) -> bool:
     """Whether a chunk among those with these results may have a request to send; looks no further than to the first.
 
     `version` is that of the model that the run is planned with.
     """
     unseen = set(results)
+    for _, result, pending in _chunks(config, layout, version):
+        if result in unseen:
+            unseen.remove(result)
+            if any(True for _ in pending):
+                return True
+    return bool(unseen)  # a chunk that is not in the plan
+
+
+def count_requests(
+    config: Config, layout: Layout, results: Collection[str], version: ModelVersion | None = None
+) -> dict[Task, PendingRequests]:
+    """What each task's chunks with these results have to send; above `COUNTED` items the most that it can be."""
+    unseen, to_do = set(results), items_to_do(config, layout)
+    if sum(to_do.values()) > COUNTED:
+        images = {task: load_plan(layout, task).items for task in to_do}
+        return {task: PendingRequests(min(images[task], n), n, at_most=True) for task, n in to_do.items()}
+    items: dict[Task, set[str]] = {task: set() for task in to_do}
+    requests: Counter[Task] = Counter()
+    for task, result, pending in _chunks(config, layout, version):
+        if result in unseen:
+            found = list(pending)
+            items[task].update(found)
+            requests[task] += len(found)
+    return {task: PendingRequests(len(items[task]), requests[task]) for task in to_do}
+
+
+def _chunks(config: Config, layout: Layout, version: ModelVersion | None) -> Iterator[tuple[Task, str, Iterator[str]]]:
+    """(task, result, the items that may have a request to send) of each planned chunk."""
     for task in planned_tasks(config, layout):
         plan = load_plan(layout, task)
         lists = plan.item_lists(layout, task)
         for work, settings in work_folders(config, layout, task):
             checker, files = ItemChecker(config, task, settings), AnswerFiles(work)
             for items, result in zip(lists, plan.results(work, fingerprint(settings)), strict=True):
-                if result in unseen:
-                    unseen.remove(result)
-                    if _has_request(items, checker, files.journal, settings, version):
-                        return True
-    return bool(unseen)  # a chunk that is not in the plan
+                yield task, result, _pending(items, checker, files.journal, settings, version)
 
 
-def _has_request(
+def _pending(
     items: str, checker: ItemChecker, journal: Path, settings: AnswerSettings, version: ModelVersion | None
-) -> bool:
+) -> Iterator[str]:
+    """The ids of the items of one list that may have a request to send."""
     for index, entries in groupby(read_json_lines(items), key=lambda entry: segment_of(entry_place(entry))):
         answers = _answers(journal_segment(journal, index), settings, version)
         for entry in entries:
             try:
                 if not _is_answered(checker.item(entry), entry, answers.get(entry["id"])):
-                    return True
+                    yield entry["id"]
             except ItemFailure:
                 continue
-    return False
 
 
 def _is_answered(item: Item, entry: ItemEntry, line: JournalLine | None) -> bool:

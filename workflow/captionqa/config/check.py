@@ -3,7 +3,8 @@
 import difflib
 import glob
 import os
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,20 @@ from captionqa.config.hub_record import is_hub_path
 from captionqa.config.presets import load_caption_preset, load_preset
 from captionqa.config.prompts import STYLES
 from captionqa.config.vllm_options import is_given
+from captionqa.config.yaml_text import read_yaml
 from captionqa.errors import ConfigError
 
 SCHEMA = WORKFLOW / "schemas" / "config.schema.yaml"
+#: What the schema's types are called in a message.
+TYPE_NAMES = {
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "text",
+    "boolean": "true or false",
+    "object": "a section of keys",
+    "array": "a list",
+    "null": "empty",
+}
 
 
 def check(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
@@ -70,10 +82,7 @@ def check(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
 
 def load_config(path: Path) -> Config:
     """Read and check a configuration file; raises ConfigError."""
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
+    raw = read_yaml(path)
     if not isinstance(raw, dict):
         raise ConfigError(f"{path} is no mapping of keys; see config/config.yaml.")
     return check(raw, yaml.safe_load(SCHEMA.read_text(encoding="utf-8")))
@@ -165,9 +174,19 @@ def _sentence(error: jsonschema.ValidationError) -> str:
     if error.validator == "type" and not hint:
         if instance is None:  # such as a section with nothing but comments
             return f"{place}: nothing is given here; leave the key out, or see config/config.yaml for what it takes."
-        wanted = rule if isinstance(rule, str) else " or ".join(map(str, rule))
-        return f"{place}: {instance!r} is not of type {wanted}."
+        return f"{place}: must be {_wanted(rule, instance)}."
+    if error.validator == "pattern" and hint and hint.startswith("a name "):
+        allowed = re.sub("[^A-Za-z0-9._-]+", "_", instance).lstrip("._-")
+        return f"{place}: {instance!r} is no name: {hint}{f'; try {allowed}' if allowed else ''}."
     return f"{place}: {hint or error.message}."
+
+
+def _wanted(types: str | Sequence[str], instance: object) -> str:
+    """What a value has to be, of these types of the schema, and what it is instead."""
+    names = [types] if isinstance(types, str) else types
+    if "array" in names and isinstance(instance, str):
+        return f"a list: [{instance}]"
+    return f"{' or '.join(TYPE_NAMES.get(name, name) for name in names)}, not {instance!r}"
 
 
 def _hint(error: jsonschema.ValidationError) -> str | None:

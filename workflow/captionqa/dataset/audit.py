@@ -89,7 +89,7 @@ def _row_findings(rules: GradingRules, indexes: IndexTruths, row: QuestionRow | 
     if truth.fault:
         yield Finding(row["id"], FindingKind.UNGRADABLE_GROUND_TRUTH, truth.fault)
     elif not choices and GroundTruth.read(row["answer"], UNLISTED_CHOICES, rules).letter:
-        detail = f"the ground truth is {row['answer']!r}, and the text lists no choices; is there an options column?"
+        detail = f"the answer is a letter, {row['answer']!r}, but no choices are listed: is there an options column?"
         yield Finding(row["id"], FindingKind.NO_CHOICES, detail)
 
 

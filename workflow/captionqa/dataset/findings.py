@@ -49,7 +49,7 @@ EFFECTS = {
     FindingKind.INDEX_GROUND_TRUTH: "does not begin",
     FindingKind.TOO_MANY_IMAGES: "asks, and the server rejects it",
     FindingKind.STRIP_IMAGE: "asks, and models such as Qwen's reject it",
-    FindingKind.NO_CHOICES: "compares the letter that the answer names, as if the options were in the image",
+    FindingKind.NO_CHOICES: "grades the letter that the answer names; it is right if the image shows the options",
     FindingKind.IMAGE_MARKS: "puts the images without a mark first",
     FindingKind.DUPLICATE_QUESTION: "gives each its own result",
     FindingKind.DUPLICATE_IMAGE: "gives each its own result",

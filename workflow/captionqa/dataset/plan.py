@@ -208,13 +208,15 @@ def planned_items(config: Config, layout: Layout) -> int:
     )
 
 
-def items_to_do(config: Config, layout: Layout) -> int:
-    """How many items are in chunks without a result, over the final files of the configured tasks that have a plan."""
-    return sum(
-        load_plan(layout, task).pending_items(work, fingerprint(settings_now))
+def items_to_do(config: Config, layout: Layout) -> dict[Task, int]:
+    """How many items are in chunks without a result, over the final files of each configured task that has a plan."""
+    return {
+        task: sum(
+            load_plan(layout, task).pending_items(work, fingerprint(settings_now))
+            for work, settings_now in work_folders(config, layout, task)
+        )
         for task in planned_tasks(config, layout)
-        for work, settings_now in work_folders(config, layout, task)
-    )
+    }
 
 
 def chunk_count(chunks: int | Auto, items: int) -> int:

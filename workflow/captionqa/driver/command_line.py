@@ -68,7 +68,10 @@ def snakemake_command(config: Path, options: Sequence[str]) -> list[str]:
 
 
 def _run(options: argparse.Namespace) -> None:
+    from captionqa.config.yaml_text import read_yaml
+
     _check_file(options.config)
+    read_yaml(options.config)  # its error names the line, which Snakemake's does not
     command = snakemake_command(options.config, options.options)
     os.execv(command[0], command)
 

@@ -4,26 +4,24 @@ import atexit
 import os
 import signal
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from types import FrameType
 
-from captionqa.config.config import Config
+from captionqa.config.config import Config, Task
 from captionqa.config.layout import Layout
 from captionqa.driver.failure_report import failure_messages
+from captionqa.driver.run_display import RunDisplay
 from captionqa.driver.terminal import log_to_terminal, print_message
 from captionqa.files import remove_json_files, write_json
 from captionqa.run.job_log import JobError
 from captionqa.run.lease import RUN_VARIABLE, LeaseKeeper
-from captionqa.run.progress import progress_line, totals
 from captionqa.run.run_record import SlurmRun, read_run_record, write_run_record
 from captionqa.server import slurm
 from captionqa.server.lifecycle import Server
 from captionqa.server.slurm_launcher import server_name
 
-PROGRESS_INTERVAL_S = 10.0
 WATCH_INTERVAL_S = 5.0
 #: How many checks in a row have to find all servers dead before the run is stopped. In between, the chunk
 #: jobs, which fail for the same reason, can store their own errors.
@@ -35,8 +33,12 @@ class Driver:
     """One run of the workflow: `begin` before its jobs, `end` or `cancel` after them.
 
     `check_jobs` is called every few seconds and returns why the run has to stop, or None. With `interrupt` a stop
-    signal interrupts the main thread instead of going to the handler that was there before.
+    signal interrupts the main thread instead of going to the handler that was there before. With `in_place` progress
+    on a terminal replaces what it showed before.
     """
+
+    #: The signal by which somebody stopped the run.
+    stopped_by: signal.Signals | None = None
 
     def __init__(
         self,
@@ -44,6 +46,7 @@ class Driver:
         layout: Layout,
         check_jobs: Callable[[], str | None] = lambda: None,
         interrupt: bool = False,
+        in_place: bool = True,
     ):
         self._config = config
         self._layout = layout
@@ -51,18 +54,20 @@ class Driver:
         self._interrupt = interrupt
         self._lease = LeaseKeeper(layout.server)
         self._server = Server(config, config.model_name, layout)
+        self._display = RunDisplay(layout, in_place)
         #: Set when `end` or `cancel` begins, or a stop signal interrupts the main thread.
         self._ended = threading.Event()
         #: Whether no Slurm job is left to cancel.
         self._is_cleaned_up = False
         #: The name of this run's Slurm jobs; None before `begin` and where jobs run on this machine.
         self._slurm_name: str | None = None
-        self._was_suspended = False
+        self._was_suspended = self._gave_up = False
 
-    def begin(self, items_to_do: int, server_needed: bool, slurm_run: SlurmRun | None = None) -> None:
-        """Take the lease, store what the jobs need to know, and start printing progress over `items_to_do` items.
+    def begin(self, to_do: Mapping[Task, int], server_needed: bool, slurm_run: SlurmRun | None = None) -> None:
+        """Take the lease, store what the jobs need to know, and start to show progress.
 
-        `slurm_run` says how Slurm runs the jobs; None where they run on this machine.
+        `to_do` counts the items of each task that are in chunks without a result. `slurm_run` says how Slurm runs the
+        jobs; None where they run on this machine.
 
         Raises:
             LeaseTakenError: another driver works on the same output folder.
@@ -78,15 +83,18 @@ class Driver:
         self._slurm_name = slurm_run["name"] if slurm_run else None
         for folder in (self._layout.progress, self._layout.errors, self._layout.job_times):
             remove_json_files(folder)
-        write_run_record(self._layout.server, {"server_needed": server_needed, "slurm": slurm_run})
+        write_run_record(
+            self._layout.server, {"server_needed": server_needed, "slurm": slurm_run, "to_do": dict(to_do)}
+        )
         for number in STOP_SIGNALS:
             self._chain_handler(number)
-        threading.Thread(target=self._print_progress, args=(items_to_do,), daemon=True, name="progress").start()
+        self._display.start()
         threading.Thread(target=self._watch, daemon=True, name="watch").start()
 
     def end(self) -> None:
         """Release the lease and stop the server, so that nothing outlives the run."""
         self._ended.set()
+        self._display.close()
         self._is_cleaned_up = True
         self._lease.release()
         self._server.stop()
@@ -98,6 +106,7 @@ class Driver:
         """
         if not self._is_cleaned_up:
             self._lease.release()
+            self._display.close()
             self._cancel_jobs()
             with suppress(OSError):
                 for error in failure_messages(layout):
@@ -149,6 +158,7 @@ class Driver:
             write_json(self._layout.job_error("driver"), JobError(error=error))
 
     def _stop(self, reason: str) -> None:
+        self._gave_up = True
         print_message(reason)
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -161,7 +171,8 @@ class Driver:
 
         def handle(received: int, frame: FrameType | None) -> None:
             self._lease.release()
-            if not self._ended.is_set():
+            if not self._ended.is_set() and not self._gave_up:
+                self.stopped_by = self.stopped_by or signal.Signals(received)
                 print_message("stopping the jobs and the server; what is answered is kept")
             if self._interrupt and not self._ended.is_set():
                 self._ended.set()
@@ -176,14 +187,3 @@ class Driver:
 
         if not (number == signal.SIGHUP and before == signal.SIG_IGN):  # started by nohup
             signal.signal(number, handle)
-
-    def _print_progress(self, total: int) -> None:
-        first: float | None = None
-        while not self._ended.wait(PROGRESS_INTERVAL_S):
-            sums = totals(self._layout.progress)
-            if sums["done"]:
-                first = first or time.monotonic() - PROGRESS_INTERVAL_S
-                seconds = time.monotonic() - first
-                line = progress_line(sums, total, seconds)
-                if sums["done"] < total:
-                    print_message(line)

@@ -8,6 +8,7 @@ from pathlib import Path
 from captionqa.config.layout import Layout
 from captionqa.errors import DiskFullError
 from captionqa.files import out_of_inodes, read_json
+from captionqa.page.run_end import FAULT
 from captionqa.run.job_log import JobError
 from captionqa.run.run_record import read_run_record
 from captionqa.server import endpoint
@@ -15,6 +16,10 @@ from captionqa.server.server_log import TIME_FORMAT
 
 #: The most logs that are named for one reason: chunks usually fail together.
 LOGS_NAMED = 5
+#: The most lines of an error's details that are shown, the last ones; the log has all.
+DETAILS_SHOWN = 12
+#: The job that fails where too many items failed.
+GATE = "check_failures"
 #: With less free space than this the disk counts as full.
 FULL_BYTES = 2**20
 #: With room for at most this many files the disk counts as full: jobs that failed have removed their temporary files.
@@ -56,9 +61,24 @@ def restarts(layout: Layout) -> list[str]:
     return rows
 
 
+def stored_reasons(layout: Layout) -> dict[str, str]:
+    """{log: why its job failed} of the jobs of this run that said so."""
+    stored: list[JobError | None] = [read_json(file) for file in layout.errors.glob("*.json")]
+    return {error["log"]: error["reason"] for error in stored if error and "log" in error and "reason" in error}
+
+
+def only_too_many_failures(layout: Layout) -> bool:
+    """Whether nothing failed but the gate at the end: all final files are there."""
+    return {file.stem for file in layout.errors.glob("*.json")} - {FAULT} == {GATE}
+
+
 def _message(reason: str, jobs: list[JobError], layout: Layout) -> str:
     if len(jobs) == 1:
-        return jobs[0]["error"]
+        details = jobs[0].get("details", "")
+        if jobs[0].get("name") == GATE:
+            return "\n".join(filter(None, (reason, details)))
+        shown = details.splitlines()[-DETAILS_SHOWN:]
+        return "\n".join([jobs[0]["error"], *(f"    {line}" for line in shown)])
     rows = [f"{len(jobs)} jobs failed: {reason}"]
     rows += [f"  {job['name']}, log: {job['log']}" for job in jobs[:LOGS_NAMED]]
     if len(jobs) > LOGS_NAMED:

@@ -1,6 +1,5 @@
 """Status: how far a run is, by the files in its output folder; no server is asked and nothing is planned anew."""
 
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain, groupby
@@ -14,20 +13,13 @@ from captionqa.config.layout import Layout
 from captionqa.config.settings import AnswerSettings, answer_fingerprint, fingerprint
 from captionqa.dataset.places import entry_place
 from captionqa.dataset.plan import load_plan, planned_tasks, work_folders
+from captionqa.driver.run_view import RunView, read_view, server_line
 from captionqa.files import read_json_lines
 from captionqa.results.provenance import read_provenance
 from captionqa.run.lease import LeaseRecord, live_lease
-from captionqa.run.progress import duration
 from captionqa.server import endpoint
-from captionqa.server.endpoint import Endpoint, State
+from captionqa.server.endpoint import Endpoint
 
-STATE_TEXTS = {
-    State.STARTING: "starting",
-    State.READY: "ready",
-    State.REPLACING: "being restarted",
-    State.QUEUED: "waiting in Slurm's queue",
-    State.DEAD: "ended",
-}
 COLUMNS = ("chunks", "items", "answered", "in journal", "failed", "to do")
 LEGEND = "  answered, failed: in finished chunks; in journal: answered, in chunks that are not finished yet"
 
@@ -77,6 +69,9 @@ class RunStatus:
     unplanned: list[Task]
     #: The lease of the driver that works on the folder now.
     lease: LeaseRecord | None
+    #: What that driver shows at its own terminal; None where there is none.
+    view: RunView | None
+    #: The servers of the run, or of the last one.
     servers: list[Endpoint]
 
 
@@ -88,7 +83,8 @@ def read_status(config: Config, layout: Layout) -> RunStatus:
         model=layout.model,
         files=[file for task in planned for file in _files(config, layout, task)],
         unplanned=[task for task in config.tasks if task not in planned],
-        lease=live_lease(layout.server),
+        lease=(lease := live_lease(layout.server)),
+        view=None if lease is None else read_view(layout),
         servers=endpoint.read_all(layout.server),
     )
 
@@ -106,7 +102,10 @@ def status_text(status: RunStatus, config_path: Path) -> str:
         lines.append(f"no run works on this folder now; go on with: captionqa run {config_path}")
     else:
         lines.append("no run works on this folder now")
-    return "\n".join([*lines, *map(_server_line, status.servers)])
+    if status.view is not None:
+        lines += [f"  {task.task}: {task.text()}" for task in status.view.tasks]
+    loads = {} if status.view is None else status.view.loads
+    return "\n".join([*lines, *(server_line(server, loads.get(server.replica)) for server in status.servers)])
 
 
 def _files(config: Config, layout: Layout, task: Task) -> Iterable[FileStatus]:
@@ -182,12 +181,3 @@ def _table(files: Iterable[FileStatus]) -> list[str]:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in file.failures_by_reason.items())
             lines.append(f"  {file.name}, failures in its final file: {reasons}  {file.failures_path}")
     return [*lines, LEGEND]
-
-
-def _server_line(server: Endpoint) -> str:
-    text = f"server {server.replica}: {STATE_TEXTS[server.state]}"
-    text += f" at {server.url}" if server.url else ""
-    text += f" (Slurm job {server.job})" if server.job else ""
-    text += f", for {duration(time.time() - server.changes[-1][1])}" if server.changes else ""
-    text += f", restarts: {server.restarts[-1]['number']}" if server.restarts else ""
-    return text + (f": {server.reason}" if server.reason else "")

@@ -1,6 +1,7 @@
 """The summary of a run: what it starts with and what it has produced, for the user at the terminal."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Literal
 
 from captionqa.config.config import Config
@@ -9,7 +10,6 @@ from captionqa.config.layout import Layout
 from captionqa.dataset.plan import items_to_do, load_plan, planned_items, planned_tasks
 from captionqa.dataset.question_plan import ASKS_FOR_REASONING
 from captionqa.dataset.skipped_files import skipped_text
-from captionqa.driver.failure_report import restarts
 from captionqa.driver.phases import PHASES
 from captionqa.files import read_json
 from captionqa.grading.scoring import PARTIAL_SCORERS
@@ -17,7 +17,6 @@ from captionqa.page.run_end import page_after_run
 from captionqa.results.metrics import QaMetrics
 from captionqa.results.provenance import ItemTotals, read_provenance
 from captionqa.results.regrading import flip_kind, flips_line
-from captionqa.run.progress import duration
 
 #: What is wrong with an item whose image is not there: with one, with more.
 MISSING = {
@@ -66,7 +65,7 @@ def plan_line(config: Config, layout: Layout) -> str:
                     f"{asking:,} of the questions ask for reasoning, which {config.qa.max_tokens} tokens may cut "
                     f"before the answer: set qa.max_tokens to {REASONING_TOKENS} or more"
                 )
-    to_do = items_to_do(config, layout)
+    to_do = sum(items_to_do(config, layout).values())
     finished = planned_items(config, layout) - to_do
     return f"{', '.join(parts)}; {_counted(to_do, 'item')} to do" + (f", {finished:,} known" if finished else "")
 
@@ -76,24 +75,25 @@ def plan_notes(config: Config, layout: Layout) -> list[str]:
     return [note for task in planned_tasks(config, layout) for note in load_plan(layout, task).notes]
 
 
-def summary(config: Config, layout: Layout, seconds: float) -> str:
-    """What a finished run of this many seconds has produced."""
-    rows = [f"done in {duration(seconds)}"]
+def result_rows(config: Config, layout: Layout) -> list[str]:
+    """The final files, with their counts and the accuracy, then one row about the items that failed."""
+    rows, failed = [], []
     for style in config.prompt_styles:
         path = layout.captions(style.lower())
         counts = _counts(layout.captions(style.lower(), "_provenance"))
         if counts is None:  # the run was asked for other final files only
             continue
         rows.append(f"  {counts['answered']:>7,} captions {style:<8} {path}")
-        rows += _failed(counts, layout.captions(style.lower(), "_failures"))
+        failed.append((counts, layout.captions(style.lower(), "_failures")))
     metrics = read_json(layout.qa("metrics")) if config.qa is not None else None
     if metrics is not None:
         rows += _qa_rows(metrics, layout)
+        if (counts := _counts(layout.qa("provenance"))) is not None:
+            failed.append((counts, layout.qa("failures")))
     for form, folder in export_folders(config, layout):
         if (made := read_json(layout.export_summary(folder))) is not None:
             rows.append(f"  {made['items']:>7,} exported {form:<8} {folder}/")
-    rows += [f"  {row}" for row in restarts(layout)]
-    return "\n".join(rows)
+    return rows + _failed([(counts, path) for counts, path in failed if counts["failed"]])
 
 
 def page_rows(config: Config, layout: Layout, began: float, finished: bool) -> list[str]:
@@ -126,8 +126,7 @@ def _qa_rows(metrics: QaMetrics, layout: Layout) -> list[str]:
     if flips := read_json(layout.qa("flips")):
         line = flips_line(Counter(map(flip_kind, flips.values())), metrics["answered_questions"])
         rows.append(f"          {line}  {layout.qa('flips')}")
-    counts = _counts(layout.qa("provenance"))
-    return rows + (_failed(counts, layout.qa("failures")) if counts is not None else [])
+    return rows
 
 
 def _accuracy(metrics: QaMetrics) -> str:
@@ -152,9 +151,12 @@ def _counts(path: str) -> ItemTotals | None:
     return stored and stored["counts"]
 
 
-def _failed(counts: ItemTotals, path: str) -> list[str]:
-    """The row of the items that failed; none where there are none."""
-    if not counts["failed"]:
+def _failed(files: Sequence[tuple[ItemTotals, str]]) -> list[str]:
+    """The row of the items that failed, by the counts and the path of each failures file that has some."""
+    if not files:
         return []
-    reasons = ", ".join(f"{count} {reason}" for reason, count in counts["failures_by_reason"].items())
-    return [f"  {counts['failed']:>7,} failed: {reasons}  {path}"]
+    by_reason: Counter[str] = Counter()
+    for counts, _ in files:
+        by_reason.update(counts["failures_by_reason"])
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in by_reason.items())
+    return [f"  {by_reason.total():>7,} failed: {reasons}  {', '.join(path for _, path in files)}"]

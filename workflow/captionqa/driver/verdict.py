@@ -8,7 +8,7 @@ from typing import TypedDict
 
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
-from captionqa.driver.bottleneck import JobLengths, Limit, find_bottleneck
+from captionqa.driver.bottleneck import MIN_REQUEST_TIME_S, JobLengths, Limit, find_bottleneck
 from captionqa.driver.load_figures import client_load, server_load
 from captionqa.driver.phases import chunk_spans, phase_seconds, phases_line, request_time, slurm_times
 from captionqa.files import write_json
@@ -78,4 +78,6 @@ def run_verdict(
     }
     with suppress(OSError):  # a full disk costs the file, not the text
         write_json(layout.verdict, verdict)
+    if requests.seconds < MIN_REQUEST_TIME_S:  # too short for a bottleneck
+        return phases_line(phases)
     return "\n  ".join(filter(None, (phases_line(phases), bottleneck.evidence, bottleneck.advice)))

@@ -178,8 +178,8 @@ def table(comparison: Comparison) -> str:
         lines += _names(what, [_flip(question) for question in flipped])
     left_out = comparison["left_out"]
     for what, qids in (
-        ("left out, only in A", left_out["only_in_a"]),
-        ("left out, only in B", left_out["only_in_b"]),
+        ("are only in A", left_out["only_in_a"]),
+        ("are only in B", left_out["only_in_b"]),
         ("left out, failed in A", left_out["failed_in_a"]),
         ("left out, failed in B", left_out["failed_in_b"]),
         ("left out, with another text or ground truth", left_out["another_question_or_ground_truth"]),
@@ -212,6 +212,7 @@ def _names(what: str, names: list[str]) -> list[str]:
     if not names:
         return []
     questions = "1 question" if len(names) == 1 else f"{len(names)} questions"
+    what = what.replace("are ", "is ", 1) if len(names) == 1 else what
     more = f", and {len(names) - PRINTED_NAMES} more" if len(names) > PRINTED_NAMES else ""
     return [f"{questions} {what}: {', '.join(map(printable, names[:PRINTED_NAMES]))}{more}"]
 

@@ -26,15 +26,18 @@ class JobError(TypedDict):
     name: NotRequired[str]
     #: The first line of the error's message, which several jobs may share.
     reason: NotRequired[str]
+    #: The other lines of the message, such as the end of the server's log.
+    details: NotRequired[str]
     #: The job's log.
     log: NotRequired[str]
 
 
 @contextmanager
 def job_log(path: str, name: str, layout: Layout, echo: bool = False) -> Iterator[None]:
-    """Send log records to a file, with `echo` also to the terminal; on an error end the process with one sentence.
+    """Send log records to a file, with `echo` all but errors also to the terminal; on an error end the process.
 
-    The sentence also goes to the run's errors folder, and the time at which the job worked to the job times.
+    The error goes as one sentence to the run's errors folder, for the driver to show; where it cannot be stored, it is
+    printed. The time at which the job worked goes to the job times.
 
     Raises:
         SystemExit: the block raised an error.
@@ -57,13 +60,13 @@ def job_log(path: str, name: str, layout: Layout, echo: bool = False) -> Iterato
         known = isinstance(error, CaptionqaError)
         text = str(error) if known else f"{type(error).__name__}: {error}"
         logging.getLogger(__name__).error("%s", text, exc_info=not known)
-        reason = text.partition("\n")[0]
+        reason, _, details = text.partition("\n")
         sentence = f"{name} failed: {reason}\n  log: {path}"
         if Path(layout.server_log()).exists():
             sentence += f"\n  server's log: {layout.server_log()}"
-        with suppress(OSError):  # on a full disk the sentence is shown now, and not again at the end
-            write_json(error_file, JobError(error=sentence, name=name, reason=reason, log=path))
-        if not echo:
+        try:
+            write_json(error_file, JobError(error=sentence, name=name, reason=reason, details=details, log=path))
+        except OSError:  # as on a full disk
             print(f"captionqa: {printable_lines(sentence)}", file=sys.stderr, flush=True)
         sys.exit(1)
     finally:
@@ -80,5 +83,6 @@ def _set_up_logging(path: str, echo: bool) -> None:
     if echo:
         terminal = logging.StreamHandler(sys.stderr)
         terminal.setFormatter(PrintableFormatter("captionqa: %(message)s"))
+        terminal.addFilter(lambda record: record.levelno < logging.ERROR)
         handlers.append(terminal)
     logging.basicConfig(level=logging.INFO, handlers=handlers)

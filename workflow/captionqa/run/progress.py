@@ -111,9 +111,9 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def read_progress(folder: Path) -> list[ProgressRecord]:
-    """The progress files of a run's chunk jobs, without those that cannot be read."""
-    return [record for path in folder.glob("*.json") if (record := read_json(path))]
+def read_progress(folder: Path, task: str = "") -> list[ProgressRecord]:
+    """The progress files of a run's chunk jobs, or of one task's, without those that cannot be read."""
+    return [record for path in folder.glob(f"{task}*.json") if (record := read_json(path))]
 
 
 def progress_written(folder: Path) -> dict[str, float]:
@@ -121,9 +121,9 @@ def progress_written(folder: Path) -> dict[str, float]:
     return {path.stem: path.stat().st_mtime for path in folder.glob("*.json")}
 
 
-def totals(folder: Path) -> Totals:
-    """The sums over all progress files of a run."""
-    records = read_progress(folder)
+def totals(folder: Path, task: str = "") -> Totals:
+    """The sums over all progress files of a run, or of one task."""
+    records = read_progress(folder, task)
     return {
         "done": sum(record["done"] for record in records),
         "failed": sum(record["failed"] for record in records),

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
+from captionqa.config.config import Task
 from captionqa.config.server_files import ServerFiles, read_own_json
 from captionqa.files import write_json
 
@@ -25,6 +26,8 @@ class RunRecord(TypedDict):
     server_needed: bool
     #: None where jobs run on this machine.
     slurm: SlurmRun | None
+    #: {task: items that were in chunks without a result when the run began}; missing in the record of an older version.
+    to_do: NotRequired[dict[Task, int]]
 
 
 def write_run_record(folder: Path, record: RunRecord) -> None:

@@ -79,8 +79,8 @@ class Server:
         self._files.make_folder()
         if self._model.url:
             self.stop()
-            planned = planned_version(self._layout)
-            return [use_existing(self._folder, self._model, self._model.url, self._digest(), planned)]
+            name, planned = self._layout.model, planned_version(self._layout)
+            return [use_existing(self._folder, name, self._model, self._model.url, self._digest(), planned)]
         handles = self._handles()
         if len(handles) == self.replicas and (
             adopted := adopt(self._folder, handles, _launcher_of(handles), self._model.served_name, self._digest())

@@ -4,16 +4,21 @@ Each replica has a file of JSON lines in the server folder. The first line is th
 file continues through restarts and requeues of one server and starts anew for the next.
 """
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
+from os import SEEK_END
 from pathlib import Path
 from typing import TypedDict, cast
 
 from captionqa.config.server_files import ServerFiles
 from captionqa.files import json_line, read_json_lines
 from captionqa.server.probe import EngineLoad
+
+#: More than the longest line.
+LAST_BYTES = 1000
 
 
 class LoadRecord(TypedDict):
@@ -50,6 +55,21 @@ class LoadLog:
 def read_all(folder: Path) -> list[Iterator[LoadRecord]]:
     """The lines of each replica, oldest first."""
     return [_records(path) for path in ServerFiles(folder).load_logs()]
+
+
+def last_load(folder: Path, replica: int) -> LoadRecord | None:
+    """The newest line of a replica; None where there is none. Reads the end of the file only."""
+    try:
+        with open(ServerFiles(folder).load_log(replica), "rb") as file:
+            file.seek(max(0, file.seek(0, SEEK_END) - LAST_BYTES))
+            lines = file.read().decode(errors="replace").splitlines(keepends=True)
+    except OSError:
+        return None
+    for line in reversed(lines):
+        with suppress(ValueError):  # a line that is being written, or the cut first one
+            if isinstance(record := json.loads(line), dict):
+                return cast(LoadRecord, record)
+    return None
 
 
 def _records(path: Path) -> Iterator[LoadRecord]:

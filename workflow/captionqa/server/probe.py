@@ -9,7 +9,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool
 from urllib3.exceptions import HTTPError
 
-from captionqa.errors import ForeignServerError, ServerError, WrongModelError
+from captionqa.errors import ForeignServerError, ServerError, UnreachableError, WrongModelError
 from captionqa.server.proved_connection import ForeignProofError, NoProofError, ProvedConnectionPool
 from captionqa.shown_text import printable
 
@@ -151,7 +151,7 @@ class Probe:
         except NoProofError as error:
             raise self._unproved(error) from error
         except requests.RequestException as error:
-            raise ServerError(f"{self._url}{path} cannot be reached: {type(error).__name__}") from error
+            raise UnreachableError(f"{self._url}{path} cannot be reached: {type(error).__name__}") from error
         if response.status_code in (401, 403):
             raise ServerError(f"{self._url}{path} refused the API key (HTTP {response.status_code}); see api_key_env.")
         if not response.ok:

@@ -9,7 +9,7 @@ from pathlib import Path
 from captionqa.config.config import ModelConfig
 from captionqa.config.model_versions import ModelVersion, differences, other_model
 from captionqa.config.server_files import ServerFiles
-from captionqa.errors import ServerError, ServerStartError
+from captionqa.errors import ServerError, ServerStartError, UnreachableError
 from captionqa.server import endpoint, generation_key
 from captionqa.server.endpoint import Endpoint, State
 from captionqa.server.launcher import Handle, Launcher
@@ -18,9 +18,9 @@ from captionqa.server.probe import Probe
 
 
 def use_existing(
-    folder: Path, model: ModelConfig, url: str, digest: str, planned: ModelVersion | None = None
+    folder: Path, name: str, model: ModelConfig, url: str, digest: str, planned: ModelVersion | None = None
 ) -> Endpoint:
-    """Check the model's server at `url`, which may end in /v1, and publish it and its key for the clients.
+    """Check the server at `url`, which may end in /v1, of the model of this name, and publish it and its key.
 
     Raises:
         ServerStartError: its key is missing, it does not serve the model, or says that it serves another one than the
@@ -35,8 +35,12 @@ def use_existing(
     try:
         probe.check_model(model.served_name)
         root = probe.model_root(model.served_name)
+    except UnreachableError as error:
+        raise ServerStartError(
+            f"no server answers at {url} (models.{name}.url, {error}). Is it running? curl {url}/v1/models"
+        ) from error
     except ServerError as error:
-        raise ServerStartError(f"the server of models.*.url cannot be used: {error}") from error
+        raise ServerStartError(f"the server of models.{name}.url cannot be used: {error}") from error
     endpoint.remove_all(folder)
     endpoint.write_key(folder, key)
     ready = Endpoint(
@@ -54,7 +58,7 @@ def use_existing(
         ready.state, ready.reason = State.DEAD, other_model(changes)
     ready.publish(folder)  # also where it is not to be used: the next run is planned by what it says
     if ready.reason is not None:
-        raise ServerStartError(f"the server of models.*.url is not used: {ready.reason}")
+        raise ServerStartError(f"the server of models.{name}.url is not used: {ready.reason}")
     return ready
 
 
