@@ -259,6 +259,7 @@ def test_settings_of_images_stay_and_where_none_is_sent_they_decide_nothing(make
         ({"qa": {"contexts": []}}, "a list of image, caption, none and gray"),
         ({"qa": {"caption_template": "the image"}}, "a text that holds {caption}"),
         ({"captions": {"dataset_path": None}}, "captions: the key 'dataset_path' is missing"),
+        ({**ALL, "captions": {"dataset_path": None, "image_folder": "x"}}, "image_folder is for a list"),
         ({"captions": None, "qa": {"contexts": ["caption"]}}, "caption needs captions"),
         ({"qa": {"contexts": ["caption"], "captions_from": "nowhere.json"}}, "no file nowhere.json"),
         ({"qa": {"contexts": ["caption"], "captions_from": {"Simple": "x.json"}}}, "'Simple' would write the files"),
