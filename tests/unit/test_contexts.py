@@ -209,12 +209,12 @@ def test_a_file_of_captions_is_keyed_by_path_by_path_without_suffix_or_by_qid(as
     changes = {"qa": {"contexts": ["caption"], "captions_from": {"people": str(captions)}}}
     captions.write_text(json.dumps({"a.png": "by path", "b": "by stem", "q3": "two images", "q4": "by <image> qid"}))
     run(context="_caption_people", changes=changes)
-    assert sorted(texts(server)) == [
+    assert set(texts(server)) == {
         "Is [Image: by stem] it?",
         "[Image: by path]\nWhat?",
         "[Image: by path]\n[Image: by stem]\nWhich?",
         "[Image: by <image> qid]\nWhat?",
-    ]
+    }
     captions.write_text(json.dumps({"a.png": "by path"}))
     assert run(context="_caption_people", changes=changes)["q4"]["failure"] == "missing_caption"
 
