@@ -17,8 +17,10 @@ from captionqa.results.qa import merge_qa
 SERVER = {"url": "http://node:8000", "generation": 1, "vllm": "1.2"}
 
 
-def finish_run(config: Config, answers) -> Layout:
-    """Plan and merge all tasks.
+def finish_run(config: Config, answers, begin_s=1_700_000_000.0, chunk_s=100.0, merged=True) -> Layout:
+    """Plan and merge all tasks; chunks begin one after another, `chunk_s / 4` seconds apart, and take `chunk_s`.
+
+    `merged` is whether the final files are written, too. An answer of None leaves its chunk unfinished.
 
     `answers(work folder's name, entry of the item list)` gives a text, (text, finish reason) or {failure, detail}.
     """
@@ -27,21 +29,26 @@ def finish_run(config: Config, answers) -> Layout:
         plan = plan_task(config, layout, task)
         for file in final_files(config, layout, task):
             work, settings, paths = file.files.folder, file.settings, file.results(config, layout)
-            for path, items in zip(paths, plan.item_lists(layout, task), strict=True):
-                lines = [_line(entry, answers(Path(work).name, entry)) for entry in read_json_lines(items)]
+            for number, (path, items) in enumerate(zip(paths, plan.item_lists(layout, task), strict=True)):
+                said = [(entry, answers(Path(work).name, entry)) for entry in read_json_lines(items)]
+                if any(answer is None for _, answer in said):
+                    continue
+                lines = [_line(entry, answer) for entry, answer in said]
                 header = {
                     "format": FORMAT,
                     "chunk": Path(path).name,
                     "fingerprint": fingerprint(settings),
                     "settings": settings,
                     "items": len(lines),
-                    "started": 1_700_000_000.0,
-                    "finished": 1_700_000_100.0,
+                    "asked": len(lines),
+                    "started": begin_s + number * chunk_s / 4,
+                    "finished": begin_s + number * chunk_s / 4 + chunk_s,
                     "client": {"host": "node", "job": None},
                     "servers": [],
                 }
                 write_chunk(path, header, sorted(lines, key=lambda line: line["id"]))
-            _merge(config, layout, task, work, settings, paths)
+            if merged:
+                _merge(config, layout, task, work, settings, paths)
     return layout
 
 

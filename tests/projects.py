@@ -22,7 +22,8 @@ DEMO_MODEL = "demo-shapes-2M"
 class Project:
     """A user's folder: configuration, data, and the workflow run on them."""
 
-    #: The profile, and what else every run is given.
+    #: What the workflow is started by, the profile, and what else every run is given.
+    prefix: tuple[str, ...] = ()
     profile = "profiles/local"
     arguments: tuple[str, ...] = ()
 
@@ -41,7 +42,7 @@ class Project:
     def command(self, *arguments: str) -> list[str]:
         snakemake = [sys.executable, "-m", "snakemake", "--directory", str(self.folder)]
         configuration = ["--configfile", str(self.folder / "my.yaml"), "--profile", self.profile]
-        return [*snakemake, *configuration, *self.arguments, *arguments]
+        return [*self.prefix, *snakemake, *configuration, *self.arguments, *arguments]
 
     def run(self, *arguments: str, check: bool = True) -> str:
         """Run the workflow to its end and return what it printed."""
@@ -105,6 +106,11 @@ class Project:
 
     def qa(self, kind: str) -> dict:
         return json.loads((self.out / "qa" / self.model / f"{self.model}_qa_{kind}.json").read_text())
+
+    def page(self) -> dict:
+        """The overview of the results page."""
+        text = (self.out / "report" / "data" / "overview.js").read_text()
+        return json.loads(json.loads(text.partition(",")[2].rpartition(")")[0]))
 
     def chunks(self, style: str) -> list[Path]:
         return sorted((self.out / "work" / self.model / "captions" / style / "chunks").glob("*.jsonl"))

@@ -112,7 +112,7 @@ include: "{snakefile}"
 
 def test_clients_that_can_never_start_end_the_run(project, cluster):
     (project.folder / "Snakefile").write_text(IMPATIENT.format(snakefile=ROOT / "Snakefile"))
-    impatient = ("--snakefile", str(project.folder / "Snakefile"))
+    impatient = ("default", "--snakefile", str(project.folder / "Snakefile"))
     # 1 h, and a chunk asks for 2 days
     text = failed_run(project, 240, *impatient, "--default-resources", "slurm_partition=short")
     assert "waiting in Slurm's queue: 2 for PartitionTimeLimit. This does not pass, so the run ends" in text

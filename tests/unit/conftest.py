@@ -4,6 +4,7 @@ import asyncio
 import copy
 import io
 import json
+import logging
 import os
 import signal
 import socket
@@ -58,6 +59,16 @@ def no_proxies(monkeypatch):
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture(autouse=True)
+def own_log():
+    """Undo what a command that runs in this process sets up to print on the terminal."""
+    logger = logging.getLogger("captionqa")
+    before = logger.handlers[:], logger.level, logger.propagate
+    yield
+    logger.handlers, logger.propagate = before[0], before[2]
+    logger.setLevel(before[1])
 
 
 @pytest.fixture(scope="session")

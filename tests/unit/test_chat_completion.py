@@ -117,6 +117,17 @@ def test_a_token_count_without_sense_counts_as_none_and_the_answer_is_kept(scrip
 
 
 @pytest.mark.parametrize(
+    "value", [None, 7, {"content": None}, {"content": [{"token": "A"}]}, {"content": [{"token": "A", "logprob": "x"}]}]
+)
+def test_log_probabilities_of_no_known_form_are_left_out_and_the_answer_is_kept(scripted, value):
+    given = answer()
+    given["choices"][0]["logprobs"] = value
+    scripted.answers = [(200, {}, given)]
+    got = complete(scripted.url)
+    assert (got["text"], "logprobs" in got) == ("A cat.", False)
+
+
+@pytest.mark.parametrize(
     "data",
     [
         b"[" * 100_000,

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from captionqa.client.letter_fallback import allowed_letters
 from captionqa.config.config import ColumnsConfig
@@ -44,6 +46,22 @@ def read(tmp_path):
         ["red", "dark\nblue", None],
         {"text": ["red", "dark blue"], "label": ["A", "B"]},
         {"A": "red", "B": "dark blue"},
+        '{"A": "red", "B": "dark blue"}',
+        "{'A': 'red', 'B': 'dark blue'}",
+        [{"label": "A", "content": "red"}, {"label": "B", "content": "dark blue"}],
+        [{"key": "A", "value": "red"}, {"key": "B", "value": "dark blue"}],
+        [b"red", b"dark blue"],
+        "('red', 'dark blue')",
+        "red\ndark blue",
+        "red\r\ndark blue\r\n",
+        "- red\n- dark blue",
+        "A. red\nB. dark blue",
+        "A: red\nB: dark blue",
+        "(A) red (B) dark blue",
+        "a) red\nb) dark blue",
+        "1. red\n2. dark blue",
+        ["a) red", "b) dark blue"],
+        ["1. red", "2. dark blue"],
     ],
     ids=str,
 )
@@ -53,9 +71,22 @@ def test_choices_are_read_in_every_form_and_written_below_the_question(read, nam
     assert (row["question"], row["choices"], row["choices_added"]) == (ASKED, ["red", "dark blue"], True)
 
 
+def test_a_map_of_labels_and_texts_is_read_as_choices(tmp_path):
+    labelled = pa.array([[("A", "red"), ("B", "dark blue")]], pa.map_(pa.string(), pa.string()))
+    pq.write_table(pa.table({"question": ["What colour?"], "choices": labelled}), tmp_path / "q.parquet")
+    (row,) = read_questions(tmp_path / "q.parquet", ColumnsConfig())
+    assert (row["question"], row["choices"]) == (ASKED, ["red", "dark blue"])
+
+
+@pytest.mark.parametrize("cell", [["A red", "B blue"], ["1: 2", "2: 3"], ["(B) red", "(A) blue"], ["a) x", "B) y"]])
+def test_what_is_no_label_stays_in_a_choice(read, cell):
+    (row,) = read(options=[cell])
+    assert row["choices"] == cell
+
+
 def test_numbers_may_be_choices(read):
-    (row,) = read(options=[[1, 2, 10]])
-    assert row["choices"] == ["1", "2", "10"]
+    assert read(options=[[1, 2, 10], [1.0, 2.5]])[0]["choices"] == ["1", "2", "10"]
+    assert read(options=[[1.0, 2.5]])[0]["choices"] == ["1", "2.5"]
 
 
 @pytest.mark.parametrize(
@@ -95,6 +126,8 @@ def test_a_column_set_to_null_is_left_alone(read):
         (["red", None, "blue"], "has an empty choice before its last one"),
         ([f"v{n}" for n in range(27)], "holds 27 choices"),
         ("red or blue", "holds no list of choices"),
+        ("red, blue", "holds no list of choices"),
+        ("{'red', 'blue'}", "holds no list of choices"),
     ],
 )
 def test_a_row_with_wrong_choices_says_what_is_wrong(read, cell, says):

@@ -17,7 +17,7 @@ from captionqa.client import chunk_run as chunk_run_module
 from captionqa.client import item as item_module
 from captionqa.client import retried_request as request_module
 from captionqa.client import server_pool as pool_module
-from captionqa.client.chunk_result import read_chunk
+from captionqa.client.chunk_result import ChunkResults, read_chunk
 from captionqa.client.chunk_run import ChunkRun
 from captionqa.client.image_part import file_url
 from captionqa.config.layout import Layout
@@ -25,6 +25,8 @@ from captionqa.config.settings import fingerprint
 from captionqa.dataset import image_source as source_module
 from captionqa.dataset.audit import audit
 from captionqa.errors import Reason, RunStoppedError, ServerDeadError, ServerRefusedError
+from captionqa.export.responses import write_responses
+from captionqa.export.target import Target
 from captionqa.files import read_json, read_json_lines
 from captionqa.results.ask_again import retry_failed
 from captionqa.results.captions import merge_captions
@@ -433,6 +435,33 @@ def test_an_instruction_follows_each_question(images, server, run, ask_questions
     ask_questions(("q1", "What is it?\nA. x\nB. y", ["a.png"]))
     run("qa", changes={"qa": {"instruction": "Answer with a letter."}})
     assert server.asked[-1]["text"] == "<image>What is it?\nA. x\nB. y\nAnswer with a letter."
+
+
+def test_log_probabilities_are_asked_for_kept_and_exported(
+    images, publish, scripted, jobs, run, ask_questions, tmp_path
+):
+    likely = [{"token": "B", "logprob": -0.5}, {"token": "A", "logprob": -9999.0}]
+    given = [{"token": "B", "logprob": -0.5, "bytes": [66], "top_logprobs": [one | {"bytes": [65]} for one in likely]}]
+    choice = {"message": {"content": "B"}, "finish_reason": "stop", "logprobs": {"content": given}}
+    scripted.answers = [(200, {}, json.dumps({"choices": [choice]}).replace("-9999.0", "-Infinity").encode())]
+    publish(scripted.url)
+    images.add("a.png")
+    ask_questions(("q1", "What?\nA. x\nB. y", ["a.png"]))
+    wanted = [{"token": "B", "logprob": -0.5, "top_logprobs": likely}]
+    asks = {"client": {"logprobs": 2}}
+    assert run("qa", changes=asks).lines["q1"]["answer"]["logprobs"] == wanted
+    assert {key: scripted.requests[0][1][key] for key in ("logprobs", "top_logprobs")} == {
+        "logprobs": True,
+        "top_logprobs": 2,
+    }
+    again = run("qa", changes=asks)
+    assert (len(scripted.requests), again.lines["q1"]["answer"]["logprobs"]) == (1, wanted)
+    (job,) = jobs("qa", changes=asks)
+    write_responses(ChunkResults([str(job.result)], job.settings).lines(), Target(tmp_path, 1 << 20, tmp_path))
+    (row,) = map(json.loads, (tmp_path / "responses-00000.jsonl").read_text().splitlines())
+    assert row["logprobs"] == wanted
+    run("qa")
+    assert "logprobs" not in scripted.requests[-1][1]
 
 
 @pytest.fixture
@@ -948,6 +977,7 @@ def test_an_image_that_vanished_after_the_listing_is_a_missing_image(images, ser
     assert len([line for line in lines if "answer" in line]) == len(NAMES) - 1
 
 
+@pytest.mark.slow
 def test_an_image_without_permission_to_read_is_unreadable(
     images, server, jobs, start_python, tmp_path, ask_questions, without_privileges
 ):

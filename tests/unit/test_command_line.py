@@ -52,6 +52,7 @@ def on_path(tmp_path, monkeypatch):
     return only
 
 
+@pytest.mark.slow
 def test_help_is_quick_and_names_every_command(workflow_folder):
     command = [sys.executable, "-m", "captionqa", "--help"]
     subprocess.run(command, cwd=workflow_folder, capture_output=True, check=True)  # compiles the modules
@@ -86,7 +87,7 @@ def test_it_says_its_version(capsys):
     [
         (
             [],
-            "which command? run, status, audit, estimate, retry-failed, forget, data, compare; "
+            "which command? run, status, audit, estimate, retry-failed, forget, data, compare, view; "
             "captionqa --help describes them",
         ),
         (["adit", "my.yaml"], "there is no command 'adit'; the commands are run, status, audit, "),
@@ -143,6 +144,7 @@ def test_ctrl_c_ends_it_quietly(config_path, monkeypatch, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_early_is_no_traceback(config_path, workflow_folder):
     reading, writing = os.pipe()
     os.close(reading)

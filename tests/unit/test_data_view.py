@@ -5,6 +5,7 @@ import json
 import pandas as pd
 import pytest
 from captionqa.driver.command_line import main
+from shard_files import write_parquet, write_tar
 
 ROWS = [
     {"qid": "q1", "question": "Which?", "options": ["red", "blue"], "answer": "blue", "image": "a.png"},
@@ -89,6 +90,33 @@ def test_what_is_wrong_is_said_beside_the_items(table, items, rows, says):
     assert any(says in line for line in said)
 
 
+def test_what_becomes_of_an_address_is_said_with_and_without_the_option(table, items):
+    file = table(*(ROWS[0] | {"qid": n, "image": f"{at}://example.org/a.png"} for n, at in enumerate(("https", "s3"))))
+    _, without = items(file)
+    assert without == [
+        "captionqa: q.jsonl, row 0: the image is the address 'https://example.org/a.png', and addresses are not "
+        "fetched: download the images and give their paths, or set qa.allow_urls: true for those of http(s)"
+    ]
+    found, (refused, fetched) = items(file, "--allow-urls")
+    assert [item["images"] for item in found] == [1, 1]
+    assert refused.startswith("captionqa: q.jsonl, row 1: the image is the address 's3://example.org/a.png'")
+    assert fetched == (
+        "captionqa: 1 question with an image that the client jobs fetch, such as 0: https://example.org/a.png"
+    )
+
+
+def test_choices_in_columns_of_their_own_are_shown_also_under_a_preset(tmp_path, items):
+    cells = {"index": 1, "question": "Which?", "A": "red", "B": "blue", "C": None, "answer": "B", "image": "a.png"}
+    path = tmp_path / "bench.tsv"
+    pd.DataFrame([cells]).to_csv(path, sep="\t", index=False)
+    (item,), _ = items(str(path))
+    assert (item["choices"], item["gt_letter"]) == (["red", "blue"], "B")
+    cells = {"question_id": 1, "question": "Which?", "A": "red", "B": "blue", "answers": ["x"], "image": "a.png"}
+    (tmp_path / "own.jsonl").write_text(json.dumps(cells))
+    _, said = items(str(tmp_path / "own.jsonl"), "--preset", "textvqa")
+    assert "captionqa: not used: A, B may hold choices (qa.columns.choices)" in said
+
+
 @pytest.mark.parametrize(
     "name", ["a.png", "./a.png", "b\\c d.png", "b/c%20d.png", "b/cafe\u0301.png", "b/caf\u00e9.png"]
 )
@@ -105,8 +133,24 @@ def test_images_are_looked_for_above_the_table_and_where_the_option_says(table, 
     (tmp_path / table(*ROWS)).rename(tmp_path / "data" / "q.jsonl")
     assert items("data/q.jsonl")[1] == []
     assert items("data/q.jsonl", "--images", "data")[1] == [
-        "captionqa: 1 question with a missing image, such as q1: a.png"
+        "captionqa: 1 question with a missing image, which is in the folder above, such as q1: a.png"
     ]
+
+
+def test_images_to_caption_are_named_where_nothing_is_asked(tmp_path, items, capsys):
+    pictures = {f"{number}.png": b"\x89PNG\r\n\x1a\n" for number in range(4)}
+    write_parquet(tmp_path / "flowers" / "train.parquet", pictures, caption=["x"] * 4)
+    write_tar(tmp_path / "shards" / "0.tar", pictures)
+    found, said = items(str(tmp_path / "flowers"))
+    assert found[0] == {"id": "0.png", "question": None, "choices": [], "gt": None, "gt_letter": None, "images": 1}
+    assert [item["id"] for item in found] == list(pictures)
+    assert said == ["captionqa: read as images to caption, since it holds no questions"]
+    assert [item["id"] for item in items(str(tmp_path / "shards"))[0]] == ["0", "1", "2", "3"]
+    assert main(["data", str(tmp_path / "flowers")]) == 0
+    assert "4 images to caption, such as 0.png, 1.png, 2.png" in capsys.readouterr().out
+    write_parquet(tmp_path / "own.parquet", pictures, my_question=["x"] * 4)
+    assert main(["data", str(tmp_path / "own.parquet")]) == 1
+    assert "name the column of the questions in qa.columns.question" in capsys.readouterr().err
 
 
 def test_several_files_are_one_table(table, items, tmp_path):

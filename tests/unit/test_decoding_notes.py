@@ -95,6 +95,7 @@ def test_an_image_that_is_sent_as_it_is_leaves_no_note(images, server, work, not
     assert not notes_path.parent.exists()
 
 
+@pytest.mark.slow
 def test_a_job_that_ends_well_leaves_no_notes(draw, server, work, notes_path):
     draw(*NAMES)
     assert work()[0] == 0

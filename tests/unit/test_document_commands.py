@@ -68,6 +68,7 @@ def test_a_target_of_make_is_there(words):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [words for program, words in COMMANDS if program == "snakemake"])
 def test_an_option_of_snakemake_is_there(words):
     from snakemake.cli import get_argument_parser

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from captionqa.dataset import row_groups
+from captionqa.dataset.arrow_cells import ArrowCells
 from captionqa.dataset.image_ref import CellRef, DataRef, LineRef, MemberRef
 from captionqa.dataset.image_source import ImageSources, read_image_bytes, stamp_of
 from captionqa.errors import ItemFailure, Reason
@@ -186,6 +187,68 @@ def test_arrow_files_and_streams_are_read(tmp_path, pictures, sources):
         assert sources.find(str(stream)).read()[0] == data
         assert sources.find(str(CellRef("f.arrow", row, 0, "image"))).read()[0] == data
     assert failure(sources, CellRef("f.arrow", 3, 0, "image")).reason is Reason.MISSING_IMAGE
+
+
+@pytest.mark.parametrize("compression", [None, "zstd"])
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (
+            IMAGE,
+            [{"bytes": b"x" * 99, "path": None}, None, {"bytes": None, "path": "a.png"}, {"bytes": b"", "path": ""}],
+        ),
+        (pa.list_(IMAGE), [[{"bytes": b"1", "path": "a"}, None], [], None, [{"bytes": b"23", "path": None}]]),
+        (pa.list_(pa.binary(), 2), [[b"1", None], None, [b"", b"23"]]),
+        (pa.large_list(pa.large_binary()), [[b"1"], None, [b"", b"23"]]),
+        *((kind, [b"x" * 99, None, b"", b"short"]) for kind in (pa.binary(), pa.large_binary(), pa.binary_view())),
+        *((kind, ["\u00e4" * 99, None, "", "a.png"]) for kind in (pa.string(), pa.large_string(), pa.string_view())),
+        (pa.dictionary(pa.int8(), pa.binary()), [b"one", None, b"two", b"one"]),
+        (pa.binary(3), [b"one", None, b"two"]),
+        (pa.int16(), [7, None, -7]),
+        (pa.null(), [None, None]),
+        (pa.struct([("in", pa.struct([("image", pa.binary())]))]), [{"in": {"image": b"x"}}, {"in": None}, None]),
+    ],
+    ids=str,
+)
+def test_a_cell_of_an_arrow_file_is_what_arrow_says(tmp_path, kind, values, compression):
+    path, options = tmp_path / "t.arrow", pa.ipc.IpcWriteOptions(compression=compression)
+    table = pa.table({"other": ["x"] * len(values), "cells": pa.array(values, kind)})
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, table.schema, options=options) as writer:
+        for batch in table.to_batches(2):
+            writer.write_batch(batch)
+    cells = ArrowCells(path)
+    assert [cells.value(CellRef(path.name, row // 2, row % 2, "cells")) for row in range(len(values))] == values
+    if pa.types.is_struct(kind) and "in" in kind.names:
+        field = [cells.value(CellRef(path.name, row // 2, row % 2, "cells.in.image")) for row in range(len(values))]
+        assert field == [b"x", None, None]
+    if isinstance(values[0], list):
+        first = [cells.value(CellRef(path.name, row // 2, row % 2, "cells", 1)) for row in range(len(values))]
+        assert first == [value[1] if value and len(value) > 1 else None for value in values]
+
+
+#: Reads the first row of an Arrow file, cuts the file, and reads the last row.
+CUT_IN_USE = """
+import os
+import sys
+from pathlib import Path
+from captionqa.dataset.arrow_cells import ArrowCells
+from captionqa.dataset.image_ref import CellRef
+
+cells = ArrowCells(Path(sys.argv[1]))
+cells.value(CellRef("", 0, 0, "image"))
+os.truncate(sys.argv[1], 100_000)
+try:
+    cells.value(CellRef("", 0, 99, "image"))
+except ValueError as error:
+    print(error)
+"""
+
+
+def test_an_arrow_file_that_is_cut_while_it_is_read_is_a_failure_and_ends_no_job(tmp_path, start_python):
+    save_to_disk(tmp_path / "ds", [image_table({f"{n}.png": os.urandom(10_000) for n in range(100)})])
+    reader = start_python(CUT_IN_USE, tmp_path / "ds" / "data-00000-of-00001.arrow")
+    said, errors = reader.communicate()
+    assert (reader.returncode, said, errors) == (0, "it was cut while it was in use; make or download it again\n", "")
 
 
 def test_lines_of_text_files_are_read(tmp_path, pictures, sources):

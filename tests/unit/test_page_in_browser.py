@@ -1,14 +1,20 @@
 """The results page in a browser, from the disk: filters, keys, links, and that no text of a model does anything."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
 import pandas as pd
 import pytest
 from browser import Tab, find_browser
-from captionqa.page import results_page
+from captionqa.driver.phases import PHASES
+from captionqa.files import write_json
+from captionqa.page import page_lists
+from captionqa.page.comparison_page import write_comparison_page
 from captionqa.page.results_page import write_page
+from captionqa.page.run_end import page_after_run
+from captionqa.results.compare_runs import compare
 from finished_run import finish_run
 
 pytestmark = pytest.mark.slow
@@ -29,8 +35,9 @@ def answer(work, entry):
 
 
 @pytest.fixture
-def page(make_config, images, monkeypatch):
-    monkeypatch.setattr(results_page, "SHARD_ITEMS", 25)
+def run(make_config, images, monkeypatch):
+    """A configuration with data, and the layout of its finished run."""
+    monkeypatch.setattr(page_lists, "SHARD_ITEMS", 25)
     images.add("a.png", "b.png", SCRIPT_NAME)
     rows = {
         "qid": [f"q{number:02}{SCRIPT if number == 7 else ''}" for number in range(QUESTIONS)],
@@ -41,9 +48,17 @@ def page(make_config, images, monkeypatch):
     }
     config = make_config({"captions": {"prompt_styles": ["SIMPLE", "SHORT"]}})
     pd.DataFrame(rows).to_parquet(config.qa.question_path)
-    layout = finish_run(config, answer)
+    return config, finish_run(config, answer)
+
+
+@pytest.fixture
+def page(run):
+    """The page once the run has ended, with the verdict."""
+    config, layout = run
     write_page(config, layout)
-    return Path(layout.page)
+    verdict = {"phases": {"planning": 2.0, "asking": 100.0, "page": 0.1}, "evidence": f"slow{SCRIPT}", "advice": None}
+    write_json(layout.verdict, verdict)
+    return Path(page_after_run(config, layout, 0.0, True, PHASES).path)
 
 
 @pytest.fixture
@@ -138,6 +153,80 @@ def test_captions_stand_below_their_image(tab):
     tab.click(".tile.failed")
     says(tab, "1 of 3 images")
     tab.run("page.clear()")
+
+
+def test_the_run_says_where_its_time_went_and_draws_its_answers(tab):
+    assert tab.run("document.querySelector('.run h2').textContent") == "Where 2 min went"
+    legend = tab.run("[...document.querySelectorAll('.legend li')].map(part => part.textContent)")
+    assert legend == ["planning2 s", "requests2 min"]
+    assert SCRIPT in tab.run("document.querySelector('.run .facts').textContent")
+    assert "60 s" not in legend
+    label = tab.run("document.querySelector('.plot svg').getAttribute('aria-label')")
+    assert label.startswith("Answers, per second, from 2023-11-14 22:13 UTC on, at most ")
+
+
+def test_captions_are_filtered_by_path_and_by_a_click_on_a_length(tab):
+    tab.run("page.show('captions')")
+    tab.wait("document.querySelector('article.shot') !== null")
+    tab.click(".toolbar .path")
+    tab.call("Input.insertText", text="A.PNG")
+    says(tab, "1 of 3 images")
+    begins(tab, "Image a.png")
+    tab.press("Escape")
+    says(tab, "3 images")
+    tab.click(".bin:not(:disabled)")
+    says(tab, "1 of 3 images")
+    assert tab.run("document.querySelector('.toolbar input[type=number]').value") != ""
+    tab.click(".bin[aria-pressed=true]")
+    says(tab, "3 images")
+
+
+def test_a_comparison_shows_what_one_run_alone_got_right_with_its_images(run, make_config, tmp_path):
+    find_browser()
+    config, layout = run
+    other = replace(config, output_dir=str(tmp_path / "other"))
+    second = finish_run(other, lambda work, entry: "The answer is B." if work == "qa" else "a caption")
+    folder = tmp_path / "comparison"
+    written = write_comparison_page(compare(layout.qa("results"), second.qa("results")), folder)
+    with Tab(tmp_path / "browser") as tab:
+        tab.open(written.as_uri())
+        assert tab.run("document.querySelector('.accuracy strong').textContent").startswith("\u2212")
+        says(tab, "24 questions")
+        begins(tab, "Question q10, right only in A")
+        tab.wait("document.querySelector('article img').naturalWidth === 8")
+        assert tab.run("document.querySelector('.choice.truth .tags').textContent") == "✓ ground truthrun A"
+        tab.click(".bar")
+        tab.wait("document.querySelector('.bar').getAttribute('aria-pressed') === 'true'")
+        tab.run("page.setFilter({category: '', status: 'only_b'})")
+        tab.wait("document.querySelector('.end').textContent === 'No question fits these filters.'")
+        assert tab.run("document.title") == "Two runs compared"
+        assert tab.console == []
+        assert [url for url in tab.requested if not url.startswith(folder.as_uri()) and url != "data:,"] == []
+
+
+def test_a_file_that_is_missing_is_named_and_the_page_goes_on(page, tmp_path):
+    find_browser()
+    (page.parent / "data" / "questions-1.js").unlink()
+    with Tab(tmp_path / "browser", height=9000) as tab:
+        tab.open(page.as_uri())
+        tab.wait("document.querySelector('.status').textContent.startsWith('data/questions-1.js is missing: ')")
+        assert tab.run("document.querySelectorAll('article').length") == 20
+
+
+def test_the_page_in_one_file_needs_no_other_and_no_text_of_it_does_anything(run, page, tmp_path):
+    find_browser()
+    moved = tmp_path / "alone" / "results.html"
+    moved.parent.mkdir()
+    page.with_name("results.html").rename(moved)
+    with Tab(tmp_path / "browser") as tab:
+        tab.open(moved.as_uri())
+        says(tab, "60 questions")
+        tab.wait("document.querySelector('article img').naturalWidth === 8")
+        tab.click(".tile.failed")
+        says(tab, "6 of 60 questions")
+        assert tab.run("document.title") == "tiny · captionqa results"
+        assert tab.console == []
+        assert [url for url in tab.requested if url != moved.as_uri() and not url.startswith("data:")] == []
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (400, True)])

@@ -436,6 +436,7 @@ def test_very_many_questions_are_planned_in_even_chunks(tmp_path, images, layout
     assert listed == number
 
 
+@pytest.mark.slow
 def test_a_folder_without_permission_to_read_stops_the_plan_with_one_sentence(
     images, layout, start_python, without_privileges
 ):

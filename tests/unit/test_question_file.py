@@ -1,7 +1,12 @@
 """The question file: every documented form of parquet is read; a bad row is described, a bad file is refused."""
 
+from datetime import date
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from captionqa.dataset.question_file import read_questions
 from captionqa.errors import InputError
@@ -158,7 +163,7 @@ def test_an_image_in_a_cell_is_named_by_its_place_and_wins_over_a_path(read, cel
         ("question", ["What?", None], "the column 'question' is empty"),
         ("question", ["What?", " \n"], "the column 'question' is empty"),
         ("question", [["What?"], ["What?"]], "the column 'question' holds a list, not a text or a number"),
-        ("answer", [b"A", b"A"], "the column 'answer' holds a bytes"),
+        ("answer", [b"A", b"\xff"], "the column 'answer' holds a bytes"),
         ("image", [1, 2], "the column 'image' must be a path or a list of paths, not 2"),
         (
             "image",
@@ -174,13 +179,41 @@ def test_a_row_with_a_wrong_cell_says_what_is_wrong(read, name, cells, says):
     assert second[{"image": "images"}.get(name, name)] in (None, [])
 
 
+@pytest.mark.parametrize(
+    ("name", "cells", "wanted"),
+    [
+        ("qid", [Decimal("1.00"), Decimal("2.50")], ["1", "2.50"]),
+        ("qid", [["a"], ["b"]], ["a", "b"]),
+        ("qid", [bytes(16), b"text"], ["00" * 16, "text"]),
+        ("qid", [date(2024, 1, 2), date(2024, 1, 3)], ["2024-01-02", "2024-01-03"]),
+        ("qid", ["q\u200b0", "q0"], ["q\u200b0", "q0"]),
+        ("question", [b"What?", "Wer, Jürgen?".encode()], ["What?", "Wer, Jürgen?"]),
+        ("answer", [b"A", "ä".encode()], ["A", "ä"]),
+        ("answer", ["\u200bA", "B\ufeff"], ["A", "B"]),
+        ("answer", [Decimal("2.00"), Decimal("1.50")], ["2", "1.50"]),
+        ("answer", np.array([0.1, 3], np.float32), ["0.1", "3"]),
+        ("answer", np.array([0.1, np.nan], np.float32), ["0.1", None]),
+        ("answer", [{"value": "A"}, {"value": "B"}], ["A", "B"]),
+        ("answer", [[1.0], [2.5]], ["1", "2.5"]),
+        ("answer", [[b"x", b"y"], [b"z"]], [["x", "y"], "z"]),
+    ],
+    ids=str,
+)
+def test_cells_of_unusual_types_are_read_as_their_text(tmp_path, name, cells, wanted):
+    usual = {"qid": ["q1", "q2"], "question": ["What?"] * 2, "answer": ["x"] * 2, "image": ["a.png"] * 2}
+    changed = pa.array(cells, from_pandas=isinstance(cells, np.ndarray))
+    pq.write_table(pa.table(usual | {name: changed}), tmp_path / "q.parquet")
+    rows = list(read_questions(tmp_path / "q.parquet"))
+    assert [row[{"qid": "id"}.get(name, name)] for row in rows] == wanted
+
+
 def test_a_wrong_row_touches_no_other(read):
     right = read(columns(question=["What?", None]))[0]
     assert (right["question"], "invalid" in right) == ("What?", False)
 
 
 def test_a_row_names_all_its_wrong_cells(read):
-    row = read(columns(question=["What?", None], answer=[b"A", b"A"]))[1]
+    row = read(columns(question=["What?", None], answer=[b"A", b"\xff"]))[1]
     says = "the column 'question' is empty and the column 'answer' holds a bytes, not a text or a number"
     assert row["invalid"] == f"In the question file {says}."
 

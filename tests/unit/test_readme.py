@@ -3,6 +3,7 @@
 import json
 import re
 import textwrap
+from pathlib import Path
 
 import pytest
 import yaml
@@ -10,7 +11,7 @@ from captionqa.config.check import check
 from captionqa.config.layout import Layout
 from captionqa.dataset.planning import plan_task
 from captionqa.files import read_json_lines
-from projects import ROOT, draw_image
+from projects import DEMO_MODEL, ROOT, draw_image
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = [textwrap.dedent(block) for block in re.findall(r"^    (?:models|qa):\n(?:    .*\n)+", README, re.MULTILINE)]
@@ -46,3 +47,12 @@ def test_a_data_set_of_the_hub_is_the_one_of_the_examples(schema):
     example = yaml.safe_load((ROOT / "config" / "examples" / "hub_data_set.yaml").read_text())
     assert hub["qa"] == example["qa"]
     assert captions["models"] == example["models"]
+
+
+def test_the_bundled_model_takes_the_place_of_the_other(folder, schema):
+    config = check(yaml.safe_load(BLOCKS[3].replace("/path/to/captionqa", str(ROOT)) + BLOCKS[1]), schema)
+    assert (Path(config.model.path) / "config.json").is_file()
+    demo = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text())["models"][DEMO_MODEL]["server"]
+    server = config.model.server
+    assert (server.max_model_len, server.extra_args) == (demo["max_model_len"], demo["extra_args"])
+    assert server.env.items() <= demo["env"].items()

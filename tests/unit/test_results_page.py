@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from captionqa.errors import ResultError
-from captionqa.page import results_page, sample, thumbnails
+from captionqa.page import page_lists, sample, thumbnails
 from captionqa.page.questions import TEXT_CHARACTERS, cut, without_choices
 from captionqa.page.results_page import write_page
 from captionqa.page.sample import Sample, limits_for
@@ -199,7 +199,7 @@ def test_a_page_of_few_items_has_them_all():
 
 
 def test_questions_are_in_files_that_are_loaded_one_by_one(config, monkeypatch):
-    monkeypatch.setattr(results_page, "SHARD_ITEMS", 2)
+    monkeypatch.setattr(page_lists, "SHARD_ITEMS", 2)
     page = Page(config, finish_run(config, answer))
     assert [item["qid"] for number in range(3) for item in page.data(f"questions-{number}")] == page.overview[
         "questions"

@@ -19,6 +19,7 @@ from captionqa.client.in_flight_limit import InFlightLimiter
 from captionqa.client.retrying_client import RetryingClient
 from captionqa.client.server_pool import ServerPool
 from captionqa.config.prompts import place_images
+from captionqa.config.settings import request_parameters
 from captionqa.errors import ItemFailure, Reason, RunStoppedError, ServerDeadError, ServerRefusedError
 from captionqa.run.lease import LeaseWatch
 from captionqa.server import endpoint, generation_key
@@ -64,7 +65,7 @@ def make_client(make_config, server_folder):
         lease = LeaseWatch(server_folder, 600)
         pool = ServerPool(server_folder, lease, settings.server_wait_s, settings.backoff_s, limiter)
         keys = ApiKeys(server_folder, own)
-        made = RetryingClient(pool, settings, keys, settings.sampling if sampling is None else sampling)
+        made = RetryingClient(pool, settings, keys, request_parameters({"sampling": sampling or settings.sampling}))
         made.pool, made.limiter = pool, limiter
         return made
 

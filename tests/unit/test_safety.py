@@ -40,6 +40,7 @@ def offences(source):
     return found
 
 
+@pytest.mark.slow
 def test_no_module_evaluates_unpickles_or_calls_a_shell(workflow_folder):
     modules = [*workflow_folder.glob("captionqa/**/*.py"), *workflow_folder.glob("scripts/*.py")]
     assert len(modules) > 30

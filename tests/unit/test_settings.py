@@ -41,6 +41,14 @@ def test_what_decides_an_answer_changes_the_fingerprint(prints, changes):
     assert before[1] != after[1]
 
 
+def test_log_probabilities_change_the_answers_of_questions_alone_and_only_where_they_are_asked_for(prints):
+    before, asked = prints(), prints({"client": {"logprobs": 0}})
+    assert asked[0] == before[0]
+    assert asked[1] != before[1]
+    assert prints({"client": {"logprobs": 3}})[1] != asked[1]
+    assert prints({"client": {"logprobs": None}}) == before
+
+
 def test_the_prompt_and_the_length_change_their_own_task_alone(prints):
     before = prints()
     prompt = prints({"captions": {"prompts": {"SIMPLE": "Say what you see."}}})

@@ -64,10 +64,8 @@ def test_what_the_terminal_gets_is_harmless(capsys):
     logger = logging.getLogger("captionqa")
     print_message(f"the item {printable(NASTY)}: {NASTY[:20]}")
     show(f"a\nb{NASTY[:20]}")
-    before = logger.handlers[:], logger.level, logger.propagate
     log_to_terminal()
     logger.warning("%s", NASTY[:20])
-    logger.handlers, logger.level, logger.propagate = before
     said = capsys.readouterr()
     assert_harmless(said.out + said.err)
     assert said.out.startswith("a\nb\\x1b[2J")

@@ -1,6 +1,7 @@
 """Tables: rows of every kind of file are read alike, a few at a time; what is no table is refused in one sentence."""
 
 import base64
+import gzip
 import json
 import os
 import subprocess
@@ -162,6 +163,24 @@ def test_what_is_not_read_is_named(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("names", [("test.parquet", "train.parquet"), ("test/0.parquet", "validation/0.parquet")])
+def test_files_and_folders_that_are_called_as_splits_are_no_shards_of_one(tmp_path, names):
+    for name in names:
+        write(tmp_path / name)
+    with pytest.raises(InputError, match=r"holds the splits test.*; name one, as .*/test"):
+        read(str(tmp_path))
+    assert ids(read(str(tmp_path / names[0]))) == ids(WANTED)
+
+
+def test_a_shard_that_lacks_a_column_is_named(tmp_path):
+    pd.DataFrame(ROWS).assign(choices=[["x", "y"]] * 5).to_parquet(tmp_path / "a-00000-of-00002.parquet")
+    write(tmp_path / "a-00001-of-00002.parquet", [row | {"qid": f"b{row['qid']}"} for row in ROWS])
+    questions = Questions(str(tmp_path), ColumnsConfig())
+    assert len(list(questions)) == 10
+    first, second = (tmp_path / f"a-0000{number}-of-00002.parquet" for number in range(2))
+    assert f"{second} has no column choices, which {first} has" in questions.notes
+
+
 def test_one_of_several_splits_has_to_be_named(tmp_path):
     for split in ("test", "train"):
         write(tmp_path / f"{split}-00000-of-00001.parquet")
@@ -184,7 +203,20 @@ BROKEN = {
     "a cut JSON": ("q.json", b'[{"question": "a"}, {"quest', "no JSON behind byte 20 .* the file may be cut"),
     "a JSON of numbers": ("q.json", b"[1, 2]", "row 0 is no object with columns"),
     "a JSON without rows": ("q.json", b'{"a": 1}', "holds no list of objects"),
-    "text in another encoding": ("q.csv", "qid,question\n1,caf\xe9\n".encode("latin-1"), "cannot be read as CSV"),
+    "a CSV that ends in a row": ("q.csv", b"qid,question,answer\n1,What?,x\n2,Wh", "row 1 has 2 cells for 3 .* be cut"),
+    "text in another encoding": (
+        "q.csv",
+        "qid,question\n1,caf\xe9\n".encode("latin-1"),
+        r"cannot be read as CSV: byte 18 \(0xe9\) is no text in UTF-8",
+    ),
+    "text in UTF-16": ("q.csv", "qid,question\n1,a\n".encode("utf-16"), "it is text in UTF-16; save it in UTF-8"),
+    "JSON lines in UTF-16": ("q.jsonl", '{"question": "a"}\n'.encode("utf-16"), "it is text in UTF-16"),
+    "lines of old Macs": ("q.csv", b'qid,question\r1,"a"\r', r"its lines end as on old Macs \(CR\)"),
+    "a name without end": ("q.csv", b'qid,"question\n1,a\n', "the names of its columns cannot be read"),
+    "a packed file": ("q.jsonl.gz", gzip.compress(b"{}"), "is packed; unpack it first"),
+    "a packed file of another name": ("q.jsonl", gzip.compress(b"{}"), "it is packed; unpack it first"),
+    "Feather's first version": ("q.feather", b"FEA1 and so on", "it is in Feather's first version"),
+    "a table of pandas by columns": ("q.json", b'{"question": {"0": "a"}}', "write it again with to_json"),
     "an unknown suffix": ("q.xlsx", b"PK", "has a suffix that is not read"),
 }
 
@@ -217,8 +249,9 @@ def test_a_parquet_that_is_damaged_behind_its_header_is_one_sentence(tmp_path):
     [
         (b'\xef\xbb\xbfqid,question\r\n1,"a, ""b""\r\nc"\r\n\r\n2,d\r\n', ['a, "b"\nc', "d"]),
         (b"qid;question\n1;a, b\n2;c\n", ["a, b", "c"]),
+        (b"\n \nqid,question\n1,a\n  \n2,b,,\n", ["a", "b"]),
     ],
-    ids=["Windows", "semicolons"],
+    ids=["Windows", "semicolons", "empty lines and cells"],
 )
 def test_a_csv_is_read_as_programs_write_it(tmp_path, content, wanted):
     path = tmp_path / "q.csv"
@@ -284,6 +317,10 @@ CELL = PNG + bytes(50)
 TYPES = {
     "views": (
         {"answer": pa.array(["x", "y"], pa.string_view()), "image": pa.array([CELL, None], pa.binary_view())},
+        [("x", 1), ("y", 0)],
+    ),
+    "views of paths": (
+        {"answer": pa.array(["x", "y"], pa.string_view()), "image": pa.array(["a", None], pa.string_view())},
         [("x", 1), ("y", 0)],
     ),
     "large": (

@@ -33,6 +33,8 @@ def fault(answer, choices, **rules):
         ("D", ["c", "D", "b", "a"], "letter", "D"),
         ("D", ["c", "D", "b", "a"], "auto", "D"),
         ("utah.", STATES, "text", "B"),
+        ("y", ["x", "y"], "auto", "B"),
+        ("Y", ["x", "y"], "auto", "B"),
         ("(b)", STATES, "letter", "B"),
         ("√3", [r"\sqrt{2}", r"\sqrt{3}"], "auto", "B"),
         ("x²", ["$x^{3}$", "$x^{2}$"], "auto", "B"),

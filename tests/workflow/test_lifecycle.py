@@ -53,11 +53,15 @@ def test_a_stopped_driver_leaves_no_process_and_the_next_run_asks_only_for_the_r
     # the verdict of a run that was interrupted
     assert number == signal.SIGKILL or re.search(r"captionqa: where .* went: .* requests", project.printed())
     kept = project.journaled()
+    if number != signal.SIGKILL:
+        assert "captionqa: look at the results in a browser: out/report/index.html\n" in project.printed()
+        assert project.page()["unfinished"] == {"answered": kept, "failed": 0, "items": 26}
     project.faults()
     project.forget_requests()
     project.run()
     assert len(project.requests()) == 26 - kept
     assert project.asked_once()
+    assert "unfinished" not in project.page()
     assert not project.processes()
 
 
@@ -319,7 +323,7 @@ def test_too_many_failures_fail_the_run_after_all_files_are_written(project):
     assert "Done, but 9 of 9 images failed (limit 5 %): 9 request_rejected." in report
     assert "out/captions/stand-in/stand-in_short_failures.json" in report
     assert "questions failed" not in report  # a missing image does not count
-    assert "look at them in a browser: out/report/index.html" in text
+    assert "look at the results in a browser: out/report/index.html" in text
     assert (project.out / "report" / "index.html").exists()
     assert project.captions("short") == {}
     assert len(project.captions("simple")) == 9

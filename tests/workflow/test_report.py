@@ -2,11 +2,11 @@
 
 import base64
 import subprocess
+import zipfile
 
 import pandas as pd
 import pytest
 from browser import find_browser
-from projects import MODEL
 
 pytestmark = pytest.mark.slow
 
@@ -32,12 +32,24 @@ def show(tmp_path):
     return dumped
 
 
-def test_the_report_has_metrics_and_provenance(completed, show, tmp_path):
-    report = tmp_path / "report.html"
+def test_the_report_has_the_results_with_their_images_and_tables_and_names_no_folder(completed, show, tmp_path):
+    completed.config["captions"]["dataset_path"] = completed.config["qa"]["dataset_path"] = str(
+        completed.folder / "images"
+    )
+    completed.run()
+    report = tmp_path / "report.zip"
     completed.run("--report", str(report))
-    shown = show(report)
-    for category in ("Captions", "Questions"):
-        assert f">{category}<" in shown
+    with zipfile.ZipFile(report) as packed:
+        packed.extractall(tmp_path / "report")
+    shown = show(next((tmp_path / "report").rglob("report.html")))
+    assert ">Results<" in shown
+    results = show(next((tmp_path / "report").rglob("results.html")))
+    assert "data:image/jpeg;base64," in results
+    assert "Question q0, " in results
+    tables = next((tmp_path / "report").rglob("tables.html")).read_text()
+    assert "Accuracy by category" in tables
+    held = [path.read_bytes() for path in (tmp_path / "report").rglob("*") if path.is_file()]
+    assert str(completed.folder / "images").encode() not in b"".join(held)
 
 
 def test_a_category_that_is_a_script_is_only_text_in_the_report(completed, show, tmp_path):
@@ -46,13 +58,12 @@ def test_a_category_that_is_a_script_is_only_text_in_the_report(completed, show,
     completed.config["captions"]["prompts"] = {"SIMPLE": SCRIPT}
     completed.run()
     assert SCRIPT in completed.qa("metrics")["category_metrics"]
-    assert completed.captions("simple", "_provenance")["settings"]["prompt"] == SCRIPT
     report = tmp_path / "report.html"
     completed.run("--report", str(report))
     (tmp_path / "control.html").write_text(f"<body>{SCRIPT}</body>")
     assert RUN_MARK in show(tmp_path / "control.html")
-    assert RUN_MARK not in show(report)
-    written = report.read_text()
-    metrics = completed.out / "qa" / MODEL / f"{MODEL}_qa_metrics.json"
-    assert base64.b64encode(metrics.read_bytes()).decode() in written
-    assert SCRIPT not in written
+    for page in (report, completed.out / "report" / "results.html", completed.out / "report" / "tables.html"):
+        assert RUN_MARK not in show(page)
+        assert SCRIPT not in page.read_text()
+    tables = completed.out / "report" / "tables.html"
+    assert base64.b64encode(tables.read_bytes()).decode() in report.read_text()

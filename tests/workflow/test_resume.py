@@ -57,6 +57,21 @@ def test_a_page_that_is_not_there_is_made_without_a_server_unless_it_is_not_want
     assert completed.plan() == {}
 
 
+def test_complete_results_whose_page_cannot_be_made_are_no_failed_run(completed):
+    page, chunk = completed.out / "report" / "index.html", completed.chunks("short")[0]
+    page.unlink()
+    kept = chunk.rename(chunk.with_suffix(".kept"))
+    text = completed.run()
+    fault = (
+        f"captionqa: the results are complete, but their page could not be made: {chunk.relative_to(completed.folder)}"
+    )
+    assert fault in text.partition("captionqa: done in")[2]
+    assert "browser" not in text
+    kept.rename(chunk)
+    assert completed.plan()["page"] == 1
+    assert "look at the results in a browser: out/report/index.html" in completed.run()
+
+
 def test_a_lost_final_file_is_merged_again_without_a_server(completed):
     captions = completed.captions()
     (completed.out / "captions" / MODEL / f"{MODEL}_simple.json").unlink()

@@ -20,16 +20,16 @@ from stand_in_server import right_answer
 pytestmark = pytest.mark.slow
 
 SEED = int(os.environ.get("CAPTIONQA_SOAK_SEED", 20_261))
-IMAGES, COPIES, QUESTIONS = 3400, 100, 1500
+IMAGES, COPIES, QUESTIONS = 1700, 50, 750
 CAPTION_TEXT = "<image>Describe this image in detail."
 KILLS = 5
 #: With each kill.
-FLIPS, SWAPS = 6, 20
+FLIPS, SWAPS = 6, 10
 
 
 @pytest.fixture
 def soak(project):
-    """The project with 5,000 items and random faults; `soak.request` gives each item's (text, image digests).
+    """The project with 2,500 items and random faults; `soak.request` gives each item's (text, image digests).
 
     `soak.digests` gives each image's.
     """
@@ -94,7 +94,7 @@ def disturb(project, chance):
     They are put back after each kill, and then the journals are damaged.
     """
     swapped = set()
-    for point in sorted(chance.sample(range(200, 4800), KILLS)):
+    for point in sorted(chance.sample(range(200, 2300), KILLS)):
         names = chance.sample(sorted(project.digests), 2 * SWAPS)
         pairs = list(zip(names[::2], names[1::2], strict=True))
         driver = project.start()

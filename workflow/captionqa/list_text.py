@@ -17,7 +17,7 @@ _BETWEEN = re.compile(r"\s*,?\s*")
 _ESCAPE = re.compile(r"\\(?:([\\'\"/])|(n)|([tr])(?![a-z])|x([\da-fA-F]{2})|u([\da-fA-F]{4}))")
 _CONTROL = {"n": "\n", "t": "\t", "r": "\r"}
 #: The fields of a struct in a list that hold its text, such as those of VQAv2's answers.
-_TEXT_FIELDS = ("answer", "text")
+_TEXT_FIELDS = ("answer", "text", "value", "content", "option", "choice")
 
 
 def parse_list(text: str) -> list[object] | None:
@@ -37,10 +37,12 @@ def parse_list(text: str) -> list[object] | None:
 
 
 def texts_of(elements: Sequence[object]) -> list[str]:
-    """The elements of a list as texts: of structs their `answer` or `text`, of lists theirs; empty ones are left out.
+    """The elements of a list as texts: of structs their `answer`, `text` or the like, of lists theirs.
+
+    Empty ones are left out. Whole numbers that are floats lose their `.0`.
 
     Raises:
-        ValueError: an element is neither of these nor a text or number.
+        ValueError: an element is neither of these nor a text in UTF-8 or a number.
     """
     texts: list[str] = []
     for element in elements:
@@ -50,6 +52,10 @@ def texts_of(elements: Sequence[object]) -> list[str]:
             texts += texts_of(element)
         elif element is None or element != element or element == "":
             continue
+        elif isinstance(element, bytes):
+            texts.append(element.decode())
+        elif isinstance(element, float) and element.is_integer():
+            texts.append(str(int(element)))
         elif isinstance(element, str | int | float):
             texts.append(str(element))
         else:

@@ -32,9 +32,7 @@ rule merge_captions:
     output:
         captions=LAYOUT.captions(),
         failures=LAYOUT.captions(suffix="_failures"),
-        provenance=report(
-            LAYOUT.captions(suffix="_provenance"), caption="../report/provenance.rst", category="Captions"
-        ),
+        provenance=LAYOUT.captions(suffix="_provenance"),
     log:
         f"{LAYOUT.logs}/merge_captions_{{style}}.log",
     conda:

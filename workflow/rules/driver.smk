@@ -119,6 +119,16 @@ def print_summary():
     print_message(summary(CONFIG, RUN_LAYOUT, seconds))
     print_verdict(seconds)
     print_ended_clients()
+    print_page(seconds, finished=True)
+
+
+def print_page(seconds, finished):
+    """Print where the page of the run is, of which this many seconds have passed."""
+    from captionqa.driver.terminal import print_message
+    from captionqa.driver.summary import page_rows
+
+    for row in page_rows(CONFIG, RUN_LAYOUT, time.time() - seconds, finished):
+        print_message(row)
 
 
 def print_verdict(seconds):
@@ -139,13 +149,13 @@ def print_verdict(seconds):
 def print_errors():
     from captionqa.driver.terminal import print_message
     from captionqa.driver.failure_report import failure_messages
-    from captionqa.driver.summary import page_rows
 
     seconds = time.monotonic() - STARTED
-    for text in failure_messages(RUN_LAYOUT) + page_rows(CONFIG, RUN_LAYOUT, since=time.time() - seconds):
+    for text in failure_messages(RUN_LAYOUT):
         print_message(text)
     print_verdict(seconds)
     print_ended_clients()
+    print_page(seconds, finished=False)
 
 
 def print_ended_clients():

@@ -37,12 +37,10 @@ rule merge_qa:
         code=code(MERGING_CODE + GRADING_CODE),
     output:
         results=LAYOUT.qa("results", "{context}"),
-        metrics=report(LAYOUT.qa("metrics", "{context}"), caption="../report/metrics.rst", category="Questions"),
+        metrics=LAYOUT.qa("metrics", "{context}"),
         failures=LAYOUT.qa("failures", "{context}"),
         flips=LAYOUT.qa("flips", "{context}"),
-        provenance=report(
-            LAYOUT.qa("provenance", "{context}"), caption="../report/provenance.rst", category="Questions"
-        ),
+        provenance=LAYOUT.qa("provenance", "{context}"),
     log:
         f"{LAYOUT.logs}/merge_qa{{context}}.log",
     conda:

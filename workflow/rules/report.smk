@@ -13,6 +13,18 @@ rule page:
         code=code(PAGE_CODE),
     output:
         LAYOUT.page,
+        report(
+            LAYOUT.page_in_one_file,
+            caption="../report/results.rst",
+            category="Results",
+            labels={"what": "Results and captions with their images"},
+        ),
+        report(
+            LAYOUT.page_tables,
+            caption="../report/tables.rst",
+            category="Results",
+            labels={"what": "Tables: accuracy, counts, settings"},
+        ),
     log:
         f"{RUN_LAYOUT.logs}/page.log",
     conda:

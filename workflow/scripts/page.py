@@ -1,8 +1,13 @@
-"""Write the page that shows the results with their images."""
+"""Write the page that shows the results with their images, or say in one line why it cannot be made."""
+
+import logging
+import sys
 
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
+from captionqa.errors import RunStoppedError
 from captionqa.page.results_page import write_page
+from captionqa.page.run_end import give_up_page
 from captionqa.run.job_log import job_log
 from captionqa.run.lease import end_with_run
 
@@ -11,4 +16,10 @@ layout = Layout(config.output_dir, config.model_name)
 
 with job_log(snakemake.log[0], "page", layout):
     end_with_run(layout.server)
-    write_page(config, layout)
+    try:
+        write_page(config, layout)
+    except RunStoppedError:
+        raise
+    except Exception as error:
+        logging.exception("%s", error)
+        print(f"captionqa: {give_up_page(layout, snakemake.output, error, snakemake.log[0])}", file=sys.stderr)

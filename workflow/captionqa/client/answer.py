@@ -1,9 +1,23 @@
 """A model's answer, as clients keep it and as files hold it."""
 
-from typing import TYPE_CHECKING, TypedDict, TypeGuard, final
+from typing import TYPE_CHECKING, NotRequired, TypedDict, TypeGuard, final
 
 if TYPE_CHECKING:  # merging reads answers and has no use for the code of the server room
     from captionqa.server.endpoint import ServerIdentity
+
+
+class LikelyToken(TypedDict):
+    """A token and the natural logarithm of its probability."""
+
+    token: str
+    logprob: float
+
+
+class TokenLogprob(LikelyToken):
+    """A token of an answer."""
+
+    #: The likeliest tokens in its place, the likeliest first, as many as `client.logprobs` asks for.
+    top_logprobs: list[LikelyToken]
 
 
 @final
@@ -17,6 +31,8 @@ class Answer(TypedDict):
     prompt_tokens: int
     completion_tokens: int
     server: "ServerIdentity"
+    #: The answer's tokens in their order, where `client.logprobs` asks for them.
+    logprobs: NotRequired[list[TokenLogprob]]
 
 
 def is_answer(value: object) -> TypeGuard[Answer]:

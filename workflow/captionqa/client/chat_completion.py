@@ -22,6 +22,7 @@ from captionqa.client.request_errors import (
     TransientError,
     UnreachableError,
 )
+from captionqa.client.token_logprobs import token_logprobs
 from captionqa.errors import ItemFailure, Reason
 from captionqa.server.endpoint import Endpoint
 from captionqa.server.proved_connection import PROOF_TIMEOUT_S, NoProofError, ProvedConnectionPool
@@ -174,13 +175,16 @@ def _parse_response(status: int, headers: Mapping[str, str], data: bytes, server
         finish_reason = choice.get("finish_reason")
         if not isinstance(text, str) or not isinstance(finish_reason, str | None):
             raise TypeError("content or finish_reason is no text")
-        return {
+        answer: Answer = {
             "text": text,
             "finish_reason": finish_reason,
             "prompt_tokens": _token_count(usage.get("prompt_tokens")),
             "completion_tokens": _token_count(usage.get("completion_tokens")),
             "server": {"url": server.url, "generation": server.generation, **server.versions},
         }
+        if (tokens := token_logprobs(choice.get("logprobs"))) is not None:
+            answer["logprobs"] = tokens
+        return answer
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
         raise TransientError(Reason.SERVER_ERROR, f"the answer is no chat completion: {_excerpt(data)}") from error
 

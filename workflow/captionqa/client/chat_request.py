@@ -66,9 +66,9 @@ class ChatRequest:
             messages.append({"role": "user", "content": LETTER_PROMPT})
         return messages
 
-    def body(self, sampling: Mapping[str, float]) -> Body:
-        """The request's JSON with these sampling parameters."""
-        fields: dict[str, object] = {"messages": self.messages(), "max_tokens": self.max_tokens, **sampling}
+    def body(self, parameters: Mapping[str, float]) -> Body:
+        """The request's JSON with these parameters, such as those of sampling."""
+        fields: dict[str, object] = {"messages": self.messages(), "max_tokens": self.max_tokens, **parameters}
         if self.allowed_answers:
             fields["structured_outputs"] = {"choice": list(self.allowed_answers)}
         return Body.of(fields)

@@ -21,7 +21,7 @@ from captionqa.client.retrying_client import RetryingClient
 from captionqa.client.server_pool import ServerPool
 from captionqa.client.work_queue import WorkQueue
 from captionqa.config.answer_files import AnswerFiles
-from captionqa.config.settings import FALLBACK, answer_fingerprint, fingerprint
+from captionqa.config.settings import FALLBACK, answer_fingerprint, fingerprint, request_parameters
 from captionqa.dataset.changed_files import ChangedFiles
 from captionqa.dataset.item_entry import ItemEntry
 from captionqa.errors import ServerDeadError
@@ -60,7 +60,7 @@ class ChunkRun:
         )
         self._changed = ChangedFiles()
         keys = ApiKeys(job.server, job.own_servers)
-        client = RetryingClient(self._pool, job.client, keys, job.settings["sampling"])
+        client = RetryingClient(self._pool, job.client, keys, request_parameters(job.settings))
         self._notes = DecodingNotes(
             AnswerFiles(str(job.journal.parent)).decoding(job.name), MemoryBudget(job.pictures_mb)
         )

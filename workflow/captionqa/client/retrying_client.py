@@ -29,12 +29,12 @@ class RetryingClient:
         pool: ServerPool,
         settings: ClientConfig,
         keys: ApiKeys,
-        sampling: Mapping[str, float | None],
+        parameters: Mapping[str, float],
     ):
-        """`settings` is the `client` part of the configuration."""
+        """`settings` is the `client` part of the configuration; `parameters` are sent with each request."""
         client = CompletionClient(max_limit(settings.concurrency), settings.request_timeout_s, keys.own)
-        self._sampling = {name: value for name, value in sampling.items() if value is not None}
-        self._trial = ServerTrial(client, keys, self._sampling)
+        self._parameters = parameters
+        self._trial = ServerTrial(client, keys, parameters)
         self._pool = pool
         self._tools = RetryTools(
             pool=pool,
@@ -62,7 +62,7 @@ class RetryingClient:
         on_crash: Callable[[Endpoint], None] = lambda server: None,
     ) -> Answer:
         """The model's answer to a request; parameters and errors are those of `RetriedRequest` and its `answer`."""
-        return RetriedRequest(self._tools, request.body(self._sampling), crashes, on_crash).answer()
+        return RetriedRequest(self._tools, request.body(self._parameters), crashes, on_crash).answer()
 
     def rejection(self) -> str | None:
         """Why the server rejects even a plain image and a few words; None where it does not."""

@@ -20,10 +20,10 @@ IMAGE_SIDE_PX = 64
 class ServerTrial:
     """Sends trials; safe to share between threads, since nothing in it changes."""
 
-    def __init__(self, client: CompletionClient, keys: ApiKeys, sampling: Mapping[str, float]):
+    def __init__(self, client: CompletionClient, keys: ApiKeys, parameters: Mapping[str, float]):
         self._client = client
         self._keys = keys
-        self._sampling = sampling
+        self._parameters = parameters
 
     def failure(self, server: Endpoint) -> TransientError | None:
         """Why a server does not answer; None where it answers, be it with a rejection or a refusal."""
@@ -48,7 +48,7 @@ class ServerTrial:
         return None
 
     def _send(self, server: Endpoint) -> None:
-        self._client.complete(server, self._keys.of(server), _request().body(self._sampling))
+        self._client.complete(server, self._keys.of(server), _request().body(self._parameters))
 
 
 @cache

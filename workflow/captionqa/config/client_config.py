@@ -31,6 +31,8 @@ class ClientConfig:
     backoff_s: float
     server_wait_s: float
     deduplicate: bool
+    #: Of questions: how many likely tokens the server gives in each place, beside the one that it took; None for none.
+    logprobs: int | None
     max_failed_fraction: float
     count_data_faults: bool
     image_transport: Literal["bytes", "file"]

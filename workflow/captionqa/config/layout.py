@@ -54,6 +54,16 @@ class Layout:
         """The page that shows the results with their images; its folder holds all that it needs."""
         return f"{self.output_dir}/report/index.html"
 
+    @property
+    def page_in_one_file(self) -> str:
+        """A part of the page as one file, for Snakemake's report."""
+        return f"{self.output_dir}/report/results.html"
+
+    @property
+    def page_tables(self) -> str:
+        """The figures of the page as tables, for Snakemake's report."""
+        return f"{self.output_dir}/report/tables.html"
+
     # Logs
 
     @property

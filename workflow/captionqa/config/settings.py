@@ -61,6 +61,8 @@ class AnswerSettings(TypedDict):
     instruction: NotRequired[str]
     #: Questions only: the follow-up that asks for the letter alone.
     fallback: NotRequired[str]
+    #: Questions only: how many likely tokens the server gives in each place; see `client.logprobs`.
+    logprobs: NotRequired[int]
     #: Questions only: what they are asked with in place of their images.
     context: NotRequired[Literal["caption", "none", "gray"]]
     #: Questions with captions only: the text that stands for an image.
@@ -93,6 +95,8 @@ def qa_settings(config: Config, model: str, context: Context = IMAGES) -> Answer
         settings["instruction"] = qa.instruction
     if qa.fallback:
         settings["fallback"] = LETTER_PROMPT
+    if config.client.logprobs is not None:
+        settings["logprobs"] = config.client.logprobs
     if context.kind != "image":
         settings["context"] = context.kind
     if context.kind == "caption":
@@ -100,6 +104,14 @@ def qa_settings(config: Config, model: str, context: Context = IMAGES) -> Answer
     if context.kind in ("caption", "none"):
         del settings["images"], settings["max_model_len"]
     return settings
+
+
+def request_parameters(settings: AnswerSettings) -> dict[str, float]:
+    """What each request has beside its messages and max_tokens."""
+    parameters = {name: value for name, value in settings["sampling"].items() if value is not None}
+    if "logprobs" in settings:
+        parameters |= {"logprobs": True, "top_logprobs": settings["logprobs"]}
+    return parameters
 
 
 def answer_fingerprint(settings: Mapping[str, Any]) -> str:
@@ -149,7 +161,7 @@ def _settings(config: Config, name: str, max_tokens: int) -> AnswerSettings:
         "model_path": model.path,
         "max_tokens": max_tokens,
         "sampling": config.client.sampling,
-        "images": _image_settings(images),
+        "images": image_settings(images),
         "max_model_len": model.server.max_model_len if images.max_pixels == "auto" else None,
     }
     if model.url and model.served_model_name:
@@ -159,7 +171,7 @@ def _settings(config: Config, name: str, max_tokens: int) -> AnswerSettings:
     return settings
 
 
-def _image_settings(images: ImagesConfig) -> ImageSettings:
+def image_settings(images: ImagesConfig) -> ImageSettings:
     settings: ImageSettings = {
         "max_pixels": images.max_pixels,
         "pixel_grid_px": images.pixel_grid_px,

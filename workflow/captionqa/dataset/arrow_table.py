@@ -135,7 +135,7 @@ def _cells(batch: pa.RecordBatch, images: Sequence[str], unread: Mapping[str, bo
     """The rows of a batch, with `EMBEDDED` in place of bytes, whether these were read or not."""
     have_bytes = {name.split(".")[0] for name, filled in unread.items() if filled}
     columns = {
-        name: _without_bytes(column, name in have_bytes) if name in images else column.to_pylist()
+        name: _without_bytes(column, name in have_bytes) if name in images else _plain_cells(column)
         for name, column in zip(batch.schema.names, batch.columns, strict=True)
     }
     for name in unread.keys() & set(images):  # plain columns, of which nothing was read
@@ -144,6 +144,14 @@ def _cells(batch: pa.RecordBatch, images: Sequence[str], unread: Mapping[str, bo
         yield from ({} for _ in range(len(batch)))
     for cells in zip(*columns.values(), strict=True):
         yield dict(zip(columns, cells, strict=True))
+
+
+def _plain_cells(array: pa.Array) -> list[Any]:
+    """The cells of a column as Python values; numbers of 32 bits with the digits that they were written with."""
+    if not pa.types.is_float32(array.type):
+        return list(array.to_pylist())
+    texts = array.cast(pa.string()).to_pylist()
+    return [None if text is None else float(text) for text in texts]
 
 
 def _without_bytes(array: pa.Array, have_bytes: bool) -> list[Any]:
@@ -172,6 +180,8 @@ def _without_bytes(array: pa.Array, have_bytes: bool) -> list[Any]:
             cells.append(None if size is None else elements[at : at + size])
             at += size or 0
         return cells
+    if pa.types.is_string_view(kind):
+        return _without_bytes(array.cast(pa.large_string()), have_bytes)
     if _is_text(kind):
         return list(pc.utf8_slice_codeunits(array, 0, TEXT_CHARACTERS).to_pylist())
     return list(array.to_pylist())

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+#: Characters without width that copied texts have at their ends.
+INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
+
 
 class CellError(Exception):
     """What is wrong with one cell, as the end of a sentence that begins with its column."""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from functools import cache
 from string import Formatter
 from typing import Any
@@ -62,8 +63,10 @@ def paths_in(source: Source) -> Iterator[str]:
 def number_text(cell: Any) -> str:
     """A text or number as text; whole numbers that pandas made floats, beside missing cells, lose their `.0`."""
     if isinstance(cell, bytes):
-        return cell.decode("utf-8", "backslashreplace")
-    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
+        text = cell.decode("utf-8", "backslashreplace")
+        return text if text.isprintable() else cell.hex()
+    is_whole = (isinstance(cell, float) and cell.is_integer()) or (isinstance(cell, Decimal) and cell == int(cell))
+    return str(int(cell)) if is_whole else str(cell)
 
 
 def parsed(value: Any) -> Any:

@@ -95,7 +95,7 @@ def question_columns(
             found[key] = None
     if layout is not None:
         found = {key: _present(value, names) for key, value in layout.items()} | found
-        return _with_explode(QuestionColumns(**found))
+        return _with_explode(QuestionColumns(**found, notes=_unused_choices(QuestionColumns(**found), names)))
     notes: list[str] = []
     by_name = _ByName(table, names, notes)
     for key, look in by_name.fields().items():
@@ -103,6 +103,16 @@ def question_columns(
             found[key] = look()
     _check_repeated(table, names, QuestionColumns(**found))
     return _with_explode(QuestionColumns(**found, notes=tuple(notes)))
+
+
+def _unused_choices(found: QuestionColumns, names: Sequence[str]) -> tuple[str, ...]:
+    """A sentence on columns that look like choices, beside a preset that uses none."""
+    if found.choices is not None or found.choices_in_image:
+        return ()
+    lettered = [name for columns in _lettered_columns(names) for name in columns]
+    like = [name for name in names if name in lettered or _LIKE_CHOICES.fullmatch(name)]
+    unused = ", ".join(name for name in like if name not in found.names())
+    return (f"not used: {unused} may hold choices (qa.columns.choices)",) if unused else ()
 
 
 def _with_explode(columns: QuestionColumns) -> QuestionColumns:
@@ -191,12 +201,12 @@ class _ByName:
 
     def _question(self) -> str:
         found = self._exact("question")
-        if found is None:
-            raise InputError(
-                f"{self._table} has no column question and has {', '.join(self._names)}; name the column of the "
-                "questions in qa.columns.question."
-            )
-        return found
+        if found is not None:
+            return found
+        advice = "name the column of the questions in qa.columns.question"
+        if KEY_COLUMN in self._names and any(map(str.isdecimal, self._names)):  # pandas, column by column
+            advice = "write it again with to_json(orient='records')"
+        raise InputError(f"{self._table} has no column question and has {', '.join(self._names)}; {advice}.")
 
     def _qid(self) -> str | None:
         if found := self._exact("qid"):

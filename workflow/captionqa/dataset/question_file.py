@@ -60,7 +60,9 @@ class Questions:
         layout = None if preset is None else fitting_layout(preset, self.files[0].path, names)
         self.columns = question_columns(self.files[0].path, self.table_columns, wanted, layout)
         #: What was settled or left out, a sentence each; complete once all rows were read.
-        self.notes = self._first_notes = [*found.notes, *self.columns.notes]
+        self.notes = self._first_notes = [*found.notes, *self.columns.notes, *self._lacking(names)]
+        #: Whether images at http(s) addresses are fetched.
+        self.allow_urls = allow_urls
         self._dataset = dataset or self.files[0].path.parent
         self._classes = {column.name: column.classes for column in self.table_columns if column.classes}
         if rules.answer_is in ("index0", "index1") and isinstance(self.columns.answer, str):
@@ -81,6 +83,15 @@ class Questions:
                 "set qa.allow_urls: true for those of http(s)"
             )
         return faults
+
+    def _lacking(self, names: Sequence[str]) -> Iterator[str]:
+        """A sentence for each further shard that lacks a column which is used; rows of JSON may differ as they like."""
+        for file in self.files[1:]:
+            if file.kind in ("json", "jsonl"):
+                continue
+            has = {column.name for column in read_columns(file)}
+            if has and (missing := [name for name in self.columns.names() if name in names and name not in has]):
+                yield f"{file.path} has no column {', '.join(missing)}, which {self.files[0].path} has"
 
     def paths(self) -> list[Path]:
         """All files that the questions are read from."""
@@ -134,6 +145,8 @@ class Questions:
 
     def _qid(self, cells: Mapping[str, Any], place: RowPlace) -> str:
         qid = self._read_qid(cells)
+        if isinstance(qid, list) and len(qid) == 1:
+            qid = qid[0]
         if not is_empty(qid):
             return qid if isinstance(qid, str) else number_text(qid)
         self._made_qids += 1

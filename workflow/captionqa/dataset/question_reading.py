@@ -1,10 +1,12 @@
 """Making a question of a row of a table: its text, ground truth, images and choices, or what is wrong with it."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from decimal import Decimal
 from typing import Any, TypeVar
 
 from captionqa.config.prompts import question_text
-from captionqa.dataset.cell import CellError, is_empty
+from captionqa.dataset.cell import INVISIBLE, CellError, is_empty
 from captionqa.dataset.choices_column import read_choices, shows, with_choices
 from captionqa.dataset.field_value import Source, lookup, number_text, reader_of
 from captionqa.dataset.image_marks import MissingImageError, in_order_of_marks
@@ -141,6 +143,9 @@ def _text(cell: Any) -> str:
         return cell
     if is_empty(cell):
         raise CellError("is empty")
+    if isinstance(cell, bytes):
+        with suppress(UnicodeDecodeError):
+            return _text(cell.decode())
     if isinstance(cell, list | dict | bytes):
         raise CellError(f"holds a {type(cell).__name__}, not a text or a number")
     return str(cell)
@@ -152,8 +157,10 @@ def _answer(cell: Any, values: Mapping[str, str]) -> str | list[str] | None:
     Raises:
         CellError: the cell holds something else.
     """
-    if isinstance(cell, str) and cell and not values and not cell.isspace():
-        return None if is_hidden(cell) else cell
+    if isinstance(cell, str):
+        cell = cell.strip(INVISIBLE)
+        if cell and not values and not cell.isspace():
+            return None if is_hidden(cell) else cell
     if isinstance(cell, dict):
         cell = [cell]
     if isinstance(cell, list):
@@ -168,7 +175,7 @@ def _answer(cell: Any, values: Mapping[str, str]) -> str | list[str] | None:
         return None
     if isinstance(cell, bool):
         return "yes" if cell else "no"
-    text = number_text(cell) if isinstance(cell, float) else _text(cell)
+    text = number_text(cell) if isinstance(cell, float | Decimal) else _text(cell)
     text = values.get(text, text)
     return None if is_hidden(text) else text
 

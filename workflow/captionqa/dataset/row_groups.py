@@ -1,13 +1,13 @@
-"""Cells of parquet and Arrow files, read row group by row group: no shard is ever in memory as a whole.
+"""Cells of parquet and Arrow files: no shard is ever in memory as a whole.
 
-Cells of one column are read in the order of their rows, as a chunk's items come, by many threads at once: each group
-has one pass over it, which keeps the rows that it decoded last. A row before these needs a pass of its own. What all
-passes keep is bounded, so that memory is used again and not asked of the system anew, which costs more than decoding.
+Of a parquet file, cells of one column are read in the order of their rows, as a chunk's items come, by many threads at
+once: each group has one pass over it, which keeps the rows that it decoded last. A row before these needs a pass of its
+own. What all passes keep is bounded, so that memory is used again and not asked of the system anew, which costs more
+than decoding.
 """
 
 import os
 import threading
-from abc import ABC, abstractmethod
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +16,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from captionqa.dataset.arrow_file import PARQUET_MAGIC, open_arrow, open_parquet, record_batches
+from captionqa.dataset.arrow_file import PARQUET_MAGIC, open_parquet
 from captionqa.dataset.image_file import read_failures
 from captionqa.dataset.image_ref import CellRef
 from captionqa.dataset.item_entry import Stamp
@@ -24,6 +24,8 @@ from captionqa.errors import ItemFailure, Reason
 
 if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped]  # has no type stubs
+
+    from captionqa.dataset.arrow_cells import ArrowCells
 
 #: Bytes of cells that are decoded at a time.
 BATCH_BYTES = 1 << 20
@@ -84,7 +86,7 @@ class _OpenFile:
         self.stamp = stamp
         self._path = path
         self._lock = threading.Lock()
-        self._source: _Source | None = None
+        self._cells: _ParquetCells | ArrowCells | None = None
         self._passes = passes
 
     def cell(self, ref: CellRef) -> Any:
@@ -92,26 +94,17 @@ class _OpenFile:
 
         with self._lock:
             try:
-                if self._source is None:
-                    self._source = _open_source(self._path)
-                return _value(self._scalar(self._source, ref), ref)
+                if self._cells is None:
+                    self._cells = _open_cells(self._path, self._passes)
+                return self._cells.value(ref)
             except (pa.ArrowException, OSError, ValueError) as error:
                 raise ItemFailure(Reason.UNREADABLE_IMAGE, f"it cannot be read: {error}") from error
 
     def row_number(self, ref: CellRef) -> int | None:
         try:
-            return None if self._source is None else self._source.first_row(ref.group) + ref.row
+            return None if self._cells is None else self._cells.first_row(ref.group) + ref.row
         except IndexError:
             return None
-
-    def _scalar(self, source: "_Source", ref: CellRef) -> "pa.Scalar":
-        key = (self, ref.group, ref.column)
-        found = self._passes.get(key)
-        if found is None or ref.row < found.first:
-            found = _Pass(source.batches(ref.group, ref.column), source.rows(ref.group))
-        value = found.scalar(ref.row, ref.column)
-        self._passes.keep(key, found)
-        return value
 
 
 class _Passes:
@@ -119,12 +112,12 @@ class _Passes:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._passes: OrderedDict[tuple[_OpenFile, int, str], _Pass] = OrderedDict()
+        self._passes: OrderedDict[tuple[_ParquetCells, int, str], _Pass] = OrderedDict()
 
-    def get(self, key: "tuple[_OpenFile, int, str]") -> "_Pass | None":
+    def get(self, key: "tuple[_ParquetCells, int, str]") -> "_Pass | None":
         return self._passes.get(key)
 
-    def keep(self, key: "tuple[_OpenFile, int, str]", used: "_Pass") -> None:
+    def keep(self, key: "tuple[_ParquetCells, int, str]", used: "_Pass") -> None:
         """Keep a pass that was used just now, and drop those that were not used for longest."""
         with self._lock:
             self._passes[key] = used
@@ -192,32 +185,32 @@ def _decoder() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, "decode")
 
 
-class _Source(ABC):
-    """How the record batches of one file are had."""
+class _ParquetCells:
+    """The cells of one parquet file. Not safe to share between threads."""
 
-    #: The number of each group's first row, and the number of all rows.
-    _starts: list[int]
-
-    @abstractmethod
-    def batches(self, group: int, column: str) -> "Iterator[pa.RecordBatch]":
-        """The rows of a group with this column; raises ItemFailure where there is no such group."""
+    def __init__(self, path: Path, passes: "_Passes"):
+        self._file = open_parquet(path)
+        self._passes = passes
+        groups = map(self._file.metadata.row_group, range(self._file.metadata.num_row_groups))
+        self._starts: list[int] = list(accumulate((group.num_rows for group in groups), initial=0))
 
     def first_row(self, group: int) -> int:
         """The number of a group's first row in the file; raises IndexError."""
         return self._starts[group]
 
-    def rows(self, group: int) -> int:
-        """How many rows a group has; raises IndexError."""
-        return self._starts[group + 1] - self._starts[group]
+    def value(self, ref: CellRef) -> Any:
+        """The Python value of a cell, of a list its element `ref.index`; raises as `ArrowCells.value`."""
+        key = (self, ref.group, ref.column)
+        found = self._passes.get(key)
+        if found is None or ref.row < found.first:
+            batches = self._batches(ref.group, ref.column)
+            found = _Pass(batches, self._starts[ref.group + 1] - self._starts[ref.group])
+        scalar = found.scalar(ref.row, ref.column)
+        self._passes.keep(key, found)
+        return _value(scalar, ref)
 
-
-class _ParquetSource(_Source):
-    def __init__(self, path: Path):
-        self._file = open_parquet(path)
-        groups = map(self._file.metadata.row_group, range(self._file.metadata.num_row_groups))
-        self._starts = list(accumulate((group.num_rows for group in groups), initial=0))
-
-    def batches(self, group: int, column: str) -> "Iterator[pa.RecordBatch]":
+    def _batches(self, group: int, column: str) -> "Iterator[pa.RecordBatch]":
+        """The rows of a group with this column; raises ItemFailure where there is no such group."""
         metadata = self._file.metadata
         if group >= metadata.num_row_groups:
             raise ItemFailure(Reason.MISSING_IMAGE, f"there are only {metadata.num_row_groups} row groups")
@@ -234,24 +227,14 @@ class _ParquetSource(_Source):
         return batches
 
 
-class _ArrowSource(_Source):
-    """An Arrow file is mapped into memory: its cells are read from the disk one by one, each when it is needed."""
-
-    def __init__(self, path: Path):
-        with open_arrow(path) as reader:
-            self._batches = list(record_batches(reader))
-        self._starts = list(accumulate((batch.num_rows for batch in self._batches), initial=0))
-
-    def batches(self, group: int, column: str) -> "Iterator[pa.RecordBatch]":
-        if group >= len(self._batches):
-            raise ItemFailure(Reason.MISSING_IMAGE, f"there are only {len(self._batches)} record batches")
-        return iter([self._batches[group]])
-
-
-def _open_source(path: Path) -> _Source:
+def _open_cells(path: Path, passes: "_Passes") -> "_ParquetCells | ArrowCells":
     with open(path, "rb") as file:
         head = file.read(len(PARQUET_MAGIC))
-    return _ParquetSource(path) if head == PARQUET_MAGIC else _ArrowSource(path)
+    if head == PARQUET_MAGIC:
+        return _ParquetCells(path, passes)
+    from captionqa.dataset.arrow_cells import ArrowCells  # imports numpy and pyarrow, which most jobs do without
+
+    return ArrowCells(path)
 
 
 def _is_below(path: str, column: str) -> bool:

@@ -27,6 +27,10 @@ KINDS: dict[str, Kind] = {
 #: How files of a kind begin, whatever their suffix.
 MAGIC: tuple[tuple[bytes, Kind], ...] = ((b"PAR1", "parquet"), (b"PARE", "parquet"), (b"ARROW1", "arrow"))
 LFS_POINTER = b"version https://git-lfs.github.com/spec"
+#: Suffixes of packed files.
+PACKED_SUFFIXES = (".gz", ".zst", ".bz2", ".xz", ".zip")
+#: What the splits of a data set are called, in the names of their files or folders.
+SPLIT = re.compile(r"(?:train|test|val|valid|validation|dev)(?:ing|mini|dev)?", re.IGNORECASE)
 #: The number of a shard and how many there are: test-00000-of-00002.parquet.
 SHARD = re.compile(r"(?P<set>.*?)-(?P<number>\d{5})-of-(?P<count>\d{5})")
 #: What `Dataset.save_to_disk` writes beside its shards, and `DatasetDict.save_to_disk` above them.
@@ -97,14 +101,23 @@ def _add_folder(folder: Path, found: TableFiles, key: str) -> None:
     kinds = {kind for path in files if (kind := _suffix_kind(path))}
     chosen = next((kind for kind in KINDS.values() if kind in kinds), None)
     tables = [path for path in files if chosen and _suffix_kind(path) == chosen]
-    splits = sorted({match["set"] for path in tables if (match := SHARD.fullmatch(path.stem))})
-    if len(splits) > 1 and len({path.parent for path in tables}) == 1:
-        raise InputError(
-            f"{key}: {folder} holds the splits {', '.join(splits)}; name one by a glob, as "
-            f"{tables[0].parent}/{splits[0]}-*{tables[0].suffix}."
-        )
+    _check_one_split(folder, tables, key)
     found.files += [TableFile(path, chosen) for path in tables if chosen]
     found.notes += _unread(folder, [path for path in files if path not in tables])
+
+
+def _check_one_split(folder: Path, tables: Sequence[Path], key: str) -> None:
+    """Raise InputError where a folder holds several splits: sets of shards, or files or folders named as splits are."""
+    sets = {match["set"] for path in tables if (match := SHARD.fullmatch(path.stem))}
+    if len(sets) > 1 and len({path.parent for path in tables}) == 1:
+        advice = f"{tables[0].parent}/{min(sets)}-*{tables[0].suffix}"
+        raise InputError(
+            f"{key}: {folder} holds the splits {', '.join(sorted(sets))}; name one by a glob, as {advice}."
+        )
+    parts = {Path(path.relative_to(folder).parts[0]) for path in tables}
+    splits = sorted(str(part) for part in parts if SPLIT.fullmatch(part.stem))
+    if len(splits) > 1:
+        raise InputError(f"{key}: {folder} holds the splits {', '.join(splits)}; name one, as {folder / splits[0]}.")
 
 
 def saved_shards(state: Path) -> list[str]:
@@ -126,6 +139,8 @@ def _kind(path: Path, key: str) -> Kind:
     if head == LFS_POINTER:
         raise InputError(f"{path} is a git-lfs pointer, not the file itself; fetch it with `git lfs pull`.")
     kind = next((kind for magic, kind in MAGIC if head.startswith(magic)), None) or KINDS.get(path.suffix.lower())
+    if kind is None and path.suffix.lower() in PACKED_SUFFIXES:
+        raise InputError(f"{key}: {path} is packed; unpack it first.")
     if kind is None:
         raise InputError(f"{key}: {path} has a suffix that is not read; tables are {', '.join(KINDS)}.")
     return kind
@@ -146,8 +161,8 @@ def _unread(where: Path, files: Sequence[Path]) -> Iterator[str]:
 def _looks_like_table(path: Path) -> bool:
     """Whether a file that is not read could hold rows: a table of another kind, or a packed one."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
-    packed = suffixes[-1:] in ([".gz"], [".zst"], [".bz2"], [".xz"], [".zip"], [".xlsx"], [".pkl"], [".tfrecord"])
-    return packed or _suffix_kind(path) is not None
+    other = suffixes[-1:] in ([".xlsx"], [".pkl"], [".tfrecord"])
+    return other or suffixes[-1:] in [[one] for one in PACKED_SUFFIXES] or _suffix_kind(path) is not None
 
 
 def _missing_shards(files: Sequence[TableFile]) -> Iterator[str]:

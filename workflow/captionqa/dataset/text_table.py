@@ -18,6 +18,17 @@ SAMPLE_ROWS = 200
 _LIST_OF_OBJECTS = re.compile(rb"\[\s*\{")
 #: What the byte-order mark of a file in UTF-8 looks like.
 BOM = b"\xef\xbb\xbf"
+PACKED, IN_UTF_16 = "it is packed; unpack it first", "it is text in UTF-16; save it in UTF-8"
+#: How files begin that are no text in UTF-8, and what to do.
+OTHER_HEADS = {
+    b"\x1f\x8b": PACKED,
+    b"PK\x03\x04": PACKED,
+    b"BZh": PACKED,
+    b"\xfd7zXZ": PACKED,
+    b"\x28\xb5\x2f\xfd": PACKED,
+    b"\xff\xfe": IN_UTF_16,
+    b"\xfe\xff": IN_UTF_16,
+}
 
 
 def columns(file: TableFile, rows_key: str | None) -> list[TableColumn]:
@@ -36,10 +47,19 @@ def rows(file: TableFile, rows_key: str | None) -> Iterator[TableRow]:
     Raises:
         ValueError: the text is not what the file's kind says.
     """
+    _check_encoding(file)
     if file.kind in ("csv", "tsv"):
         yield from _separated(file)
     else:
         yield from _json_lines(file) if _is_of_lines(file) else _json(file, rows_key)
+
+
+def _check_encoding(file: TableFile) -> None:
+    """Raise ValueError for a file that is packed, or text in another encoding, by its first bytes."""
+    with file.path.open("rb") as opened:
+        head = opened.read(max(map(len, OTHER_HEADS)))
+    if found := next((what for begins, what in OTHER_HEADS.items() if head.startswith(begins)), None):
+        raise ValueError(found)
 
 
 def _is_of_lines(file: TableFile) -> bool:
@@ -81,9 +101,14 @@ def _separated(file: TableFile) -> Iterator[TableRow]:
     csv.field_size_limit(sys.maxsize)
     with file.path.open("rb") as opened:
         lines = _CountedLines(opened)
-        first = next(lines, "")
+        first = next((line for line in lines if line.strip()), "")
         delimiter = _delimiter(file, first)
-        names = next(csv.reader([first], delimiter=delimiter), [])
+        if "\r" in first.rstrip("\r\n"):
+            raise ValueError("its lines end as on old Macs (CR); save it with line ends of Unix or Windows")
+        try:
+            names = _cells(first, lines, delimiter)
+        except csv.Error as error:
+            raise ValueError(f"the names of its columns cannot be read: {error}") from error
         if repeated := next((name for name in names if names.count(name) > 1), None):
             raise ValueError(f"two columns are called {repeated!r}; give each a name of its own")
         number, offset = 0, lines.offset
@@ -94,10 +119,13 @@ def _separated(file: TableFile) -> Iterator[TableRow]:
                 raise ValueError(f"row {number}: {error}") from error
             length, start = lines.offset - offset, offset
             offset = lines.offset
-            if not cells:  # an empty line
+            if len(cells) < len(names) and not "".join(cells).strip():  # an empty line
                 continue
-            if len(cells) > len(names):
-                raise ValueError(f"row {number} has {len(cells)} cells for {len(names)} columns")
+            while len(cells) > len(names) and not cells[-1]:
+                cells.pop()
+            if len(cells) != len(names):
+                is_cut = "" if len(cells) > len(names) else "; the file may be cut"
+                raise ValueError(f"row {number} has {len(cells)} cells for {len(names)} columns{is_cut}")
             place = RowPlace(file.path, number, offset=start, length=length)
             yield TableRow(place, dict(zip(names, cells, strict=False)))
             number += 1
@@ -125,7 +153,11 @@ class _CountedLines:
         line = self._file.readline()
         if not line:
             raise StopIteration
-        text = (line if self.offset else line.removeprefix(BOM)).decode()
+        try:
+            text = (line if self.offset else line.removeprefix(BOM)).decode()
+        except UnicodeDecodeError as error:
+            place = self.offset + error.start
+            raise ValueError(f"byte {place} ({line[error.start]:#x}) is no text in UTF-8; save it in UTF-8") from error
         self.offset += len(line)
         return str(text)
 

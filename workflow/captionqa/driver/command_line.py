@@ -15,7 +15,7 @@ from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.driver.command_parser import UsageError, parse
 from captionqa.driver.terminal import log_to_terminal, print_message, show
-from captionqa.errors import TRUNCATED, CaptionqaError, ConfigError
+from captionqa.errors import TRUNCATED, CaptionqaError, ConfigError, InputError
 from captionqa.shown_text import printable
 
 EXIT_FAILED = 1
@@ -147,18 +147,51 @@ def _compare(options: argparse.Namespace) -> None:
     if options.output:
         write_json(options.output, comparison)
     show(table(comparison))
+    if options.page:
+        from captionqa.page.comparison_page import write_comparison_page
+
+        written = write_comparison_page(comparison, options.page, options.allow)
+        show(f"\nlook at the questions that one run alone got right: {written}")
+
+
+def _view(options: argparse.Namespace) -> None:
+    import getpass
+    import socket
+    from contextlib import suppress
+
+    from captionqa.driver.phases import PHASES
+    from captionqa.page.page_server import ADDRESS, PageServer, serve
+
+    config, layout = _load(options.config)
+
+    def say(server: PageServer) -> None:
+        port = server.server_address[1]
+        show(f"look at the results in a browser on this machine: {server.url}")
+        here = f"{getpass.getuser()}@{socket.gethostname()}"
+        show(f"for a browser on another machine, run there first: ssh -L {port}:{ADDRESS}:{port} {here}")
+        show("Ctrl-C ends it")
+
+    with suppress(KeyboardInterrupt):
+        serve(config, layout, options.port, say, PHASES)
 
 
 def _data(options: argparse.Namespace) -> None:
     from captionqa.config.hub_record import is_hub_path
     from captionqa.dataset.hub_data import fetch
-    from captionqa.driver.data_view import look_at, view_text
+    from captionqa.driver.data_view import DataView, look_at, view_text
+    from captionqa.driver.image_view import ImageView, look_at_images
     from captionqa.files import json_line
 
     paths = [fetch(path)["path"] if is_hub_path(path) else path for path in options.paths]
-    view = look_at(paths, options.preset, options.images)
+    view: DataView | ImageView
+    try:
+        view = look_at(paths, options.preset, options.images, options.allow_urls)
+    except InputError:
+        if options.preset or len(paths) > 1 or (images := look_at_images(paths[0])) is None:
+            raise
+        view = images
     if not options.json:
-        return show(view_text(view))
+        return show(view.text() if isinstance(view, ImageView) else view_text(view))
     for item in view.items():
         sys.stdout.write(json_line(item))
     sys.stdout.flush()
@@ -174,6 +207,7 @@ COMMANDS = {
     "retry-failed": _retry_failed,
     "forget": _forget,
     "compare": _compare,
+    "view": _view,
     "data": _data,
 }
 

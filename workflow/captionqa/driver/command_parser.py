@@ -66,6 +66,13 @@ out, counted and named. A second line counts failed questions as wrong, as the m
 compared need an output_dir or a model name of their own: otherwise the second replaces the results of the first."""
 
 
+VIEW = """\
+Look at all results in a browser, straight from the output folder.
+
+Serves the results page with all items, where the file of a run has a sample of very many, to browsers on this machine
+until Ctrl-C. The address that it prints holds a token, without which nobody gets anything."""
+
+
 class UsageError(CaptionqaError):
     """The command line cannot be understood."""
 
@@ -128,17 +135,33 @@ def _parser_and_commands() -> tuple[argparse.ArgumentParser, Mapping[str, argpar
         _add_selection(asking := config_command(name, usage, description))
         asking.add_argument("--yes", action="store_true", help="do it without asking, as in a script")
     asking.add_argument("--undo", action="store_true", help="bring back what the last forget moved aside")
-    data = command("data", "PATH [PATH ...] [--json] [--preset NAME] [--images FOLDER]", DATA)
+    data = command("data", "PATH [PATH ...] [--json] [--preset NAME] [--images FOLDER] [--allow-urls]", DATA)
     data.add_argument("paths", metavar="PATH", nargs="+", help="the file, glob or folder, or several")
     data.add_argument("--json", action="store_true", help="print every question as one JSON line")
     data.add_argument("--preset", metavar="NAME", help="read it under this preset, as qa.preset does")
     data.add_argument("--images", metavar="FOLDER", type=Path, help="the folder that image paths are relative to")
-    compare = command("compare", "A B [--output FILE]", COMPARE)
+    data.add_argument("--allow-urls", action="store_true", help="read it as with qa.allow_urls: true")
+    compare = command("compare", "A B [--output FILE] [--page FOLDER]", COMPARE)
     compare.add_argument("a", metavar="A", type=Path, help="the results file to start from")
     compare.add_argument("b", metavar="B", type=Path, help="the results file to compare with it")
     compare.add_argument(
         "--output", metavar="FILE", type=Path, help="write the comparison as JSON here, with all names"
     )
+    compare.add_argument(
+        "--page",
+        metavar="FOLDER",
+        type=Path,
+        help="write a page with the questions that one run alone got right, with their images, into this folder",
+    )
+    compare.add_argument(
+        "--allow",
+        metavar="FOLDER",
+        action="append",
+        default=[],
+        help="a folder outside of the data that links of its images lead to, as client.images.allowed_roots",
+    )
+    view = config_command("view", "CONFIG [--port N]", VIEW)
+    view.add_argument("--port", metavar="N", type=int, default=0, help="the port to listen on; by default any free one")
     return parser, commands.choices
 
 

@@ -10,12 +10,14 @@ from typing import TypedDict
 from captionqa.config.config import AnswerForm, ColumnsConfig, Scoring
 from captionqa.config.presets import load_preset
 from captionqa.config.prompts import question_text
-from captionqa.dataset.image_ref import FileRef, ImageRef
+from captionqa.dataset.image_ref import FileRef, ImageRef, UrlRef
 from captionqa.dataset.image_variants import ImageVariants
 from captionqa.dataset.preset_fit import fitting_preset
 from captionqa.dataset.question_columns import FIELDS
-from captionqa.dataset.question_file import Questions
+from captionqa.dataset.question_file import KEY, Questions
 from captionqa.dataset.question_row import InvalidRow, QuestionRow
+from captionqa.dataset.table_files import find_table_files
+from captionqa.dataset.table_rows import read_columns
 from captionqa.errors import InputError
 from captionqa.grading.choices import lettered_choices
 from captionqa.grading.ground_truth import GroundTruth
@@ -53,6 +55,8 @@ class DataView:
     #: The preset that it is read under; None where its columns need none.
     preset: str | None
     images: ImageVariants
+    #: The folder above the one that was named for the images.
+    above: ImageVariants | None
     #: The preset's instruction for all questions.
     instruction: str | None
     #: {what is wrong: (how many rows, the first of them)}.
@@ -100,16 +104,21 @@ class DataView:
 
     def _look_at(self, image: str, qid: str) -> None:
         ref = ImageRef.parse(image)
-        is_address = "://" in image[:16]
-        if isinstance(ref, FileRef) and not is_address and not self.images.exists(ref.path):
-            self._note("with a missing image", f"{qid}: {ref.path}")
+        if isinstance(ref, UrlRef):
+            if self.questions.allow_urls:
+                self._note("with an image that the client jobs fetch", f"{qid}: {ref.url}")
+        elif isinstance(ref, FileRef) and "://" not in ref.path[:16] and not self.images.exists(ref.path):
+            above = "" if self.above is None or not self.above.exists(ref.path) else ", which is in the folder above"
+            self._note(f"with a missing image{above}", f"{qid}: {ref.path}")
 
     def _note(self, what: str, first: str) -> None:
         count, before = self._wrong.get(what, (0, first))
         self._wrong[what] = (count + 1, before)
 
 
-def look_at(paths: Sequence[str], preset: str | None = None, images: Path | None = None) -> DataView:
+def look_at(
+    paths: Sequence[str], preset: str | None = None, images: Path | None = None, allow_urls: bool = False
+) -> DataView:
     """Look at a file, glob or folder of questions; `images` is the folder that image paths are relative to.
 
     Without a preset the file is read by its own columns where these are clear, and else under the preset that fits.
@@ -122,7 +131,7 @@ def look_at(paths: Sequence[str], preset: str | None = None, images: Path | None
     fault: InputError | None = None
     if preset is None:
         try:
-            questions = Questions(paths, ColumnsConfig())
+            questions = Questions(paths, ColumnsConfig(), allow_urls=allow_urls)
         except InputError as error:
             fault = error
         if questions is None or questions.columns.qid is None:
@@ -132,9 +141,17 @@ def look_at(paths: Sequence[str], preset: str | None = None, images: Path | None
     instruction = load_preset(preset).qa.get("instruction") if preset else None
     if questions is None or preset is not None:
         by_kind = instruction if isinstance(instruction, dict) else None
-        questions = Questions(paths, ColumnsConfig(), preset=preset, rules=_rules(preset), instructions=by_kind)
-    folder = ImageVariants(images or _image_folder(questions))
-    return DataView(questions, _rules(preset), preset, folder, instruction if isinstance(instruction, str) else None)
+        questions = Questions(
+            paths, ColumnsConfig(), preset=preset, rules=_rules(preset), instructions=by_kind, allow_urls=allow_urls
+        )
+    return DataView(
+        questions,
+        _rules(preset),
+        preset,
+        ImageVariants(images or _image_folder(questions)),
+        ImageVariants(images.absolute().parent) if images else None,
+        instruction if isinstance(instruction, str) else None,
+    )
 
 
 def view_text(view: DataView) -> str:
@@ -182,13 +199,13 @@ def _cut(text: str) -> str:
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}... ({len(text):,} characters)"
 
 
-def _fitting(paths: Sequence[str]) -> str | None:
-    from captionqa.dataset.question_file import KEY
-    from captionqa.dataset.table_files import find_table_files
-    from captionqa.dataset.table_rows import read_columns
+def table_names(paths: Sequence[str]) -> list[str]:
+    """The names of a table's columns; raises InputError where there is no table."""
+    return [column.name for column in read_columns(find_table_files(paths, KEY).files[0])]
 
-    first = find_table_files(paths, KEY).files[0]
-    return fitting_preset(first.path, [column.name for column in read_columns(first)])
+
+def _fitting(paths: Sequence[str]) -> str | None:
+    return fitting_preset(find_table_files(paths, KEY).files[0].path, table_names(paths))
 
 
 def _rules(preset: str | None) -> GradingRules:

@@ -1,7 +1,6 @@
 """The summary of a run: what it starts with and what it has produced, for the user at the terminal."""
 
 from collections import Counter
-from pathlib import Path
 from typing import Literal
 
 from captionqa.config.config import Config
@@ -13,8 +12,10 @@ from captionqa.dataset.plan import load_plan, planned_tasks
 from captionqa.dataset.question_plan import ASKS_FOR_REASONING
 from captionqa.dataset.skipped_files import skipped_text
 from captionqa.driver.failure_report import restarts
+from captionqa.driver.phases import PHASES
 from captionqa.files import read_json
 from captionqa.grading.scoring import PARTIAL_SCORERS
+from captionqa.page.run_end import page_after_run
 from captionqa.results.metrics import QaMetrics
 from captionqa.results.provenance import ItemTotals, read_provenance
 from captionqa.results.regrading import flip_kind, flips_line
@@ -94,15 +95,16 @@ def summary(config: Config, layout: Layout, seconds: float) -> str:
         if (made := read_json(layout.export_summary(folder))) is not None:
             rows.append(f"  {made['items']:>7,} exported {form:<8} {folder}/")
     rows += [f"  {row}" for row in restarts(layout)]
-    return "\n".join(rows + page_rows(config, layout))
+    return "\n".join(rows)
 
 
-def page_rows(config: Config, layout: Layout, since: float = 0) -> list[str]:
-    """The row that names the page; none where there is none, or none made `since` these seconds of the epoch."""
-    path = Path(layout.page)
-    if not config.report.page or not path.exists() or path.stat().st_mtime < since:
-        return []
-    return [f"          look at them in a browser: {path}"]
+def page_rows(config: Config, layout: Layout, began: float, finished: bool) -> list[str]:
+    """The last rows of a run that began at `began`, in seconds since the epoch: its page, or why it has none.
+
+    Call it once, after the verdict, which the page shows too.
+    """
+    end = page_after_run(config, layout, began, finished, PHASES)
+    return [text for text in (end.fault, end.path and f"look at the results in a browser: {end.path}") if text]
 
 
 def _qa_rows(metrics: QaMetrics, layout: Layout, context: Context) -> list[str]:

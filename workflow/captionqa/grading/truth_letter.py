@@ -61,6 +61,8 @@ def _letter_of(text: str, options: Options, answer_is: AnswerForm) -> LetterOrFa
     if reading.letter:
         return reading.letter, None
     if _ONE_LETTER.fullmatch(text):
+        if options.texts.count(text.lower()) == 1:
+            return options.letters[options.texts.index(text.lower())], None
         return None, f"is no letter of the choices A to {last}."
     if _SEVERAL_LETTERS.fullmatch(text):
         return None, "names several choices; one can be graded."

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, TypedDict
 
-from captionqa.results.metrics import GroupMetrics, QaMetrics
+from captionqa.results.metrics import AccuracyMetrics, GroupMetrics, QaMetrics
 from captionqa.results.provenance import Provenance, QuestionFile
 
 
@@ -78,12 +78,17 @@ def part(name: str, stored: Provenance) -> Part:
 
 def accuracy(metrics: QaMetrics) -> Accuracy:
     """The accuracies of a metrics file, the worst categories and sources first."""
+    return accuracy_of(metrics, metrics["scoring"])
+
+
+def accuracy_of(metrics: AccuracyMetrics, scoring: str) -> Accuracy:
+    """The accuracies of counted questions, graded by the rules of `scoring`."""
     return {
         "accuracy": metrics["overall_accuracy"],
         "interval": metrics["overall_accuracy_interval_95"],
         "correct": metrics["correct_answers"],
         "graded": metrics["total_questions"] - metrics["ungraded_questions"],
-        "scoring": metrics["scoring"],
+        "scoring": scoring,
         "mean_score": metrics["mean_score"],
         "categories": _groups(metrics["category_metrics"]),
         "sources": _groups(metrics["source_metrics"]),

@@ -1,7 +1,7 @@
 """Questions on the page: each question with its answer and grade, or with why it has none, as one record."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
@@ -55,11 +55,36 @@ def question_items(rows_path: str, results_path: str, failures_path: str) -> Ite
     record, failure = next(records, None), next(failures, None)
     for row in read_json_lines(rows_path):
         if record is not None and record[2][KEY_COLUMN] == row["id"]:
-            yield _answered(record[2])  # type: ignore[arg-type]  # the element is the record with its key
+            yield answered(record[2])  # type: ignore[arg-type]  # the element is the record with its key
             record = next(records, None)
         elif failure is not None and failure[2][KEY_COLUMN] == row["id"]:
-            yield _failed(row, failure[2])
+            yield failed(row, failure[2]["reason"], failure[2]["detail"])
             failure = next(failures, None)
+
+
+def question_index(items: Iterable[QuestionItem]) -> dict[str, Any]:
+    """What filters and links need of each question, as columns; the items are read once and in order."""
+    qids, status, truncated = [], [], []
+    columns: dict[str, list[str]] = {"category": [], "source": [], "rule": []}
+    for item in items:
+        qids.append(item["qid"])
+        status.append(item["status"])
+        truncated.append(item["truncated"])
+        for key, values in columns.items():
+            values.append(item[key])  # type: ignore[literal-required]  # the keys are above
+    return {
+        "qids": qids,
+        "status": status,
+        "truncated": truncated,
+        **{key: numbered(values) for key, values in columns.items()},
+    }
+
+
+def numbered(values: Sequence[str]) -> dict[str, list[Any]]:
+    """A column of few different values: these, and of each item the number of its value."""
+    names = sorted(set(values))
+    numbers = {name: number for number, name in enumerate(names)}
+    return {"names": names, "of": [numbers[value] for value in values]}
 
 
 def kind_of(item: QuestionItem) -> Kind:
@@ -74,17 +99,18 @@ def page_order(item: QuestionItem) -> tuple[int, str]:
     return STATUSES.index(item["status"]), item["qid"]
 
 
-def _answered(record: QaRecord) -> QuestionItem:
+def answered(record: QaRecord) -> QuestionItem:
+    """A question that has a record."""
     return {
         "qid": record["qid"],
-        "status": _status(record),
+        "status": status_of(record),
         "category": record["category"],
         "source": record["source"],
         "rule": record["graded_by"],
         "truncated": record["truncated"],
         "question": cut(without_choices(record["question"], record["choices"])),
         "choices": [cut(choice) for choice in record["choices"]],
-        "truth": _truths(record["gt_answer"]),
+        "truth": truths(record["gt_answer"]),
         "truth_letter": record["gt_letter"],
         "letter": record["predicted_letter"],
         "fallback_letter": record.get("fallback_letter"),
@@ -96,37 +122,39 @@ def _answered(record: QaRecord) -> QuestionItem:
     }
 
 
-def _failed(row: QuestionRow | InvalidRow, failure: dict[str, Any]) -> QuestionItem:
+def failed(row: QuestionRow | InvalidRow, reason: str, detail: str) -> QuestionItem:
+    """A question without a result."""
     return {
         "qid": row["id"],
         "status": "failed",
         "category": row["category"],
         "source": row["source"],
-        "rule": failure["reason"],
+        "rule": reason,
         "truncated": False,
         "question": cut(row["question"] or ""),
         "choices": [],
-        "truth": _truths(row["answer"]),
+        "truth": truths(row["answer"]),
         "truth_letter": None,
         "letter": None,
         "fallback_letter": None,
         "output": None,
         "score": None,
-        "detail": cut(failure["detail"]),
+        "detail": cut(detail),
         "images": row["images"],
-        "has_pictures": failure["reason"] not in IMAGE_FAULTS,
+        "has_pictures": reason not in IMAGE_FAULTS,
     }
 
 
-def _status(record: QaRecord) -> Status:
+def status_of(record: QaRecord) -> Status:
+    """What became of a question that has a record."""
     if record["is_correct"] is None:
         return "ungraded"
     if record["is_correct"]:
         return "right"
-    return "wrong" if record["is_parsed"] else "unparsed"
+    return "wrong" if record.get("is_parsed", True) else "unparsed"
 
 
-def _truths(answer: str | list[str] | None) -> list[str]:
+def truths(answer: str | list[str] | None) -> list[str]:
     """The acceptable answers; none where the file keeps them secret."""
     if answer is None:
         return []

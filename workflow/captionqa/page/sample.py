@@ -2,8 +2,8 @@
 
 import hashlib
 import heapq
-from collections.abc import Iterator, Mapping
-from typing import Generic, Literal, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Generic, Literal, TypeVar
 
 #: A page shows all items up to this number.
 WHOLE_ITEMS = 20_000
@@ -44,8 +44,9 @@ class Sample(Generic[T]):
         """The items that were kept, in no order."""
         return (item for kept in self._kept.values() for _, _, item in kept)
 
-    def __len__(self) -> int:
-        return sum(map(len, self._kept.values()))
+    def ordered(self, key: Callable[[T], Any]) -> Sequence[T]:
+        """The items that were kept, sorted by a key."""
+        return sorted(self, key=key)
 
 
 def _hash(name: str) -> int:

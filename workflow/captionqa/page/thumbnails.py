@@ -4,13 +4,15 @@ import hashlib
 import io
 import os
 import re
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
+from math import inf
 from pathlib import Path
 from typing import NamedTuple, TypedDict
 from urllib.parse import quote
 
-from captionqa.config.client_config import ImagesConfig
 from captionqa.config.settings import ImageSettings
 from captionqa.dataset.image_encoding import encode_image
 from captionqa.dataset.image_ref import CellRef, FileRef, ImageRef, LineRef, MemberRef
@@ -22,8 +24,6 @@ from captionqa.shown_text import printable
 #: The most pixels of a thumbnail: those of 400 x 300.
 THUMBNAIL_PX = 120_000
 JPEG_QUALITY = 82
-#: The most thumbnails of a page.
-MAX_THUMBNAILS = 20_000
 #: The most threads; decoding is all their work.
 MAX_THREADS = 4
 #: A picture that takes more memory to decode gets no thumbnail.
@@ -61,24 +61,25 @@ class _Made(NamedTuple):
 class Thumbnails:
     """The thumbnails of one data set in a folder that other data sets may share."""
 
-    def __init__(self, folder: Path, dataset: Path, allowed_roots: Sequence[Path], images: ImagesConfig):
+    def __init__(self, folder: Path, dataset: Path, allowed_roots: Sequence[Path], images: ImageSettings):
         """`folder` is inside the page's folder; `dataset` and `allowed_roots` are resolved."""
         self._folder = folder
         self._sources = ImageSources(dataset, allowed_roots)
         self._limits: ImageSettings = {
             "max_pixels": THUMBNAIL_PX,
             "pixel_grid_px": 1,
-            "max_source_pixels": images.max_source_pixels,
+            "max_source_pixels": images["max_source_pixels"],
             "damaged": "send",
         }
-        if images.frame != "auto":
-            self._limits["frame"] = images.frame
+        if "frame" in images:
+            self._limits["frame"] = images["frame"]
         self._present = {found[1]: _made(found) for found in map(_NAME.fullmatch, _names(folder)) if found}
 
-    def images(self, texts: Iterable[str]) -> Iterator[tuple[str, PageImage]]:
+    def images(self, texts: Iterable[str], deadline: float = inf) -> Iterator[tuple[str, PageImage]]:
         """Each image by its reference, with its thumbnail, which is made where it is not there yet.
 
-        Cells of one file are read in the order of their rows, since each read decodes those before it.
+        Cells of one file are read in the order of their rows, since each read decodes those before it. After the
+        `deadline`, by the monotonic clock, no thumbnail is begun.
 
         Raises:
             OSError: a thumbnail cannot be written.
@@ -87,11 +88,13 @@ class Thumbnails:
         ordered = sorted(texts, key=_position)
         digests = [self._digest(text, stamp_of(self._sources.dataset, text, stamps)) for text in ordered]
         with ThreadPoolExecutor(min(MAX_THREADS, len(os.sched_getaffinity(0)))) as threads:
-            yield from zip(ordered, threads.map(self._image, ordered, digests), strict=True)
+            yield from zip(ordered, threads.map(self._image, ordered, digests, repeat(deadline)), strict=False)
 
-    def _image(self, text: str, digest: str) -> PageImage:
+    def _image(self, text: str, digest: str, deadline: float) -> PageImage:
         image = without_thumbnail(text, None)
         try:
+            if time.monotonic() > deadline and digest not in self._present:
+                return image | {"reason": "there was no time for its thumbnail"}
             source = self._sources.find(text)
             made = self._present.get(digest) or self._make(source.read()[0], digest)
         except ItemFailure as failure:

@@ -1,0 +1,251 @@
+// The lists of the page: questions, captions, and the questions that two runs answered differently.
+"use strict";
+
+// Views: what questions and captions have in common is a list of item numbers that filters make smaller.
+
+class View {
+  constructor(name, index, length) {
+    this.name = name;
+    this.index = index;
+    this.length = length;
+    this.filter = {};
+    this.texts = null; // of all items, in lower case, once somebody has searched
+    this.only = null; // the number of the one item that a link names
+    this.matches = [];
+  }
+
+  async item(number) {
+    const size = this.index.shard_items;
+    const shard = await load(`${this.name}-${Math.floor(number / size)}`);
+    return shard[number % size];
+  }
+
+  async loadTexts() {
+    const shards = Array.from({ length: Math.ceil(this.length / this.index.shard_items) }, (_, n) => load(`${this.name}-${n}`));
+    this.texts ??= (await Promise.all(shards)).flat().map((item) => this.text(item).toLowerCase());
+  }
+
+  // Whether an item has the value that is chosen for each of these columns.
+  agrees(number, columns) {
+    return columns.every((column) => !this.filter[column] ||
+      this.index[column].names[this.index[column].of[number]] === this.filter[column]);
+  }
+
+  selects() {
+    return this.columns.filter((column) => this.index[column].names.length > 1)
+      .map((column) => choice(this, column, this.index[column].names));
+  }
+
+  // The buttons of a card that filter by what it has in a column.
+  chips(item, columns) {
+    return columns.filter((column) => this.index[column].names.length > 1).map((column) =>
+      make("button", { class: "chip foreign", type: "button", title: `Only this ${column}`,
+        onclick: () => page.setFilter({ [column]: item[column] }) }, item[column]));
+  }
+
+  link(name) {
+    return make("a", { class: "link foreign", href: `#${this.key}=${encode(name)}`, title: `A link to this ${this.noun} alone` }, name);
+  }
+
+  isFiltered() { return Object.values(this.filter).some((value) => value !== "" && value !== undefined); }
+
+  find() {
+    const words = (this.filter.text || "").toLowerCase().split(/\s+/).filter(Boolean);
+    this.matches = [];
+    for (let number = 0; number < this.length; number++) {
+      if (this.only !== null ? number !== this.only : !this.fits(number)) continue;
+      if (this.only === null && words.length && !words.every((word) => this.texts[number].includes(word))) continue;
+      this.matches.push(number);
+    }
+  }
+}
+
+class Questions extends View {
+  constructor(index) {
+    super("questions", index, index.qids.length);
+    this.noun = "question";
+    this.names = index.qids;
+    this.key = "q";
+    this.list = "cards";
+    this.columns = ["category", "source", "rule"];
+  }
+
+  text(item) {
+    const parts = [item.qid, item.question, item.output, item.detail, item.category, item.source];
+    return [...parts, ...item.choices, ...item.truth, ...item.images.map((image) => image.name)].join("\n");
+  }
+
+  fits(number) {
+    const { status } = this.filter, index = this.index;
+    if (status && (status === "truncated" ? !index.truncated[number] : index.status[number] !== status)) return false;
+    return this.agrees(number, this.columns);
+  }
+
+  tiles() { return ["all", "right", "wrong", "unparsed", "failed", "truncated", ...this.index.counts.ungraded ? ["ungraded"] : []]; }
+
+  panels(tiles) { return [accuracyPanel(this.index, tiles), page.groupPanel(this.index)]; }
+
+  card(item) {
+    const head = make("div", { class: "head" },
+      badge(item.status, `${SIGNS[item.status]} ${WORDS[item.status]}`),
+      item.truncated && badge("truncated", "truncated"), this.link(item.qid), ...this.chips(item, ["category", "source"]));
+    if (item.status !== "failed") head.append(rule(item, this.index.scoring));
+    const body = questionBody(item, { model: item.letter });
+    if (item.output !== null) {
+      body.append(make("div", { class: "label" }, "output"), expandable(foreign("div", item.output, "output"), item.output));
+    } else {
+      body.append(fault({ reason: item.rule, detail: item.detail }));
+    }
+    if (item.fallback_letter) body.append(make("p", { class: "label" }, `asked for the letter alone: ${item.fallback_letter}`));
+    return questionCard(item, WORDS[item.status], head, body);
+  }
+}
+
+function rule(item, scoring) {
+  const score = PARTIAL.includes(scoring) && item.score !== null ? ` · score ${+item.score.toFixed(3)}` : "";
+  return make("span", { class: "rule", title: RULES[item.rule] }, `rule: ${item.rule}${score}`);
+}
+
+// The question with its choices, of which `letters` names those that were read: {who: letter}.
+function questionBody(item, letters) {
+  const body = make("div", {}, foreign("p", item.question, `question${item.question.length > LONG_QUESTION ? " long" : ""}`));
+  if (item.choices.length) body.append(choices(item, letters));
+  if (item.truth.length && !(item.choices.length && item.truth_letter)) {
+    body.append(make("p", { class: "truths" }, make("b", {}, "ground truth "), foreign("span", item.truth.join("  ·  "))));
+  }
+  return body;
+}
+
+function questionCard(item, what, head, body) {
+  return make("article", { class: `panel card${item.images.length ? "" : " imageless"}`, tabindex: "-1",
+    "aria-label": `Question ${item.qid}, ${what}` }, head, item.images.length > 0 && pictures(item.images), body);
+}
+
+const pictures = (images, link) => make("div", { class: `pictures${images.length > 1 ? " several" : ""}` },
+  ...images.map((image) => picture(image, link)));
+
+// The questions that one of two runs alone got right.
+class Flips extends View {
+  constructor(index) {
+    super("flips", index, index.qids.length);
+    this.noun = "question";
+    this.names = index.qids;
+    this.key = "q";
+    this.list = "cards";
+    this.columns = ["category"];
+  }
+
+  text(item) { return [item.qid, item.question, item.a.output, item.b.output, item.category, ...item.choices, ...item.truth].join("\n"); }
+
+  fits(number) {
+    const { status } = this.filter;
+    return (!status || this.index.direction[number] === status) && this.agrees(number, this.columns);
+  }
+
+  tiles() { return ["all", "only_a", "only_b"]; }
+
+  panels(tiles) { return [differencePanel(page.overview.comparison, tiles), page.differencesPanel(page.overview.comparison)]; }
+
+  card(item) {
+    const head = make("div", { class: "head" }, badge(item.direction, WORDS[item.direction]), this.link(item.qid),
+      ...this.chips(item, ["category"]));
+    const body = questionBody(item, { "run A": item.a.letter, "run B": item.b.letter });
+    body.append(make("div", { class: "answers" }, ...["a", "b"].map((key) => {
+      const answer = item[key];
+      return make("div", {}, make("div", { class: "label" }, key.toUpperCase(), badge(answer.status, `${SIGNS[answer.status]} ${WORDS[answer.status]}`),
+        answer.truncated && badge("truncated", "truncated"), rule(answer)), expandable(foreign("div", answer.output, "output"), answer.output));
+    })));
+    return questionCard(item, WORDS[item.direction], head, body);
+  }
+}
+
+const fault = ({ reason, detail }) => make("div", { class: "fault" }, make("b", {}, reason), foreign("span", detail));
+
+function choices(item, letters) {
+  return make("ol", { class: "choices" }, ...item.choices.map((text, number) => {
+    const letter = String.fromCharCode(65 + number), isTruth = letter === item.truth_letter;
+    const readers = Object.keys(letters).filter((who) => letters[who] === letter), isMissed = readers.length > 0 && item.truth_letter && !isTruth;
+    const css = `choice${isTruth ? " truth" : ""}${readers.length ? " read" : ""}${isMissed ? " missed" : ""}`;
+    const tags = [...isTruth ? ["✓ ground truth"] : [], ...readers.map((who) => `${isMissed ? "✗ " : ""}${who}`)];
+    return make("li", { class: css }, make("span", { class: "letter" }, letter), foreign("span", text),
+      make("span", { class: "tags" }, ...tags.map((tag) => make("span", {}, tag))));
+  }));
+}
+
+class Captions extends View {
+  constructor(index) {
+    super("captions", index, index.names.length);
+    this.noun = "image";
+    this.names = index.names;
+    this.key = "c";
+    this.list = "gallery";
+    this.columns = [];
+    index.counts.duplicate ??= index.duplicate.filter(Boolean).length;
+  }
+
+  text(item) {
+    return [item.name, ...item.captions.map((caption) => caption ? caption.text ?? caption.detail : "")].join("\n");
+  }
+
+  fits(number) {
+    const { status, path, from, to } = this.filter;
+    if (status && !this.index[status][number]) return false;
+    if (path && !this.names[number].toLowerCase().includes(path.toLowerCase())) return false;
+    if (!from && !to) return true;
+    return this.index.lengths[number].some((length) => length >= (from || 0) && length <= (to || Infinity));
+  }
+
+  tiles() { return ["all", "failed", "truncated", "duplicate"]; }
+
+  panels(tiles) {
+    return [make("section", { class: "panel" }, make("h2", {}, "Images"), tiles), lengthsPanel(this)];
+  }
+
+  selects() {
+    const input = (key, label) => make("input", { type: "number", min: "0", step: "10", placeholder: "any", "aria-label": label,
+      value: this.filter[key] || null, oninput: (event) => page.setFilter({ [key]: Number(event.target.value) || "" }) });
+    const path = make("input", { type: "text", class: "path", placeholder: "Path has …", "aria-label": "Part of an image's path", spellcheck: "false",
+      value: this.filter.path || null, oninput: (event) => page.setFilter({ path: event.target.value }) });
+    return [path, make("label", {}, "characters", input("from", "The fewest characters of a caption"), "to",
+      input("to", "The most characters of a caption"))];
+  }
+
+  card(item) {
+    const number = this.names.indexOf(item.name);
+    const first = item.captions.find(Boolean), reasons = new Set(item.captions.map((caption) => caption && caption.detail));
+    const isSame = first && first.reason && reasons.size === 1; // of all styles
+    const captions = isSame ? [fault(first)] : item.captions.flatMap((caption, style) => {
+      if (!caption) return [];
+      const length = caption.text === undefined ? "" : plural(caption.text.length, "character");
+      const label = make("div", { class: "label" }, this.index.styles[style], make("span", { class: "number" }, length),
+        caption.truncated && badge("truncated", "truncated"));
+      if (caption.text === undefined) {
+        return [label, fault(caption)];
+      }
+      return [label, expandable(foreign("div", caption.text, "output"), caption.text)];
+    });
+    const head = make("div", { class: "head" }, this.index.failed[number] && badge("failed", "! failed"),
+      this.index.duplicate[number] && badge("duplicate", "duplicate"));
+    return make("article", { class: "panel shot", tabindex: "-1", "aria-label": `Image ${item.name}` },
+      pictures(item.images, `#c=${encode(item.name)}`),
+      head.childElementCount > 0 && head, ...captions);
+  }
+}
+
+// A name may hold any character, also half of a pair, which encodeURIComponent refuses.
+const wellFormed = (name) => name.replace(/\p{Surrogate}/gu, "\ufffd");
+const encode = (name) => encodeURIComponent(wellFormed(name));
+
+function decode(text) {
+  try { return decodeURIComponent(text); } catch { return text; }
+}
+
+function choice(view, column, names) {
+  const chosen = view.filter[column] || "";
+  const select = make("select", { "aria-label": `Filter by ${column}`,
+    onchange: () => page.setFilter({ [column]: select.value === "" ? "" : names[Number(select.value)] }) },
+  make("option", { value: "" }, `any ${column}`),
+  ...names.map((name, number) => make("option", { value: String(number), selected: name === chosen }, name.slice(0, 80))));
+  return select;
+}
+

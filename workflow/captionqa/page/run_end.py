@@ -1,0 +1,112 @@
+"""The page at the end of a run: completed by where the time went, or made of what an unfinished run has answered."""
+
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import captionqa
+from captionqa.config.config import Config
+from captionqa.config.layout import Layout
+from captionqa.dataset.final_files import planned_files
+from captionqa.dataset.plan import planned_tasks
+from captionqa.errors import CaptionqaError
+from captionqa.files import read_json, write_json
+from captionqa.page.run_figures import page_data, run_figures
+from captionqa.page.script_data import write_script
+from captionqa.run.job_log import JobError
+
+#: The name of the file that says why a run has no page, in the folder of errors.
+FAULT = "page_left_out"
+#: How long the process that makes the page of an unfinished run may take.
+UNFINISHED_PATIENCE_S = 30.0
+
+
+class PageEnd(NamedTuple):
+    """What the end of a run says of its page."""
+
+    #: Where it is; None where there is none to show.
+    path: str | None
+    #: One sentence on why it could not be made; None where nothing is wrong.
+    fault: str | None = None
+
+
+def page_after_run(
+    config: Config, layout: Layout, began: float, finished: bool, phase_names: Mapping[str, str]
+) -> PageEnd:
+    """Make or complete the page of a run that began at `began`, in seconds since the epoch.
+
+    `finished` is whether all jobs of the run were done, `phase_names` how the end of a run names its phases. Whatever
+    fails here does not make the run fail.
+    """
+    page, data = Path(layout.page), page_data(layout)
+    if not config.report.page:
+        return PageEnd(None)
+    try:
+        if not finished and not _is_complete(config, layout) and not _make_unfinished(config):
+            return PageEnd(None)
+        if not page.exists():
+            return PageEnd(None)
+        if not page.stat().st_size:
+            page.unlink()  # so that the next run makes it again
+            return PageEnd(None, fault_of(layout))
+        if (data / "overview.js").stat().st_mtime >= began:  # else it has the figures of its own run already
+            write_script(data, "run", run_figures(config, layout, phase_names))
+    except (CaptionqaError, OSError, subprocess.SubprocessError) as error:
+        return PageEnd(None, f"the page could not be made: {error}")
+    return PageEnd(layout.page)
+
+
+def give_up_page(layout: Layout, outputs: Iterable[str], error: Exception, log: str) -> str:
+    """Leave empty files in place of the page and return a sentence that says why.
+
+    Complete results must not end as a failed run for want of their page. The end of the run removes the empty page.
+    """
+    reason = str(error) if isinstance(error, CaptionqaError | OSError) else f"{type(error).__name__}: {error}"
+    fault = f"the results are complete, but their page could not be made: {reason.rstrip('.')}; log: {log}"
+    for path in outputs:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text("")
+    with suppress(OSError):  # on a full disk the end of the run names the log alone
+        write_json(layout.job_error(FAULT), JobError(error=fault))
+    return fault
+
+
+def fault_of(layout: Layout) -> str:
+    """Why this run could not make the page."""
+    stored: JobError | None = read_json(layout.job_error(FAULT))
+    return (
+        stored["error"]
+        if stored
+        else f"the results are complete, but their page could not be made; log: {layout.logs}/page.log"
+    )
+
+
+def _is_complete(config: Config, layout: Layout) -> bool:
+    """Whether the page shows the results of all chunks, as where a run fails only for its many failures."""
+    page = Path(layout.page)
+    if not page.exists() or set(planned_tasks(config, layout)) != set(config.tasks):
+        return False
+    results = [path for file in planned_files(config, layout) for path in file.results(config, layout)]
+    made = page.stat().st_mtime
+    return all(os.path.exists(path) and os.stat(path).st_mtime <= made for path in results)
+
+
+def _make_unfinished(config: Config) -> bool:
+    """Make the page of an unfinished run, in a process that may take no longer than UNFINISHED_PATIENCE_S."""
+    command = [sys.executable, "-m", "captionqa.page.unfinished_page"]
+    paths = os.pathsep.join(filter(None, (str(captionqa.WORKFLOW), os.environ.get("PYTHONPATH"))))
+    done = subprocess.run(
+        command,
+        input=pickle.dumps(config),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        timeout=UNFINISHED_PATIENCE_S,
+        env={**os.environ, "PYTHONPATH": paths},
+        check=False,
+    )
+    return done.returncode == 0

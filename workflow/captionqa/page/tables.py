@@ -1,0 +1,125 @@
+"""The tables of Snakemake's report: accuracies with their intervals, and what ran, as an HTML file without scripts."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from captionqa.files import atomic_writer
+from captionqa.page.page_lists import PageContents
+from captionqa.page.single_file import hidden_folders, without_folders
+from captionqa.results.metrics import GroupMetrics, QaMetrics
+
+_HEAD = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>captionqa tables</title>
+<style>
+:root { color-scheme: light dark; }
+body { margin: 24px; font: 15px/1.5 system-ui, sans-serif; }
+h1 { font-size: 20px; }
+h2 { font-size: 16px; margin: 28px 0 6px; }
+table { border-collapse: collapse; }
+th, td { padding: 4px 14px 4px 0; text-align: left; vertical-align: top; }
+td { border-top: 1px solid #8884; unicode-bidi: isolate; overflow-wrap: anywhere; }
+.number { text-align: right; font-variant-numeric: tabular-nums; }
+</style>
+</head>
+<body>
+"""
+_COUNTS = ("unparsed", "truncated", "refused", "failed")
+
+
+def write_tables(path: Path, contents: PageContents, metrics: QaMetrics | None) -> None:
+    """Write the tables; `metrics` is None where no questions were asked.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    contents_of = without_folders({"parts": contents.parts, "model": contents.model}, hidden_folders(contents))
+    model = contents_of["model"]
+    body = [f"<h1 dir='auto'>{escape(model['name'])}</h1>"]
+    if metrics is not None:
+        body += _accuracies(metrics)
+    body += _table("What ran", _PARTS.values(), [[part[key] for key in _PARTS] for part in contents_of["parts"]])
+    body += _table("How", ("", ""), [[key, _text(value)] for key, value in model.items()])
+    with atomic_writer(path) as file:
+        file.write(_HEAD + "\n".join(body) + "\n</body>\n</html>\n")
+
+
+_PARTS: Mapping[str, str] = {
+    "name": "file",
+    "items": "items",
+    "answered": "answered",
+    "truncated": "truncated",
+    "failed": "failed",
+    "started": "started",
+    "seconds": "seconds",
+    "prompt_tokens": "tokens in",
+    "completion_tokens": "tokens out",
+    "max_tokens": "max_tokens",
+    "prompt": "prompt",
+}
+
+
+def _accuracies(metrics: QaMetrics) -> list[str]:
+    heads = ("", "graded", "right", "accuracy", "95 % interval", "mean score", *_COUNTS)
+    overall = _row(
+        "all questions",
+        metrics["total_questions"] - metrics["ungraded_questions"],
+        metrics["correct_answers"],
+        metrics["overall_accuracy"],
+        metrics["overall_accuracy_interval_95"],
+        metrics["mean_score"],
+        [
+            metrics["unparsed_answers"],
+            metrics["truncated_answers"],
+            metrics["refused_answers"],
+            metrics["failed_questions"],
+        ],
+    )
+    rows = [overall]
+    body = _table("Accuracy; a failed question is wrong", heads, rows)
+    for name in ("category", "source"):
+        groups: Mapping[str, GroupMetrics] = metrics[f"{name}_metrics"]  # type: ignore[literal-required]
+        body += _table(f"Accuracy by {name}", heads, [_group(*group) for group in groups.items()])
+    return body
+
+
+def _group(name: str, group: GroupMetrics) -> list[Any]:
+    counts = [group["unparsed"], group["truncated"], group["refused"], group["failed"]]
+    graded, interval = group["total"] - group["ungraded"], group["accuracy_interval_95"]
+    return _row(name, graded, group["correct"], group["accuracy"], interval, group["mean_score"], counts)
+
+
+def _row(
+    name: str,
+    graded: int,
+    correct: int,
+    accuracy: float,
+    interval: Sequence[float] | None,
+    score: float,
+    counts: Sequence[int],
+) -> list[Any]:
+    between = "–" if interval is None else f"{interval[0]:.1%} to {interval[1]:.1%}"
+    return [name, graded, correct, f"{accuracy:.1%}" if graded else "–", between, f"{score:.3f}", *counts]
+
+
+def _table(title: str, heads: Iterable[str], rows: Iterable[Sequence[Any]]) -> list[str]:
+    head = "".join(f"<th scope='col'>{escape(text)}</th>" for text in heads)
+    lines = [f"<h2>{escape(title)}</h2>", f"<table><thead><tr>{head}</tr></thead><tbody>"]
+    return [*lines, *(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows), "</tbody></table>"]
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, int | float):
+        return f"<td class='number'>{value:,}</td>"
+    return f"<td dir='auto'>{escape(_text(value))}</td>"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "–" if value is None else str(value)
