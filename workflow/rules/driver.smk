@@ -24,7 +24,8 @@ if workflow.is_main_process:
 
 def begin_run():
     from captionqa.client.pending_requests import needs_server
-    from captionqa.dataset.plan import check_plans, items_to_do
+    from captionqa.dataset.final_files import items_to_do
+    from captionqa.dataset.plan import check_plans
     from captionqa.driver.driver import Driver
     from captionqa.driver.terminal import print_message
     from captionqa.driver.summary import plan_line, plan_notes

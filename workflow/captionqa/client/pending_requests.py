@@ -3,6 +3,7 @@
 An item needs none if the journal has its answer and its files have not changed, or if it fails before its request.
 """
 
+import os
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -13,16 +14,19 @@ from captionqa.client.decoding_notes import DecodingNotes
 from captionqa.client.image_transport import ImageTransport
 from captionqa.client.item import Item
 from captionqa.client.journal import JournalLine, read_lines, segment_of
-from captionqa.config.answer_files import AnswerFiles, journal_segment
+from captionqa.client.question_captions import QuestionCaptions
+from captionqa.config.answer_files import journal_segment
 from captionqa.config.config import Config, Task
 from captionqa.config.layout import Layout
 from captionqa.config.model_versions import ModelVersion, may_be_of
-from captionqa.config.settings import FALLBACK, AnswerSettings, answer_fingerprint, fingerprint
+from captionqa.config.settings import FALLBACK, AnswerSettings, answer_fingerprint
+from captionqa.dataset.caption_links import CaptionLinks
 from captionqa.dataset.changed_files import ChangedFiles
+from captionqa.dataset.final_files import FinalFile, items_to_do, planned_files
 from captionqa.dataset.image_source import ImageSources
 from captionqa.dataset.item_entry import ItemEntry
 from captionqa.dataset.places import entry_place
-from captionqa.dataset.plan import items_to_do, load_plan, planned_tasks, work_folders
+from captionqa.dataset.plan import load_plan
 from captionqa.errors import ItemFailure
 from captionqa.files import read_json_lines
 
@@ -38,7 +42,7 @@ class ItemChecker:
         self._sources = ImageSources.of_task(config, task)
         self._transport = ImageTransport("bytes", self._sources.dataset)
 
-    def item(self, entry: ItemEntry) -> Item:
+    def item(self, entry: ItemEntry, captions: QuestionCaptions | None = None) -> Item:
         """The item of an entry; raises ItemFailure where it would fail before its request."""
         item = Item(
             entry,
@@ -47,6 +51,7 @@ class ItemChecker:
             self._transport,
             ChangedFiles(),
             DecodingNotes(None),
+            captions,
         )
         item.check_marks()
         return item
@@ -69,11 +74,10 @@ def needs_server(config: Config, layout: Layout, results: Collection[str], versi
     `version` is that of the model that the run is planned with.
     """
     unseen = set(results)
-    for _, result, pending in _chunks(config, layout, version):
-        if result in unseen:
-            unseen.remove(result)
-            if any(True for _ in pending):
-                return True
+    for _, result, pending in _chunks(config, layout, results, version):
+        unseen.remove(result)
+        if any(True for _ in pending):
+            return True
     return bool(unseen)  # a chunk that is not in the plan
 
 
@@ -81,48 +85,63 @@ def count_requests(
     config: Config, layout: Layout, results: Collection[str], version: ModelVersion | None = None
 ) -> dict[Task, PendingRequests]:
     """What each task's chunks with these results have to send; above `COUNTED` items the most that it can be."""
-    unseen, to_do = set(results), items_to_do(config, layout)
+    to_do = items_to_do(config, layout)
     if sum(to_do.values()) > COUNTED:
         images = {task: load_plan(layout, task).items for task in to_do}
         return {task: PendingRequests(min(images[task], n), n, at_most=True) for task, n in to_do.items()}
     items: dict[Task, set[str]] = {task: set() for task in to_do}
     requests: Counter[Task] = Counter()
-    for task, result, pending in _chunks(config, layout, version):
-        if result in unseen:
-            found = list(pending)
-            items[task].update(found)
-            requests[task] += len(found)
+    for task, _, pending in _chunks(config, layout, results, version):
+        found = list(pending)
+        items[task].update(found)
+        requests[task] += len(found)
     return {task: PendingRequests(len(items[task]), requests[task]) for task in to_do}
 
 
-def _chunks(config: Config, layout: Layout, version: ModelVersion | None) -> Iterator[tuple[Task, str, Iterator[str]]]:
-    """(task, result, the items that may have a request to send) of each planned chunk."""
-    for task in planned_tasks(config, layout):
-        plan = load_plan(layout, task)
-        lists = plan.item_lists(layout, task)
-        for work, settings in work_folders(config, layout, task):
-            checker, files = ItemChecker(config, task, settings), AnswerFiles(work)
-            for items, result in zip(lists, plan.results(work, fingerprint(settings)), strict=True):
-                yield task, result, _pending(items, checker, files.journal, settings, version)
+def _chunks(
+    config: Config, layout: Layout, results: Collection[str], version: ModelVersion | None
+) -> Iterator[tuple[Task, str, Iterator[str]]]:
+    """(task, result, the items that may have a request to send) of each planned chunk with one of these results."""
+    wanted = set(results)
+    for file in planned_files(config, layout):
+        plan = load_plan(layout, file.task)
+        checker = ItemChecker(config, file.task, file.settings)
+        links = None if file.context is None else CaptionLinks.of(config, layout, file.context)
+        lists = plan.item_lists(layout, file.task)
+        for chunk, items, result in zip(plan.chunks, lists, file.results(config, layout), strict=True):
+            if result not in wanted:
+                continue
+            held = [] if links is None else links.paths[chunk.number]
+            if not all(map(os.path.exists, held)):  # with which captions is not known yet
+                yield file.task, result, (entry["id"] for entry in read_json_lines(items))
+                continue
+            captions = None
+            if file.context is not None and links is not None:
+                captions = QuestionCaptions.read(config, layout, file.context, Path(items), held)
+            yield file.task, result, _pending(items, checker, captions, file, version)
 
 
 def _pending(
-    items: str, checker: ItemChecker, journal: Path, settings: AnswerSettings, version: ModelVersion | None
+    items: str,
+    checker: ItemChecker,
+    captions: QuestionCaptions | None,
+    file: FinalFile,
+    version: ModelVersion | None,
 ) -> Iterator[str]:
     """The ids of the items of one list that may have a request to send."""
     for index, entries in groupby(read_json_lines(items), key=lambda entry: segment_of(entry_place(entry))):
-        answers = _answers(journal_segment(journal, index), settings, version)
+        answers = _answers(journal_segment(file.files.journal, index), file.settings, version)
         for entry in entries:
             try:
-                if not _is_answered(checker.item(entry), entry, answers.get(entry["id"])):
+                if not _is_answered(checker.item(entry, captions), answers.get(entry["id"])):
                     yield entry["id"]
             except ItemFailure:
                 continue
 
 
-def _is_answered(item: Item, entry: ItemEntry, line: JournalLine | None) -> bool:
+def _is_answered(item: Item, line: JournalLine | None) -> bool:
     """Whether a journal line answers an item by its prompt and its files' stamps."""
-    return line is not None and [stamp for _, stamp, _ in line["files"]] == entry["stamps"] and item.matches(line)
+    return line is not None and [stamp for _, stamp, _ in line["files"]] == item.stamps() and item.matches(line)
 
 
 def _answers(segment: Path, settings: AnswerSettings, version: ModelVersion | None) -> dict[str, JournalLine]:

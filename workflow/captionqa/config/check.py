@@ -49,6 +49,7 @@ def check(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
     if error is not None:
         raise ConfigError(_sentence(error))
     _tidy_paths(raw)
+    _check_captions(raw)
     config = Config.of(raw)
     if not config.tasks:
         raise ConfigError("the configuration asks for nothing: give captions, qa or both; see config/config.yaml.")
@@ -66,6 +67,7 @@ def check(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
                     f"{', '.join(sorted(known))}, and any you add under captions.prompts."
                 )
         _refuse_same_names(config.captions.prompt_styles)
+    _check_contexts(config)
     _refuse_braces(config.output_dir)
     if config.qa is not None and config.qa.relative_tolerance and config.qa.scoring in ("vqa", "anls"):
         raise ConfigError(
@@ -123,8 +125,14 @@ def _tidy_paths(raw: dict[str, Any]) -> None:
                 section[key] = list(map(os.path.expanduser, section[key]))
             elif section.get(key) is not None:
                 section[key] = os.path.expanduser(section[key])
-    if (qa := raw.get("qa")) and "dataset_path" not in qa:
+    if not (qa := raw.get("qa")):
+        return
+    if "dataset_path" not in qa:
         qa["dataset_path"] = _folder_of(qa["question_path"])
+    if isinstance(qa["captions_from"], dict):
+        qa["captions_from"] = {name: os.path.expanduser(path) for name, path in qa["captions_from"].items()}
+    elif qa["captions_from"] is not None:
+        qa["captions_from"] = os.path.expanduser(qa["captions_from"])
 
 
 def _folder_of(paths: str | list[str]) -> str:
@@ -214,6 +222,41 @@ def _refuse_braces(output_dir: str) -> None:
     """Snakemake would take a name in braces for a wildcard."""
     if "{" in output_dir or "}" in output_dir:
         raise ConfigError(f"output_dir: {output_dir!r} must not hold a brace, {{ or }}; name a folder without.")
+
+
+def _check_captions(raw: Mapping[str, Any]) -> None:
+    """Only the captions of the images of questions have no data set of their own; raises ConfigError."""
+    captions = raw.get("captions")
+    if not captions or captions["dataset_path"] is not None:
+        return
+    if captions["image_folder"] is not None:
+        raise ConfigError("captions.image_folder is for a list of images; name the list in captions.dataset_path.")
+    if "caption" not in (raw.get("qa") or {}).get("contexts", ()):
+        raise ConfigError(
+            "captions: the key 'dataset_path' is missing; only with caption in qa.contexts it may be left out, which "
+            "captions the images of the questions."
+        )
+
+
+def _check_contexts(config: Config) -> None:
+    """Whether the questions' captions are configured, and each by a name of its own; raises ConfigError."""
+    of_captions = [context for context in config.contexts if context.kind == "caption"]
+    if config.qa is None or "caption" not in config.qa.contexts:
+        return
+    if not of_captions:
+        raise ConfigError(
+            "qa.contexts: caption needs captions: add the section captions, or name a file of them in qa.captions_from."
+        )
+    seen: set[str] = set()
+    for context in of_captions:
+        if context.name in seen:
+            raise ConfigError(
+                f"qa.captions_from: {context.captions!r} would write the files of the captions of that name; give the "
+                "file another name."
+            )
+        seen.add(context.name)
+        if context.file is not None and not os.path.isfile(context.file):
+            raise ConfigError(f"qa.captions_from: there is no file {context.file}.")
 
 
 def _refuse_same_names(styles: Iterable[str]) -> None:

@@ -100,7 +100,7 @@ def _estimate(options: argparse.Namespace) -> None:
     config, layout = _load(options.config)
     log_to_terminal()
     config = plan_hub_data(config, layout)
-    for task in config.tasks:
+    for task in config.tasks_as_planned:
         plan_task(config, layout, task)
     show(estimate_text(config, layout))
 

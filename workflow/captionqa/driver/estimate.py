@@ -17,12 +17,13 @@ from captionqa.config.config import Config, Task
 from captionqa.config.layout import Layout
 from captionqa.config.prompts import question_text
 from captionqa.config.settings import AnswerSettings, ImageSettings, answer_fingerprint, caption_prompt, image_budget_px
+from captionqa.dataset.final_files import planned_files
 from captionqa.dataset.image_encoding import grid_size
 from captionqa.dataset.image_header import Header, bytes_header, read_header
 from captionqa.dataset.image_ref import FileRef
 from captionqa.dataset.image_source import ImageSources
 from captionqa.dataset.item_entry import ItemEntry
-from captionqa.dataset.plan import load_plan, work_folders
+from captionqa.dataset.plan import load_plan
 from captionqa.driver.gpu_time import PEAK_FLOPS, Tokens, active_parameters, gpu_seconds
 from captionqa.driver.status import FileStatus, read_status
 from captionqa.driver.verdict import Verdict
@@ -130,21 +131,28 @@ def _estimates(config: Config, layout: Layout, task: Task) -> Iterator[FileEstim
     items = chain.from_iterable(map(read_json_lines, plan.item_lists(layout, task)))
     sampled = cast(list[ItemEntry], list(islice(items, 0, None, max(1, plan.items // SAMPLE))))
     sources = ImageSources.of_task(config, task, fetch=False)
-    statuses = (file for file in read_status(config, layout).files if file.name.partition(" ")[0] == task)
-    for status, (work, settings) in zip(statuses, work_folders(config, layout, task), strict=True):
-        sample = _look_at(sampled, settings, sources)
-        yield FileEstimate(status, settings["max_tokens"], sample, _answers(AnswerFiles(work), settings))
+    statuses = {file.name: file for file in read_status(config, layout).files}
+    for file in planned_files(config, layout):
+        if file.task == task:
+            is_of_run = file.context is not None and file.context.is_of_run
+            caption_tokens = config.section("captions").max_tokens if is_of_run else 0
+            settings = file.settings
+            sample = _look_at(sampled, settings, sources, caption_tokens)
+            yield FileEstimate(statuses[file.name], settings["max_tokens"], sample, _answers(file.files, settings))
 
 
-def _look_at(items: list[ItemEntry], settings: AnswerSettings, sources: ImageSources) -> _Sample:
+def _look_at(items: list[ItemEntry], settings: AnswerSettings, sources: ImageSources, caption_tokens: int) -> _Sample:
+    """What the sampled items take; `caption_tokens` are at most in a caption that stands for an image."""
     stored_px, shrunk = [], 0
     image_tokens, smaller_tokens, text_tokens = [0], [0], [0]
-    limits = settings["images"]
     for item in items:
         names = item.get("images", [str(FileRef(item["id"]))])
-        budget_px = image_budget_px(settings, len(names))
+        # without image settings none is sent
+        limits = settings.get("images")
+        budget_px = None if limits is None else image_budget_px(settings, len(names))
         tokens = smaller = 0
-        for name in names:
+        for name in () if limits is None else names:
+            assert limits is not None
             try:
                 header = _header(name, limits, sources)
             except ItemFailure:  # it takes no tokens
@@ -160,7 +168,8 @@ def _look_at(items: list[ItemEntry], settings: AnswerSettings, sources: ImageSou
             text = question_text(question, settings.get("instruction"))
         image_tokens.append(tokens)
         smaller_tokens.append(smaller)
-        text_tokens.append(TEMPLATE_TOKENS + len(text) // CHARACTERS_PER_TOKEN)
+        captions = len(names) * caption_tokens
+        text_tokens.append(TEMPLATE_TOKENS + len(text) // CHARACTERS_PER_TOKEN + captions)
     means = (mean(counts[1:] or counts) for counts in (image_tokens, smaller_tokens, text_tokens))
     return _Sample(stored_px, shrunk, *means)
 

@@ -8,7 +8,7 @@ from signal import SIGINT, Signals
 
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
-from captionqa.dataset.plan import planned_items
+from captionqa.dataset.final_files import planned_items
 from captionqa.driver.failure_report import failure_messages, only_too_many_failures, restarts
 from captionqa.driver.run_view import answered_text
 from captionqa.driver.summary import result_rows

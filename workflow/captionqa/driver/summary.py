@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from typing import Literal
 
 from captionqa.config.config import Config
+from captionqa.config.contexts import Context
 from captionqa.config.exports import export_folders
 from captionqa.config.layout import Layout
-from captionqa.dataset.plan import items_to_do, load_plan, planned_items, planned_tasks
+from captionqa.dataset.final_files import items_to_do, planned_items
+from captionqa.dataset.plan import load_plan, planned_tasks
 from captionqa.dataset.question_plan import ASKS_FOR_REASONING
 from captionqa.dataset.skipped_files import skipped_text
 from captionqa.driver.phases import PHASES
@@ -85,11 +87,11 @@ def result_rows(config: Config, layout: Layout) -> list[str]:
             continue
         rows.append(f"  {counts['answered']:>7,} captions {style:<8} {path}")
         failed.append((counts, layout.captions(style.lower(), "_failures")))
-    metrics = read_json(layout.qa("metrics")) if config.qa is not None else None
-    if metrics is not None:
-        rows += _qa_rows(metrics, layout)
-        if (counts := _counts(layout.qa("provenance"))) is not None:
-            failed.append((counts, layout.qa("failures")))
+    for context in config.contexts:
+        if (metrics := read_json(layout.qa("metrics", context.suffix))) is not None:
+            rows += _qa_rows(metrics, layout, context)
+            if (counts := _counts(layout.qa("provenance", context.suffix))) is not None:
+                failed.append((counts, layout.qa("failures", context.suffix)))
     for form, folder in export_folders(config, layout):
         if (made := read_json(layout.export_summary(folder))) is not None:
             rows.append(f"  {made['items']:>7,} exported {form:<8} {folder}/")
@@ -105,10 +107,12 @@ def page_rows(config: Config, layout: Layout, began: float, finished: bool) -> l
     return [text for text in (end.fault, end.path and f"look at the results in a browser: {end.path}") if text]
 
 
-def _qa_rows(metrics: QaMetrics, layout: Layout) -> list[str]:
+def _qa_rows(metrics: QaMetrics, layout: Layout, context: Context) -> list[str]:
+    suffix = context.suffix
+    name = context.name if suffix else ""
     rows = [
-        f"  {metrics['answered_questions']:>7,} answers           {layout.qa('results')}",
-        f"          {_accuracy(metrics)}  {layout.qa('metrics')}",
+        f"  {metrics['answered_questions']:>7,} answers {name:<9} {layout.qa('results', suffix)}",
+        f"          {_accuracy(metrics)}  {layout.qa('metrics', suffix)}",
     ]
     if unread := [f"{metrics[key]:,} {word}" for key, word in _UNREAD.items() if metrics[key]]:
         rows.append(f"          {' and '.join(unread)} among the answers; what has no letter or value is wrong")
@@ -123,9 +127,9 @@ def _qa_rows(metrics: QaMetrics, layout: Layout) -> list[str]:
             f"          mean score by {metrics['scoring']} {metrics['mean_score']:.1%} (95 % interval {low:.1%} to "
             f"{high:.1%})"
         )
-    if flips := read_json(layout.qa("flips")):
+    if flips := read_json(layout.qa("flips", suffix)):
         line = flips_line(Counter(map(flip_kind, flips.values())), metrics["answered_questions"])
-        rows.append(f"          {line}  {layout.qa('flips')}")
+        rows.append(f"          {line}  {layout.qa('flips', suffix)}")
     return rows
 
 

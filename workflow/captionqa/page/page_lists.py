@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from captionqa.config.config import Config
+from captionqa.config.contexts import IMAGES
 from captionqa.config.layout import Layout
 from captionqa.config.settings import AnswerSettings, caption_settings, fingerprint
 from captionqa.dataset.plan import load_plan
@@ -119,13 +120,14 @@ def _add_captions(contents: PageContents, config: Config, layout: Layout, keep: 
 
 def _add_questions(contents: PageContents, config: Config, layout: Layout, keep: Keep) -> None:
     counts = Counter[str]()
-    contents.add_part("Questions", layout.qa("provenance"))
-    metrics = read_json(layout.qa("metrics"))
+    suffix = (IMAGES if IMAGES in config.contexts else config.contexts[0]).suffix
+    contents.add_part("Questions", layout.qa("provenance", suffix))
+    metrics = read_json(layout.qa("metrics", suffix))
     if metrics is None:
-        raise _missing(layout.qa("metrics"))
+        raise _missing(layout.qa("metrics", suffix))
     rows = layout.question_rows(load_plan(layout, "qa").rows or "")
     kept = keep(metrics["total_questions"])
-    for item in questions.question_items(rows, layout.qa("results"), layout.qa("failures")):
+    for item in questions.question_items(rows, layout.qa("results", suffix), layout.qa("failures", suffix)):
         counts.update({"all": 1, item["status"]: 1, "truncated": item["truncated"]})
         kept.add(questions.kind_of(item), item["qid"], item)
     items = kept.ordered(questions.page_order)

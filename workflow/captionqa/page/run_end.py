@@ -12,8 +12,8 @@ from typing import NamedTuple
 import captionqa
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
-from captionqa.config.settings import fingerprint
-from captionqa.dataset.plan import load_plan, planned_tasks, work_folders
+from captionqa.dataset.final_files import planned_files
+from captionqa.dataset.plan import planned_tasks
 from captionqa.errors import CaptionqaError
 from captionqa.files import read_json, write_json
 from captionqa.page.run_figures import page_data, run_figures
@@ -91,12 +91,7 @@ def _is_complete(config: Config, layout: Layout) -> bool:
     page = Path(layout.page)
     if not page.exists() or set(planned_tasks(config, layout)) != set(config.tasks):
         return False
-    results = [
-        path
-        for task in config.tasks
-        for work, settings in work_folders(config, layout, task)
-        for path in load_plan(layout, task).results(work, fingerprint(settings))
-    ]
+    results = [path for file in planned_files(config, layout) for path in file.results(config, layout)]
     made = page.stat().st_mtime
     return all(os.path.exists(path) and os.stat(path).st_mtime <= made for path in results)
 

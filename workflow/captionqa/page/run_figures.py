@@ -9,8 +9,7 @@ from typing import TypedDict
 from captionqa.client.chunk_result import ChunkHeader, read_chunk
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
-from captionqa.config.settings import fingerprint
-from captionqa.dataset.plan import load_plan, planned_tasks, work_folders
+from captionqa.dataset.final_files import planned_files
 from captionqa.errors import ResultError
 from captionqa.files import read_json
 from captionqa.run.job_times import TimeSpan
@@ -63,11 +62,7 @@ def run_figures(config: Config, layout: Layout, phase_names: Mapping[str, str] |
 
 def _headers(config: Config, layout: Layout) -> Iterator[ChunkHeader]:
     paths = [
-        path
-        for task in planned_tasks(config, layout)
-        for work, settings in work_folders(config, layout, task)
-        for path in load_plan(layout, task).results(work, fingerprint(settings))
-        if os.path.exists(path)
+        path for file in planned_files(config, layout) for path in file.results(config, layout) if os.path.exists(path)
     ]
     for path in paths[:MAX_HEADERS]:
         try:

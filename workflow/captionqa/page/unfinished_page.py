@@ -17,13 +17,15 @@ from pathlib import Path
 import captionqa
 from captionqa.client.chunk_result import ResultLine, read_chunk
 from captionqa.client.journal import read_lines, segment_of
-from captionqa.config.answer_files import AnswerFiles, journal_segment
-from captionqa.config.config import Config, Task
+from captionqa.config.answer_files import journal_segment
+from captionqa.config.config import Config
+from captionqa.config.contexts import IMAGES
 from captionqa.config.layout import Layout
-from captionqa.config.settings import AnswerSettings, answer_fingerprint, fingerprint
+from captionqa.config.settings import AnswerSettings, answer_fingerprint
+from captionqa.dataset.final_files import FinalFile, final_files
 from captionqa.dataset.item_entry import ItemEntry
 from captionqa.dataset.places import entry_place
-from captionqa.dataset.plan import Plan, load_plan, work_folders
+from captionqa.dataset.plan import Plan, load_plan
 from captionqa.errors import ItemFailure
 from captionqa.files import read_json_lines
 from captionqa.grading.scoring import GradingRules
@@ -77,10 +79,10 @@ def write_unfinished_page(config: Config, layout: Layout) -> bool:
 
 def _add_captions(contents: PageContents, config: Config, layout: Layout, deadline: float) -> None:
     plan = load_plan(layout, "captions")
-    works = work_folders(config, layout, "captions")
+    files = list(final_files(config, layout, "captions"))
     counts, sample, lengths = Counter[str](), Sample[CaptionItem](LIMITS), captions.LengthCounts()
-    progress = [_Progress(plan, settings) for _, settings in works]
-    for entries, lines in _chunks(layout, plan, works, deadline):
+    progress = [_Progress(plan, file.settings) for file in files]
+    for entries, lines in _chunks(config, layout, plan, files, deadline):
         for entry in entries:
             found = [style.get(entry["id"]) for style in lines]
             for part, line in zip(progress, found, strict=True):
@@ -97,15 +99,16 @@ def _add_captions(contents: PageContents, config: Config, layout: Layout, deadli
         contents.parts.append(part.part(f"Captions {style}", [dataset]))
     if items:
         index = captions.caption_index(items, config.prompt_styles)
-        index |= {"counts": dict(counts), "length_bins": lengths.bins(len(works))}
+        index |= {"counts": dict(counts), "length_bins": lengths.bins(len(files))}
         contents.add("captions", dataset, items, index)
 
 
 def _add_questions(contents: PageContents, config: Config, layout: Layout, deadline: float) -> None:
     plan, qa = load_plan(layout, "qa"), config.section("qa")
-    works = work_folders(config, layout, "qa")
-    progress, sample = _Progress(plan, works[0][1]), Sample[ResultLine](LIMITS)
-    for entries, (lines,) in _chunks(layout, plan, works, deadline):
+    # of several contexts the images', or the first
+    file = min(final_files(config, layout, "qa"), key=lambda file: file.context != IMAGES)
+    progress, sample = _Progress(plan, file.settings), Sample[ResultLine](LIMITS)
+    for entries, (lines,) in _chunks(config, layout, plan, [file], deadline):
         for entry in entries:
             line = lines.get(entry["id"])
             progress.count(line)
@@ -174,12 +177,11 @@ class _Progress:
 
 
 def _chunks(
-    layout: Layout, plan: Plan, works: Sequence[tuple[str, AnswerSettings]], deadline: float
+    config: Config, layout: Layout, plan: Plan, files: Sequence[FinalFile], deadline: float
 ) -> Iterator[tuple[list[ItemEntry], list[dict[str, ResultLine]]]]:
     """Each chunk's items, with {id: outcome} for each work folder, until the deadline; finished chunks come first."""
-    task: Task = "qa" if works[0][0] == layout.qa_work else "captions"
-    results = [plan.results(work, fingerprint(settings)) for work, settings in works]
-    chunks = zip(plan.item_lists(layout, task), zip(*results, strict=True), strict=True)
+    results = [file.results(config, layout) for file in files]
+    chunks = zip(plan.item_lists(layout, files[0].task), zip(*results, strict=True), strict=True)
     for item_list, paths in sorted(chunks, key=lambda chunk: -sum(map(os.path.exists, chunk[1]))):
         if time.monotonic() > deadline:
             return
@@ -187,8 +189,8 @@ def _chunks(
         yield (
             entries,
             [
-                _finished(path) if os.path.exists(path) else _journaled(entries, AnswerFiles(work).journal, settings)
-                for path, (work, settings) in zip(paths, works, strict=True)
+                _finished(path) if os.path.exists(path) else _journaled(entries, file.files.journal, file.settings)
+                for path, file in zip(paths, files, strict=True)
             ],
         )
 

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TypedDict
 
-from captionqa.config.config import Config, ServerConfig
+from captionqa.config.config import Config
+from captionqa.config.model_config import ServerConfig
 from captionqa.config.vllm_options import is_given
 
 API_SERVERS = "--api-server-count"

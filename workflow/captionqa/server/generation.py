@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Set
 
-from captionqa.config.config import ServerConfig
+from captionqa.config.model_config import ServerConfig
 from captionqa.errors import ForeignServerError, WrongModelError
 from captionqa.server import chosen_options, generation_key, vllm_command, vllm_log
 from captionqa.server.chosen_options import ServerJob
