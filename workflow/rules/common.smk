@@ -13,7 +13,14 @@ from captionqa.errors import CaptionqaError
 from captionqa.config.exports import export_folders
 from captionqa.config.layout import Layout
 from captionqa.config.settings import caption_settings, fingerprint, qa_settings
-from captionqa.results.tracked_code import EXPORT_CODE, GRADING_CODE, MERGING_CODE, PAGE_CODE, tracked_modules
+from captionqa.results.tracked_code import (
+    COMPARISON_CODE,
+    EXPORT_CODE,
+    GRADING_CODE,
+    MERGING_CODE,
+    PAGE_CODE,
+    tracked_modules,
+)
 from captionqa.run.job_environment import prefer_checkout
 from captionqa.shown_text import printable, printable_lines
 
@@ -143,6 +150,19 @@ def final_files(suffixes=None):
     files += [LAYOUT.qa(qa)] if "qa" in TASKS else []
     files += [LAYOUT.qa("metrics")] if "qa" in TASKS and suffixes is None else []
     return expand(files, model=MODEL)
+
+
+def answer_sets():
+    """(model, context, results, failures) of the questions' final files, one for each context that they are asked in."""
+    if "qa" not in TASKS:
+        return []
+    return [(MODEL, "image", RUN_LAYOUT.qa("results"), RUN_LAYOUT.qa("failures"))]
+
+
+def comparison_if_wanted():
+    """The files of the comparison, which needs two contexts."""
+    endings = ("json", "csv", "md") if len(answer_sets()) > 1 else ()
+    return [LAYOUT.comparison(ending) for ending in endings]
 
 
 def exports():
