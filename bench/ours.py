@@ -19,7 +19,8 @@ from captionqa.config.check import SCHEMA, check
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.config.settings import fingerprint
-from captionqa.dataset.plan import Plan, work_folders
+from captionqa.dataset.final_files import final_files
+from captionqa.dataset.plan import Plan
 from captionqa.dataset.planning import plan_task
 from captionqa.server import endpoint
 from captionqa.server.endpoint import Endpoint, State
@@ -98,11 +99,13 @@ def ask_chunk(folder: Path, number: int) -> None:
 
     config, completed = load(folder)
     layout, task, plan = plan_of(config)
-    ((work, settings),) = work_folders(config, layout, task)
-    result = Path(plan.results(work, fingerprint(settings))[number])
+    (file,) = final_files(config, layout, task)
+    result = Path(file.results(config, layout)[number])
     snakemake = SimpleNamespace(
         config=completed,
-        wildcards=SimpleNamespace(model="bench", chunk=str(number), n=str(plan.n), fingerprint=fingerprint(settings)),
+        wildcards=SimpleNamespace(
+            model="bench", context="", chunk=str(number), n=str(plan.n), fingerprint=fingerprint(file.settings)
+        ),
         resources=SimpleNamespace(mem_mb=16_000),
         params=Parameters(task=task, **({"style": STYLE} if task == "captions" else {})),
         log=[str(folder / f"chunk-{number}.log")],

@@ -11,7 +11,8 @@ from captionqa.client.chunk_result import FORMAT, write_chunk
 from captionqa.config.answer_files import AnswerFiles
 from captionqa.config.layout import Layout
 from captionqa.config.settings import caption_settings, fingerprint
-from captionqa.dataset.plan import load_plan, work_folders
+from captionqa.dataset.final_files import final_files
+from captionqa.dataset.plan import load_plan
 from captionqa.dataset.planning import plan_task
 from captionqa.files import read_json_lines, write_json
 from captionqa.results.captions import merge_captions
@@ -64,8 +65,8 @@ def write_results(folder: Path) -> None:
     answer["server"] = {"url": NO_SERVER, "generation": 1}
     for task, text in (("captions", CAPTION), ("qa", ANSWER)):
         plan = load_plan(layout, task)
-        ((work, settings),) = work_folders(config, layout, task)
-        results = plan.results(work, fingerprint(settings))
+        (file,) = final_files(config, layout, task)
+        settings, results = file.settings, file.results(config, layout)
         for (_, _, count), listed, result in zip(plan.chunks, plan.item_lists(layout, task), results, strict=True):
             header = {"format": FORMAT, "chunk": Path(result).name, "settings": settings, "items": count}
             header |= {"fingerprint": fingerprint(settings), "asked": count, "shared": 0, "known": 0, "failed": 0}

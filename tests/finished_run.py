@@ -6,7 +6,8 @@ from captionqa.client.chunk_result import FORMAT, write_chunk
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.config.settings import fingerprint
-from captionqa.dataset.plan import load_plan, work_folders
+from captionqa.dataset.final_files import final_files
+from captionqa.dataset.plan import load_plan
 from captionqa.dataset.planning import plan_task
 from captionqa.files import read_json_lines
 from captionqa.grading.scoring import GradingRules
@@ -24,8 +25,8 @@ def finish_run(config: Config, answers) -> Layout:
     layout = Layout(config.output_dir, config.model_name)
     for task in config.tasks:
         plan = plan_task(config, layout, task)
-        for work, settings in work_folders(config, layout, task):
-            paths = plan.results(work, fingerprint(settings))
+        for file in final_files(config, layout, task):
+            work, settings, paths = file.files.folder, file.settings, file.results(config, layout)
             for path, items in zip(paths, plan.item_lists(layout, task), strict=True):
                 lines = [_line(entry, answers(Path(work).name, entry)) for entry in read_json_lines(items)]
                 header = {
@@ -67,4 +68,4 @@ def _merge(config, layout, task, work, settings, paths):
     files = [layout.qa(kind) for kind in ("results", "metrics", "failures", "provenance", "flips")]
     rules = GradingRules()
     data = config.qa.question_path, config.qa.dataset_path
-    merge_qa(paths, rows, settings, *data, *files, layout.graded, rules)
+    merge_qa(paths, rows, settings, *data, *files, layout.graded(), rules)

@@ -325,7 +325,7 @@ def jobs(tmp_path, images, make_config, server_folder):
             plan = plan_questions(
                 Path(config.qa.question_path), images.path, chunks, layout, allow_urls=config.qa.allow_urls
             )
-            work, settings = layout.qa_work, qa_settings(config, "tiny")
+            work, settings = layout.qa_work(), qa_settings(config, "tiny")
         results = plan.results(work, fingerprint(settings))
         return [
             ChunkJob(

@@ -37,7 +37,7 @@ def failed(config, images):
         pd.DataFrame(frame).to_parquet(config.qa.question_path)
         plan = plan_questions(Path(config.qa.question_path), images.path, 1, layout)
         settings_now = fingerprint(qa_settings(config, "tiny"))
-        (result,) = map(Path, plan.results(layout.qa_work, settings_now))
+        (result,) = map(Path, plan.results(layout.qa_work(), settings_now))
         header = {"format": FORMAT, "fingerprint": settings_now, "items": len(failures)}
         lines = [{"id": qid, "failure": failure, "detail": ""} for qid, failure in failures.items()]
         result.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ def test_only_what_asking_again_may_help_is_asked_again(config, failed):
 def test_the_final_file_stays_and_its_merge_gets_a_reason_to_run(config, failed):
     failed({"q1": "timeout"}, ["there.png"])
     layout = Layout(config.output_dir, "tiny")
-    marker = AnswerFiles(layout.qa_work).asked_again
+    marker = AnswerFiles(layout.qa_work()).asked_again
     assert not marker.exists()
     retry_failed(config, None, None, None).apply()
     assert Path(layout.qa("results")).exists()

@@ -39,7 +39,7 @@ def test_plans_and_item_lists():
 
 
 def test_work_files_of_a_model():
-    assert text(LAYOUT.captions_work("short"), LAYOUT.qa_work, LAYOUT.graded, LAYOUT.failures_checked) == [
+    assert text(LAYOUT.captions_work("short"), LAYOUT.qa_work(), LAYOUT.graded(), LAYOUT.failures_checked) == [
         "out/work/tiny/captions/short",
         "out/work/tiny/qa",
         "out/work/tiny/qa/graded.jsonl",

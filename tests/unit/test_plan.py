@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from captionqa.config.layout import Layout
-from captionqa.config.settings import fingerprint
 from captionqa.dataset.caption_plan import plan_captions
+from captionqa.dataset.final_files import final_files, items_to_do
 from captionqa.dataset.places import place, question_place
-from captionqa.dataset.plan import items_to_do, load_plan, work_folders
+from captionqa.dataset.plan import load_plan
 from captionqa.dataset.question_plan import plan_questions
 from captionqa.dataset.skipped_files import skipped_text
 from captionqa.errors import InputError
@@ -189,12 +189,12 @@ def test_a_result_path_carries_chunk_number_fingerprint_and_digest(planned):
 
 
 def test_items_of_chunks_that_have_no_result_are_counted(planned, tmp_path):
-    assert planned.pending_items(str(tmp_path), "f" * 12) == len(NAMES)
+    assert planned.pending_items(planned.results(str(tmp_path), "f" * 12)) == len(NAMES)
     path = Path(planned.results(str(tmp_path), "f" * 12)[0])
     path.parent.mkdir()
     path.touch()
-    assert planned.pending_items(str(tmp_path), "f" * 12) == len(NAMES) - planned.chunks[0][2]
-    assert planned.pending_items(str(tmp_path), "0" * 12) == len(NAMES)
+    assert planned.pending_items(planned.results(str(tmp_path), "f" * 12)) == len(NAMES) - planned.chunks[0][2]
+    assert planned.pending_items(planned.results(str(tmp_path), "0" * 12)) == len(NAMES)
 
 
 def test_items_to_do_are_those_of_all_final_files_without_a_result(images, ask, plan, layout, make_config):
@@ -203,8 +203,8 @@ def test_items_to_do_are_those_of_all_final_files_without_a_result(images, ask, 
     ask([("q1", NAMES[0]), ("q2", NAMES[1])])
     config = make_config({"captions": {"prompt_styles": ["SIMPLE", "LONG"]}})
     assert items_to_do(config, layout) == 2 * len(NAMES) + 2
-    (work, settings_now), _ = work_folders(config, layout, "captions")
-    result = Path(planned.results(work, fingerprint(settings_now))[0])
+    file, _ = final_files(config, layout, "captions")
+    result = Path(file.results(config, layout)[0])
     result.parent.mkdir(parents=True)
     result.touch()
     assert items_to_do(config, layout) == 2 * len(NAMES) + 2 - planned.chunks[0][2]

@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from captionqa.config.layout import Layout
-from captionqa.config.settings import fingerprint
-from captionqa.dataset.plan import load_plan, work_folders
+from captionqa.dataset.final_files import final_files
+from captionqa.dataset.plan import load_plan
 from captionqa.dataset.planning import plan_task
 from captionqa.driver.summary import plan_line, summary
 from captionqa.files import write_json
@@ -53,8 +53,8 @@ def test_missing_images_are_counted_before_a_request(config, layout, images, nam
 
 def test_a_resumed_run_says_how_many_items_are_known(config, layout):
     plan = load_plan(layout, "captions")
-    (work, settings), _ = work_folders(config, layout, "captions")
-    result = Path(plan.results(work, fingerprint(settings))[0])
+    file, _ = final_files(config, layout, "captions")
+    result = Path(file.results(config, layout)[0])
     result.parent.mkdir(parents=True)
     result.touch()
     known = plan.chunks[0].items

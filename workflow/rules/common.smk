@@ -12,7 +12,7 @@ from captionqa.config.check import check
 from captionqa.errors import CaptionqaError
 from captionqa.config.exports import export_folders
 from captionqa.config.layout import Layout
-from captionqa.config.settings import caption_settings, fingerprint, qa_settings
+from captionqa.config.settings import caption_settings, fingerprint
 from captionqa.results.tracked_code import (
     COMPARISON_CODE,
     EXPORT_CODE,
@@ -35,6 +35,7 @@ TASKS = CONFIG.tasks
 MODEL = CONFIG.model_name
 LAYOUT = Layout(CONFIG.output_dir)
 STYLES = {style.lower(): style for style in CONFIG.prompt_styles}
+CONTEXTS = {context.suffix: context for context in CONFIG.contexts}
 RUN_LAYOUT = Layout(CONFIG.output_dir, MODEL)
 
 if workflow.is_main_process:
@@ -66,6 +67,8 @@ wildcard_constraints:
     model=MODEL.replace(".", r"\."),
     task="|".join(TASKS),
     style="|".join(STYLES) or "none",
+    # the suffix of questions with their images is empty
+    context="|".join(suffix.replace(".", r"\.") for suffix in CONTEXTS if suffix) + "|",
     chunk=r"\d+",
     n=r"\d+",
     fingerprint="[0-9a-f]{12}",
@@ -95,6 +98,8 @@ def plan(task):
         if not workflow.is_main_process:
             return load_plan(RUN_LAYOUT, task)
         check_model_path(CONFIG, MODEL)
+        if task == "captions" and CONFIG.captions.of_questions:
+            plan("qa")
         scan = plan("captions").scan if task == "qa" and CONFIG.tasks_share_images else ""
         return plan_task(CONFIG, RUN_LAYOUT, task, scan)
     except (CaptionqaError, OSError) as error:
@@ -110,8 +115,43 @@ def caption_item_lists(wildcards):
     return plan("captions").item_lists(RUN_LAYOUT, "captions")
 
 
+@cache
+def caption_links(suffix):
+    """What the chunks of questions in a context with captions wait for; None in any other context."""
+    from captionqa.dataset.caption_links import CaptionLinks
+
+    plan("qa")
+    if CONTEXTS[suffix].is_of_run:
+        plan("captions")
+    return CaptionLinks.of(CONFIG, RUN_LAYOUT, CONTEXTS[suffix])
+
+
+@cache
+def planned_results(task):
+    """{name of a final file: the results of its chunks} of a task."""
+    from captionqa.dataset.final_files import final_files as files_of_task
+
+    plan(task)
+    if task == "qa":
+        for suffix in CONTEXTS:
+            caption_links(suffix)
+    return {file.name: file.results(CONFIG, RUN_LAYOUT) for file in files_of_task(CONFIG, RUN_LAYOUT, task)}
+
+
 def answer_chunks(wildcards):
-    return plan("qa").results(RUN_LAYOUT.qa_work, fingerprint(qa_settings(CONFIG, MODEL)))
+    return planned_results("qa")[CONTEXTS[wildcards.context].title]
+
+
+def item_list_of(wildcards):
+    """The list of a chunk of questions, whose digest in the name of its result one of captions may follow."""
+    digest = wildcards.digest.partition(".")[0]
+    return LAYOUT.items("qa").format(chunk=wildcards.chunk, n=wildcards.n, digest=digest)
+
+
+def captions_of_chunk(wildcards):
+    """What holds the captions that a chunk of questions is asked with, if it is."""
+    links = caption_links(wildcards.context)
+    return [] if links is None else links.paths[int(wildcards.chunk)]
 
 
 def question_rows(wildcards):
@@ -119,14 +159,7 @@ def question_rows(wildcards):
 
 
 def task_chunks(wildcards):
-    from captionqa.dataset.plan import work_folders
-
-    task = wildcards.task
-    return [
-        path
-        for work, settings in work_folders(CONFIG, RUN_LAYOUT, task)
-        for path in plan(task).results(work, fingerprint(settings))
-    ]
+    return [path for results in planned_results(wildcards.task).values() for path in results]
 
 
 def asked_again(work):
@@ -147,16 +180,17 @@ def final_files(suffixes=None):
     """The final files; with `suffixes`, a pair for captions and for qa, their companion files instead."""
     captions, qa = suffixes or ("", "results")
     files = [LAYOUT.captions(style, captions) for style in STYLES]
-    files += [LAYOUT.qa(qa)] if "qa" in TASKS else []
-    files += [LAYOUT.qa("metrics")] if "qa" in TASKS and suffixes is None else []
+    files += [LAYOUT.qa(qa, context) for context in CONTEXTS]
+    files += [LAYOUT.qa("metrics", context) for context in CONTEXTS if suffixes is None]
     return expand(files, model=MODEL)
 
 
 def answer_sets():
     """(model, context, results, failures) of the questions' final files, one for each context that they are asked in."""
-    if "qa" not in TASKS:
-        return []
-    return [(MODEL, "image", RUN_LAYOUT.qa("results"), RUN_LAYOUT.qa("failures"))]
+    return [
+        (MODEL, context.name, RUN_LAYOUT.qa("results", suffix), RUN_LAYOUT.qa("failures", suffix))
+        for suffix, context in CONTEXTS.items()
+    ]
 
 
 def comparison_if_wanted():

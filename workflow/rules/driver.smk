@@ -15,7 +15,8 @@ ENDED_CLIENTS = EndedClients()
 
 def begin_run():
     from captionqa.client.pending_requests import needs_server
-    from captionqa.dataset.plan import check_plans, items_to_do
+    from captionqa.dataset.final_files import items_to_do
+    from captionqa.dataset.plan import check_plans
     from captionqa.driver.driver import Driver
     from captionqa.driver.terminal import print_message
     from captionqa.driver.summary import plan_line, plan_notes

@@ -31,15 +31,15 @@ rule export_captions:
 
 rule export_answers:
     input:
-        results=LAYOUT.qa("results"),
-        metrics=LAYOUT.qa("metrics"),
-        provenance=LAYOUT.qa("provenance"),
+        results=LAYOUT.qa("results", "{context}"),
+        metrics=LAYOUT.qa("metrics", "{context}"),
+        provenance=LAYOUT.qa("provenance", "{context}"),
         chunks=answer_chunks,
         code=code(EXPORT_CODE),
     output:
-        LAYOUT.export_summary(LAYOUT.answer_export()),
+        LAYOUT.export_summary(LAYOUT.answer_export(context="{context}")),
     log:
-        f"{LAYOUT.logs}/export_qa_{{format}}.log",
+        f"{LAYOUT.logs}/export_qa{{context}}_{{format}}.log",
     wildcard_constraints:
         format="|".join(CONFIG.export.qa) or "none",
     conda:

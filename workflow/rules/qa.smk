@@ -1,4 +1,4 @@
-# Questions: one job per chunk of questions, then grading once the server is no longer needed.
+# Questions: one job per context and chunk of questions, then grading once the server is no longer needed.
 
 #: The keys of `qa` that decide how answers are graded; they change no request.
 GRADING_KEYS = ("scoring", "answer_is", "relative_tolerance")
@@ -8,11 +8,14 @@ rule answer_chunk:
     input:
         server=ancient(LAYOUT.sentinel),
         # ancient: the result's name holds the list's digest, so a changed list already is another result
-        item_list=ancient(LAYOUT.items("qa")),
+        item_list=ancient(item_list_of),
+        captions=captions_of_chunk,
     output:
-        AnswerFiles(LAYOUT.qa_work).result(),
+        AnswerFiles(LAYOUT.qa_work("{context}")).result(),
     log:
-        f"{LAYOUT.logs}/qa/{CHUNK_NAME.removesuffix('.jsonl')}.log",
+        f"{LAYOUT.logs}/qa{{context}}/{CHUNK_NAME.removesuffix('.jsonl')}.log",
+    wildcard_constraints:
+        digest=r"[0-9a-f]{12}(\.[0-9a-f]{12})?",
     conda:
         "../../environment.yml"
     resources:
@@ -30,16 +33,18 @@ rule merge_qa:
         chunks=answer_chunks,
         questions=question_rows,
         released=LAYOUT.released("qa"),
-        asked_again=lambda wildcards: asked_again(RUN_LAYOUT.qa_work),
+        asked_again=lambda wildcards: asked_again(RUN_LAYOUT.qa_work(wildcards.context)),
         code=code(MERGING_CODE + GRADING_CODE),
     output:
-        results=LAYOUT.qa("results"),
-        metrics=report(LAYOUT.qa("metrics"), caption="../report/metrics.rst", category="Questions"),
-        failures=LAYOUT.qa("failures"),
-        flips=LAYOUT.qa("flips"),
-        provenance=report(LAYOUT.qa("provenance"), caption="../report/provenance.rst", category="Questions"),
+        results=LAYOUT.qa("results", "{context}"),
+        metrics=report(LAYOUT.qa("metrics", "{context}"), caption="../report/metrics.rst", category="Questions"),
+        failures=LAYOUT.qa("failures", "{context}"),
+        flips=LAYOUT.qa("flips", "{context}"),
+        provenance=report(
+            LAYOUT.qa("provenance", "{context}"), caption="../report/provenance.rst", category="Questions"
+        ),
     log:
-        f"{LAYOUT.logs}/merge_qa.log",
+        f"{LAYOUT.logs}/merge_qa{{context}}.log",
     conda:
         "../../environment.yml"
     resources:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from captionqa.client.chunk_job import ChunkJob
 from captionqa.client.chunk_run import ChunkRun
+from captionqa.client.question_captions import planned_captions
 from captionqa.config.answer_files import AnswerFiles
 from captionqa.config.config import Config
 from captionqa.config.data_root import data_root
@@ -16,17 +17,23 @@ from captionqa.run.job_log import job_log
 config, wildcards, task = Config.of(snakemake.config), snakemake.wildcards, snakemake.params.task
 layout = Layout(config.output_dir, wildcards.model)
 style = snakemake.params.get("style")
-name = f"{task} {style or ''} chunk {wildcards.chunk}-of-{wildcards.n}".replace("  ", " ")
+context = None if style else config.context(wildcards.context)
+name = f"{context.title if context else f'captions {style}'} chunk {wildcards.chunk}-of-{wildcards.n}"
 
 with job_log(snakemake.log[0], name, layout):
-    model = config.models[wildcards.model]
-    settings = caption_settings(config, wildcards.model, style) if style else qa_settings(config, wildcards.model)
+    if context is None:
+        settings, work = caption_settings(config, wildcards.model, style), layout.captions_work(style.lower())
+    else:
+        settings, work = qa_settings(config, wildcards.model, context), layout.qa_work(context.suffix)
     check_planned(settings, wildcards.fingerprint)
-    files = AnswerFiles(layout.captions_work(style.lower()) if style else layout.qa_work)
+    items, files = Path(snakemake.input.item_list), AnswerFiles(work)
+    captions = None
+    if context is not None and context.captions is not None:
+        captions = planned_captions(config, layout, context, items, snakemake.input.captions, wildcards.digest)
     ChunkRun(
         ChunkJob(
             name=f"{wildcards.chunk}-of-{wildcards.n}",
-            items=Path(snakemake.input.item_list),
+            items=items,
             result=Path(snakemake.output[0]),
             journal=files.journal,
             progress=layout.job_progress(name.replace(" ", "_")),
@@ -34,10 +41,11 @@ with job_log(snakemake.log[0], name, layout):
             dataset=data_root(config.section(task).data_path),
             settings=settings,
             client=config.client,
-            lease_timeout_s=model.server.lease_timeout_s,
-            own_servers=model.url is None,
+            lease_timeout_s=config.model.server.lease_timeout_s,
+            own_servers=config.model.url is None,
             model_version=planned_version(layout),
             urls=UrlImages() if config.allows_urls(task) else None,
+            captions=captions,
             mem_mb=snakemake.resources.mem_mb,
         )
     ).run()

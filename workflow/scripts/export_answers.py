@@ -11,11 +11,11 @@ from captionqa.run.job_log import job_log
 from captionqa.run.lease import end_with_run
 
 config, wildcards, given = Config.of(snakemake.config), snakemake.wildcards, snakemake.input
-layout = Layout(config.output_dir, wildcards.model)
+layout, context = Layout(config.output_dir, wildcards.model), config.context(wildcards.context)
 # a provenance also says how the merge ran, which is in no export
 sources = [given.results, given.metrics, *given.chunks, *given.code]
 
-with job_log(snakemake.log[0], f"export_qa {wildcards.format}", layout):
+with job_log(snakemake.log[0], f"export_{context.title} {wildcards.format}", layout):
     end_with_run(layout.server)
     export_answers(
         wildcards.format,
@@ -23,7 +23,7 @@ with job_log(snakemake.log[0], f"export_qa {wildcards.format}", layout):
         given.metrics,
         given.provenance,
         given.chunks,
-        qa_settings(config, wildcards.model),
+        qa_settings(config, wildcards.model, context),
         scratch=Path(layout.work),
         shard_mb=snakemake.params.shard_mb,
         export=ExportFolder(Path(snakemake.output[0]).parent, sources, snakemake.params.shard_mb),

@@ -9,14 +9,14 @@ from captionqa.run.job_log import job_log
 from captionqa.run.lease import end_with_run
 
 config, model = Config.of(snakemake.config), snakemake.wildcards.model
-layout = Layout(config.output_dir, model)
+layout, context = Layout(config.output_dir, model), config.context(snakemake.wildcards.context)
 
-with job_log(snakemake.log[0], "merge_qa", layout):
+with job_log(snakemake.log[0], f"merge_{context.title}", layout):
     end_with_run(layout.server)
     merge_qa(
         snakemake.input.chunks,
         snakemake.input.questions,
-        qa_settings(config, model),
+        qa_settings(config, model, context),
         question_path=snakemake.params.question_path,
         dataset_path=snakemake.params.dataset_path,
         hub_commits=snakemake.params.hub_commits,
@@ -25,6 +25,7 @@ with job_log(snakemake.log[0], "merge_qa", layout):
         failures_path=snakemake.output.failures,
         provenance_path=snakemake.output.provenance,
         flips_path=snakemake.output.flips,
-        graded_path=layout.graded,
+        graded_path=layout.graded(context.suffix),
         rules=GradingRules(**snakemake.params.rules),
+        context=context,
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from captionqa.client.chunk_result import FORMAT, ChunkHeader, ResultLine, write_chunk
 from captionqa.client.memory_budget import PART_OF_JOB
+from captionqa.client.question_captions import QuestionCaptions
 from captionqa.config.client_config import ClientConfig
 from captionqa.config.model_versions import ModelVersion
 from captionqa.config.settings import AnswerSettings, fingerprint
@@ -45,6 +46,8 @@ class ChunkJob:
     model_version: ModelVersion | None = None
     #: Fetches images at addresses; None where the configuration does not allow it.
     urls: UrlImages | None = None
+    #: What its questions are asked with in place of their images; None where that are not captions.
+    captions: QuestionCaptions | None = None
     #: The memory that Snakemake or Slurm grants to it, in MB.
     mem_mb: int = 16_000
 

@@ -11,9 +11,11 @@ from captionqa.client.decoding_notes import DecodingNotes
 from captionqa.client.image_part import ImagePart
 from captionqa.client.image_transport import ImageTransport
 from captionqa.client.journal import FileMark, ItemMark
-from captionqa.config.prompts import place_images, question_text
+from captionqa.client.question_captions import QuestionCaptions
+from captionqa.config.prompts import place_captions, place_images, question_text, without_marks
 from captionqa.config.settings import AnswerSettings, caption_prompt, image_budget_px
 from captionqa.dataset.changed_files import ChangedFiles
+from captionqa.dataset.gray_picture import gray_picture
 from captionqa.dataset.image_encoding import EncodedImage, encode_image, is_new_picture
 from captionqa.dataset.image_memory import LARGE_FILE_BYTES, bytes_ahead
 from captionqa.dataset.image_source import ImageSource, ImageSources
@@ -39,10 +41,11 @@ class Item:
         transport: ImageTransport,
         changed: ChangedFiles,
         notes: DecodingNotes,
+        captions: QuestionCaptions | None = None,
     ):
-        """A file that is not as planned is added to `changed`.
+        """A file that is not as planned is added to `changed`; `captions` are asked about in place of images.
 
-        Raises ItemFailure where an image is missing or outside of the data set.
+        Raises ItemFailure where an image is missing or outside of the data set, or has no caption.
         """
         names = entry.get("images", [entry["id"]])
         self.id = entry["id"]
@@ -51,11 +54,12 @@ class Item:
         self._settings = settings
         self._transport = transport
         self._notes = notes
-        self._text = (
-            caption_prompt(settings, len(names))
-            if self.question is None
-            else question_text(self.question, settings.get("instruction"))
-        )
+        self._is_gray = settings.get("context") == "gray"
+        self._text = self._asked_text(len(names))
+        self._files: list[_ImageFile] = []
+        if settings.get("context") in ("caption", "none"):
+            self._text = self._text_without_images(names, captions)
+            return
         found = map(sources.find if "images" in entry else sources.find_file, names)
         self._files = [
             _ImageFile(name, source, stamp, changed)
@@ -112,8 +116,29 @@ class Item:
         """The digests of the files' contents, in their order."""
         return [file.digest for file in self._files]
 
+    def stamps(self) -> list[list[int] | None]:
+        """The planned stamps of the files that are sent."""
+        return [file.planned for file in self._files]
+
+    def _asked_text(self, images: int) -> str:
+        if self.question is None:
+            return caption_prompt(self._settings, images)
+        return question_text(self.question, self._settings.get("instruction"))
+
+    def _text_without_images(self, names: Sequence[str], captions: QuestionCaptions | None) -> str:
+        """The text with captions in place of the images, or with nothing where there are no captions."""
+        if captions is None:
+            return without_marks(self._text)
+        found = [captions.of(name, self.id, len(names)) for name in names]
+        try:
+            return place_captions(self._text, found, self._settings["caption_template"])
+        except ValueError as error:
+            raise ItemFailure(Reason.MISSING_IMAGE, str(error)) from error
+
     def _placed(self, images: Sequence[T]) -> list[str | T]:
         """The texts and the images of the message in their order."""
+        if self._settings.get("context") in ("caption", "none"):
+            return [self._text]  # a caption may hold a mark
         try:
             return place_images(self._text, images)
         except ValueError as error:
@@ -122,7 +147,10 @@ class Item:
     def _image_part(self, file: "_ImageFile") -> ImagePart:
         with _failures_named(file):
             image = self._encoded(file, file.read, decode=False)
-            if image.is_new:
+            if self._is_gray:
+                image = gray_picture(image)
+                file.digest = content_digest(image.data)
+            elif image.is_new:
                 file.digest += NEW_PICTURE
             path = file.source.file()
             reference = None if path is None else self._transport.reference_to(path, file.stamp())
@@ -135,6 +163,9 @@ class Item:
         name, _, digest = mark
         if name != file.name and file.source.is_named():
             return False
+        if self._is_gray:
+            self._image_part(file)
+            return digest == file.digest
         with _failures_named(file):
             is_new = self._in_hand(
                 file,
@@ -199,7 +230,7 @@ class _ImageFile:
         #: The digest of its content; empty until it is read or found in the journal.
         self.digest = ""
         #: From the plan; only its first two numbers are of the file.
-        self._planned = planned
+        self.planned = planned
         #: The same, or None where the file with this content is another one.
         self._stamp = planned
         self._changed = changed
@@ -207,10 +238,10 @@ class _ImageFile:
     def read(self) -> bytes:
         data, stamp = self.source.read()
         self.digest = content_digest(data)
-        self._stamp = self._planned
-        if self._planned is not None and (self._planned[0], self._planned[1]) != stamp:
+        self._stamp = self.planned
+        if self.planned is not None and (self.planned[0], self.planned[1]) != stamp:
             self._stamp = None
-            self._changed.add(self.name, self._planned)
+            self._changed.add(self.name, self.planned)
         return data
 
     def stamp(self) -> Stamp | None:
@@ -222,18 +253,18 @@ class _ImageFile:
 
     def key(self) -> str:
         """The file by its name and stamp, for the notes of what is being decoded."""
-        return f"{self.name}\0{self._planned}"
+        return f"{self.name}\0{self.planned}"
 
     def bytes_ahead(self, budget_px: Callable[[], int | None]) -> int:
         """The memory that a large file takes in hand, 0 for any other; `budget_px` gives how many pixels are sent."""
-        if self._planned is None or self._planned[0] < LARGE_FILE_BYTES or (path := self.source.file()) is None:
+        if self.planned is None or self.planned[0] < LARGE_FILE_BYTES or (path := self.source.file()) is None:
             return 0
-        return bytes_ahead(path, self._planned[0], budget_px())
+        return bytes_ahead(path, self.planned[0], budget_px())
 
     def matches_unread(self, mark: FileMark) -> bool:
         """Whether a mark's name and stamp are those of the file, whose digest is known then."""
         name, stamp, digest = mark
-        if self.name != name or self._planned is None or self._planned != stamp:
+        if self.name != name or self.planned is None or self.planned != stamp:
             return False
         self.digest = digest
         return True

@@ -63,6 +63,7 @@ class ItemProcessor:
         self._sources = ImageSources(
             job.dataset.resolve(), [Path(root).resolve() for root in job.client.images.allowed_roots], job.urls
         )
+        self._captions = job.captions
         self._transport = ImageTransport(job.client.image_transport, self._sources.dataset)
         self._changed = changed
         self._deduplicate = job.client.deduplicate
@@ -86,7 +87,7 @@ class ItemProcessor:
 
     def _process(self, journals: SegmentJournals, entry: ItemEntry) -> None:
         """Take the answer from the journal or from an identical item, or ask the server; raises ItemFailure."""
-        item = Item(entry, self._settings, self._sources, self._transport, self._changed, self._notes)
+        item = Item(entry, self._settings, self._sources, self._transport, self._changed, self._notes, self._captions)
         pending = _PendingItem(journals, item)
         known = self._known(journals.main, item)
         if known is not None:

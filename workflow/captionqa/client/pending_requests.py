@@ -3,6 +3,7 @@
 An item needs none if the journal has its answer and its files have not changed, or if it fails before its request.
 """
 
+import os
 from collections.abc import Collection
 from itertools import groupby
 from pathlib import Path
@@ -11,17 +12,20 @@ from captionqa.client.decoding_notes import DecodingNotes
 from captionqa.client.image_transport import ImageTransport
 from captionqa.client.item import Item
 from captionqa.client.journal import JournalLine, read_lines, segment_of
-from captionqa.config.answer_files import AnswerFiles, journal_segment
+from captionqa.client.question_captions import QuestionCaptions
+from captionqa.config.answer_files import journal_segment
 from captionqa.config.config import Config, Task
 from captionqa.config.data_root import data_root
 from captionqa.config.layout import Layout
 from captionqa.config.model_versions import ModelVersion, may_be_of
-from captionqa.config.settings import FALLBACK, AnswerSettings, answer_fingerprint, fingerprint
+from captionqa.config.settings import FALLBACK, AnswerSettings, answer_fingerprint
+from captionqa.dataset.caption_links import CaptionLinks
 from captionqa.dataset.changed_files import ChangedFiles
+from captionqa.dataset.final_files import FinalFile, planned_files
 from captionqa.dataset.image_source import ImageSources
 from captionqa.dataset.item_entry import ItemEntry
 from captionqa.dataset.places import entry_place
-from captionqa.dataset.plan import load_plan, planned_tasks, work_folders
+from captionqa.dataset.plan import load_plan
 from captionqa.dataset.url_image import UrlImages
 from captionqa.errors import ItemFailure
 from captionqa.files import read_json_lines
@@ -39,7 +43,7 @@ class ItemChecker:
         )
         self._transport = ImageTransport("bytes", self._sources.dataset)
 
-    def item(self, entry: ItemEntry) -> Item:
+    def item(self, entry: ItemEntry, captions: QuestionCaptions | None = None) -> Item:
         """The item of an entry; raises ItemFailure where it would fail before its request."""
         item = Item(
             entry,
@@ -48,6 +52,7 @@ class ItemChecker:
             self._transport,
             ChangedFiles(),
             DecodingNotes(None),
+            captions,
         )
         item.check_marks()
         return item
@@ -59,36 +64,47 @@ def needs_server(config: Config, layout: Layout, results: Collection[str], versi
     `version` is that of the model that the run is planned with.
     """
     unseen = set(results)
-    for task in planned_tasks(config, layout):
-        plan = load_plan(layout, task)
-        lists = plan.item_lists(layout, task)
-        for work, settings in work_folders(config, layout, task):
-            checker, files = ItemChecker(config, task, settings), AnswerFiles(work)
-            for items, result in zip(lists, plan.results(work, fingerprint(settings)), strict=True):
-                if result in unseen:
-                    unseen.remove(result)
-                    if _has_request(items, checker, files.journal, settings, version):
-                        return True
+    for file in planned_files(config, layout):
+        plan = load_plan(layout, file.task)
+        checker = ItemChecker(config, file.task, file.settings)
+        links = None if file.context is None else CaptionLinks.of(config, layout, file.context)
+        lists = plan.item_lists(layout, file.task)
+        for chunk, items, result in zip(plan.chunks, lists, file.results(config, layout), strict=True):
+            if result not in unseen:
+                continue
+            unseen.remove(result)
+            captions = None
+            if file.context is not None and links is not None:
+                held = links.paths[chunk.number]
+                if not all(map(os.path.exists, held)):  # what will be asked is not known yet
+                    return True
+                captions = QuestionCaptions.read(config, layout, file.context, Path(items), held)
+            if _has_request(items, checker, captions, file, version):
+                return True
     return bool(unseen)  # a chunk that is not in the plan
 
 
 def _has_request(
-    items: str, checker: ItemChecker, journal: Path, settings: AnswerSettings, version: ModelVersion | None
+    items: str,
+    checker: ItemChecker,
+    captions: QuestionCaptions | None,
+    file: FinalFile,
+    version: ModelVersion | None,
 ) -> bool:
     for index, entries in groupby(read_json_lines(items), key=lambda entry: segment_of(entry_place(entry))):
-        answers = _answers(journal_segment(journal, index), settings, version)
+        answers = _answers(journal_segment(file.files.journal, index), file.settings, version)
         for entry in entries:
             try:
-                if not _is_answered(checker.item(entry), entry, answers.get(entry["id"])):
+                if not _is_answered(checker.item(entry, captions), answers.get(entry["id"])):
                     return True
             except ItemFailure:
                 continue
     return False
 
 
-def _is_answered(item: Item, entry: ItemEntry, line: JournalLine | None) -> bool:
+def _is_answered(item: Item, line: JournalLine | None) -> bool:
     """Whether a journal line answers an item by its prompt and its files' stamps."""
-    return line is not None and [stamp for _, stamp, _ in line["files"]] == entry["stamps"] and item.matches(line)
+    return line is not None and [stamp for _, stamp, _ in line["files"]] == item.stamps() and item.matches(line)
 
 
 def _answers(segment: Path, settings: AnswerSettings, version: ModelVersion | None) -> dict[str, JournalLine]:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-#: The name of a chunk's result. `fingerprint` is that of the settings, `digest` that of the list of items.
+#: The name of a chunk's result. `fingerprint` is that of the settings, `digest` that of the list of items. Of questions
+#: with captions another digest, which stands for the captions, follows it after a dot.
 CHUNK_NAME = "{chunk}-of-{n}.{fingerprint}.{digest}.jsonl"
 
 

@@ -37,6 +37,7 @@ def check(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
     if error is not None:
         raise ConfigError(_sentence(error))
     _tidy_paths(raw)
+    _check_captions(raw)
     config = Config.of(raw)
     if not config.tasks:
         raise ConfigError("the configuration asks for nothing: give captions, qa or both; see config/config.yaml.")
@@ -54,6 +55,7 @@ def check(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
                     f"{', '.join(sorted(known))}, and any you add under captions.prompts."
                 )
         _refuse_same_names(config.captions.prompt_styles)
+    _check_contexts(config)
     _refuse_braces(config.output_dir)
     if config.qa is not None and config.qa.relative_tolerance and config.qa.scoring in ("vqa", "anls"):
         raise ConfigError(
@@ -195,6 +197,37 @@ def _refuse_braces(output_dir: str) -> None:
     """Snakemake would take a name in braces for a wildcard."""
     if "{" in output_dir or "}" in output_dir:
         raise ConfigError(f"output_dir: {output_dir!r} must not hold a brace, {{ or }}; name a folder without.")
+
+
+def _check_captions(raw: Mapping[str, Any]) -> None:
+    """Only the captions of the images of questions have no data set of their own; raises ConfigError."""
+    captions = raw.get("captions")
+    if captions and captions["dataset_path"] is None and "caption" not in (raw.get("qa") or {}).get("contexts", ()):
+        raise ConfigError(
+            "captions: the key 'dataset_path' is missing; only with caption in qa.contexts it may be left out, which "
+            "captions the images of the questions."
+        )
+
+
+def _check_contexts(config: Config) -> None:
+    """Whether the questions' captions are configured, and each by a name of its own; raises ConfigError."""
+    of_captions = [context for context in config.contexts if context.kind == "caption"]
+    if config.qa is None or "caption" not in config.qa.contexts:
+        return
+    if not of_captions:
+        raise ConfigError(
+            "qa.contexts: caption needs captions: add the section captions, or name a file of them in qa.captions_from."
+        )
+    seen: set[str] = set()
+    for context in of_captions:
+        if context.name in seen:
+            raise ConfigError(
+                f"qa.captions_from: {context.captions!r} would write the files of the captions of that name; give the "
+                "file another name."
+            )
+        seen.add(context.name)
+        if context.file is not None and not os.path.isfile(context.file):
+            raise ConfigError(f"qa.captions_from: there is no file {context.file}.")
 
 
 def _refuse_same_names(styles: Iterable[str]) -> None:

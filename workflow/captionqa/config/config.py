@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self, overload
 
 from captionqa.config.client_config import ClientConfig
+from captionqa.config.contexts import UNNAMED, Context, ContextKind, question_contexts
 from captionqa.config.data_root import data_folder
 from captionqa.config.export_config import ExportConfig
 from captionqa.config.hub_record import HubRecord, data_paths, is_hub_path, local_files, read_hub_record
+from captionqa.config.model_config import ModelConfig
 from captionqa.config.model_versions import planned_key
 
 #: The two tasks of a run; a configuration may leave one out.
@@ -25,53 +27,6 @@ Scoring = Literal["any", "exact", "relaxed", "vqa", "anls"]
 AnswerForm = Literal["auto", "letter", "index0", "index1", "text", "list"]
 #: What `qa.columns` gives for one field of a question.
 ColumnSource = str | Sequence[Any] | Mapping[str, Any] | Auto | None
-
-
-@dataclass(frozen=True)
-class ServerConfig:
-    """`models.NAME.server`: how vLLM is started and watched."""
-
-    command: Sequence[str] | None
-    env: Mapping[str, str]
-    host: str | None
-    port: int
-    replicas: int
-    tensor_parallel_size: int | None
-    allow_cpu: bool
-    max_model_len: int | None
-    dtype: str
-    limit_images_per_prompt: int
-    extra_args: Sequence[str]
-    start_timeout_s: float
-    health_interval_s: float
-    hang_timeout_s: float
-    max_restarts: int
-    restart_forgiven_s: float
-    lease_timeout_s: float
-    #: No key of the configuration: the folder that vLLM may read images from, where `client.image_transport` is `file`.
-    allowed_local_media_path: str | None = None
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """`models.NAME`: a model, and the server that answers for it."""
-
-    path: str
-    url: str | None
-    api_key_env: str | None
-    served_model_name: str | None
-    server: ServerConfig
-    #: No key of the configuration: which version of the model, as `config.model_versions` keys them, the run is about.
-    version_key: str | None = None
-
-    @classmethod
-    def of(cls, checked: Mapping[str, Any], version_key: str | None) -> Self:
-        return cls(**{**checked, "server": ServerConfig(**checked["server"]), "version_key": version_key})
-
-    @property
-    def served_name(self) -> str:
-        """The name that the server answers to."""
-        return self.served_model_name or self.path
 
 
 @dataclass(frozen=True)
@@ -106,10 +61,21 @@ class CaptionsConfig:
     chunks: int | Auto
     #: No key of the configuration: the local files of data sets of the hub.
     hub: HubRecord = field(default_factory=dict)
+    #: No key of the configuration: where only the images of the questions are captioned, their folder. Then
+    #: `dataset_path` is that of the questions.
+    questions_root: str | None = None
 
     @classmethod
-    def of(cls, checked: Mapping[str, Any], hub: HubRecord) -> Self:
-        return cls(**{**checked, "columns": CaptionColumnsConfig(**checked["columns"]), "hub": hub})
+    def of(cls, checked: Mapping[str, Any], hub: HubRecord, qa: "QaConfig | None") -> Self:
+        fields = {**checked, "columns": CaptionColumnsConfig(**checked["columns"]), "hub": hub}
+        if checked["dataset_path"] is None and qa is not None:
+            fields |= {"dataset_path": qa.dataset_path, "questions_root": qa.data_path}
+        return cls(**fields)
+
+    @property
+    def of_questions(self) -> bool:
+        """Whether only the images that the questions name are captioned."""
+        return self.questions_root is not None
 
     @property
     def local_path(self) -> str:
@@ -119,7 +85,7 @@ class CaptionsConfig:
     @property
     def data_path(self) -> str:
         """The path whose `data_root` is the data folder."""
-        return self.image_folder or self.local_path
+        return self.questions_root or self.image_folder or self.local_path
 
 
 @dataclass(frozen=True)
@@ -168,6 +134,12 @@ class QaConfig:
     answer_is: AnswerForm
     scoring: Scoring
     max_tokens: int
+    #: What each question is asked with in place of its images.
+    contexts: Sequence[ContextKind]
+    #: The text that stands for an image where its caption, `{caption}`, is asked about.
+    caption_template: str
+    #: A file of captions, or several by names; None for those of this run alone.
+    captions_from: str | Mapping[str, str] | None
     #: Added below each question; or one for those with `choices` and one for `open` ones.
     instruction: str | Mapping[str, str] | None
     fallback: bool
@@ -198,6 +170,12 @@ class QaConfig:
         """The data folder."""
         path = local_files(self.dataset_path, self.hub)
         return path if path == self.dataset_path else str(data_folder(path))
+
+    @property
+    def caption_files(self) -> Mapping[str, str]:
+        """{name: path} of the files of captions."""
+        given = self.captions_from or {}
+        return {UNNAMED: given} if isinstance(given, str) else given
 
     @property
     def instructions(self) -> Mapping[str, str]:
@@ -242,14 +220,15 @@ class Config:
         """
         captions, qa = checked.get("captions"), checked.get("qa")
         hub = read_hub_record(checked["output_dir"]) if any(map(is_hub_path, data_paths(captions, qa))) else {}
+        questions = None if qa is None else QaConfig.of(qa, hub)
         return cls(
             output_dir=checked["output_dir"],
             models={
                 name: ModelConfig.of(model, planned_key(checked["output_dir"], name, model))
                 for name, model in checked["models"].items()
             },
-            captions=None if captions is None else CaptionsConfig.of(captions, hub),
-            qa=None if qa is None else QaConfig.of(qa, hub),
+            captions=None if captions is None else CaptionsConfig.of(captions, hub, questions),
+            qa=questions,
             export=ExportConfig(**checked["export"]),
             audit=AuditConfig(**checked["audit"]),
             report=ReportConfig(**checked["report"]),
@@ -272,9 +251,25 @@ class Config:
         return [task for task in TASKS if getattr(self, task) is not None]
 
     @property
+    def tasks_as_planned(self) -> list[Task]:
+        """The tasks in the order in which they are planned."""
+        return self.tasks[::-1] if self.captions is not None and self.captions.of_questions else self.tasks
+
+    @property
     def prompt_styles(self) -> Sequence[str]:
         """The configured prompt styles; none where captions are left out."""
         return () if self.captions is None else self.captions.prompt_styles
+
+    @property
+    def contexts(self) -> list[Context]:
+        """The contexts in which the questions are asked; none where there are no questions."""
+        if self.qa is None:
+            return []
+        return question_contexts(self.qa.contexts, self.prompt_styles, self.qa.caption_files)
+
+    def context(self, suffix: str) -> Context:
+        """The context whose files have this suffix."""
+        return next(context for context in self.contexts if context.suffix == suffix)
 
     @property
     def hub_paths(self) -> list[str]:
@@ -284,7 +279,8 @@ class Config:
 
     def allows_urls(self, task: Task) -> bool:
         """Whether images of a task may be fetched from http(s) addresses."""
-        return task == "qa" and self.qa is not None and self.qa.allow_urls
+        of_questions = task == "qa" or (self.captions is not None and self.captions.of_questions)
+        return of_questions and self.qa is not None and self.qa.allow_urls
 
     def hub_commits(self, task: Task) -> dict[str, str]:
         """{path of the hub: the commit that it was planned with} of a task."""
@@ -295,7 +291,9 @@ class Config:
     @property
     def tasks_share_images(self) -> bool:
         """Whether captions and questions are of the same folder, so that one scan serves both."""
-        return self.captions is not None and self.qa is not None and self.captions.dataset_path == self.qa.dataset_path
+        if self.captions is None or self.qa is None or self.captions.of_questions:
+            return False
+        return self.captions.dataset_path == self.qa.dataset_path
 
     @overload
     def section(self, task: Literal["captions"]) -> CaptionsConfig: ...

@@ -11,4 +11,6 @@ def export_folders(config: Config, layout: Layout) -> list[tuple[str, str]]:
         for style in config.prompt_styles
         for form in config.export.captions
     ]
-    return captions + [(form, layout.answer_export(form)) for form in config.export.qa]
+    return captions + [
+        (form, layout.answer_export(form, context.suffix)) for context in config.contexts for form in config.export.qa
+    ]

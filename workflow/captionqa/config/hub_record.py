@@ -40,7 +40,7 @@ def local_files(path: str, hub: HubRecord) -> str:
 
 def data_paths(captions: Mapping[str, Any] | None, qa: Mapping[str, Any] | None) -> list[str]:
     """All paths of data in the sections of a configuration."""
-    paths = [] if captions is None else [captions["dataset_path"]]
+    paths = [] if captions is None or captions["dataset_path"] is None else [captions["dataset_path"]]
     if qa is not None:
         questions = qa["question_path"]
         paths += [*([questions] if isinstance(questions, str) else questions), qa["dataset_path"]]

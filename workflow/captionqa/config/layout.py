@@ -27,16 +27,17 @@ class Layout:
     def captions(self, style: str = "{style}", suffix: str = "") -> str:
         return f"{self.output_dir}/captions/{self.model}/{self.model}_{style}{suffix}.json"
 
-    def qa(self, kind: str) -> str:
-        return f"{self.output_dir}/qa/{self.model}/{self.model}_qa_{kind}.json"
+    def qa(self, kind: str, context: str = "") -> str:
+        """A final file of the questions; `context` is the suffix of their context."""
+        return f"{self.output_dir}/qa/{self.model}/{self.model}_qa{context}_{kind}.json"
 
     def caption_export(self, style: str = "{style}", form: str = "{format}") -> str:
         """Folder of the captions of one prompt style in one format."""
         return f"{self.output_dir}/export/captions/{self.model}/{self.model}_{style}_{form}"
 
-    def answer_export(self, form: str = "{format}") -> str:
-        """Folder of the answers in one format."""
-        return f"{self.output_dir}/export/qa/{self.model}/{self.model}_qa_{form}"
+    def answer_export(self, form: str = "{format}", context: str = "") -> str:
+        """Folder of the answers of one context, by its suffix, in one format."""
+        return f"{self.output_dir}/export/qa/{self.model}/{self.model}_qa{context}_{form}"
 
     @staticmethod
     def export_summary(folder: str) -> str:
@@ -104,6 +105,11 @@ class Layout:
         return Path(self.plans) / "qa" / "images.jsonl"
 
     @property
+    def caption_links(self) -> Path:
+        """Which chunks of captions hold the captions of each chunk of questions, by the last plans."""
+        return Path(self.plans) / "qa" / "caption_links.json"
+
+    @property
     def caption_images(self) -> Path:
         """The names of the files that the rows of the last plan's data set refer to."""
         return Path(self.plans) / "captions" / "images.jsonl"
@@ -128,15 +134,13 @@ class Layout:
         """Folder of the `AnswerFiles` of one prompt style."""
         return f"{self.work}/captions/{style}"
 
-    @property
-    def qa_work(self) -> str:
-        """Folder of the `AnswerFiles` of the questions."""
-        return f"{self.work}/qa"
+    def qa_work(self, context: str = "") -> str:
+        """Folder of the `AnswerFiles` of the questions in one context, by its suffix."""
+        return f"{self.work}/qa{context}"
 
-    @property
-    def graded(self) -> str:
-        """The last grading of the answers, with which the next one is compared."""
-        return f"{self.qa_work}/graded.jsonl"
+    def graded(self, context: str = "") -> str:
+        """The last grading of the answers of one context, with which the next one is compared."""
+        return f"{self.qa_work(context)}/graded.jsonl"
 
     @property
     def failures_checked(self) -> str:

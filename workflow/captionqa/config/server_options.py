@@ -7,7 +7,7 @@ than rounding.
 import json
 from collections.abc import Iterator, Sequence
 
-from captionqa.config.config import ServerConfig
+from captionqa.config.model_config import ServerConfig
 
 #: A change of one of these is another model, whose answers are not mixed with those of the model before.
 DECIDING = frozenset(

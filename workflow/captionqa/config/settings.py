@@ -7,6 +7,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 from captionqa.config.client_config import ImagesConfig
 from captionqa.config.config import Auto, Config
+from captionqa.config.contexts import IMAGES, Context
 from captionqa.config.prompts import LETTER_PROMPT, style_text
 from captionqa.errors import ConfigError
 
@@ -48,9 +49,10 @@ class AnswerSettings(TypedDict):
     served_name: NotRequired[str]
     max_tokens: int
     sampling: Mapping[str, float | None]
-    images: ImageSettings
-    #: In tokens; None unless images are fitted to it (`max_pixels: auto`).
-    max_model_len: int | None
+    #: Missing where no image is sent.
+    images: NotRequired[ImageSettings]
+    #: In tokens; None unless images are fitted to it (`max_pixels: auto`), and missing where no image is sent.
+    max_model_len: NotRequired[int | None]
     #: Captions only: the text sent with each image.
     prompt: NotRequired[str]
     #: Captions only: the text sent in its place with several images of one item.
@@ -59,6 +61,10 @@ class AnswerSettings(TypedDict):
     instruction: NotRequired[str]
     #: Questions only: the follow-up that asks for the letter alone.
     fallback: NotRequired[str]
+    #: Questions only: what they are asked with in place of their images.
+    context: NotRequired[Literal["caption", "none", "gray"]]
+    #: Questions with captions only: the text that stands for an image.
+    caption_template: NotRequired[str]
 
 
 def caption_settings(config: Config, model: str, style: str) -> AnswerSettings:
@@ -76,14 +82,23 @@ def caption_prompt(settings: AnswerSettings, images: int) -> str:
     return settings.get("multi_image_prompt", settings["prompt"]) if images > 1 else settings["prompt"]
 
 
-def qa_settings(config: Config, model: str) -> AnswerSettings:
-    """The settings of the questions."""
+def qa_settings(config: Config, model: str, context: Context = IMAGES) -> AnswerSettings:
+    """The settings of the questions in one context.
+
+    Those of captions do not say which captions: a journal line has the digest of the text that was asked.
+    """
     qa = config.section("qa")
     settings = _settings(config, model, qa.max_tokens)
     if isinstance(qa.instruction, str):
         settings["instruction"] = qa.instruction
     if qa.fallback:
         settings["fallback"] = LETTER_PROMPT
+    if context.kind != "image":
+        settings["context"] = context.kind
+    if context.kind == "caption":
+        settings["caption_template"] = qa.caption_template
+    if context.kind in ("caption", "none"):
+        del settings["images"], settings["max_model_len"]
     return settings
 
 

@@ -69,7 +69,7 @@ def run_audit(config: Config, layout: Layout) -> None:
     Raises:
         InputError: a task cannot be planned, or something was found on which audit.stop_on stops.
     """
-    for task in config.tasks:
+    for task in config.tasks_as_planned:
         plan_task(config, layout, task)
     report = audit(config, layout, config.tasks)
     log.info("%s", report.text())

@@ -8,7 +8,7 @@ corrected ground truth renames that file and no chunk.
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from typing import NamedTuple, TypedDict, Unpack
@@ -16,7 +16,6 @@ from typing import NamedTuple, TypedDict, Unpack
 from captionqa.config.answer_files import CHUNK_NAME, AnswerFiles
 from captionqa.config.config import Auto, Config, Task
 from captionqa.config.layout import ITEMS_NAME, Layout
-from captionqa.config.settings import AnswerSettings, caption_settings, fingerprint, qa_settings
 from captionqa.dataset.places import HASH_BITS
 from captionqa.errors import InputError
 from captionqa.files import LineFile, read_json, write_json
@@ -98,21 +97,30 @@ class Plan:
             for chunk in self.chunks
         ]
 
-    def results(self, work: str, fingerprint: str) -> list[str]:
-        """The paths of the chunks' results below a work folder, for settings with this fingerprint."""
+    def results(self, work: str, fingerprint: str, captions: Mapping[int, str] | None = None) -> list[str]:
+        """The paths of the chunks' results below a work folder, for settings with this fingerprint.
+
+        `captions` has by the number of each chunk what stands for the captions that it is asked with, if it is.
+        """
         return [
             AnswerFiles(work).result(
                 CHUNK_NAME.format(
-                    chunk=self._padded(chunk.number), n=self.n, fingerprint=fingerprint, digest=chunk.digest
+                    chunk=self._padded(chunk.number),
+                    n=self.n,
+                    fingerprint=fingerprint,
+                    digest=chunk.digest if captions is None else f"{chunk.digest}.{captions[chunk.number]}",
                 )
             )
             for chunk in self.chunks
         ]
 
-    def pending_items(self, work: str, fingerprint: str) -> int:
-        """How many items are in chunks without a result."""
-        paths = self.results(work, fingerprint)
-        return sum(chunk.items for chunk, path in zip(self.chunks, paths, strict=True) if not os.path.exists(path))
+    def pending_items(self, results: Sequence[str]) -> int:
+        """How many items are in chunks of which there is no result, by the paths of all."""
+        return sum(chunk.items for chunk, path in zip(self.chunks, results, strict=True) if not os.path.exists(path))
+
+    def chunk_of(self, place: int) -> int:
+        """The number of the chunk that a place in the hash range falls into."""
+        return place * self.n >> HASH_BITS
 
     def _padded(self, index: int) -> str:
         return f"{index:0{len(str(self.n - 1))}d}"
@@ -188,33 +196,6 @@ def check_plans(config: Config, layout: Layout) -> None:
 def planned_tasks(config: Config, layout: Layout) -> list[Task]:
     """The configured tasks that have a plan; one that no target asked for may have none."""
     return [task for task in config.tasks if layout.plan(task).exists()]
-
-
-def work_folders(config: Config, layout: Layout, task: Task) -> list[tuple[str, AnswerSettings]]:
-    """(work folder, settings) of each final file of a task: one per prompt style, one for all questions."""
-    if task == "qa":
-        return [(layout.qa_work, qa_settings(config, layout.model))]
-    return [
-        (layout.captions_work(style.lower()), caption_settings(config, layout.model, style))
-        for style in config.prompt_styles
-    ]
-
-
-def planned_items(config: Config, layout: Layout) -> int:
-    """How many items all final files have, over the configured tasks that have a plan."""
-    return sum(
-        load_plan(layout, task).items * len(work_folders(config, layout, task))
-        for task in planned_tasks(config, layout)
-    )
-
-
-def items_to_do(config: Config, layout: Layout) -> int:
-    """How many items are in chunks without a result, over the final files of the configured tasks that have a plan."""
-    return sum(
-        load_plan(layout, task).pending_items(work, fingerprint(settings_now))
-        for task in planned_tasks(config, layout)
-        for work, settings_now in work_folders(config, layout, task)
-    )
 
 
 def chunk_count(chunks: int | Auto, items: int) -> int:

@@ -6,6 +6,7 @@ from captionqa.config.config import Config, Task
 from captionqa.config.layout import Layout
 from captionqa.dataset.caption_plan import plan_captions
 from captionqa.dataset.plan import Plan
+from captionqa.dataset.question_image_plan import plan_question_images
 from captionqa.dataset.question_plan import plan_questions
 from captionqa.dataset.selection import Selection
 from captionqa.files import full_disk_named
@@ -15,13 +16,17 @@ from captionqa.grading.scoring import GradingRules
 def plan_task(config: Config, layout: Layout, task: Task, scan: str = "") -> Plan:
     """The plan of a configured task, from its data as it is now; `scan` is as for `plan_questions`.
 
+    Captions of the questions' images are planned from the plan of the questions, which has to be made before.
+
     Raises:
-        InputError: as for `plan_captions` and `plan_questions`.
+        InputError: as for `plan_captions`, `plan_question_images` and `plan_questions`.
         DiskFullError: the item lists do not fit on the disk.
     """
     with full_disk_named(layout.plans):
         if task == "captions":
             captions = config.section("captions")
+            if captions.of_questions:
+                return plan_question_images(captions.chunks, layout, captions.limit)
             return plan_captions(
                 Path(captions.local_path),
                 captions.chunks,

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from captionqa.client.chunk_result import read_chunk
 from captionqa.client.journal import read_lines
-from captionqa.config.config import Config, ModelConfig, ServerConfig
+from captionqa.config.config import Config
 from captionqa.config.layout import Layout
+from captionqa.config.model_config import ModelConfig, ServerConfig
 from captionqa.config.model_versions import (
     ModelVersion,
     VersionRecord,

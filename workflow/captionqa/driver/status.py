@@ -8,12 +8,13 @@ from pathlib import Path
 
 from captionqa.client.chunk_result import read_chunk
 from captionqa.client.journal import read_lines, segment_of
-from captionqa.config.answer_files import AnswerFiles, journal_segment
+from captionqa.config.answer_files import journal_segment
 from captionqa.config.config import Config, Task
 from captionqa.config.layout import Layout
 from captionqa.config.settings import AnswerSettings, answer_fingerprint, fingerprint
+from captionqa.dataset.final_files import planned_files
 from captionqa.dataset.places import entry_place
-from captionqa.dataset.plan import load_plan, planned_tasks, work_folders
+from captionqa.dataset.plan import load_plan, planned_tasks
 from captionqa.files import read_json_lines
 from captionqa.results.provenance import read_provenance
 from captionqa.run.lease import LeaseRecord, live_lease
@@ -113,24 +114,25 @@ def _files(config: Config, layout: Layout, task: Task) -> Iterable[FileStatus]:
     """The status of each final file of a planned task."""
     plan = load_plan(layout, task)
     lists = plan.item_lists(layout, task)
-    styles = config.prompt_styles if task == "captions" else [None]
-    for style, (work, settings) in zip(styles, work_folders(config, layout, task), strict=True):
-        results = plan.results(work, fingerprint(settings))
+    for file in planned_files(config, layout):
+        if file.task != task:
+            continue
+        results = file.results(config, layout)
         finished = {path for path in results if Path(path).exists()}  # checked once: a run may be adding results
         headers = [read_chunk(path)[0] for path in finished]
         unfinished = [items for items, path in zip(lists, results, strict=True) if path not in finished]
         failed = sum(header["failed"] for header in headers)
         yield FileStatus(
-            name=f"captions {style}" if style else task,
+            name=file.name,
             chunks=len(results),
             finished_chunks=len(headers),
             items=plan.items,
             answered=sum(header["items"] for header in headers) - failed,
             failed=failed,
-            journaled=_journaled(unfinished, AnswerFiles(work).journal, answer_fingerprint(settings)),
-            merged=Path(layout.captions(style.lower()) if style else layout.qa("results")).exists(),
-            failures_by_reason=_failures_by_reason(_companion(layout, style, "provenance"), settings),
-            failures_path=_companion(layout, style, "failures"),
+            journaled=_journaled(unfinished, file.files.journal, answer_fingerprint(file.settings)),
+            merged=Path(file.path).exists(),
+            failures_by_reason=_failures_by_reason(file.provenance, file.settings),
+            failures_path=file.failures,
         )
 
 
@@ -145,11 +147,6 @@ def _journaled(item_lists: Iterable[str], journal: Path, fingerprint_now: str) -
             lines = (line for line in read_lines(path) if line["fingerprint"] == fingerprint_now and "answer" in line)
             count += len({line["id"] for line in lines} & {item["id"] for item in members})
     return count
-
-
-def _companion(layout: Layout, style: str | None, kind: str) -> str:
-    """The file of this kind beside the captions of a style, or beside the QA results."""
-    return layout.captions(style.lower(), f"_{kind}") if style else layout.qa(kind)
 
 
 def _failures_by_reason(provenance_path: str, settings: AnswerSettings) -> Mapping[str, int]:

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Literal
 
 from captionqa.config.config import Config
+from captionqa.config.contexts import Context
 from captionqa.config.exports import export_folders
 from captionqa.config.layout import Layout
-from captionqa.dataset.plan import items_to_do, load_plan, planned_items, planned_tasks
+from captionqa.dataset.final_files import items_to_do, planned_items
+from captionqa.dataset.plan import load_plan, planned_tasks
 from captionqa.dataset.question_plan import ASKS_FOR_REASONING
 from captionqa.dataset.skipped_files import skipped_text
 from captionqa.driver.failure_report import restarts
@@ -85,9 +87,9 @@ def summary(config: Config, layout: Layout, seconds: float) -> str:
             continue
         rows.append(f"  {counts['answered']:>7,} captions {style:<8} {path}")
         rows += _failed(counts, layout.captions(style.lower(), "_failures"))
-    metrics = read_json(layout.qa("metrics")) if config.qa is not None else None
-    if metrics is not None:
-        rows += _qa_rows(metrics, layout)
+    for context in config.contexts:
+        if (metrics := read_json(layout.qa("metrics", context.suffix))) is not None:
+            rows += _qa_rows(metrics, layout, context)
     for form, folder in export_folders(config, layout):
         if (made := read_json(layout.export_summary(folder))) is not None:
             rows.append(f"  {made['items']:>7,} exported {form:<8} {folder}/")
@@ -103,10 +105,12 @@ def page_rows(config: Config, layout: Layout, since: float = 0) -> list[str]:
     return [f"          look at them in a browser: {path}"]
 
 
-def _qa_rows(metrics: QaMetrics, layout: Layout) -> list[str]:
+def _qa_rows(metrics: QaMetrics, layout: Layout, context: Context) -> list[str]:
+    suffix = context.suffix
+    name = context.name if suffix else ""
     rows = [
-        f"  {metrics['answered_questions']:>7,} answers           {layout.qa('results')}",
-        f"          {_accuracy(metrics)}  {layout.qa('metrics')}",
+        f"  {metrics['answered_questions']:>7,} answers {name:<9} {layout.qa('results', suffix)}",
+        f"          {_accuracy(metrics)}  {layout.qa('metrics', suffix)}",
     ]
     if unread := [f"{metrics[key]:,} {word}" for key, word in _UNREAD.items() if metrics[key]]:
         rows.append(f"          {' and '.join(unread)} among the answers; what has no letter or value is wrong")
@@ -121,11 +125,11 @@ def _qa_rows(metrics: QaMetrics, layout: Layout) -> list[str]:
             f"          mean score by {metrics['scoring']} {metrics['mean_score']:.1%} (95 % interval {low:.1%} to "
             f"{high:.1%})"
         )
-    if flips := read_json(layout.qa("flips")):
+    if flips := read_json(layout.qa("flips", suffix)):
         line = flips_line(Counter(map(flip_kind, flips.values())), metrics["answered_questions"])
-        rows.append(f"          {line}  {layout.qa('flips')}")
-    counts = _counts(layout.qa("provenance"))
-    return rows + (_failed(counts, layout.qa("failures")) if counts is not None else [])
+        rows.append(f"          {line}  {layout.qa('flips', suffix)}")
+    counts = _counts(layout.qa("provenance", suffix))
+    return rows + (_failed(counts, layout.qa("failures", suffix)) if counts is not None else [])
 
 
 def _accuracy(metrics: QaMetrics) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 
 from captionqa import PACKAGE
 from captionqa.config.config import Config
+from captionqa.config.contexts import IMAGES
 from captionqa.config.data_root import data_root
 from captionqa.config.layout import Layout
 from captionqa.config.settings import AnswerSettings, caption_settings, fingerprint
@@ -118,13 +119,15 @@ class _Page:
 
     def add_questions(self) -> None:
         layout, counts = self._layout, Counter[str]()
-        self._add_part("Questions", layout.qa("provenance"))
-        metrics = read_json(layout.qa("metrics"))
+        contexts = self._config.contexts
+        suffix = (IMAGES if IMAGES in contexts else contexts[0]).suffix
+        self._add_part("Questions", layout.qa("provenance", suffix))
+        metrics = read_json(layout.qa("metrics", suffix))
         if metrics is None:
-            raise _missing(layout.qa("metrics"))
+            raise _missing(layout.qa("metrics", suffix))
         rows = layout.question_rows(load_plan(layout, "qa").rows or "")
         sample: Sample[QuestionItem] = Sample(limits_for(metrics["total_questions"]))
-        for item in questions.question_items(rows, layout.qa("results"), layout.qa("failures")):
+        for item in questions.question_items(rows, layout.qa("results", suffix), layout.qa("failures", suffix)):
             counts.update({"all": 1, item["status"]: 1, "truncated": item["truncated"]})
             sample.add(questions.kind_of(item), item["qid"], item)
         items = sorted(sample, key=questions.page_order)

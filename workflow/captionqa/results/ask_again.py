@@ -13,7 +13,6 @@ from pathlib import Path
 from captionqa.client.chunk_result import ResultLine, read_chunk
 from captionqa.client.journal import JournalLine, read_lines
 from captionqa.config.config import Config, Task
-from captionqa.config.settings import fingerprint
 from captionqa.dataset.plan import load_plan
 from captionqa.errors import DATA_FAULTS, QUESTION_FAULTS, ConfigError, ItemFailure, Reason
 from captionqa.files import atomic_writer, checked_line, read_json, read_json_lines
@@ -63,11 +62,12 @@ class Retry:
 
     def add(self, selected: ResultSet, reason: str | None) -> None:
         """Look for failures to ask again among the results of one final file."""
-        plan = load_plan(selected.layout, selected.task)
-        lists = plan.item_lists(selected.layout, selected.task)
+        task, layout = selected.file.task, selected.layout
+        lists = load_plan(layout, task).item_lists(layout, task)
+        results = selected.file.results(selected.config, layout)
         paths: list[Path] = []
         ids: set[str] = set()
-        for items, name in zip(lists, plan.results(selected.files.folder, fingerprint(selected.settings)), strict=True):
+        for items, name in zip(lists, results, strict=True):
             if not (path := Path(name)).exists():
                 continue
             _, lines = read_chunk(path)
@@ -116,7 +116,7 @@ def question_faults(config: Config, task: Task | None, style: str | None) -> dic
     """
     counts: Counter[str] = Counter()
     for selected in selected_results(config, task, style):
-        if (stored := read_json(selected.provenance)) is not None:
+        if (stored := read_json(selected.file.provenance)) is not None:
             counts.update(stored["counts"]["failures_by_reason"])
     return {reason: counts[reason] for reason in QUESTION_FAULTS if counts[reason]}
 

@@ -90,7 +90,12 @@ class WithFallback(TypedDict):
     fallback: NotRequired[FallbackMetrics]
 
 
-class QaMetrics(AccuracyMetrics, WithFallback):
+class InContext(TypedDict):
+    #: As in the records: absent for images.
+    context: NotRequired[str]
+
+
+class QaMetrics(AccuracyMetrics, WithFallback, InContext):
     """A QA metrics file."""
 
     #: The model's name in the configuration.

@@ -5,12 +5,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from captionqa.client.chunk_result import ChunkResults, ResultLine
+from captionqa.config.contexts import IMAGES, Context
 from captionqa.config.settings import FALLBACK, AnswerSettings
 from captionqa.dataset.question_row import InvalidRow, QuestionRow
 from captionqa.errors import ItemFailure, ResultError
 from captionqa.files import atomic_writer, json_line, json_object_writer, read_json_lines, write_json
 from captionqa.grading.scoring import GradingRules
-from captionqa.results.metrics import QaMetrics, Tally, WithFallback
+from captionqa.results.metrics import InContext, QaMetrics, Tally, WithFallback
 from captionqa.results.provenance import ItemCounts, file_digest, provenance
 from captionqa.results.qa_record import qa_record
 from captionqa.results.regrading import LastGrading, flip_kind, flips_line, grading_line
@@ -34,6 +35,7 @@ def merge_qa(
     graded_path: str,
     rules: GradingRules,
     hub_commits: Mapping[str, str] | None = None,
+    context: Context = IMAGES,
 ) -> None:
     """Grade the answers by the question rows, and write {qid: record}, the metrics and the other companions.
 
@@ -61,6 +63,8 @@ def merge_qa(
                     tally.add_failure(row, failure.reason)
                     add_failure(row["id"], {"reason": failure.reason, "detail": failure.detail})
                     continue
+                if context != IMAGES:
+                    record["context"] = context.name
                 counts.add_answer(row["id"], line["answer"], line["files"], shared="same_as" in line)
                 tally.add_record(record)
                 add_record(row["id"], record)
@@ -70,7 +74,8 @@ def merge_qa(
                     flip_kinds[flip_kind(flip)] += 1
                     add_flip(row["id"], flip)
             counts.check_one_model(chunks)
-        write_json(metrics_path, _metrics(tally, counts, settings, rules, question_path, dataset_path))
+        metrics = _metrics(tally, counts, settings, rules, question_path, dataset_path, context)
+        write_json(metrics_path, metrics)
         described = provenance(results.headers, counts, settings, dataset_path, hub_commits)
         with open(rows_path, "rb") as rows:
             described["question_file"] = {"path": question_path, "fingerprint": file_digest(rows)}
@@ -86,11 +91,14 @@ def _metrics(
     rules: GradingRules,
     question_path: str | Sequence[str],
     dataset_path: str,
+    context: Context,
 ) -> QaMetrics:
     answered_by = counts.answered_by.values()
     fallback: WithFallback = {"fallback": tally.fallback_metrics()} if FALLBACK in settings else {}
+    named: InContext = {} if context == IMAGES else {"context": context.name}
     return {
         "model": settings["model"],
+        **named,
         **tally.metrics(),
         **fallback,
         "scoring": rules.scoring,

@@ -50,6 +50,8 @@ class QaRecord(TypedDict):
     #: Only where the fallback was asked: the letter that it gave, or None.
     fallback_letter: NotRequired[str | None]
     fallback_is_correct: NotRequired[bool]
+    #: What it was asked with in place of its images, such as none or caption_short; absent where with its images.
+    context: NotRequired[str]
 
 
 def qa_record(row: QuestionRow | InvalidRow, line: ResultLine, rules: GradingRules) -> QaRecord:

@@ -9,7 +9,7 @@ from captionqa.config.answer_files import AnswerFiles, journal_segments
 from captionqa.config.config import Config, Task
 from captionqa.config.layout import Layout
 from captionqa.config.settings import AnswerSettings
-from captionqa.dataset.plan import work_folders
+from captionqa.dataset.final_files import FinalFile, final_files
 from captionqa.errors import ConfigError
 from captionqa.files import write_json
 from captionqa.run.lease import live_lease
@@ -19,17 +19,26 @@ from captionqa.run.lease import live_lease
 class ResultSet:
     """All stored results of one final file."""
 
-    #: `captions STYLE` or `qa`.
-    name: str
+    config: Config
     layout: Layout
-    task: Task
-    #: Its journals and chunk results.
-    files: AnswerFiles
-    #: What decides its requests, as configured now.
-    settings: AnswerSettings
+    file: FinalFile
     #: Finds faults of its items.
     checker: ItemChecker
-    provenance: str
+
+    @property
+    def name(self) -> str:
+        """As a person reads it: `captions STYLE`, `qa`, `qa none`."""
+        return self.file.name
+
+    @property
+    def files(self) -> AnswerFiles:
+        """Its journals and chunk results."""
+        return self.file.files
+
+    @property
+    def settings(self) -> AnswerSettings:
+        """What decides its requests, as configured now."""
+        return self.file.settings
 
     @property
     def journal(self) -> list[Path]:
@@ -53,21 +62,11 @@ def selected_results(config: Config, task: Task | None, style: str | None) -> li
     styles = {name.lower(): name for name in config.prompt_styles}
     if style is not None and style.lower() not in styles:
         raise ConfigError(f"{style!r} is none of the configured styles: {', '.join(sorted(styles)) or 'none'}.")
-    names = {layout.captions_work(short): f"captions {name}" for short, name in styles.items()}
-    provenances = {layout.captions_work(short): layout.captions(short, "_provenance") for short in styles}
     wanted = None if style is None else layout.captions_work(style.lower())
     return [
-        ResultSet(
-            names.get(work, "qa"),
-            layout,
-            name,
-            AnswerFiles(work),
-            settings_now,
-            ItemChecker(config, name, settings_now),
-            provenances.get(work, layout.qa("provenance")),
-        )
+        ResultSet(config, layout, file, ItemChecker(config, name, file.settings))
         for name in config.tasks
         if task in (None, name)
-        for work, settings_now in work_folders(config, layout, name)
-        if wanted in (None, work)
+        for file in final_files(config, layout, name)
+        if wanted in (None, file.files.folder)
     ]

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from captionqa.config.config import ServerConfig
+from captionqa.config.model_config import ServerConfig
 from captionqa.errors import ForeignServerError, WrongModelError
 from captionqa.server import generation_key, vllm_command, vllm_log
 from captionqa.server.generation_end import GenerationEnd, NextStep

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from captionqa.config.config import ModelConfig, ServerConfig
+from captionqa.config.model_config import ModelConfig, ServerConfig
 from captionqa.config.model_versions import ModelVersion, source
 from captionqa.config.server_options import named_paths, server_options
 from captionqa.config.vllm_options import option_value

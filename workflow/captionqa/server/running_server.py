@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from captionqa.config.config import ModelConfig
+from captionqa.config.model_config import ModelConfig
 from captionqa.config.model_versions import ModelVersion, differences, other_model
 from captionqa.config.server_files import ServerFiles
 from captionqa.errors import ServerError, ServerStartError

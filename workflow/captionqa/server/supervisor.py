@@ -21,7 +21,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from captionqa.config.config import ServerConfig
+from captionqa.config.model_config import ServerConfig
 from captionqa.config.model_versions import ModelVersion, completed, differences, other_model, with_revision
 from captionqa.errors import CaptionqaError, ForeignServerError, ServerError
 from captionqa.server import endpoint, generation_key, slurm, start_request, vllm_log

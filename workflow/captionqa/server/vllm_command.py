@@ -8,7 +8,7 @@ from pathlib import Path
 
 from captionqa import CHECKOUT, WORKFLOW
 from captionqa.config import media_folder
-from captionqa.config.config import ServerConfig
+from captionqa.config.model_config import ServerConfig
 from captionqa.errors import ConfigError, ServerStartError
 from captionqa.server.key_guard import KEY_VARIABLE, KeyGuard
 

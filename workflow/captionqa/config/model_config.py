@@ -1,0 +1,52 @@
+"""`models` in the checked configuration: a model, and the server that answers for it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+
+@dataclass(frozen=True)
+class ServerConfig:
+    """`models.NAME.server`: how vLLM is started and watched."""
+
+    command: Sequence[str] | None
+    env: Mapping[str, str]
+    host: str | None
+    port: int
+    replicas: int
+    tensor_parallel_size: int | None
+    allow_cpu: bool
+    max_model_len: int | None
+    dtype: str
+    limit_images_per_prompt: int
+    extra_args: Sequence[str]
+    start_timeout_s: float
+    health_interval_s: float
+    hang_timeout_s: float
+    max_restarts: int
+    restart_forgiven_s: float
+    lease_timeout_s: float
+    #: No key of the configuration: the folder that vLLM may read images from, where `client.image_transport` is `file`.
+    allowed_local_media_path: str | None = None
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """`models.NAME`: a model, and the server that answers for it."""
+
+    path: str
+    url: str | None
+    api_key_env: str | None
+    served_model_name: str | None
+    server: ServerConfig
+    #: No key of the configuration: which version of the model, as `config.model_versions` keys them, the run is about.
+    version_key: str | None = None
+
+    @classmethod
+    def of(cls, checked: Mapping[str, Any], version_key: str | None) -> Self:
+        return cls(**{**checked, "server": ServerConfig(**checked["server"]), "version_key": version_key})
+
+    @property
+    def served_name(self) -> str:
+        """The name that the server answers to."""
+        return self.served_model_name or self.path
