@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal, NotRequired, TypedDict
 
+from captionqa.config.captionqa_protocol import SYSTEM_PROMPTS
 from captionqa.config.client_config import ImagesConfig
 from captionqa.config.config import Auto, Config
 from captionqa.config.contexts import IMAGES, Context
@@ -65,6 +66,8 @@ class AnswerSettings(TypedDict):
     context: NotRequired[Literal["caption", "none", "gray"]]
     #: Questions with captions only: the text that stands for an image.
     caption_template: NotRequired[str]
+    #: Only with a protocol that has one: the system message before each question.
+    system_prompt: NotRequired[str]
 
 
 def caption_settings(config: Config, model: str, style: str) -> AnswerSettings:
@@ -93,6 +96,8 @@ def qa_settings(config: Config, model: str, context: Context = IMAGES) -> Answer
         settings["instruction"] = qa.instruction
     if qa.fallback:
         settings["fallback"] = LETTER_PROMPT
+    if qa.protocol:
+        settings["system_prompt"] = SYSTEM_PROMPTS[context.kind]
     if context.kind != "image":
         settings["context"] = context.kind
     if context.kind == "caption":

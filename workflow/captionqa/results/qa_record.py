@@ -5,6 +5,7 @@ from typing import NotRequired, TypedDict
 from captionqa.client.chunk_result import ResultLine
 from captionqa.dataset.question_row import InvalidRow, QuestionRow
 from captionqa.errors import ItemFailure, Reason
+from captionqa.grading.captionqa_grade import CaptionqaTruth, PublishedGrade
 from captionqa.grading.choices import lettered_choices
 from captionqa.grading.ground_truth import GroundTruth, extract_answer
 from captionqa.grading.scoring import GradingRules
@@ -50,6 +51,11 @@ class QaRecord(TypedDict):
     #: Only where the fallback was asked: the letter that it gave, or None.
     fallback_letter: NotRequired[str | None]
     fallback_is_correct: NotRequired[bool]
+    #: Only with qa.protocol: as in `QuestionRow`, what the answer is by the published code, and whether it is "cannot
+    #: answer".
+    permutation: NotRequired[list[int]]
+    published: NotRequired[PublishedGrade]
+    cannot_answer: NotRequired[bool]
     #: What it was asked with in place of its images, such as none or caption_short; absent where with its images.
     context: NotRequired[str]
 
@@ -69,8 +75,9 @@ def qa_record(row: QuestionRow | InvalidRow, line: ResultLine, rules: GradingRul
     truncated = answer["finish_reason"] == "length"
     if row["answer"] is None:
         return _ungraded(row, answer["text"], choices, truncated)
-    truth = GroundTruth.read(row["answer"], choices, rules)
-    if truth.fault:
+    protocol = _protocol_truth(row, choices)
+    truth = GroundTruth.read(row["answer"], choices, rules) if protocol is None else protocol
+    if isinstance(truth, GroundTruth) and truth.fault:
         raise ItemFailure(Reason.UNGRADABLE_GROUND_TRUTH, truth.fault)
     graded = truth.grade(answer["text"], truncated)
     record: QaRecord = {
@@ -92,6 +99,10 @@ def qa_record(row: QuestionRow | InvalidRow, line: ResultLine, rules: GradingRul
         "refused": graded.refused,
         "truncated": truncated,
     }
+    if protocol is not None:
+        record["permutation"] = list(protocol.permutation)
+        record["published"] = protocol.published(answer["text"])
+        record["cannot_answer"] = protocol.is_cannot_answer(graded.predicted_letter)
     if truth.letter and not graded.parsed and "fallback" in line:
         reply = line["fallback"]
         # a server that does not know structured outputs may answer anything
@@ -99,6 +110,13 @@ def qa_record(row: QuestionRow | InvalidRow, line: ResultLine, rules: GradingRul
         record["fallback_letter"] = fallback.predicted_letter
         record["fallback_is_correct"] = fallback.is_correct
     return record
+
+
+def _protocol_truth(row: QuestionRow, choices: list[str]) -> CaptionqaTruth | None:
+    """The ground truth by the CaptionQA protocol, where the question was asked by it."""
+    if "permutation" not in row or not isinstance(row["answer"], str):
+        return None
+    return CaptionqaTruth(choices, row["permutation"], row["answer"])
 
 
 def _ungraded(row: QuestionRow, output: str, choices: list[str], truncated: bool) -> QaRecord:
