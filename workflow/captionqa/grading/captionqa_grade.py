@@ -56,7 +56,7 @@ class CaptionqaTruth:
         )
         return min(right)[1]
 
-    def grade(self, output: str, truncated: bool = False) -> Grade:  # noqa: ARG002  # as GroundTruth.grade
+    def grade(self, output: str) -> Grade:
         """Grade an output by the letter that captionqa reads.
 
         Also of a truncated one: the protocol cuts answers after 4 tokens, since its prompt ends where the letter goes.

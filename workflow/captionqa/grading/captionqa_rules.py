@@ -17,8 +17,8 @@ ABOVE_CHANCE = 0.05
 PLACES = 4
 #: Words that begin a yes/no question.
 _FIRST_WORDS = frozenset(
-    ("is", "are", "was", "were", "do", "does", "did", "have", "has", "had")
-    + ("can", "could", "will", "would", "should", "shall", "may", "might", "must")
+    {"is", "are", "was", "were", "do", "does", "did", "have", "has", "had"}
+    | {"can", "could", "will", "would", "should", "shall", "may", "might", "must"}
 )
 #: A question's first word, which a blank ends; another sign after it does not count.
 _FIRST_WORD = re.compile(r"(\S+) ")
