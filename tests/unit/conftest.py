@@ -22,13 +22,14 @@ import pytest
 import stand_in_server
 import yaml
 from captionqa.client.chunk_job import ChunkJob
+from captionqa.client.question_captions import QuestionCaptions
 from captionqa.client.server_trial import TRIAL_TEXT
-from captionqa.config.answer_files import AnswerFiles
 from captionqa.config.check import check
 from captionqa.config.data_root import data_root
 from captionqa.config.layout import Layout
-from captionqa.config.settings import caption_settings, fingerprint, qa_settings
+from captionqa.dataset.caption_links import CaptionLinks
 from captionqa.dataset.caption_plan import plan_captions
+from captionqa.dataset.final_files import final_files
 from captionqa.dataset.question_plan import plan_questions
 from captionqa.files import read_json_lines
 from captionqa.run.lease import LeaseKeeper
@@ -313,33 +314,35 @@ def server(publish, stand_in):
 
 @pytest.fixture
 def jobs(tmp_path, images, make_config, server_folder):
-    """The chunk jobs of one task as the driver would plan them now."""
+    """The chunk jobs of one final file as the driver would plan them now; of questions that of a context."""
 
-    def make(task="captions", chunks=1, changes=None):
+    def make(task="captions", chunks=1, changes=None, context=""):
         config = make_config(changes)
         layout = Layout(config.output_dir, "tiny")
         if task == "captions":
             plan = plan_captions(Path(config.captions.dataset_path), chunks, layout, config.captions.columns)
-            work, settings = layout.captions_work("simple"), caption_settings(config, "tiny", "SIMPLE")
         else:
             plan = plan_questions(
                 Path(config.qa.question_path), images.path, chunks, layout, allow_urls=config.qa.allow_urls
             )
-            work, settings = layout.qa_work(), qa_settings(config, "tiny")
-        results = plan.results(work, fingerprint(settings))
+        files = final_files(config, layout, task)
+        file = next(file for file in files if file.context is None or file.context.suffix == context)
+        results = file.results(config, layout)
+        links = file.context and CaptionLinks.of(config, layout, file.context)
         return [
             ChunkJob(
                 name=f"{index}-of-{chunks}",
                 items=Path(items),
                 result=Path(result),
-                journal=AnswerFiles(work).journal,
+                journal=file.files.journal,
                 progress=tmp_path / "progress" / f"{index}.json",
                 server=server_folder,
                 dataset=data_root(config.section(task).data_path),
-                settings=settings,
+                settings=file.settings,
                 client=config.client,
                 lease_timeout_s=600,
                 own_servers=False,
+                captions=links and QuestionCaptions.read(config, layout, file.context, Path(items), links.paths[index]),
             )
             for (index, _, _), items, result in zip(plan.chunks, plan.item_lists(layout, task), results, strict=True)
         ]

@@ -1,7 +1,7 @@
 """What the model is asked: the styles' own words, and images in their places."""
 
 import pytest
-from captionqa.config.prompts import place_images, style_text
+from captionqa.config.prompts import place_captions, place_images, style_text, without_marks
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,28 @@ def test_images_stand_where_their_marks_are_and_else_first(text, urls, wanted):
 def test_more_marks_than_images_is_an_error():
     with pytest.raises(ValueError, match="2 <image> marks for 1 images"):
         place_images("<image> and <image>", ["1"])
+
+
+@pytest.mark.parametrize(
+    ("text", "captions", "wanted"),
+    [
+        ("What?", ["a cat"], "[Image: a cat]\nWhat?"),
+        ("What?", [], "What?"),
+        ("Which?", ["a cat", "a dog"], "[Image: a cat]\n[Image: a dog]\nWhich?"),
+        ("Is <image> like <image>?", ["a cat", "a dog"], "Is [Image: a cat] like [Image: a dog]?"),
+        ("Is it in <image>?", ["a cat", "a dog"], "[Image: a cat]\nIs it in [Image: a dog]?"),
+        ("Is it <image>?", ["an <image> of {caption}"], "Is it [Image: an <image> of {caption}]?"),
+    ],
+)
+def test_captions_stand_where_their_images_would(text, captions, wanted):
+    assert place_captions(text, captions, "[Image: {caption}]") == wanted
+
+
+def test_more_marks_than_captions_is_an_error():
+    with pytest.raises(ValueError, match="2 <image> marks for 1 images"):
+        place_captions("<image> and <image>", ["a cat"], "{caption}")
+
+
+def test_without_images_their_marks_are_dropped():
+    assert without_marks("<image>\nWhat is it?") == "What is it?"
+    assert without_marks(" What? ") == " What? "
