@@ -1,7 +1,7 @@
 """The rules of CaptionQA's published evaluation: which questions get a further option, and how an answer is read.
 
 Yang et al., CaptionQA, CVPR 2026; qa.py of github.com/bronyayang/CaptionQA,
-commit f729489. docs/captionqa.md says where these rules and captionqa's own differ.
+commit f729489. docs/grading.md says where these rules and captionqa's own differ.
 """
 
 import re
