@@ -2,15 +2,19 @@
 
 import random
 import re
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 from captionqa.client.chat_request import ChatRequest
+from captionqa.client.question_captions import QuestionCaptions
 from captionqa.config.captionqa_protocol import SYSTEM_PROMPTS
+from captionqa.config.config import CaptionColumnsConfig
 from captionqa.config.contexts import Context
 from captionqa.config.layout import Layout
 from captionqa.config.prompts import place_captions
 from captionqa.config.settings import qa_settings
+from captionqa.dataset.caption_plan import plan_captions
 from captionqa.dataset.planning import plan_task
 from captionqa.errors import ConfigError, ItemFailure
 from captionqa.files import read_json_lines
@@ -154,8 +158,6 @@ def test_two_plans_ask_the_same_and_one_of_a_part_shuffles_as_the_whole(protocol
     config, _ = protocol
     once = planned(config)
     layout = Layout(str(tmp_path / "again"), config.model_name)
-    from dataclasses import replace
-
     again = planned(replace(config, output_dir=layout.output_dir))
     assert once == again
     part = planned(replace(config, output_dir=str(tmp_path / "part"), qa=replace(config.qa, limit=20)))[1]
@@ -268,6 +270,23 @@ def test_each_context_has_its_system_message_and_no_other_run_gets_one(protocol,
     assert SYSTEM_PROMPTS["caption"].endswith("Answer with a SINGLE LETTER (A, B, C, ...), no explanation.")
     assert "system_prompt" not in qa_settings(make_config(), name)
     assert [message["role"] for message in ChatRequest(["Q"], 4).messages()] == ["user"]
+
+
+def test_the_leaderboards_caption_file_has_a_caption_for_all_questions_of_a_row():
+    captions = QuestionCaptions({}, {}, {"nat_001": "A cat.", "nat_002": "A dog."})
+    image = "validation.parquet#group=0&row=0&column=images&index=0"
+    assert captions.of(image, "nat_001/12", 1) == "A cat."
+    with pytest.raises(ItemFailure, match="has no caption"):
+        captions.of(image, "nat_003/1", 1)
+
+
+def test_the_captions_of_this_run_have_the_leaderboards_keys(tmp_path):
+    pd.DataFrame([{"id": "nat_001", "images": [{"bytes": b"1", "path": "1.png"}]}]).to_parquet(tmp_path / "t.parquet")
+    layout = Layout(str(tmp_path / "output"), "tiny")
+    columns = CaptionColumnsConfig("auto", "auto")
+    plan = plan_captions(tmp_path / "t.parquet", "auto", layout, columns, None, "auto", None)
+    entries = [entry["id"] for path in plan.item_lists(layout, "captions") for entry in read_json_lines(path)]
+    assert entries == ["nat_001"]
 
 
 @pytest.mark.parametrize(

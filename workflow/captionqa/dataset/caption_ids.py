@@ -96,7 +96,7 @@ def caption_in_file(captions: Mapping[str, str], image: str, qid: str, images: i
     """The caption of a question's image in {key: caption}; None where there is none.
 
     A key is the image's path, that path without its suffix, or where the question has one image its qid, or the part
-    before the slash of such as nat_001/0: the row that holds several questions, as in the leaderboard file of CaptionQA.
+    before the slash of such as nat_001/0, the row of several questions, as in the leaderboard file of CaptionQA.
     """
     ref = ImageRef.parse(image)
     name = ref.path if isinstance(ref, FileRef) else ref.name if isinstance(ref, MemberRef) else image
