@@ -29,7 +29,7 @@ ifneq ($(words $(VLLM)) $(filter-out gpu cpu none,$(VLLM)),1 )
 $(error VLLM=$(VLLM): must be gpu, cpu or none)
 endif
 
-.PHONY: help demo test test-fast lint bench benchmark setup profiles status audit retry-failed forget compare requirements
+.PHONY: help demo docs test test-fast lint bench benchmark setup profiles status audit retry-failed forget compare requirements
 
 help: ## list these tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,10 @@ lint: $(DRIVER) ## check style, types and rules: ruff, mypy, snakefmt, snakemake
 	.venv/bin/snakefmt --check Snakefile workflow
 	$(SNAKEMAKE) --lint --configfile config/demo.yaml
 
+docs: .venv-docs/.installed ## build the documentation as a site with a search, links checked: .site/index.html
+	.venv-docs/bin/python docs/scripts/configuration_page.py
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
+
 bench: setup .venv-bench/.installed ## measure captionqa beside its peers (ARGS="--quick", ARGS="--parts client,vllm")
 	PYTHONPATH=.:workflow .venv/bin/python -m bench $(ARGS)
 
@@ -59,13 +63,15 @@ benchmark: setup .easy-vqa ## answer the 9,673 test questions of easy-VQA with a
 
 setup: $(DRIVER) $(SERVER) ## install what the two above need: .venv and .venv-vllm (VLLM=gpu|cpu|none)
 
-profiles: ## link the profiles into your Snakemake folder, then `snakemake --profile local` works anywhere
+profiles: ## link the profiles into your Snakemake folder, so that --profile finds local and slurm by name
 	@mkdir -p "$${XDG_CONFIG_HOME:-$$HOME/.config}/snakemake"
 	@for profile in profiles/*; do \
 	  link="$${XDG_CONFIG_HOME:-$$HOME/.config}/snakemake/$${profile##*/}"; \
 	  if [ -e "$$link" ] || [ -L "$$link" ]; then echo "kept what is there: $$link"; \
 	  else ln -s "$$PWD/$$profile" "$$link" && echo "linked $$link"; fi; \
 	done
+	@echo "For you, where $$PWD is seen: snakemake --profile local or slurm. From another folder add --snakefile"
+	@echo "$$PWD/Snakefile; captionqa run needs neither."
 
 status: $(DRIVER) ## say how far the run of CONFIG= is, and whether one is working now
 	@$(CAPTIONQA) status $(CONFIG)
@@ -102,6 +108,12 @@ $(DRIVER): requirements.txt pyproject.toml
 	@echo "[setup] .venv-bench: the clients that captionqa is measured against"
 	$(UV) venv --clear --python .venv/bin/python .venv-bench
 	$(UV) pip install --python .venv-bench/bin/python --group bench
+	@touch $@
+
+.venv-docs/.installed: pyproject.toml | $(DRIVER)
+	@echo "[setup] .venv-docs: what builds the documentation"
+	$(UV) venv --clear --python .venv/bin/python .venv-docs
+	$(UV) pip install --python .venv-docs/bin/python --group docs
 	@touch $@
 
 .easy-vqa: | $(DRIVER)

@@ -5,16 +5,33 @@ import yaml
 from projects import DEMO_MODEL, ROOT
 from xdist.scheduler import LoadScopeScheduling
 
+#: Folders whose tests share one server.
+SHARING = ("tests/slurm/", "tests/vllm/")
+
+
+def pytest_collection_modifyitems(items):
+    """The longest first, so that two processes end at the same time: what shares a server, then whole workflows."""
+    order = (*SHARING, "tests/workflow/")
+    items.sort(key=lambda item: next((n for n, room in enumerate(order) if item.nodeid.startswith(room)), len(order)))
+
 
 class SharedServersScheduling(LoadScopeScheduling):
     """Keeps the tests that share a Slurm in one process, and those that share a vLLM; all others run beside them."""
 
     def _split_scope(self, nodeid):
-        return next((room for room in ("tests/slurm/", "tests/vllm/") if nodeid.startswith(room)), nodeid)
+        return next((room for room in SHARING if nodeid.startswith(room)), nodeid)
 
 
 def pytest_xdist_make_scheduler(config, log):
     return SharedServersScheduling(config, log)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def byte_code():
+    """Spare the many short processes of the tests compiling the same modules again and again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+        yield
 
 
 @pytest.fixture(scope="session")

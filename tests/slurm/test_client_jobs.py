@@ -99,8 +99,22 @@ def test_jobs_that_slurm_would_not_run_are_refused_before_a_server_is_submitted(
     assert cluster.jobs("all") == before
 
 
+#: The workflow with less patience than people need: seconds between two looks, and until a run ends that is hopeless.
+IMPATIENT = """
+from captionqa.server.slurm_waiting_clients import WaitingClients
+
+WaitingClients.__init__.__defaults__ = (2, 10, 600)
+
+
+include: "{snakefile}"
+"""
+
+
 def test_clients_that_can_never_start_end_the_run(project, cluster):
-    text = failed_run(project, 240, "--default-resources", "slurm_partition=short")  # 1 h, and a chunk asks for 2 days
+    (project.folder / "Snakefile").write_text(IMPATIENT.format(snakefile=ROOT / "Snakefile"))
+    impatient = ("--snakefile", str(project.folder / "Snakefile"))
+    # 1 h, and a chunk asks for 2 days
+    text = failed_run(project, 240, *impatient, "--default-resources", "slurm_partition=short")
     assert "waiting in Slurm's queue: 2 for PartitionTimeLimit. This does not pass, so the run ends" in text
     cluster.wait_for(lambda: not cluster.jobs())
     project.run()
@@ -143,16 +157,10 @@ def test_a_job_that_is_to_begin_later_is_not_hurried(cluster):
     cluster.command("scancel", number)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (("caption_chunk:mem_mb=20",), "ran out of memory; raise caption_chunk's mem_mb (2 times)"),
-        (("caption_chunk:runtime=1",), "reached its time limit; raise caption_chunk's runtime (2 times)"),
-    ],
-)
-def test_a_client_that_slurm_killed_is_told_at_the_end(project, cluster, arguments, said):
+def test_a_client_that_slurm_killed_is_told_at_the_end(project, cluster):
     project.faults(delay_s=200)
-    text = project.run("--retries", "0", "--keep-going", "--set-resources", *arguments, check=False)
+    text = project.run("--retries", "0", "--keep-going", "--set-resources", "caption_chunk:mem_mb=20", check=False)
+    said = "ran out of memory; raise caption_chunk's mem_mb (2 times)"
     assert f"captionqa: Slurm: a job of caption_chunk {said}\n    job " in text, text
     cluster.wait_for(lambda: not cluster.jobs())
 
@@ -181,7 +189,12 @@ def test_of_jobs_that_ended_well_or_by_themselves_nothing_is_told(cluster, tmp_p
 def test_jobs_are_found_and_cancelled_whatever_user_the_environment_names(cluster, monkeypatch):
     for variable in ("LOGNAME", "USER"):  # `su` and `runuser` without a login shell leave another user's name there
         monkeypatch.setenv(variable, "nobody")
-    number = cluster.command("sbatch", "--parsable", "--hold", "-Jours", "-o/dev/null", "--wrap=true").strip()
-    assert list(slurm.jobs_named("ours")) == [number]
-    slurm.cancel_named("ours")
+    numbers = {
+        name: cluster.command("sbatch", "--parsable", "--hold", f"-J{name}", "-o/dev/null", "--wrap=true").strip()
+        for name in ("ours", "ours-server-0", "ours-server-1")
+    }
+    assert list(slurm.jobs_named("ours")) == [numbers["ours"]]
+    slurm.cancel_named("ours", "ours-server-0")
+    cluster.wait_for(lambda: [job["name"] for job in cluster.jobs()] == ["ours-server-1"], 10)
+    slurm.cancel_named("ours-server-1")
     cluster.wait_for(lambda: not cluster.jobs())

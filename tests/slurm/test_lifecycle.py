@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 from captionqa.server.slurm_client_jobs import LostJobs
+from captionqa.server.slurm_ended_clients import EndedClients
 from projects import MODEL, draw_image
 from slow_runs import finish, start_slowly
 
@@ -177,7 +178,7 @@ def test_a_server_that_waits_in_the_queue_says_why_and_is_waited_for(project, cl
 
 
 def test_small_chunks_are_told_and_slurms_queue_is_not_blamed(project, cluster):
-    project.config["captions"]["chunks"] = 8
+    project.config["captions"]["chunks"] = 6
     project.config["models"][MODEL]["server"]["health_interval_s"] = 0.25
     project.faults(delay_s=1)
     text = project.run("--jobs", "1")
@@ -291,11 +292,19 @@ def test_a_server_near_its_time_limit_goes_back_to_the_queue_and_the_run_goes_on
     project.config["client"]["max_attempts"] = 1
     # Slurm checks time limits every 30 s and warns up to 30 s early, so the warning comes in 30 to 60 s
     project.faults(delay_s=15)
+    too_long = cluster.command(
+        "sbatch", "--parsable", "--time=1", "--mem=1G", "-o/dev/null", "--wrap=sleep 600"
+    ).strip()  # beside the run, since Slurm takes a minute for this too
     driver = project.start("--set-resources", "start_server:runtime=2", "start_server:slurm_extra=--signal=B:USR1@60")
     project.wait_for(lambda: "is PENDING (BeginTime)" in project.printed(), 90)
     finish(project, driver)
     assert "its job's time limit is near" in project.printed().split("captionqa: done")[1]
     assert max(generations(project)) >= 2
+    cluster.wait_for(lambda: not cluster.jobs(), 120)
+    ended = EndedClients()
+    ended.note(too_long, "caption_chunk", project.folder / "none.log")
+    (said,) = ended.messages()
+    assert said.startswith("Slurm: a job of caption_chunk reached its time limit; raise caption_chunk's runtime\n")
 
 
 def test_gpus_and_tensor_parallel_size_have_to_agree(project, cluster):

@@ -53,15 +53,6 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("captionqa")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def byte_code_cache(tmp_path_factory):
-    """Spare the many short processes of the tests compiling the same modules again and again."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.mktemp("byte-code")))
-        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
-        yield
-
-
 @pytest.fixture(autouse=True)
 def no_proxies(monkeypatch):
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):

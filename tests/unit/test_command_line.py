@@ -84,7 +84,11 @@ def test_it_says_its_version(capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "which command? run, status, audit, retry-failed, forget, data, compare; captionqa --help describes them"),
+        (
+            [],
+            "which command? run, status, audit, estimate, retry-failed, forget, data, compare; "
+            "captionqa --help describes them",
+        ),
         (["adit", "my.yaml"], "there is no command 'adit'; the commands are run, status, audit, "),
         (["audit"], "the following arguments are required: CONFIG; usage: captionqa audit CONFIG"),
         (["status", "my.yaml", "--fast"], "unknown argument --fast; usage: captionqa status CONFIG"),

@@ -143,6 +143,17 @@ def test_only_questions_with_a_changed_caption_are_asked_again(ask_questions, ru
     assert len(server.asked) - asked == 2  # q1 and q3
 
 
+def test_other_settings_of_captions_rename_the_chunks_with_these_captions_alone(ask_questions, plan):
+    ask_questions(*ROWS)
+
+    def names(changes):
+        config, layout = plan({**ALL, **changes})
+        return {file.name: file.results(config, layout) for file in final_files(config, layout, "qa")}
+
+    before, after = names({}), names({"captions": {"max_tokens": 5}})
+    assert {name for name in before if before[name] != after[name]} == {"qa caption SIMPLE"}
+
+
 def test_chunks_of_questions_wait_for_the_captions_of_their_images_alone(ask_questions, plan, images):
     names = [f"{number}.png" for number in range(40)]
     images.add(*names)
@@ -196,14 +207,14 @@ def test_a_file_of_captions_is_keyed_by_path_by_path_without_suffix_or_by_qid(as
     ask_questions(*ROWS, ("q4", "What?", ["c.png"]))
     captions = tmp_path / "captions.json"
     changes = {"qa": {"contexts": ["caption"], "captions_from": {"people": str(captions)}}}
-    captions.write_text(json.dumps({"a.png": "by path", "b": "by stem", "q3": "two images", "q4": "by qid"}))
+    captions.write_text(json.dumps({"a.png": "by path", "b": "by stem", "q3": "two images", "q4": "by <image> qid"}))
     run(context="_caption_people", changes=changes)
-    assert sorted(texts(server)) == [
+    assert set(texts(server)) == {
         "Is [Image: by stem] it?",
         "[Image: by path]\nWhat?",
         "[Image: by path]\n[Image: by stem]\nWhich?",
-        "[Image: by qid]\nWhat?",
-    ]
+        "[Image: by <image> qid]\nWhat?",
+    }
     captions.write_text(json.dumps({"a.png": "by path"}))
     assert run(context="_caption_people", changes=changes)["q4"]["failure"] == "missing_caption"
 
@@ -259,6 +270,7 @@ def test_settings_of_images_stay_and_where_none_is_sent_they_decide_nothing(make
         ({"qa": {"contexts": []}}, "a list of image, caption, none and gray"),
         ({"qa": {"caption_template": "the image"}}, "a text that holds {caption}"),
         ({"captions": {"dataset_path": None}}, "captions: the key 'dataset_path' is missing"),
+        ({**ALL, "captions": {"dataset_path": None, "image_folder": "x"}}, "image_folder is for a list"),
         ({"captions": None, "qa": {"contexts": ["caption"]}}, "caption needs captions"),
         ({"qa": {"contexts": ["caption"], "captions_from": "nowhere.json"}}, "no file nowhere.json"),
         ({"qa": {"contexts": ["caption"], "captions_from": {"Simple": "x.json"}}}, "'Simple' would write the files"),

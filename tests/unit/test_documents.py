@@ -1,10 +1,11 @@
 """The documents: every file and name on the map exists, and no link leads nowhere."""
 
-import importlib
+import importlib.util
 import re
 
 import captionqa
 import pytest
+import yaml
 from projects import ROOT
 
 GROUND = "errors|files|external_sort|threads"
@@ -54,3 +55,20 @@ def test_every_link_within_the_repository_leads_somewhere(document):
 def test_the_readme_links_all_documents():
     linked = {path for path, _ in LINK.findall((ROOT / "README.md").read_text())}
     assert {str(path.relative_to(ROOT)) for path in ROOT.glob("docs/*.md")} <= linked
+
+
+def test_the_page_of_the_configuration_is_what_its_script_makes():
+    path = ROOT / "docs" / "scripts" / "configuration_page.py"
+    spec = importlib.util.spec_from_file_location("configuration_page", path)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert script.PAGE.read_text() == script.page(), "run docs/scripts/configuration_page.py"
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 120
+
+
+def test_the_citation_names_this_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == captionqa.__version__

@@ -102,6 +102,7 @@ def plan(hub, tmp_path, raw_config, start_python):
     return start
 
 
+@pytest.mark.slow
 def test_a_split_is_fetched_once_and_found_again_without_network(hub, birds, plan):
     found = plan()
     commit = hub.commit("lab/birds", "main")
@@ -118,6 +119,7 @@ def test_a_split_is_fetched_once_and_found_again_without_network(hub, birds, pla
     assert hub.asked == []
 
 
+@pytest.mark.slow
 def test_a_revision_is_kept_while_the_default_branch_moves(hub, birds, plan):
     tagged = plan("hf://datasets/lab/birds@v1/test")
     assert set(tagged["captions"]) == {"a.png", "b.png"}
@@ -127,12 +129,14 @@ def test_a_revision_is_kept_while_the_default_branch_moves(hub, birds, plan):
     assert plan()["commits"][MAIN] == hub.commit("lab/birds", "main") != before
 
 
+@pytest.mark.slow
 def test_without_hub_and_cache_one_sentence_says_how_to_fetch(hub, birds, plan):
     error = plan("hf://datasets/lab/birds@v1/test", offline=True)["error"]
     assert "hf://datasets/lab/birds@v1/test is not complete in the hub's cache, and the hub cannot be reached" in error
     assert error.endswith("fetch it with: hf download lab/birds --repo-type dataset --revision v1 --include '*test*'")
 
 
+@pytest.mark.slow
 def test_a_cache_that_misses_a_shard_is_named(hub, birds, plan, tmp_path):
     plan()
     (snapshot,) = (tmp_path / "hf" / "hub" / "datasets--lab--birds" / "snapshots").iterdir()
@@ -142,12 +146,14 @@ def test_a_cache_that_misses_a_shard_is_named(hub, birds, plan, tmp_path):
     assert "data/test-00001-of-00002.parquet is not in the hub's cache" in plan(offline=True)["error"]
 
 
+@pytest.mark.slow
 def test_a_gated_data_set_is_fetched_with_the_users_token(hub, birds, plan):
     hub.token = "hf_secret"
     assert "hf auth login" in plan()["error"]
     assert set(plan(HF_TOKEN="hf_secret")["captions"]) == set(PICTURES)
 
 
+@pytest.mark.slow
 def test_what_the_hub_does_not_have_is_named(hub, birds, plan):
     assert "the hub has no data set lab/fish" in plan("hf://datasets/lab/fish/test")["error"]
     assert "lab/birds has no revision v9" in plan("hf://datasets/lab/birds@v9/test")["error"]

@@ -198,7 +198,8 @@ def test_a_large_file_is_read_only_once_there_is_memory_for_its_picture(images, 
     assert failures == [Reason.MISSING_IMAGE]
 
 
-#: {a picture file of 1024 x 1024 pixels, of which a quarter is sent: the bytes that it takes for each of its pixels}
+SIDE_PX = 256
+#: {a picture file of that side, of whose pixels a quarter is sent: the bytes that it takes for each of its pixels}
 TAKEN = {
     "plain.jpg": 3,  # decoded at half its size
     "turned.jpg": 4,
@@ -222,18 +223,18 @@ TAKEN = {
 def folder(tmp_path_factory):
     """A folder with the files of TAKEN."""
     tmp_path = tmp_path_factory.mktemp("pictures")
-    image, turned = Image.new("RGB", (1024, 1024), (9, 8, 7)), Image.Exif()
+    image, turned = Image.new("RGB", (SIDE_PX, SIDE_PX), (9, 8, 7)), Image.Exif()
     turned[274] = 6
     pillow_heif.from_pillow(image).save(tmp_path / "plain.heic")
     for name in (f"plain.{suffix}" for suffix in ("jpg", "png", "webp", "gif", "avif", "jp2", "tif")):
         image.save(tmp_path / name)
     (tmp_path / "plain.jxl").write_bytes(imagecodecs.jpegxl_encode(np.asarray(image)))
-    noise = np.random.default_rng(1).integers(0, 255, (1024, 1024, 3), np.uint8)
+    noise = np.random.default_rng(1).integers(0, 255, (SIDE_PX, SIDE_PX, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "progressive.jpg", progressive=True)
     image.convert("L").save(tmp_path / "grey.png")
     image.save(tmp_path / "turned.jpg", exif=turned)
     image.convert("RGBA").save(tmp_path / "alpha.png")
-    deep = np.zeros((1024, 1024, 3), np.uint16)
+    deep = np.zeros((SIDE_PX, SIDE_PX, 3), np.uint16)
     tifffile.imwrite(tmp_path / "deep.tif", deep, photometric="rgb")
     tifffile.imwrite(tmp_path / "fraction.tif", deep.astype(np.float32), photometric="rgb")
     return tmp_path
@@ -241,9 +242,9 @@ def folder(tmp_path_factory):
 
 @pytest.mark.parametrize("name", TAKEN)
 def test_what_a_picture_takes_is_known_from_its_header(folder, name):
-    called, sent_px = [], 1024**2 // 4
+    called, sent_px = [], SIDE_PX**2 // 4
     encode_image((folder / name).read_bytes(), LIMITS, sent_px, before_decoding=called.append)
-    assert called[0] == TAKEN[name] * 1024**2
+    assert called[0] == TAKEN[name] * SIDE_PX**2
     assert image_memory.bytes_ahead(folder / name, 777, sent_px) == called[0] + 777
 
 

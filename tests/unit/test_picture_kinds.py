@@ -337,7 +337,7 @@ def test_new_kinds_are_sent_as_the_same_picture(scene, kind, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("width", "height"), [(1, 1), (8, 8), (256, 256), (300, 200), (3000, 1), (640, 480), (1920, 1080)]
+    ("width", "height"), [(1, 1), (8, 8), (256, 256), (300, 200), (3000, 1), (640, 480), (480, 270), (40, 1080)]
 )
 def test_the_size_of_a_jpeg_xl_is_read_before_it_is_decoded(width, height, tmp_path):
     (tmp_path / "a.jxl").write_bytes(imagecodecs.jpegxl_encode(np.zeros((height, width, 3), np.uint8)))

@@ -66,7 +66,7 @@ def pictures():
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     served.port = server.server_port
     served.url = f"http://127.0.0.1:{served.port}"
     yield served

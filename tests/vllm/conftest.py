@@ -15,10 +15,18 @@ from projects import DEMO_MODEL, ROOT, Project
 
 @pytest.fixture(scope="session")
 def demo(demo_config, tmp_path_factory):
-    """The demo, run once from the server's start to the metrics."""
+    """The demo, run once from the server's start to the metrics.
+
+    Its model is a copy in the project, and an option names its chat template, so that a test may change both.
+    """
     project = Project(tmp_path_factory.mktemp("demo"))
     project.model = DEMO_MODEL
-    project.config = {**demo_config, "output_dir": "out"}
+    model = demo_config["models"][DEMO_MODEL]
+    shutil.copytree(model["path"], project.folder / "model")
+    shutil.copy(project.folder / "model" / "chat_template.jinja", project.folder / "own.jinja")
+    server = {**model["server"], "extra_args": [*model["server"]["extra_args"], "--chat-template", "own.jinja"]}
+    models = {DEMO_MODEL: {**model, "path": "model", "server": server}}
+    project.config = {**demo_config, "output_dir": "out", "models": models}
     project.printed = project.run()
     return project
 

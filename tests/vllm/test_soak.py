@@ -1,4 +1,4 @@
-"""The soak with a real vLLM that is killed three times: every image ends with a right caption, journaled once."""
+"""The soak with a real vLLM that is killed twice: every image ends with a right caption, journaled once."""
 
 import shutil
 import threading
@@ -20,9 +20,9 @@ from projects import DEMO_MODEL, ROOT
 
 pytestmark = pytest.mark.vllm
 
-COPIES = 8
+COPIES = 4
 #: {journaled answers: the process to kill then}: vLLM's API server, or the engine behind it.
-KILLS = {80: "server", 200: "engine", 320: "server"}
+KILLS = {60: "server", 150: "engine"}
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def kill_now_and_then(job, killed, over):
         killed.append((kind, ready.generation))
 
 
-def test_a_vllm_that_is_killed_three_times_costs_no_caption(job):
+def test_a_vllm_whose_server_and_then_engine_is_killed_costs_no_caption(job):
     killed, over = [], threading.Event()
     killer = threading.Thread(target=kill_now_and_then, args=(job, killed, over), daemon=True)
     killer.start()
@@ -80,8 +80,8 @@ def test_a_vllm_that_is_killed_three_times_costs_no_caption(job):
     assert [kind for kind, _ in killed] == list(KILLS.values())
     (ready,) = endpoint.read_all(job.server)
     first = killed[0][1]
-    assert [generation for _, generation in killed] == [first, first + 1, first + 2]
-    assert ready.generation == first + 3
+    assert [generation for _, generation in killed] == [first, first + 1]
+    assert ready.generation == first + 2
 
     header, *lines = read_json_lines(job.result)
     truth = pd.read_csv(ROOT / "resources" / "demo" / "truth.csv").set_index("image")

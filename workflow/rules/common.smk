@@ -1,11 +1,9 @@
 # What all rules share: the checked configuration, the paths and the plan of chunks.
-import sys
 from functools import cache
-from pathlib import Path
 
 import yaml
 
-sys.path.insert(0, str(Path(workflow.current_basedir.get_path_or_uri(secret_free=False)).parent))
+sys.path.insert(0, str(WORKFLOW_FOLDER))
 
 from captionqa.config.answer_files import CHUNK_NAME, AnswerFiles
 from captionqa.config.check import check
@@ -97,6 +95,7 @@ def plan(task):
     try:
         if not workflow.is_main_process:
             return load_plan(RUN_LAYOUT, task)
+        check_hooks()
         check_model_path(CONFIG, MODEL)
         if task == "captions" and CONFIG.captions.of_questions:
             plan("qa")

@@ -4,6 +4,7 @@ from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.config.settings import qa_settings
 from captionqa.grading.scoring import GradingRules
+from captionqa.results.provenance import caption_source
 from captionqa.results.qa import merge_qa
 from captionqa.run.job_log import job_log
 from captionqa.run.lease import end_with_run
@@ -28,4 +29,5 @@ with job_log(snakemake.log[0], f"merge_{context.title}", layout):
         graded_path=layout.graded(context.suffix),
         rules=GradingRules(**snakemake.params.rules),
         context=context,
+        captions=caption_source(config, model, context),
     )

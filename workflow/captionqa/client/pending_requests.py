@@ -15,7 +15,6 @@ from captionqa.client.journal import JournalLine, read_lines, segment_of
 from captionqa.client.question_captions import QuestionCaptions
 from captionqa.config.answer_files import journal_segment
 from captionqa.config.config import Config, Task
-from captionqa.config.data_root import data_root
 from captionqa.config.layout import Layout
 from captionqa.config.model_versions import ModelVersion, may_be_of
 from captionqa.config.settings import FALLBACK, AnswerSettings, answer_fingerprint
@@ -26,7 +25,6 @@ from captionqa.dataset.image_source import ImageSources
 from captionqa.dataset.item_entry import ItemEntry
 from captionqa.dataset.places import entry_place
 from captionqa.dataset.plan import load_plan
-from captionqa.dataset.url_image import UrlImages
 from captionqa.errors import ItemFailure
 from captionqa.files import read_json_lines
 
@@ -36,11 +34,7 @@ class ItemChecker:
 
     def __init__(self, config: Config, task: Task, settings: AnswerSettings):
         self._settings = settings
-        self._sources = ImageSources(
-            data_root(config.section(task).data_path),
-            [Path(root).resolve() for root in config.client.images.allowed_roots],
-            UrlImages() if config.allows_urls(task) else None,
-        )
+        self._sources = ImageSources.of_task(config, task)
         self._transport = ImageTransport("bytes", self._sources.dataset)
 
     def item(self, entry: ItemEntry, captions: QuestionCaptions | None = None) -> Item:

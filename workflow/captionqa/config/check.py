@@ -119,8 +119,14 @@ def _tidy_paths(raw: dict[str, Any]) -> None:
                 section[key] = list(map(os.path.expanduser, section[key]))
             elif section.get(key) is not None:
                 section[key] = os.path.expanduser(section[key])
-    if (qa := raw.get("qa")) and "dataset_path" not in qa:
+    if not (qa := raw.get("qa")):
+        return
+    if "dataset_path" not in qa:
         qa["dataset_path"] = _folder_of(qa["question_path"])
+    if isinstance(qa["captions_from"], dict):
+        qa["captions_from"] = {name: os.path.expanduser(path) for name, path in qa["captions_from"].items()}
+    elif qa["captions_from"] is not None:
+        qa["captions_from"] = os.path.expanduser(qa["captions_from"])
 
 
 def _folder_of(paths: str | list[str]) -> str:
@@ -205,7 +211,11 @@ def _refuse_braces(output_dir: str) -> None:
 def _check_captions(raw: Mapping[str, Any]) -> None:
     """Only the captions of the images of questions have no data set of their own; raises ConfigError."""
     captions = raw.get("captions")
-    if captions and captions["dataset_path"] is None and "caption" not in (raw.get("qa") or {}).get("contexts", ()):
+    if not captions or captions["dataset_path"] is not None:
+        return
+    if captions["image_folder"] is not None:
+        raise ConfigError("captions.image_folder is for a list of images; name the list in captions.dataset_path.")
+    if "caption" not in (raw.get("qa") or {}).get("contexts", ()):
         raise ConfigError(
             "captions: the key 'dataset_path' is missing; only with caption in qa.contexts it may be left out, which "
             "captions the images of the questions."

@@ -4,10 +4,8 @@ import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
-from pathlib import Path
 
 from captionqa.config.config import Config, Task
-from captionqa.config.data_root import data_root
 from captionqa.config.layout import Layout
 from captionqa.config.prompts import IMAGE_MARK
 from captionqa.config.settings import caption_settings, image_budget_px, qa_settings
@@ -18,7 +16,6 @@ from captionqa.dataset.image_ref import FileRef
 from captionqa.dataset.image_source import ImageSources
 from captionqa.dataset.item_entry import ItemEntry
 from captionqa.dataset.places import entry_place
-from captionqa.dataset.url_image import UrlImages
 from captionqa.errors import ItemFailure
 from captionqa.threads import blocks
 
@@ -36,11 +33,7 @@ class TaskChecks:
         model = config.models[layout.model]
         self._task = task
         self._pool = pool
-        self._sources = ImageSources(
-            data_root(config.section(task).data_path),
-            [Path(root).resolve() for root in config.client.images.allowed_roots],
-            UrlImages() if config.allows_urls(task) else None,
-        )
+        self._sources = ImageSources.of_task(config, task)
         # how many images an existing server accepts is not known
         self._max_images = None if model.url else model.server.limit_images_per_prompt
         self._settings = (

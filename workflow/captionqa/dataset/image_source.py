@@ -15,8 +15,10 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+from captionqa.config.config import Config, Task
+from captionqa.config.data_root import data_root
 from captionqa.dataset.image_cell import cell_image, data_uri_bytes
 from captionqa.dataset.image_file import read_failures, read_stamped
 from captionqa.dataset.image_path import locate
@@ -70,6 +72,15 @@ class ImageSources:
         self.allowed_roots = allowed_roots
         self.row_groups = RowGroups()
         self.extents = _Extents()
+
+    @classmethod
+    def of_task(cls, config: Config, task: Task, fetch: bool = True) -> Self:
+        """Those of a configured task; only with `fetch` may addresses be fetched, where the task allows that."""
+        return cls(
+            data_root(config.section(task).data_path),
+            [Path(root).resolve() for root in config.client.images.allowed_roots],
+            UrlImages() if fetch and config.allows_urls(task) else None,
+        )
 
     def find(self, text: str) -> ImageSource:
         """An image by its reference; raises ItemFailure as `image_path.locate`, and missing_image for a container."""

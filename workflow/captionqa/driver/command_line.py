@@ -89,6 +89,19 @@ def _audit(options: argparse.Namespace) -> None:
     run_audit(plan_hub_data(config, layout), layout)
 
 
+def _estimate(options: argparse.Namespace) -> None:
+    from captionqa.dataset.hub_data import plan_hub_data
+    from captionqa.dataset.planning import plan_task
+    from captionqa.driver.estimate import estimate_text
+
+    config, layout = _load(options.config)
+    log_to_terminal()
+    config = plan_hub_data(config, layout)
+    for task in config.tasks_as_planned:
+        plan_task(config, layout, task)
+    show(estimate_text(config, layout))
+
+
 def _retry_failed(options: argparse.Namespace) -> None:
     from captionqa.results.ask_again import question_faults, retry_failed
 
@@ -157,6 +170,7 @@ COMMANDS = {
     "run": _run,
     "status": _status,
     "audit": _audit,
+    "estimate": _estimate,
     "retry-failed": _retry_failed,
     "forget": _forget,
     "compare": _compare,

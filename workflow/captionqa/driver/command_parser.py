@@ -32,6 +32,11 @@ AUDIT = """\
 Say what is wrong or odd with the images and questions, without a server.
 
 Reads image headers only, and lists all findings in audit.tsv in the output folder."""
+ESTIMATE = """\
+Say how many requests and tokens are left, and how long they will take.
+
+Plans the data, and reads the headers of 500 images and the answers so far; needs no server. The time is that of the
+last run in the output folder; without one it is a range by arithmetic, for one GPU of several kinds."""
 STATUS = """\
 Say how far a run is, and whether one is working now.
 
@@ -117,6 +122,7 @@ def _parser_and_commands() -> tuple[argparse.ArgumentParser, Mapping[str, argpar
     run.add_argument("options", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     config_command("status", "CONFIG", STATUS)
     config_command("audit", "CONFIG", AUDIT)
+    config_command("estimate", "CONFIG", ESTIMATE)
     for name, description in (("retry-failed", RETRY_FAILED), ("forget", FORGET)):
         usage = SELECTION if name == "retry-failed" else f"{SELECTION} [--undo]"
         _add_selection(asking := config_command(name, usage, description))

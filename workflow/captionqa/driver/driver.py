@@ -51,7 +51,12 @@ class Driver:
         self._interrupt = interrupt
         self._lease = LeaseKeeper(layout.server)
         self._server = Server(config, config.model_name, layout)
+        #: Set when `end` or `cancel` begins, or a stop signal interrupts the main thread.
         self._ended = threading.Event()
+        #: Whether no Slurm job is left to cancel.
+        self._is_cleaned_up = False
+        #: The name of this run's Slurm jobs; None before `begin` and where jobs run on this machine.
+        self._slurm_name: str | None = None
         self._was_suspended = False
 
     def begin(self, items_to_do: int, server_needed: bool, slurm_run: SlurmRun | None = None) -> None:
@@ -68,7 +73,9 @@ class Driver:
         absolute = replace(self._layout, output_dir=os.path.abspath(self._layout.output_dir))
         atexit.register(self._exit_early, absolute)
         os.environ[RUN_VARIABLE] = self._lease.run_id
-        self._cancel_jobs()  # of an earlier run that was killed
+        if (earlier := read_run_record(self._layout.server)) and earlier["slurm"]:  # it was killed
+            slurm.cancel_named(earlier["slurm"]["name"])
+        self._slurm_name = slurm_run["name"] if slurm_run else None
         for folder in (self._layout.progress, self._layout.errors, self._layout.job_times):
             remove_json_files(folder)
         write_run_record(self._layout.server, {"server_needed": server_needed, "slurm": slurm_run})
@@ -80,13 +87,18 @@ class Driver:
     def end(self) -> None:
         """Release the lease and stop the server, so that nothing outlives the run."""
         self._ended.set()
+        self._is_cleaned_up = True
         self._lease.release()
         self._server.stop()
 
     def _exit_early(self, layout: Layout) -> None:
-        """For an exit that runs neither `end` nor `cancel`, as where Snakemake itself fails on a full disk."""
-        if not self._ended.is_set():
+        """For an exit that runs neither `end` nor all of `cancel`.
+
+        Snakemake itself may fail on a full disk or where it cannot cancel its jobs, and signals come at any time.
+        """
+        if not self._is_cleaned_up:
             self._lease.release()
+            self._cancel_jobs()
             with suppress(OSError):
                 for error in failure_messages(layout):
                     print_message(error)
@@ -95,15 +107,14 @@ class Driver:
         """End a run that failed, with the Slurm jobs that Snakemake was submitting or checking when it stopped."""
         self._ended.set()
         self._lease.release()
-        self._cancel_jobs(servers=self._server.replicas)
+        self._cancel_jobs()
         self.end()
 
-    def _cancel_jobs(self, servers: int = 0) -> None:
-        """Cancel the Slurm jobs of the stored run, and this many of its servers."""
-        run = read_run_record(self._layout.server)
-        if run and run["slurm"]:
-            name = run["slurm"]["name"]
-            slurm.cancel_named(name, *(server_name(name, replica) for replica in range(servers)))
+    def _cancel_jobs(self) -> None:
+        """Cancel this run's Slurm jobs, and its servers."""
+        if self._slurm_name:
+            servers = range(self._server.replicas)
+            slurm.cancel_named(self._slurm_name, *(server_name(self._slurm_name, replica) for replica in servers))
 
     def _watch(self) -> None:
         """Check the servers and the jobs until the run ends; stop the run when it can get no further."""

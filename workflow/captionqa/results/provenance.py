@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Generic, NotRequired, TypedDict, TypeVar
 from captionqa import CHECKOUT, __version__
 from captionqa.client.answer import Answer
 from captionqa.client.chunk_result import ChunkHeader, ClientProcess
+from captionqa.config.config import Config
+from captionqa.config.contexts import Context
 from captionqa.config.model_versions import same_revision
-from captionqa.config.settings import AnswerSettings
+from captionqa.config.settings import AnswerSettings, caption_settings
 from captionqa.errors import ResultError
 from captionqa.files import read_json
 
@@ -69,6 +71,16 @@ class QuestionFile(TypedDict):
     fingerprint: str
 
 
+class CaptionSource(TypedDict, total=False):
+    """Which captions questions were asked with."""
+
+    #: Of this run: their settings, with the prompt.
+    settings: AnswerSettings
+    #: Of a file: its path, and a digest of its content.
+    path: str
+    fingerprint: str
+
+
 class Provenance(TypedDict):
     """A provenance file."""
 
@@ -99,6 +111,8 @@ class Provenance(TypedDict):
     hub_commits: NotRequired[Mapping[str, str]]
     #: Only for questions.
     question_file: NotRequired[QuestionFile]
+    #: Only for questions that were asked with captions.
+    captions: NotRequired[CaptionSource]
 
 
 class ItemCounts:
@@ -212,6 +226,14 @@ def provenance(
     if hub_commits:
         described["hub_commits"] = hub_commits
     return described
+
+
+def caption_source(config: Config, model: str, context: Context) -> CaptionSource | None:
+    """The captions of a context, as the configuration has them; None for one without captions."""
+    if context.file is not None:
+        with open(context.file, "rb") as file:
+            return {"path": context.file, "fingerprint": file_digest(file)}
+    return None if context.captions is None else {"settings": caption_settings(config, model, context.captions)}
 
 
 def file_digest(file: BufferedReader) -> str:

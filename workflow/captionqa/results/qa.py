@@ -13,7 +13,7 @@ from captionqa.files import atomic_writer, json_line, json_object_writer, read_j
 from captionqa.grading.scoring import GradingRules
 from captionqa.results.captionqa_metrics import ProtocolTally, WithProtocol
 from captionqa.results.metrics import InContext, QaMetrics, Tally, WithFallback
-from captionqa.results.provenance import ItemCounts, file_digest, provenance
+from captionqa.results.provenance import CaptionSource, ItemCounts, file_digest, provenance
 from captionqa.results.qa_record import qa_record
 from captionqa.results.regrading import LastGrading, flip_kind, flips_line, grading_line
 
@@ -37,6 +37,7 @@ def merge_qa(
     rules: GradingRules,
     hub_commits: Mapping[str, str] | None = None,
     context: Context = IMAGES,
+    captions: CaptionSource | None = None,
 ) -> None:
     """Grade the answers by the question rows, and write {qid: record}, the metrics and the other companions.
 
@@ -83,6 +84,8 @@ def merge_qa(
         described = provenance(results.headers, counts, settings, dataset_path, hub_commits)
         with open(rows_path, "rb") as rows:
             described["question_file"] = {"path": question_path, "fingerprint": file_digest(rows)}
+        if captions is not None:
+            described["captions"] = captions
         write_json(provenance_path, described)
     if flip_kinds:
         log.info("%s: %s", flips_line(flip_kinds, counts.answered), flips_path)

@@ -94,8 +94,9 @@ def cancel(numbers: Sequence[str]) -> None:
 
 def cancel_named(*names: str) -> None:
     """Cancel this user's jobs of exactly these names."""
-    done = run(["scancel", f"--user={os.getuid()}", f"--name={','.join(names)}"])
-    _warn_unless_done(done, f"jobs named {', '.join(names)} could not be cancelled")
+    for name in names:  # one by one: scancel takes no list, as squeue does
+        done = run(["scancel", f"--user={os.getuid()}", f"--name={name}"])
+        _warn_unless_done(done, f"jobs named {name} could not be cancelled")
 
 
 def requeue(number: str) -> str | None:
