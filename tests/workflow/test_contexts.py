@@ -15,7 +15,7 @@ def test_a_context_or_a_style_that_is_added_to_a_finished_run_asks_only_what_is_
     images_alone = completed.qa("results")
     completed.forget_requests()
     completed.config["qa"]["contexts"] = ["image", "caption", "none", "gray"]
-    assert completed.plan() == {**CLOSING, "answer_chunk": 8, "merge_captions": 2, "merge_qa": 5}
+    assert completed.plan() == {**CLOSING, "answer_chunk": 8, "merge_captions": 2, "merge_qa": 5, "compare_contexts": 1}
     text = completed.run()
     assert text.count("the server is starting") == 1
     requests = completed.requests()
@@ -29,6 +29,12 @@ def test_a_context_or_a_style_that_is_added_to_a_finished_run_asks_only_what_is_
     record = completed.qa("caption_short_results")["q0"]
     assert (record["context"], record["image_paths"]) == ("caption_short", ["a/1.png"])
     assert completed.qa("none_metrics")["context"] == "none"
+    comparison = json.loads((completed.out / "comparison.json").read_text())
+    cells = {cell["context"]: cell["correct"] for cell in comparison["cells"]}
+    assert len(cells) == 5
+    assert cells["none"] == completed.qa("none_metrics")["correct_answers"]
+    assert (completed.out / "comparison.md").exists()
+    assert (completed.out / "comparison.csv").exists()
     assert completed.plan() == {}
 
     completed.forget_requests()
@@ -39,6 +45,7 @@ def test_a_context_or_a_style_that_is_added_to_a_finished_run_asks_only_what_is_
         "answer_chunk": 2,
         "merge_captions": 3,
         "merge_qa": 6,
+        "compare_contexts": 1,
     }
     completed.run()
     long, others = [], []

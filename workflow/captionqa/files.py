@@ -168,6 +168,33 @@ def read_json(path: AnyPath, opener: Callable[[str, int], int] | None = None) ->
     return None
 
 
+def read_json_object(path: AnyPath) -> Iterator[tuple[str, Any]]:
+    """The keys and values of an object that `json_object_writer` wrote, one at a time, so that any size fits in memory.
+
+    Raises:
+        ValueError: the file is no such object, or incomplete.
+    """
+    lines: list[str] = []
+    with open(path, encoding="utf-8") as file:
+        if (line := file.readline().rstrip()) not in ("{", "{}"):
+            raise ValueError("its first line does not open an object")
+        is_open = line == "{"
+        for line in file:
+            if not is_open:
+                raise ValueError("text follows its end")
+            if line[0] == "}":
+                is_open = False
+                continue
+            lines.append(line)
+            # a line of the object itself has two blanks before it, and the first of a value a quote after these
+            ends = line.rstrip("\n").removesuffix(",")[2:]
+            if ends in ("}", "]") or (len(lines) == 1 and line[2:3] == '"' and not ends.endswith(("{", "["))):
+                yield from json.loads("{" + "".join(lines).rstrip().removesuffix(",") + "}").items()
+                lines.clear()
+    if is_open or lines:
+        raise ValueError("its end is missing")
+
+
 def json_line(value: Any) -> str:
     """A value as one line of compact ASCII JSON, line break included."""
     return _COMPACT.encode(value) + "\n"

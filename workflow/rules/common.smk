@@ -11,7 +11,14 @@ from captionqa.errors import CaptionqaError
 from captionqa.config.exports import export_folders
 from captionqa.config.layout import Layout
 from captionqa.config.settings import caption_settings, fingerprint
-from captionqa.results.tracked_code import EXPORT_CODE, GRADING_CODE, MERGING_CODE, PAGE_CODE, tracked_modules
+from captionqa.results.tracked_code import (
+    COMPARISON_CODE,
+    EXPORT_CODE,
+    GRADING_CODE,
+    MERGING_CODE,
+    PAGE_CODE,
+    tracked_modules,
+)
 from captionqa.run.job_environment import prefer_checkout
 from captionqa.shown_text import printable, printable_lines
 
@@ -175,6 +182,20 @@ def final_files(suffixes=None):
     files += [LAYOUT.qa(qa, context) for context in CONTEXTS]
     files += [LAYOUT.qa("metrics", context) for context in CONTEXTS if suffixes is None]
     return expand(files, model=MODEL)
+
+
+def answer_sets():
+    """(model, context, results, failures) of the questions' final files, one for each context that they are asked in."""
+    return [
+        (MODEL, context.name, RUN_LAYOUT.qa("results", suffix), RUN_LAYOUT.qa("failures", suffix))
+        for suffix, context in CONTEXTS.items()
+    ]
+
+
+def comparison_if_wanted():
+    """The files of the comparison, which needs two contexts."""
+    endings = ("json", "csv", "md") if len(answer_sets()) > 1 else ()
+    return [LAYOUT.comparison(ending) for ending in endings]
 
 
 def exports():

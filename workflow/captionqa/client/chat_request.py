@@ -32,7 +32,7 @@ class ImageContent(TypedDict):
 class Message(TypedDict):
     """One message of OpenAI's chat format."""
 
-    role: Literal["user", "assistant"]
+    role: Literal["system", "user", "assistant"]
     content: str | list[TextContent | ImageContent]
 
 
@@ -47,6 +47,8 @@ class ChatRequest:
     first_answer: str | None = None
     #: The only answers that are allowed (vLLM's structured outputs); any where empty.
     allowed_answers: Sequence[str] = ()
+    #: The system message before the user's; none where empty.
+    system: str = ""
 
     @property
     def references(self) -> list[FileReference]:
@@ -60,7 +62,8 @@ class ChatRequest:
         return replace(self, content=content)
 
     def messages(self) -> list[Message]:
-        messages: list[Message] = [{"role": "user", "content": list(map(_content, self.content))}]
+        messages: list[Message] = [{"role": "system", "content": self.system}] if self.system else []
+        messages.append({"role": "user", "content": list(map(_content, self.content))})
         if self.first_answer is not None:
             messages.append({"role": "assistant", "content": self.first_answer})
             messages.append({"role": "user", "content": LETTER_PROMPT})

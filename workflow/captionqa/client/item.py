@@ -80,7 +80,8 @@ class Item:
 
     def request(self, max_tokens: int) -> ChatRequest:
         """The item's request; reads the files. Raises ItemFailure where an image cannot be sent or is missing."""
-        return ChatRequest(self._placed([self._image_part(file) for file in self._files]), max_tokens)
+        content = self._placed([self._image_part(file) for file in self._files])
+        return ChatRequest(content, max_tokens, system=self._settings.get("system_prompt", ""))
 
     def check_marks(self) -> None:
         """Raise ItemFailure where the text has a mark for an image that the item does not have."""

@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator, validators
 
 from captionqa import WORKFLOW
 from captionqa.config import media_folder
+from captionqa.config.captionqa_protocol import add_protocol, check_protocol
 from captionqa.config.config import TASKS, Config
 from captionqa.config.hub_record import is_hub_path
 from captionqa.config.presets import load_caption_preset, load_preset
@@ -44,10 +45,12 @@ def check(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
         ConfigError: names the key, what is wrong with it, and for an unknown key the nearest known one.
     """
     _add_caption_preset(raw)
+    add_protocol(raw)
     _add_preset(raw, schema)
     error = jsonschema.exceptions.best_match(_with_defaults(schema).iter_errors(raw))
     if error is not None:
         raise ConfigError(_sentence(error))
+    check_protocol(raw)
     _tidy_paths(raw)
     _check_captions(raw)
     config = Config.of(raw)

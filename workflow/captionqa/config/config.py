@@ -130,6 +130,8 @@ class QaConfig:
     dataset_path: str
     #: The name of a known data set, or the path of a user's own preset.
     preset: str | None
+    #: The published evaluation by whose rules questions are asked and graded; None for captionqa's own.
+    protocol: Literal["captionqa"] | None
     columns: ColumnsConfig
     answer_is: AnswerForm
     scoring: Scoring

@@ -49,6 +49,10 @@ class Layout:
         """Table of the audit's findings in the images and the questions."""
         return f"{self.output_dir}/audit.tsv"
 
+    def comparison(self, ending: str) -> str:
+        """The comparison of contexts; the endings are json, csv and md."""
+        return f"{self.output_dir}/comparison.{ending}"
+
     @property
     def page(self) -> str:
         """The page that shows the results with their images; its folder holds all that it needs."""

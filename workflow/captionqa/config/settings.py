@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal, NotRequired, TypedDict
 
+from captionqa.config.captionqa_protocol import SYSTEM_PROMPTS
 from captionqa.config.client_config import ImagesConfig
 from captionqa.config.config import Auto, Config
 from captionqa.config.contexts import IMAGES, Context
@@ -67,6 +68,8 @@ class AnswerSettings(TypedDict):
     context: NotRequired[Literal["caption", "none", "gray"]]
     #: Questions with captions only: the text that stands for an image.
     caption_template: NotRequired[str]
+    #: Only with a protocol that has one: the system message before each question.
+    system_prompt: NotRequired[str]
 
 
 def caption_settings(config: Config, model: str, style: str) -> AnswerSettings:
@@ -97,6 +100,8 @@ def qa_settings(config: Config, model: str, context: Context = IMAGES) -> Answer
         settings["fallback"] = LETTER_PROMPT
     if config.client.logprobs is not None:
         settings["logprobs"] = config.client.logprobs
+    if qa.protocol:
+        settings["system_prompt"] = SYSTEM_PROMPTS[context.kind]
     if context.kind != "image":
         settings["context"] = context.kind
     if context.kind == "caption":

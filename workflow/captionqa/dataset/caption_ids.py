@@ -95,11 +95,12 @@ def linked_chunks(questions: Plan, layout: Layout, captions: Plan, ids: CaptionI
 def caption_in_file(captions: Mapping[str, str], image: str, qid: str, images: int) -> str | None:
     """The caption of a question's image in {key: caption}; None where there is none.
 
-    A key is the image's path, that path without its suffix, or the question's qid where it has `images` of one.
+    A key is the image's path, that path without its suffix, or where the question has one image its qid, or the part
+    before the slash of such as nat_001/0, the row of several questions, as in the leaderboard file of CaptionQA.
     """
     ref = ImageRef.parse(image)
     name = ref.path if isinstance(ref, FileRef) else ref.name if isinstance(ref, MemberRef) else image
-    keys = [name, str(PurePath(name).with_suffix("")), *([qid] if images == 1 else [])]
+    keys = [name, str(PurePath(name).with_suffix("")), *([qid, qid.rpartition("/")[0]] if images == 1 else [])]
     return next((captions[key] for key in keys if key in captions), None)
 
 

@@ -52,6 +52,15 @@ def read_choices(cells: Sequence[Any]) -> list[str]:
     return choices
 
 
+def raw_choices(cells: Sequence[Any]) -> list[str]:
+    """The choices of one cell with a list, or of several cells, exactly as the file has them.
+
+    Raises:
+        CellError: the cell holds something else.
+    """
+    return list(map(str, cells if len(cells) > 1 else _elements(cells[0])))
+
+
 def shows(question: str, choices: Sequence[str]) -> bool:
     """Whether a question's text lists these choices itself, each after its letter."""
     text, at = _bare(question.replace("\t", ":")), 0

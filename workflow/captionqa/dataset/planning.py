@@ -49,4 +49,5 @@ def plan_task(config: Config, layout: Layout, task: Task, scan: str = "") -> Pla
             qa.instructions,
             Selection(qa.limit, qa.where),
             qa.allow_urls,
+            qa.protocol,
         )

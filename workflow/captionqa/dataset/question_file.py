@@ -8,6 +8,7 @@ from typing import Any
 
 from captionqa.config.config import ColumnsConfig
 from captionqa.config.presets import load_preset
+from captionqa.dataset.captionqa_questions import Shuffler
 from captionqa.dataset.cell import is_empty
 from captionqa.dataset.field_value import ELEMENT_NUMBER, lookup, number_text, parsed, reader_of, value_of
 from captionqa.dataset.index_truths import IndexTruths
@@ -46,11 +47,13 @@ class Questions:
         rules: GradingRules | None = None,
         instructions: Mapping[str, str] | None = None,
         allow_urls: bool = False,
+        protocol: str | None = None,
     ):
         """Images are named relative to `dataset`, by default the folder of the first file.
 
-        `instructions` are added below questions with `choices` and below `open` ones.
+        `instructions` are added below questions with `choices` and below `open` ones. `protocol` is `qa.protocol`.
         """
+        self._protocol = protocol
         rules = rules or GradingRules()
         self._instructions = instructions or {}
         found = find_table_files(str(paths) if isinstance(paths, Path) else paths, KEY)
@@ -105,7 +108,7 @@ class Questions:
         joined = JoinedTable.of(self.files[0].path, columns, [column.name for column in self.table_columns])
         by_key = joined_images(self.files[0].path, columns.images, self._dataset)
         shared = self._shared_images() if columns.shared_images else {}
-        reader = QuestionReader(columns, self._classes, self._instructions)
+        reader = QuestionReader(columns, self._classes, self._instructions, Shuffler() if self._protocol else None)
         rows: Counter[Path] = Counter()
         unanswered = 0
         for row in self._rows():

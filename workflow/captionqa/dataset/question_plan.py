@@ -59,6 +59,7 @@ def plan_questions(
     instructions: Mapping[str, str] | None = None,
     selection: Selection | None = None,
     allow_urls: bool = False,
+    protocol: str | None = None,
 ) -> Plan:
     """Read the questions, write the item lists and the question rows, and return the plan.
 
@@ -75,7 +76,7 @@ def plan_questions(
         )
     image_names = layout.question_images
     changes = ChangeCounts(layout.task_items("qa"))
-    questions = Questions(question_path, columns, dataset, preset, rules, instructions, allow_urls)
+    questions = Questions(question_path, columns, dataset, preset, rules, instructions, allow_urls, protocol)
     stored = preset and load_preset(preset)
     selection = selection or Selection()
     decide = (
@@ -89,6 +90,7 @@ def plan_questions(
         selection.limit,
         selection.where,
         allow_urls,
+        protocol,
     )
     inputs = question_inputs_digest(questions.paths(), *decide)
     if inputs and (plan := _unchanged_plan(inputs, dataset, image_names, layout, scan, allow_urls)) is not None:

@@ -6,8 +6,9 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from captionqa.config.prompts import question_text
+from captionqa.dataset.captionqa_questions import AskedQuestion, Shuffler
 from captionqa.dataset.cell import INVISIBLE, CellError, is_empty
-from captionqa.dataset.choices_column import read_choices, shows, with_choices
+from captionqa.dataset.choices_column import raw_choices, read_choices, shows, with_choices
 from captionqa.dataset.field_value import Source, lookup, number_text, reader_of
 from captionqa.dataset.image_marks import MissingImageError, in_order_of_marks
 from captionqa.dataset.question_columns import QuestionColumns
@@ -27,11 +28,14 @@ class QuestionReader:
         columns: QuestionColumns,
         classes: Mapping[str, tuple[str, ...]],
         instructions: Mapping[str, str],
+        shuffler: Shuffler | None = None,
     ):
         """`classes` has the names of numbers by column.
 
-        Of `instructions` the one for a question with choices, or an open one, is added below it.
+        Of `instructions` the one for a question with choices, or an open one, is added below it. A `shuffler` makes the
+        questions of the CaptionQA protocol, one after another.
         """
+        self._shuffler = shuffler
         self._columns = columns
         self._instructions = instructions
         self._question, self._answer, self._category, self._source = (
@@ -52,9 +56,16 @@ class QuestionReader:
         answer = self._checked(columns.answer, faults, lambda: _answer(self._answer(cells), columns.answer_values))
         slots = self._checked(columns.images, faults, images)
         choices: list[str] | None = []
-        if columns.choices:
+        asked: AskedQuestion | None = None
+        if self._shuffler is not None:
+            asked = self._checked(columns.choices, faults, lambda: self._shuffled(text or "", cells))
+        elif columns.choices:
             choices = self._checked(columns.choices, faults, lambda: read_choices(_choice_cells(cells, columns)))
-        added = bool(choices and text is not None and not columns.choices_in_image and not shows(text, choices))
+        if asked is not None:
+            text, choices = asked.text, asked.options
+        added = asked is None and bool(
+            choices and text is not None and not columns.choices_in_image and not shows(text, choices)
+        )
         placed: list[str] = []
         if text is not None and slots is not None:
             text = self._with_choices(text, choices or [], added)
@@ -62,7 +73,7 @@ class QuestionReader:
                 text, placed = in_order_of_marks(text, slots)
             except MissingImageError as error:
                 faults.append(f"the question {error}")
-        category = _label(self._category(cells), UNCATEGORIZED)
+        category = _label(self._first_category(cells), UNCATEGORIZED)
         source = _label(self._source(cells), UNKNOWN_SOURCE)
         if text is None or faults:
             return {
@@ -84,7 +95,21 @@ class QuestionReader:
         }
         if choices:
             row["choices"], row["choices_added"] = choices, added
+        if asked is not None:
+            row["permutation"] = asked.permutation
         return row
+
+    def _shuffled(self, text: str, cells: Mapping[str, Any]) -> AskedQuestion:
+        """A question of the CaptionQA protocol; raises CellError where the protocol leaves it out."""
+        assert self._shuffler is not None
+        choices = raw_choices(_choice_cells(cells, self._columns)) if self._columns.choices else []
+        return self._shuffler.asked(text, choices, self._answer(cells))
+
+    def _first_category(self, cells: Mapping[str, Any]) -> Any:
+        """The category; the CaptionQA protocol counts a question in the first of several."""
+        category = self._category(cells)
+        is_list = self._shuffler is not None and isinstance(category, list)
+        return next(iter(category), None) if is_list else category
 
     def _text(self, cells: Mapping[str, Any]) -> str:
         """The question below its context and hint, where it has them."""

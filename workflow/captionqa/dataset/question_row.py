@@ -27,6 +27,9 @@ class QuestionRow(TypedDict):
     choices: NotRequired[list[str]]
     #: Only with `choices`: whether they were written below the question, whose own text does not list them.
     choices_added: NotRequired[bool]
+    #: Only with `qa.protocol: captionqa`: for each of `choices` its number in the file, the highest for the option that
+    #: was added, if one was.
+    permutation: NotRequired[list[int]]
 
 
 @final

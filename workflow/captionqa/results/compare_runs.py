@@ -18,8 +18,8 @@ from captionqa.results.score_statistics import bootstrap_interval, permutation_p
 from captionqa.results.statistics import mcnemar_p, paired_interval
 from captionqa.shown_text import printable
 
-RESULTS_ENDING = "_qa_results.json"
-FAILURES_ENDING = "_qa_failures.json"
+RESULTS_ENDING = "_results.json"
+FAILURES_ENDING = "_failures.json"
 #: The most names of questions in one line of the table; the output file has all.
 PRINTED_NAMES = 20
 #: The keys of a record that the comparison reads.
@@ -288,7 +288,7 @@ def _load(path: str | Path) -> tuple[dict[str, QaRecord], dict[str, Failure]]:
         for record in results.values()
     ):
         problem = "is no file of QA results" if path.is_file() else "is not there"
-        raise ResultError(f"{path} {problem}; name two files MODEL{RESULTS_ENDING}, such as a run writes.")
+        raise ResultError(f"{path} {problem}; name two files MODEL_qa{RESULTS_ENDING}, such as a run writes.")
     beside = path.with_name(path.name.replace(RESULTS_ENDING, FAILURES_ENDING))
     failures = read_json(beside) if beside != path and beside.is_file() else {}
     if not isinstance(failures, dict):

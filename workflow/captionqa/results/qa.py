@@ -11,6 +11,7 @@ from captionqa.dataset.question_row import InvalidRow, QuestionRow
 from captionqa.errors import ItemFailure, ResultError
 from captionqa.files import atomic_writer, json_line, json_object_writer, read_json_lines, write_json
 from captionqa.grading.scoring import GradingRules
+from captionqa.results.captionqa_metrics import ProtocolTally, WithProtocol
 from captionqa.results.metrics import InContext, QaMetrics, Tally, WithFallback
 from captionqa.results.provenance import CaptionSource, ItemCounts, file_digest, provenance
 from captionqa.results.qa_record import qa_record
@@ -47,6 +48,7 @@ def merge_qa(
             answers are of two models.
     """
     results, counts, tally = ChunkResults(chunks, settings), ItemCounts(), Tally()
+    protocol = ProtocolTally()
     last_grading = LastGrading(graded_path)
     flip_kinds: Counter[str] = Counter()
     # entered first and so written last: a merge that is stopped and repeated compares with the same last grading
@@ -62,12 +64,14 @@ def merge_qa(
                 except ItemFailure as failure:
                     counts.add_failure(row["id"], failure.reason)
                     tally.add_failure(row, failure.reason)
+                    protocol.add_failure(row)
                     add_failure(row["id"], {"reason": failure.reason, "detail": failure.detail})
                     continue
                 if context != IMAGES:
                     record["context"] = context.name
                 counts.add_answer(row["id"], line["answer"], line["files"], shared="same_as" in line)
                 tally.add_record(record)
+                protocol.add_record(record)
                 add_record(row["id"], record)
                 now = grading_line(record)
                 graded.write(json_line(now))
@@ -75,7 +79,7 @@ def merge_qa(
                     flip_kinds[flip_kind(flip)] += 1
                     add_flip(row["id"], flip)
             counts.check_one_model(chunks)
-        metrics = _metrics(tally, counts, settings, rules, question_path, dataset_path, context)
+        metrics = _metrics(tally, protocol, counts, settings, rules, question_path, dataset_path, context)
         write_json(metrics_path, metrics)
         described = provenance(results.headers, counts, settings, dataset_path, hub_commits)
         with open(rows_path, "rb") as rows:
@@ -89,6 +93,7 @@ def merge_qa(
 
 def _metrics(
     tally: Tally,
+    protocol: ProtocolTally,
     counts: ItemCounts,
     settings: AnswerSettings,
     rules: GradingRules,
@@ -98,12 +103,15 @@ def _metrics(
 ) -> QaMetrics:
     answered_by = counts.answered_by.values()
     fallback: WithFallback = {"fallback": tally.fallback_metrics()} if FALLBACK in settings else {}
+    figures = protocol.metrics()
+    by_protocol: WithProtocol = {} if figures is None else {"captionqa": figures}
     named: InContext = {} if context == IMAGES else {"context": context.name}
     return {
         "model": settings["model"],
         **named,
         **tally.metrics(),
         **fallback,
+        **by_protocol,
         "scoring": rules.scoring,
         "answer_is": rules.answer_is,
         "relative_tolerance": rules.tolerance,

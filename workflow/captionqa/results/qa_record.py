@@ -5,8 +5,9 @@ from typing import NotRequired, TypedDict
 from captionqa.client.chunk_result import ResultLine
 from captionqa.dataset.question_row import InvalidRow, QuestionRow
 from captionqa.errors import ItemFailure, Reason
+from captionqa.grading.captionqa_grade import CaptionqaTruth, PublishedGrade
 from captionqa.grading.choices import lettered_choices
-from captionqa.grading.ground_truth import GroundTruth, extract_answer
+from captionqa.grading.ground_truth import Grade, GroundTruth, extract_answer
 from captionqa.grading.scoring import GradingRules
 
 #: What `graded_by` says of an answer to a question without a ground truth.
@@ -50,6 +51,11 @@ class QaRecord(TypedDict):
     #: Only where the fallback was asked: the letter that it gave, or None.
     fallback_letter: NotRequired[str | None]
     fallback_is_correct: NotRequired[bool]
+    #: Only with qa.protocol: as in `QuestionRow`, what the answer is by the published code, and whether it is "cannot
+    #: answer".
+    permutation: NotRequired[list[int]]
+    published: NotRequired[PublishedGrade]
+    cannot_answer: NotRequired[bool]
     #: What it was asked with in place of its images, such as none or caption_short; absent where with its images.
     context: NotRequired[str]
 
@@ -69,18 +75,47 @@ def qa_record(row: QuestionRow | InvalidRow, line: ResultLine, rules: GradingRul
     truncated = answer["finish_reason"] == "length"
     if row["answer"] is None:
         return _ungraded(row, answer["text"], choices, truncated)
+    if "permutation" in row:
+        return _by_protocol(row, answer["text"], choices, row["permutation"], truncated)
     truth = GroundTruth.read(row["answer"], choices, rules)
     if truth.fault:
         raise ItemFailure(Reason.UNGRADABLE_GROUND_TRUTH, truth.fault)
     graded = truth.grade(answer["text"], truncated)
-    record: QaRecord = {
+    record = _record(row, answer["text"], choices, truth.letter, graded, truncated)
+    if truth.letter and not graded.parsed and "fallback" in line:
+        reply = line["fallback"]
+        # a server that does not know structured outputs may answer anything
+        fallback = truth.grade("" if "failure" in reply else reply["text"])
+        record["fallback_letter"] = fallback.predicted_letter
+        record["fallback_is_correct"] = fallback.is_correct
+    return record
+
+
+def _by_protocol(
+    row: QuestionRow, output: str, choices: list[str], permutation: list[int], truncated: bool
+) -> QaRecord:
+    """The record of a question that was asked by the CaptionQA protocol."""
+    truth = CaptionqaTruth(choices, permutation, str(row["answer"]))
+    graded = truth.grade(output)
+    record = _record(row, output, choices, truth.letter, graded, truncated)
+    record["permutation"] = permutation
+    record["published"] = truth.published(output)
+    record["cannot_answer"] = truth.is_cannot_answer(graded.predicted_letter)
+    return record
+
+
+def _record(
+    row: QuestionRow, output: str, choices: list[str], truth_letter: str | None, graded: Grade, truncated: bool
+) -> QaRecord:
+    """The record of a graded answer."""
+    return {
         "qid": row["id"],
         "question": row["question"],
         "choices": choices,
         "gt_answer": row["answer"],
-        "gt_letter": truth.letter,
+        "gt_letter": truth_letter,
         "predicted_letter": graded.predicted_letter,
-        "model_output": answer["text"],
+        "model_output": output,
         "is_correct": graded.is_correct,
         "score": graded.score,
         "category": row["category"],
@@ -92,13 +127,6 @@ def qa_record(row: QuestionRow | InvalidRow, line: ResultLine, rules: GradingRul
         "refused": graded.refused,
         "truncated": truncated,
     }
-    if truth.letter and not graded.parsed and "fallback" in line:
-        reply = line["fallback"]
-        # a server that does not know structured outputs may answer anything
-        fallback = truth.grade("" if "failure" in reply else reply["text"])
-        record["fallback_letter"] = fallback.predicted_letter
-        record["fallback_is_correct"] = fallback.is_correct
-    return record
 
 
 def _ungraded(row: QuestionRow, output: str, choices: list[str], truncated: bool) -> QaRecord:

@@ -5,10 +5,14 @@ Both draw random numbers from a fixed seed, so that the same scores give the sam
 
 from collections.abc import Mapping
 
+from captionqa.results.statistics import mcnemar_p
+
 RESAMPLES = 2000
 #: Random choices of signs in the paired test; the least p-value is one of this many.
 PERMUTATIONS = 20_000
 SEED = 20_160_117
+#: Up to this many differences all choices of signs are counted, so that the p-value is exact.
+EXACT_DIFFERENCES = 16
 #: Numbers drawn at once, which bounds memory.
 BATCH = 1_000_000
 
@@ -37,8 +41,9 @@ def bootstrap_interval(counts: Mapping[float, int]) -> list[float] | None:
 def permutation_p(differences: Mapping[float, int]) -> float:
     """The two-sided p-value of a paired permutation test; 1 where all differences are 0.
 
-    It is the share of random signs before all differences that bring their sum at least as far from 0. `differences`
-    are {difference of two scores: how often}.
+    It is the share of signs before all differences that bring their sum at least as far from 0: exact where there are
+    at most EXACT_DIFFERENCES or all are of one size (then it is McNemar's), else of random signs. `differences` are
+    {difference of two scores: how often}.
     """
     sizes: dict[float, int] = {}
     for difference, count in differences.items():
@@ -46,12 +51,20 @@ def permutation_p(differences: Mapping[float, int]) -> float:
             sizes[abs(difference)] = sizes.get(abs(difference), 0) + count
     if not sizes:
         return 1.0
+    if len(sizes) == 1:
+        (size,) = sizes
+        return mcnemar_p(differences.get(size, 0), differences.get(-size, 0))
     import numpy as np
 
+    observed = abs(sum(difference * count for difference, count in differences.items())) - 1e-9
+    if sum(sizes.values()) <= EXACT_DIFFERENCES:
+        sums = np.zeros(1)
+        for size, count in sorted(sizes.items()):
+            for _ in range(count):
+                sums = np.concatenate((sums - size, sums + size))
+        return float((np.abs(sums) >= observed).mean())
     random = np.random.default_rng(SEED)
     sums = np.zeros(PERMUTATIONS)
     for size, count in sorted(sizes.items()):
         sums += size * (2.0 * random.binomial(count, 0.5, PERMUTATIONS) - count)
-    observed = abs(sum(difference * count for difference, count in differences.items()))
-    as_far = int((np.abs(sums) >= observed - 1e-9).sum())
-    return (as_far + 1) / (PERMUTATIONS + 1)
+    return (int((np.abs(sums) >= observed).sum()) + 1) / (PERMUTATIONS + 1)

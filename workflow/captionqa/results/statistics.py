@@ -1,17 +1,21 @@
-"""Statistics of accuracies: 95 % intervals of one and of the difference between two paired ones, and McNemar's test."""
+"""Statistics of accuracies: 95 % intervals of one and of the difference between two paired ones, and McNemar's test.
+
+Holm's correction is here as well.
+"""
 
 import math
+from collections.abc import Sequence
 
 #: The 97.5 % point of the standard normal distribution.
 Z_95 = 1.959963984540054
 
 
-def wilson_interval(correct: int, total: int) -> list[float] | None:
+def wilson_interval(correct: float, total: float) -> list[float] | None:
     """Wilson's 95 % score interval of a proportion (Wilson 1927) as [low, high]; None where `total` is 0."""
     return list(_wilson(correct, total)) if total else None
 
 
-def paired_interval(both: int, only_a: int, only_b: int, neither: int) -> list[float] | None:
+def paired_interval(both: float, only_a: float, only_b: float, neither: float) -> list[float] | None:
     """The 95 % interval of accuracy B minus accuracy A on the same questions, as [low, high]; None without questions.
 
     The arguments count the questions that both runs, one run alone or neither got right. Method 10 of Newcombe 1998,
@@ -56,7 +60,20 @@ def mcnemar_p(only_a: int, only_b: int) -> float:
     return 2 * tail / (1 << discordant)
 
 
-def _wilson(correct: int, total: int) -> tuple[float, float]:
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p-values of one family of tests, corrected for their number (Holm 1979, Scand. J. Statistics 6, 65-70).
+
+    Where those below 0.05 are called significant, the chance of any false one among them is at most 5 %.
+    """
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    corrected, highest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[index] = highest
+    return corrected
+
+
+def _wilson(correct: float, total: float) -> tuple[float, float]:
     proportion = correct / total
     scale = 1 + Z_95**2 / total
     center = proportion + Z_95**2 / (2 * total)

@@ -11,6 +11,9 @@ MERGING_CODE = ("*.py", "config/*.py", "results/*.py", "client/answer.py", "clie
 #: Patterns of the modules that decide, beside these, what `merge_qa` writes.
 GRADING_CODE = ("grading/*.py", "dataset/question_row.py")
 
+#: Patterns of the modules that decide what the comparison of contexts says.
+COMPARISON_CODE = ("results/*comparison*.py", "results/*statistics.py", "results/graded_answers.py")
+
 #: Patterns of the modules that decide what exports hold, beside the results.
 EXPORT_CODE = ("export/*.py",)
 

@@ -1,0 +1,227 @@
+"""The comparison of contexts: what each scores, and what the picture, the caption and its style add, with tests.
+
+Questions that failed are no wrong answers: a difference is over the questions that both contexts answered, and what was
+left out is counted beside it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from captionqa.errors import ResultError
+from captionqa.results.clustered_statistics import cluster_count, difference_interval, mean_interval, sign_flip_p
+from captionqa.results.comparison_records import (
+    Comparison,
+    Difference,
+    Estimate,
+    LeftOut,
+    MajorityAnswer,
+    PairedDifference,
+    Tested,
+)
+from captionqa.results.graded_answers import AnswerSet, GradeTable, State, read_grades
+from captionqa.results.statistics import holm, mcnemar_p
+
+if TYPE_CHECKING:  # numpy takes 0.1 s to import
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Numbers = NDArray[np.int64]
+
+IMAGE, NONE, GRAY, CAPTION = "image", "none", "gray", "caption_"
+
+
+def compare_contexts(answer_sets: Sequence[AnswerSet]) -> Comparison:
+    """Compare the contexts of each model.
+
+    Raises:
+        ResultError: a file is missing or is none of results, or no question is graded.
+    """
+    table = read_grades(answer_sets)
+    if not any((grades.state == State.GRADED).any() for grades in table.grades):
+        raise ResultError(
+            f"{answer_sets[0].results}: no question is graded in any context, so nothing can be compared."
+        )
+    groups = dict(_category_groups(table))
+    has_scores = any(((grades.score > 0) & (grades.score < 1)).any() for grades in table.grades)
+    differences = [
+        _difference(table, groups, a, b, has_scores) for a, b in _pairs(answer_sets) if (_comparable(table, a, b)).any()
+    ]
+    _correct_all(differences)
+    _correct_all([tested for difference in differences for tested in difference["categories"].values()])
+    everything = _everything(table)
+    return {
+        "cells": [
+            {
+                "model": answer_set.model,
+                "context": answer_set.context,
+                "results": answer_set.results,
+                **_estimate(table, number, everything, has_scores),
+                "categories": {name: _estimate(table, number, group, has_scores) for name, group in groups.items()},
+            }
+            for number, answer_set in enumerate(answer_sets)
+        ],
+        "differences": differences,
+        "majority_answer": _majority(table, everything),
+        "category_majority_answers": {
+            name: majority for name, group in groups.items() if (majority := _majority(table, group))
+        },
+    }
+
+
+def _pairs(answer_sets: Sequence[AnswerSet]) -> Iterator[tuple[int, int]]:
+    """The answer sets to compare, as A and B: image - none, image - gray, caption - none, image - caption, styles."""
+    models = dict.fromkeys(answer_set.model for answer_set in answer_sets)
+    for model in models:
+        numbers = {one.context: number for number, one in enumerate(answer_sets) if one.model == model}
+        captions = [context for context in numbers if context.startswith(CAPTION)]
+        wanted = [(IMAGE, NONE), (IMAGE, GRAY), *((caption, NONE) for caption in captions)]
+        wanted += [(IMAGE, caption) for caption in captions] + list(combinations(captions, 2))
+        yield from ((numbers[a], numbers[b]) for a, b in wanted if a in numbers and b in numbers)
+
+
+def _everything(table: GradeTable) -> "Numbers":
+    import numpy as np
+
+    return np.arange(len(table.category))
+
+
+def _category_groups(table: GradeTable) -> Iterator[tuple[str, "Numbers"]]:
+    """(category, numbers of its questions), sorted by category; questions that failed everywhere are in none."""
+    import numpy as np
+
+    order = np.argsort(table.category, kind="stable")
+    bounds = np.searchsorted(table.category[order], np.arange(len(table.categories) + 1))
+    for number in sorted(range(len(table.categories)), key=table.categories.__getitem__):
+        yield table.categories[number], order[bounds[number] : bounds[number + 1]]
+
+
+def _estimate(table: GradeTable, number: int, group: "Numbers", has_scores: bool) -> Estimate:
+    grades = table.grades[number]
+    state = grades.state[group]
+    graded = group[state == State.GRADED]
+    correct, images = grades.is_correct[graded].astype(float), table.image[graded]
+    estimate: Estimate = {
+        "questions": int((state != State.ABSENT).sum()),
+        "graded": len(graded),
+        "images": cluster_count(images),
+        "failed": int((state == State.FAILED).sum()),
+        "ungraded": int((state == State.UNGRADED).sum()),
+        "correct": int(correct.sum()),
+        "accuracy": float(correct.mean()) if len(graded) else None,
+        "accuracy_interval_95": mean_interval(correct, images),
+    }
+    if has_scores:
+        score = grades.score[graded]
+        estimate["mean_score"] = float(score.mean()) if len(graded) else None
+        estimate["mean_score_interval_95"] = mean_interval(score, images)
+    return estimate
+
+
+def _comparable(table: GradeTable, a: int, b: int) -> "NDArray[np.bool_]":
+    """Which questions both answer sets have a grade of, for the same text and ground truth."""
+    one, other = table.grades[a], table.grades[b]
+    both: NDArray[np.bool_] = (
+        (one.state == State.GRADED) & (other.state == State.GRADED) & (one.identity == other.identity)
+    )
+    return both
+
+
+def _difference(table: GradeTable, groups: Mapping[str, "Numbers"], a: int, b: int, has_scores: bool) -> Difference:
+    set_a, set_b = table.answer_sets[a], table.answer_sets[b]
+    comparable = _comparable(table, a, b)
+    overall = _paired(table, a, b, comparable.nonzero()[0], has_scores)
+    return {
+        **overall,
+        "model": set_a.model,
+        "a": set_a.context,
+        "b": set_b.context,
+        # that command takes the run to start from first
+        "list_questions": f"captionqa compare {set_b.results} {set_a.results} --output questions.json",
+        "left_out": _left_out(table, a, b),
+        "categories": {
+            name: _paired(table, a, b, both, has_scores)
+            for name, group in groups.items()
+            if len(both := group[comparable[group]])
+        },
+    }
+
+
+def _paired(table: GradeTable, a: int, b: int, both: "Numbers", has_scores: bool) -> PairedDifference:
+    """The difference on some questions that both answer sets have a grade of."""
+    grades_a, grades_b, images = table.grades[a], table.grades[b], table.image[both]
+    correct_a, correct_b = grades_a.is_correct[both], grades_b.is_correct[both]
+    only_a, only_b = int((correct_a & ~correct_b).sum()), int((correct_b & ~correct_a).sum())
+    return {
+        "questions": len(both),
+        "images": cluster_count(images),
+        "both_correct": int((correct_a & correct_b).sum()),
+        "only_a_correct": only_a,
+        "only_b_correct": only_b,
+        "neither_correct": int((~correct_a & ~correct_b).sum()),
+        **_tested(correct_a.astype(float), correct_b.astype(float), images, mcnemar_p(only_a, only_b)),
+        "scores": _tested(grades_a.score[both], grades_b.score[both], images) if has_scores else None,
+    }
+
+
+def _tested(
+    values_a: "NDArray[np.float64]", values_b: "NDArray[np.float64]", images: "Numbers", p: float | None = None
+) -> Tested:
+    """The difference of two means, with p-values that are not corrected yet."""
+    differences = values_a - values_b
+    interval = difference_interval(values_a, values_b, images)
+    assert interval is not None, "only groups with questions are compared"
+    p = sign_flip_p(differences) if p is None else p
+    by_image = sign_flip_p(differences, images)
+    return {
+        "difference": float(differences.mean()),
+        "interval_95": interval,
+        "p": p,
+        "p_holm": p,
+        "p_by_image": by_image,
+        "p_by_image_holm": by_image,
+    }
+
+
+def _correct_all(family: Sequence[PairedDifference]) -> None:
+    """Correct the p-values of a family of differences by Holm, those of accuracies and those of scores each."""
+    scores = [scores for difference in family if (scores := difference["scores"])]
+    for tests in (list[Tested](family), scores):
+        for one, corrected in zip(tests, holm([test["p"] for test in tests]), strict=True):
+            one["p_holm"] = corrected
+        for one, corrected in zip(tests, holm([test["p_by_image"] for test in tests]), strict=True):
+            one["p_by_image_holm"] = corrected
+
+
+def _left_out(table: GradeTable, a: int, b: int) -> LeftOut:
+    one, other = table.grades[a], table.grades[b]
+    there_a, there_b = one.state != State.ABSENT, other.state != State.ABSENT
+    answered = (one.state >= State.UNGRADED) & (other.state >= State.UNGRADED)
+    changed = answered & (one.identity != other.identity)
+    ungraded = answered & ~changed & ((one.state == State.UNGRADED) | (other.state == State.UNGRADED))
+    return {
+        "failed_in_a": int(((one.state == State.FAILED) & there_b).sum()),
+        "failed_in_b": int(((other.state == State.FAILED) & there_a).sum()),
+        "only_in_a": int((there_a & ~there_b).sum()),
+        "only_in_b": int((there_b & ~there_a).sum()),
+        "ungraded": int(ungraded.sum()),
+        "another_question_or_ground_truth": int(changed.sum()),
+    }
+
+
+def _majority(table: GradeTable, group: "Numbers") -> MajorityAnswer | None:
+    import numpy as np
+
+    known = group[table.truth[group] >= 0]
+    if not len(known):
+        return None
+    truths = table.truth[known]
+    answers, counts = np.unique(truths, return_counts=True)
+    most = answers[counts.argmax()]
+    is_it = (truths == most).astype(float)
+    return {
+        "answer": table.truths[most],
+        "share": float(is_it.mean()),
+        "interval_95": mean_interval(is_it, table.image[known]),
+        "questions": len(known),
+    }
