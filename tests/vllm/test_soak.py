@@ -21,7 +21,7 @@ from projects import DEMO_MODEL, ROOT
 pytestmark = pytest.mark.vllm
 
 COPIES = 4
-#: {journaled answers: the process to kill then}: vLLM's API server, or the engine behind it.
+#: {journaled answers: the process to kill then}: vLLM's first one, or the engine.
 KILLS = {60: "server", 150: "engine"}
 
 
@@ -63,7 +63,8 @@ def kill_now_and_then(job, killed, over):
                 return
         (ready,) = endpoint.read_all(job.server)
         _, server = psutil.Process(ready.pid).children()  # the first is the server's reaper
-        victim = server if kind == "server" else max(server.children(), key=lambda child: child.memory_info().rss)
+        engines = (child for child in server.children() if "EngineCore" in " ".join(child.cmdline()))
+        victim = server if kind == "server" else next(engines)
         victim.kill()
         killed.append((kind, ready.generation))
 
