@@ -62,9 +62,7 @@ def test_complete_results_whose_page_cannot_be_made_are_no_failed_run(completed)
     page.unlink()
     kept = chunk.rename(chunk.with_suffix(".kept"))
     text = completed.run()
-    fault = (
-        f"captionqa: the results are complete, but their page could not be made: {chunk.relative_to(completed.folder)}"
-    )
+    fault = f"the results are complete, but their page could not be made: {chunk.relative_to(completed.folder)}"
     assert fault in text.partition("captionqa: done in")[2]
     assert "browser" not in text
     kept.rename(chunk)
