@@ -72,7 +72,7 @@ def test_a_data_set_of_the_hub_is_captioned_and_asked_at_a_commit_that_is_kept(p
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     hub.asked.clear()
-    assert "Nothing to be done" in project.run()
+    assert "captionqa: nothing to do: " in project.run()
     assert hub.asked == []
 
 
@@ -115,4 +115,4 @@ def test_images_at_addresses_are_fetched_by_the_jobs_and_never_from_this_machine
     assert len({image for request in network.requests() for image in request["images"]}) == 2
     fetched = [line.split()[6] for line in (network.folder / "fetched.log").read_text().splitlines() if "GET" in line]
     assert sorted(fetched) == ["/0.png", "/1.png", "/gone.png"]
-    assert "Nothing to be done" in network.run()
+    assert "captionqa: nothing to do: " in network.run()
