@@ -17,7 +17,7 @@ from captionqa.results.compare_runs import RESULTS_ENDING, Comparison, FlippedQu
 from captionqa.results.provenance import Provenance, read_provenance
 from captionqa.results.qa_record import QaRecord
 
-PROVENANCE_ENDING = "_qa_provenance.json"
+PROVENANCE_ENDING = "_provenance.json"
 #: Images of versions that have no provenance are read by these limits.
 IMAGE_SETTINGS: ImageSettings = {"max_pixels": None, "pixel_grid_px": 1, "max_source_pixels": 100_000_000}
 

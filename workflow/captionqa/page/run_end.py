@@ -1,11 +1,12 @@
 """The page at the end of a run: completed by where the time went, or made of what an unfinished run has answered."""
 
+import json
 import os
-import pickle
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -102,7 +103,7 @@ def _make_unfinished(config: Config) -> bool:
     paths = os.pathsep.join(filter(None, (str(captionqa.WORKFLOW), os.environ.get("PYTHONPATH"))))
     done = subprocess.run(
         command,
-        input=pickle.dumps(config),
+        input=json.dumps(asdict(config)).encode(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         timeout=UNFINISHED_PATIENCE_S,

@@ -4,8 +4,8 @@ A run that ends makes it in a process of its own (`page/run_end.py`), within a t
 meanwhile.
 """
 
+import json
 import os
-import pickle
 import sys
 import time
 from collections import Counter
@@ -215,8 +215,8 @@ def _journaled(entries: Iterable[ItemEntry], journal: Path, settings: AnswerSett
 
 
 def main() -> None:
-    """Write the page of the configuration that stdin has as a pickle; exit 1 where there is nothing to show."""
-    config: Config = pickle.load(sys.stdin.buffer)  # from the parent process
+    """Write the page of the configuration that stdin has as JSON; exit 1 where there is nothing to show."""
+    config = Config.of(json.load(sys.stdin))
     sys.exit(not write_unfinished_page(config, Layout(config.output_dir, config.model_name)))
 
 
