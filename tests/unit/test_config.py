@@ -231,3 +231,14 @@ def test_the_shipped_configurations_are_valid(workflow_folder, schema):
     assert shipped
     for path in shipped:
         check(yaml.safe_load(path.read_text(encoding="utf-8")), schema)
+
+
+def test_a_configuration_survives_the_way_to_another_process_as_json(make_config):
+    config = make_config(
+        {
+            "captions": {"prompt_styles": ["SIMPLE", "X"], "prompts": {"X": "What?"}, "limit": 0.5},
+            "qa": {"columns": {"choices": ["A", "B"], "category": {"constant": "all"}}, "contexts": ["image", "none"]},
+            "models": {"tiny": {"server": {"extra_args": ["--seed", "1"], "tensor_parallel_size": 2}}},
+        }
+    )
+    assert Config.of(json.loads(json.dumps(dataclasses.asdict(config)))) == config
