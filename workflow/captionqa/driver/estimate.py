@@ -42,6 +42,8 @@ MIN_REQUESTS = 100
 #: 1,280 tokens of 32 x 32 pixels: the most that the example in Qwen3-VL's README gives an image.
 SMALLER_PX = 1280 * 32 * 32
 MEGAPIXEL = 1_000_000
+#: A range is not told more exactly.
+MINUTE_S = 60
 PILOT = "a pilot tells it better: run with captions.limit or qa.limit at 500, then estimate again without"
 
 
@@ -221,7 +223,7 @@ def _times(config: Config, layout: Layout, requests: int, tokens: Tokens) -> Ite
     yield f"time on one GPU, by arithmetic for {parameters / 1e9:.3g} billion parameters:"
     for name, peak_flops in PEAK_FLOPS.items():
         least, most = gpu_seconds(tokens, parameters, peak_flops)
-        yield f"  {name}: {duration(least)} to {duration(most)}"
+        yield f"  {name}: {f'{duration(least)} to {duration(most)}' if most >= MINUTE_S else 'less than a minute'}"
     yield f"  {PILOT}"
 
 
