@@ -16,6 +16,7 @@ from captionqa.config.settings import caption_settings, fingerprint
 from captionqa.dataset.caption_plan import plan_captions
 from captionqa.files import read_json_lines
 from captionqa.server import endpoint
+from captionqa.server.endpoint import State
 from projects import DEMO_MODEL, ROOT
 
 pytestmark = pytest.mark.vllm
@@ -56,12 +57,19 @@ def journaled(job, kind):
 
 
 def kill_now_and_then(job, killed, over):
-    """Kill a process of vLLM at each number of journaled answers in KILLS."""
+    """Kill a process of vLLM once for each number of journaled answers in KILLS, each time in another generation.
+
+    An item that is in flight at two crashes is blamed for them, so a kill waits for the suspects of the one before.
+    """
     for count, kind in KILLS.items():
-        while len(journaled(job, "answer")) < count:
-            if over.wait(0.1):
-                return
-        (ready,) = endpoint.read_all(job.server)
+        while not over.wait(0.1):
+            (ready,) = endpoint.read_all(job.server)
+            answered, suspects = journaled(job, "answer"), journaled(job, "crashed")
+            is_next = ready.state is State.READY and ready.generation not in (number for _, number in killed)
+            if is_next and len(answered) >= count and {*suspects} <= {*answered}:
+                break
+        else:
+            return
         _, server = psutil.Process(ready.pid).children()  # the first is the server's reaper
         engines = (child for child in server.children() if "EngineCore" in " ".join(child.cmdline()))
         victim = server if kind == "server" else next(engines)
@@ -90,7 +98,7 @@ def test_a_vllm_whose_server_and_then_engine_is_killed_costs_no_caption(job):
     assert {line["id"] for line in lines} == items
     assert [line for line in lines if "failure" in line] == []
     assert Counter(journaled(job, "answer")) == Counter(dict.fromkeys(items, 1))
-    assert set(Counter(journaled(job, "crashed")).values()) == {1}
+    assert set(Counter(journaled(job, "crashed")).values()) <= {1}
     assert header["asked"] == len(items)
     right = [
         all(truth.loc[line["id"].partition("/")[2], part] in line["answer"]["text"] for part in ("color", "shape"))
