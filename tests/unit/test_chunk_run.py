@@ -934,8 +934,23 @@ def test_a_fallback_under_way_at_two_crashes_is_not_asked_again_by_the_next_run(
         assert crashes == 2
 
 
+def break_connection(handler):
+    handler.close_connection = True
+    handler.connection.close()
+
+
+def report_dead_engine(handler):
+    """As vLLM answers the requests in flight when its engine dies; vLLM itself ends some seconds later."""
+    data = json.dumps({"error": {"message": "EngineCore encountered an issue.", "code": 500}}).encode()
+    handler.send_response(500)
+    handler.send_header("Content-Length", str(len(data)))
+    handler.end_headers()
+    handler.wfile.write(data)
+
+
 @pytest.mark.slow
-def test_a_crash_that_shows_only_later_is_the_items_all_the_same(images, scripted, publish, run, monkeypatch):
+@pytest.mark.parametrize("die", [break_connection, report_dead_engine])
+def test_a_crash_that_shows_only_later_is_the_items_all_the_same(images, scripted, publish, run, monkeypatch, die):
     monkeypatch.setattr(request_module, "END_CHECKS", 1)
 
     def crash(handler, body):
@@ -944,8 +959,7 @@ def test_a_crash_that_shows_only_later_is_the_items_all_the_same(images, scripte
             0.2, lambda: publish(scripted.url, generation=1 + crashes, crashes=crashes)
         )  # as on a slow file system
         later.start()
-        handler.close_connection = True
-        handler.connection.close()
+        die(handler)
 
     images.add("a.png")
     publish(scripted.url)

@@ -19,6 +19,7 @@ from captionqa.client.request_deadline import set_deadline
 from captionqa.client.request_errors import (
     AccessRefusedError,
     BrokenConnectionError,
+    InternalServerError,
     TransientError,
     UnreachableError,
 )
@@ -162,6 +163,8 @@ def _parse_response(status: int, headers: Mapping[str, str], data: bytes, server
     if status in TRANSIENT_STATUS or status >= 500:
         reason = Reason.TIMEOUT if status == 408 else Reason.SERVER_ERROR
         detail = f"HTTP {status}: {_excerpt(data)}"
+        if status == 500:
+            raise InternalServerError(reason, detail, _retry_after_s(headers))
         raise TransientError(reason, detail, _retry_after_s(headers), is_overload=status == 429)
     if status != 200:
         raise ItemFailure(Reason.REQUEST_REJECTED, f"HTTP {status}: {_excerpt(data)}")

@@ -31,6 +31,9 @@ class AccessRefusedError(RequestError):
 class TransientError(RequestError):
     """The attempt failed in a way that another attempt may not."""
 
+    #: Whether the server may have crashed, which becomes known only when it is replaced.
+    may_be_crash = False
+
     def __init__(self, reason: Reason, detail: str, retry_after_s: float = 0.0, is_overload: bool = False):
         """`retry_after_s` is what a Retry-After header asked for; `is_overload` says that the server was too busy.
 
@@ -44,3 +47,14 @@ class TransientError(RequestError):
 
 class BrokenConnectionError(TransientError):
     """The connection broke while the server worked on the request, which may have crashed it."""
+
+    may_be_crash = True
+
+
+class InternalServerError(TransientError):
+    """The server answered with status 500.
+
+    vLLM does so when its engine dies: each request in flight is answered at once, and the server itself ends later.
+    """
+
+    may_be_crash = True

@@ -97,8 +97,8 @@ class RetriedRequest:
         self._empty_answers = 0
         #: The server of the last attempt that failed.
         self._failed_on: Endpoint | None = None
-        #: That server, if its connection broke: its crash may become known only later.
-        self._broke_on: Endpoint | None = None
+        #: That server, if it may have crashed then: its crash may become known only later.
+        self._may_have_crashed: Endpoint | None = None
         #: When the first attempt since the last outage failed.
         self._failing_since = float("inf")
 
@@ -147,7 +147,7 @@ class RetriedRequest:
                 return self._send()
         except ServerCrashError as error:
             self._crashes += 1
-            self._broke_on = None
+            self._may_have_crashed = None
             self._on_crash(error.server)
             return None
 
@@ -161,8 +161,8 @@ class RetriedRequest:
         key = self._tools.keys.of(server)
         reached = True
         try:
-            if self._broke_on is not None and self._has_crashed(self._broke_on):
-                raise ServerCrashError(self._broke_on)
+            if self._may_have_crashed is not None and self._has_crashed(self._may_have_crashed):
+                raise ServerCrashError(self._may_have_crashed)
             answer = self._tools.client.complete(server, key, self._body)
             pool.record_answer(server)
             return answer
@@ -184,14 +184,14 @@ class RetriedRequest:
         broken = isinstance(error, BrokenConnectionError)
         successor = self._await_successor(server) if broken else self._tools.pool.successor(server)
         if successor is not None:
-            if broken and successor.crashes > server.crashes:
+            if error.may_be_crash and successor.crashes > server.crashes:
                 raise ServerCrashError(server) from error
             return
         self._tools.pool.record_failure(server, error)
         if error.retry_after_s and time.monotonic() < self._patience_ends:
             return
         self._failed_on = server
-        self._broke_on = server if broken else None
+        self._may_have_crashed = server if error.may_be_crash else None
         self._failing_since = min(self._failing_since, time.monotonic())
         raise error
 
