@@ -4,7 +4,7 @@
 
 It is a Qwen3 of 0.7 million parameters that begins as the language part of the demo model and has its tokenizer. It
 learns from text alone: questions with captions in place of their images in all three styles, and with nothing. Where
-the demo model boxes a colour, the reader goes on to the option's letter. Takes about 10 minutes on one core. Seeded.
+the demo model boxes a colour, the reader goes on to the option's letter. Takes about 8 minutes on one core. Seeded.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from shapes import CATEGORIES, PROMPTS, Question, question, with_captions, without_images
 from teach_easy_vqa import exact
-from train_model import CHAT_TEMPLATE, cosine, text_batch
+from train_model import cosine, text_batch
 from transformers import Qwen3Config, Qwen3ForCausalLM, Qwen3VLForConditionalGeneration, Qwen3VLProcessor
 
 ROPE_BASE = 10_000.0
@@ -78,6 +78,7 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="the demo model")
     parser.add_argument("folder", type=Path, help="where the reader goes, in the Hugging Face layout")
     parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--stop", type=int, help="end after this many of the steps, the learning rate still high")
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--batch", type=int, default=64, help="questions a step")
     parser.add_argument("--threads", type=int, default=2)
@@ -92,8 +93,10 @@ def main() -> None:
     reader = language_part(whole)
     print(f"{reader.num_parameters() / 1e6:.2f} million parameters; exact {check(reader, processor)}", flush=True)
     optimizer = torch.optim.AdamW(reader.parameters(), lr=args.rate, weight_decay=0.01, betas=(0.9, 0.98))
+    processor.tokenizer.save_pretrained(args.folder)
     started = time.time()
-    for step in range(args.steps):
+    last = (args.stop or args.steps) - 1
+    for step in range(last + 1):
         for group in optimizer.param_groups:
             group["lr"] = args.rate * cosine(step, args.steps)
         loss = reader(**batch(processor, rows(rng, args.batch))).loss
@@ -103,11 +106,9 @@ def main() -> None:
         optimizer.step()
         if step % 25 == 0:
             print(f"{step}: loss {loss.item():.4f}, {time.time() - started:.0f} s", flush=True)
-        if step % 100 == 99 or step == args.steps - 1:
+        if step % 100 == 99 or step == last:
             print(f"{step}: exact {check(reader, processor)}", flush=True)
             copy.deepcopy(reader).to(torch.bfloat16).save_pretrained(args.folder)
-    processor.tokenizer.chat_template = CHAT_TEMPLATE
-    processor.tokenizer.save_pretrained(args.folder)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """The demo model is taught the words that the workflow asks with."""
 
+import json
+import math
 import random
 
 import pytest
@@ -31,3 +33,15 @@ def test_the_demo_model_is_taught_the_words_that_are_asked(world):
                 captions = [world.caption(scene, style) for scene in asked.scenes]
                 assert world.with_captions(asked, style) == place_captions(asked.text, captions, template)
     assert marked
+
+
+def test_the_reader_is_small_and_reads_the_demo_models_tokens():
+    demo = ROOT / "resources" / "demo"
+    weights = (demo / "reader" / "model.safetensors").read_bytes()
+    header = json.loads(weights[8 : 8 + int.from_bytes(weights[:8], "little")])
+    sizes = [math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__"]
+    assert sum(sizes) < 2_000_000
+    assert {tensor["dtype"] for name, tensor in header.items() if name != "__metadata__"} == {"BF16"}
+    for name in ("tokenizer.json", "chat_template.jinja"):
+        assert (demo / "reader" / name).read_bytes() == (demo / "model" / name).read_bytes()
+    assert "vision_config" not in json.loads((demo / "reader" / "config.json").read_text())
