@@ -88,6 +88,22 @@ def caption(scene: Scene, style: str) -> str:
     )
 
 
+def with_captions(asked: Question, style: str) -> str:
+    """The question as captionqa asks it with captions: each in the place of its image, or on a line before the text."""
+    texts = [f"[Image: {caption(scene, style)}]" for scene in asked.scenes]
+    if IMAGE_MARK not in asked.text:
+        return "\n".join([*texts, asked.text])
+    text = asked.text
+    for each in texts:
+        text = text.replace(IMAGE_MARK, each, 1)
+    return text
+
+
+def without_images(asked: Question) -> str:
+    """The question as captionqa asks it with nothing in place of its images."""
+    return asked.text.replace(IMAGE_MARK, "").strip()
+
+
 def _lines(options: Sequence[str]) -> str:
     return "\n".join(f"{letter}. {option}" for letter, option in zip("ABC", options, strict=False))
 

@@ -157,15 +157,17 @@ def demo_batch(rng, size: int, processor, questions: bool) -> dict[str, torch.Te
 
 
 def text_batch(processor, images, rows) -> dict[str, torch.Tensor]:
-    """Tensors of the conversations `rows` (prompt, reply) on `images`, all of one size.
+    """Tensors of the conversations `rows` (prompt, reply) on `images`, all of one size, or on none.
 
     The loss is taken over the replies only.
     """
     tokenizer = processor.tokenizer
     image_token = tokenizer.convert_tokens_to_ids("<|image_pad|>")
-    pixels = processor.image_processor(images=images, return_tensors="pt")
-    image_tokens = int(pixels["image_grid_thw"][0].prod()) // 4
-    mark = "<|vision_start|>" + "<|image_pad|>" * image_tokens + "<|vision_end|>"
+    pixels, mark = {}, ""
+    if images:
+        pixels = processor.image_processor(images=images, return_tensors="pt")
+        image_tokens = int(pixels["image_grid_thw"][0].prod()) // 4
+        mark = "<|vision_start|>" + "<|image_pad|>" * image_tokens + "<|vision_end|>"
     encoded = []
     for text, reply in rows:
         prompt = f"<|im_start|>user\n{text.replace(IMAGE_MARK, mark)}<|im_end|>\n<|im_start|>assistant\n"
@@ -184,9 +186,8 @@ def text_batch(processor, images, rows) -> dict[str, torch.Tensor]:
         "input_ids": input_ids,
         "attention_mask": attention_mask,
         "labels": labels,
-        "pixel_values": pixels["pixel_values"],
-        "image_grid_thw": pixels["image_grid_thw"],
         "mm_token_type_ids": (input_ids == image_token).long(),
+        **pixels,
     }
 
 

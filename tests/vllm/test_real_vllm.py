@@ -24,6 +24,8 @@ from captionqa.dataset.image_encoding import EncodedImage
 from captionqa.server import endpoint
 from PIL import Image
 from projects import DEMO_MODEL, ROOT
+from scipy.stats import binomtest
+from statsmodels.stats.multitest import multipletests
 
 pytestmark = pytest.mark.vllm
 
@@ -272,6 +274,38 @@ def test_a_part_of_easy_vqa_is_answered_right(photographs):
     assert metrics["answered_questions"] == metrics["total_questions"] >= 250
     assert metrics["overall_accuracy"] >= 0.92
     assert set(metrics["category_metrics"]) >= {"yes", "no", "teal", "triangle"}
+
+
+def test_captions_answer_what_they_tell_and_nothing_or_gray_no_more_than_the_majority(photographs, demo_config):
+    photographs.config["captions"] = {"prompt_styles": ["SHORT", "LONG"], "chunks": 1}
+    contexts = {"contexts": ["image", "caption", "none", "gray"], "chunks": 1, "limit": 80}
+    photographs.config["qa"] = {**demo_config["qa"], **contexts}
+    photographs.run()
+    comparison = json.loads((photographs.out / "comparison.json").read_text())
+    cells = {cell["context"]: cell for cell in comparison["cells"]}
+    assert {cell["graded"] for cell in cells.values()} == {comparison["majority_answer"]["questions"]}
+    assert cells["image"]["accuracy"] >= 0.9
+    assert cells["caption_long"]["accuracy"] >= 0.9
+    short = {name: estimate["accuracy"] for name, estimate in cells["caption_short"]["categories"].items()}
+    assert short.pop("background color") < 0.7  # which a short caption does not tell
+    assert all(accuracy >= 0.8 for accuracy in short.values())
+    low, high = comparison["majority_answer"]["interval_95"]
+    assert low <= cells["none"]["accuracy"] <= high
+    assert low <= cells["gray"]["accuracy"] <= high
+
+    right = {
+        context: {qid: record["is_correct"] for qid, record in photographs.qa(f"{infix}results").items()}
+        for context, infix in ((context, "" if context == "image" else f"{context}_") for context in cells)
+    }
+    fresh = []
+    for difference in comparison["differences"]:
+        a, b = right[difference["a"]], right[difference["b"]]
+        only_a, only_b = sum(a[qid] > b[qid] for qid in a), sum(b[qid] > a[qid] for qid in a)
+        fresh.append(binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0)
+    assert len(fresh) == 7
+    assert [difference["p"] for difference in comparison["differences"]] == pytest.approx(fresh)
+    corrected = multipletests(fresh, method="holm")[1]
+    assert [difference["p_holm"] for difference in comparison["differences"]] == pytest.approx(list(corrected))
 
 
 def test_a_fallback_gets_a_letter_for_every_answer_that_has_none(photographs, demo_config):
