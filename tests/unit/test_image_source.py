@@ -12,8 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from captionqa.dataset import row_groups
 from captionqa.dataset.arrow_cells import ArrowCells
+from captionqa.dataset.column_cells import ColumnCells
 from captionqa.dataset.image_ref import CellRef, DataRef, LineRef, MemberRef
 from captionqa.dataset.image_source import ImageSources, read_image_bytes, stamp_of
+from captionqa.dataset.parquet_encoding import NotUnderstoodError
 from captionqa.errors import ItemFailure, Reason
 from PIL import Image
 from shard_files import IMAGE, image_table, save_to_disk, write_parquet, write_tar
@@ -92,11 +94,12 @@ def test_a_cell_that_is_no_image_says_what_it_holds(tmp_path, sources, value, re
     assert (found.reason, says in found.detail) == (reason, True), found
 
 
-def test_rows_are_read_in_any_order_by_many_threads(tmp_path, pictures, sources, monkeypatch):
+@pytest.mark.parametrize("compression", ["snappy", "zstd"])
+def test_rows_are_read_in_any_order_by_many_threads(tmp_path, pictures, sources, monkeypatch, compression):
     monkeypatch.setattr(row_groups, "BATCH_BYTES", 500)
     monkeypatch.setattr(row_groups, "KEPT_BYTES", 3000)
     contents = pictures(300)
-    write_parquet(tmp_path / "t.parquet", contents, group=70)
+    pq.write_table(image_table(contents), tmp_path / "t.parquet", row_group_size=70, compression=compression)
     wanted = [(CellRef("t.parquet", n // 70, n % 70, "image"), data) for n, data in enumerate(contents.values())]
     with ThreadPoolExecutor(8) as threads:
         read = list(threads.map(lambda pair: sources.find(str(pair[0])).read()[0], wanted + wanted[::-7]))
@@ -106,7 +109,7 @@ def test_rows_are_read_in_any_order_by_many_threads(tmp_path, pictures, sources,
 def test_rows_in_their_order_are_decoded_once(tmp_path, pictures, sources, monkeypatch):
     monkeypatch.setattr(row_groups, "BATCH_BYTES", 500)
     monkeypatch.setattr(row_groups, "KEPT_BYTES", 3000)
-    write_parquet(tmp_path / "t.parquet", pictures(100))
+    pq.write_table(image_table(pictures(100)), tmp_path / "t.parquet", compression="zstd")
     decoded, real = [], row_groups._Pass._advance
     monkeypatch.setattr(row_groups._Pass, "_advance", lambda one: (decoded.append(1), real(one)))
     for row in range(0, 100, 3):
@@ -144,9 +147,95 @@ print(peak_mb() - before)
 def test_many_shards_read_by_many_threads_take_the_memory_of_a_few(tmp_path):
     for number in range(16):
         cells = [os.urandom(200_000) for _ in range(60)]
-        pq.write_table(pa.table({"image": cells}), tmp_path / f"{number:02d}.parquet")
+        pq.write_table(pa.table({"image": cells}), tmp_path / f"{number:02d}.parquet", compression="zstd")
     done = subprocess.run([sys.executable, "-c", READ_ALL, tmp_path], capture_output=True, text=True, check=True)
     assert float(done.stdout) < 270, "of 192 MB in all, of which 48 are kept"
+
+
+#: Small and large cells, some that snappy shrinks, twins, nulls and empty ones.
+CELLS = [
+    os.urandom(200_000),
+    *(os.urandom(size) for size in range(900, 1000)),
+    bytes(9_000),
+    *(bytes(range(256)) + os.urandom(30_000) for _ in range(9)),
+    None,
+    b"",
+    *[b"twin"] * 7,
+    b"last",
+]
+
+
+@pytest.mark.parametrize("options", [{}, {"use_dictionary": False}, {"write_batch_size": 9}, {"row_group_size": 50}])
+@pytest.mark.parametrize("compression", ["none", "snappy"])
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), IMAGE, pa.struct([("in", pa.binary())])], ids=str)
+def test_bytes_that_are_written_as_usual_are_read_from_their_place(tmp_path, sources, kind, compression, options):
+    values, name = CELLS, "image"
+    if pa.types.is_struct(kind):
+        values, name = [cell if cell is None else {kind[0].name: cell} for cell in CELLS], f"image.{kind[0].name}"
+    path = tmp_path / "t.parquet"
+    table = pa.table({"other": CELLS, "image": pa.array(values, kind)})
+    pq.write_table(table, path, compression=compression, **options)
+    read = []
+    with open(path, "rb") as file, pq.ParquetFile(path) as parquet:
+        for group in range(parquet.num_row_groups):
+            cells = ColumnCells(file, parquet, group, name.removesuffix(".bytes"))
+            rows = range(parquet.metadata.row_group(group).num_rows)
+            read += map(cells.value, rows)
+            assert cells.value(0) == read[-len(rows)], "rows are read in any order"
+            with pytest.raises(NotUnderstoodError):
+                cells.value(len(rows))
+    assert read == CELLS
+    assert sources.find(str(CellRef("t.parquet", 0, 1, name.removesuffix(".bytes")))).read()[0] == CELLS[1]
+    assert not sources.row_groups._passes._passes, "pyarrow has decoded nothing"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"compression": "zstd"},
+        {"data_page_version": "2.0"},
+        {"use_dictionary": False, "column_encoding": "DELTA_LENGTH_BYTE_ARRAY"},
+        {"use_dictionary": False, "column_encoding": "DELTA_BYTE_ARRAY"},
+        {"write_page_checksum": True},
+    ],
+    ids=str,
+)
+def test_bytes_that_are_written_otherwise_are_read_by_pyarrow(tmp_path, sources, options):
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"image": CELLS}), path, **options)
+    with open(path, "rb") as file, pq.ParquetFile(path) as parquet, pytest.raises(NotUnderstoodError):
+        ColumnCells(file, parquet, 0, "image").value(0)
+    for row in (0, 50, len(CELLS) - 1):
+        assert sources.find(str(CellRef("t.parquet", 0, row, "image"))).read()[0] == CELLS[row]
+
+
+@pytest.mark.parametrize("compression", ["none", "snappy"])
+def test_a_damaged_byte_gives_no_other_cell_than_pyarrow_does(tmp_path, compression):
+    path, damaged = tmp_path / "t.parquet", tmp_path / "damaged.parquet"
+    cells = [None, *(bytes(range(200)) + os.urandom(size) for size in range(1, 40)), b"twin", b"twin"]
+    image = pa.array([{"bytes": cell} for cell in cells], pa.struct([("bytes", pa.binary())]))
+    pq.write_table(pa.table({"image": image}), path, compression=compression, write_statistics=False)
+    content = path.read_bytes()
+    column = pq.ParquetFile(path).metadata.row_group(0).column(0)
+    start, data = column.dictionary_page_offset, column.data_page_offset
+    end = start + column.total_compressed_size
+    flips = [(place, bit) for place in [*range(start, start + 20), *range(data, data + 16)] for bit in range(8)]
+    flips += [(place, place % 8) for place in [*range(start + 20, start + 99), *range(data + 16, end)]]
+    kept = 0
+    for place, bit in flips:
+        damaged.write_bytes(content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :])
+        with open(damaged, "rb") as file, pq.ParquetFile(damaged) as parquet:
+            try:
+                read = list(map(ColumnCells(file, parquet, 0, "image").value, range(len(cells))))
+            except NotUnderstoodError:
+                continue
+            kept += 1
+            try:
+                expected = [image and image["bytes"] for image in parquet.read()["image"].to_pylist()]
+            except (OSError, ValueError):  # it refuses damage that decides nothing
+                expected = cells
+            assert read == expected, (place, bit)
+    assert kept > 100, "a damaged image is still the image at that place"
 
 
 def test_a_file_that_changed_is_opened_again(tmp_path, pictures, sources):
@@ -232,6 +321,7 @@ import os
 import sys
 from pathlib import Path
 from captionqa.dataset.arrow_cells import ArrowCells
+from captionqa.dataset.column_cells import ColumnCells
 from captionqa.dataset.image_ref import CellRef
 
 cells = ArrowCells(Path(sys.argv[1]))
@@ -249,6 +339,44 @@ def test_an_arrow_file_that_is_cut_while_it_is_read_is_a_failure_and_ends_no_job
     reader = start_python(CUT_IN_USE, tmp_path / "ds" / "data-00000-of-00001.arrow")
     said, errors = reader.communicate()
     assert (reader.returncode, said, errors) == (0, "it was cut while it was in use; make or download it again\n", "")
+
+
+#: Reads the first row of a parquet file, cuts the file, and reads the last row, of the open file and of the file anew.
+CUT_PARQUET_IN_USE = """
+import os
+import sys
+from pathlib import Path
+from captionqa.dataset.image_ref import CellRef
+from captionqa.dataset.image_source import ImageSources
+from captionqa.errors import ItemFailure
+
+path = Path(sys.argv[1])
+sources = ImageSources(path.parent)
+sources.find(str(CellRef(path.name, 0, 0, "image"))).read()
+cells = sources.row_groups._files[path]._cells
+os.truncate(path, 105_000)
+failed = []
+for row in range(100):
+    try:
+        assert len(cells.value(CellRef(path.name, 0, row, "image"))) == 10_000
+    except OSError:
+        failed.append(row)
+print(failed[0], failed[-1])
+try:
+    sources.find(str(CellRef(path.name, 0, 99, "image"))).read()
+except ItemFailure as failure:
+    print(failure.detail)
+"""
+
+
+@pytest.mark.parametrize("compression", ["none", "snappy"])
+def test_a_parquet_file_that_is_cut_while_it_is_read_is_a_failure_and_ends_no_job(tmp_path, start_python, compression):
+    cells = image_table({f"{n}.png": os.urandom(10_000) for n in range(100)})
+    pq.write_table(cells, tmp_path / "t.parquet", compression=compression)
+    reader = start_python(CUT_PARQUET_IN_USE, tmp_path / "t.parquet")
+    said, errors = reader.communicate()
+    expected = "10 99\nit cannot be read: it is cut; make or download it again\n"
+    assert (reader.returncode, said, errors) == (0, expected, "")
 
 
 def test_lines_of_text_files_are_read(tmp_path, pictures, sources):

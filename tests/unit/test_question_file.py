@@ -124,9 +124,40 @@ def test_no_rows_is_an_error(read):
         read({name: pd.Series([], dtype=str) for name in ROW})
 
 
-@pytest.mark.parametrize(("cells", "first"), [(["q1", None], "q1"), (["q1", ""], "q1"), ([1.0, float("nan")], "1")])
-def test_a_row_without_a_qid_is_called_by_its_file_and_number(read, cells, first):
-    assert [row["id"] for row in read(columns(qid=cells))] == [first, "questions#1"]
+BY_ROW = "called by file and row"
+
+
+@pytest.mark.parametrize(
+    ("cells", "ids", "says"),
+    [
+        (["q1", ""], ["q1", "questions#1"], [f"1 without a qid: {BY_ROW}"]),
+        (["q1", None], ["q1", "None"], ["1 without a qid: the first null is called None"]),
+        ([1.0, float("nan")], ["1", "None"], ["1 without a qid: the first null is called None"]),
+        (
+            [None, "", None],
+            ["None", "questions#1", "questions#2"],
+            [f"3 without a qid: the first null is called None, the others are {BY_ROW}"],
+        ),
+        (["None", None], ["None", "questions#1"], [f"1 without a qid: {BY_ROW}"]),
+        (
+            [None, "None"],
+            ["None", "questions#1"],
+            [
+                "1 without a qid: the first null is called None",
+                f"the qid None is already that of a null before it: its row is {BY_ROW}",
+            ],
+        ),
+        (["None", "None"], ["None", "None"], []),
+    ],
+)
+def test_a_row_without_a_qid_is_called_none_or_by_its_file_and_number(tmp_path, cells, ids, says):
+    path = tmp_path / "questions.parquet"
+    row = {name: [cell] * len(cells) for name, cell in ROW.items()}
+    pd.DataFrame({**row, "qid": cells}).to_parquet(path)
+    questions = read_questions(path)
+    for _ in range(2):
+        assert [row["id"] for row in questions] == ids
+        assert questions.notes == says
 
 
 @pytest.mark.parametrize("cells", [["A", "  "], ["A", None], ["A", "?"], [["A"], []], [12, float("nan")]])

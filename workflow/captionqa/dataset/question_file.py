@@ -13,6 +13,7 @@ from captionqa.dataset.cell import is_empty
 from captionqa.dataset.field_value import ELEMENT_NUMBER, lookup, number_text, parsed, reader_of, value_of
 from captionqa.dataset.index_truths import IndexTruths
 from captionqa.dataset.joined_table import JoinedTable, joined_images, second_table
+from captionqa.dataset.made_qids import Qids
 from captionqa.dataset.preset_fit import fitting_layout
 from captionqa.dataset.question_columns import question_columns
 from captionqa.dataset.question_images import RowImages
@@ -74,7 +75,7 @@ class Questions:
         self._rules = rules
         self._index_truths = IndexTruths(rules)
         self._read_qid = reader_of(self.columns.qid)
-        self._made_qids = 0
+        self._qids = self._new_qids()
 
     @property
     def faults(self) -> list[str]:
@@ -104,10 +105,11 @@ class Questions:
 
     def __iter__(self) -> Iterator[QuestionRow | InvalidRow]:
         columns = self.columns
-        self.notes, self._index_truths, self._made_qids = [*self._first_notes], IndexTruths(self._rules), 0
+        self.notes, self._index_truths = [*self._first_notes], IndexTruths(self._rules)
         joined = JoinedTable.of(self.files[0].path, columns, [column.name for column in self.table_columns])
         by_key = joined_images(self.files[0].path, columns.images, self._dataset)
         shared = self._shared_images() if columns.shared_images else {}
+        self._qids = self._new_qids()
         reader = QuestionReader(columns, self._classes, self._instructions, Shuffler() if self._protocol else None)
         rows: Counter[Path] = Counter()
         unanswered = 0
@@ -123,8 +125,7 @@ class Questions:
         if not rows:
             raise InputError(f"{self.files[0].path} has no rows; give at least one question.")
         self.notes += [f"{file.path} has no rows" for file in self.files if not rows[file.path]]
-        if self._made_qids and columns.qid is not None:
-            self.notes.append(f"{self._made_qids:,} without a qid: called by file and row")
+        self.notes += self._qids.notes()
         if unanswered and columns.answer is not None:
             self.notes.append(f"{unanswered:,} without a ground truth: asked and not graded")
 
@@ -150,11 +151,11 @@ class Questions:
         qid = self._read_qid(cells)
         if isinstance(qid, list) and len(qid) == 1:
             qid = qid[0]
-        if not is_empty(qid):
-            return qid if isinstance(qid, str) else number_text(qid)
-        self._made_qids += 1
-        alone = self.columns.qid is None and len(self.files) == 1
-        return str(place.row) if alone else f"{place.file.stem}#{place.row}"
+        return self._qids.qid(qid, place)
+
+    def _new_qids(self) -> Qids:
+        has_column = self.columns.qid is not None
+        return Qids(has_column, has_column and self.columns.explode is None, len(self.files) == 1)
 
     def _images_of(
         self,
@@ -176,13 +177,13 @@ class Questions:
         """{qid: images} of the rows that have images of their own."""
         name = self.columns.images
         shared: dict[str, list[str | None]] = {}
+        self._qids = self._new_qids()
         if not isinstance(name, str):
             return shared
         for row in self._rows():
             cell = lookup(row.cells, name)
             if not (isinstance(cell, str | int) and number_text(cell).isdecimal()):
                 shared[self._qid(row.cells, row.place)] = self._images.images(row.cells, row.place)
-        self._made_qids = 0
         return shared
 
 

@@ -1,9 +1,10 @@
 """Cells of parquet and Arrow files: no shard is ever in memory as a whole.
 
-Of a parquet file, cells of one column are read in the order of their rows, as a chunk's items come, by many threads at
-once: each group has one pass over it, which keeps the rows that it decoded last. A row before these needs a pass of its
-own. What all passes keep is bounded, so that memory is used again and not asked of the system anew, which costs more
-than decoding.
+Of a parquet file, bytes are read from where they are in it, if its columns are written as those of images usually are
+(`column_cells.py`). Other cells pyarrow decodes, in the order of their rows, as a chunk's items come, by many threads
+at once: each group has one pass over it, which keeps the rows that it decoded last. A row before these needs a pass of
+its own. What all passes keep is bounded, so that memory is used again and not asked of the system anew, which costs
+more than decoding.
 """
 
 import os
@@ -11,15 +12,17 @@ import threading
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, lru_cache, partial
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from captionqa.dataset.arrow_file import PARQUET_MAGIC, open_parquet
+from captionqa.dataset.column_cells import ColumnCells
 from captionqa.dataset.image_file import read_failures
 from captionqa.dataset.image_ref import CellRef
 from captionqa.dataset.item_entry import Stamp
+from captionqa.dataset.parquet_encoding import NotUnderstoodError
 from captionqa.errors import ItemFailure, Reason
 
 if TYPE_CHECKING:
@@ -189,9 +192,13 @@ class _ParquetCells:
     """The cells of one parquet file. Not safe to share between threads."""
 
     def __init__(self, path: Path, passes: "_Passes"):
-        self._file = open_parquet(path)
+        self._parquet = open_parquet(path)
+        self._file = open(path, "rb")  # noqa: SIM115 - it is closed with the last reference to this object
         self._passes = passes
-        groups = map(self._file.metadata.row_group, range(self._file.metadata.num_row_groups))
+        self._in_place = lru_cache(MAX_PASSES)(partial(ColumnCells, self._file, self._parquet))
+        #: The groups and columns that pyarrow has to read.
+        self._by_pyarrow: set[tuple[int, str]] = set()
+        groups = map(self._parquet.metadata.row_group, range(self._parquet.metadata.num_row_groups))
         self._starts: list[int] = list(accumulate((group.num_rows for group in groups), initial=0))
 
     def first_row(self, group: int) -> int:
@@ -199,7 +206,12 @@ class _ParquetCells:
         return self._starts[group]
 
     def value(self, ref: CellRef) -> Any:
-        """The Python value of a cell, of a list its element `ref.index`; raises as `ArrowCells.value`."""
+        """The Python value of a cell, of a list its element `ref.index`; raises as `ArrowCells.value`.
+
+        Of a struct that has bytes it is these alone.
+        """
+        if content := self._content(ref):
+            return content
         key = (self, ref.group, ref.column)
         found = self._passes.get(key)
         if found is None or ref.row < found.first:
@@ -209,9 +221,20 @@ class _ParquetCells:
         self._passes.keep(key, found)
         return _value(scalar, ref)
 
+    def _content(self, ref: CellRef) -> bytes | None:
+        """The bytes of a cell, read from their place in the file; None where pyarrow has to read it."""
+        place = ref.group, ref.column
+        if ref.index is not None or ref.group >= len(self._starts) - 1 or place in self._by_pyarrow:
+            return None
+        try:
+            return self._in_place(*place).value(ref.row)
+        except NotUnderstoodError:
+            self._by_pyarrow.add(place)
+            return None
+
     def _batches(self, group: int, column: str) -> "Iterator[pa.RecordBatch]":
         """The rows of a group with this column; raises ItemFailure where there is no such group."""
-        metadata = self._file.metadata
+        metadata = self._parquet.metadata
         if group >= metadata.num_row_groups:
             raise ItemFailure(Reason.MISSING_IMAGE, f"there are only {metadata.num_row_groups} row groups")
         whole = metadata.row_group(group)
@@ -221,7 +244,7 @@ class _ParquetCells:
             if _is_below(part.path_in_schema, column)
         )
         rows = max(1, min(BATCH_ROWS, BATCH_BYTES * whole.num_rows // max(1, size)))
-        batches: Iterator[pa.RecordBatch] = self._file.iter_batches(
+        batches: Iterator[pa.RecordBatch] = self._parquet.iter_batches(
             rows, row_groups=[group], columns=[column], use_threads=False
         )
         return batches
