@@ -32,6 +32,8 @@ class EngineLoad:
     cache_used: float = 0.0
     #: Requests that vLLM stopped to free KV cache, since it started.
     preemptions: float = 0.0
+    #: Requests that vLLM answered since it started; 0 where it does not tell.
+    finished: float = 0.0
 
 
 class Probe:
@@ -130,6 +132,7 @@ class Probe:
             waiting=waiting,
             cache_used=_metric(text, "vllm:kv_cache_usage_perc", max) or 0.0,
             preemptions=_metric(text, "vllm:num_preemptions_total") or 0.0,
+            finished=_metric(text, "vllm:request_success_total") or 0.0,
         )
 
     def _models(self) -> list[dict[str, Any]]:
