@@ -55,6 +55,7 @@ class Generation:
         job = ServerJob(
             chosen_options.job_cores(), not request["slurm"], vllm_command.is_cpu_build(self._settings.command)
         )
+        self.cores = job.cores
         #: The options that captionqa chose.
         self.chosen = chosen_options.choose(self._settings, command, job, request["work"], unknown)
         assert self._settings.host is not None  # the start request fills it in
