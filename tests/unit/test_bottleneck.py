@@ -14,10 +14,12 @@ from captionqa.driver import bottleneck as bottleneck_module
 from captionqa.driver.bottleneck import Bottleneck, JobLengths, find_bottleneck
 from captionqa.driver.front_end import ApiServers
 from captionqa.driver.load_figures import ClientLoad, ServerLoad, client_load, server_load
+from captionqa.driver.measured_rates import VARIABLE, MeasuredRate, rates_file, read_rates
 from captionqa.driver.phases import RequestTime
 from captionqa.driver.verdict import run_verdict
 from captionqa.files import read_json, write_json
 from captionqa.run.job_times import record_job_time
+from captionqa.server import endpoint
 from captionqa.server.client_job_times import ClientJobTimes
 from captionqa.server.endpoint import Endpoint, State
 from captionqa.server.load_log import LoadLog
@@ -25,7 +27,9 @@ from captionqa.server.probe import EngineLoad
 
 LONG = RequestTime(600.0, 0.0, 0.0)
 #: No bottleneck: the server is at work and has no queue, the clients have free slots and little to do.
-EASY_SERVER = ServerLoad(looks=120, full=0.1, idle=0.0, cache_full=0.0, requests=5.0, waiting=0.2, preemptions=0.0)
+EASY_SERVER = ServerLoad(
+    looks=120, full=0.1, idle=0.0, cache_full=0.0, requests=5.0, waiting=0.2, preemptions=0.0, tokens_per_s=900.0
+)
 LONG_CHUNKS = JobLengths(working_s=280.0)
 EASY_CLIENTS = ClientLoad(jobs=8, at_a_time=2.0, cores=0.2, busy=3.0, asking=2.5, asked=9000)
 
@@ -325,6 +329,28 @@ def test_the_times_of_slurm_become_the_verdict_of_small_chunks(finished):
         "and worked on its chunk for 1.0 s, on average: the chunks are too small"
     ) in text
     assert read_json(layout.verdict)["limit"] == "small_chunks"
+
+
+def test_the_rate_of_a_run_is_kept_for_later_estimates(finished, tmp_path, monkeypatch):
+    config, layout = finished
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "cache" / "rates.json"))
+    (server,) = endpoint.read_all(layout.server)
+    server.hardware, server.versions = "1 x NVIDIA L40S", {"vllm": "0.32.0"}
+    server.publish(layout.server)
+    run_verdict(config, layout, (0.0, 100.0), 1.0, None)
+    assert read_rates("org/tiny") == []  # 80 requests tell nothing
+    for path in layout.progress.glob("*.json"):
+        write_json(path, read_json(path) | {"total": 500, "done": 500})
+    for day in ("2026-11-28", "2026-11-29"):
+        monkeypatch.setattr(time, "strftime", lambda _, day=day: day)
+        run_verdict(config, layout, (0.0, 100.0), 1.0, None)
+    # the fixture's samples count one token a second
+    assert read_rates("org/tiny") == [MeasuredRate("org/tiny", "1 x NVIDIA L40S", "0.32.0", 1.0, 980, "2026-11-29")]
+    assert read_rates("org/other") == []
+    (tmp_path / "cache" / "rates.json").write_text('{"rates": [{"model": "org/tiny"}]}')
+    assert read_rates("org/tiny") == []
+    monkeypatch.setenv(VARIABLE, "")
+    assert rates_file() is None
 
 
 def test_a_run_whose_jobs_were_killed_has_a_verdict(finished, monkeypatch):

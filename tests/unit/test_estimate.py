@@ -1,5 +1,8 @@
 """The estimate: requests and tokens that are left, and the time that they take."""
 
+import time
+from dataclasses import asdict
+
 import pandas as pd
 import pytest
 import yaml
@@ -11,8 +14,10 @@ from captionqa.driver.command_line import main
 from captionqa.driver.estimate import estimate_text
 from captionqa.driver.gpu_time import Tokens, active_parameters, gpu_seconds
 from captionqa.driver.item_sample import sampled_items
+from captionqa.driver.measured_rates import VARIABLE, MeasuredRate
 from captionqa.driver.pixel_savings import dry_run_savings
 from captionqa.files import read_json_lines, write_json
+from captionqa.run.lease import LeaseKeeper
 from PIL import Image
 
 
@@ -142,6 +147,38 @@ def test_the_last_run_tells_the_rate_and_without_one_the_models_size_a_range(pho
     assert estimate(changes)[7:] == ["time: 2 s at the 2.0 requests/s of the last run in this folder"]
     write_json(layout.verdict, verdict | {"clients": {"asked": 99}})
     assert "arithmetic" in estimate(changes)[7]
+
+
+def test_rates_of_the_users_own_runs_come_before_arithmetic(photographs, estimate, tmp_path, monkeypatch):
+    file = tmp_path / "rates.json"
+    monkeypatch.setenv(VARIABLE, str(file))
+    changes = {"qa": None, "models": {"tiny": {"path": "org/tiny-4B", "server": {"replicas": 2}}}}
+    assert "arithmetic" in estimate(changes)[7]
+    kept = [
+        MeasuredRate("org/tiny-4B", "1 x NVIDIA L40S", "0.32.0", 5.0, 12_000, "2026-11-28"),
+        MeasuredRate("org/other", "CPU, 2 cores", "0.32.0", 1.0, 100, "2026-11-28"),
+    ]
+    write_json(file, {"rates": [asdict(rate) for rate in kept]})
+    # 8,108 tokens at 5 a second on each of two servers
+    assert estimate(changes)[7:9] == [
+        "time, by rates that your own runs measured with this model:",
+        "  1 x NVIDIA L40S: 13 min 31 s at 5 tokens/s for each server (12,000 requests on 2026-11-28, vLLM 0.32.0)",
+    ]
+    assert str(file) in estimate(changes)[9]
+
+
+def test_a_run_of_ten_minutes_tells_its_own_rate(photographs, estimate, make_config):
+    config = make_config({"qa": None})
+    layout = Layout(config.output_dir, "tiny")
+    keeper = LeaseKeeper(layout.server)
+    keeper.start()
+    write_json(layout.server_files.run, {"server_needed": True, "slurm": None, "to_do": {"captions": 5000}})
+    counts = {"total": 5000, "done": 1300, "failed": 0, "reused": 100, "shared": 0}
+    write_json(layout.progress / "captions_SIMPLE_chunk_0-of-1.json", counts)
+    for ago, text in ((590, "unknown"), (601, "at the 2.0 requests/s of the run that works on this folder now")):
+        write_json(layout.job_times / "captions_SIMPLE_chunk_0-of-1.json", [[time.time() - ago, None]])
+        assert text in estimate({"qa": None})[7]
+    keeper.release()
 
 
 def test_a_range_is_said_to_be_unknown_where_the_models_size_is(photographs, estimate):

@@ -2,7 +2,8 @@
 
 Tokens are counted from a sample: image tokens from the headers of images and the model's grid, text tokens by their
 characters. Where the output folder has answers under the present settings, their own token counts are taken. The time
-is that of the folder's last run, and without one a range by arithmetic (`captionqa.driver.gpu_time`).
+is that of the run that goes on in the folder, or of its last one; else by rates that this user's runs measured with the
+model (`captionqa.driver.measured_rates`), and without any a range by arithmetic (`captionqa.driver.gpu_time`).
 """
 
 from collections.abc import Iterator
@@ -21,16 +22,19 @@ from captionqa.dataset.image_source import ImageSources
 from captionqa.dataset.plan import load_plan
 from captionqa.driver.gpu_time import PEAK_FLOPS, Tokens, active_parameters, gpu_seconds
 from captionqa.driver.item_sample import ItemSample, look_at, sampled_items
+from captionqa.driver.measured_rates import MIN_REQUESTS, model_key, rates_file, read_rates
 from captionqa.driver.pixel_savings import MEGAPIXEL, SentItems, savings_text
+from captionqa.driver.run_view import read_view
 from captionqa.driver.status import FileStatus, read_status
 from captionqa.driver.verdict import Verdict
 from captionqa.files import read_json
+from captionqa.run.lease import live_lease
 from captionqa.run.progress import duration
 
 #: Items of each task whose images are looked at, and answers of each final file whose tokens are counted.
 SAMPLE = 500
-#: A last run with fewer requests tells no rate.
-MIN_REQUESTS = 100
+#: The rate of a run that goes on is taken once it has asked for this long.
+OWN_RATE_AFTER_S = 600.0
 #: A range is not told more exactly.
 MINUTE_S = 60
 PILOT = "a pilot tells it better: run with captions.limit or qa.limit at 500, then estimate again without"
@@ -133,11 +137,24 @@ def _smaller_images(estimates: list[FileEstimate]) -> Iterator[str]:
 
 
 def _times(config: Config, layout: Layout, requests: int, tokens: Tokens) -> Iterator[str]:
+    if own := _own_rate(layout):
+        yield f"time: {duration(requests / own)} at the {own:.1f} requests/s of the run that works on this folder now"
+        return
     verdict: Verdict | None = read_json(layout.verdict)
     if verdict is not None and verdict["clients"]["asked"] >= MIN_REQUESTS:
         seconds = verdict["asking"]["seconds"] - verdict["asking"]["without_server_s"]
         rate = verdict["clients"]["asked"] / max(1.0, seconds)
         yield f"time: {duration(requests / rate)} at the {rate:.1f} requests/s of the last run in this folder"
+        return
+    if measured := read_rates(model_key(config)):
+        yield "time, by rates that your own runs measured with this model:"
+        for kept in measured:
+            seconds = (tokens.prompt + tokens.answer) / (kept.tokens_per_s * config.model.server.replicas)
+            yield (
+                f"  {kept.hardware}: {duration(seconds)} at {kept.tokens_per_s:,.0f} tokens/s for each server "
+                f"({kept.requests:,} requests on {kept.day}, vLLM {kept.vllm})"
+            )
+        yield f"  they are kept in {rates_file()}; delete it to forget them. {PILOT[0].upper()}{PILOT[1:]}"
         return
     parameters = active_parameters(config.model.path)
     if parameters is None:
@@ -148,6 +165,16 @@ def _times(config: Config, layout: Layout, requests: int, tokens: Tokens) -> Ite
         least, most = gpu_seconds(tokens, parameters, peak_flops)
         yield f"  {name}: {f'{duration(least)} to {duration(most)}' if most >= MINUTE_S else 'less than a minute'}"
     yield f"  {PILOT}"
+
+
+def _own_rate(layout: Layout) -> float | None:
+    """Requests per second of a run that goes on; None where there is none, or it is too young to tell."""
+    if live_lease(layout.server) is None:
+        return None
+    tasks = [task for task in read_view(layout).tasks if task.seconds]
+    asked = sum(task.counts["done"] - task.counts["reused"] for task in tasks)
+    seconds = max((task.seconds for task in tasks), default=0.0)
+    return asked / seconds if seconds >= OWN_RATE_AFTER_S and asked >= MIN_REQUESTS else None
 
 
 def _millions(tokens: float) -> str:
