@@ -139,7 +139,8 @@ def test_hardware_is_told_by_the_gpus_that_a_server_takes():
     def gpus(*names):
         return ("printf", "%s\n", *names)
 
-    assert hardware(8, False, 2, gpus("NVIDIA A100", "NVIDIA A100", "NVIDIA L4")) == "2 x NVIDIA A100"
-    assert hardware(8, False, 2, gpus("NVIDIA A100", "NVIDIA L4")) == "1 x NVIDIA A100, 1 x NVIDIA L4"
-    assert hardware(8, False, 1, ("false",)) is hardware(8, False, 1, ("no-such-command",)) is None
+    assert hardware(8, False, 2, query=gpus("NVIDIA A100", "NVIDIA A100", "NVIDIA L4")) == "2 x NVIDIA A100"
+    assert hardware(8, False, 2, query=gpus("NVIDIA A100", "NVIDIA L4")) == "1 x NVIDIA A100, 1 x NVIDIA L4"
+    assert hardware(8, False, 2, "3,4", gpus()) == "1 x --id=3,4"
+    assert hardware(8, False, 1, query=("false",)) is hardware(8, False, 1, query=("no-such-command",)) is None
     assert hardware(8, True, 1) == "CPU, 8 cores"

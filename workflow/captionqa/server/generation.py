@@ -1,5 +1,6 @@
 """One generation of a server: its port, its process, and the checks until it is ready."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Set
@@ -57,7 +58,8 @@ class Generation:
             chosen_options.job_cores(), not request["slurm"], vllm_command.is_cpu_build(self._settings.command)
         )
         self.cores = job.cores
-        self.hardware = hardware(job.cores, job.is_cpu_build, self._settings.tensor_parallel_size or 1)
+        visible = self._settings.env.get("CUDA_VISIBLE_DEVICES", os.environ.get("CUDA_VISIBLE_DEVICES"))
+        self.hardware = hardware(job.cores, job.is_cpu_build, self._settings.tensor_parallel_size or 1, visible)
         #: The options that captionqa chose.
         self.chosen = chosen_options.choose(self._settings, command, job, request["work"], unknown)
         assert self._settings.host is not None  # the start request fills it in

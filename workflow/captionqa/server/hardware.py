@@ -9,15 +9,18 @@ QUERY = ("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
 TIMEOUT_S = 20.0
 
 
-def hardware(cores: int, is_cpu_build: bool, gpus: int, query: Sequence[str] = QUERY) -> str | None:
+def hardware(
+    cores: int, is_cpu_build: bool, gpus: int, visible: str | None = None, query: Sequence[str] = QUERY
+) -> str | None:
     """Such as `2 x NVIDIA A100-SXM4-80GB` or `CPU, 16 cores`; None where the GPU's name is not to be had.
 
-    A server takes the first `gpus` of those that its job sees.
+    A server takes the first `gpus` of those that its job sees, or of those that CUDA_VISIBLE_DEVICES makes `visible`.
     """
     if is_cpu_build:
         return f"CPU, {cores} cores"
     try:
-        listed = subprocess.run(query, capture_output=True, text=True, timeout=TIMEOUT_S, check=True).stdout
+        chosen = [*query, f"--id={visible}"] if visible else query
+        listed = subprocess.run(chosen, capture_output=True, text=True, timeout=TIMEOUT_S, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return None
     names = Counter(listed.splitlines()[:gpus])
