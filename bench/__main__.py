@@ -222,7 +222,10 @@ class Bench:
         model = gpu.model_folder(self._model, self._folder)
         for number in gpu.api_server_counts():
             with gpu.server(model, self._folder / f"vllm-gpu-{number}.log", number) as running:
-                added = [Row("gpu", gpu.row_name(*kind, number), limit=gpu.row_name(*kind, 1)) for kind in gpu.KINDS]
+                added = [
+                    Row("gpu", gpu.row_name(*kind, number), limit=gpu.row_name(kind[0], "auto", 1))
+                    for kind in gpu.KINDS
+                ]
                 runs = {row.name: run(row, running[0], *kind) for row, kind in zip(added, gpu.KINDS, strict=True)}
                 for row in added:
                     runs[row.name]()  # vLLM's first requests of a size are slow
