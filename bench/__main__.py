@@ -3,6 +3,7 @@
 make bench                              all parts (half an hour)
 make bench ARGS="--quick"               small numbers, about two minutes: shows whether it works, not how fast
 make bench ARGS="--parts client,vllm"   some of the parts that docs/performance.md lists
+make bench ARGS="--parts gpu --model Qwen/Qwen3-VL-4B-Instruct"     a real model, for a machine with a GPU
 """
 
 import argparse
@@ -18,7 +19,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import clients, ours, scale, startup
+from bench import clients, gpu, ours, scale, startup
 from bench.clients import Target
 from bench.data import QUESTIONS, make_images, make_parquets, make_questions, make_tars
 from bench.report import OURS, Row, server_use, table, write
@@ -56,9 +57,11 @@ Run = Callable[[], tuple[list[str], dict[str, Any]]]
 class Bench:
     """The parts, each a method that returns its rows; all write below one folder."""
 
-    def __init__(self, sizes: Sizes, folder: Path):
+    def __init__(self, sizes: Sizes, folder: Path, model: str | None = None):
+        """`model` is what the part `gpu` serves, by default the demo's."""
         self._sizes = sizes
         self._folder = folder
+        self._model = model
 
     def client(self) -> list[Row]:
         """Against a simulated fast GPU: whether one chunk job keeps it full, and whether four that share it do."""
@@ -197,6 +200,39 @@ class Bench:
                 rows += self._interleaved([row], {row.name: run(url, "simulator")}, rounds=1)
         return rows
 
+    def gpu(self) -> list[Row]:
+        """A real model: photographs of two sizes, as they are and shrunk, on one API server and on several."""
+        if (name := gpu.gpu_name()) is None:
+            say(gpu.NO_GPU)
+        count = self._sizes.photographs if name is None else self._sizes.gpu_photographs
+        folders = {what: self._images(*size, count) for what, size in gpu.PHOTOGRAPHS.items()}
+
+        def run(row: Row, url: str, what: str, limit: str) -> Run:
+            target = Target(url, "bench", *folders[what], count, gpu.ANSWER_TOKENS)
+
+            def ask() -> tuple[list[str], dict[str, Any]]:
+                with gpu.sampled(url) as seen:
+                    asked = clients.captionqa(target, self._folder / "gpu", images={"max_pixels": limit})
+                row.figures |= seen
+                return asked
+
+            return ask
+
+        rows: list[Row] = []
+        model = gpu.model_folder(self._model, self._folder)
+        for number in gpu.api_server_counts():
+            with gpu.server(model, self._folder / f"vllm-gpu-{number}.log", number) as running:
+                added = [
+                    Row("gpu", gpu.row_name(*kind, number), limit=gpu.row_name(kind[0], "auto", 1))
+                    for kind in gpu.KINDS
+                ]
+                runs = {row.name: run(row, running[0], *kind) for row, kind in zip(added, gpu.KINDS, strict=True)}
+                for row in added:
+                    runs[row.name]()  # vLLM's first requests of a size are slow
+                self._with_server(added, runs, [running] * len(added), count, self._sizes.server_rounds)
+                rows += added
+        return rows
+
     def cache(self) -> list[Row]:
         """Several questions on each image: without vLLM's caches, with them, and with them in a scattered order."""
         names = ("caches off", "caches on, grouped by image", "caches on, scattered")
@@ -303,9 +339,14 @@ class Bench:
         return folder, sum(sizes) / len(sizes) / 1000
 
 
+#: Those of a run without --parts.
 PARTS = ("client", "ceiling", "shards", "vllm", "resize", "front", "cache", "scale", "startup")
 #: The parts without vLLM, which takes a minute to start.
 QUICK_PARTS = ("client", "ceiling", "shards", "scale", "startup")
+
+
+#: A part for another machine.
+GPU_PART = "gpu"
 
 
 def say(text: str) -> None:
@@ -314,8 +355,9 @@ def say(text: str) -> None:
 
 def parts(text: str) -> list[str]:
     names = text.split(",")
-    if unknown := [name for name in names if name not in PARTS]:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is no part; the parts are {', '.join(PARTS)}")
+    known = (*PARTS, GPU_PART)
+    if unknown := [name for name in names if name not in known]:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is no part; the parts are {', '.join(known)}")
     return names
 
 
@@ -328,7 +370,10 @@ def measured_parts(bench: Bench, names: Sequence[str]) -> Iterator[Row]:
 
 def main() -> None:
     parser = argparse.ArgumentParser("bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", type=parts, help="comma-separated; all by default, with --quick all without vLLM")
+    parser.add_argument(
+        "--parts", type=parts, help="comma-separated; all but gpu by default, with --quick all without vLLM"
+    )
+    parser.add_argument("--model", help="the hub id or folder that the part gpu serves; by default the demo's model")
     parser.add_argument("--quick", action="store_true", help="small numbers: shows whether it works, not how fast")
     parser.add_argument("--rounds", type=int, help="how often each row is measured")
     parser.add_argument("--json", type=Path, default=Path("output/bench.json"), help="the file for all figures")
@@ -343,10 +388,11 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: terminated"))  # no server outlives the run
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="captionqa-bench-") as folder:
         try:
-            rows.extend(measured_parts(Bench(sizes, Path(folder)), names))
+            rows.extend(measured_parts(Bench(sizes, Path(folder), options.model), names))
         finally:
             print(table(rows))
-            write(options.json, rows, command=shlex.join(sys.argv), quick=options.quick)
+            more = {"served": gpu.about(options.model or "demo, widened")} if GPU_PART in names else {}
+            write(options.json, rows, command=shlex.join(sys.argv), quick=options.quick, **more)
             say(f"all figures are in {options.json}")
 
 

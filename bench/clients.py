@@ -114,21 +114,28 @@ def simulator(*arguments: str) -> Iterator[str]:
 
 
 @contextmanager
-def vllm(model: Path, log: Path, options: Sequence[str] = NO_CACHES) -> Iterator[Running]:
-    """Run a vLLM with the demo's settings."""
+def vllm(
+    model: Path | str,
+    log: Path,
+    options: Sequence[str] = NO_CACHES,
+    eager: bool = True,
+    start_timeout_s: float = VLLM_START_TIMEOUT_S,
+    **environment: str,
+) -> Iterator[Running]:
+    """Run a vLLM with the demo's settings; `environment` is added to its own."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     argv = [VLLM, "-m", "vllm.entrypoints.cli.main", "serve", "--model", str(model), "--served-model-name", "bench"]
-    argv += ["--port", port, "--host", "127.0.0.1", "--max-model-len", "8192", "--enforce-eager"]
+    argv += ["--port", port, "--host", "127.0.0.1", "--max-model-len", "8192", *(["--enforce-eager"] * eager)]
     argv += ["--limit-mm-per-prompt", '{"image": 1, "video": 0}', "--generation-config", "vllm"]
     argv += ["--disable-uvicorn-access-log", *options]
     started = time.perf_counter()
     with open(log, "w") as output:
-        process = start(argv, output, **VLLM_ENVIRONMENT)
+        process = start(argv, output, **VLLM_ENVIRONMENT, **environment)
     try:
         url = f"http://127.0.0.1:{port}"
         while not _healthy(url):
-            if process.poll() is not None or time.perf_counter() - started > VLLM_START_TIMEOUT_S:
+            if process.poll() is not None or time.perf_counter() - started > start_timeout_s:
                 raise RuntimeError(f"vLLM did not start; its log is {log}: {log.read_text()[-1000:]}")
             time.sleep(0.5)
         yield url, psutil.Process(process.pid), time.perf_counter() - started

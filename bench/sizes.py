@@ -18,6 +18,8 @@ class Sizes:
     sequential_images: int
     vllm_images: int
     photographs: int
+    #: Of the part `gpu`, where there is a GPU.
+    gpu_photographs: int
     cache_images: int
     workflow_images: int
     scale: tuple[int, ...]
@@ -32,6 +34,7 @@ FULL = Sizes(
     sequential_images=16,
     vllm_images=300,
     photographs=48,
+    gpu_photographs=1000,
     cache_images=120,
     workflow_images=2000,
     scale=(1_000, 10_000, 100_000, 1_000_000),
@@ -45,6 +48,7 @@ QUICK = Sizes(
     sequential_images=6,
     vllm_images=24,
     photographs=8,
+    gpu_photographs=64,
     cache_images=40,
     workflow_images=0,
     scale=(1_000,),

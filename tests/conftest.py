@@ -27,6 +27,14 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 @pytest.fixture(scope="session", autouse=True)
+def no_kept_rates():
+    """Keep the rates of test servers out of the user's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CAPTIONQA_RATES", "")
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def byte_code():
     """Spare the many short processes of the tests compiling the same modules again and again."""
     with pytest.MonkeyPatch.context() as patch:

@@ -49,13 +49,16 @@ class Job:
 class Server:
     """A simulated server with slots and a queue.
 
-    Above `takes` requests it refuses the rest with 429. If it `tells`, it publishes its load.
+    Above `takes` requests it refuses the rest with 429. If it `tells`, it publishes its load. Before its queue a
+    request is `link_s` on its way and takes `front_s` of the one thread of the front end. As in vLLM, one that arrives
+    in the engine may be seen to wait.
     """
 
-    def __init__(self, slots, latency_s=0.5, takes=10**6, tells=True):
+    def __init__(self, slots, latency_s=0.5, takes=10**6, tells=True, front_s=0.0, link_s=0.0):
         self.slots, self.latency_s, self.takes, self.tells = slots, latency_s, takes, tells
+        self.front_s, self.link_s, self.front, self.front_is_free_at = front_s, link_s, [], 0.0
         self.now, self.running, self.waiting, self.jobs = 0.0, [], deque(), []
-        self.refused = 0
+        self.refused = self.finished = 0
         self._chance = random.Random(7)
 
     def run(self, *jobs, seconds):
@@ -66,12 +69,15 @@ class Server:
             while self.running and self.running[0][0] <= self.now:
                 _, _, job = heapq.heappop(self.running)
                 job.limiter.answered += 1
+                self.finished += 1
                 job.limiter.release()
             for job in jobs:
                 job.put_off = [until for until in job.put_off if until > self.now]
                 while job.limiter.in_flight + len(job.put_off) < min(job.limiter.limit, job.at_once):
                     job.limiter.acquire()
                     self._take(job)
+            while self.front and self.front[0][0] <= self.now:
+                self.waiting.append(heapq.heappop(self.front)[2])
             while self.waiting and len(self.running) < self.slots:
                 seconds_each = self.latency_s * self._chance.uniform(0.8, 1.2)
                 heapq.heappush(self.running, (self.now + seconds_each, self._chance.random(), self.waiting.popleft()))
@@ -82,7 +88,10 @@ class Server:
 
     def _take(self, job):
         if len(self.running) + len(self.waiting) < self.takes:
-            return self.waiting.append(job)
+            begins = max(self.now + self.link_s, self.front_is_free_at)
+            self.front_is_free_at = begins + self.front_s if self.front_s else 0.0
+            heapq.heappush(self.front, (begins + self.front_s, self._chance.random(), job))
+            return None
         self.refused += 1
         job.limiter.overloads += 1
         job.limiter.release()
@@ -90,7 +99,8 @@ class Server:
 
     @property
     def load(self):
-        return EngineLoad(len(self.running) + len(self.waiting), 0, len(self.waiting))
+        waiting = len(self.waiting) + (self.front_s > 0 and len(self.running) > 0 and self._chance.random() < 0.5)
+        return EngineLoad(len(self.running) + len(self.waiting), 0, waiting, finished=self.finished)
 
 
 @pytest.mark.parametrize("slots", [2, 8, 64, 200])
@@ -134,6 +144,38 @@ def test_jobs_that_come_one_after_another_end_with_the_same_limit():
     assert max(limits) <= 1.3 * min(limits)
     assert len(server.running) == 64
     assert len(server.waiting) <= 1.5 * 8 * TARGET_QUEUED
+
+
+@pytest.mark.parametrize(("count", "front_s"), [(1, 0.02), (1, 0.07), (1, 0.3), (4, 0.05)])
+def test_a_front_end_that_is_the_limit_gets_a_short_queue_and_no_more(count, front_s):
+    server, jobs = Server(200, front_s=front_s), [Job() for _ in range(count)]
+    highest = []
+    for _ in range(480):
+        server.run(*jobs, seconds=1)
+        highest.append(max(job.limiter.limit for job in jobs))
+    assert max(highest) == INITIAL_LIMIT
+    assert min(highest[-120:]) <= 2.5 * TARGET_QUEUED + len(server.running)
+    answered = sum(job.limiter.answered for job in jobs)
+    assert answered >= 0.97 * (480 - server.latency_s) / front_s
+
+
+@pytest.mark.parametrize("link_s", [0.1, 0.3, 1.0])
+def test_requests_that_are_long_on_their_way_are_no_reason_to_send_fewer(link_s):
+    server, job = Server(100, link_s=link_s), Job()
+    server.run(job, seconds=120)
+    before = job.limiter.answered
+    server.run(job, seconds=60)
+    possible = min(100 / server.latency_s, MAX_LIMIT / (server.latency_s + link_s))
+    assert job.limiter.answered - before >= 0.85 * 60 * possible
+
+
+def test_a_front_end_that_gets_faster_is_sent_more():
+    server, job = Server(64, front_s=0.07), Job()
+    server.run(job, seconds=120)
+    assert job.limiter.limit <= INITIAL_LIMIT / 2
+    server.front_s = 0.0
+    server.run(job, seconds=60)
+    assert len(server.running) == 64
 
 
 def test_who_stays_takes_the_slots_of_who_left():
@@ -361,6 +403,12 @@ def test_a_chunk_job_raises_its_limit_on_a_large_server(publish, simulator, run_
     monkeypatch.setattr(concurrency_module, "INITIAL_LIMIT", 4)
     publish(simulator(slots=40, latency_s=0.3))
     assert run_chunk(120, "auto")["concurrency"] >= 8
+
+
+@pytest.mark.slow
+def test_a_chunk_job_leaves_a_slow_front_end_a_short_queue(publish, simulator, run_chunk):
+    publish(simulator(slots=100, latency_s=0.01, preprocess_s=0.006))
+    assert run_chunk(600, "auto")["concurrency"] <= INITIAL_LIMIT / 2
 
 
 def test_a_fixed_figure_stays_whatever_the_server_says(publish, simulator, run_chunk):

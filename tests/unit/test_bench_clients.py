@@ -1,12 +1,15 @@
 """That no client can hold up the benchmark, and that one which failed leaves a row that says so."""
 
+import socket
 import sys
+import time
 from dataclasses import replace
 
 import psutil
 import pytest
+import requests
 
-from bench import clients
+from bench import clients, gpu
 from bench.__main__ import Bench
 from bench.report import Row, table
 from bench.sizes import QUICK
@@ -54,6 +57,33 @@ def test_a_peer_that_failed_is_told_and_not_run_again(tmp_path):
     assert asked == ["peer"]
     assert "failed its server is not ready" in table(rows)
     assert rows[1].images_per_s == [4.0, 4.0, 4.0]
+
+
+def test_what_a_server_does_while_it_is_measured_is_sampled(simulator, eventually, monkeypatch):
+    monkeypatch.setattr(gpu, "SAMPLE_S", 0.01)
+    monkeypatch.setattr(gpu, "UTILIZATION", ("echo", "42"))
+    url = simulator(slots=1, latency_s=60.0)
+    asked = [socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) for _ in range(3)]
+    for connection in asked:
+        connection.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nContent-Length: 0\r\n\r\n")
+    two_wait = 'num_requests_waiting{engine="0",model_name="simulator"} 2.0'
+    eventually(lambda: two_wait in requests.get(f"{url}/metrics").text)
+    with gpu.sampled(url) as seen:
+        time.sleep(0.3)
+    for connection in asked:
+        connection.close()
+    assert seen == {"in engine": 3.0, "of it waiting": 2.0, "GPU busy %": 42.0}
+
+
+def test_the_part_for_gpus_says_what_it_was_measured_on(monkeypatch):
+    monkeypatch.setattr(gpu, "gpu_name", lambda: None)
+    assert gpu.about("org/model")["note"] == gpu.NO_GPU
+    monkeypatch.setattr(gpu, "gpu_name", lambda: "1 x NVIDIA L40S")
+    assert gpu.about("org/model")["gpu"] == "1 x NVIDIA L40S"
+    assert "note" not in gpu.about("org/model")
+    for cores, several in ((2, 2), (16, 3), (128, 8)):
+        monkeypatch.setattr(gpu.os, "cpu_count", lambda cores=cores: cores)
+        assert gpu.api_server_counts() == (1, several)
 
 
 def test_captionqas_own_failure_ends_the_benchmark(tmp_path):

@@ -12,11 +12,14 @@ from captionqa.config.layout import Layout
 from captionqa.dataset import image_source as source_module
 from captionqa.driver import bottleneck as bottleneck_module
 from captionqa.driver.bottleneck import Bottleneck, JobLengths, find_bottleneck
+from captionqa.driver.front_end import ApiServers
 from captionqa.driver.load_figures import ClientLoad, ServerLoad, client_load, server_load
+from captionqa.driver.measured_rates import VARIABLE, MeasuredRate, rates_file, read_rates
 from captionqa.driver.phases import RequestTime
 from captionqa.driver.verdict import run_verdict
 from captionqa.files import read_json, write_json
 from captionqa.run.job_times import record_job_time
+from captionqa.server import endpoint
 from captionqa.server.client_job_times import ClientJobTimes
 from captionqa.server.endpoint import Endpoint, State
 from captionqa.server.load_log import LoadLog
@@ -24,7 +27,9 @@ from captionqa.server.probe import EngineLoad
 
 LONG = RequestTime(600.0, 0.0, 0.0)
 #: No bottleneck: the server is at work and has no queue, the clients have free slots and little to do.
-EASY_SERVER = ServerLoad(looks=120, full=0.1, idle=0.0, cache_full=0.0, requests=5.0, preemptions=0.0)
+EASY_SERVER = ServerLoad(
+    looks=120, full=0.1, idle=0.0, cache_full=0.0, requests=5.0, waiting=0.2, preemptions=0.0, tokens_per_s=900.0
+)
 LONG_CHUNKS = JobLengths(working_s=280.0)
 EASY_CLIENTS = ClientLoad(jobs=8, at_a_time=2.0, cores=0.2, busy=3.0, asking=2.5, asked=9000)
 
@@ -34,11 +39,11 @@ def decide(make_config, monkeypatch):
     """The bottleneck of easy figures with some of them changed."""
     monkeypatch.setattr(bottleneck_module.os, "cpu_count", lambda: 32)
 
-    def find(server=None, clients=None, asking=None, changes=None, slurm=False, lengths=LONG_CHUNKS):
+    def find(server=None, clients=None, asking=None, changes=None, slurm=False, lengths=LONG_CHUNKS, api_servers=None):
         side = None if server is False else dataclasses.replace(EASY_SERVER, **(server or {}))
         clients = dataclasses.replace(EASY_CLIENTS, **(clients or {}))
         asking = dataclasses.replace(LONG, **(asking or {}))
-        return find_bottleneck(asking, side, clients, lengths, make_config(changes), slurm)
+        return find_bottleneck(asking, side, clients, lengths, make_config(changes), slurm, api_servers)
 
     return find
 
@@ -117,12 +122,50 @@ def test_threads_that_wait_for_files_show_a_slow_file_system(decide):
     assert "dataset_path" in bottleneck.advice
 
 
-def test_requests_that_have_not_reached_the_engine_are_being_prepared(decide):
-    many = {"client": {"concurrency": 64}}
-    bottleneck = decide({"requests": 20.0}, {"busy": 64.0, "asking": 63.0}, changes=many)
-    assert bottleneck.limit == "preparing"
-    assert "of 126 requests in flight on average 20 were in the server's engine" in bottleneck.evidence
-    assert "client.images.max_pixels" in bottleneck.advice
+FRONT = {"busy": 64.0, "asking": 63.0, "asked": 12_000}
+
+
+@pytest.mark.parametrize(
+    ("api_servers", "slurm", "advice"),
+    [
+        (None, True, "smaller images (a preset of client.images.max_pixels) take less of it, more servers"),
+        (ApiServers(1, 1, 8), True, "server.api_servers: 3 fits the 8 cores of the server's job; smaller images"),
+        (ApiServers(3, 1, 8), True, "more cores than 8 for the server's job (start_server's cpus_per_task) hold more"),
+        (ApiServers(1, 1, None), True, "more cores for the server's job"),
+        (ApiServers(1, 1, 4), False, "smaller images"),
+        (ApiServers(1, 1, 16), False, "server.api_servers: 3 fits the 16 cores"),
+    ],
+)
+def test_requests_that_have_not_reached_the_engine_are_in_the_front_end(decide, api_servers, slurm, advice):
+    # in 0.9 of the samples one request was seen to wait, as vLLM shows each that arrives
+    bottleneck = decide({"requests": 20.0, "waiting": 0.9, "full": 0.9}, FRONT, slurm=slurm, api_servers=api_servers)
+    assert bottleneck.limit == "front_end"
+    assert bottleneck.evidence.startswith(
+        "of 126 requests in flight on average 20 were in the server's engine, where 0.9 waited: the others were on "
+        "their way or in its front end, for 5.3 of the 6.3 s that a request took"
+    )
+    assert bottleneck.advice.startswith(advice)
+
+
+def test_the_front_ends_time_is_that_of_its_api_servers(decide):
+    evidence = decide({"requests": 20.0}, FRONT, api_servers=ApiServers(2, 2, 8)).evidence
+    assert evidence.endswith("; 4 API servers took 20.0 a second, 200 ms for each: the front end is the limit")
+
+
+def test_an_engine_that_puts_requests_off_is_the_limit_however_long_they_are_on_their_way(decide):
+    assert decide({"requests": 70.0, "waiting": 12.0, "full": 1.0}, FRONT).limit == "server"
+
+
+def test_clients_without_time_to_send_are_no_slow_front_end(decide):
+    assert decide({"requests": 20.0}, FRONT | {"cores": 0.95}).limit == "clients"
+
+
+def test_the_api_servers_are_those_of_the_command_line():
+    entry = Endpoint(0, "request", "settings", "tiny", argv=["vllm", "serve", "--api-server-count", "3"], cores=8)
+    plain = Endpoint(1, "request", "settings", "tiny", argv=["vllm", "serve"])
+    assert ApiServers.of([entry, plain]) == ApiServers(3, 2, 8)
+    assert ApiServers.of([plain]) == ApiServers(1, 1, None)
+    assert ApiServers.of([Endpoint(0, "request", "settings", "tiny")]) is None
 
 
 def test_slots_that_are_all_taken_before_a_server_without_a_queue_are_too_few(decide):
@@ -286,6 +329,28 @@ def test_the_times_of_slurm_become_the_verdict_of_small_chunks(finished):
         "and worked on its chunk for 1.0 s, on average: the chunks are too small"
     ) in text
     assert read_json(layout.verdict)["limit"] == "small_chunks"
+
+
+def test_the_rate_of_a_run_is_kept_for_later_estimates(finished, tmp_path, monkeypatch):
+    config, layout = finished
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "cache" / "rates.json"))
+    (server,) = endpoint.read_all(layout.server)
+    server.hardware, server.versions = "1 x NVIDIA L40S", {"vllm": "0.32.0"}
+    server.publish(layout.server)
+    run_verdict(config, layout, (0.0, 100.0), 1.0, None)
+    assert read_rates("org/tiny") == []  # 80 requests tell nothing
+    for path in layout.progress.glob("*.json"):
+        write_json(path, read_json(path) | {"total": 500, "done": 500})
+    for day in ("2026-11-28", "2026-11-29"):
+        monkeypatch.setattr(time, "strftime", lambda _, day=day: day)
+        run_verdict(config, layout, (0.0, 100.0), 1.0, None)
+    # the fixture's samples count one token a second
+    assert read_rates("org/tiny") == [MeasuredRate("org/tiny", "1 x NVIDIA L40S", "0.32.0", 1.0, 980, "2026-11-29")]
+    assert read_rates("org/other") == []
+    (tmp_path / "cache" / "rates.json").write_text('{"rates": [{"model": "org/tiny"}]}')
+    assert read_rates("org/tiny") == []
+    monkeypatch.setenv(VARIABLE, "")
+    assert rates_file() is None
 
 
 def test_a_run_whose_jobs_were_killed_has_a_verdict(finished, monkeypatch):

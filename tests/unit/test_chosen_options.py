@@ -4,6 +4,7 @@ import os
 
 import pytest
 from captionqa.server.chosen_options import ServerJob, Work, choose, job_cores, work_of
+from captionqa.server.hardware import hardware
 
 SERVE = ["python", "-m", "vllm.entrypoints.cli.main", "serve"]
 SINGLE = ["python3", "-m", "vllm.entrypoints.openai.api_server"]
@@ -132,3 +133,14 @@ def test_an_option_that_this_vllm_does_not_know_is_left_out_with_a_line(chosen):
     words, sentences = chosen(FEW, work=ONCE, tuning="auto", unknown={"--mm-processor-cache-gb"})
     assert words == NO_CACHES[2:]
     assert sentences[0] == "--mm-processor-cache-gb 0 is left out, since this vLLM does not know it"
+
+
+def test_hardware_is_told_by_the_gpus_that_a_server_takes():
+    def gpus(*names):
+        return ("printf", "%s\n", *names)
+
+    assert hardware(8, False, 2, query=gpus("NVIDIA A100", "NVIDIA A100", "NVIDIA L4")) == "2 x NVIDIA A100"
+    assert hardware(8, False, 2, query=gpus("NVIDIA A100", "NVIDIA L4")) == "1 x NVIDIA A100, 1 x NVIDIA L4"
+    assert hardware(8, False, 2, "3,4", gpus()) == "1 x --id=3,4"
+    assert hardware(8, False, 1, query=("false",)) is hardware(8, False, 1, query=("no-such-command",)) is None
+    assert hardware(8, True, 1) == "CPU, 8 cores"

@@ -5,6 +5,7 @@ import json
 import pandas as pd
 import pytest
 from captionqa.driver.command_line import main
+from PIL import Image
 from shard_files import write_parquet, write_tar
 
 ROWS = [
@@ -195,3 +196,13 @@ def test_a_file_that_fits_nothing_is_one_sentence(table, capsys):
         "captionqa: q.jsonl has no column question and has a, b; name the column of the questions in "
         "qa.columns.question.\n"
     )
+
+
+def test_the_sizes_of_images_to_caption_are_told_beside_the_presets_that_shrink_them(tmp_path, capsys):
+    for name, size in (("a.png", (64, 64)), ("b.png", (1500, 1000)), ("c.png", (2000, 1500))):
+        Image.new("L", size).save(tmp_path / name)
+    assert main(["data", str(tmp_path)]) == 0
+    assert (
+        "megapixels: 1.50 on average, 3.00 at most; 2 above 1.3 (qwen_readme), 1 above 2.1 (document), 0 above 4.0 "
+        "(qwen_eval); in brackets the client.images.max_pixels that shrinks them"
+    ) in capsys.readouterr().out

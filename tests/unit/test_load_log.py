@@ -8,14 +8,14 @@ from captionqa.server.probe import EngineLoad
 
 
 def test_looks_are_kept_with_their_time_and_given_back(server_folder):
-    log, load = LoadLog(server_folder, 0, "request"), EngineLoad(5, 100, waiting=2, cache_used=0.5, preemptions=1)
+    log, load = LoadLog(server_folder, 0, "request"), EngineLoad(5, 100, 2, 0.5, 1, 90)
     before = time.time()
     assert log.add(load) is load
     assert log.add(None) is None
     (looks,) = load_log.read_all(server_folder)
     (look,) = looks
     assert abs(look.pop("time") - before) < 600
-    assert look == {"requests": 5, "tokens": 100, "waiting": 2, "cache_used": 0.5, "preemptions": 1}
+    assert look == {"requests": 5, "tokens": 100, "waiting": 2, "cache_used": 0.5, "preemptions": 1, "finished": 90}
 
 
 def test_a_job_that_starts_again_goes_on_and_another_server_begins_anew(server_folder):

@@ -1,6 +1,7 @@
 """The fingerprint changes with what decides an answer and with nothing else; images are fitted to the context."""
 
 import pytest
+from captionqa.config.pixel_presets import PIXEL_PRESETS
 from captionqa.config.settings import answer_fingerprint, caption_settings, fingerprint, image_budget_px, qa_settings
 from hypothesis import given
 from hypothesis import strategies as st
@@ -151,3 +152,31 @@ def test_what_later_versions_added_is_no_part_of_the_settings_at_its_default(mak
         "pixel_grid_px",
         "max_source_pixels",
     }
+
+
+def test_a_preset_of_pixels_is_its_number_within_what_fits(make_config):
+    def of(value, images=1, max_model_len=8192, max_tokens=256):
+        config = make_config(
+            {
+                "client": {"images": {"max_pixels": value}},
+                "captions": {"max_tokens": max_tokens},
+                "models": {"tiny": {"server": {"max_model_len": max_model_len}}},
+            }
+        )
+        settings = caption_settings(config, "tiny", "SIMPLE")
+        return fingerprint(settings), image_budget_px(settings, images)
+
+    assert of("fits") == of("auto")
+    assert [of(name)[1] for name in PIXEL_PRESETS] == [1280 * 32 * 32, 2048 * 32 * 32, 5120 * 28 * 28]
+    assert of("qwen_eval", images=4)[1] == of("auto", images=4)[1] < 5120 * 28 * 28
+    assert of("qwen_eval", max_model_len=None)[1] == 5120 * 28 * 28
+    assert of(5120 * 28 * 28, images=4)[1] == 5120 * 28 * 28
+    assert len({of(value)[0] for value in ("auto", "qwen_readme", 1280 * 32 * 32, None)}) == 4
+
+
+@pytest.mark.parametrize(
+    ("max_pixels", "expected"), [("auto", "76732d315002"), (None, "e148e76c2567"), (1280 * 32 * 32, "a89b0f4665be")]
+)
+def test_the_fingerprints_of_finished_runs_hold(make_config, max_pixels, expected):
+    config = make_config({"client": {"images": {"max_pixels": max_pixels}}})
+    assert fingerprint(caption_settings(config, "tiny", "SIMPLE")) == expected

@@ -8,6 +8,7 @@ import sys
 import pandas as pd
 import pytest
 from hub_server import serve_hub
+from PIL import Image
 from projects import ROOT, draw_image
 
 EXAMPLES = {path.stem: path for path in sorted((ROOT / "config" / "examples").glob("*.yaml"))}
@@ -39,7 +40,8 @@ def ai2d(folder):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_is_planned(tmp_path, hub, name):
-    draw_image(tmp_path / "photos" / "one.png", 1)
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (2400, 1600)).save(tmp_path / "photos" / "one.png")
     question = {"qid": "q1", "question": "What?", "choices": ["a", "b"], "answer": "A", "image": "one.png"}
     (tmp_path / "questions.jsonl").write_text(json.dumps(question) + "\n")
     hub.repositories["lmms-lab/ai2d"] = {"main": {"data/test-00000-of-00001.parquet": ai2d(tmp_path)}}
@@ -49,3 +51,5 @@ def test_an_example_is_planned(tmp_path, hub, name):
     assert done.returncode == 0, done.stdout + done.stderr
     rows = dict(line.split() for line in done.stdout.splitlines() if len(line.split()) == 2)
     assert (int(rows.get("caption_chunk", 0)), int(rows.get("answer_chunk", 0))) == CHUNKS[name]
+    if name == "captions_only":
+        assert "images to send are above 1.3 megapixels; client.images.max_pixels: qwen_readme" in done.stderr

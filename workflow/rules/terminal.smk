@@ -121,9 +121,10 @@ def print_nothing_to_do():
 
 
 def print_dry_run():
-    """The last sentence of a dry run."""
+    """The last sentences of a dry run: what it would ask, and what smaller images would save."""
     from captionqa.client.pending_requests import count_requests
     from captionqa.driver.dry_run import dry_run_text
+    from captionqa.driver.pixel_savings import dry_run_savings
     from captionqa.driver.terminal import print_message
 
     jobs = [job for job in workflow.dag.needrun_jobs(exclude_finished=False)]
@@ -133,6 +134,8 @@ def print_dry_run():
     servers = CONFIG.model.server.replicas if starts else 0
     others = sum(job.rule.name not in SERVER_RULES for job in jobs)
     print_message(dry_run_text(requests, servers, CONFIG.model.url, others))
+    if savings := dry_run_savings(CONFIG, RUN_LAYOUT, {task: count.requests for task, count in requests.items()}):
+        print_message(savings)
 
 
 if workflow.is_main_process:

@@ -11,7 +11,8 @@ Auto = Literal["auto"]
 class ImagesConfig:
     """`client.images`: which image files are read, and in which size they are sent."""
 
-    max_pixels: int | Auto | None
+    #: A number, None for no limit, `auto` or `fits` for what fits, or the name of a preset (`pixel_presets.py`).
+    max_pixels: int | str | None
     pixel_grid_px: int
     max_source_pixels: int
     frame: int | Auto

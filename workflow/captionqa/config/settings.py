@@ -9,6 +9,7 @@ from captionqa.config.captionqa_protocol import SYSTEM_PROMPTS
 from captionqa.config.client_config import ImagesConfig
 from captionqa.config.config import Auto, Config
 from captionqa.config.contexts import IMAGES, Context
+from captionqa.config.pixel_presets import FITS, PIXEL_PRESETS
 from captionqa.config.prompts import LETTER_PROMPT, style_text
 from captionqa.errors import ConfigError
 
@@ -24,6 +25,7 @@ class ImageSettings(TypedDict):
     their fingerprint.
     """
 
+    #: A preset is its number.
     max_pixels: int | Auto | None
     pixel_grid_px: int
     max_source_pixels: int
@@ -52,7 +54,7 @@ class AnswerSettings(TypedDict):
     sampling: Mapping[str, float | None]
     #: Missing where no image is sent.
     images: NotRequired[ImageSettings]
-    #: In tokens; None unless images are fitted to it (`max_pixels: auto`), and missing where no image is sent.
+    #: In tokens; None unless images are fitted to it (`max_pixels` is a word), and missing where no image is sent.
     max_model_len: NotRequired[int | None]
     #: Captions only: the text sent with each image.
     prompt: NotRequired[str]
@@ -150,13 +152,13 @@ def image_budget_px(settings: AnswerSettings, images: int) -> int | None:
     half of the context where it is shorter than twice that.
     """
     limits = settings["images"]
-    if limits["max_pixels"] != "auto":
-        return limits["max_pixels"]
+    most_px = None if limits["max_pixels"] == "auto" else limits["max_pixels"]
     if settings["max_model_len"] is None:
-        return None
+        return most_px
     tokens = settings["max_model_len"] - settings["max_tokens"]
     tokens -= min(TEXT_TOKENS, tokens // 2)
-    return max(1, tokens // max(1, images)) * limits["pixel_grid_px"] ** 2
+    fitting_px = max(1, tokens // max(1, images)) * limits["pixel_grid_px"] ** 2
+    return fitting_px if most_px is None else min(most_px, fitting_px)
 
 
 def _settings(config: Config, name: str, max_tokens: int) -> AnswerSettings:
@@ -167,7 +169,7 @@ def _settings(config: Config, name: str, max_tokens: int) -> AnswerSettings:
         "max_tokens": max_tokens,
         "sampling": config.client.sampling,
         "images": image_settings(images),
-        "max_model_len": model.server.max_model_len if images.max_pixels == "auto" else None,
+        "max_model_len": model.server.max_model_len if isinstance(images.max_pixels, str) else None,
     }
     if model.url and model.served_model_name:
         settings["served_name"] = model.served_model_name
@@ -178,7 +180,7 @@ def _settings(config: Config, name: str, max_tokens: int) -> AnswerSettings:
 
 def image_settings(images: ImagesConfig) -> ImageSettings:
     settings: ImageSettings = {
-        "max_pixels": images.max_pixels,
+        "max_pixels": _max_pixels(images.max_pixels),
         "pixel_grid_px": images.pixel_grid_px,
         "max_source_pixels": images.max_source_pixels,
     }
@@ -189,6 +191,12 @@ def image_settings(images: ImagesConfig) -> ImageSettings:
     if images.damaged == "send":
         settings["damaged"] = images.damaged
     return settings
+
+
+def _max_pixels(configured: int | str | None) -> int | Auto | None:
+    if configured in FITS:
+        return "auto"
+    return PIXEL_PRESETS[configured].px if isinstance(configured, str) else configured
 
 
 def _plain_numbers(value: Any) -> Any:

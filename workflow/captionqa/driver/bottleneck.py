@@ -7,6 +7,7 @@ from typing import Literal
 
 from captionqa.config.config import Config
 from captionqa.config.vllm_options import is_given
+from captionqa.driver.front_end import ApiServers, FrontEnd, front_end_advice
 from captionqa.driver.load_figures import ClientLoad, ServerLoad
 from captionqa.driver.phases import RequestTime
 from captionqa.run.progress import duration
@@ -25,9 +26,6 @@ BUSY_CORES = 0.8
 SMALL_CHUNK_S = 60.0
 #: Where at least this fraction of the request slots is busy, all count as taken.
 ALL_TAKEN = 0.9
-#: Where less than this fraction of the requests in flight is in the servers' engines, sending or preprocessing
-#: them is the limit.
-IN_ENGINE = 0.7
 #: From this many preemptions per request on, the KV cache is too small for the requests that run at once.
 MANY_PREEMPTIONS = 0.05
 
@@ -41,7 +39,7 @@ Limit = Literal[
     "memory",
     "clients",
     "files",
-    "preparing",
+    "front_end",
     "slots",
     "server_or_slots",
     "neither",
@@ -81,6 +79,12 @@ class _Run:
     lengths: JobLengths
     config: Config
     slurm: bool
+    api_servers: ApiServers | None
+
+    @property
+    def front_end(self) -> FrontEnd | None:
+        """None where nobody took samples of the servers."""
+        return None if self.server is None else FrontEnd.of(self.server, self.clients, self.requests)
 
 
 def find_bottleneck(
@@ -90,12 +94,13 @@ def find_bottleneck(
     lengths: JobLengths,
     config: Config,
     slurm: bool = False,
+    api_servers: ApiServers | None = None,
 ) -> Bottleneck:
     """What limited a run while it sent requests, by the first rule of `_RULES` that applies.
 
     `server` is None where nobody took samples.
     """
-    run = _Run(requests, server, clients, lengths, config, slurm)
+    run = _Run(requests, server, clients, lengths, config, slurm, api_servers)
     return next((limit for rule in _RULES if (limit := rule(run)) is not None), None) or _neither(run)
 
 
@@ -154,7 +159,7 @@ def _too_small(run: _Run, evidence: str = "") -> Bottleneck:
 
 def _server_bound(run: _Run) -> Bottleneck | None:
     server = run.server
-    if server is None or server.full < MOSTLY:
+    if server is None or server.full < MOSTLY or (run.front_end is not None and run.front_end.is_limit):
         return None
     arguments = run.config.model.server.extra_args
     evidence = _queued(server)
@@ -201,17 +206,13 @@ def _files_bound(run: _Run) -> Bottleneck | None:
     return Bottleneck("files", evidence, "put the images (dataset_path) and output_dir on a faster file system")
 
 
-def _preparing(run: _Run) -> Bottleneck | None:
+def _front_end_bound(run: _Run) -> Bottleneck | None:
     """Requests that are sent, read or preprocessed, and have not reached the engine."""
-    in_flight = _in_flight(run.clients)
-    if run.server is None or run.server.requests >= IN_ENGINE * in_flight:
+    front_end = run.front_end
+    if front_end is None or not front_end.is_limit:
         return None
-    evidence = (
-        f"of {in_flight:.0f} requests in flight on average {run.server.requests:.0f} were in the server's engine: the "
-        "others were being sent, or preprocessed by the server"
-    )
-    advice = "smaller images (client.images.max_pixels) take less of that, more servers (server.replicas) share it"
-    return Bottleneck("preparing", evidence, advice)
+    evidence = f"{front_end.evidence(run.api_servers)}: the front end is the limit"
+    return Bottleneck("front_end", evidence, front_end_advice(run.api_servers, run.slurm))
 
 
 def _slots_bound(run: _Run) -> Bottleneck | None:
@@ -245,14 +246,9 @@ _RULES: tuple[Callable[[_Run], Bottleneck | None], ...] = (
     _small_chunks,
     _clients_bound,
     _files_bound,
-    _preparing,
+    _front_end_bound,
     _slots_bound,
 )
-
-
-def _in_flight(clients: ClientLoad) -> float:
-    """The requests in flight of all client jobs, on average."""
-    return clients.asking * clients.at_a_time
 
 
 def _queued(server: ServerLoad) -> str:

@@ -35,8 +35,10 @@ Reads image headers only, and lists all findings in audit.tsv in the output fold
 ESTIMATE = """\
 Say how many requests and tokens are left, and how long they will take.
 
-Plans the data, and reads the headers of 500 images and the answers so far; needs no server. The time is that of the
-last run in the output folder; without one it is a range by arithmetic, for one GPU of several kinds."""
+Plans the data, and reads the headers of 500 images and the answers so far; needs no server. The time is by the first of
+these that there is, and the estimate says which: the rate of a run that goes on in the output folder, once it is ten
+minutes old; that of the last run there; rates that your own runs measured with the model, which are kept in
+~/.cache/captionqa/rates.json; a range by arithmetic, for one GPU of several kinds."""
 STATUS = """\
 Say how far a run is, and whether one is working now.
 

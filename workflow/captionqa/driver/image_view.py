@@ -1,21 +1,30 @@
 """What `captionqa data` says of images to caption: what each is called, and what is left out."""
 
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from captionqa.config.data_root import data_root
 from captionqa.config.layout import Layout
+from captionqa.config.settings import ImageSettings
 from captionqa.dataset.caption_plan import plan_captions
+from captionqa.dataset.image_header import read_header
+from captionqa.dataset.image_source import ImageSources
+from captionqa.dataset.item_entry import ItemEntry
 from captionqa.dataset.skipped_files import skipped_text
 from captionqa.driver.data_view import DataItem, table_names
-from captionqa.errors import InputError
+from captionqa.driver.pixel_savings import sizes_text
+from captionqa.errors import InputError, ItemFailure
 from captionqa.files import read_json_lines
 
-#: Names that are shown.
-SHOWN_NAMES = 3
+#: Names that are shown, and images whose size is looked at.
+SHOWN_NAMES, SAMPLE = 3, 500
+#: An image of any size is looked at.
+IMAGE_SETTINGS: ImageSettings = {"max_pixels": None, "pixel_grid_px": 1, "max_source_pixels": sys.maxsize}
 #: What a column of questions may be called.
 _LIKE_QUESTIONS = re.compile(r"question|query|prompt|problem|instruction", re.IGNORECASE)
 
@@ -29,6 +38,8 @@ class ImageView:
     found: list[tuple[str, int]]
     #: What is left out, odd or missing, a sentence each.
     notes: list[str]
+    #: The pixels of a sample of those that are files of their own.
+    stored_px: list[int]
 
     def items(self) -> Iterator[DataItem]:
         for name, images in self.found:
@@ -41,6 +52,8 @@ class ImageView:
         """Its size and first names for a terminal."""
         names = ", ".join(name for name, _ in self.found[:SHOWN_NAMES])
         lines = [self.path, f"{len(self.found):,} images to caption, such as {names}", *self.wrong()]
+        if self.stored_px:
+            lines.append(sizes_text(self.stored_px, len(self.found)))
         return "\n  ".join(lines)
 
 
@@ -58,4 +71,15 @@ def look_at_images(path: str) -> ImageView | None:
     except InputError:
         return None
     found = sorted((entry["id"], len(entry.get("images", (entry["id"],)))) for entry in entries)
-    return ImageView(path, found, [*plan.faults, *plan.notes, *filter(None, [skipped_text(plan.skipped)])])
+    notes = [*plan.faults, *plan.notes, *filter(None, [skipped_text(plan.skipped)])]
+    return ImageView(path, found, notes, list(_stored_px(data_root(path), entries[:SAMPLE])))
+
+
+def _stored_px(folder: Path, entries: list[ItemEntry]) -> Iterator[int]:
+    """The pixels of images that are files; those in containers would have to be read as a whole."""
+    sources = ImageSources(folder)
+    for entry in entries:
+        if "images" not in entry:
+            with suppress(ItemFailure):
+                header = read_header(sources.find_file(entry["id"]).path, IMAGE_SETTINGS)
+                yield header.width * header.height

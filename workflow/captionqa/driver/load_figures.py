@@ -27,8 +27,12 @@ class ServerLoad:
     cache_full: float
     #: The mean number of requests in the engines of all servers together.
     requests: float
+    #: Of these, the mean number that waited.
+    waiting: float
     #: How often a running request was preempted.
     preemptions: float
+    #: Tokens of prompts and answers per second, of all servers together.
+    tokens_per_s: float
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class ClientLoad:
 def server_load(layout: Layout, job_spans: Sequence[TimeSpan]) -> ServerLoad | None:
     """The load of the servers while the chunk jobs ran; None without samples, as for an existing server (`url`)."""
     samples = full = idle = cache_full = 0
-    requests = preemptions = 0.0
+    requests = waiting = preemptions = tokens_per_s = 0.0
     for replica in load_log.read_all(layout.server):
         during = [sample for sample in replica if any(start <= sample["time"] <= end for start, end in job_spans)]
         samples += len(during)
@@ -60,12 +64,17 @@ def server_load(layout: Layout, job_spans: Sequence[TimeSpan]) -> ServerLoad | N
         idle += sum(sample["requests"] == 0 for sample in during)
         cache_full += sum(sample["waiting"] > 0 and sample["cache_used"] >= CACHE_FULL for sample in during)
         requests += sum(sample["requests"] for sample in during) / max(1, len(during))
+        waiting += sum(sample["waiting"] for sample in during) / max(1, len(during))
         counts = [sample["preemptions"] for sample in during]
         # the counter of a restarted server begins at 0 again
         preemptions += sum(max(0.0, now - before) for before, now in pairwise(counts))
+        tokens = sum(max(0.0, now["tokens"] - before["tokens"]) for before, now in pairwise(during))
+        tokens_per_s += tokens / max(1.0, during[-1]["time"] - during[0]["time"]) if during else 0.0
     if not samples:
         return None
-    return ServerLoad(samples, full / samples, idle / samples, cache_full / samples, requests, preemptions)
+    return ServerLoad(
+        samples, full / samples, idle / samples, cache_full / samples, requests, waiting, preemptions, tokens_per_s
+    )
 
 
 def client_load(layout: Layout, job_spans: Sequence[TimeSpan]) -> ClientLoad | None:

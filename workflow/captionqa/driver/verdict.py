@@ -9,7 +9,9 @@ from typing import TypedDict
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.driver.bottleneck import MIN_REQUEST_TIME_S, JobLengths, Limit, find_bottleneck
+from captionqa.driver.front_end import ApiServers
 from captionqa.driver.load_figures import client_load, server_load
+from captionqa.driver.measured_rates import keep_rate
 from captionqa.driver.phases import chunk_spans, phase_seconds, phases_line, request_time, slurm_times
 from captionqa.files import write_json
 from captionqa.run.job_times import TimeSpan, clip, read_job_times
@@ -64,7 +66,8 @@ def run_verdict(
     requests, server = request_time(chunks, servers, slurm), server_load(layout, chunks)
     working_s = mean(end - start for start, end in chunk_spans(jobs))
     lengths = JobLengths(working_s, slurm.wait_s, slurm.ran_s) if slurm is not None else JobLengths(working_s)
-    bottleneck = find_bottleneck(requests, server, clients, lengths, config, slurm is not None)
+    api_servers = ApiServers.of(servers)
+    bottleneck = find_bottleneck(requests, server, clients, lengths, config, slurm is not None, api_servers)
     verdict: Verdict = {
         "seconds": run[1] - run[0],
         "phases": phases,
@@ -76,6 +79,7 @@ def run_verdict(
         "evidence": bottleneck.evidence,
         "advice": bottleneck.advice,
     }
+    keep_rate(config, servers, server, clients, requests)
     with suppress(OSError):  # a full disk costs the file, not the text
         write_json(layout.verdict, verdict)
     if requests.seconds < MIN_REQUEST_TIME_S:  # too short for a bottleneck

@@ -92,6 +92,10 @@ class Endpoint:
     argv: list[str] = field(default_factory=list)
     #: A sentence about each option of vLLM that captionqa chose for it.
     chosen: list[str] = field(default_factory=list)
+    #: The cores that its job may use; None in the files of earlier versions.
+    cores: int | None = None
+    #: What it computes on, as `hardware.hardware` says it; None where that is not known.
+    hardware: str | None = None
     #: The last restarts, oldest first.
     restarts: list[Restart] = field(default_factory=list)
     #: The last (state, seconds since the epoch at which it began), oldest first, since the supervisor first started.

@@ -1,5 +1,6 @@
 """One generation of a server: its port, its process, and the checks until it is ready."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Set
@@ -9,6 +10,7 @@ from captionqa.errors import ForeignServerError, WrongModelError
 from captionqa.server import chosen_options, generation_key, vllm_command, vllm_log
 from captionqa.server.chosen_options import ServerJob
 from captionqa.server.generation_end import GenerationEnd, NextStep
+from captionqa.server.hardware import hardware
 from captionqa.server.ports import ReservedPort, listen_address, url_host
 from captionqa.server.probe import Probe
 from captionqa.server.server_log import ServerLog
@@ -55,6 +57,9 @@ class Generation:
         job = ServerJob(
             chosen_options.job_cores(), not request["slurm"], vllm_command.is_cpu_build(self._settings.command)
         )
+        self.cores = job.cores
+        visible = self._settings.env.get("CUDA_VISIBLE_DEVICES", os.environ.get("CUDA_VISIBLE_DEVICES"))
+        self.hardware = hardware(job.cores, job.is_cpu_build, self._settings.tensor_parallel_size or 1, visible)
         #: The options that captionqa chose.
         self.chosen = chosen_options.choose(self._settings, command, job, request["work"], unknown)
         assert self._settings.host is not None  # the start request fills it in

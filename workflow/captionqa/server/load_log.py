@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from os import SEEK_END
 from pathlib import Path
-from typing import TypedDict, cast
+from typing import NotRequired, TypedDict, cast
 
 from captionqa.config.server_files import ServerFiles
 from captionqa.files import json_line, read_json_lines
@@ -30,6 +30,8 @@ class LoadRecord(TypedDict):
     waiting: float
     cache_used: float
     preemptions: float
+    #: Missing in the files of earlier versions.
+    finished: NotRequired[float]
 
 
 class LoadLog:

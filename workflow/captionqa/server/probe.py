@@ -32,6 +32,8 @@ class EngineLoad:
     cache_used: float = 0.0
     #: Requests that vLLM stopped to free KV cache, since it started.
     preemptions: float = 0.0
+    #: Requests that vLLM answered since it started; 0 where it does not tell.
+    finished: float = 0.0
 
 
 class Probe:
@@ -116,21 +118,9 @@ class Probe:
     def load(self) -> EngineLoad | None:
         """The server's load; None where it does not publish vLLM's metrics."""
         try:
-            text = self._get("/metrics").text
+            return engine_load(self._get("/metrics").text)
         except ServerError:
             return None
-        running = _metric(text, "vllm:num_requests_running")
-        generated = _metric(text, "vllm:generation_tokens_total")
-        if running is None or generated is None:
-            return None
-        waiting = _metric(text, "vllm:num_requests_waiting") or 0.0
-        return EngineLoad(
-            requests=running + waiting,
-            tokens=generated + (_metric(text, "vllm:prompt_tokens_total") or 0.0),
-            waiting=waiting,
-            cache_used=_metric(text, "vllm:kv_cache_usage_perc", max) or 0.0,
-            preemptions=_metric(text, "vllm:num_preemptions_total") or 0.0,
-        )
 
     def _models(self) -> list[dict[str, Any]]:
         try:
@@ -176,6 +166,23 @@ class _ProvedAdapter(HTTPAdapter):
 
     def get_connection_with_tls_context(self, *_: object, **__: object) -> HTTPConnectionPool:
         return self._connections
+
+
+def engine_load(text: str) -> EngineLoad | None:
+    """The load that a /metrics page shows; None where it has not vLLM's metrics."""
+    running = _metric(text, "vllm:num_requests_running")
+    generated = _metric(text, "vllm:generation_tokens_total")
+    if running is None or generated is None:
+        return None
+    waiting = _metric(text, "vllm:num_requests_waiting") or 0.0
+    return EngineLoad(
+        requests=running + waiting,
+        tokens=generated + (_metric(text, "vllm:prompt_tokens_total") or 0.0),
+        waiting=waiting,
+        cache_used=_metric(text, "vllm:kv_cache_usage_perc", max) or 0.0,
+        preemptions=_metric(text, "vllm:num_preemptions_total") or 0.0,
+        finished=_metric(text, "vllm:request_success_total") or 0.0,
+    )
 
 
 def _metric(text: str, name: str, combine: Callable[[list[float]], float] = sum) -> float | None:

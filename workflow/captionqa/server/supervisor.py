@@ -118,7 +118,8 @@ class Supervisor:
         generation = self._generation = Generation(
             self._request, self._endpoint.replica, self._log, self._stop, self._unknown
         )
-        self._endpoint.argv = generation.argv
+        self._endpoint.argv, self._endpoint.cores = generation.argv, generation.cores
+        self._endpoint.hardware = generation.hardware
         self._endpoint.chosen = [choice.text for choice in generation.chosen]
         self._log.say(f"{vllm_log.GENERATION_START} {self._endpoint.generation}: {shlex.join(generation.argv)}")
         for text in self._endpoint.chosen:
