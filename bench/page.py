@@ -10,6 +10,7 @@ The answers are made up; no server is asked. `--folder` keeps the files, by defa
 import argparse
 import hashlib
 import json
+import os
 import random
 import statistics
 import sys
@@ -27,37 +28,15 @@ from bench.meter import measured
 sys.path.append(str(ours.ROOT / "tests"))
 
 SIZE_PX = (1600, 1200)
-#: Different pictures; the files are copies of these, which the page does not know.
+#: Of the size above; a file system may allow 65,000 links to one.
 PICTURES = 20
 CATEGORIES = ("shape", "colour", "counting", "comparison", "text", "position", "action", "scene")
 CONTEXTS = ["image", "caption", "none", "gray"]
 #: {a context: the share of right answers}; one question in fifty fails.
 SHARES = {"qa": 0.85, "qa_caption_short": 0.55, "qa_caption_long": 0.72, "qa_none": 0.3, "qa_gray": 0.28}
 FAILED = 0.02
-WORDS = [
-    "a",
-    "red",
-    "bicycle",
-    "leans",
-    "on",
-    "the",
-    "wall",
-    "of",
-    "an",
-    "old",
-    "house",
-    "beside",
-    "two",
-    "green",
-    "bins",
-    "and",
-    "a",
-    "small",
-    "dog",
-    "looks",
-    "at",
-    "it",
-]
+SENTENCE = "a red bicycle leans on the wall of an old house and a small dog looks at it"
+WORDS = SENTENCE.split()
 #: How often a filter is measured; the median counts.
 REPEATS = 5
 #: What a person does, as JavaScript whose promise resolves when the list is shown.
@@ -79,21 +58,28 @@ NOTE_FIRST_CARD = """new MutationObserver((_, observer) => {
 }).observe(document, {childList: true, subtree: true});"""
 
 
-def prepare_questions(folder: Path, questions: int, images: int, contexts: bool) -> None:
-    """Write images, questions and the answers of a finished run into a folder."""
+def make_pictures(folder: Path) -> list[Path]:
+    """Different pictures; the images are links to them, of which the page does not know."""
     import numpy as np
-    import pandas as pd
-    from finished_run import finish_run
     from PIL import Image
 
-    pictures = []
-    (folder / "images").mkdir(parents=True)
+    made = []
     for number in range(PICTURES):
+        made.append(folder / f"picture-{number}.jpg")
         noise = np.random.default_rng(number).integers(0, 255, (SIZE_PX[1] // 40, SIZE_PX[0] // 40, 3), np.uint8)
-        Image.fromarray(noise).resize(SIZE_PX).save(folder / "picture.jpg", quality=85)
-        pictures.append((folder / "picture.jpg").read_bytes())
+        Image.fromarray(noise).resize(SIZE_PX).save(made[-1], quality=85)
+    return made
+
+
+def prepare_questions(folder: Path, questions: int, images: int, contexts: bool) -> None:
+    """Write images, questions and the answers of a finished run into a folder."""
+    import pandas as pd
+    from finished_run import finish_run
+
+    (folder / "images").mkdir(parents=True)
+    pictures = make_pictures(folder)
     for number in range(images):
-        (folder / "images" / f"{number:05}.jpg").write_bytes(pictures[number % PICTURES])
+        os.link(pictures[number % PICTURES], folder / "images" / f"{number:05}.jpg")
     rows = {
         "qid": [f"q{number:05}" for number in range(questions)],
         "question": [f"What is to be seen in part {number % 9}?\nA. a dog\nB. a wall" for number in range(questions)],
@@ -123,13 +109,14 @@ def _answer(work: str, entry: dict[str, Any]) -> object:
 
 
 def prepare_captions(folder: Path, images: int) -> None:
-    """Write the plan and the chunk results of very many captions of pictures that are not there, and their merge."""
+    """Write very many images and the captions of a finished run into a folder."""
     from finished_run import finish_run
 
+    pictures = make_pictures(folder)
     for number in range(images):
         path = folder / "images" / f"{number // 1000:04}" / f"{number:07}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+        os.link(pictures[number % PICTURES], path)
     ours.save(folder, ours.configuration(folder, folder / "images", "http://127.0.0.1:9", "bench", 64, chunks=500))
     finish_run(ours.load(folder)[0], _caption)
 
@@ -137,7 +124,7 @@ def prepare_captions(folder: Path, images: int) -> None:
 def _caption(work: str, entry: dict[str, Any]) -> object:
     if hashlib.blake2b(entry["id"].encode(), digest_size=1).digest()[0] < 3:
         return {"failure": "timeout", "detail": "no answer within 600 s"}
-    return " ".join(WORDS) + f" {entry['id']}"
+    return f"{SENTENCE} in {entry['id']}"
 
 
 def measure_browser(page: Path, contexts: bool) -> dict[str, float]:
@@ -167,13 +154,9 @@ def measure_browser(page: Path, contexts: bool) -> dict[str, float]:
 
 def _acted(tab: Any, action: str) -> float:
     """Seconds from an action until its result is drawn."""
-    drawn = "new Promise(done => requestAnimationFrame(() => setTimeout(done)))"
-    return (
-        tab.run(
-            f"(async () => {{ const start = performance.now(); await {action}; await {drawn}; return performance.now() - start; }})()"
-        )
-        / 1000
-    )
+    drawn = "await new Promise(done => requestAnimationFrame(() => setTimeout(done)))"
+    timed = f"const start = performance.now(); await {action}; {drawn}; return performance.now() - start;"
+    return tab.run(f"(async () => {{ {timed} }})()") / 1000
 
 
 def job(folder: Path) -> None:

@@ -18,7 +18,7 @@ function contextsPanel(view, tiles) {
   if (columns[0].leaves_out_failed) {
     panel.append(make("p", { class: "small" }, "Of the questions that were answered. The 95\u00a0% intervals count questions on one image as dependent."));
   }
-  panel.append(make("div", { class: "label" }, `answers with ${columns[view.column].label}`), tiles);
+  panel.append(make("div", { class: "label" }, `Answers with ${columns[view.column].label}`), tiles);
   return panel;
 }
 
@@ -28,23 +28,23 @@ function pairsPanel(view) {
   const reach = Math.max(0.05, ...differences.flatMap((one) => one.interval_95.map(Math.abs)));
   const rows = differences.map((one) => {
     const [a, b] = [columns[one.a].label, columns[one.b].label], [low, high] = one.interval_95;
-    const flips = (right, wrong, count) => make("td", { class: "count" }, make("button", { type: "button", class: "plain number", disabled: !count,
+    const flips = (right, wrong, count) => make("td", { class: "count flip" }, make("button", { type: "button", class: "plain number", disabled: !count,
       title: `Show the questions that are right with ${columns[right].label} and not with ${columns[wrong].label}`,
       onclick: () => page.setFilter({ right: String(right), wrong: String(wrong), status: "" }, true) }, counted(count)));
-    const p = (value) => make("td", { class: `count number${value < 0.05 ? " clear" : ""}` }, pValue(value));
+    const p = (value, css) => make("td", { class: `count number ${css}${value < 0.05 ? " clear" : ""}` }, pValue(value));
     return make("tr", {}, make("th", { scope: "row" }, `${a} − ${b}`), make("td", { class: "drawing" }, pairTrack(one, reach)),
       make("td", { class: "count number" }, points(one.difference)), make("td", { class: "count number between" }, `${points(low)} to ${points(high)}`),
-      flips(one.a, one.b, one.only_a), flips(one.b, one.a, one.only_b), p(one.p_by_image_holm), p(one.p_holm));
+      flips(one.a, one.b, one.only_a), flips(one.b, one.a, one.only_b), p(one.p_by_image_holm, "clustered"), p(one.p_holm, "unclustered"));
   });
-  const head = (text, title) => make("th", { scope: "col", class: "count", title }, text);
+  const head = (text, title, css = "") => make("th", { scope: "col", class: `count ${css}`, title }, text);
   const scale = make("tr", { class: "scale-row", "aria-hidden": "true" }, make("td"), make("td", { class: "drawing" },
     make("div", { class: "scale" }, make("span", {}, points(-reach)), make("span", {}, "0"), make("span", {}, points(reach)))), make("td", { colspan: "6" }));
   return make("section", { class: "panel whole" }, make("h2", {}, "Paired differences in points, over the questions that both contexts answered"),
     make("div", { class: "scrolls" }, make("table", { class: "pairs" }, make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "A − B"), make("th", { class: "drawing" }),
-      head("points", "Accuracy of A minus accuracy of B, times 100"), head("95\u00a0% interval", "Questions on one image count as dependent"),
-      head("only A right", "The answer of A is right, and that of B is not"), head("only B right", "The answer of B is right, and that of A is not"),
+      head("points", "Accuracy of A minus accuracy of B, times 100"), head("95\u00a0% interval", "Questions on one image count as dependent", "between"),
+      head("only A right", "The answer of A is right, and that of B is not", "flip"), head("only B right", "The answer of B is right, and that of A is not", "flip"),
       head("p by image", "A sign-flip test in which all questions on one image turn together; corrected by Holm"),
-      head("p", "McNemar's exact test, as if all questions were independent; corrected by Holm"))), make("tbody", {}, ...rows, scale))),
+      head("p", "McNemar's exact test, as if all questions were independent; corrected by Holm", "unclustered"))), make("tbody", {}, ...rows, scale))),
     make("p", { class: "small" }, "p is corrected by Holm for the number of rows. Cite “p by image” where several questions are about one image."));
 }
 
@@ -86,7 +86,6 @@ function contextAnswers(columns, answers) {
     if (!answer) return make("div", {}, make("div", { class: "label" }, make("b", {}, label), "not answered yet"));
     const read = answer.letter ? make("span", { class: `letter-read ${answer.status}` }, answer.letter) : null;
     return make("div", {}, make("div", { class: "label" }, make("b", {}, label), read,
-      badge(answer.status, `${SIGNS[answer.status]} ${WORDS[answer.status]}`), answer.truncated && badge("truncated", "truncated"),
-      answer.status !== "failed" && rule(answer, scoring)), ...answerTexts(answer));
+      badge(answer.status, `${SIGNS[answer.status]} ${WORDS[answer.status]}`), answer.truncated && badge("truncated", "truncated")), ...answerTexts(answer, scoring));
   }));
 }

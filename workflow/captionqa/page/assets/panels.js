@@ -55,7 +55,7 @@ function differencePanel(comparison, tiles) {
 }
 
 const points = (share) => `${share < 0 ? "−" : "+"}${Math.abs(100 * share).toFixed(1)}`;
-const pValue = (p) => (p < 0.001 ? p.toExponential(1) : p.toFixed(3));
+const pValue = (p) => (p === 0 ? "< 1e-300" : p < 0.001 ? p.toExponential(1) : p.toFixed(3));
 
 // The difference of two runs with its interval, on a scale that all of its panel share.
 function differenceTrack(outcome, reach) {

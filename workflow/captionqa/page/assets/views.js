@@ -124,20 +124,19 @@ class Questions extends View {
       body.append(contextAnswers(this.index.columns, item.answers));
       return questionCard(item, what, head, body);
     }
-    if (answer.status !== "failed") head.append(rule(answer, this.index.columns[0].scoring));
     const body = questionBody(item, { model: answer.letter });
-    body.append(...answer.output === null ? [] : [make("div", { class: "label" }, "output")], ...answerTexts(answer));
+    body.append(...answerTexts(answer, this.index.columns[0].scoring));
     return questionCard(item, what, head, body);
   }
 }
 
-// What an answer says: the captions that it is about, its output, or why there is none.
-function answerTexts(answer) {
+// What an answer says: the captions that it is about, its output with the rule that read it, or why there is none.
+function answerTexts(answer, scoring) {
   const captions = (answer.captions ?? []).flatMap((caption, number, all) => caption === null ? [] :
     [make("div", { class: "label" }, all.length > 1 ? `caption read of image ${number + 1}` : "caption read"), expandable(foreign("div", caption, "caption"), caption, 240)]);
-  const said = answer.output === null ? fault({ reason: answer.rule, detail: answer.detail })
-    : expandable(foreign("div", answer.output, "output"), answer.output);
-  return [...captions, ...captions.length && answer.output !== null ? [make("div", { class: "label" }, "output")] : [], said,
+  if (answer.output === null) return [...captions, fault({ reason: answer.rule, detail: answer.detail })];
+  return [...captions, make("div", { class: "label" }, "output", rule(answer, scoring)),
+    expandable(foreign("div", answer.output, "output"), answer.output),
     ...answer.fallback_letter ? [make("p", { class: "label" }, `asked for the letter alone: ${answer.fallback_letter}`)] : []];
 }
 
