@@ -63,6 +63,7 @@ def make_pictures(folder: Path) -> list[Path]:
     import numpy as np
     from PIL import Image
 
+    folder.mkdir(parents=True, exist_ok=True)
     made = []
     for number in range(PICTURES):
         made.append(folder / f"picture-{number}.jpg")
@@ -76,8 +77,8 @@ def prepare_questions(folder: Path, questions: int, images: int, contexts: bool)
     import pandas as pd
     from finished_run import finish_run
 
-    (folder / "images").mkdir(parents=True)
     pictures = make_pictures(folder)
+    (folder / "images").mkdir()
     for number in range(images):
         os.link(pictures[number % PICTURES], folder / "images" / f"{number:05}.jpg")
     rows = {
