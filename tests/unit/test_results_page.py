@@ -250,14 +250,15 @@ def test_the_counts_of_contexts_are_of_all_questions_and_their_figures_those_of_
     monkeypatch.setattr(sample, "WHOLE_ITEMS", 2)
     monkeypatch.setattr(sample, "LIMITS", {"failed": 1, "wrong": 1, "other": 1})
     config = in_contexts(make_config)
-    layout = finish_run(config, context_answer)
+    failed = {"failure": "timeout", "detail": "it took too long"}  # left out by the comparison, wrong by the metrics
+    layout = finish_run(config, lambda *of: failed if (of[0], of[1]["id"]) == ("qa", "q3") else context_answer(*of))
     index = Page(config, layout).overview["questions"]
     assert len(index["qids"]) < 5
     right, wrong = str(STATUSES.index("right")), str(STATUSES.index("wrong"))
     flips = sum(count for pattern, count in index["patterns"] if (pattern[0], pattern[2]) == (right, wrong))
     comparison = json.loads(Path(layout.comparison("json")).read_text())
     first = {(one["a"], one["b"]): one for one in comparison["differences"]}["image", "caption_short"]
-    assert flips == first["only_a_correct"] == 3
+    assert flips == first["only_a_correct"] == 2
     drawn = next(one for one in index["differences"] if (one["a"], one["b"]) == (0, 2))
     assert {key: drawn[key] for key in ("difference", "interval_95", "p_holm", "p_by_image_holm")} == {
         key: first[key] for key in ("difference", "interval_95", "p_holm", "p_by_image_holm")
