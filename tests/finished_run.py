@@ -11,7 +11,10 @@ from captionqa.dataset.plan import load_plan
 from captionqa.dataset.planning import plan_task
 from captionqa.files import read_json_lines
 from captionqa.grading.scoring import GradingRules
+from captionqa.results.answer_sets import answer_sets
 from captionqa.results.captions import merge_captions
+from captionqa.results.comparison_files import write_comparison
+from captionqa.results.provenance import caption_source
 from captionqa.results.qa import merge_qa
 
 SERVER = {"url": "http://node:8000", "generation": 1, "vllm": "1.2"}
@@ -48,7 +51,9 @@ def finish_run(config: Config, answers, begin_s=1_700_000_000.0, chunk_s=100.0, 
                 }
                 write_chunk(path, header, sorted(lines, key=lambda line: line["id"]))
             if merged:
-                _merge(config, layout, task, work, settings, paths)
+                _merge(config, layout, file, paths)
+    if merged and len(config.contexts) > 1:
+        write_comparison(answer_sets(config, layout), *(layout.comparison(ending) for ending in ("json", "csv", "md")))
     return layout
 
 
@@ -65,14 +70,15 @@ def _line(entry, answer):
     }
 
 
-def _merge(config, layout, task, work, settings, paths):
-    if task == "captions":
-        style = Path(work).name
-        files = [layout.captions(style, suffix) for suffix in ("", "_failures", "_provenance")]
-        merge_captions(paths, settings, config.captions.dataset_path, *files)
+def _merge(config, layout, file, paths):
+    if file.task == "captions":
+        merge_captions(paths, file.settings, config.captions.dataset_path, file.path, file.failures, file.provenance)
         return
-    rows = layout.question_rows(load_plan(layout, "qa").rows)
-    files = [layout.qa(kind) for kind in ("results", "metrics", "failures", "provenance", "flips")]
-    rules = GradingRules()
-    data = config.qa.question_path, config.qa.dataset_path
-    merge_qa(paths, rows, settings, *data, *files, layout.graded(), rules)
+    rows, suffix = layout.question_rows(load_plan(layout, "qa").rows), file.context.suffix
+    files = [layout.qa(kind, suffix) for kind in ("results", "metrics", "failures", "provenance", "flips")]
+    captions, data = (
+        caption_source(config, layout.model, file.context),
+        (config.qa.question_path, config.qa.dataset_path),
+    )
+    graded, rules = layout.graded(suffix), GradingRules()
+    merge_qa(paths, rows, file.settings, *data, *files, graded, rules, context=file.context, captions=captions)

@@ -11,10 +11,10 @@ import statsmodels.api as sm
 from captionqa.driver.command_line import main
 from captionqa.errors import ResultError
 from captionqa.files import json_object_writer
+from captionqa.results.answer_sets import AnswerSet
 from captionqa.results.clustered_statistics import difference_interval, mean_interval, sign_flip_p, standard_error
 from captionqa.results.comparison import compare_contexts
 from captionqa.results.comparison_files import write_comparison
-from captionqa.results.graded_answers import AnswerSet
 from captionqa.results.statistics import holm
 from hypothesis import given
 from hypothesis import strategies as st

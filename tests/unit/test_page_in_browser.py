@@ -10,7 +10,7 @@ import pytest
 from browser import Tab, find_browser
 from captionqa.driver.phases import PHASES
 from captionqa.files import write_json
-from captionqa.page import page_lists
+from captionqa.page import failure_rows, page_lists, sample
 from captionqa.page.comparison_page import write_comparison_page
 from captionqa.page.results_page import write_page
 from captionqa.page.run_end import page_after_run
@@ -237,3 +237,108 @@ def test_nothing_is_wider_than_the_window(page, tmp_path, width, dark):
         assert tab.run("document.documentElement.scrollWidth") == width
         red = tab.run("Number(/\\d+/.exec(getComputedStyle(document.body).backgroundColor)[0])")
         assert (red < 128) == dark
+
+
+@pytest.fixture
+def contexts(run, make_config, tmp_path):
+    """The page of a run in four contexts: captions are half as good as images, and nothing is half as good as these."""
+    config, _ = run
+    config = replace(config, qa=replace(config.qa, contexts=["image", "caption", "none"]))
+
+    def answer(work, entry):
+        if not work.startswith("qa"):
+            return f"{SCRIPT} {work} of {entry['id']}"
+        number = int(entry["id"].removeprefix("q").removesuffix(SCRIPT))
+        right = number % {"qa": 20, "qa_caption_simple": 4, "qa_caption_short": 3, "qa_none": 2}[work] != 1
+        return f"{SCRIPT} of {work}\nThe answer is {'BA'[right]}."
+
+    layout = finish_run(config, answer)
+    write_page(config, layout)
+    return Path(layout.page)
+
+
+def test_flips_between_two_contexts_are_chosen_by_two_selects_or_by_a_count_of_the_differences(contexts, tmp_path):
+    find_browser()
+    labels = "[...document.querySelectorAll('article .answers.contexts > div')].slice(0, 4)"
+    with Tab(tmp_path / "browser") as tab:
+        tab.open(contexts.as_uri())
+        says(tab, "60 questions")
+        rows = "[...document.querySelectorAll('.pairs tbody th')].map(row => row.textContent.replace('\u2212', '-'))"
+        assert tab.run(rows) == [
+            "image - none",
+            "caption SIMPLE - none",
+            "caption SHORT - none",
+            "image - caption SIMPLE",
+            "image - caption SHORT",
+            "caption SIMPLE - caption SHORT",
+        ]
+        for key, column in (("right", "image"), ("wrong", "caption SHORT")):
+            tab.run(
+                f"(select => {{ select.value = [...select.options].find(one => one.text === '{column}').value;"
+                "select.dispatchEvent(new Event('change')); })"
+                f"(document.querySelector('.flips [aria-label^={key}]'))"
+            )
+        says(tab, "19 of 60 questions")
+        begins(tab, "Question q04, right")
+        shown = tab.run(f"{labels}.map(each => each.querySelector('.label').textContent)")
+        assert shown == ["imageA✓ right", "caption SIMPLEA✓ right", "caption SHORTB✗ wrong", "noneA✓ right"]
+        assert tab.run(f"{labels}.map(each => each.querySelector('.caption')?.textContent)") == [
+            None,
+            f"{SCRIPT} simple of a.png",
+            f"{SCRIPT} short of a.png",
+            None,
+        ]
+        assert tab.run(f"{labels}.map(each => each.querySelector('.output').textContent)")[3].startswith(
+            f"{SCRIPT} of qa_none"
+        )
+        tags = tab.run("[...document.querySelectorAll('article .choice')].slice(0, 2).map(one => one.textContent)")
+        assert tags == [f"Ared{SCRIPT}✓ ground truthimagecaption SIMPLEnone", "Bblue✗ caption SHORT"]
+        tab.press("Escape")
+        says(tab, "60 questions")
+        tab.click(".pairs tr:nth-child(2) .flip button")
+        says(tab, "15 of 60 questions")
+        assert tab.run("[...document.querySelectorAll('.flips select')].map(one => one.selectedOptions[0].text)") == [
+            "caption SIMPLE",
+            "none",
+        ]
+        tab.run("page.clear()")
+        tab.click(".bars.contexts .bar:last-child")
+        begins(tab, "Question q01, wrong")
+        tab.click(".tile.right")
+        says(tab, "30 of 60 questions")
+        assert tab.run("document.title") == "tiny · captionqa results"
+        assert tab.run("document.querySelectorAll('article script, article img[src=x], [onerror]').length") == 0
+        assert tab.console == []
+        tab.resize(420, 900)
+        assert tab.run("document.documentElement.scrollWidth") == 420
+        separators = (
+            "[...document.querySelectorAll('.facts > span')].map(one => getComputedStyle(one, '::after').content)"
+        )
+        assert set(tab.run(separators)) == {"none"}  # one behind a fact would stand at the end of a line
+
+
+def test_a_page_of_a_sample_lists_all_failures_by_file_and_reason(run, monkeypatch, tmp_path):
+    find_browser()
+    monkeypatch.setattr(sample, "WHOLE_ITEMS", 20)
+    monkeypatch.setattr(sample, "LIMITS", {"failed": 2, "wrong": 5, "other": 5})
+    monkeypatch.setattr(failure_rows, "SHARD_ROWS", 4)
+    config, layout = run
+    write_page(config, layout)
+    with Tab(tmp_path / "browser") as tab:
+        tab.open(Path(layout.page).as_uri())
+        note = tab.run("document.querySelector('.note').textContent")
+        assert note == (
+            "This page shows 12 of 60 questions: 2 of the 6 that failed; 5 of the 30 that are wrong or unparsed; "
+            "5 of the 24 that are none of these, chosen at random. The counts and accuracies are of all of them. "
+            "The list “Failures” has every failure."
+        )
+        tab.run("page.show('failures')")
+        says(tab, "8 failures")
+        tab.run("page.setFilter({reason: 'server_error'})")
+        says(tab, "6 of 8 failures")
+        tab.wait("document.querySelectorAll('.failure').length === 6")
+        assert tab.run("document.querySelector('.failure').textContent") == f"q03qa: server_error{SCRIPT}"
+        tab.run("page.setFilter({text: 'Q13'})")
+        says(tab, "1 of 8 failures")
+        assert tab.run("document.title") == "tiny · captionqa results"
+        assert tab.console == []

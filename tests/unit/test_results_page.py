@@ -7,8 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from captionqa.errors import ResultError
-from captionqa.page import page_lists, sample, thumbnails
-from captionqa.page.questions import TEXT_CHARACTERS, cut, without_choices
+from captionqa.page import failure_rows, page_lists, sample, thumbnails
+from captionqa.page.answers import STATUSES, TEXT_CHARACTERS, cut
+from captionqa.page.questions import without_choices
 from captionqa.page.results_page import write_page
 from captionqa.page.sample import Sample, limits_for
 from captionqa.page.script_data import script
@@ -18,6 +19,10 @@ from PIL import Image
 NASTY = "</script><script>\u2028\u2029\ud800\\\"'\x00<!--"
 CUT = ("The answer is A. And", "length")
 OUTPUTS = {"q0": "The answer is A.", "q1": "The answer is B.", "q2": "no idea", "q3": CUT}
+
+
+def statuses(index, column=0):
+    return [STATUSES[int(digit)] for digit in index["status"][column]]
 
 
 def value_of(text):
@@ -69,31 +74,33 @@ def page(config):
 
 def test_what_is_unanswered_or_wrong_comes_first_and_the_counts_are_those_of_the_metrics(page):
     index = page.overview["questions"]
-    assert list(zip(index["qids"], index["status"], strict=True)) == [
+    column = index["columns"][0]
+    assert list(zip(index["qids"], statuses(index), strict=True)) == [
         ("q1", "wrong"),
         ("q2", "unparsed"),
         ("q4", "failed"),
         ("q0", "right"),
         ("q3", "right"),
     ]
-    assert index["counts"] == {"all": 5, "right": 2, "wrong": 1, "unparsed": 1, "failed": 1, "truncated": 1}
-    assert (index["accuracy"], index["correct"], index["graded"]) == (0.4, 2, 5)
-    assert [(group["name"], group["correct"], group["graded"]) for group in index["categories"]] == [
+    assert column["counts"] == {"all": 5, "right": 2, "wrong": 1, "unparsed": 1, "failed": 1, "truncated": 1}
+    assert (column["accuracy"], column["correct"], column["graded"]) == (0.4, 2, 5)
+    assert [(group["name"], group["correct"], group["graded"]) for group in column["categories"]] == [
         ("z", 0, 1),
         ("x", 1, 2),
         ("y", 1, 2),
     ]
-    names, numbers = index["rule"]["names"], index["rule"]["of"]
+    names, (numbers,) = index["rule"]["names"], index["rule"]["of"]
     assert [names[number] for number in numbers] == ["cue", "none", "timeout", "cue", "cue"]
 
 
 def test_a_question_has_all_that_its_card_shows(page):
     wrong, _, failed, *_ = page.data("questions-0")
     assert wrong["question"] == "Which?\nAnswer with the letter."
-    assert (wrong["choices"], wrong["truth_letter"], wrong["letter"]) == (["red", "blue"], "A", "B")
+    assert (wrong["choices"], wrong["truth_letter"], wrong["answers"][0]["letter"]) == (["red", "blue"], "A", "B")
     assert [image["name"] for image in wrong["images"]] == ["b.png", "a.png"]
     assert wrong["images"][0]["caption"] == "simple of b.png"
-    assert (failed["rule"], failed["detail"], failed["output"]) == ("timeout", "it took too long", None)
+    (answer,) = failed["answers"]
+    assert (answer["rule"], answer["detail"], answer["output"]) == ("timeout", "it took too long", None)
 
 
 def test_an_image_has_its_captions_in_all_styles_or_the_reason_that_it_has_none(page):
@@ -178,7 +185,7 @@ def test_of_many_items_the_page_has_a_sample_that_does_not_change(config, monkey
     assert first["qids"] == second["qids"]
     assert len(first["qids"]) == 3
     assert first["counts"]["all"] == 5
-    assert {"failed", "right"} <= set(first["status"])
+    assert {"failed", "right"} <= set(statuses(first))
 
 
 def test_a_sample_keeps_the_same_items_whatever_their_order():
@@ -204,3 +211,85 @@ def test_questions_are_in_files_that_are_loaded_one_by_one(config, monkeypatch):
     assert [item["qid"] for number in range(3) for item in page.data(f"questions-{number}")] == page.overview[
         "questions"
     ]["qids"]
+
+
+def in_contexts(make_config, **changes):
+    contexts = ["image", "caption", "none"]
+    return make_config({"captions": {"prompt_styles": ["SIMPLE", "SHORT"]}, "qa": {"contexts": contexts} | changes})
+
+
+def context_answer(work, entry):
+    """Right with images; right from the captions of a.png alone; without images always wrong."""
+    if not work.startswith("qa"):
+        return answer(work, entry)
+    if work == "qa_none":
+        return "The answer is B."
+    return f"The answer is {'A' if work == 'qa' or entry['images'][0] == 'a.png' else 'B'}, says {work}."
+
+
+def test_a_question_has_its_answers_in_all_contexts_with_the_captions_that_they_are_about(config, make_config):
+    config = in_contexts(make_config)
+    page = Page(config, finish_run(config, context_answer))
+    index = page.overview["questions"]
+    assert [column["label"] for column in index["columns"]] == ["image", "caption SIMPLE", "caption SHORT", "none"]
+    card = next(card for card in page.data("questions-0") if card["qid"] == "q1")
+    assert [one["status"] for one in card["answers"]] == ["right", "wrong", "wrong", "wrong"]
+    assert [one["output"].split()[-1] for one in card["answers"][:3]] == [
+        "qa.",
+        "qa_caption_simple.",
+        "qa_caption_short.",
+    ]
+    read = [one.get("captions") for one in card["answers"]]
+    assert read == [None, ["simple of b.png", "simple of a.png"], ["short of b.png", "short of a.png"], None]
+    assert [statuses(index, column)[index["qids"].index("q1")] for column in range(4)] == ["right", *["wrong"] * 3]
+
+
+def test_the_counts_of_contexts_are_of_all_questions_and_their_figures_those_of_the_comparison(
+    config, make_config, monkeypatch
+):
+    monkeypatch.setattr(sample, "WHOLE_ITEMS", 2)
+    monkeypatch.setattr(sample, "LIMITS", {"failed": 1, "wrong": 1, "other": 1})
+    config = in_contexts(make_config)
+    failed = {"failure": "timeout", "detail": "it took too long"}  # left out by the comparison, wrong by the metrics
+    layout = finish_run(config, lambda *of: failed if (of[0], of[1]["id"]) == ("qa", "q3") else context_answer(*of))
+    index = Page(config, layout).overview["questions"]
+    assert len(index["qids"]) < 5
+    right, wrong = str(STATUSES.index("right")), str(STATUSES.index("wrong"))
+    flips = sum(count for pattern, count in index["patterns"] if (pattern[0], pattern[2]) == (right, wrong))
+    comparison = json.loads(Path(layout.comparison("json")).read_text())
+    first = {(one["a"], one["b"]): one for one in comparison["differences"]}["image", "caption_short"]
+    assert flips == first["only_a_correct"] == 2
+    drawn = next(one for one in index["differences"] if (one["a"], one["b"]) == (0, 2))
+    assert {key: drawn[key] for key in ("difference", "interval_95", "p_holm", "p_by_image_holm")} == {
+        key: first[key] for key in ("difference", "interval_95", "p_holm", "p_by_image_holm")
+    }
+    assert [column["accuracy"] for column in index["columns"]] == [cell["accuracy"] for cell in comparison["cells"]]
+    assert index["columns"][2]["counts"] == {"all": 5, "right": 2, "wrong": 3, "truncated": 0}
+
+
+def test_captions_of_a_file_that_changed_since_are_not_shown(config, make_config, tmp_path):
+    known = tmp_path / "known.json"
+    known.write_text(json.dumps({name: f"a person's {name}" for name in ("a.png", "b.png", "c.png", "d.png")}))
+    config = in_contexts(make_config, captions_from=str(known))
+    layout = finish_run(config, context_answer)
+    card = Page(config, layout).data("questions-0")[0]
+    assert [one.get("captions") for one in card["answers"]][3] == [f"a person's {i['name']}" for i in card["images"]]
+    known.write_text(json.dumps({"a.png": "another"}))
+    card = Page(config, layout).data("questions-0")[0]
+    assert "captions" not in card["answers"][3]
+
+
+def test_of_a_sample_all_failures_are_rows_by_file_and_reason(config, monkeypatch):
+    monkeypatch.setattr(sample, "WHOLE_ITEMS", 2)
+    monkeypatch.setattr(sample, "LIMITS", {"failed": 0, "wrong": 1, "other": 1})
+    monkeypatch.setattr(failure_rows, "SHARD_ROWS", 2)
+    layout = finish_run(config, answer)
+    page = Page(config, layout)
+    assert [(group["part"], group["reason"], group["rows"]) for group in page.overview["failures"]["groups"]] == [
+        ("captions SIMPLE", "unreadable_image", 1),
+        ("captions SHORT", "unreadable_image", 1),
+        ("qa", "timeout", 1),
+    ]
+    rows = [row for number in range(2) for row in page.data(f"failures-{number}")]
+    assert rows == [*[["broken.png", "it is no picture"]] * 2, ["q4", "it took too long"]]
+    assert page.overview["questions"]["shares"] == {"failed": [0, 1], "wrong": [1, 2], "other": [1, 2]}

@@ -66,7 +66,7 @@ def test_it_has_the_answers_of_journals_and_finished_chunks_and_says_how_many_ar
     answered = len(overview["questions"]["qids"])
     assert 0 < answered < 9
     assert overview["unfinished"] == {"answered": 5 + answered, "failed": 0, "items": 12 + 9}
-    assert overview["questions"]["accuracy"] == 1.0
+    assert overview["questions"]["columns"][0]["accuracy"] == 1.0
     texts = [item["captions"][0]["text"] for item in data(layout, "captions-0")]
     assert texts == [f"new {name}" for name in overview["captions"]["names"]]
     assert len(texts) == 5
@@ -117,3 +117,23 @@ def test_a_run_whose_page_is_not_wanted_makes_none(config, make_config):
     layout = finish_run(config, first_chunk_only, merged=False)
     assert page_after_run(make_config({"report": {"page": False}}), layout, 0.0, False, PHASES).path is None
     assert not Path(layout.page).exists()
+
+
+def test_it_has_the_contexts_that_are_answered_so_far(config, make_config):
+    config = make_config({"captions": {"chunks": 3}, "qa": {"chunks": 3, "contexts": ["none", "image", "caption"]}})
+
+    def answer(work, entry):
+        if work == "qa_none" or not work.startswith("qa"):
+            return "The answer is B."
+        return first_chunk_only("qa", entry) if work == "qa" else None
+
+    layout = finish_run(config, answer, merged=False)
+    assert write_unfinished_page(config, layout)
+    index = data(layout, "overview")["questions"]
+    assert [column["label"] for column in index["columns"]] == ["image", "none", "caption SIMPLE"]
+    image, none, caption = index["status"]
+    assert (set(none), set(caption), set(image)) == ({"0"}, {"-"}, {"3", "-"})
+    assert [part["answered"] for part in data(layout, "overview")["parts"]] == [12, image.count("3"), 9, 0]
+    assert (index["columns"][0]["accuracy"], index["differences"]) == (1.0, [])
+    card = data(layout, "questions-0")[0]
+    assert [card["answers"][0]["output"], card["answers"][2]] == ["The answer is A.", None]

@@ -11,6 +11,7 @@ from captionqa.errors import CaptionqaError
 from captionqa.config.exports import export_folders
 from captionqa.config.layout import Layout
 from captionqa.config.settings import caption_settings, fingerprint
+from captionqa.results.answer_sets import answer_sets as answer_sets_of
 from captionqa.results.tracked_code import (
     COMPARISON_CODE,
     EXPORT_CODE,
@@ -186,10 +187,7 @@ def final_files(suffixes=None):
 
 def answer_sets():
     """(model, context, results, failures) of the questions' final files, one for each context that they are asked in."""
-    return [
-        (MODEL, context.name, RUN_LAYOUT.qa("results", suffix), RUN_LAYOUT.qa("failures", suffix))
-        for suffix, context in CONTEXTS.items()
-    ]
+    return [(one.model, one.context, one.results, str(one.failures)) for one in answer_sets_of(CONFIG, RUN_LAYOUT)]
 
 
 def comparison_if_wanted():

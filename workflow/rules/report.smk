@@ -10,6 +10,7 @@ rule page:
         results=final_files(),
         failures=final_files(("_failures", "failures")),
         provenance=final_files(("_provenance", "provenance")),
+        comparison=comparison_if_wanted(),
         code=code(PAGE_CODE),
     output:
         LAYOUT.page,

@@ -2,8 +2,8 @@
 
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
+from captionqa.results.answer_sets import AnswerSet
 from captionqa.results.comparison_files import write_comparison
-from captionqa.results.graded_answers import AnswerSet
 from captionqa.run.job_log import job_log
 from captionqa.run.lease import end_with_run
 

@@ -34,10 +34,17 @@ class QuestionCaptions:
             ResultError: a chunk result is damaged or of other settings.
             InputError: the file is none of captions.
         """
+        images = {image for entry in read_json_lines(item_list) for image in entry["images"]}
+        return cls.of_images(config, layout, context, images, paths)
+
+    @classmethod
+    def of_images(
+        cls, config: Config, layout: Layout, context: Context, images: Collection[str], paths: Sequence[str]
+    ) -> "QuestionCaptions":
+        """The captions of some images, as for `read`."""
         if context.file is not None:
             return cls({}, {}, read_caption_file(context.file))
         assert context.captions is not None, "only a context of captions has any"
-        images = {image for entry in read_json_lines(item_list) for image in entry["images"]}
         ids = CaptionIds(config, layout).ids(images)
         settings = caption_settings(config, layout.model, context.captions)
         return cls(_lines_of(set(ids.values()), ChunkResults(paths, settings)), ids, {})

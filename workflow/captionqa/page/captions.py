@@ -10,7 +10,7 @@ from captionqa.client.chunk_result import ChunkResults, ResultLine
 from captionqa.config.settings import AnswerSettings
 from captionqa.dataset.image_ref import FileRef
 from captionqa.files import read_json_lines
-from captionqa.page.questions import IMAGE_FAULTS, cut
+from captionqa.page.answers import IMAGE_FAULTS, cut
 from captionqa.page.sample import Kind
 
 #: The most bins of a histogram of lengths, and how many characters wide they may be.

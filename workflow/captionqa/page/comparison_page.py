@@ -9,11 +9,13 @@ from typing import Any, Literal, NamedTuple, TypedDict, cast
 from captionqa.config.settings import ImageSettings
 from captionqa.dataset.json_elements import KEY_COLUMN, elements
 from captionqa.errors import ResultError
+from captionqa.page.answers import PageAnswer, cut, given
 from captionqa.page.page_lists import PageContents
 from captionqa.page.pictures import Pictures
-from captionqa.page.questions import Status, cut, numbered, status_of, truths, without_choices
+from captionqa.page.questions import numbered, truths, without_choices
 from captionqa.page.results_page import write_folder
-from captionqa.results.compare_runs import RESULTS_ENDING, Comparison, FlippedQuestion
+from captionqa.results.answer_sets import RESULTS_ENDING
+from captionqa.results.compare_runs import Comparison, FlippedQuestion
 from captionqa.results.provenance import Provenance, read_provenance
 from captionqa.results.qa_record import QaRecord
 
@@ -22,17 +24,6 @@ PROVENANCE_ENDING = "_provenance.json"
 IMAGE_SETTINGS: ImageSettings = {"max_pixels": None, "pixel_grid_px": 1, "max_source_pixels": 100_000_000}
 
 Direction = Literal["only_a", "only_b"]
-
-
-class OneAnswer(TypedDict):
-    """What one of the two runs answered."""
-
-    status: Status
-    letter: str | None
-    output: str
-    rule: str
-    truncated: bool
-    score: float | None
 
 
 class FlipItem(TypedDict):
@@ -45,8 +36,8 @@ class FlipItem(TypedDict):
     choices: list[str]
     truth: list[str]
     truth_letter: str | None
-    a: OneAnswer
-    b: OneAnswer
+    a: PageAnswer
+    b: PageAnswer
     images: list[str]
     has_pictures: bool
 
@@ -108,22 +99,11 @@ def _items(comparison: Comparison) -> Iterator[FlipItem]:
             "choices": [cut(choice) for choice in record.get("choices", [])],
             "truth": truths(record["gt_answer"]),
             "truth_letter": record.get("gt_letter"),
-            "a": _answer(record),
-            "b": _answer(other),
+            "a": given(record),
+            "b": given(other),
             "images": list(record.get("image_paths", [])),
             "has_pictures": True,
         }
-
-
-def _answer(record: QaRecord) -> OneAnswer:
-    return {
-        "status": status_of(record),
-        "letter": record["predicted_letter"],
-        "output": cut(record.get("model_output", "")),
-        "rule": record.get("graded_by", ""),
-        "truncated": record.get("truncated", False),
-        "score": record.get("score"),
-    }
 
 
 def _records(path: str, flips: dict[str, FlippedQuestion]) -> Iterator[QaRecord]:

@@ -26,6 +26,10 @@ class ItemSpool(Sequence[Any]):
         """Keep an item, whatever it is."""
         self._extents.append(self._file.append(json.dumps(item).encode()))
 
+    def shares(self) -> dict[Kind, tuple[int, int]]:
+        """Nothing is left out."""
+        return {}
+
     def ordered(self, key: Callable[[Any], Any]) -> Sequence[Any]:
         """The items, sorted by a key."""
         keys = [key(item) for item in self]

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, TypedDict
 
+from captionqa.results.comparison_records import Cell
 from captionqa.results.metrics import AccuracyMetrics, GroupMetrics, QaMetrics
 from captionqa.results.provenance import Provenance, QuestionFile
 
@@ -43,8 +44,10 @@ class Group(TypedDict):
 
 
 class Accuracy(TypedDict):
-    """The accuracy over all questions; a failed one is wrong."""
+    """The accuracy of one column."""
 
+    #: Whether a failed question is left out, as the comparison of contexts does; else it is wrong.
+    leaves_out_failed: bool
     accuracy: float
     interval: list[float] | None
     correct: int
@@ -84,6 +87,7 @@ def accuracy(metrics: QaMetrics) -> Accuracy:
 def accuracy_of(metrics: AccuracyMetrics, scoring: str) -> Accuracy:
     """The accuracies of counted questions, graded by the rules of `scoring`."""
     return {
+        "leaves_out_failed": False,
         "accuracy": metrics["overall_accuracy"],
         "interval": metrics["overall_accuracy_interval_95"],
         "correct": metrics["correct_answers"],
@@ -92,6 +96,30 @@ def accuracy_of(metrics: AccuracyMetrics, scoring: str) -> Accuracy:
         "mean_score": metrics["mean_score"],
         "categories": _groups(metrics["category_metrics"]),
         "sources": _groups(metrics["source_metrics"]),
+    }
+
+
+def compared_accuracy(metrics: QaMetrics, cell: Cell) -> Accuracy:
+    """As `accuracy`, with the figures that the comparison of contexts has, so that these and its differences agree."""
+    categories: list[Group] = [
+        {
+            "name": name,
+            "graded": estimate["graded"],
+            "correct": estimate["correct"],
+            "accuracy": estimate["accuracy"] or 0.0,
+            "interval": estimate["accuracy_interval_95"],
+        }
+        for name, estimate in cell["categories"].items()
+    ]
+    return {
+        **accuracy(metrics),
+        "leaves_out_failed": True,
+        "accuracy": cell["accuracy"] or 0.0,
+        "interval": cell["accuracy_interval_95"],
+        "correct": cell["correct"],
+        "graded": cell["graded"],
+        "mean_score": cell.get("mean_score") or metrics["mean_score"],
+        "categories": _worst_first(categories),
     }
 
 
@@ -125,4 +153,8 @@ def _groups(metrics: Mapping[str, GroupMetrics]) -> list[Group]:
         }
         for name, counts in metrics.items()
     ]
+    return _worst_first(groups)
+
+
+def _worst_first(groups: list[Group]) -> list[Group]:
     return sorted(groups, key=lambda group: (group["graded"] == 0, group["accuracy"], group["name"]))

@@ -2,21 +2,27 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from captionqa.config.config import Config
-from captionqa.config.contexts import IMAGES
 from captionqa.config.layout import Layout
 from captionqa.config.settings import AnswerSettings, caption_settings, fingerprint
+from captionqa.dataset.final_files import planned_files
 from captionqa.dataset.plan import load_plan
 from captionqa.errors import ResultError
 from captionqa.files import read_json
 from captionqa.page import captions, questions
-from captionqa.page.overview import Part, accuracy, model_facts, part
+from captionqa.page.answer_columns import AnswerColumn, answer_columns, cell_of, differences_of
+from captionqa.page.captions_read import CaptionsRead
+from captionqa.page.failure_rows import FailureRows
+from captionqa.page.overview import Accuracy, Part, accuracy, compared_accuracy, model_facts, part
+from captionqa.page.questions import AnswerCounts, QuestionItem
 from captionqa.page.sample import Kind, Sample, limits_for
 from captionqa.page.thumbnails import PageImage
+from captionqa.results.comparison_records import Comparison
 from captionqa.results.provenance import Provenance, read_provenance
 
 #: Items of a file that the page loads at once.
@@ -27,6 +33,8 @@ class Kept(Protocol):
     """Keeps the items that a page lists, all or a sample."""
 
     def add(self, kind: Kind, name: str, item: Any) -> None: ...
+
+    def shares(self) -> dict[Kind, tuple[int, int]]: ...
 
     def ordered(self, key: Callable[[Any], Any]) -> Sequence[Any]: ...
 
@@ -49,6 +57,20 @@ class PageList:
     index: dict[str, Any]
     #: Its images by their references, once the page's folder has them.
     images: dict[str, PageImage] = field(default_factory=dict)
+    #: Of questions that were asked with captions: these, which their cards show.
+    captions_read: CaptionsRead | None = None
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether it has a part of the items."""
+        return bool(len(self.items) < self.index["counts"]["all"])
+
+    def card(self, item: Mapping[str, Any], images: Mapping[str, PageImage]) -> dict[str, Any]:
+        """An item as its card shows it, with its images by their references."""
+        if self.captions_read is not None:
+            self.captions_read.add_to(item)  # type: ignore[arg-type]  # an item of questions
+        shown = {key: value for key, value in item.items() if key not in ("files", "has_pictures")}
+        return shown | {"images": [images[text] for text in item["images"]]}
 
 
 @dataclass
@@ -56,11 +78,21 @@ class PageContents:
     """All that a page shows."""
 
     lists: list[PageList] = field(default_factory=list)
+    #: All failures, where the lists do not have them all.
+    failures: FailureRows | None = None
     parts: list[Part] = field(default_factory=list)
     model: dict[str, Any] = field(default_factory=dict)
 
-    def add(self, name: str, dataset: str, items: Sequence[Any], index: Mapping[str, Any]) -> None:
-        self.lists.append(PageList(name, dataset, items, {**index, "shard_items": SHARD_ITEMS}))
+    def add(
+        self,
+        name: str,
+        dataset: str,
+        items: Sequence[Any],
+        index: Mapping[str, Any],
+        captions_read: CaptionsRead | None = None,
+    ) -> None:
+        index = {**index, "shard_items": SHARD_ITEMS}
+        self.lists.append(PageList(name, dataset, items, index, captions_read=captions_read))
 
     def add_part(self, name: str, provenance_path: str) -> None:
         """Describe a final file; raises ResultError where it is missing."""
@@ -87,6 +119,10 @@ def complete_contents(config: Config, layout: Layout, keep: Keep = sampled) -> P
         _add_captions(contents, config, layout, keep)
     if config.qa is not None:
         _add_questions(contents, config, layout, keep)
+    if any(shown.is_sampled for shown in contents.lists):
+        contents.failures = FailureRows(Path(layout.page).parent / "data")
+        for file in planned_files(config, layout):
+            contents.failures.add(file.name, file.failures)
     return contents
 
 
@@ -114,25 +150,65 @@ def _add_captions(contents: PageContents, config: Config, layout: Layout, keep: 
         for item in items:
             item["images"] = images.get(item["name"], item["images"])
     index = captions.caption_index(items, list(chunks))
-    index |= {"counts": dict(counts), "length_bins": lengths.bins(len(chunks))}
+    index |= {"counts": dict(counts), "shares": kept.shares(), "length_bins": lengths.bins(len(chunks))}
     contents.add("captions", config.section("captions").dataset_path, items, index)
 
 
 def _add_questions(contents: PageContents, config: Config, layout: Layout, keep: Keep) -> None:
-    counts = Counter[str]()
-    suffix = (IMAGES if IMAGES in config.contexts else config.contexts[0]).suffix
-    contents.add_part("Questions", layout.qa("provenance", suffix))
-    metrics = read_json(layout.qa("metrics", suffix))
-    if metrics is None:
-        raise _missing(layout.qa("metrics", suffix))
+    columns = answer_columns(config, layout)
+    comparison: Comparison | None = read_json(layout.comparison("json")) if len(columns) > 1 else None
+    figures = []
+    for column in columns:
+        contents.add_part(part_name(column, columns), column.answers.companion("provenance"))
+        metrics = read_json(column.answers.companion("metrics"))
+        if metrics is None:
+            raise _missing(column.answers.companion("metrics"))
+        cell = cell_of(comparison, column)
+        figures.append(accuracy(metrics) if cell is None else compared_accuracy(metrics, cell))
+    counts = AnswerCounts(len(columns))
+    kept = keep(load_plan(layout, "qa").items)
     rows = layout.question_rows(load_plan(layout, "qa").rows or "")
-    kept = keep(metrics["total_questions"])
-    for item in questions.question_items(rows, layout.qa("results", suffix), layout.qa("failures", suffix)):
-        counts.update({"all": 1, item["status"]: 1, "truncated": item["truncated"]})
+    for item in questions.question_items(rows, [column.answers for column in columns]):
+        counts.add(item)
         kept.add(questions.kind_of(item), item["qid"], item)
     items = kept.ordered(questions.page_order)
-    index = {**accuracy(metrics), **questions.question_index(items), "counts": dict(counts)}
-    contents.add("questions", config.section("qa").dataset_path, items, index)
+    index = questions.question_index(items, len(columns)) | {"shares": kept.shares()}
+    index |= columns_index(columns, figures, counts, comparison)
+    contents.add(
+        "questions", config.section("qa").dataset_path, items, index, captions_read(config, layout, columns, items)
+    )
+
+
+def part_name(column: AnswerColumn, columns: Sequence[AnswerColumn]) -> str:
+    """What the table of what ran calls the answers of a column."""
+    return "Questions" if len(columns) == 1 else f"Questions, {column.label}"
+
+
+def columns_index(
+    columns: Sequence[AnswerColumn],
+    figures: Sequence[Accuracy],
+    counts: AnswerCounts,
+    comparison: Comparison | None,
+) -> dict[str, Any]:
+    """What the overview says of each column, of all together, and of their differences."""
+    return {
+        "columns": [
+            {"label": column.label, **figures[number], "counts": counts.column(number)}
+            for number, column in enumerate(columns)
+        ],
+        "patterns": counts.patterns(),
+        "counts": {"all": sum(questions for _, questions in counts.patterns())},
+        "differences": differences_of(comparison, columns),
+    }
+
+
+def captions_read(
+    config: Config, layout: Layout, columns: Sequence[AnswerColumn], items: Iterable[QuestionItem]
+) -> CaptionsRead | None:
+    """The captions that these questions were asked with; None where all were asked without."""
+    if not any(column.context is not None and column.context.captions for column in columns):
+        return None
+    return CaptionsRead(config, layout, columns, {image for item in items for image in item["images"]})
 
 
 def _missing(path: str) -> ResultError:

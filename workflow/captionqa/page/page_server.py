@@ -26,7 +26,7 @@ from captionqa.errors import ItemFailure
 from captionqa.page.captions import alternative_text, listed_images
 from captionqa.page.item_spool import ItemSpool
 from captionqa.page.page_lists import PageContents, PageList, complete_contents
-from captionqa.page.results_page import ASSETS, HTML, card, overview_of
+from captionqa.page.results_page import ASSETS, HTML, overview_of
 from captionqa.page.run_figures import run_figures
 from captionqa.page.script_data import script
 from captionqa.page.thumbnails import PageImage, Thumbnails, without_thumbnail
@@ -112,7 +112,7 @@ class LivePage:
             item["images"] = self._listed_images.get(item["name"], item["images"])
             described = alternative_text(item)  # type: ignore[arg-type]  # an item of captions
         images = {text: self._image(shown.dataset, text, item["has_pictures"], described) for text in item["images"]}
-        return card(item, images)
+        return shown.card(item, images)
 
     def _image(self, dataset: str, text: str, is_shown: bool, caption: str | None) -> PageImage:
         image = without_thumbnail(text, None)

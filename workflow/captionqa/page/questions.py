@@ -1,83 +1,150 @@
-"""Questions on the page: each question with its answer and grade, or with why it has none, as one record."""
+"""Questions on the page: each with its answers in all contexts, or with why it has none, as one record."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, TypedDict
 
 from captionqa.dataset.json_elements import KEY_COLUMN, elements
 from captionqa.dataset.question_row import InvalidRow, QuestionRow
-from captionqa.errors import Reason
 from captionqa.files import read_json_lines
+from captionqa.page.answers import IMAGE_FAULTS, STATUSES, PageAnswer, cut, failed, given
 from captionqa.page.sample import Kind
+from captionqa.results.answer_sets import AnswerSet
+from captionqa.results.failures import Failure
 from captionqa.results.qa_record import QaRecord
 
-#: What became of a question, in the order in which the page shows them.
-Status = Literal["wrong", "unparsed", "failed", "right", "ungraded"]
-STATUSES: tuple[Status, ...] = ("wrong", "unparsed", "failed", "right", "ungraded")
-#: Characters of a text on the page; a longer one is cut there, and says so.
-TEXT_CHARACTERS = 20_000
-#: Failures whose images are not opened again: one may be too much for the process that decodes it.
-IMAGE_FAULTS = (Reason.UNREADABLE_IMAGE, Reason.IMAGE_TOO_LARGE, Reason.MISSING_IMAGE, Reason.PATH_OUTSIDE_DATASET)
+#: What a column has of a question: its record, why it failed, or nothing yet.
+Outcome = QaRecord | Failure | None
+#: In a column of statuses: there is no answer yet.
+ABSENT = "-"
 
 
 class QuestionItem(TypedDict):
     """One question on the page."""
 
     qid: str
-    status: Status
     category: str
     source: str
-    #: The rule that read the answer; of a failed question its reason.
-    rule: str
-    truncated: bool
     #: The text without the choices that are shown below it.
     question: str
     choices: list[str]
     truth: list[str]
     truth_letter: str | None
-    letter: str | None
-    fallback_letter: str | None
-    #: None for a failed question.
-    output: str | None
-    score: float | None
-    #: Only of a failed question: one sentence on what happened.
-    detail: str | None
+    #: One for each column, in their order; None where the run has not got so far.
+    answers: list[PageAnswer | None]
     images: list[str]
     #: Whether its images are to be shown.
     has_pictures: bool
 
 
-def question_items(rows_path: str, results_path: str, failures_path: str) -> Iterator[QuestionItem]:
-    """Every question of the rows with its record or its failure; all three files are sorted by qid and read in step."""
-    records = elements(Path(results_path))
-    failures = elements(Path(failures_path))
-    record, failure = next(records, None), next(failures, None)
+def question_items(rows_path: str, answer_sets: Sequence[AnswerSet]) -> Iterator[QuestionItem]:
+    """Every question of the rows that an answer set has; all files are sorted by qid and read in step."""
+    columns = [_Column(one) for one in answer_sets]
     for row in read_json_lines(rows_path):
-        if record is not None and record[2][KEY_COLUMN] == row["id"]:
-            yield answered(record[2])  # type: ignore[arg-type]  # the element is the record with its key
-            record = next(records, None)
-        elif failure is not None and failure[2][KEY_COLUMN] == row["id"]:
-            yield failed(row, failure[2]["reason"], failure[2]["detail"])
-            failure = next(failures, None)
+        outcomes = [column.take(row["id"]) for column in columns]
+        if any(outcomes):
+            yield question_item(row, outcomes)
 
 
-def question_index(items: Iterable[QuestionItem]) -> dict[str, Any]:
-    """What filters and links need of each question, as columns; the items are read once and in order."""
-    qids, status, truncated = [], [], []
-    columns: dict[str, list[str]] = {"category": [], "source": [], "rule": []}
+def question_item(row: QuestionRow | InvalidRow, outcomes: Sequence[Outcome]) -> QuestionItem:
+    """A question by its row and what each column has of it."""
+    answers = [_answer(outcome) for outcome in outcomes]
+    record: Any = next((each for each in outcomes if each is not None and "is_correct" in each), None)
+    faults = {answer["rule"] for answer in answers if answer is not None and answer["status"] == "failed"}
+    choices = record["choices"] if record else []
+    return {
+        "qid": row["id"],
+        "category": row["category"],
+        "source": row["source"],
+        "question": cut(without_choices(record["question"], choices) if record else row["question"] or ""),
+        "choices": [cut(choice) for choice in choices],
+        "truth": truths(record["gt_answer"] if record else row["answer"]),
+        "truth_letter": record["gt_letter"] if record else None,
+        "answers": answers,
+        "images": row["images"],
+        "has_pictures": not faults & set(IMAGE_FAULTS),
+    }
+
+
+class _Column:
+    """The records and the failures of one answer set, in the order of the rows."""
+
+    def __init__(self, answers: AnswerSet):
+        self._streams = [elements(Path(answers.results)), elements(answers.failures)]
+        self._next = [next(stream, None) for stream in self._streams]
+
+    def take(self, qid: str) -> Any:
+        for number, found in enumerate(self._next):
+            if found is not None and found[2][KEY_COLUMN] == qid:
+                self._next[number] = next(self._streams[number], None)
+                return found[2]
+        return None
+
+
+def _answer(outcome: Any) -> PageAnswer | None:
+    if outcome is None:
+        return None
+    return given(outcome) if "is_correct" in outcome else failed(outcome["reason"], outcome["detail"])
+
+
+def question_index(items: Iterable[QuestionItem], columns: int) -> dict[str, Any]:
+    """What filters and links need of each question; the items are read once and in order.
+
+    `status` and `truncated` have a text for each column, with a character for each question: the number of its status,
+    and whether it is truncated.
+    """
+    qids: list[str] = []
+    groups: dict[str, list[str]] = {"category": [], "source": []}
+    status: list[list[str]] = [[] for _ in range(columns)]
+    truncated: list[list[str]] = [[] for _ in range(columns)]
+    rules: list[list[str]] = [[] for _ in range(columns)]
     for item in items:
         qids.append(item["qid"])
-        status.append(item["status"])
-        truncated.append(item["truncated"])
-        for key, values in columns.items():
+        for key, values in groups.items():
             values.append(item[key])  # type: ignore[literal-required]  # the keys are above
+        for number, answer in enumerate(item["answers"]):
+            status[number].append(_digit(answer))
+            truncated[number].append(str(int(answer is not None and answer["truncated"])))
+            rules[number].append("" if answer is None else answer["rule"])
+    rule = numbered([name for column in rules for name in column])
     return {
         "qids": qids,
-        "status": status,
-        "truncated": truncated,
-        **{key: numbered(values) for key, values in columns.items()},
+        "status": ["".join(column) for column in status],
+        "truncated": ["".join(column) for column in truncated],
+        **{key: numbered(values) for key, values in groups.items()},
+        "rule": {
+            "names": rule["names"],
+            "of": [rule["of"][len(qids) * number : len(qids) * (number + 1)] for number in range(columns)],
+        },
     }
+
+
+class AnswerCounts:
+    """Counts what became of the questions in each column, and in all of them together."""
+
+    def __init__(self, columns: int):
+        self._truncated = [0] * columns
+        #: {the status of one question in each column: such questions}.
+        self._patterns: Counter[tuple[str, ...]] = Counter()
+
+    def add(self, item: QuestionItem) -> None:
+        self._patterns[tuple(map(_digit, item["answers"]))] += 1
+        for number, answer in enumerate(item["answers"]):
+            self._truncated[number] += answer is not None and answer["truncated"]
+
+    def column(self, number: int) -> dict[str, int]:
+        """{all, each status, truncated: questions} of a column."""
+        counts: Counter[str] = Counter()
+        for pattern, questions in self._patterns.items():
+            if pattern[number] != ABSENT:
+                counts.update({"all": questions, STATUSES[int(pattern[number])]: questions})
+        return {**counts, "truncated": self._truncated[number]}
+
+    def patterns(self) -> list[tuple[str, int]]:
+        """[(a digit for each column, questions)]: the number of a status, as in `question_index`."""
+        return [("".join(pattern), questions) for pattern, questions in self._patterns.items()]
 
 
 def numbered(values: Sequence[str]) -> dict[str, list[Any]]:
@@ -88,70 +155,16 @@ def numbered(values: Sequence[str]) -> dict[str, list[Any]]:
 
 
 def kind_of(item: QuestionItem) -> Kind:
-    """How a sample sees a question."""
-    if item["status"] == "failed":
+    """How a sample sees a question: whether it failed in any column, else by its first answer."""
+    statuses = [answer["status"] for answer in item["answers"] if answer is not None]
+    if "failed" in statuses:
         return "failed"
-    return "wrong" if item["status"] in ("wrong", "unparsed") else "other"
+    return "wrong" if statuses[0] in ("wrong", "unparsed") else "other"
 
 
-def page_order(item: QuestionItem) -> tuple[int, str]:
-    """Wrong answers come first."""
-    return STATUSES.index(item["status"]), item["qid"]
-
-
-def answered(record: QaRecord) -> QuestionItem:
-    """A question that has a record."""
-    return {
-        "qid": record["qid"],
-        "status": status_of(record),
-        "category": record["category"],
-        "source": record["source"],
-        "rule": record["graded_by"],
-        "truncated": record["truncated"],
-        "question": cut(without_choices(record["question"], record["choices"])),
-        "choices": [cut(choice) for choice in record["choices"]],
-        "truth": truths(record["gt_answer"]),
-        "truth_letter": record["gt_letter"],
-        "letter": record["predicted_letter"],
-        "fallback_letter": record.get("fallback_letter"),
-        "output": cut(record["model_output"]),
-        "score": record["score"],
-        "detail": None,
-        "images": record["image_paths"],
-        "has_pictures": True,
-    }
-
-
-def failed(row: QuestionRow | InvalidRow, reason: str, detail: str) -> QuestionItem:
-    """A question without a result."""
-    return {
-        "qid": row["id"],
-        "status": "failed",
-        "category": row["category"],
-        "source": row["source"],
-        "rule": reason,
-        "truncated": False,
-        "question": cut(row["question"] or ""),
-        "choices": [],
-        "truth": truths(row["answer"]),
-        "truth_letter": None,
-        "letter": None,
-        "fallback_letter": None,
-        "output": None,
-        "score": None,
-        "detail": cut(detail),
-        "images": row["images"],
-        "has_pictures": reason not in IMAGE_FAULTS,
-    }
-
-
-def status_of(record: QaRecord) -> Status:
-    """What became of a question that has a record."""
-    if record["is_correct"] is None:
-        return "ungraded"
-    if record["is_correct"]:
-        return "right"
-    return "wrong" if record.get("is_parsed", True) else "unparsed"
+def page_order(item: QuestionItem) -> tuple[str, str]:
+    """Wrong answers of the first column come first; those that are not there yet come last."""
+    return _digit(item["answers"][0]).replace(ABSENT, "~"), item["qid"]
 
 
 def truths(answer: str | list[str] | None) -> list[str]:
@@ -159,13 +172,6 @@ def truths(answer: str | list[str] | None) -> list[str]:
     if answer is None:
         return []
     return [answer] if isinstance(answer, str) else list(answer)
-
-
-def cut(text: str) -> str:
-    """A text of at most TEXT_CHARACTERS, with a note where it was longer."""
-    if len(text) <= TEXT_CHARACTERS:
-        return text
-    return f"{text[:TEXT_CHARACTERS]}\n… ({len(text):,} characters; the results file has all of them)"
 
 
 def without_choices(question: str, choices: list[str]) -> str:
@@ -181,3 +187,7 @@ def without_choices(question: str, choices: list[str]) -> str:
 def _is_choice(line: str, letter: str, choice: str) -> bool:
     found = re.fullmatch(rf"\s*[(\[]?{letter}[)\].:]+\s*(.*?)\s*", line)
     return found is not None and found[1] == choice.strip()
+
+
+def _digit(answer: PageAnswer | None) -> str:
+    return ABSENT if answer is None else str(STATUSES.index(answer["status"]))

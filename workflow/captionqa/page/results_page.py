@@ -4,6 +4,7 @@ index.html, page.css, page.js   the same for all runs
 data/overview.js                what ran and how good it is; and of each item what filters need
 data/run.js                     where the time went and how busy the server was; the end of the run completes it
 data/questions-0.js ...         the questions, data/captions-0.js ... the captions, loaded when they are shown
+data/failures-0.js ...          a row for each failure, where the page has a sample of the items
 thumbs/                         the thumbnails; the next page takes over those that it needs
 results.html, tables.html       a part of it in one file, and its figures as tables, for Snakemake's report
 """
@@ -18,6 +19,7 @@ from captionqa import PACKAGE
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.files import atomic_writer, read_json
+from captionqa.page.answer_columns import answer_columns
 from captionqa.page.captions import alternative_text
 from captionqa.page.page_lists import PageContents, PageList, complete_contents
 from captionqa.page.pictures import Pictures
@@ -26,6 +28,7 @@ from captionqa.page.script_data import write_script
 from captionqa.page.single_file import write_single_file
 from captionqa.page.tables import write_tables
 from captionqa.page.thumbnails import PageImage, remove_unused
+from captionqa.results.metrics import QaMetrics
 
 ASSETS = PACKAGE / "page" / "assets"
 HTML = "index.html"
@@ -43,13 +46,18 @@ def write_page(config: Config, layout: Layout) -> None:
     folder = Path(layout.page).parent
     contents, figures = complete_contents(config, layout), run_figures(config, layout)
     overview = overview_of(contents)
-    is_sampled = any(len(each.items) < each.index["counts"]["all"] for each in contents.lists)
-    time_s = SAMPLE_THUMBNAILS_S if is_sampled else inf
+    time_s = SAMPLE_THUMBNAILS_S if any(each.is_sampled for each in contents.lists) else inf
     pictures = Pictures.configured(config.client.images, folder / "thumbs", time_s)
     write_folder(folder, overview, contents, pictures, figures)
     write_single_file(Path(layout.page_in_one_file), folder, overview, contents, figures)
-    write_tables(Path(layout.page_tables), contents, read_json(layout.qa("metrics")) if config.qa is not None else None)
+    write_tables(Path(layout.page_tables), contents, _metrics(config, layout))
     remove_unused(folder / "thumbs", pictures.all())
+
+
+def _metrics(config: Config, layout: Layout) -> dict[str, QaMetrics]:
+    """{label of a column: its metrics}."""
+    found = {column.label: read_json(column.answers.companion("metrics")) for column in answer_columns(config, layout)}
+    return {label: metrics for label, metrics in found.items() if metrics is not None}
 
 
 def overview_of(contents: PageContents) -> dict[str, Any]:
@@ -78,8 +86,10 @@ def write_folder(
         images = each.images
         images.update(list_images(each, pictures))
         for number, start in enumerate(range(0, len(each.items), each.index["shard_items"])):
-            cards = [card(item, images) for item in each.items[start : start + each.index["shard_items"]]]
+            cards = [each.card(item, images) for item in each.items[start : start + each.index["shard_items"]]]
             write_script(data, f"{each.name}-{number}", cards)
+    if contents.failures is not None:
+        overview = {**overview, "failures": contents.failures.write(data)}
     write_script(data, "run", figures)
     write_script(data, "overview", overview)
     for asset in sorted(ASSETS.iterdir(), key=lambda path: path.name == HTML):
@@ -95,9 +105,3 @@ def list_images(shown: PageList, pictures: Pictures) -> Mapping[str, PageImage]:
             for text in item["images"]:
                 images[text]["caption"] = alternative_text(item)
     return images
-
-
-def card(item: Mapping[str, Any], images: Mapping[str, PageImage]) -> dict[str, Any]:
-    """An item as its card shows it."""
-    shown = {key: value for key, value in item.items() if key not in ("files", "has_pictures")}
-    return shown | {"images": [images[text] for text in item["images"]]}

@@ -9,8 +9,8 @@ from typing import Any, Generic, Literal, TypeVar
 WHOLE_ITEMS = 20_000
 #: How a page sees an item that it may have to leave out.
 Kind = Literal["failed", "wrong", "other"]
-#: Of more items it shows at most these of each kind.
-LIMITS: Mapping[Kind, int] = {"failed": 2_000, "wrong": 4_000, "other": 4_000}
+#: Of more items it shows at most these of each kind; of all that failed it has a row of text beside.
+LIMITS: Mapping[Kind, int] = {"failed": 2_000, "wrong": 10_000, "other": 4_000}
 
 T = TypeVar("T")
 
@@ -30,15 +30,21 @@ class Sample(Generic[T]):
         self._limits = limits
         #: {kind: a heap of (minus the hash, name, item)}, the largest hash first.
         self._kept: dict[Kind, list[tuple[int, str, T]]] = {kind: [] for kind in limits}
+        self._seen: dict[Kind, int] = dict.fromkeys(limits, 0)
 
     def add(self, kind: Kind, name: str, item: T) -> None:
         """Consider an item; no other has its name."""
         entry = (-_hash(name), name, item)
+        self._seen[kind] += 1
         kept = self._kept[kind]
         if len(kept) < self._limits[kind]:
             heapq.heappush(kept, entry)
         elif kept:
             heapq.heappushpop(kept, entry)
+
+    def shares(self) -> dict[Kind, tuple[int, int]]:
+        """{kind: (items that were kept, items in all)}."""
+        return {kind: (len(self._kept[kind]), seen) for kind, seen in self._seen.items()}
 
     def __iter__(self) -> Iterator[T]:
         """The items that were kept, in no order."""

@@ -73,11 +73,12 @@ def _few(contents: PageContents) -> dict[str, Any]:
     for shown in contents.lists:
         items = _chosen(shown)
         if shown.name == "captions":
-            columns = captions.caption_index(items, shown.index["styles"])
+            few = captions.caption_index(items, shown.index["styles"])
             counts = {"duplicate": sum(shown.index["duplicate"]), **shown.index["counts"]}
-            indexes[shown.name] = {**shown.index, **columns, "counts": counts}
+            indexes[shown.name] = {**shown.index, **few, "counts": counts}
         else:
-            indexes[shown.name] = {**shown.index, **questions.question_index(items)}
+            columns = len(shown.index["columns"])
+            indexes[shown.name] = {**shown.index, **questions.question_index(items, columns)}
         indexes[shown.name]["shard_items"] = max(1, len(items))
     return indexes
 
@@ -93,8 +94,7 @@ def _chosen(shown: PageList) -> list[Any]:
 
 
 def _card(item: Mapping[str, Any], shown: PageList, folder: Path) -> dict[str, Any]:
-    card = {key: value for key, value in item.items() if key not in ("files", "has_pictures")}
-    return card | {"images": [_inside(shown.images[text], folder) for text in item["images"]]}
+    return shown.card(item, {text: _inside(shown.images[text], folder) for text in item["images"]})
 
 
 def _inside(image: PageImage, folder: Path) -> PageImage:

@@ -32,8 +32,8 @@ td { border-top: 1px solid #8884; unicode-bidi: isolate; overflow-wrap: anywhere
 _COUNTS = ("unparsed", "truncated", "refused", "failed")
 
 
-def write_tables(path: Path, contents: PageContents, metrics: QaMetrics | None) -> None:
-    """Write the tables; `metrics` is None where no questions were asked.
+def write_tables(path: Path, contents: PageContents, metrics: Mapping[str, QaMetrics]) -> None:
+    """Write the tables; `metrics` are by the labels of the page's columns, none where no questions were asked.
 
     Raises:
         OSError: the file cannot be written.
@@ -41,8 +41,9 @@ def write_tables(path: Path, contents: PageContents, metrics: QaMetrics | None) 
     contents_of = without_folders({"parts": contents.parts, "model": contents.model}, hidden_folders(contents))
     model = contents_of["model"]
     body = [f"<h1 dir='auto'>{escape(model['name'])}</h1>"]
-    if metrics is not None:
-        body += _accuracies(metrics)
+    for label, each in metrics.items():
+        body += _accuracies(each, f", {label}" if len(metrics) > 1 else "")
+    body += _differences(contents)
     body += _table("What ran", _PARTS.values(), [[part[key] for key in _PARTS] for part in contents_of["parts"]])
     body += _table("How", ("", ""), [[key, _text(value)] for key, value in model.items()])
     with atomic_writer(path) as file:
@@ -64,7 +65,7 @@ _PARTS: Mapping[str, str] = {
 }
 
 
-def _accuracies(metrics: QaMetrics) -> list[str]:
+def _accuracies(metrics: QaMetrics, of_column: str) -> list[str]:
     heads = ("", "graded", "right", "accuracy", "95 % interval", "mean score", *_COUNTS)
     overall = _row(
         "all questions",
@@ -81,11 +82,25 @@ def _accuracies(metrics: QaMetrics) -> list[str]:
         ],
     )
     rows = [overall]
-    body = _table("Accuracy; a failed question is wrong", heads, rows)
+    body = _table(f"Accuracy{of_column}; a failed question is wrong", heads, rows)
     for name in ("category", "source"):
         groups: Mapping[str, GroupMetrics] = metrics[f"{name}_metrics"]  # type: ignore[literal-required]
-        body += _table(f"Accuracy by {name}", heads, [_group(*group) for group in groups.items()])
+        body += _table(f"Accuracy by {name}{of_column}", heads, [_group(*group) for group in groups.items()])
     return body
+
+
+def _differences(contents: PageContents) -> list[str]:
+    """The paired differences of contexts, over the questions that both answered."""
+    index: Mapping[str, Any] = next((shown.index for shown in contents.lists if shown.name == "questions"), {})
+    rows = []
+    for one in index.get("differences", ()):
+        a, b = (index["columns"][one[side]]["label"] for side in ("a", "b"))
+        low, high = one["interval_95"]
+        points = f"{100 * one['difference']:+.1f}", f"{100 * low:+.1f} to {100 * high:+.1f}"
+        tests = f"{one['p_holm']:.2g}", f"{one['p_by_image_holm']:.2g}"
+        rows.append([f"{a} - {b}", one["questions"], *points, one["only_a"], one["only_b"], *tests])
+    heads = ("", "questions", "points", "95 % interval", "right in the first alone", "right in the second alone")
+    return _table("Paired differences", (*heads, "p (Holm)", "p by image (Holm)"), rows) if rows else []
 
 
 def _group(name: str, group: GroupMetrics) -> list[Any]:

@@ -13,27 +13,30 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 import captionqa
 from captionqa.client.chunk_result import ResultLine, read_chunk
 from captionqa.client.journal import read_lines, segment_of
 from captionqa.config.answer_files import journal_segment
 from captionqa.config.config import Config
-from captionqa.config.contexts import IMAGES
 from captionqa.config.layout import Layout
 from captionqa.config.settings import AnswerSettings, answer_fingerprint
-from captionqa.dataset.final_files import FinalFile, final_files
+from captionqa.dataset.final_files import FinalFile, final_files, planned_files
 from captionqa.dataset.item_entry import ItemEntry
 from captionqa.dataset.places import entry_place
 from captionqa.dataset.plan import Plan, load_plan
+from captionqa.dataset.question_row import InvalidRow, QuestionRow
 from captionqa.errors import ItemFailure
 from captionqa.files import read_json_lines
 from captionqa.grading.scoring import GradingRules
 from captionqa.page import captions, questions
+from captionqa.page.answer_columns import answer_columns
 from captionqa.page.captions import CaptionItem
 from captionqa.page.overview import Part, accuracy_of
-from captionqa.page.page_lists import PageContents
+from captionqa.page.page_lists import PageContents, captions_read, columns_index, part_name
 from captionqa.page.pictures import Pictures
+from captionqa.page.questions import AnswerCounts, Outcome
 from captionqa.page.results_page import overview_of, write_folder
 from captionqa.page.run_figures import run_figures
 from captionqa.page.sample import Kind, Sample
@@ -104,35 +107,57 @@ def _add_captions(contents: PageContents, config: Config, layout: Layout, deadli
 
 
 def _add_questions(contents: PageContents, config: Config, layout: Layout, deadline: float) -> None:
-    plan, qa = load_plan(layout, "qa"), config.section("qa")
-    # of several contexts the images', or the first
-    file = min(final_files(config, layout, "qa"), key=lambda file: file.context != IMAGES)
-    progress, sample = _Progress(plan, file.settings), Sample[ResultLine](LIMITS)
-    for entries, (lines,) in _chunks(config, layout, plan, [file], deadline):
+    plan, qa, rules = load_plan(layout, "qa"), config.section("qa"), GradingRules.of(config.section("qa"))
+    planned = {file.path: file for file in planned_files(config, layout) if file.task == "qa"}
+    columns = [column for column in answer_columns(config, layout) if column.answers.results in planned]
+    files = [planned[column.answers.results] for column in columns]
+    progress, sample = [_Progress(plan, file.settings) for file in files], Sample[_Lines](LIMITS)
+    answered_at_all = 0
+    for entries, lines in _chunks(config, layout, plan, files, deadline):
         for entry in entries:
-            line = lines.get(entry["id"])
-            progress.count(line)
-            if line is not None:
-                sample.add("failed" if "failure" in line else "other", entry["id"], line)
+            found = [each.get(entry["id"]) for each in lines]
+            for part, line in zip(progress, found, strict=True):
+                part.count(line)
+            if any(found):
+                answered_at_all += 1
+                is_failed = any(line is not None and "failure" in line for line in found)
+                sample.add("failed" if is_failed else "other", entry["id"], _Lines(entry["id"], found))
     data = [qa.question_path] if isinstance(qa.question_path, str) else list(qa.question_path)
-    contents.parts.append(progress.part("Questions", [*data, qa.dataset_path]))
-    kept = {line["id"]: line for line in sample}
-    items, tally, rules = [], Tally(), GradingRules.of(qa)
+    for column, part in zip(columns, progress, strict=True):
+        contents.parts.append(part.part(part_name(column, columns), [*data, qa.dataset_path]))
+    items, tallies, counts = [], [Tally() for _ in columns], AnswerCounts(len(columns))
+    kept = {lines.qid: lines.lines for lines in sample}
     for row in read_json_lines(layout.question_rows(plan.rows or "")):
         if row["id"] not in kept or time.monotonic() > deadline + TIME_S:
             continue
-        try:
-            record = qa_record(row, kept[row["id"]], rules)
-            tally.add_record(record)
-            items.append(questions.answered(record))
-        except ItemFailure as failure:
-            items.append(questions.failed(row, failure.reason, failure.detail))
+        lines_of = zip(kept[row["id"]], tallies, strict=True)
+        item = questions.question_item(row, [_graded(row, line, rules, tally) for line, tally in lines_of])
+        counts.add(item)
+        items.append(item)
     items.sort(key=questions.page_order)
     if items:
-        counts = Counter(item["status"] for item in items) + Counter(truncated=sum(item["truncated"] for item in items))
-        index = {**accuracy_of(tally.metrics(), rules.scoring), **questions.question_index(items)}
-        counts["all"] = progress.answered + progress.failed
-        contents.add("questions", qa.dataset_path, items, {**index, "counts": dict(counts)})
+        figures = [accuracy_of(tally.metrics(), rules.scoring) for tally in tallies]
+        index = questions.question_index(items, len(columns)) | columns_index(columns, figures, counts, None)
+        index["counts"]["all"] = answered_at_all
+        contents.add("questions", qa.dataset_path, items, index, captions_read(config, layout, columns, items))
+
+
+class _Lines(NamedTuple):
+    """A question's line in each column; None where there is none yet."""
+
+    qid: str
+    lines: list[ResultLine | None]
+
+
+def _graded(row: QuestionRow | InvalidRow, line: ResultLine | None, rules: GradingRules, tally: Tally) -> Outcome:
+    if line is None:
+        return None
+    try:
+        record = qa_record(row, line, rules)
+        tally.add_record(record)
+        return record
+    except ItemFailure as failure:
+        return {"reason": failure.reason, "detail": failure.detail}
 
 
 class _Progress:

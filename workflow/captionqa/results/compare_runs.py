@@ -12,14 +12,13 @@ from typing import NamedTuple, NotRequired, TypedDict
 
 from captionqa.errors import ResultError
 from captionqa.files import read_json
+from captionqa.results.answer_sets import FAILURES_ENDING, RESULTS_ENDING
 from captionqa.results.failures import Failure
 from captionqa.results.qa_record import QaRecord
 from captionqa.results.score_statistics import bootstrap_interval, permutation_p
 from captionqa.results.statistics import mcnemar_p, paired_interval
 from captionqa.shown_text import printable
 
-RESULTS_ENDING = "_results.json"
-FAILURES_ENDING = "_failures.json"
 #: The most names of questions in one line of the table; the output file has all.
 PRINTED_NAMES = 20
 #: The keys of a record that the comparison reads.

@@ -9,6 +9,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from captionqa.errors import ResultError
+from captionqa.results.answer_sets import AnswerSet
 from captionqa.results.clustered_statistics import cluster_count, difference_interval, mean_interval, sign_flip_p
 from captionqa.results.comparison_records import (
     Comparison,
@@ -19,7 +20,7 @@ from captionqa.results.comparison_records import (
     PairedDifference,
     Tested,
 )
-from captionqa.results.graded_answers import AnswerSet, GradeTable, State, read_grades
+from captionqa.results.graded_answers import GradeTable, State, read_grades
 from captionqa.results.statistics import holm, mcnemar_p
 
 if TYPE_CHECKING:  # numpy takes 0.1 s to import

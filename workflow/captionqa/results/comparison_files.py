@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from captionqa.files import atomic_writer, write_json
+from captionqa.results.answer_sets import AnswerSet
 from captionqa.results.comparison import compare_contexts
 from captionqa.results.comparison_records import Cell, Comparison, Difference, PairedDifference, Tested
-from captionqa.results.graded_answers import AnswerSet
 from captionqa.shown_text import printable
 
 #: The tests of a difference: their keys, and how the tables call them.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from captionqa.errors import ResultError
 from captionqa.files import read_json_object
-from captionqa.results.compare_runs import FAILURES_ENDING, RESULTS_ENDING
+from captionqa.results.answer_sets import RESULTS_ENDING, AnswerSet
 
 if TYPE_CHECKING:  # numpy takes 0.1 s to import
     import numpy as np
@@ -26,22 +26,6 @@ class State(IntEnum):
     #: It has no ground truth.
     UNGRADED = 2
     GRADED = 3
-
-
-@dataclass(frozen=True)
-class AnswerSet:
-    """The answers of one model in one context."""
-
-    model: str
-    #: What the questions were asked with: image, none, gray, or caption_STYLE.
-    context: str
-    #: The results file; the failures file is beside it.
-    results: str
-
-    @property
-    def failures(self) -> Path:
-        path = Path(self.results)
-        return path.with_name(path.name.removesuffix(RESULTS_ENDING) + FAILURES_ENDING)
 
 
 @dataclass(frozen=True)

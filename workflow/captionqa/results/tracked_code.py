@@ -12,7 +12,12 @@ MERGING_CODE = ("*.py", "config/*.py", "results/*.py", "client/answer.py", "clie
 GRADING_CODE = ("grading/*.py", "dataset/question_row.py")
 
 #: Patterns of the modules that decide what the comparison of contexts says.
-COMPARISON_CODE = ("results/*comparison*.py", "results/*statistics.py", "results/graded_answers.py")
+COMPARISON_CODE = (
+    "results/*comparison*.py",
+    "results/*statistics.py",
+    "results/graded_answers.py",
+    "results/answer_sets.py",
+)
 
 #: Patterns of the modules that decide what exports hold, beside the results.
 EXPORT_CODE = ("export/*.py",)

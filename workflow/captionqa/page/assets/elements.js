@@ -7,6 +7,7 @@ const WORDS = {
   right: "right", wrong: "wrong", unparsed: "unparsed", failed: "failed", ungraded: "no ground truth",
   truncated: "truncated", duplicate: "duplicate", all: "all", only_a: "right only in A", only_b: "right only in B",
 };
+const STATUSES = ["wrong", "unparsed", "failed", "right", "ungraded"]; // as the data number them
 const SIGNS = { right: "✓", wrong: "✗", unparsed: "?", failed: "!", ungraded: "–" };
 const EXPLAINED = {
   right: "The answer is the ground truth.",
@@ -74,8 +75,8 @@ function duration(seconds) {
 }
 
 // Long texts are cut by their looks alone, so that a search of the browser finds all of them.
-function expandable(element, text) {
-  if (text.length < LONG_TEXT && text.split("\n").length <= LONG_LINES) return element;
+function expandable(element, text, characters = LONG_TEXT) {
+  if (text.length < characters && text.split("\n").length <= LONG_LINES) return element;
   element.classList.add("clamped");
   const button = make("button", { class: "plain expand", type: "button", "aria-expanded": "false" }, "Show all");
   button.addEventListener("click", () => {

@@ -12,6 +12,7 @@ class Page {
     if (overview.questions) this.views.questions = new Questions(overview.questions);
     if (overview.captions) this.views.captions = new Captions(overview.captions);
     if (overview.flips) this.views.flips = new Flips(overview.flips);
+    if (overview.failures) this.views.failures = new Failures(overview.failures);
     this.view = Object.values(this.views)[0];
     this.round = 0; // of filtering; a list that was begun in an earlier one goes on no more
   }
@@ -28,7 +29,7 @@ class Page {
     this.header.append(comparison ? this.leftOut() : this.facts(), this.panels);
     if (!comparison) this.header.append(runPanel(this.run, this.overview.parts, this.servers(), this.ran()));
     for (const view of Object.values(this.views)) {
-      if (view.length < view.index.counts.all) this.header.append(this.sampled(view));
+      if (view.length < view.index.counts.all) this.header.append(sampledNote(view, this.overview));
     }
     this.buildToolbar();
     this.items = make("div");
@@ -39,11 +40,6 @@ class Page {
     document.addEventListener("keydown", (event) => this.key(event));
     window.addEventListener("hashchange", () => this.follow());
     this.follow();
-  }
-
-  sampled(view) {
-    return make("p", { class: "note" }, `This page shows ${counted(view.length)} of ${plural(view.index.counts.all, view.noun)}: ` +
-      "failures and wrong answers first, up to a limit, and a random sample of the others. The figures above are of all of them.");
   }
 
   // What a comparison leaves out.
@@ -67,7 +63,7 @@ class Page {
     const begun = Math.min(...parts.map((part) => Date.parse(part.started)));
     const ended = Math.max(...parts.map((part) => Date.parse(part.started) + 1000 * part.seconds));
     const facts = [
-      questions && plural(questions.counts.all, "question"),
+      questions && plural(questions.counts.all, "question") + (questions.columns.length > 1 ? ` in ${questions.columns.length} contexts` : ""),
       captions && `${plural(captions.counts.all, "image")} in ${plural(captions.styles.length, "prompt style")}`,
       data.length && data.map((path) => path.split("/").filter(Boolean).pop() ?? path).join(", "),
       !this.overview.unfinished && `asked in ${duration((ended - begun) / 1000)}, ${time(new Date(begun).toISOString())} UTC`,
@@ -98,21 +94,25 @@ class Page {
   buildPanels() {
     const view = this.view, index = view.index, box = make("div", { class: "panels" });
     const tiles = make("div", { class: "tiles", role: "group", "aria-label": "Filter by what became of it" }, ...view.tiles().map((kind) => {
-      const count = index.counts[kind] || 0, pressed = kind === "all" ? !view.filter.status : view.filter.status === kind;
+      const count = view.counts[kind] || 0, pressed = kind === "all" ? !view.filter.status : view.filter.status === kind;
       return make("button", { class: `tile ${kind}`, type: "button", "aria-pressed": String(pressed), title: EXPLAINED[kind],
         disabled: !count && kind !== "all",
         onclick: () => this.setFilter({ status: kind === "all" || view.filter.status === kind ? "" : kind }) },
       make("b", { class: "number" }, counted(count)), make("span", {}, WORDS[kind]));
     }));
-    if (view.name === "questions") this.group ??= index.categories.length > 1 || index.sources.length < 2 ? "category" : "source";
+    if (view.name === "questions") {
+      const { categories, sources } = index.columns[0];
+      this.group ??= categories.length > 1 || sources.length < 2 ? "category" : "source";
+    }
     box.append(...view.panels(tiles));
     this.panels.replaceChildren(box);
   }
 
-  groupPanel(index) {
-    const both = index.categories.length > 1 && index.sources.length > 1;
-    const groups = this.group === "category" ? index.categories : index.sources, chosen = this.view.filter[this.group];
-    const heading = make("h2", {}, `Accuracy by ${this.group}`, both && make("button", { class: "plain", type: "button",
+  // The accuracy of a column by category or source.
+  groupPanel(column, isNamed) {
+    const both = column.categories.length > 1 && column.sources.length > 1;
+    const groups = this.group === "category" ? column.categories : column.sources;
+    const heading = make("h2", {}, `Accuracy by ${this.group}${isNamed ? `, with ${column.label}` : ""}`, both && make("button", { class: "plain", type: "button",
       onclick: () => { this.group = this.group === "category" ? "source" : "category"; this.buildPanels(); } },
     `show by ${this.group === "category" ? "source" : "category"}`));
     return this.barsPanel(heading, groups.map((group) => ({ name: group.name, drawing: track(group.accuracy, group.interval),
@@ -158,7 +158,18 @@ class Page {
     this.tabs.hidden = Object.keys(this.views).length < 2;
     this.tabs.replaceChildren(...Object.values(this.views).map((view) => make("button", { type: "button", role: "tab",
       "aria-selected": String(view === this.view), onclick: () => { this.leaveLink(); this.show(view.name); } },
-    view.name === "captions" ? "Captions" : "Questions")));
+    view.title)));
+    this.search.disabled = !this.view.hasSearch;
+    this.search.placeholder = this.view.hasSearch ? "Search the texts" : "Too many to search";
+    return this.refresh();
+  }
+
+  // Show the counts, the groups and the order of another context.
+  showColumn(number) {
+    this.view.column = number;
+    Object.assign(this.view.filter, { status: "", rule: "" });
+    this.leaveLink();
+    this.selects.replaceChildren(...this.view.selects());
     return this.refresh();
   }
 
@@ -202,7 +213,8 @@ class Page {
     const text = view.only !== null ? `one ${view.noun}` : view.isFiltered() ? `${counted(found)} of ${plural(view.length, view.noun)}` : plural(found, view.noun);
     const reset = (view.only !== null || view.isFiltered()) && make("button", { class: "plain", type: "button", onclick: () => this.clear() }, "show all");
     const key = (name, what) => make("span", {}, make("kbd", {}, name), ` ${what} `);
-    this.status.replaceChildren(make("span", { class: "number" }, text), ...reset ? [reset] : [],
+    const ofAll = view.isCompared && view.length < view.index.counts.all && flipsOfAll(view);
+    this.status.replaceChildren(make("span", { class: "number" }, text), ...reset ? [reset] : [], ...ofAll ? [make("span", {}, ofAll)] : [],
       make("span", { class: "keys" }, key("j", "next"), key("k", "previous"), key("/", "search"), key("Esc", "show all")));
   }
 
@@ -271,10 +283,6 @@ class Page {
     history.replaceState(null, "", location.pathname + location.search);
   }
 }
-
-const unfinishedNote = ({ answered, failed, items }) => make("p", { class: "note", role: "note" },
-  make("b", {}, "This run is not finished. "), `${counted(answered)} of ${plural(items, "request")} answered` +
-  `${failed ? `, ${counted(failed)} failed` : ""}. The same command goes on with the others and makes this page anew.`);
 
 let page;
 Promise.all([load("overview"), load("run")]).then(([overview, run]) => {

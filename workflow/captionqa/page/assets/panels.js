@@ -35,10 +35,10 @@ function accuracyPanel(index, tiles) {
 }
 
 // Bars that filter: each has a name, a drawing, a share, and how many items it stands for.
-function bars(groups, chosen, choose) {
-  return make("div", { class: "bars" }, ...groups.map((group) => make("button", { class: "bar", type: "button",
+function bars(groups, chosen, choose, css = "bars") {
+  return make("div", { class: css }, ...groups.map((group) => make("button", { class: "bar", type: "button",
     "aria-pressed": String(chosen === group.name), title: `${group.name}: ${group.title}`,
-    onclick: () => choose(chosen === group.name ? "" : group.name) },
+    onclick: () => choose(chosen === group.name ? "" : group.name, group) },
   foreign("span", group.name, "name"), group.drawing, make("span", { class: "share number" }, group.share), make("span", { class: "of number" }, group.of))));
 }
 
@@ -55,7 +55,7 @@ function differencePanel(comparison, tiles) {
 }
 
 const points = (share) => `${share < 0 ? "−" : "+"}${Math.abs(100 * share).toFixed(1)}`;
-const pValue = (p) => (p < 0.001 ? p.toExponential(1) : p.toFixed(3));
+const pValue = (p) => (p === 0 ? "< 1e-300" : p < 0.001 ? p.toExponential(1) : p.toFixed(3));
 
 // The difference of two runs with its interval, on a scale that all of its panel share.
 function differenceTrack(outcome, reach) {
@@ -132,3 +132,18 @@ function linePlot(plot) {
 }
 
 const short = (value) => (value >= 100 ? counted(Math.round(value)) : String(+value.toPrecision(2)));
+
+// Which items a page of very many has.
+function sampledNote(view, overview) {
+  const { shares = {}, counts } = view.index, compared = view.isCompared ? ` with ${view.index.columns[0].label}` : "";
+  const words = { failed: "failed", wrong: `are wrong or unparsed${compared}`, other: "are none of these, chosen at random" };
+  const parts = Object.entries(shares).filter(([, [, all]]) => all).map(([kind, [shown, all]]) =>
+    `${shown === all ? `all ${counted(all)}` : `${counted(shown)} of the ${counted(all)}`} that ${words[kind]}`);
+  return make("p", { class: "note" }, `This page shows ${counted(view.length)} of ${plural(counts.all, view.noun)}` +
+    `${parts.length ? `: ${parts.join("; ")}` : ""}. The counts and accuracies are of all of them.` +
+    (overview.failures ? " The list “Failures” has every failure." : ""));
+}
+
+const unfinishedNote = ({ answered, failed, items }) => make("p", { class: "note", role: "note" },
+  make("b", {}, "This run is not finished. "), `${counted(answered)} of ${plural(items, "request")} answered` +
+  `${failed ? `, ${counted(failed)} failed` : ""}. The same command goes on with the others and makes this page anew.`);

@@ -8,6 +8,7 @@ class View {
     this.name = name;
     this.index = index;
     this.length = length;
+    this.hasSearch = true;
     this.filter = {};
     this.texts = null; // of all items, in lower case, once somebody has searched
     this.only = null; // the number of the one item that a link names
@@ -47,6 +48,8 @@ class View {
     return make("a", { class: "link foreign", href: `#${this.key}=${encode(name)}`, title: `A link to this ${this.noun} alone` }, name);
   }
 
+  get counts() { return this.index.counts; }
+
   isFiltered() { return Object.values(this.filter).some((value) => value !== "" && value !== undefined); }
 
   find() {
@@ -63,47 +66,83 @@ class View {
 class Questions extends View {
   constructor(index) {
     super("questions", index, index.qids.length);
+    this.title = "Questions";
     this.noun = "question";
     this.names = index.qids;
     this.key = "q";
     this.list = "cards";
     this.columns = ["category", "source", "rule"];
+    this.column = 0; // whose answers the counts, the groups and the filters are about
   }
 
+  get isCompared() { return this.index.columns.length > 1; }
+
+  get counts() { return this.index.columns[this.column].counts; }
+
+  status(number, column = this.column) { return STATUSES[this.index.status[column][number]]; }
+
   text(item) {
-    const parts = [item.qid, item.question, item.output, item.detail, item.category, item.source];
+    const given = item.answers.filter(Boolean).flatMap((answer) => [answer.output, answer.detail, ...answer.captions ?? []]);
+    const parts = [item.qid, item.question, item.category, item.source, ...given];
     return [...parts, ...item.choices, ...item.truth, ...item.images.map((image) => image.name)].join("\n");
   }
 
   fits(number) {
-    const { status } = this.filter, index = this.index;
-    if (status && (status === "truncated" ? !index.truncated[number] : index.status[number] !== status)) return false;
-    return this.agrees(number, this.columns);
+    const { status, rule, right, wrong } = this.filter, index = this.index;
+    if (status && (status === "truncated" ? index.truncated[this.column][number] !== "1" : this.status(number) !== status)) return false;
+    if (rule && index.rule.names[index.rule.of[this.column][number]] !== rule) return false;
+    if (right && this.status(number, right) !== "right") return false;
+    if (wrong && !MISSED.includes(this.status(number, wrong))) return false;
+    return this.agrees(number, ["category", "source"]);
   }
 
-  tiles() { return ["all", "right", "wrong", "unparsed", "failed", "truncated", ...this.index.counts.ungraded ? ["ungraded"] : []]; }
+  // The answers of the first column decide the order; those of another are sorted by it.
+  find() {
+    super.find();
+    if (!this.column) return;
+    const statuses = this.index.status[this.column], place = (number) => (statuses[number] === "-" ? STATUSES.length : Number(statuses[number]));
+    this.matches.sort((a, b) => place(a) - place(b) || a - b);
+  }
 
-  panels(tiles) { return [accuracyPanel(this.index, tiles), page.groupPanel(this.index)]; }
+  tiles() { return ["all", "right", "wrong", "unparsed", "failed", "truncated", ...this.counts.ungraded ? ["ungraded"] : []]; }
+
+  selects() { return [...this.isCompared ? flipSelects(this) : [], ...super.selects()]; }
+
+  panels(tiles) {
+    const column = this.index.columns[this.column];
+    const panels = [this.isCompared ? contextsPanel(this, tiles) : accuracyPanel(column, tiles), page.groupPanel(column, this.isCompared)];
+    return this.index.differences.length ? [...panels, pairsPanel(this)] : panels;
+  }
 
   card(item) {
-    const head = make("div", { class: "head" },
-      badge(item.status, `${SIGNS[item.status]} ${WORDS[item.status]}`),
-      item.truncated && badge("truncated", "truncated"), this.link(item.qid), ...this.chips(item, ["category", "source"]));
-    if (item.status !== "failed") head.append(rule(item, this.index.scoring));
-    const body = questionBody(item, { model: item.letter });
-    if (item.output !== null) {
-      body.append(make("div", { class: "label" }, "output"), expandable(foreign("div", item.output, "output"), item.output));
-    } else {
-      body.append(fault({ reason: item.rule, detail: item.detail }));
+    const number = this.names.indexOf(item.qid), what = WORDS[this.status(number)] ?? "not answered yet", [answer] = item.answers;
+    const badges = this.isCompared ? contextBadges(this.index.columns, item.answers)
+      : [badge(answer.status, `${SIGNS[answer.status]} ${WORDS[answer.status]}`), answer.truncated && badge("truncated", "truncated")];
+    const head = make("div", { class: "head" }, ...badges, this.link(item.qid), ...this.chips(item, ["category", "source"]));
+    if (this.isCompared) {
+      const body = questionBody(item, Object.fromEntries(this.index.columns.map(({ label }, n) => [label, item.answers[n]?.letter])));
+      body.append(contextAnswers(this.index.columns, item.answers));
+      return questionCard(item, what, head, body);
     }
-    if (item.fallback_letter) body.append(make("p", { class: "label" }, `asked for the letter alone: ${item.fallback_letter}`));
-    return questionCard(item, WORDS[item.status], head, body);
+    const body = questionBody(item, { model: answer.letter });
+    body.append(...answerTexts(answer, this.index.columns[0].scoring));
+    return questionCard(item, what, head, body);
   }
 }
 
-function rule(item, scoring) {
-  const score = PARTIAL.includes(scoring) && item.score !== null ? ` · score ${+item.score.toFixed(3)}` : "";
-  return make("span", { class: "rule", title: RULES[item.rule] }, `rule: ${item.rule}${score}`);
+// What an answer says: the captions that it is about, its output with the rule that read it, or why there is none.
+function answerTexts(answer, scoring) {
+  const captions = (answer.captions ?? []).flatMap((caption, number, all) => caption === null ? [] :
+    [make("div", { class: "label" }, all.length > 1 ? `caption read of image ${number + 1}` : "caption read"), expandable(foreign("div", caption, "caption"), caption, 240)]);
+  if (answer.output === null) return [...captions, fault({ reason: answer.rule, detail: answer.detail })];
+  return [...captions, make("div", { class: "label" }, "output", rule(answer, scoring)),
+    expandable(foreign("div", answer.output, "output"), answer.output),
+    ...answer.fallback_letter ? [make("p", { class: "label" }, `asked for the letter alone: ${answer.fallback_letter}`)] : []];
+}
+
+function rule(answer, scoring) {
+  const score = PARTIAL.includes(scoring) && answer.score !== null ? ` · score ${+answer.score.toFixed(3)}` : "";
+  return make("span", { class: "rule", title: RULES[answer.rule] }, `rule: ${answer.rule}${score}`);
 }
 
 // The question with its choices, of which `letters` names those that were read: {who: letter}.
@@ -128,6 +167,7 @@ const pictures = (images, link) => make("div", { class: `pictures${images.length
 class Flips extends View {
   constructor(index) {
     super("flips", index, index.qids.length);
+    this.title = "Questions";
     this.noun = "question";
     this.names = index.qids;
     this.key = "q";
@@ -175,6 +215,7 @@ function choices(item, letters) {
 class Captions extends View {
   constructor(index) {
     super("captions", index, index.names.length);
+    this.title = "Captions";
     this.noun = "image";
     this.names = index.names;
     this.key = "c";
@@ -240,11 +281,11 @@ function decode(text) {
   try { return decodeURIComponent(text); } catch { return text; }
 }
 
-function choice(view, column, names) {
+function choice(view, column, names, any = `any ${column}`) {
   const chosen = view.filter[column] || "";
   const select = make("select", { "aria-label": `Filter by ${column}`,
     onchange: () => page.setFilter({ [column]: select.value === "" ? "" : names[Number(select.value)] }) },
-  make("option", { value: "" }, `any ${column}`),
+  make("option", { value: "" }, any),
   ...names.map((name, number) => make("option", { value: String(number), selected: name === chosen }, name.slice(0, 80))));
   return select;
 }

@@ -1,0 +1,65 @@
+"""The columns of the page: the answer sets of a run, each with its label, its figures and the captions that it read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from captionqa.config.config import Config
+from captionqa.config.contexts import IMAGES, Context
+from captionqa.config.layout import Layout
+from captionqa.results.answer_sets import AnswerSet, answer_sets
+from captionqa.results.comparison_records import Cell, Comparison
+
+
+@dataclass(frozen=True)
+class AnswerColumn:
+    """One column: an answer set, and what the page calls it."""
+
+    answers: AnswerSet
+    label: str
+    #: The context of the configuration that it is of; None for any other.
+    context: Context | None
+
+
+def answer_columns(config: Config, layout: Layout) -> list[AnswerColumn]:
+    """The columns in the order of the configuration, but the questions with their images come first."""
+    sets = answer_sets(config, layout)
+    contexts = {context.name: context for context in config.contexts}
+    models = {one.model for one in sets}
+    columns = []
+    for one in sets:
+        context = contexts.get(one.context)
+        label = one.context if context is None else context_label(context)
+        columns.append(AnswerColumn(one, label if len(models) < 2 else f"{one.model}, {label}", context))
+    return sorted(columns, key=lambda column: column.context != IMAGES)
+
+
+def context_label(context: Context) -> str:
+    """As a person reads it: image, caption SHORT."""
+    return context.kind if context.captions is None else f"{context.kind} {context.captions}"
+
+
+def cell_of(comparison: Comparison | None, column: AnswerColumn) -> Cell | None:
+    """The figures that a comparison has of a column; None where there are none."""
+    cells = comparison["cells"] if comparison else ()
+    name = column.answers.model, column.answers.context
+    return next((cell for cell in cells if (cell["model"], cell["context"]) == name), None)
+
+
+def differences_of(comparison: Comparison | None, columns: Sequence[AnswerColumn]) -> list[dict[str, Any]]:
+    """The paired differences of columns, as the page draws them; `a` and `b` are numbers of columns."""
+    numbers = {(column.answers.model, column.answers.context): number for number, column in enumerate(columns)}
+    return [
+        {
+            "a": numbers[one["model"], one["a"]],
+            "b": numbers[one["model"], one["b"]],
+            **{
+                key: one[key]
+                for key in ("difference", "interval_95", "p_holm", "p_by_image_holm", "questions", "images")
+            },
+            "only_a": one["only_a_correct"],
+            "only_b": one["only_b_correct"],
+        }
+        for one in (comparison["differences"] if comparison else ())
+        if {(one["model"], one["a"]), (one["model"], one["b"])} <= numbers.keys()
+    ]

@@ -1,0 +1,76 @@
+"""One answer on the page: what a question got in one context and how it is graded, or why it got none."""
+
+from typing import Literal, NotRequired, TypedDict
+
+from captionqa.errors import Reason
+from captionqa.results.qa_record import QaRecord
+
+#: What became of a question, in the order in which the page shows them.
+Status = Literal["wrong", "unparsed", "failed", "right", "ungraded"]
+STATUSES: tuple[Status, ...] = ("wrong", "unparsed", "failed", "right", "ungraded")
+#: Characters of a text on the page; a longer one is cut there, and says so.
+TEXT_CHARACTERS = 20_000
+#: Failures whose images are not opened again: one may be too much for the process that decodes it.
+IMAGE_FAULTS = (Reason.UNREADABLE_IMAGE, Reason.IMAGE_TOO_LARGE, Reason.MISSING_IMAGE, Reason.PATH_OUTSIDE_DATASET)
+
+
+class PageAnswer(TypedDict):
+    """An answer, or why there is none."""
+
+    status: Status
+    letter: str | None
+    fallback_letter: str | None
+    #: The rule that read the answer; of a failed question its reason.
+    rule: str
+    truncated: bool
+    #: None for a failed question.
+    output: str | None
+    score: float | None
+    #: Only of a failed question: one sentence on what happened.
+    detail: str | None
+    #: Only where the question was asked with captions: that of each image, in their order; None for one without.
+    captions: NotRequired[list[str | None]]
+
+
+def given(record: QaRecord) -> PageAnswer:
+    """The answer of a record, which may be of a version that noted less."""
+    return {
+        "status": status_of(record),
+        "letter": record["predicted_letter"],
+        "fallback_letter": record.get("fallback_letter"),
+        "rule": record.get("graded_by", ""),
+        "truncated": record.get("truncated", False),
+        "output": cut(record.get("model_output", "")),
+        "score": record.get("score"),
+        "detail": None,
+    }
+
+
+def failed(reason: str, detail: str) -> PageAnswer:
+    """What stands for the answer of a failed question."""
+    return {
+        "status": "failed",
+        "letter": None,
+        "fallback_letter": None,
+        "rule": reason,
+        "truncated": False,
+        "output": None,
+        "score": None,
+        "detail": cut(detail),
+    }
+
+
+def status_of(record: QaRecord) -> Status:
+    """What became of a question that has a record."""
+    if record["is_correct"] is None:
+        return "ungraded"
+    if record["is_correct"]:
+        return "right"
+    return "wrong" if record.get("is_parsed", True) else "unparsed"
+
+
+def cut(text: str) -> str:
+    """A text of at most TEXT_CHARACTERS, with a note where it was longer."""
+    if len(text) <= TEXT_CHARACTERS:
+        return text
+    return f"{text[:TEXT_CHARACTERS]}\n… ({len(text):,} characters; the results file has all of them)"
