@@ -49,6 +49,11 @@ SMALL_CACHES = (
     "--num-gpu-blocks-override",
     "512",
 )
+#: Both caches hold about a hundred images, less than the data set, so that each round begins without its images.
+CACHES = ("--max-model-len", "2048", "--mm-processor-cache-gb", "0.035", "--block-size", "32")
+CACHES = (*CACHES, "--num-gpu-blocks-override", "1024")
+#: The side of the square that the demo's model encodes as one token.
+TOKEN_PX = 16
 
 Run = Callable[[], tuple[list[str], dict[str, Any]]]
 
@@ -198,7 +203,10 @@ class Bench:
         return rows
 
     def cache(self) -> list[Row]:
-        """Several questions on each image: without vLLM's caches, with them, and with them in a scattered order."""
+        """Several questions on each image: without vLLM's caches, with them, and with them in a scattered order.
+
+        And on photographs, which are sent with each question, or once and then by their identity.
+        """
         names = ("caches off", "caches on, grouped by image", "caches on, scattered")
         rows = [Row("cache", f"{OURS}, {name}", limit=f"{OURS}, {names[0]}") for name in names]
         images, image_kb = self._images(512, 40, self._sizes.cache_images)
@@ -220,6 +228,37 @@ class Bench:
             for row in rows[:2]:
                 runs[row.name]()  # vLLM's first requests are slow
             self._with_server(rows, runs, servers, count, self._sizes.server_rounds)
+        return rows + self._named()
+
+    def _named(self) -> list[Row]:
+        """Questions about small images and about photographs, with each request or by their identity where held."""
+        options = (*MORE_TOKENS, *CACHES)
+        own = ours.OwnServer(options, clients.vllm_version())
+        rows, asked = [], {}
+        count = len(QUESTIONS) * self._sizes.cache_images
+        for title, side_px, size_kb in (("512 pixels", 512, 40), ("photographs", 2048, 1200)):
+            images, image_kb = self._images(side_px, size_kb, self._sizes.cache_images)
+            questions, _ = make_questions(images, self._folder / f"questions-{side_px}")
+            target = Target("", "bench", questions.parent, image_kb, count, ANSWER_TOKENS, own)
+            limit = f"{OURS}, {title}, with each question"
+            for name, kind in ((limit, "off"), (f"{OURS}, {title}, by identity", "auto")):
+                rows.append(Row("cache", name, limit=limit))
+                asked[name] = target, questions, kind
+        with clients.vllm(MODEL, self._folder / "vllm-named.log", options, own) as running:
+
+            def run(target: Target, questions: Path, kind: str) -> Run:
+                return lambda: clients.captionqa(
+                    replace(target, url=running[0]),
+                    self._folder / "cache",
+                    concurrency=VLLM_CONCURRENCY,
+                    questions=questions,
+                    image_uuid=kind,
+                    images={"pixel_grid_px": TOKEN_PX},
+                )
+
+            runs = {name: run(*what) for name, what in asked.items()}
+            runs[rows[0].name]()  # vLLM's first requests are slow
+            self._with_server(rows, runs, [running] * len(rows), count, self._sizes.server_rounds)
         return rows
 
     def _with_server(

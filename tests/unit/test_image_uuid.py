@@ -1,4 +1,4 @@
-"""Images by their identity: sent once to a server of ours, never answered from another picture, and a miss is no loss."""
+"""Images by their identity: sent once, never answered from another picture, and a miss is no loss."""
 
 import dataclasses
 import hashlib

@@ -11,6 +11,11 @@ from collections.abc import Iterable, Sequence
 from captionqa.server.endpoint import Endpoint
 from captionqa.server.image_cache import image_cache_bytes, takes_uuids
 
+#: Of the images in a cache, one of so many may be on its way: an image can take four times BYTES_PER_PIXEL (as floating
+#: point numbers), and a request that waited for it comes only after others.
+MAX_SIZES = 8
+#: How many images may be on their way to a server before the first answer, which tells their size.
+FIRST_ROOM = 16
 #: So many more misses than hits show that a server does not hold what it should, as behind a balancer of load.
 MAX_MISSES = 20
 #: The least that vLLM keeps of a pixel: a byte for each of three colours, in each of the two frames of a still image.
@@ -39,9 +44,12 @@ class HeldImages:
         """Whether images may have their identity beside them in requests to a server."""
         return self.is_on and takes_uuids(server)
 
-    def may_hold(self, server: Endpoint) -> bool:
-        """Whether a server has a cache of images that requests can count on."""
-        return self.is_on and image_cache_bytes(server) > 0
+    def room(self, server: Endpoint) -> int:
+        """How many images a server keeps for long enough that a second request about each finds it."""
+        if not self.is_on:
+            return 0
+        with self._lock:
+            return self._cache(server).room()
 
     def holds(self, server: Endpoint, uuids: Sequence[str]) -> bool:
         """Whether a server is known to hold all of these images, at least one."""
@@ -53,7 +61,7 @@ class HeldImages:
 
     def add(self, server: Endpoint, uuids: Sequence[str], prompt_tokens: int, alone: bool) -> None:
         """A server answered about these images, in a prompt of so many tokens; `alone` if it got no more than these."""
-        if not uuids or not self.may_hold(server):
+        if not uuids or not self.is_on:
             return
         size = self._bytes_per_token * max(1, prompt_tokens) // len(uuids)
         with self._lock:
@@ -95,6 +103,13 @@ class _Cache:
             self.sizes[uuid] = size
         while self._total > self._capacity:
             self._total -= self.sizes.popitem(last=False)[1]
+
+    def room(self) -> int:
+        if self.misses >= MAX_MISSES or not self._capacity:
+            return 0
+        if not self.sizes:
+            return FIRST_ROOM
+        return int(self._capacity * len(self.sizes) / (MAX_SIZES * self._total))
 
     def drop(self, uuids: Iterable[str]) -> None:
         """Drop these images, and those that were used before the first of them."""

@@ -6,9 +6,21 @@ time before it finds that another request has brought it.
 
 import threading
 from collections.abc import Hashable
+from enum import Enum
 from typing import Generic, TypeVar
 
 Waiter = TypeVar("Waiter")
+
+
+class Turn(Enum):
+    """What to do with a request about images."""
+
+    #: Send it, and call `end` afterwards.
+    LEAD = "lead"
+    #: Leave it: `end` returns it to the caller that leads.
+    WAIT = "wait"
+    #: Send it: the servers have no room to hold more images until they are asked about again.
+    GO = "go"
 
 
 class ImageLeads(Generic[Waiter]):
@@ -21,14 +33,16 @@ class ImageLeads(Generic[Waiter]):
         self._lock = threading.Lock()
         self._waiting: dict[Hashable, list[Waiter]] = {}
 
-    def join(self, images: Hashable, waiter: Waiter) -> bool:
-        """Whether the caller goes ahead and calls `end` afterwards; else the waiter is kept, and `end` returns it."""
+    def join(self, images: Hashable, waiter: Waiter, room: int) -> Turn:
+        """What the caller is to do with a request about images; `room` is how many may be on their way."""
         with self._lock:
             if images in self._waiting:
                 self._waiting[images].append(waiter)
-                return False
+                return Turn.WAIT
+            if len(self._waiting) >= room:
+                return Turn.GO
             self._waiting[images] = []
-            return True
+            return Turn.LEAD
 
     def end(self, images: Hashable) -> list[Waiter]:
         """Who waited for the images while the caller was ahead."""

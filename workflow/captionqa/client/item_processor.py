@@ -14,7 +14,7 @@ from captionqa.client.cpu_turn import CpuTurn
 from captionqa.client.decoding_notes import DecodingNotes
 from captionqa.client.duplicate_requests import DuplicateRequests
 from captionqa.client.failure_streak import FailureStreak
-from captionqa.client.image_leads import ImageLeads
+from captionqa.client.image_leads import ImageLeads, Turn
 from captionqa.client.image_transport import ImageTransport
 from captionqa.client.item import Item, request_key
 from captionqa.client.journal import ItemMark, JournalLine, JournalOutcome, JournalSegment, SegmentJournals
@@ -120,20 +120,29 @@ class ItemProcessor:
             line = self._complete(pending, line)
             self._finish(journals, line, "reused")
             self._share_with_waiting(item, item.key(), line)
-        elif not self._may_wait_for_images(item):
+        else:
+            self._request_in_turn(pending)
+
+    def _request_in_turn(self, pending: _PendingItem) -> None:
+        """Make an item's request, or leave it until another has brought its images to a server."""
+        images = pending.item.image_names()
+        turn = Turn.GO
+        if self._may_wait_for_images(pending.item):
+            turn = self._leads.join(images, (pending.journals, pending.entry), self._client.room_for_images())
+        if turn is Turn.WAIT:
+            return
+        try:
             self._request(pending)
-        elif self._leads.join(item.image_names(), (journals, entry)):
-            try:
-                self._request(pending)
-            finally:
-                for waiting in self._leads.end(item.image_names()):
+        finally:
+            if turn is Turn.LEAD:
+                for waiting in self._leads.end(images):
                     self._put_back(*waiting)
 
     def _may_wait_for_images(self, item: Item) -> bool:
         """Whether an item's images are worth waiting for until a server holds them, and none does yet."""
         if self._known_images is None or item.planned_bytes() < WORTH_WAITING_BYTES:
             return False
-        return self._client.may_hold_images() and not item.is_held_somewhere()
+        return not item.is_held_somewhere()
 
     def _request(self, pending: _PendingItem) -> None:
         """Make an item's request, and send it unless an identical one is or was sent."""

@@ -81,9 +81,9 @@ class RetryingClient:
         servers = self._pool.ready_servers()
         return sum(self._held.holds(server, uuids) for server in servers), len(servers)
 
-    def may_hold_images(self) -> bool:
-        """Whether a server that is ready has a cache of images that requests can count on."""
-        return any(self._held.may_hold(server) for server in self._pool.ready_servers())
+    def room_for_images(self) -> int:
+        """How many images may be on their way to servers until they are asked about again; 0 where none are held."""
+        return sum(map(self._held.room, self._pool.ready_servers()))
 
     def rejection(self) -> str | None:
         """Why the server rejects even a plain image and a few words; None where it does not."""
