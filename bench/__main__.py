@@ -35,6 +35,8 @@ MEGAPIXEL = 1 << 20
 API_SERVERS = (1, 2, 4, 8)
 #: Requests in flight; more gain nothing from vLLM on a few CPU cores.
 VLLM_CONCURRENCY = 32
+#: As many as vLLM runs at a time.
+BATCH_CONCURRENCY = 256
 ANSWER_TOKENS = 16
 #: Makes an image 256 tokens, which is nearer to a real model than the demo model's 16.
 MORE_TOKENS = ("--mm-processor-kwargs", '{"size": {"shortest_edge": 1024, "longest_edge": 65536}}')
@@ -142,6 +144,37 @@ class Bench:
         floor_s = start_s + count / images_per_s
         figures = {"images": count, "wall s": wall_s, "server start s": start_s, "of start + images": wall_s / floor_s}
         return Row("vllm", f"{OURS}, whole workflow", figures=figures)
+
+    def batch(self) -> list[Row]:
+        """vLLM's `run-batch`, which has no HTTP, against file references with few and with many requests in flight.
+
+        The server waits without work while `run-batch` starts an engine of its own and runs.
+        """
+        few, many = VLLM_CONCURRENCY, BATCH_CONCURRENCY
+        names = ("vLLM run-batch", f"{OURS}, {few} file references at once", f"{OURS}, {many} file references at once")
+        rows = [Row("batch", name, limit=names[0], is_peer=OURS not in name) for name in names]
+        options = (*clients.NO_CACHES, "--allowed-local-media-path", str(self._folder))
+        with clients.vllm(MODEL, self._folder / "vllm-batch.log", options) as running:
+            target = replace(self._target(running[0], self._sizes.vllm_images), model="bench")
+            engine_ms: list[float] = []
+
+            def batch() -> tuple[list[str], dict[str, Any]]:
+                argv, figures = clients.vllm_run_batch(target, self._folder, MODEL)
+                engine_ms.append(1000 * figures["engine_cpu_s"] / figures["images"])
+                return argv, figures
+
+            def run(count: int) -> Run:
+                job = self._folder / "batch"
+                return lambda: clients.captionqa(target, job, concurrency=count, image_transport="file")
+
+            runs = {names[0]: batch, names[1]: run(few), names[2]: run(many)}
+            for row in rows[1:]:
+                runs[row.name]()  # vLLM's first requests are slow
+            for _ in range(self._sizes.server_rounds):
+                self._interleaved(rows[:1], runs, rounds=1)
+                self._with_server(rows[1:], runs, [running] * 2, target.count, rounds=1)
+            rows[0].figures["engine CPU ms each"] = median(engine_ms)
+        return rows
 
     def resize(self) -> list[Row]:
         """2048-pixel photographs, as they are and shrunk, on a vLLM whose preprocessing is the bottleneck."""
@@ -342,7 +375,7 @@ class Bench:
         return folder, sum(sizes) / len(sizes) / 1000
 
 
-PARTS = ("client", "ceiling", "shards", "vllm", "resize", "front", "cache", "scale", "startup")
+PARTS = ("client", "ceiling", "shards", "vllm", "batch", "resize", "front", "cache", "scale", "startup")
 #: The parts without vLLM, which takes a minute to start.
 QUICK_PARTS = ("client", "ceiling", "shards", "scale", "startup")
 
