@@ -286,7 +286,7 @@ class Bench:
                     concurrency=VLLM_CONCURRENCY,
                     questions=questions,
                     image_uuid=kind,
-                    images={"pixel_grid_px": TOKEN_PX},
+                    images={"pixel_grid_px": TOKEN_PX, "max_pixels": None},
                 )
 
             runs = {name: run(*what) for name, what in asked.items()}

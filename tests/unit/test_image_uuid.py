@@ -2,13 +2,17 @@
 
 import dataclasses
 import hashlib
+import os
+import threading
 
 import pandas as pd
 import pytest
 import stand_in_server
+from blake3 import blake3
 from captionqa.client import retried_request as request_module
 from captionqa.client import server_pool as pool_module
 from captionqa.client.chunk_run import ChunkRun
+from captionqa.client.duplicate_requests import DuplicateRequests
 from captionqa.client.held_images import HeldImages
 from captionqa.files import read_json_lines
 from captionqa.server import generation_key
@@ -159,51 +163,81 @@ def test_a_miss_spends_no_attempt_and_is_no_failure(own, photographs, ask, befor
     assert len(own.asked) == 8 + len(refused)
 
 
-def test_a_miss_whose_image_has_changed_meanwhile_is_asked_about_as_it_is_now(
-    own, photographs, ask, images, monkeypatch
-):
-    """Between the look at the file and the server's refusal, and with an identical item that waits."""
-    photographs("a.png", "same.png")
-    (images.path / "same.png").write_bytes((images.path / "a.png").read_bytes())
-    old = (images.path / "same.png").read_bytes()
-    refuse = stand_in_server.Server.picture
+@pytest.fixture
+def at_a_name(monkeypatch):
+    """Call something, once, before the server looks for an image that is named to it: then it no longer holds any."""
 
-    def picture(server, index, part):
-        if not part["image_url"]:
-            own.kept.clear()
-            photographs("a.png", seed=1)
-        return refuse(server, index, part)
+    def call(change):
+        look, left = stand_in_server.Server.picture, [change]
 
-    monkeypatch.setattr(stand_in_server.Server, "picture", picture)
-    lines = ask(["a.png", "same.png"], client={"concurrency": 2})
-    new = (images.path / "a.png").read_bytes()
-    for name, text in texts(lines).items():
-        file, question = name.split(" ", 1)
-        assert text in ({right(question, new), right(question, old)} if file == "a.png" else {right(question, old)})
-    assert {right(question, new) for question in QUESTIONS} & set(texts(lines).values())
+        def picture(server, index, part):
+            if not part["image_url"] and left:
+                left.pop()()
+                server.kept.clear()
+            return look(server, index, part)
+
+        monkeypatch.setattr(stand_in_server.Server, "picture", picture)
+
+    return call
 
 
-def test_a_miss_whose_image_is_gone_meanwhile_is_a_missing_image(own, photographs, ask, images, monkeypatch):
+@pytest.fixture
+def a_waiting_twin(own, photographs, images, eventually, at_a_name, monkeypatch):
+    """Two equal files; the first request that names one comes to an end only when one about the other waits for it."""
     photographs("a.png")
-    refuse = stand_in_server.Server.picture
+    (images.path / "b.png").write_bytes((images.path / "a.png").read_bytes())
+    waits = threading.Event()
+    join = DuplicateRequests.join
 
-    def picture(server, index, part):
-        if not part["image_url"]:
-            own.kept.clear()
-            (images.path / "a.png").unlink(missing_ok=True)
-        return refuse(server, index, part)
+    def joined(duplicates, key, waiter):
+        found = join(duplicates, key, waiter)
+        if found == (False, None):
+            waits.set()
+        return found
 
-    monkeypatch.setattr(stand_in_server.Server, "picture", picture)
-    lines = ask(["a.png"], client={"concurrency": 1})
-    assert sorted(line.get("failure", "") for line in lines.values()) == ["", *["missing_image"] * 3]
+    def named(change):
+        def once_it_waits():
+            assert waits.wait(10)
+            change()
+
+        at_a_name(once_it_waits)
+
+    monkeypatch.setattr(DuplicateRequests, "join", joined)
+    return named
+
+
+def test_a_miss_whose_image_has_changed_meanwhile_is_asked_about_as_it_is_now(photographs, ask, images, a_waiting_twin):
+    """Between the look at the file and the server's refusal, while an identical request about another file waits."""
+    old = (images.path / "a.png").read_bytes()
+    a_waiting_twin(lambda: photographs("a.png", "b.png", seed=1))
+    lines = ask(["a.png", "b.png"])
+    assert len({line["files"][0] for line in lines.values()}) > 1
+    for name, line in lines.items():
+        file, question = name.split(" ", 1)
+        pictures = {blake3(data).hexdigest(12): data for data in (old, (images.path / file).read_bytes())}
+        assert line["answer"]["text"] == right(question, pictures[line["files"][0]])
+
+
+def test_a_miss_whose_image_is_gone_meanwhile_is_a_missing_image_and_none_of_its_twin(ask, images, a_waiting_twin):
+    gone = []
+
+    def remove():
+        for name in ("a.png", "b.png"):
+            gone.append(name)
+            (images.path / name).rename(images.path / f"{name}.gone")
+
+    a_waiting_twin(remove)
+    lines = ask(["a.png", "b.png"])
+    assert {line.get("failure") for line in lines.values()} == {None, "missing_image"}
+    for name, line in lines.items():
+        if "failure" in line:
+            assert name.split(" ", 1)[0] in line["detail"]
 
 
 def test_a_file_that_the_server_read_after_a_change_is_kept_under_no_name_that_is_used_again(
     own, photographs, ask, images, monkeypatch
 ):
     """The server reads another picture under the first one's name; the file is then restored with its time."""
-    import os
-
     own.read_from(images.path)
     photographs("a.png")
     path = images.path / "a.png"
