@@ -36,6 +36,8 @@ MEGAPIXEL = 1 << 20
 API_SERVERS = (1, 2, 4, 8)
 #: Requests in flight; more gain nothing from vLLM on a few CPU cores.
 VLLM_CONCURRENCY = 32
+#: As many as vLLM runs at a time.
+BATCH_CONCURRENCY = 256
 ANSWER_TOKENS = 16
 #: Makes an image 256 tokens, which is nearer to a real model than the demo model's 16.
 MORE_TOKENS = ("--mm-processor-kwargs", '{"size": {"shortest_edge": 1024, "longest_edge": 65536}}')
@@ -50,6 +52,11 @@ SMALL_CACHES = (
     "--num-gpu-blocks-override",
     "512",
 )
+#: Both caches hold about a hundred images, less than the data set, so that each round begins without its images.
+CACHES = ("--max-model-len", "2048", "--mm-processor-cache-gb", "0.035", "--block-size", "32")
+CACHES = (*CACHES, "--num-gpu-blocks-override", "1024")
+#: The side of the square that the demo's model encodes as one token.
+TOKEN_PX = 16
 
 Run = Callable[[], tuple[list[str], dict[str, Any]]]
 
@@ -140,6 +147,37 @@ class Bench:
         floor_s = start_s + count / images_per_s
         figures = {"images": count, "wall s": wall_s, "server start s": start_s, "of start + images": wall_s / floor_s}
         return Row("vllm", f"{OURS}, whole workflow", figures=figures)
+
+    def batch(self) -> list[Row]:
+        """vLLM's `run-batch`, which has no HTTP, against file references with few and with many requests in flight.
+
+        The server waits without work while `run-batch` starts an engine of its own and runs.
+        """
+        few, many = VLLM_CONCURRENCY, BATCH_CONCURRENCY
+        names = ("vLLM run-batch", f"{OURS}, {few} file references at once", f"{OURS}, {many} file references at once")
+        rows = [Row("batch", name, limit=names[0], is_peer=OURS not in name) for name in names]
+        options = (*clients.NO_CACHES, "--allowed-local-media-path", str(self._folder))
+        with clients.vllm(MODEL, self._folder / "vllm-batch.log", options) as running:
+            target = replace(self._target(running[0], self._sizes.vllm_images), model="bench")
+            engine_ms: list[float] = []
+
+            def batch() -> tuple[list[str], dict[str, Any]]:
+                argv, figures = clients.vllm_run_batch(target, self._folder, MODEL)
+                engine_ms.append(1000 * figures["engine_cpu_s"] / figures["images"])
+                return argv, figures
+
+            def run(count: int) -> Run:
+                job = self._folder / "batch"
+                return lambda: clients.captionqa(target, job, concurrency=count, image_transport="file")
+
+            runs = {names[0]: batch, names[1]: run(few), names[2]: run(many)}
+            for row in rows[1:]:
+                runs[row.name]()  # vLLM's first requests are slow
+            for _ in range(self._sizes.server_rounds):
+                self._interleaved(rows[:1], runs, rounds=1)
+                self._with_server(rows[1:], runs, [running] * 2, target.count, rounds=1)
+            rows[0].figures["engine CPU ms each"] = median(engine_ms)
+        return rows
 
     def resize(self) -> list[Row]:
         """2048-pixel photographs, as they are and shrunk, on a vLLM whose preprocessing is the bottleneck."""
@@ -234,7 +272,10 @@ class Bench:
         return rows
 
     def cache(self) -> list[Row]:
-        """Several questions on each image: without vLLM's caches, with them, and with them in a scattered order."""
+        """Several questions on each image: without vLLM's caches, with them, and with them in a scattered order.
+
+        And on photographs, which are sent with each question, or once and then by their identity.
+        """
         names = ("caches off", "caches on, grouped by image", "caches on, scattered")
         rows = [Row("cache", f"{OURS}, {name}", limit=f"{OURS}, {names[0]}") for name in names]
         images, image_kb = self._images(512, 40, self._sizes.cache_images)
@@ -256,6 +297,37 @@ class Bench:
             for row in rows[:2]:
                 runs[row.name]()  # vLLM's first requests are slow
             self._with_server(rows, runs, servers, count, self._sizes.server_rounds)
+        return rows + self._named()
+
+    def _named(self) -> list[Row]:
+        """Questions about small images and about photographs, with each request or by their identity where held."""
+        options = (*MORE_TOKENS, *CACHES)
+        own = ours.OwnServer(options, clients.vllm_version())
+        rows, asked = [], {}
+        count = len(QUESTIONS) * self._sizes.cache_images
+        for title, side_px, size_kb in (("512 pixels", 512, 40), ("photographs", 2048, 1200)):
+            images, image_kb = self._images(side_px, size_kb, self._sizes.cache_images)
+            questions, _ = make_questions(images, self._folder / f"questions-{side_px}")
+            target = Target("", "bench", questions.parent, image_kb, count, ANSWER_TOKENS, own)
+            limit = f"{OURS}, {title}, with each question"
+            for name, kind in ((limit, "off"), (f"{OURS}, {title}, by identity", "auto")):
+                rows.append(Row("cache", name, limit=limit))
+                asked[name] = target, questions, kind
+        with clients.vllm(MODEL, self._folder / "vllm-named.log", options, own) as running:
+
+            def run(target: Target, questions: Path, kind: str) -> Run:
+                return lambda: clients.captionqa(
+                    replace(target, url=running[0]),
+                    self._folder / "cache",
+                    concurrency=VLLM_CONCURRENCY,
+                    questions=questions,
+                    image_uuid=kind,
+                    images={"pixel_grid_px": TOKEN_PX, "max_pixels": None},
+                )
+
+            runs = {name: run(*what) for name, what in asked.items()}
+            runs[rows[0].name]()  # vLLM's first requests are slow
+            self._with_server(rows, runs, [running] * len(rows), count, self._sizes.server_rounds)
         return rows
 
     def _with_server(
@@ -340,7 +412,7 @@ class Bench:
 
 
 #: Those of a run without --parts.
-PARTS = ("client", "ceiling", "shards", "vllm", "resize", "front", "cache", "scale", "startup")
+PARTS = ("client", "ceiling", "shards", "vllm", "batch", "resize", "front", "cache", "scale", "startup")
 #: The parts without vLLM, which takes a minute to start.
 QUICK_PARTS = ("client", "ceiling", "shards", "scale", "startup")
 

@@ -13,9 +13,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import psutil
+from captionqa.server.key_guard import KEY_VARIABLE, KeyGuard
 
 from bench import ours
 from bench.data import PART
@@ -53,6 +54,8 @@ class Target:
     image_kb: float
     count: int
     max_tokens: int
+    #: The vLLM as a server of captionqa's own; None asks it as an existing one.
+    own: ours.OwnServer | None = None
 
 
 def environment() -> dict[str, str]:
@@ -120,18 +123,26 @@ def vllm(
     options: Sequence[str] = NO_CACHES,
     eager: bool = True,
     start_timeout_s: float = VLLM_START_TIMEOUT_S,
+    own: ours.OwnServer | None = None,
     **environment: str,
 ) -> Iterator[Running]:
-    """Run a vLLM with the demo's settings; `environment` is added to its own."""
+    """Run a vLLM with the demo's settings; `environment` is added to its own.
+
+    With `own` it is behind the guard and the key of a server of captionqa's.
+    """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     argv = [VLLM, "-m", "vllm.entrypoints.cli.main", "serve", "--model", str(model), "--served-model-name", "bench"]
     argv += ["--port", port, "--host", "127.0.0.1", "--max-model-len", "8192", *(["--enforce-eager"] * eager)]
     argv += ["--limit-mm-per-prompt", '{"image": 1, "video": 0}', "--generation-config", "vllm"]
     argv += ["--disable-uvicorn-access-log", *options]
+    key = {}
+    if own is not None:
+        argv += ["--middleware", f"{KeyGuard.__module__}.{KeyGuard.__qualname__}"]
+        key = {KEY_VARIABLE: ours.KEY}
     started = time.perf_counter()
     with open(log, "w") as output:
-        process = start(argv, output, **VLLM_ENVIRONMENT, **environment)
+        process = start(argv, output, **VLLM_ENVIRONMENT, **key, **environment)
     try:
         url = f"http://127.0.0.1:{port}"
         while not _healthy(url):
@@ -141,6 +152,12 @@ def vllm(
         yield url, psutil.Process(process.pid), time.perf_counter() - started
     finally:
         end(process)
+
+
+def vllm_version() -> str:
+    """The version of the vLLM that is measured."""
+    words = [VLLM, "-c", "from importlib import metadata; print(metadata.version('vllm'))"]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _healthy(url: str) -> bool:
@@ -159,7 +176,7 @@ def server_figures(running: Running) -> dict[str, float]:
     `mm_cache_queries` in images; `prompt_tokens` and `generation_tokens` count tokens.
     """
     url, server, _ = running
-    with urlopen(f"{url}/metrics") as answer:
+    with urlopen(Request(f"{url}/metrics", headers={"Authorization": f"Bearer {ours.KEY}"})) as answer:
         counters = {name: float(value) for name, value in _COUNTER.findall(answer.read().decode())}
     members = [server, *server.children(recursive=True)]
     spent = [sum(member.cpu_times()[:2]) for member in members]
@@ -262,7 +279,7 @@ def captionqa(target: Target, folder: Path, jobs: int = 1, **client: Any) -> tup
     raw = ours.configuration(
         folder, target.images, target.url, target.model, target.max_tokens, chunks=chunks, **client
     )
-    chunks = ours.prepare(folder, raw)
+    chunks = ours.prepare(folder, raw, target.own)
     argvs = [[OURS, "-m", "bench.ours", "--folder", str(folder), "--chunk", str(number)] for number in range(chunks)]
     processes = list(map(start, argvs))
     try:

@@ -10,6 +10,8 @@ import runpy
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +24,7 @@ from captionqa.config.settings import fingerprint
 from captionqa.dataset.final_files import final_files
 from captionqa.dataset.plan import Plan
 from captionqa.dataset.planning import plan_task
-from captionqa.server import endpoint
+from captionqa.server import endpoint, generation_key
 from captionqa.server.endpoint import Endpoint, State
 
 from bench.meter import measured
@@ -30,8 +32,20 @@ from bench.meter import measured
 ROOT = Path(__file__).resolve().parents[1]
 STYLE = "SIMPLE"
 CONFIG = "bench.yaml"
+#: By which a vLLM proves that it is one of captionqa's own.
+KEY = "bench"
 #: Without a driver there is no lease that a chunk job could watch.
 NO_LEASE_S = 10**6
+
+
+@dataclass(frozen=True)
+class OwnServer:
+    """A vLLM that stands for one which the workflow started."""
+
+    #: Its options, from which the client sees what its caches hold.
+    argv: Sequence[str]
+    #: The version of vLLM.
+    version: str
 
 
 class Parameters(dict):
@@ -75,20 +89,32 @@ def plan_of(config: Config) -> tuple[Layout, str, Plan]:
     return layout, task, plan_task(config, layout, task)
 
 
-def prepare(folder: Path, raw: dict[str, Any]) -> int:
-    """Plan the chunks of a configuration and publish its server; returns how many chunks there are."""
+def prepare(folder: Path, raw: dict[str, Any], own: OwnServer | None = None) -> int:
+    """Plan the chunks of a configuration and publish its server; returns how many chunks there are.
+
+    With `own`, the server at the configured address is published as one that the workflow started.
+    """
+    url = raw["models"]["bench"]["url"]
+    if own is not None:
+        raw["models"]["bench"]["url"] = None
     save(folder, raw)
     config, _ = load(folder)
     layout, _, plan = plan_of(config)
-    Endpoint(
+    server = Endpoint(
         replica=0,
         request_id="bench",
         settings="bench",
         model=config.model.path,
         state=State.READY,
-        url=config.model.url,
-    ).publish(layout.server)
-    endpoint.write_key(layout.server, None)
+        url=url,
+        versions={} if own is None else {"vllm": own.version},
+        argv=[] if own is None else list(own.argv),
+    )
+    server.publish(layout.server)
+    if own is None:
+        endpoint.write_key(layout.server, None)
+    else:
+        generation_key.write(layout.server, server, KEY)
     return len(plan.chunks)
 
 

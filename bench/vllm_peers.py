@@ -13,6 +13,8 @@ import sys
 from functools import partial
 from typing import Any
 
+import psutil
+
 from bench.meter import measured
 
 
@@ -46,13 +48,20 @@ def run_batch(arguments: list[str]) -> None:
     options = module.parse_args()
 
     async def timed(*positional: Any) -> None:
+        before = _children_cpu_s()
         with measured() as figures:
             await run(*positional)
+            figures["engine_cpu_s"] = _children_cpu_s() - before
             with open(options.output_file, encoding="utf-8") as file:
                 figures["images"] = sum('"status_code":200' in line.replace(" ", "") for line in file)
 
     module.run_batch = timed
     asyncio.run(module.main(options))
+
+
+def _children_cpu_s() -> float:
+    """The CPU seconds so far of the processes that this one started: the engine and its worker."""
+    return sum(sum(child.cpu_times()[:2]) for child in psutil.Process().children(recursive=True))
 
 
 if __name__ == "__main__":

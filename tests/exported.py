@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from captionqa.client.chunk_result import FORMAT, write_chunk
-from captionqa.client.item import NEW_PICTURE, content_digest
+from captionqa.client.item import NEW_PICTURE
+from captionqa.client.item_file import content_digest
 from captionqa.config.data_root import data_root
 from captionqa.config.layout import Layout
 from captionqa.config.settings import caption_settings, fingerprint, qa_settings

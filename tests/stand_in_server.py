@@ -13,7 +13,9 @@ html, empty, null, no choices, length, or {"status", "headers", "body"}. Random 
 follow from the seed, the request and how often it was asked, this server's predecessors included.
 A test gives answers of its own in the JSON file {text: answer} named by STAND_IN_ANSWERS.
 Each request is appended to the file named by STAND_IN_REQUESTS as {"text", "images" (digests), "files" (those that were
-referred to), "max_tokens", "time"}. Files in --allowed-local-media-path are read, and others refused, as vLLM does it.
+referred to), "uuids" (those of images), "alone" (whether it had these and no image), "max_tokens", "time"}.
+Images with a uuid are kept under it, the last IMAGE_CACHE of them, as vLLM does it: what is sent with a known uuid is
+not looked at, and an unknown uuid alone is an error. Files in --allowed-local-media-path are read, and others refused.
 """
 
 import argparse
@@ -27,12 +29,15 @@ import random
 import sys
 import threading
 import time
+from collections import OrderedDict
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+#: How many images are kept under their uuids.
+IMAGE_CACHE = 1000
 #: What goes wrong at random. A server that dies takes long to be replaced, so that it seldom does.
 RANDOM_FAULTS = {
     **dict.fromkeys(("hang", "close", "half", "trickle", "drip", "html", "empty", "null", "no choices"), 1),
@@ -79,16 +84,20 @@ class Handler(BaseHTTPRequestHandler):
         if isinstance(parts, str):
             return self.reply(200, completion("ready"))
         text = "".join(part.get("text", "<image>") for part in parts)
-        urls = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]
-        files = [referred_file(url) for url in urls if url.startswith("file:")]
+        pictures = [part for part in parts if part["type"] == "image_url"]
+        urls = [part["image_url"].get("url") for part in pictures]
+        files = [referred_file(url) for url in urls if url and url.startswith("file:")]
         try:
-            images, refused = [hashlib.sha256(self.server.image(url)).hexdigest()[:12] for url in urls], None
+            found = [self.server.picture(index, part) for index, part in enumerate(pictures)]
+            images, refused = [hashlib.sha256(data).hexdigest()[:12] for data in found], None
         except (ValueError, RuntimeError, OSError) as error:
             images, refused = [], error
         faults = read_faults()
         with self.lock:
             record = {"text": text, "images": images, "files": files, "max_tokens": body["max_tokens"]}
             record["time"] = time.time()
+            record["uuids"] = [part["uuid"] for part in pictures if "uuid" in part]
+            record["alone"] = bool(urls) and not any(urls)
             with open(os.environ["STAND_IN_REQUESTS"], "a") as file:
                 file.write(json.dumps(record) + "\n")
             seen = self.server.seen[text, *images] = self.server.seen.get((text, *images), 0) + 1
@@ -211,6 +220,30 @@ class Server(ThreadingHTTPServer):
     media_folder = None
     #: Where it says that its model is from.
     root = None
+    image_cache = IMAGE_CACHE
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        #: {uuid: the bytes of an image}, the least recently used first
+        self.kept = OrderedDict()
+
+    def picture(self, index, part):
+        """The bytes of the index-th image: those that are kept under its uuid, if it has one."""
+        url, uuid = part["image_url"].get("url"), part.get("uuid")
+        data = self.image(url) if url else None
+        if uuid is None:
+            return data
+        with Handler.lock:
+            if uuid in self.kept:
+                self.kept.move_to_end(uuid)
+            elif data is None:
+                raise ValueError(f"Cache miss for image at index {index} but data is not provided.")
+            else:
+                self.kept[uuid] = data
+                if len(self.kept) > self.image_cache:
+                    self.kept.popitem(last=False)
+                return data
+            return self.kept[uuid]
 
     def image(self, url):
         """The bytes of an image; with vLLM's words and kinds of errors for a file that it does not read."""

@@ -166,6 +166,8 @@ class StandIn:
         self.read_from = None
         #: Says where the model is from.
         self.serve_root = None
+        #: The images that it keeps.
+        self.kept = None
         self._faults = folder / "faults.json"
         self._requests = folder / "requests.jsonl"
 
@@ -213,6 +215,7 @@ def stand_in(tmp_path, monkeypatch):
     server.model, server.seen = "tiny", {}
     running.read_from = partial(setattr, server, "media_folder")
     running.serve_root = partial(setattr, server, "root")
+    running.kept = server.kept
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     running.url = f"http://127.0.0.1:{server.server_address[1]}"

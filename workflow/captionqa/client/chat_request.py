@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypedDict
+from enum import Enum
+from typing import Literal, NotRequired, TypedDict
 
 from captionqa.client.image_part import FileReference, ImagePart
 from captionqa.client.request_body import Body
@@ -16,8 +17,8 @@ class TextContent(TypedDict):
     text: str
 
 
-class ImageUrl(TypedDict):
-    """The URL of an image: bytes, which the request's body splices in."""
+class ImageUrl(TypedDict, total=False):
+    """The URL of an image: bytes, which the request's body splices in. Missing where the identity stands alone."""
 
     url: bytes
 
@@ -27,6 +28,8 @@ class ImageContent(TypedDict):
 
     type: Literal["image_url"]
     image_url: ImageUrl
+    #: Only to servers that know it: vLLM's name of the image in its caches.
+    uuid: NotRequired[str]
 
 
 class Message(TypedDict):
@@ -34,6 +37,17 @@ class Message(TypedDict):
 
     role: Literal["system", "user", "assistant"]
     content: str | list[TextContent | ImageContent]
+
+
+class Images(Enum):
+    """How a body has the images of its request."""
+
+    #: By what every server understands.
+    PLAIN = "plain"
+    #: The same with their identities beside them.
+    NAMED = "named"
+    #: By their identities alone.
+    NAMES_ALONE = "names alone"
 
 
 @dataclass(frozen=True)
@@ -61,23 +75,39 @@ class ChatRequest:
         content = [part.in_bytes() if isinstance(part, ImagePart) else part for part in self.content]
         return replace(self, content=content)
 
-    def messages(self) -> list[Message]:
+    @property
+    def uuids(self) -> list[str]:
+        """The identities of all images; none where one has none."""
+        found = [part.uuid for part in self.content if isinstance(part, ImagePart)]
+        return [] if None in found else [uuid for uuid in found if uuid is not None]
+
+    def whole(self) -> "ChatRequest":
+        """The same request with all images; raises ItemFailure where one cannot be read any more."""
+        return replace(self, content=[part.whole() if isinstance(part, ImagePart) else part for part in self.content])
+
+    def messages(self, images: Images = Images.PLAIN) -> list[Message]:
         messages: list[Message] = [{"role": "system", "content": self.system}] if self.system else []
-        messages.append({"role": "user", "content": list(map(_content, self.content))})
+        messages.append({"role": "user", "content": [_content(part, images) for part in self.content]})
         if self.first_answer is not None:
             messages.append({"role": "assistant", "content": self.first_answer})
             messages.append({"role": "user", "content": LETTER_PROMPT})
         return messages
 
-    def body(self, parameters: Mapping[str, float]) -> Body:
+    def body(self, parameters: Mapping[str, float], images: Images = Images.PLAIN) -> Body:
         """The request's JSON with these parameters, such as those of sampling."""
-        fields: dict[str, object] = {"messages": self.messages(), "max_tokens": self.max_tokens, **parameters}
+        fields: dict[str, object] = {"messages": self.messages(images), "max_tokens": self.max_tokens, **parameters}
         if self.allowed_answers:
             fields["structured_outputs"] = {"choice": list(self.allowed_answers)}
         return Body.of(fields)
 
 
-def _content(part: str | ImagePart) -> TextContent | ImageContent:
+def _content(part: str | ImagePart, images: Images) -> TextContent | ImageContent:
     if isinstance(part, str):
         return {"type": "text", "text": part}
-    return {"type": "image_url", "image_url": {"url": part.url}}
+    content: ImageContent = {"type": "image_url", "image_url": {}}
+    if images is not Images.NAMES_ALONE:
+        assert part.url is not None
+        content["image_url"] = {"url": part.url}
+    if images is not Images.PLAIN and part.uuid is not None:
+        content["uuid"] = part.uuid
+    return content

@@ -64,7 +64,9 @@ class ChunkRun:
         self._notes = DecodingNotes(
             AnswerFiles(str(job.journal.parent)).decoding(job.name), MemoryBudget(job.pictures_mb)
         )
-        self._processor = ItemProcessor(job, client, self._progress, self._changed, self._finish, self._notes)
+        self._processor = ItemProcessor(
+            job, client, self._progress, self._changed, self._finish, self._put_back, self._notes
+        )
         self._tuner = ConcurrencyTuner(self._limiter, self._pool, keys)
         self._workers: list[threading.Thread] = []
         self._queue: WorkQueue[tuple[SegmentJournals, ItemEntry]] = WorkQueue(self._limiter.limit)
@@ -172,6 +174,9 @@ class ChunkRun:
                     self._error = self._error or error
                 self._finished_or_failed.set()
                 return
+
+    def _put_back(self, journals: SegmentJournals, entry: ItemEntry) -> None:
+        self._queue.put_back((journals, entry))
 
     def _finish(self, journals: SegmentJournals, line: ResultLine, outcome: Outcome) -> None:
         """Keep the result line of an item."""

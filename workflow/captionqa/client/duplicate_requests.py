@@ -39,3 +39,8 @@ class DuplicateRequests(Generic[Waiter]):
         with self._lock:
             self._settled[key] = line
             return self._waiting.pop(key, [])
+
+    def withdraw(self, key: Hashable) -> list[Waiter]:
+        """Forget a request that turned out to be another; returns who waited for it."""
+        with self._lock:
+            return self._waiting.pop(key, [])

@@ -4,28 +4,26 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
-from blake3 import blake3
-
 from captionqa.client.chat_request import ChatRequest
 from captionqa.client.decoding_notes import DecodingNotes
 from captionqa.client.image_part import ImagePart
 from captionqa.client.image_transport import ImageTransport
+from captionqa.client.item_file import ItemFile, content_digest, whole_digest
 from captionqa.client.journal import FileMark, ItemMark
+from captionqa.client.known_images import KnownImage, KnownImages
 from captionqa.client.question_captions import QuestionCaptions
 from captionqa.config.prompts import place_captions, place_images, question_text, without_marks
 from captionqa.config.settings import AnswerSettings, caption_prompt, image_budget_px
 from captionqa.dataset.changed_files import ChangedFiles
 from captionqa.dataset.gray_picture import gray_picture
 from captionqa.dataset.image_encoding import EncodedImage, encode_image, is_new_picture
-from captionqa.dataset.image_memory import LARGE_FILE_BYTES, bytes_ahead
-from captionqa.dataset.image_source import ImageSource, ImageSources
-from captionqa.dataset.item_entry import ItemEntry, Stamp
+from captionqa.dataset.image_source import ImageSources
+from captionqa.dataset.item_entry import ItemEntry
 from captionqa.errors import ItemFailure, Reason
 
 T = TypeVar("T")
 #: The failures by which a server shows that it cannot decode an image.
 DAMAGE_SHOWS_AS = (Reason.REQUEST_REJECTED, Reason.SERVER_ERROR)
-DIGEST_BYTES = 12
 #: Follows a file's digest where it is sent as another picture than by versions before `DECODING_VERSION` 2.
 NEW_PICTURE = ".2"
 
@@ -42,8 +40,11 @@ class Item:
         changed: ChangedFiles,
         notes: DecodingNotes,
         captions: QuestionCaptions | None = None,
+        known: KnownImages | None = None,
     ):
         """A file that is not as planned is added to `changed`; `captions` are asked about in place of images.
+
+        Only with `known` do images have identities, and are not read where all servers hold them.
 
         Raises ItemFailure where an image is missing or outside of the data set, or has no caption.
         """
@@ -54,15 +55,16 @@ class Item:
         self._settings = settings
         self._transport = transport
         self._notes = notes
+        self._known = known
         self._is_gray = settings.get("context") == "gray"
         self._text = self._asked_text(len(names))
-        self._files: list[_ImageFile] = []
+        self._files: list[ItemFile] = []
         if settings.get("context") in ("caption", "none"):
             self._text = self._text_without_images(names, captions)
             return
         found = map(sources.find if "images" in entry else sources.find_file, names)
         self._files = [
-            _ImageFile(name, source, stamp, changed)
+            ItemFile(name, source, stamp, changed)
             for name, source, stamp in zip(names, found, entry["stamps"], strict=True)
         ]
 
@@ -79,7 +81,10 @@ class Item:
         )
 
     def request(self, max_tokens: int) -> ChatRequest:
-        """The item's request; reads the files. Raises ItemFailure where an image cannot be sent or is missing."""
+        """The item's request; reads the files that some server does not hold.
+
+        Raises ItemFailure where an image cannot be sent or is missing.
+        """
         content = self._placed([self._image_part(file) for file in self._files])
         return ChatRequest(content, max_tokens, system=self._settings.get("system_prompt", ""))
 
@@ -113,6 +118,19 @@ class Item:
         """Equal for items whose requests are identical: equal texts, and files of equal content in the same order."""
         return request_key(self.mark())
 
+    def image_names(self) -> tuple[str, ...]:
+        """The references of its images in their order, as the item list has them."""
+        return tuple(file.name for file in self._files)
+
+    def planned_bytes(self) -> int:
+        """The bytes of the files that its images are in."""
+        return sum(file.planned[0] for file in self._files if file.planned is not None)
+
+    def is_held_somewhere(self) -> bool:
+        """Whether some server holds each of its images as it was last read."""
+        budget_px, known = self._budget_px(), self._known
+        return known is not None and all(known.is_held_somewhere(file.name, budget_px) for file in self._files)
+
     def digests(self) -> list[str]:
         """The digests of the files' contents, in their order."""
         return [file.digest for file in self._files]
@@ -145,7 +163,20 @@ class Item:
         except ValueError as error:
             raise ItemFailure(Reason.MISSING_IMAGE, str(error)) from error
 
-    def _image_part(self, file: "_ImageFile") -> ImagePart:
+    def _image_part(self, file: ItemFile) -> ImagePart:
+        known = None
+        if self._known is not None and file.planned is not None:
+            known = self._known.held(file.name, self._budget_px(), (file.planned[0], file.planned[1]))
+        if known is None or not file.is_still(known):
+            return self._read_part(file)
+        return ImagePart(None, uuid=known.uuid, make=lambda: self._read_again(file))
+
+    def _read_again(self, file: ItemFile) -> ImagePart:
+        """The image in bytes: what the server reads of a file is checked only where the request begins with that."""
+        file.digest = ""  # of now: the file may be another, or gone
+        return self._read_part(file, may_refer=False).whole()
+
+    def _read_part(self, file: ItemFile, may_refer: bool = True) -> ImagePart:
         with _failures_named(file):
             image = self._encoded(file, file.read, decode=False)
             if self._is_gray:
@@ -153,11 +184,20 @@ class Item:
                 file.digest = content_digest(image.data)
             elif image.is_new:
                 file.digest += NEW_PICTURE
-            path = file.source.file()
+            path = file.source.file() if may_refer else None
             reference = None if path is None else self._transport.reference_to(path, file.stamp())
-            return ImagePart.of(image, reference)
+            if self._known is None:
+                return ImagePart.of(image, reference)
+            content = file.content if image.is_untouched else whole_digest(image.data)
+            if reference is None and self._known.is_held(content):
+                part = ImagePart(None, uuid=content, make=lambda: ImagePart.of(image, None, content))
+            else:
+                part = ImagePart.of(image, reference, content)
+            if (stamp := file.stamp()) is not None and part.uuid is not None:
+                self._known.add(file.name, self._budget_px(), KnownImage(stamp, file.digest, part.uuid))
+            return part
 
-    def _file_matches(self, file: "_ImageFile", mark: FileMark) -> bool:
+    def _file_matches(self, file: ItemFile, mark: FileMark) -> bool:
         """Whether a mark is about the picture that would be sent for the file now."""
         if file.matches_unread(mark):
             return True
@@ -183,12 +223,12 @@ class Item:
             return True
         return False
 
-    def _decode(self, file: "_ImageFile") -> None:
+    def _decode(self, file: ItemFile) -> None:
         """Raise ItemFailure where an image cannot be decoded to its end; its digest stays that of what was sent."""
         with _failures_named(file):
             self._encoded(file, lambda: file.source.read()[0], decode=True)
 
-    def _encoded(self, file: "_ImageFile", read: Callable[[], bytes], decode: bool) -> EncodedImage:
+    def _encoded(self, file: ItemFile, read: Callable[[], bytes], decode: bool) -> EncodedImage:
         return self._in_hand(
             file,
             read,
@@ -196,7 +236,7 @@ class Item:
         )
 
     def _in_hand(
-        self, file: "_ImageFile", read: Callable[[], bytes], use: Callable[[bytes, Callable[[int], None]], T]
+        self, file: ItemFile, read: Callable[[], bytes], use: Callable[[bytes, Callable[[int], None]], T]
     ) -> T:
         """What comes of an image's bytes and of what to call before it is decoded, which is `Decoding.begin`.
 
@@ -221,65 +261,10 @@ def request_key(mark: ItemMark) -> tuple[str, ...]:
     return mark["prompt"], *(digest for _, _, digest in mark["files"])
 
 
-class _ImageFile:
-    """An image of an item."""
-
-    def __init__(self, name: str, source: ImageSource, planned: list[int] | None, changed: ChangedFiles):
-        #: Its reference, as the item list has it.
-        self.name = name
-        self.source = source
-        #: The digest of its content; empty until it is read or found in the journal.
-        self.digest = ""
-        #: From the plan; only its first two numbers are of the file.
-        self.planned = planned
-        #: The same, or None where the file with this content is another one.
-        self._stamp = planned
-        self._changed = changed
-
-    def read(self) -> bytes:
-        data, stamp = self.source.read()
-        self.digest = content_digest(data)
-        self._stamp = self.planned
-        if self.planned is not None and (self.planned[0], self.planned[1]) != stamp:
-            self._stamp = None
-            self._changed.add(self.name, self.planned)
-        return data
-
-    def stamp(self) -> Stamp | None:
-        """The planned stamp; None where the file that was read has another."""
-        return None if self._stamp is None else (self._stamp[0], self._stamp[1])
-
-    def mark(self) -> FileMark:
-        return self.name, self._stamp, self.digest
-
-    def key(self) -> str:
-        """The file by its name and stamp, for the notes of what is being decoded."""
-        return f"{self.name}\0{self.planned}"
-
-    def bytes_ahead(self, budget_px: Callable[[], int | None]) -> int:
-        """The memory that a large file takes in hand, 0 for any other; `budget_px` gives how many pixels are sent."""
-        if self.planned is None or self.planned[0] < LARGE_FILE_BYTES or (path := self.source.file()) is None:
-            return 0
-        return bytes_ahead(path, self.planned[0], budget_px())
-
-    def matches_unread(self, mark: FileMark) -> bool:
-        """Whether a mark's name and stamp are those of the file, whose digest is known then."""
-        name, stamp, digest = mark
-        if self.name != name or self.planned is None or self.planned != stamp:
-            return False
-        self.digest = digest
-        return True
-
-
 @contextmanager
-def _failures_named(file: _ImageFile) -> Iterator[None]:
+def _failures_named(file: ItemFile) -> Iterator[None]:
     """Add where the image is, as the data set has it, to a failure."""
     try:
         yield
     except ItemFailure as failure:
         raise ItemFailure(failure.reason, f"{file.source.described()}: {failure.detail}") from failure
-
-
-def content_digest(data: bytes) -> str:
-    """The digest by which journals and chunk results know a content."""
-    return blake3(data).hexdigest(DIGEST_BYTES)

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,9 +14,11 @@ from captionqa.client.cpu_turn import CpuTurn
 from captionqa.client.decoding_notes import DecodingNotes
 from captionqa.client.duplicate_requests import DuplicateRequests
 from captionqa.client.failure_streak import FailureStreak
+from captionqa.client.image_leads import ImageLeads, Turn
 from captionqa.client.image_transport import ImageTransport
 from captionqa.client.item import Item, request_key
 from captionqa.client.journal import ItemMark, JournalLine, JournalOutcome, JournalSegment, SegmentJournals
+from captionqa.client.known_images import KnownImages
 from captionqa.client.letter_fallback import LETTER_TOKENS, allowed_letters
 from captionqa.client.retrying_client import RetryingClient
 from captionqa.config.model_versions import may_be_of
@@ -29,6 +31,10 @@ from captionqa.server.endpoint import Endpoint
 
 #: Takes an item's result line, once.
 Finish = Callable[[SegmentJournals, ResultLine, Outcome], None]
+#: Takes an item that is to be processed later.
+PutBack = Callable[[SegmentJournals, ItemEntry], None]
+#: Images of fewer bytes are sent with each request at once: a server decodes them in less time than waiting costs.
+WORTH_WAITING_BYTES = 100_000
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +44,7 @@ class _PendingItem:
     """An item and the journals that its answer goes to."""
 
     journals: SegmentJournals
+    entry: ItemEntry
     item: Item
 
 
@@ -54,9 +61,13 @@ class ItemProcessor:
         progress: Progress,
         changed: ChangedFiles,
         finish: Finish,
+        put_back: PutBack,
         notes: DecodingNotes,
     ):
-        """`progress` counts what `finish` is given, and the threads' time; files not as planned go to `changed`."""
+        """`progress` counts what `finish` is given, and the threads' time; files not as planned go to `changed`.
+
+        `put_back` takes items that wait for another.
+        """
         self._notes = notes
         self._settings = job.settings
         self._model_version = job.model_version
@@ -70,6 +81,9 @@ class ItemProcessor:
         self._client = client
         self._thread_time = progress.thread_time
         self._finish = finish
+        self._put_back = put_back
+        self._known_images = KnownImages(client.holders) if client.names_images else None
+        self._leads: ImageLeads[tuple[SegmentJournals, ItemEntry]] = ImageLeads()
         self._turn = CpuTurn(progress.thread_time.add_working)
         self._duplicates: DuplicateRequests[_PendingItem] = DuplicateRequests()
         self._failures = FailureStreak(lambda: bool(progress.answered or progress.reused), client.rejection)
@@ -87,36 +101,76 @@ class ItemProcessor:
 
     def _process(self, journals: SegmentJournals, entry: ItemEntry) -> None:
         """Take the answer from the journal or from an identical item, or ask the server; raises ItemFailure."""
-        item = Item(entry, self._settings, self._sources, self._transport, self._changed, self._notes, self._captions)
-        pending = _PendingItem(journals, item)
+        item = Item(
+            entry,
+            self._settings,
+            self._sources,
+            self._transport,
+            self._changed,
+            self._notes,
+            self._captions,
+            self._known_images,
+        )
+        pending = _PendingItem(journals, entry, item)
         known = self._known(journals.main, item)
         if known is not None:
             line: ResultLine = {"id": item.id, "answer": known["answer"]}
             if "same_as" in known:
                 line["same_as"] = known["same_as"]
-            return self._settle(pending, self._complete(pending, line), "reused")
+            line = self._complete(pending, line)
+            self._finish(journals, line, "reused")
+            self._share_with_waiting(item, item.key(), line)
+        else:
+            self._request_in_turn(pending)
+
+    def _request_in_turn(self, pending: _PendingItem) -> None:
+        """Make an item's request, or leave it until another has brought its images to a server."""
+        images = pending.item.image_names()
+        turn = Turn.GO
+        if self._may_wait_for_images(pending.item):
+            turn = self._leads.join(images, (pending.journals, pending.entry), self._client.room_for_images())
+        if turn is Turn.WAIT:
+            return
+        try:
+            self._request(pending)
+        finally:
+            if turn is Turn.LEAD:
+                for waiting in self._leads.end(images):
+                    self._put_back(*waiting)
+
+    def _may_wait_for_images(self, item: Item) -> bool:
+        """Whether an item's images are worth waiting for until a server holds them, and none does yet."""
+        if self._known_images is None or item.planned_bytes() < WORTH_WAITING_BYTES:
+            return False
+        return not item.is_held_somewhere()
+
+    def _request(self, pending: _PendingItem) -> None:
+        """Make an item's request, and send it unless an identical one is or was sent."""
+        item = pending.item
         request = item.request(self._settings["max_tokens"])
-        is_first, settled = self._duplicates.join(item.key(), pending) if self._deduplicate else (True, None)
+        key = item.key()
+        is_first, settled = self._duplicates.join(key, pending) if self._deduplicate else (True, None)
         if is_first:
-            self._ask(pending, request)
+            self._ask(pending, request, key)
         elif settled is not None:
             self._share(pending, settled)
 
-    def _ask(self, pending: _PendingItem, request: ChatRequest) -> None:
+    def _ask(self, pending: _PendingItem, request: ChatRequest, key: Hashable) -> None:
         """Send an item's request; its outcome is also that of the items that wait for an identical one."""
         item = pending.item
         try:
-            answer = self._send(pending.journals.main, item.mark(), request)
+            answer = self._send(pending.journals.main, item, request)
         except ItemFailure as failure:
             damage = item.damage_behind(failure)
             line = self._fail(pending.journals, item.id, damage or failure)
-            if damage is None:
+            if damage is None and item.key() == key:
                 with self._turn.paused():
                     self._failures.add(failure)
-            self._share_with_waiting(pending, line)
         else:
             self._failures.end()
-            self._settle(pending, self._complete(pending, {"id": item.id, "answer": answer}), "answered")
+            line = self._complete(pending, {"id": item.id, "answer": answer})
+            self._finish(pending.journals, line, "answered")
+        self._share_with_waiting(item, key, line)
 
     def _complete(self, pending: _PendingItem, line: ResultLine) -> ResultLine:
         """Add the files' digests and, where a fallback is asked for, its answer or its failure."""
@@ -139,21 +193,23 @@ class ItemProcessor:
             if (known := self._known(journal, item, first_answer)) is not None:
                 return known["answer"]
             request = replace(item.request(LETTER_TOKENS), first_answer=first_answer, allowed_answers=letters)
-            return self._send(journal, item.mark(first_answer), request)
+            return self._send(journal, item, request, first_answer)
         except ItemFailure as failure:
             log.warning("%r, asked for its letter alone: %s", item.id, failure)
             return {"failure": failure.reason, "detail": failure.detail}
 
-    def _send(self, journal: JournalSegment, mark: ItemMark, request: ChatRequest) -> Answer:
-        """The server's answer, journaled under the mark; each crash of a server on the way is journaled too."""
-        crashes = _Crashes(journal, mark)
+    def _send(
+        self, journal: JournalSegment, item: Item, request: ChatRequest, first_answer: str | None = None
+    ) -> Answer:
+        """The server's answer, journaled; each crash of a server on the way is journaled too."""
+        crashes = _Crashes(journal, item.mark(first_answer))
 
         def send(request: ChatRequest) -> Answer:
             with self._turn.paused(), self._thread_time.asking():
                 return self._client.ask(request, crashes.count, crashes.add)
 
         answer = self._transport.answer(send, request)
-        _append(journal, mark, {"answer": answer})
+        _append(journal, item.mark(first_answer), {"answer": answer})  # now: a file may have been read on the way
         return answer
 
     def _known(self, journal: JournalSegment, item: Item, first_answer: str | None = None) -> JournalLine | None:
@@ -163,15 +219,16 @@ class ItemProcessor:
             return None
         return line if item.matches(line, first_answer) else None
 
-    def _settle(self, pending: _PendingItem, line: ResultLine, outcome: Outcome) -> None:
-        """Finish an item, and the items that wait for an identical request."""
-        self._finish(pending.journals, line, outcome)
-        self._share_with_waiting(pending, line)
-
-    def _share_with_waiting(self, pending: _PendingItem, line: ResultLine) -> None:
-        if self._deduplicate:
-            for waiting in self._duplicates.settle(pending.item.key(), line):
+    def _share_with_waiting(self, item: Item, key: Hashable, line: ResultLine) -> None:
+        """Settle the items that wait for a request of this key, unless an image changed before it was sent."""
+        if not self._deduplicate:
+            return
+        if item.key() == key:
+            for waiting in self._duplicates.settle(key, line):
                 self._share(waiting, line)
+        else:
+            for waiting in self._duplicates.withdraw(key):
+                self._put_back(waiting.journals, waiting.entry)
 
     def _share(self, pending: _PendingItem, line: ResultLine) -> None:
         """Give an item the outcome of another whose request is identical."""

@@ -12,6 +12,8 @@
     the server was replaced meanwhile              | it is sent to the next one                 | no
     the server crashed meanwhile                   | it is sent again with no other suspect in  | no
                                                    | flight; after a second crash server_error  |
+    a 4xx for images that were sent by their       | it is sent again at once, with the images  | no
+      identities alone                             |                                            |
     the key or the model is refused, or the        | it waits for a new key or server           | no
       address redirects                            |                                            |
     any other 4xx, or a 500 for a file that the    | request_rejected                           |
@@ -34,7 +36,9 @@ import tenacity
 from captionqa.client.answer import Answer
 from captionqa.client.api_key import ApiKeys
 from captionqa.client.chat_completion import CompletionClient
-from captionqa.client.request_body import Body
+from captionqa.client.chat_request import Images
+from captionqa.client.held_images import HeldImages
+from captionqa.client.request_bodies import RequestBodies
 from captionqa.client.request_errors import (
     AccessRefusedError,
     BrokenConnectionError,
@@ -74,6 +78,7 @@ class RetryTools:
     client: CompletionClient
     keys: ApiKeys
     trial: ServerTrial
+    held: HeldImages
     #: Counts a request's attempts, and waits between them.
     attempts: tenacity.Retrying
     max_attempts: int
@@ -87,10 +92,10 @@ class RetryTools:
 class RetriedRequest:
     """One request and what it has met so far; `answer` is called once, by the one thread that has it."""
 
-    def __init__(self, tools: RetryTools, body: Body, crashes: int, on_crash: Callable[[Endpoint], None]):
+    def __init__(self, tools: RetryTools, bodies: RequestBodies, crashes: int, on_crash: Callable[[Endpoint], None]):
         """`crashes` counts a server's crashes during this very request so far; `on_crash` gets each further one."""
         self._tools = tools
-        self._body = body
+        self._bodies = bodies
         self._crashes = crashes
         self._on_crash = on_crash
         self._patience_ends = time.monotonic() + tools.patience_s
@@ -99,6 +104,8 @@ class RetriedRequest:
         self._failed_on: Endpoint | None = None
         #: That server, if it may have crashed then: its crash may become known only later.
         self._may_have_crashed: Endpoint | None = None
+        #: Whether it goes with all its images, since it failed without them.
+        self._is_whole = False
         #: When the first attempt since the last outage failed.
         self._failing_since = float("inf")
 
@@ -163,7 +170,7 @@ class RetriedRequest:
         try:
             if self._may_have_crashed is not None and self._has_crashed(self._may_have_crashed):
                 raise ServerCrashError(self._may_have_crashed)
-            answer = self._tools.client.complete(server, key, self._body)
+            answer = self._complete(server, key)
             pool.record_answer(server)
             return answer
         except ItemFailure:
@@ -178,6 +185,27 @@ class RetriedRequest:
         finally:
             pool.release(server, reached)
         return None
+
+    def _complete(self, server: Endpoint, key: str | None) -> Answer:
+        """One answer; images that the server is known to hold are sent only if it turns out not to hold them.
+
+        Raises as `CompletionClient.complete`, and ItemFailure where an image that it does not hold cannot be read.
+        """
+        held, uuids = self._tools.held, self._bodies.uuids
+        if not self._is_whole and held.holds(server, uuids):
+            self._is_whole = True
+            try:
+                answer = self._tools.client.complete(server, key, self._bodies.get(Images.NAMES_ALONE))
+            except ItemFailure:  # whatever it says: if it is no miss, the whole request fails alike
+                held.forget(server, uuids)
+            else:
+                held.add(server, uuids, answer["prompt_tokens"], alone=True)
+                return answer
+        named = Images.NAMED if held.takes_uuids(server) else Images.PLAIN
+        answer = self._tools.client.complete(server, key, self._bodies.get(named))
+        if self._bodies.is_unchanged():
+            held.add(server, self._bodies.uuids, answer["prompt_tokens"], alone=False)
+        return answer
 
     def _handle_failure(self, server: Endpoint, error: TransientError) -> None:
         """Raise the error where it spends an attempt, ServerCrashError where the server crashed; else return."""

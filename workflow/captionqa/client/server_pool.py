@@ -142,6 +142,9 @@ class ServerPool:
     def ready_servers(self) -> list[Endpoint]:
         """The servers whose state is READY."""
         with self._lock:
+            if not self._endpoints:  # nobody has asked for a server yet
+                with suppress(OSError):
+                    self._endpoints = endpoint.read_all(self._folder)
             return [entry for entry in self._endpoints if entry.state is State.READY and entry.url]
 
     def pause(self, seconds: float) -> None:

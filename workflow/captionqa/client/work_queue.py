@@ -34,6 +34,10 @@ class WorkQueue(Generic[T]):
             self._half_empty.wait(heartbeat_s)
             heartbeat()
 
+    def put_back(self, item: T) -> None:
+        """Add an item that was taken before, whatever the capacity."""
+        self._items.put(item)
+
     def take(self) -> T:
         """The next item; waits for one."""
         item = self._items.get()

@@ -37,6 +37,7 @@ class ClientConfig:
     max_failed_fraction: float
     count_data_faults: bool
     image_transport: Literal["bytes", "file"]
+    image_uuid: Literal["auto", "off", False]
     images: ImagesConfig
     #: Sent with each request as it is; a parameter that is None is left to the server.
     sampling: Mapping[str, float | None]

@@ -42,6 +42,10 @@ class ImageSource(ABC):
         """Its real path, where it is a file of its own."""
         return None
 
+    def stamp(self) -> Stamp | None:
+        """The stamp of its file as it is now; None where the file is gone, or does not tell a change of the image."""
+        return None
+
     def is_named(self) -> bool:
         """Whether another name means another image; False for a place in a container, which may move."""
         return self.file() is not None
@@ -116,6 +120,9 @@ class FileSource(ImageSource):
     def file(self) -> Path | None:
         return self.path
 
+    def stamp(self) -> Stamp | None:
+        return _file_stamp(self.path)
+
     def described(self) -> str:
         return repr(self.name)
 
@@ -128,6 +135,9 @@ class _MemberSource(ImageSource):
     ref: MemberRef
     container: Path
     sources: ImageSources
+
+    def stamp(self) -> Stamp | None:
+        return _file_stamp(self.container)
 
     def described(self) -> str:
         return f"{self.ref.container!r}, {self.ref.name!r}"

@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
-from captionqa.client.item import NEW_PICTURE, content_digest
+from captionqa.client.item import NEW_PICTURE
+from captionqa.client.item_file import content_digest
 from captionqa.dataset.image_format import has_image_suffix, identify
 from captionqa.dataset.image_ref import CellRef, FileRef, ImageRef, LineRef, MemberRef
 from captionqa.dataset.image_source import ImageSources

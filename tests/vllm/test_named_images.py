@@ -1,0 +1,110 @@
+"""Images by their identity alone on a real vLLM: the same answers, and each image that it does not hold is sent.
+
+The shared vLLM has two API servers, each with a cache of its own. Here the client takes it for two servers of one each.
+So about half of the images that it names are not held where the request arrives, which no server can be made to do on
+purpose.
+"""
+
+import dataclasses
+from collections import Counter
+
+import pandas as pd
+import pytest
+import yaml
+from captionqa.client import item_processor
+from captionqa.client.chunk_job import ChunkJob
+from captionqa.client.chunk_run import ChunkRun
+from captionqa.client.held_images import HeldImages
+from captionqa.config.check import check
+from captionqa.config.layout import Layout
+from captionqa.config.settings import fingerprint, qa_settings
+from captionqa.dataset.question_plan import plan_questions
+from captionqa.files import read_json_lines
+from captionqa.server import endpoint, generation_key
+from projects import DEMO_MODEL, ROOT
+
+pytestmark = pytest.mark.vllm
+
+IMAGES = 10
+QUESTIONS = 4
+
+
+@pytest.fixture
+def two_servers(live_server, live_folder, tmp_path):
+    """A folder in which the shared vLLM is published as two replicas of one API server each."""
+    _, key = live_server
+    (ready,) = endpoint.read_all(Layout(str(live_folder), DEMO_MODEL).server)
+    folder = tmp_path / "server"
+    folder.mkdir(mode=0o700)
+    (folder / "lease.json").write_bytes((Layout(str(live_folder), DEMO_MODEL).server / "lease.json").read_bytes())
+    at = ready.argv.index("--api-server-count")
+    assert ready.argv[at + 1] == "2"
+    for replica in (0, 1):
+        server = dataclasses.replace(ready, replica=replica, argv=ready.argv[:at] + ready.argv[at + 2 :])
+        server.publish(folder)
+        generation_key.write(folder, server, key)
+    return folder
+
+
+@pytest.fixture
+def ask(demo_config, two_servers, tmp_path):
+    """Ask the demo's questions about some of its images: {qid: text}."""
+    asked = pd.read_parquet(demo_config["qa"]["question_path"]).query("source == 'one image'")
+    texts = asked["question"].drop_duplicates().head(QUESTIONS)
+    images = sorted({image for (image,) in asked["image"]})[:IMAGES]
+    rows = [(f"{image} {number}", text, image, "A") for image in images for number, text in enumerate(texts)]
+    pd.DataFrame(rows, columns=["qid", "question", "image", "answer"]).to_parquet(tmp_path / "questions.parquet")
+    schema = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
+
+    def run(kind, transport):
+        client = {"image_uuid": kind, "image_transport": transport, "max_attempts": 1, "concurrency": 4}
+        raw = {**demo_config, "output_dir": str(tmp_path / f"{kind}-{transport}"), "client": client}
+        raw["qa"] = {**demo_config["qa"], "question_path": str(tmp_path / "questions.parquet")}
+        config = check(raw, schema)
+        layout, settings = Layout(config.output_dir, DEMO_MODEL), qa_settings(config, DEMO_MODEL)
+        dataset = ROOT / demo_config["qa"]["dataset_path"]
+        plan = plan_questions(tmp_path / "questions.parquet", dataset, 1, layout)
+        (result,) = plan.results(layout.qa_work(""), fingerprint(settings))
+        job = ChunkJob(
+            name="0-of-1",
+            items=tmp_path / plan.item_lists(layout, "qa")[0],
+            result=tmp_path / result,
+            journal=tmp_path / f"journal-{kind}-{transport}",
+            progress=tmp_path / "progress.json",
+            server=two_servers,
+            dataset=dataset,
+            settings=settings,
+            client=config.client,
+            lease_timeout_s=600,
+            own_servers=True,
+        )
+        ChunkRun(job).run()
+        _, *lines = read_json_lines(job.result)
+        return {line["id"]: line["answer"]["text"] for line in lines}
+
+    return run
+
+
+@pytest.mark.parametrize("transport", ["bytes", "file"])
+def test_the_answers_are_those_of_the_images_and_a_miss_costs_no_attempt(ask, transport, monkeypatch):
+    counts = Counter()
+    add, forget = HeldImages.add, HeldImages.forget
+
+    def counted_add(held, server, uuids, tokens, alone):
+        counts["alone" if alone else "sent"] += 1
+        add(held, server, uuids, tokens, alone)
+
+    def counted_forget(held, server, uuids):
+        counts["missed"] += 1
+        forget(held, server, uuids)
+
+    monkeypatch.setattr(HeldImages, "add", counted_add)
+    monkeypatch.setattr(HeldImages, "forget", counted_forget)
+    monkeypatch.setattr(item_processor, "WORTH_WAITING_BYTES", 0)
+    sent = ask("off", "bytes")
+    counts.clear()
+    assert ask("auto", transport) == sent
+    assert len(sent) == IMAGES * QUESTIONS
+    assert counts["alone"] + counts["sent"] == len(sent)
+    assert counts["alone"] > 0
+    assert counts["missed"] > 0
