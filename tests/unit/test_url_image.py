@@ -12,7 +12,7 @@ import pytest
 from blake3 import blake3
 from captionqa.client.chunk_result import read_chunk
 from captionqa.client.chunk_run import ChunkRun
-from captionqa.client.item import DIGEST_BYTES
+from captionqa.client.item_file import DIGEST_BYTES
 from captionqa.client.journal import read_lines
 from captionqa.config.layout import Layout
 from captionqa.dataset.plan import check_plans
