@@ -13,7 +13,8 @@ html, empty, null, no choices, length, or {"status", "headers", "body"}. Random 
 follow from the seed, the request and how often it was asked, this server's predecessors included.
 A test gives answers of its own in the JSON file {text: answer} named by STAND_IN_ANSWERS.
 Each request is appended to the file named by STAND_IN_REQUESTS as {"text", "images" (digests), "files" (those that were
-referred to), "max_tokens", "time"}. Files in --allowed-local-media-path are read, and others refused, as vLLM does it.
+referred to), "max_tokens", "seed", "time"}. Files in --allowed-local-media-path are read, and others refused, as vLLM
+does it.
 """
 
 import argparse
@@ -88,6 +89,7 @@ class Handler(BaseHTTPRequestHandler):
         faults = read_faults()
         with self.lock:
             record = {"text": text, "images": images, "files": files, "max_tokens": body["max_tokens"]}
+            record["seed"] = body.get("seed")
             record["time"] = time.time()
             with open(os.environ["STAND_IN_REQUESTS"], "a") as file:
                 file.write(json.dumps(record) + "\n")

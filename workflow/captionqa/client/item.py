@@ -13,6 +13,7 @@ from captionqa.client.image_transport import ImageTransport
 from captionqa.client.journal import FileMark, ItemMark
 from captionqa.client.question_captions import QuestionCaptions
 from captionqa.config.prompts import place_captions, place_images, question_text, without_marks
+from captionqa.config.repeats import sample_seed
 from captionqa.config.settings import AnswerSettings, caption_prompt, image_budget_px
 from captionqa.dataset.changed_files import ChangedFiles
 from captionqa.dataset.gray_picture import gray_picture
@@ -20,6 +21,7 @@ from captionqa.dataset.image_encoding import EncodedImage, encode_image, is_new_
 from captionqa.dataset.image_memory import LARGE_FILE_BYTES, bytes_ahead
 from captionqa.dataset.image_source import ImageSource, ImageSources
 from captionqa.dataset.item_entry import ItemEntry, Stamp
+from captionqa.dataset.question_repeats import question_of
 from captionqa.errors import ItemFailure, Reason
 
 T = TypeVar("T")
@@ -51,6 +53,7 @@ class Item:
         self.id = entry["id"]
         self.question = entry.get("question")
         self.choices_added = entry.get("choices")
+        self._sample = entry.get("sample", 1)
         self._settings = settings
         self._transport = transport
         self._notes = notes
@@ -81,7 +84,8 @@ class Item:
     def request(self, max_tokens: int) -> ChatRequest:
         """The item's request; reads the files. Raises ItemFailure where an image cannot be sent or is missing."""
         content = self._placed([self._image_part(file) for file in self._files])
-        return ChatRequest(content, max_tokens, system=self._settings.get("system_prompt", ""))
+        seed = sample_seed(self._settings["sampling"], self._sample) if self._sample > 1 else None
+        return ChatRequest(content, max_tokens, system=self._settings.get("system_prompt", ""), seed=seed)
 
     def check_marks(self) -> None:
         """Raise ItemFailure where the text has a mark for an image that the item does not have."""
@@ -110,8 +114,8 @@ class Item:
         }
 
     def key(self) -> tuple[str, ...]:
-        """Equal for items whose requests are identical: equal texts, and files of equal content in the same order."""
-        return request_key(self.mark())
+        """Equal for items whose requests are identical: texts, files of equal content in the same order, and seed."""
+        return (*request_key(self.mark()), *([f"sample {self._sample}"] if self._sample > 1 else []))
 
     def digests(self) -> list[str]:
         """The digests of the files' contents, in their order."""
@@ -130,7 +134,7 @@ class Item:
         """The text with captions in place of the images, or with nothing where there are no captions."""
         if captions is None:
             return without_marks(self._text)
-        found = [captions.of(name, self.id, len(names)) for name in names]
+        found = [captions.of(name, question_of(self.id), len(names)) for name in names]
         try:
             return place_captions(self._text, found, self._settings["caption_template"])
         except ValueError as error:

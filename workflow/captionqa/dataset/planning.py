@@ -50,4 +50,5 @@ def plan_task(config: Config, layout: Layout, task: Task, scan: str = "") -> Pla
             Selection(qa.limit, qa.where),
             qa.allow_urls,
             qa.protocol,
+            qa.repeats,
         )

@@ -26,6 +26,7 @@ from captionqa.dataset.final_files import FinalFile, final_files
 from captionqa.dataset.item_entry import ItemEntry
 from captionqa.dataset.places import entry_place
 from captionqa.dataset.plan import Plan, load_plan
+from captionqa.dataset.question_repeats import question_of
 from captionqa.errors import ItemFailure
 from captionqa.files import read_json_lines
 from captionqa.grading.scoring import GradingRules
@@ -79,7 +80,8 @@ def write_unfinished_page(config: Config, layout: Layout) -> bool:
 
 def _add_captions(contents: PageContents, config: Config, layout: Layout, deadline: float) -> None:
     plan = load_plan(layout, "captions")
-    files = list(final_files(config, layout, "captions"))
+    shown = {f"captions {style}" for style in config.prompt_styles}  # of several samples the first
+    files = [file for file in final_files(config, layout, "captions") if file.name in shown]
     counts, sample, lengths = Counter[str](), Sample[CaptionItem](LIMITS), captions.LengthCounts()
     progress = [_Progress(plan, file.settings) for file in files]
     for entries, lines in _chunks(config, layout, plan, files, deadline):
@@ -112,7 +114,7 @@ def _add_questions(contents: PageContents, config: Config, layout: Layout, deadl
         for entry in entries:
             line = lines.get(entry["id"])
             progress.count(line)
-            if line is not None:
+            if line is not None and question_of(line["id"]) == line["id"]:
                 sample.add("failed" if "failure" in line else "other", entry["id"], line)
     data = [qa.question_path] if isinstance(qa.question_path, str) else list(qa.question_path)
     contents.parts.append(progress.part("Questions", [*data, qa.dataset_path]))

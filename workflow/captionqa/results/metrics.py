@@ -8,6 +8,7 @@ from captionqa.config.config import AnswerForm, Scoring
 from captionqa.dataset.question_row import InvalidRow, QuestionRow
 from captionqa.results.captionqa_metrics import WithProtocol
 from captionqa.results.qa_record import QaRecord
+from captionqa.results.repeat_records import WithRepeats
 from captionqa.results.score_statistics import bootstrap_interval
 from captionqa.results.statistics import wilson_interval
 
@@ -96,7 +97,7 @@ class InContext(TypedDict):
     context: NotRequired[str]
 
 
-class QaMetrics(AccuracyMetrics, WithFallback, WithProtocol, InContext):
+class QaMetrics(AccuracyMetrics, WithFallback, WithProtocol, WithRepeats, InContext):
     """A QA metrics file."""
 
     #: The model's name in the configuration.

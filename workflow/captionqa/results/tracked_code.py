@@ -9,7 +9,7 @@ from captionqa import PACKAGE
 #: count: how answers were obtained does not change how they are merged.
 MERGING_CODE = ("*.py", "config/*.py", "results/*.py", "client/answer.py", "client/chunk_result.py")
 #: Patterns of the modules that decide, beside these, what `merge_qa` writes.
-GRADING_CODE = ("grading/*.py", "dataset/question_row.py")
+GRADING_CODE = ("grading/*.py", "dataset/question_row.py", "dataset/question_repeats.py")
 
 #: Patterns of the modules that decide what the comparison of contexts says.
 COMPARISON_CODE = ("results/*comparison*.py", "results/*statistics.py", "results/graded_answers.py")
