@@ -21,6 +21,7 @@ from captionqa.config.hub_record import is_hub_path
 from captionqa.config.presets import load_caption_preset, load_preset
 from captionqa.config.prompts import STYLES
 from captionqa.config.repeats import check_repeats
+from captionqa.config.sampling_presets import add_sampling_preset
 from captionqa.config.vllm_options import is_given
 from captionqa.config.yaml_text import read_yaml
 from captionqa.errors import ConfigError
@@ -48,6 +49,7 @@ def check(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
     """
     _add_caption_preset(raw)
     add_protocol(raw)
+    add_sampling_preset(raw)
     _add_preset(raw, schema)
     error = jsonschema.exceptions.best_match(_with_defaults(schema).iter_errors(raw))
     if error is not None:
@@ -75,6 +77,8 @@ def check(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
         _refuse_same_names(config.caption_sets)
     _check_contexts(config)
     _refuse_braces(config.output_dir)
+    if config.qa is not None and config.qa.instruction is not None and config.qa.instructions:
+        raise ConfigError("qa.instructions: qa.instruction gives them already; leave one of the two out.")
     if config.qa is not None and config.qa.relative_tolerance and config.qa.scoring in ("vqa", "anls"):
         raise ConfigError(
             f"qa.relative_tolerance: qa.scoring: {config.qa.scoring} compares texts and has no tolerance; set it to 0."
@@ -107,7 +111,8 @@ def _add_preset(raw: dict[str, Any], schema: Mapping[str, Any]) -> None:
         if error := jsonschema.exceptions.best_match(Draft202012Validator(rules).iter_errors(dict(layout.columns))):
             raise ConfigError(f"qa.preset: in {qa['preset']}, layouts: {_sentence(error)}")
     for key, value in preset.qa.items():
-        qa.setdefault(key, value)
+        if key != "instruction" or not qa.get("instructions"):
+            qa.setdefault(key, value)
 
 
 def _add_caption_preset(raw: dict[str, Any]) -> None:

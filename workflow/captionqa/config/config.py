@@ -14,6 +14,7 @@ from captionqa.config.contexts import UNNAMED, Context, ContextKind, question_co
 from captionqa.config.data_root import data_folder
 from captionqa.config.export_config import ExportConfig
 from captionqa.config.hub_record import HubRecord, data_paths, is_hub_path, local_files, read_hub_record
+from captionqa.config.instructions import instructions_by_type
 from captionqa.config.model_config import ModelConfig
 from captionqa.config.model_versions import planned_key
 from captionqa.config.repeats import Repeats, ShuffleConfig
@@ -110,6 +111,8 @@ class ColumnsConfig:
     source: ColumnSource = "auto"
     hint: ColumnSource = "auto"
     context: ColumnSource = "auto"
+    #: What says whether a question is multiple choice, open-ended or yes/no.
+    type: ColumnSource = None
     #: The column of lists of which each element is a question of its own.
     explode: str | None = None
     #: The list of rows in an object of JSON.
@@ -148,6 +151,8 @@ class QaConfig:
     captions_from: str | Mapping[str, str] | None
     #: Added below each question; or one for those with `choices` and one for `open` ones.
     instruction: str | Mapping[str, str] | None
+    #: {type of question: the same for questions of this type}.
+    instructions: Mapping[str, str] | None
     fallback: bool
     relative_tolerance: float
     #: How many questions are asked, or below 1 which share; None for all.
@@ -201,9 +206,9 @@ class QaConfig:
         return {UNNAMED: given} if isinstance(given, str) else given
 
     @property
-    def instructions(self) -> Mapping[str, str]:
-        """The instructions by the kind of question, which planning adds; none where one is for all."""
-        return self.instruction if isinstance(self.instruction, Mapping) else {}
+    def instructions_by_type(self) -> Mapping[str, str]:
+        """The instructions by the type of question, which planning adds; none where one is for all."""
+        return instructions_by_type(self.instruction, self.instructions)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 from captionqa.dataset.json_elements import KEY_COLUMN, elements
 from captionqa.dataset.question_row import InvalidRow, QuestionRow
@@ -40,6 +40,8 @@ class QuestionItem(TypedDict):
     fallback_letter: str | None
     #: None for a failed question.
     output: str | None
+    #: The model's reasoning before the output; absent where it gave none.
+    thinking: NotRequired[str]
     score: float | None
     #: Only of a failed question: one sentence on what happened.
     detail: str | None
@@ -101,7 +103,7 @@ def page_order(item: QuestionItem) -> tuple[int, str]:
 
 def answered(record: QaRecord) -> QuestionItem:
     """A question that has a record."""
-    return {
+    item: QuestionItem = {
         "qid": record["qid"],
         "status": status_of(record),
         "category": record["category"],
@@ -120,6 +122,9 @@ def answered(record: QaRecord) -> QuestionItem:
         "images": record["image_paths"],
         "has_pictures": True,
     }
+    if thinking := record.get("thinking"):
+        item["thinking"] = cut(thinking)
+    return item
 
 
 def failed(row: QuestionRow | InvalidRow, reason: str, detail: str) -> QuestionItem:

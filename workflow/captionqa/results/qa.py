@@ -133,6 +133,7 @@ def _metrics(
         **fallback,
         **by_protocol,
         **of_repeats,
+        **tally.thinking_metrics(),
         "scoring": rules.scoring,
         "answer_is": rules.answer_is,
         "relative_tolerance": rules.tolerance,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NotRequired, TypedDict
 
 from captionqa.client.chunk_result import ResultLine
+from captionqa.client.final_text import split_answer
 from captionqa.dataset.question_repeats import in_order
 from captionqa.dataset.question_row import InvalidRow, QuestionRow
 from captionqa.errors import ItemFailure, Reason
@@ -34,6 +35,9 @@ class QaRecord(TypedDict):
     predicted_letter: str | None
     #: The model's own words.
     model_output: str
+    #: The reasoning before them, which is not graded; absent where there is none. An output that ended within its
+    #: reasoning is empty.
+    thinking: NotRequired[str]
     #: None without a ground truth.
     is_correct: bool | None
     #: The part of a point that the answer gets, from 0 to 1; by most rules of qa.scoring 0 or 1. None as above.
@@ -81,6 +85,15 @@ def qa_record(
         raise ItemFailure(Reason.INVALID_QUESTION, row["invalid"])
     if "failure" in line:
         raise ItemFailure(Reason(line["failure"]), line["detail"])
+    record = _graded(row, line, rules, order)
+    thinking, text = split_answer(line["answer"])
+    if thinking:
+        record["model_output"], record["thinking"] = text or "", thinking
+    return record
+
+
+def _graded(row: QuestionRow, line: ResultLine, rules: GradingRules, order: Sequence[int] | None) -> QaRecord:
+    """The record of an answered question, with all of the answer's text as its output; raises as `qa_record`."""
     answer, choices = line["answer"], row.get("choices") or lettered_choices(row["question"])
     truncated = answer["finish_reason"] == "length"
     if row["answer"] is None:

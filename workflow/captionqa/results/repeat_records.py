@@ -20,6 +20,7 @@ class RepeatRecord(TypedDict):
     #: In the letters of `choices`, whatever letter the model saw.
     predicted_letter: str | None
     model_output: str
+    thinking: NotRequired[str]
     is_correct: bool | None
     score: float | None
     graded_by: str

@@ -54,6 +54,8 @@ def _repeat_record(record: QaRecord, repeat: Repeat, sampling: Sampling) -> Repe
         "refused": record["refused"],
         "truncated": record["truncated"],
     }
+    if "thinking" in record:
+        made["thinking"] = record["thinking"]
     if repeat.order is not None:
         made["permutation"] = repeat.order
     return made

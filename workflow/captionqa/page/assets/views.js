@@ -91,6 +91,7 @@ class Questions extends View {
       item.truncated && badge("truncated", "truncated"), this.link(item.qid), ...this.chips(item, ["category", "source"]));
     if (item.status !== "failed") head.append(rule(item, this.index.scoring));
     const body = questionBody(item, { model: item.letter });
+    if (item.thinking) body.append(folded("thinking", item.thinking));
     if (item.output !== null) {
       body.append(make("div", { class: "label" }, "output"), expandable(foreign("div", item.output, "output"), item.output));
     } else {
@@ -222,7 +223,8 @@ class Captions extends View {
       if (caption.text === undefined) {
         return [label, fault(caption)];
       }
-      return [label, expandable(foreign("div", caption.text, "output"), caption.text)];
+      const thinking = caption.thinking && folded("thinking", caption.thinking);
+      return [label, thinking, expandable(foreign("div", caption.text, "output"), caption.text)];
     });
     const head = make("div", { class: "head" }, this.index.failed[number] && badge("failed", "! failed"),
       this.index.duplicate[number] && badge("duplicate", "duplicate"));
