@@ -107,6 +107,9 @@ class Project:
     def qa(self, kind: str) -> dict:
         return json.loads((self.out / "qa" / self.model / f"{self.model}_qa_{kind}.json").read_text())
 
+    def comparison(self) -> dict:
+        return json.loads((self.out / "comparison.json").read_text())
+
     def page(self) -> dict:
         """The overview of the results page."""
         text = (self.out / "report" / "data" / "overview.js").read_text()

@@ -13,7 +13,7 @@ html, empty, null, no choices, length, or {"status", "headers", "body"}. Random 
 follow from the seed, the request and how often it was asked, this server's predecessors included.
 A test gives answers of its own in the JSON file {text: answer} named by STAND_IN_ANSWERS.
 Each request is appended to the file named by STAND_IN_REQUESTS as {"text", "images" (digests), "files" (those that were
-referred to), "uuids" (those of images), "alone" (whether it had these and no image), "max_tokens", "time"}.
+referred to), "uuids" (those of images), "alone" (whether it had these and no image), "max_tokens", "seed", "time"}.
 Images with a uuid are kept under it, the last IMAGE_CACHE of them, as vLLM does it: what is sent with a known uuid is
 not looked at, and an unknown uuid alone is an error. Files in --allowed-local-media-path are read, and others refused.
 """
@@ -95,6 +95,7 @@ class Handler(BaseHTTPRequestHandler):
         faults = read_faults()
         with self.lock:
             record = {"text": text, "images": images, "files": files, "max_tokens": body["max_tokens"]}
+            record["seed"] = body.get("seed")
             record["time"] = time.time()
             record["uuids"] = [part["uuid"] for part in pictures if "uuid" in part]
             record["alone"] = bool(urls) and not any(urls)

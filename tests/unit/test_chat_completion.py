@@ -45,6 +45,16 @@ def answer(text="A cat.", **usage):
     return {"choices": [choice], "usage": usage}
 
 
+@pytest.mark.parametrize("name", ["reasoning", "reasoning_content"])
+def test_what_a_reasoning_parser_took_out_stands_beside_the_text(scripted, name):
+    body = answer("B.")
+    body["choices"][0]["message"][name] = "It may be A."
+    scripted.answers = [(200, {}, body), (200, {}, answer("B."))]
+    got = complete(scripted.url)
+    assert (got["text"], got["reasoning"]) == ("B.", "It may be A.")
+    assert "reasoning" not in complete(scripted.url)
+
+
 @pytest.mark.parametrize("what", BEGINNINGS)
 def test_an_answer_that_trickles_is_a_timeout(scripted, what):
     over = threading.Event()

@@ -625,3 +625,47 @@ def test_the_relative_tolerance_reaches_the_grading_and_is_told(chunk, answers, 
     made = answers([row("q1", "100", question="How many?")], chunk(asked, lines), relative_tolerance=tolerance)
     assert made.metrics["correct_answers"] == correct
     assert made.metrics["relative_tolerance"] == tolerance
+
+
+REASONED = "Let me see. It may be B.</think>\n\nThe answer is A."
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed", "thinking", "output", "letter"),
+    [
+        (REASONED, None, "Let me see. It may be B.", "The answer is A.", "A"),
+        ("<think>B?</think>A", None, "B?", "A", "A"),
+        ("<think>It is B. The answer is B.", None, "It is B. The answer is B.", "", None),
+        ("The answer is A.", "It may be B.", "It may be B.", "The answer is A.", "A"),
+        ("", "The answer is B", "The answer is B", "", None),
+        ("Not <think> but A. The answer is A.", None, None, "Not <think> but A. The answer is A.", None),
+    ],
+)
+def test_reasoning_is_kept_apart_counted_and_not_graded(chunk, answers, asked, text, parsed, thinking, output, letter):
+    line = answered("q1", text, "length" if letter is None else "stop")
+    if parsed is not None:
+        line["answer"]["reasoning"] = parsed
+    made = answers([row("q1")], chunk(asked, [line]))
+    record = made.results["q1"]
+    assert (record.get("thinking"), record["model_output"], record["predicted_letter"]) == (thinking, output, letter)
+    counted = {
+        "answers": 1,
+        "unfinished": int(not output),
+        "characters": len(thinking or ""),
+        "mean_characters": len(thinking or ""),
+    }
+    assert made.metrics.get("thinking") == (counted if thinking else None)
+
+
+def test_a_caption_is_what_follows_the_reasoning_and_without_that_a_failure(chunk, captions, styles):
+    lines = [
+        answered("a.png", "A dog?</think> A cat."),
+        answered("b.png", "<think>A dog or", "length"),
+        answered("c.png"),
+    ]
+    made = captions(chunk(styles, lines))
+    assert made.captions == {"a.png": "A cat.", "c.png": "A cat."}
+    assert made.failures["b.png"]["reason"] == "empty_output"
+    assert "captions.max_tokens" in made.failures["b.png"]["detail"]
+    counts = made.provenance["counts"]
+    assert (counts["items"], counts["answered"], counts["failed"]) == (3, 2, 1)

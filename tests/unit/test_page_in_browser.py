@@ -27,7 +27,9 @@ QUESTIONS = 60
 
 def answer(work, entry):
     if work != "qa":
-        return f"{SCRIPT} of {entry['id']}" if entry["id"] != "b.png" else {"failure": "timeout", "detail": SCRIPT}
+        if entry["id"] == "b.png":
+            return {"failure": "timeout", "detail": SCRIPT}
+        return f"<think>{SCRIPT}</think>{SCRIPT} of {entry['id']}"
     number = int(entry["id"].removeprefix("q").removesuffix(SCRIPT))
     if number % 10 == 3:
         return {"failure": "server_error", "detail": SCRIPT}
@@ -149,7 +151,8 @@ def test_captions_stand_below_their_image(tab):
     assert alts == ["Image b.png", f"{SCRIPT} of {SCRIPT_NAME}", f"{SCRIPT} of a.png"]
     tab.wait("[...document.querySelectorAll('article img')].every(image => image.complete && image.naturalWidth === 8)")
     outputs = tab.run("[...document.querySelectorAll('article')].map(card => card.querySelectorAll('.output').length)")
-    assert outputs == [0, 2, 2]
+    assert outputs == [0, 4, 4]  # of each caption its text and its reasoning
+    assert tab.run("document.querySelectorAll('details.folded:not([open]) .output').length") == 4
     tab.click(".tile.failed")
     says(tab, "1 of 3 images")
     tab.run("page.clear()")

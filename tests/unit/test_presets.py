@@ -8,7 +8,9 @@ import pytest
 import yaml
 from captionqa.config.check import check
 from captionqa.config.config import ColumnsConfig
+from captionqa.config.instructions import instructions_by_type
 from captionqa.config.presets import load_preset, preset_names
+from captionqa.config.settings import fingerprint, qa_settings
 from captionqa.dataset.question_file import Questions
 from captionqa.driver.data_view import look_at
 from captionqa.errors import ConfigError, InputError
@@ -257,10 +259,84 @@ def test_what_the_configuration_says_wins_over_the_preset(raw_config, schema, tm
 
 def test_an_instruction_goes_by_the_kind_of_question(tmp_path):
     write(tmp_path / "t.parquet", CASES["mmmu"][2])
-    instructions = load_preset("mmmu").qa["instruction"]
+    instructions = instructions_by_type(load_preset("mmmu").qa["instruction"])
     rows = list(Questions(tmp_path / "t.parquet", ColumnsConfig(), preset="mmmu", instructions=instructions))
     assert rows[0]["question"].endswith("B. $7's\nAnswer with the option's letter from the given choices directly.")
     assert rows[1]["question"] == "How many?\nAnswer the question using a single word or phrase."
+
+
+def test_instructions_go_by_the_type_that_a_column_or_the_choices_say(tmp_path):
+    rows = [
+        {"q": "Is it red?\nA. Yes\nB. No", "kind": None},
+        {"q": "Which?\nA. Yesterday\nB. Now", "kind": None},
+        {"q": "How many?", "kind": None},
+        {"q": "Is it blue?", "kind": "Yes/No"},
+        {"q": "Which?\nA. one\nB. two", "kind": "open-ended"},
+        {"q": "What shape?", "kind": "of its own"},
+    ]
+    write(tmp_path / "t.jsonl", [{**row, "a": "x"} for row in rows])
+    columns = ColumnsConfig(question="q", answer="a", type="kind", choices=None)
+    given = {"multiple_choice": "CHOOSE", "open_ended": "SAY", "yes_no": "YES OR NO"}
+
+    def asked(instructions):
+        return [
+            row["question"].rpartition("\n")[2]
+            for row in Questions(tmp_path / "t.jsonl", columns, None, None, None, instructions)
+        ]
+
+    assert asked(given) == ["YES OR NO", "CHOOSE", "SAY", "YES OR NO", "SAY", "SAY"]
+    del given["yes_no"]
+    assert asked(given) == ["CHOOSE", "CHOOSE", "SAY", "SAY", "SAY", "SAY"]
+
+
+def test_instructions_are_given_once(raw_config, schema):
+    raw = raw_config()
+    raw["qa"] |= {"instruction": "Answer.", "instructions": {"yes_no": "Yes or no?"}}
+    with pytest.raises(ConfigError, match="leave one of the two out"):
+        check(raw, schema)
+    raw = raw_config()
+    raw["qa"] |= {"preset": "mmmu", "instructions": {"yes_no": "Yes or no?"}}
+    assert check(raw, schema).qa.instructions_by_type == {"yes_no": "Yes or no?"}
+
+
+def test_a_sampling_preset_gives_what_is_left_out_and_is_the_same_as_its_values(raw_config, schema):
+    def checked(sampling, **qa):
+        raw = raw_config()
+        raw["captions"] = None
+        raw["qa"].pop("max_tokens", None)
+        raw["qa"] |= qa
+        raw["client"] = {**raw.get("client", {}), "sampling": sampling}
+        raw["models"]["tiny"]["server"] = {**raw["models"]["tiny"].get("server", {}), "max_model_len": 65536}
+        return check(raw, schema)
+
+    config = checked({"preset": "qwen3_vl_thinking", "temperature": 1})
+    assert config.client.sampling == {
+        "temperature": 1,
+        "top_p": 0.95,
+        "top_k": 20,
+        "min_p": 0,
+        "repetition_penalty": 1,
+        "presence_penalty": 0,
+        "frequency_penalty": 0,
+        "seed": 1234,
+    }
+    assert config.qa.max_tokens == 40960
+    spelled = checked(dict(config.client.sampling), max_tokens=40960)
+    assert fingerprint(qa_settings(config, "tiny")) == fingerprint(qa_settings(spelled, "tiny"))
+    assert checked({"preset": "qwen3_vl_instruct"}, max_tokens=64).qa.max_tokens == 64
+    assert checked({"preset": None}).client.sampling == checked({}).client.sampling
+    with pytest.raises(ConfigError, match="there is no preset 'qwen'; known are qwen3_vl_instruct"):
+        checked({"preset": "qwen"})
+
+
+def test_a_sampling_preset_whose_answers_do_not_fit_is_refused(raw_config, schema):
+    raw = raw_config()
+    raw["qa"].pop("max_tokens", None)
+    raw["client"] = {**raw.get("client", {}), "sampling": {"preset": "qwen3_vl_instruct"}}
+    raw["captions"] = None
+    raw["models"]["tiny"].pop("server", None)
+    with pytest.raises(ConfigError, match=r"32,768 tokens, and models\.tiny\.server\.max_model_len is 8,192"):
+        check(raw, schema)
 
 
 def test_a_users_own_preset_is_a_file(tmp_path, raw_config, schema):

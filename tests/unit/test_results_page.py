@@ -18,7 +18,7 @@ from PIL import Image
 
 NASTY = "</script><script>\u2028\u2029\ud800\\\"'\x00<!--"
 CUT = ("The answer is A. And", "length")
-OUTPUTS = {"q0": "The answer is A.", "q1": "The answer is B.", "q2": "no idea", "q3": CUT}
+OUTPUTS = {"q0": "It may be B.</think>The answer is A.", "q1": "The answer is B.", "q2": "no idea", "q3": CUT}
 
 
 def statuses(index, column=0):
@@ -94,7 +94,9 @@ def test_what_is_unanswered_or_wrong_comes_first_and_the_counts_are_those_of_the
 
 
 def test_a_question_has_all_that_its_card_shows(page):
-    wrong, _, failed, *_ = page.data("questions-0")
+    wrong, _, failed, right, _ = page.data("questions-0")
+    assert (right["thinking"], right["output"]) == ("It may be B.", "The answer is A.")
+    assert "thinking" not in wrong
     assert wrong["question"] == "Which?\nAnswer with the letter."
     assert (wrong["choices"], wrong["truth_letter"], wrong["answers"][0]["letter"]) == (["red", "blue"], "A", "B")
     assert [image["name"] for image in wrong["images"]] == ["b.png", "a.png"]

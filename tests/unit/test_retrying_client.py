@@ -257,6 +257,15 @@ def test_an_empty_output_is_asked_again_once_only(publish, stand_in, ask, fault)
     assert len(stand_in.asked) == 2
 
 
+def test_an_answer_that_was_cut_within_its_reasoning_is_no_empty_output(publish, scripted, ask):
+    publish(scripted.url)
+    body = completion(None)
+    body["choices"][0]["finish_reason"] = "length"
+    body["choices"][0]["message"]["reasoning"] = "It may be A, or"
+    scripted.answers = [(200, {}, body)]
+    assert ask()["reasoning"] == "It may be A, or"
+
+
 def test_white_space_is_an_empty_output(publish, scripted, ask):
     publish(scripted.url)
     scripted.answers = [(200, {}, completion(" \n\t"))]

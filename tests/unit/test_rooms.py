@@ -10,7 +10,7 @@ import pytest
 from captionqa.config.check import SCHEMA
 from captionqa.server.vllm_command import CHECKOUT, SERVER_ENVIRONMENT
 
-GROUND = ("errors", "files", "external_sort", "list_text", "shown_text", "threads")
+GROUND = ("errors", "files", "external_sort", "list_text", "reasoning", "shown_text", "threads")
 #: Each room may import from those before it.
 ROOMS = ("config", "grading", "dataset", "run", "server", "client", "results", "export", "page", "driver")
 MODULES = sorted(captionqa.PACKAGE.rglob("*.py"))

@@ -6,7 +6,7 @@ the workflow engine that calls it, but for the command `captionqa run`, which st
 The package has ten rooms on common ground. A module imports from the ground, from its own room and from rooms
 above it in this list; tests/unit/test_rooms.py sees to it.
 
-    ground      errors, files, external_sort, list_text, shown_text, threads: these import nothing else of the package
+    ground      errors, files, external_sort, list_text, reasoning, shown_text, threads: importing nothing of it
     config/     the checked configuration, what of it decides an answer, prompts, and where every file is
     grading/    which letter or value a model's words commit to, and whether it is the ground truth
     dataset/    images and questions: finding, checking, reading and encoding them, and the plan of chunks

@@ -18,7 +18,7 @@ rule caption_chunk:
         runtime="2d",
     params:
         task="captions",
-        style=lambda wildcards: STYLES[wildcards.style],
+        style=lambda wildcards: CAPTION_SETS[wildcards.style].style,
     script:
         "../scripts/ask_chunk.py"
 
@@ -41,7 +41,7 @@ rule merge_captions:
         mem_mb=lambda wildcards, attempt: attempt * 8_000,
         runtime="2h",
     params:
-        style=lambda wildcards: STYLES[wildcards.style],
+        style=lambda wildcards: CAPTION_SETS[wildcards.style].style,
         # a function, since Snakemake would take {name} in a text for a wildcard
         dataset_path=lambda wildcards: CONFIG.captions.dataset_path,
         hub_commits=lambda wildcards: CONFIG.hub_commits("captions"),

@@ -33,7 +33,7 @@ except CaptionqaError as error:
 TASKS = CONFIG.tasks
 MODEL = CONFIG.model_name
 LAYOUT = Layout(CONFIG.output_dir)
-STYLES = {style.lower(): style for style in CONFIG.prompt_styles}
+CAPTION_SETS = {captions.key: captions for captions in CONFIG.caption_sets}
 CONTEXTS = {context.suffix: context for context in CONFIG.contexts}
 RUN_LAYOUT = Layout(CONFIG.output_dir, MODEL)
 
@@ -65,7 +65,7 @@ else:
 wildcard_constraints:
     model=MODEL.replace(".", r"\."),
     task="|".join(TASKS),
-    style="|".join(STYLES) or "none",
+    style="|".join(key.replace(".", r"\.") for key in CAPTION_SETS) or "none",
     # the suffix of questions with their images is empty
     context="|".join(suffix.replace(".", r"\.") for suffix in CONTEXTS if suffix) + "|",
     chunk=r"\d+",
@@ -107,7 +107,8 @@ def plan(task):
 
 
 def caption_chunks(wildcards):
-    settings = caption_settings(CONFIG, MODEL, STYLES[wildcards.style])
+    captions = CAPTION_SETS[wildcards.style]
+    settings = caption_settings(CONFIG, MODEL, captions.style, captions.sample)
     return plan("captions").results(RUN_LAYOUT.captions_work(wildcards.style), fingerprint(settings))
 
 
@@ -179,7 +180,7 @@ def page_if_wanted():
 def final_files(suffixes=None):
     """The final files; with `suffixes`, a pair for captions and for qa, their companion files instead."""
     captions, qa = suffixes or ("", "results")
-    files = [LAYOUT.captions(style, captions) for style in STYLES]
+    files = [LAYOUT.captions(key, captions) for key in CAPTION_SETS]
     files += [LAYOUT.qa(qa, context) for context in CONTEXTS]
     files += [LAYOUT.qa("metrics", context) for context in CONTEXTS if suffixes is None]
     return expand(files, model=MODEL)

@@ -16,13 +16,15 @@ from captionqa.run.job_log import job_log
 
 config, wildcards, task = Config.of(snakemake.config), snakemake.wildcards, snakemake.params.task
 layout = Layout(config.output_dir, wildcards.model)
-style = snakemake.params.get("style")
-context = None if style else config.context(wildcards.context)
-name = f"{context.title if context else f'captions {style}'} chunk {wildcards.chunk}-of-{wildcards.n}"
+captioned = config.caption_set(wildcards.style) if task == "captions" else None
+context = None if captioned else config.context(wildcards.context)
+title = f"captions {captioned.title}" if captioned else context.title
+name = f"{title} chunk {wildcards.chunk}-of-{wildcards.n}"
 
 with job_log(snakemake.log[0], name, layout):
-    if context is None:
-        settings, work = caption_settings(config, wildcards.model, style), layout.captions_work(style.lower())
+    if captioned is not None:
+        settings = caption_settings(config, wildcards.model, captioned.style, captioned.sample)
+        work = layout.captions_work(captioned.key)
     else:
         settings, work = qa_settings(config, wildcards.model, context), layout.qa_work(context.suffix)
     check_planned(settings, wildcards.fingerprint)

@@ -13,7 +13,7 @@ from captionqa.run.job_log import job_log
 from captionqa.run.lease import end_with_run
 
 config, wildcards, given = Config.of(snakemake.config), snakemake.wildcards, snakemake.input
-layout = Layout(config.output_dir, wildcards.model)
+layout, captions = Layout(config.output_dir, wildcards.model), config.caption_set(wildcards.style)
 settings = snakemake.params
 
 with job_log(snakemake.log[0], f"export_captions {wildcards.style} {wildcards.format}", layout):
@@ -23,7 +23,7 @@ with job_log(snakemake.log[0], f"export_captions {wildcards.style} {wildcards.fo
         wildcards.format,
         given.chunks,
         given.item_lists,
-        caption_settings(config, wildcards.model, settings.style),
+        caption_settings(config, wildcards.model, captions.style, captions.sample),
         style=settings.style,
         sources=ImageSources(data_root(config.section("captions").dataset_path), roots),
         scratch=Path(layout.work),

@@ -31,6 +31,8 @@ class Answer(TypedDict):
     prompt_tokens: int
     completion_tokens: int
     server: "ServerIdentity"
+    #: The reasoning that a reasoning parser of the server took out of the text; absent where it took none.
+    reasoning: NotRequired[str]
     #: The answer's tokens in their order, where `client.logprobs` asks for them.
     logprobs: NotRequired[list[TokenLogprob]]
 

@@ -185,6 +185,10 @@ def _parse_response(status: int, headers: Mapping[str, str], data: bytes, server
             "completion_tokens": _token_count(usage.get("completion_tokens")),
             "server": {"url": server.url, "generation": server.generation, **server.versions},
         }
+        # vLLM calls it reasoning, versions before 0.12 and other servers reasoning_content
+        reasoning = choice["message"].get("reasoning") or choice["message"].get("reasoning_content")
+        if isinstance(reasoning, str):
+            answer["reasoning"] = reasoning
         if (tokens := token_logprobs(choice.get("logprobs"))) is not None:
             answer["logprobs"] = tokens
         return answer

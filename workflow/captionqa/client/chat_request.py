@@ -63,6 +63,8 @@ class ChatRequest:
     allowed_answers: Sequence[str] = ()
     #: The system message before the user's; none where empty.
     system: str = ""
+    #: In place of that of the sampling parameters, for one of several samples.
+    seed: int | None = None
 
     @property
     def references(self) -> list[FileReference]:
@@ -96,6 +98,8 @@ class ChatRequest:
     def body(self, parameters: Mapping[str, float], images: Images = Images.PLAIN) -> Body:
         """The request's JSON with these parameters, such as those of sampling."""
         fields: dict[str, object] = {"messages": self.messages(images), "max_tokens": self.max_tokens, **parameters}
+        if self.seed is not None:
+            fields["seed"] = self.seed
         if self.allowed_answers:
             fields["structured_outputs"] = {"choice": list(self.allowed_answers)}
         return Body.of(fields)

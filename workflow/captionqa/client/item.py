@@ -13,12 +13,14 @@ from captionqa.client.journal import FileMark, ItemMark
 from captionqa.client.known_images import KnownImage, KnownImages
 from captionqa.client.question_captions import QuestionCaptions
 from captionqa.config.prompts import place_captions, place_images, question_text, without_marks
+from captionqa.config.repeats import sample_seed
 from captionqa.config.settings import AnswerSettings, caption_prompt, image_budget_px
 from captionqa.dataset.changed_files import ChangedFiles
 from captionqa.dataset.gray_picture import gray_picture
 from captionqa.dataset.image_encoding import EncodedImage, encode_image, is_new_picture
 from captionqa.dataset.image_source import ImageSources
 from captionqa.dataset.item_entry import ItemEntry
+from captionqa.dataset.question_repeats import question_of
 from captionqa.errors import ItemFailure, Reason
 
 T = TypeVar("T")
@@ -52,6 +54,7 @@ class Item:
         self.id = entry["id"]
         self.question = entry.get("question")
         self.choices_added = entry.get("choices")
+        self._sample = entry.get("sample", 1)
         self._settings = settings
         self._transport = transport
         self._notes = notes
@@ -86,7 +89,8 @@ class Item:
         Raises ItemFailure where an image cannot be sent or is missing.
         """
         content = self._placed([self._image_part(file) for file in self._files])
-        return ChatRequest(content, max_tokens, system=self._settings.get("system_prompt", ""))
+        seed = sample_seed(self._settings["sampling"], self._sample) if self._sample > 1 else None
+        return ChatRequest(content, max_tokens, system=self._settings.get("system_prompt", ""), seed=seed)
 
     def check_marks(self) -> None:
         """Raise ItemFailure where the text has a mark for an image that the item does not have."""
@@ -115,8 +119,8 @@ class Item:
         }
 
     def key(self) -> tuple[str, ...]:
-        """Equal for items whose requests are identical: equal texts, and files of equal content in the same order."""
-        return request_key(self.mark())
+        """Equal for items whose requests are identical: texts, files of equal content in the same order, and seed."""
+        return (*request_key(self.mark()), *([f"sample {self._sample}"] if self._sample > 1 else []))
 
     def image_names(self) -> tuple[str, ...]:
         """The references of its images in their order, as the item list has them."""
@@ -148,7 +152,7 @@ class Item:
         """The text with captions in place of the images, or with nothing where there are no captions."""
         if captions is None:
             return without_marks(self._text)
-        found = [captions.of(name, self.id, len(names)) for name in names]
+        found = [captions.of(name, question_of(self.id), len(names)) for name in names]
         try:
             return place_captions(self._text, found, self._settings["caption_template"])
         except ValueError as error:

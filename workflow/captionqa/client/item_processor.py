@@ -25,6 +25,7 @@ from captionqa.config.model_versions import may_be_of
 from captionqa.dataset.changed_files import ChangedFiles
 from captionqa.dataset.image_source import ImageSources
 from captionqa.dataset.item_entry import ItemEntry
+from captionqa.dataset.question_repeats import shown_id
 from captionqa.errors import ItemFailure
 from captionqa.run.progress import Outcome, Progress
 from captionqa.server.endpoint import Endpoint
@@ -195,7 +196,7 @@ class ItemProcessor:
             request = replace(item.request(LETTER_TOKENS), first_answer=first_answer, allowed_answers=letters)
             return self._send(journal, item, request, first_answer)
         except ItemFailure as failure:
-            log.warning("%r, asked for its letter alone: %s", item.id, failure)
+            log.warning("%r, asked for its letter alone: %s", shown_id(item.id), failure)
             return {"failure": failure.reason, "detail": failure.detail}
 
     def _send(
@@ -244,7 +245,7 @@ class ItemProcessor:
         self._finish(journals, shared, "shared" if "answer" in shared else "failed")
 
     def _fail(self, journals: SegmentJournals, item_id: str, failure: ItemFailure) -> ResultLine:
-        log.warning("%r: %s", item_id, failure)  # an id may hold a line break
+        log.warning("%r: %s", shown_id(item_id), failure)  # an id may hold a line break
         line: ResultLine = {"id": item_id, "failure": failure.reason, "detail": failure.detail}
         self._finish(journals, line, "failed")
         return line

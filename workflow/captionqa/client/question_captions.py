@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from captionqa.client.chunk_result import ChunkResults, ResultLine
+from captionqa.client.final_text import caption_text
 from captionqa.config.config import Config
 from captionqa.config.contexts import Context
 from captionqa.config.layout import Layout
@@ -65,7 +66,7 @@ class QuestionCaptions:
             raise ItemFailure(Reason.MISSING_CAPTION, f"{_shown(image)} is not captioned by this run")
         if "failure" in line:
             raise ItemFailure(Reason(line["failure"]), f"the caption of {_shown(image)} failed: {line['detail']}")
-        return line["answer"]["text"]
+        return caption_text(line["answer"])
 
 
 def read_caption_file(path: str) -> dict[str, str]:

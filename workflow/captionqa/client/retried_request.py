@@ -137,7 +137,7 @@ class RetriedRequest:
         answer = None
         while answer is None:
             answer = self._send_unless_crasher()
-        if answer["text"].strip():
+        if answer["text"].strip() or ("reasoning" in answer and answer["finish_reason"] == "length"):
             return answer
         self._empty_answers += 1
         if self._empty_answers >= MAX_EMPTY_ANSWERS:

@@ -24,7 +24,7 @@ SYSTEM_PROMPTS: Mapping[ContextKind, str] = {
 #: Keys of `qa` that the protocol gives where the configuration does not.
 GIVEN = {"max_tokens": 4, "caption_template": CAPTION_TEMPLATE, "instruction": None, "answer_is": "text"}
 #: Keys of `qa` that would change the protocol, with the only value that leaves it as it is.
-FIXED = {"instruction": None, "answer_is": "text", "scoring": "any", "fallback": False}
+FIXED = {"instruction": None, "instructions": None, "answer_is": "text", "scoring": "any", "fallback": False}
 
 
 def add_protocol(raw: Mapping[str, Any]) -> None:

@@ -14,11 +14,14 @@ from jsonschema import Draft202012Validator, validators
 
 from captionqa import WORKFLOW
 from captionqa.config import media_folder
+from captionqa.config.caption_sets import CaptionSet
 from captionqa.config.captionqa_protocol import add_protocol, check_protocol
 from captionqa.config.config import TASKS, Config
 from captionqa.config.hub_record import is_hub_path
 from captionqa.config.presets import load_caption_preset, load_preset
 from captionqa.config.prompts import STYLES
+from captionqa.config.repeats import check_repeats
+from captionqa.config.sampling_presets import add_sampling_preset
 from captionqa.config.vllm_options import is_given
 from captionqa.config.yaml_text import read_yaml
 from captionqa.errors import ConfigError
@@ -46,11 +49,13 @@ def check(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
     """
     _add_caption_preset(raw)
     add_protocol(raw)
+    add_sampling_preset(raw)
     _add_preset(raw, schema)
     error = jsonschema.exceptions.best_match(_with_defaults(schema).iter_errors(raw))
     if error is not None:
         raise ConfigError(_sentence(error))
     check_protocol(raw)
+    check_repeats(raw)
     _tidy_paths(raw)
     _check_captions(raw)
     config = Config.of(raw)
@@ -69,9 +74,11 @@ def check(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
                     f"captions.prompt_styles: {style!r} is no prompt style{_nearest(style, known)}; known are "
                     f"{', '.join(sorted(known))}, and any you add under captions.prompts."
                 )
-        _refuse_same_names(config.captions.prompt_styles)
+        _refuse_same_names(config.caption_sets)
     _check_contexts(config)
     _refuse_braces(config.output_dir)
+    if config.qa is not None and config.qa.instruction is not None and config.qa.instructions:
+        raise ConfigError("qa.instructions: qa.instruction gives them already; leave one of the two out.")
     if config.qa is not None and config.qa.relative_tolerance and config.qa.scoring in ("vqa", "anls"):
         raise ConfigError(
             f"qa.relative_tolerance: qa.scoring: {config.qa.scoring} compares texts and has no tolerance; set it to 0."
@@ -104,7 +111,8 @@ def _add_preset(raw: dict[str, Any], schema: Mapping[str, Any]) -> None:
         if error := jsonschema.exceptions.best_match(Draft202012Validator(rules).iter_errors(dict(layout.columns))):
             raise ConfigError(f"qa.preset: in {qa['preset']}, layouts: {_sentence(error)}")
     for key, value in preset.qa.items():
-        qa.setdefault(key, value)
+        if key != "instruction" or not qa.get("instructions"):
+            qa.setdefault(key, value)
 
 
 def _add_caption_preset(raw: dict[str, Any]) -> None:
@@ -262,12 +270,12 @@ def _check_contexts(config: Config) -> None:
             raise ConfigError(f"qa.captions_from: there is no file {context.file}.")
 
 
-def _refuse_same_names(styles: Iterable[str]) -> None:
+def _refuse_same_names(captions: Iterable[CaptionSet]) -> None:
     seen: dict[str, str] = {}
-    for style in styles:
-        other = seen.get(style.lower())
-        seen[style.lower()] = style
+    for one in captions:
+        other = seen.get(one.key)
+        seen[one.key] = one.title
         if other is not None:
             raise ConfigError(
-                f"captions.prompt_styles: {other!r} and {style!r} would write the same file; name each style once."
+                f"captions.prompt_styles: {other!r} and {one.title!r} would write the same file; name each style once."
             )

@@ -8,13 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, overload
 
+from captionqa.config.caption_sets import CaptionSet, caption_sets
 from captionqa.config.client_config import ClientConfig
 from captionqa.config.contexts import UNNAMED, Context, ContextKind, question_contexts
 from captionqa.config.data_root import data_folder
 from captionqa.config.export_config import ExportConfig
 from captionqa.config.hub_record import HubRecord, data_paths, is_hub_path, local_files, read_hub_record
+from captionqa.config.instructions import instructions_by_type
 from captionqa.config.model_config import ModelConfig
 from captionqa.config.model_versions import planned_key
+from captionqa.config.repeats import Repeats, ShuffleConfig
 
 #: The two tasks of a run; a configuration may leave one out.
 Task = Literal["captions", "qa"]
@@ -56,6 +59,8 @@ class CaptionsConfig:
     prompt_styles: Sequence[str]
     prompts: Mapping[str, str]
     max_tokens: int
+    #: How many captions of each image in each style, by different seeds.
+    samples: int
     #: How many images are captioned, or below 1 which share; None for all.
     limit: int | float | None
     chunks: int | Auto
@@ -106,6 +111,8 @@ class ColumnsConfig:
     source: ColumnSource = "auto"
     hint: ColumnSource = "auto"
     context: ColumnSource = "auto"
+    #: What says whether a question is multiple choice, open-ended or yes/no.
+    type: ColumnSource = None
     #: The column of lists of which each element is a question of its own.
     explode: str | None = None
     #: The list of rows in an object of JSON.
@@ -144,6 +151,8 @@ class QaConfig:
     captions_from: str | Mapping[str, str] | None
     #: Added below each question; or one for those with `choices` and one for `open` ones.
     instruction: str | Mapping[str, str] | None
+    #: {type of question: the same for questions of this type}.
+    instructions: Mapping[str, str] | None
     fallback: bool
     relative_tolerance: float
     #: How many questions are asked, or below 1 which share; None for all.
@@ -153,12 +162,29 @@ class QaConfig:
     #: {category, source or type: the values that are asked}.
     where: Mapping[str, str | Sequence[str]]
     chunks: int | Auto
+    #: The orders in which the options of each question are asked; None for that of the file.
+    shuffle_choices: ShuffleConfig | None = None
+    #: How many answers to each question, by different seeds.
+    samples: int = 1
     #: No key of the configuration: the local files of data sets of the hub.
     hub: HubRecord = field(default_factory=dict)
 
     @classmethod
     def of(cls, checked: Mapping[str, Any], hub: HubRecord) -> Self:
-        return cls(**{**checked, "columns": ColumnsConfig(**checked["columns"]), "hub": hub})
+        shuffle = checked.get("shuffle_choices")
+        return cls(
+            **{
+                **checked,
+                "columns": ColumnsConfig(**checked["columns"]),
+                "shuffle_choices": None if shuffle is None else ShuffleConfig(**shuffle),
+                "hub": hub,
+            }
+        )
+
+    @property
+    def repeats(self) -> Repeats:
+        """How often each question is asked."""
+        return Repeats(self.shuffle_choices, self.samples)
 
     @property
     def local_path(self) -> str | Sequence[str]:
@@ -180,9 +206,9 @@ class QaConfig:
         return {UNNAMED: given} if isinstance(given, str) else given
 
     @property
-    def instructions(self) -> Mapping[str, str]:
-        """The instructions by the kind of question, which planning adds; none where one is for all."""
-        return self.instruction if isinstance(self.instruction, Mapping) else {}
+    def instructions_by_type(self) -> Mapping[str, str]:
+        """The instructions by the type of question, which planning adds; none where one is for all."""
+        return instructions_by_type(self.instruction, self.instructions)
 
 
 @dataclass(frozen=True)
@@ -261,6 +287,15 @@ class Config:
     def prompt_styles(self) -> Sequence[str]:
         """The configured prompt styles; none where captions are left out."""
         return () if self.captions is None else self.captions.prompt_styles
+
+    @property
+    def caption_sets(self) -> list[CaptionSet]:
+        """The final files of captions; none where captions are left out."""
+        return [] if self.captions is None else caption_sets(self.captions.prompt_styles, self.captions.samples)
+
+    def caption_set(self, key: str) -> CaptionSet:
+        """The captions whose files have this key."""
+        return next(one for one in self.caption_sets if one.key == key)
 
     @property
     def contexts(self) -> list[Context]:

@@ -6,11 +6,11 @@ from captionqa.config.layout import Layout
 
 def export_folders(config: Config, layout: Layout) -> list[tuple[str, str]]:
     """(format, folder) of each export."""
-    captions = [
-        (form, layout.caption_export(style.lower(), form))
-        for style in config.prompt_styles
+    of_captions = [
+        (form, layout.caption_export(captions.key, form))
+        for captions in config.caption_sets
         for form in config.export.captions
     ]
-    return captions + [
+    return of_captions + [
         (form, layout.answer_export(form, context.suffix)) for context in config.contexts for form in config.export.qa
     ]

@@ -11,6 +11,7 @@ from captionqa.config.config import Auto, Config
 from captionqa.config.contexts import IMAGES, Context
 from captionqa.config.pixel_presets import FITS, PIXEL_PRESETS
 from captionqa.config.prompts import LETTER_PROMPT, style_text
+from captionqa.config.repeats import sample_seed
 from captionqa.errors import ConfigError
 
 #: Tokens kept free for the prompt and the chat template when images are fitted to max_model_len.
@@ -74,13 +75,15 @@ class AnswerSettings(TypedDict):
     system_prompt: NotRequired[str]
 
 
-def caption_settings(config: Config, model: str, style: str) -> AnswerSettings:
-    """The settings of the captions of one prompt style."""
+def caption_settings(config: Config, model: str, style: str, sample: int = 1) -> AnswerSettings:
+    """The settings of the captions of one prompt style; each further sample has a seed of its own."""
     captions = config.section("captions")
     settings = _settings(config, model, captions.max_tokens)
     settings["prompt"] = style_text(style, captions.prompts)
     if captions.multi_image_prompt:
         settings["multi_image_prompt"] = captions.multi_image_prompt
+    if sample > 1:
+        settings["sampling"] = {**settings["sampling"], "seed": sample_seed(settings["sampling"], sample)}
     return settings
 
 

@@ -19,6 +19,7 @@ from captionqa.dataset.index_truths import IndexTruths
 from captionqa.dataset.item_entry import ItemEntry
 from captionqa.dataset.plan import load_plan
 from captionqa.dataset.planning import plan_task
+from captionqa.dataset.question_repeats import question_of
 from captionqa.dataset.question_row import InvalidRow, QuestionRow
 from captionqa.files import atomic_writer, read_json_lines
 from captionqa.grading.choices import lettered_choices
@@ -104,6 +105,8 @@ def _counted(report: AuditReport, item_lists: Iterable[str]) -> Iterator[ItemEnt
     logged = time.monotonic()
     for path in item_lists:
         for item in read_json_lines(path):
+            if question_of(item["id"]) != item["id"]:
+                continue  # a repeat has the faults of the question
             report.items += 1
             if time.monotonic() - logged >= PROGRESS_INTERVAL_S:
                 logged = time.monotonic()

@@ -7,6 +7,8 @@ from string import ascii_uppercase
 from typing import Any
 
 from captionqa.dataset.cell import CellError
+from captionqa.dataset.choice_order import random_order
+from captionqa.dataset.question_repeats import in_order
 from captionqa.grading.captionqa_rules import CANNOT_ANSWER, is_yes_no
 
 #: Of the published evaluation.
@@ -40,9 +42,8 @@ class Shuffler:
         if not isinstance(answer, str) or answer.strip() not in {choice.strip() for choice in choices}:
             raise CellError("holds no text that is the ground truth, so the CaptionQA protocol leaves the question out")
         options = [*choices] if is_yes_no(question, choices) else [*choices, CANNOT_ANSWER]
-        permutation = list(range(len(options)))
-        self._random.shuffle(permutation)
-        shuffled = [options[number] for number in permutation]
+        permutation = random_order(len(options), self._random)
+        shuffled = in_order(options, permutation)
         return AskedQuestion(question_below_caption(question, shuffled), shuffled, permutation)
 
 

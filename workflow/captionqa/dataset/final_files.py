@@ -1,4 +1,4 @@
-"""The final files of a task: one per prompt style or context, each with its work folder and its settings."""
+"""The final files of a task: one per sample of a prompt style, or context, with its work folder and its settings."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -38,16 +38,15 @@ class FinalFile:
 def final_files(config: Config, layout: Layout, task: Task) -> Iterator[FinalFile]:
     """The final files of a configured task."""
     if task == "captions":
-        for style in config.prompt_styles:
-            short = style.lower()
+        for captions in config.caption_sets:
             yield FinalFile(
-                f"captions {style}",
+                f"captions {captions.title}",
                 task,
-                caption_settings(config, layout.model, style),
-                AnswerFiles(layout.captions_work(short)),
-                layout.captions(short),
-                layout.captions(short, "_provenance"),
-                layout.captions(short, "_failures"),
+                caption_settings(config, layout.model, captions.style, captions.sample),
+                AnswerFiles(layout.captions_work(captions.key)),
+                layout.captions(captions.key),
+                layout.captions(captions.key, "_provenance"),
+                layout.captions(captions.key, "_failures"),
             )
         return
     for context in config.contexts:

@@ -21,3 +21,5 @@ class ItemEntry(TypedDict):
     images: NotRequired[list[str]]
     #: Of a question whose choices were added below its text: how many there are.
     choices: NotRequired[int]
+    #: Of a question that is asked more than once by different seeds: which sample it is, from 2.
+    sample: NotRequired[int]

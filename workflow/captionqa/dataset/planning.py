@@ -46,8 +46,9 @@ def plan_task(config: Config, layout: Layout, task: Task, scan: str = "") -> Pla
             qa.columns,
             qa.preset,
             GradingRules.of(qa),
-            qa.instructions,
+            qa.instructions_by_type,
             Selection(qa.limit, qa.where),
             qa.allow_urls,
             qa.protocol,
+            qa.repeats,
         )

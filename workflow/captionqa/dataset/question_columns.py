@@ -14,7 +14,7 @@ from captionqa.dataset.table_rows import TableColumn
 from captionqa.errors import InputError
 
 #: The fields whose value is a source: what `field_value.value_of` takes.
-FIELDS = ("qid", "question", "answer", "choices", "images", "category", "source", "hint", "context")
+FIELDS = ("qid", "question", "answer", "choices", "images", "category", "source", "hint", "context", "type")
 #: The names by which a column of choices, or of images, is found where none is configured.
 CHOICES_NAMES = ("choices", "options")
 IMAGES_NAMES = ("image", "images")
@@ -50,6 +50,7 @@ class QuestionColumns:
     category: Source = None
     source: Source = None
     hint: Source = None
+    type: Source = None
     context: Source = None
     #: The column of lists of which each element is a question of its own.
     explode: str | None = None

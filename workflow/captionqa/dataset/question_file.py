@@ -52,7 +52,7 @@ class Questions:
     ):
         """Images are named relative to `dataset`, by default the folder of the first file.
 
-        `instructions` are added below questions with `choices` and below `open` ones. `protocol` is `qa.protocol`.
+        `instructions` are added below questions by their type. `protocol` is `qa.protocol`.
         """
         self._protocol = protocol
         rules = rules or GradingRules()

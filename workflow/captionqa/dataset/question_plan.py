@@ -8,13 +8,16 @@ from pathlib import Path
 from captionqa.config.config import Auto, ColumnsConfig
 from captionqa.config.layout import Layout
 from captionqa.config.presets import load_preset
+from captionqa.config.repeats import ASKED_ONCE, Repeats
 from captionqa.dataset.changed_files import ChangeCounts
 from captionqa.dataset.named_files import NamedFiles
 from captionqa.dataset.places import question_place
 from captionqa.dataset.plan import Plan, PlanFields, load_complete_plan, save_by_digest, save_plan, write_plan
 from captionqa.dataset.plan_state import question_inputs_digest
 from captionqa.dataset.question_file import NO_COLUMNS, AnyPaths, Questions
+from captionqa.dataset.question_repeats import repeats_of
 from captionqa.dataset.question_row import InvalidRow, QuestionRow
+from captionqa.dataset.repeat_planning import PlannedRepeats, repeated_text
 from captionqa.dataset.scan import NamedImages
 from captionqa.dataset.selection import Selection
 from captionqa.errors import InputError
@@ -35,8 +38,9 @@ ASKS_FOR_REASONING = re.compile(
 class _SortedQuestions:
     """What was found in the rows of a question file."""
 
-    #: What is wrong with the first invalid row.
+    #: What is wrong with the first invalid row, and how many there are.
     fault: str | None = None
+    invalid: int = 0
     #: Items that name an image that is not there.
     missing_images: int = 0
     #: Questions that got choices added to their text.
@@ -60,6 +64,7 @@ def plan_questions(
     selection: Selection | None = None,
     allow_urls: bool = False,
     protocol: str | None = None,
+    repeats: Repeats = ASKED_ONCE,
 ) -> Plan:
     """Read the questions, write the item lists and the question rows, and return the plan.
 
@@ -91,6 +96,7 @@ def plan_questions(
         selection.where,
         allow_urls,
         protocol,
+        repeats,
     )
     inputs = question_inputs_digest(questions.paths(), *decide)
     if inputs and (plan := _unchanged_plan(inputs, dataset, image_names, layout, scan, allow_urls)) is not None:
@@ -101,7 +107,8 @@ def plan_questions(
         ExternalSort(folder) as rows,
         ExternalSort(folder) as items,
     ):
-        found = _sort_questions(selection.of(questions), NamedFiles(dataset, images), changes, rows, items)
+        named, planned = NamedFiles(dataset, images), PlannedRepeats(repeats)
+        found = _sort_questions(selection.of(questions), named, changes, planned, rows, items)
         if not items:
             raise InputError(
                 f"{questions.files[0].path}: none of its {len(rows)} rows can be asked; the first is {found.fault}"
@@ -109,11 +116,11 @@ def plan_questions(
         digest = _write_rows(rows, questions.files[0].path, layout)
         fields: PlanFields = {
             "rows": digest,
-            "invalid_rows": len(rows) - len(items),
+            "invalid_rows": found.invalid,
             "missing_images": found.missing_images,
             "choices_added": found.choices_added,
             "asks_for_reasoning": found.asks_for_reasoning,
-            "notes": [*filter(None, [selection.note()]), *questions.notes, *found.notes],
+            "notes": [*filter(None, [selection.note()]), *questions.notes, *planned.notes(), *found.notes],
             "faults": questions.faults,
         }
         if inputs:
@@ -141,6 +148,7 @@ def _sort_questions(
     questions: Iterable[QuestionRow | InvalidRow],
     files: NamedFiles,
     changes: ChangeCounts,
+    planned: PlannedRepeats,
     rows: ExternalSort,
     items: ExternalSort,
 ) -> "_SortedQuestions":
@@ -149,22 +157,29 @@ def _sort_questions(
     for block, stamps in map_in_order(files.with_stamps, blocks(questions)):
         files.add(stamps)
         for row in block:
-            rows.add((row["id"], len(rows), json_line(row)))
             if "invalid" in row:
+                rows.add((row["id"], len(rows), json_line(row)))
+                found.invalid += 1
                 found.fault = found.fault or f"{row['id']}: {row['invalid']}"
                 continue
+            if (repeats := planned.of(row["id"], row["question"], row.get("choices"))) is not None:
+                row["repeats"] = repeats
+            rows.add((row["id"], len(rows), json_line(row)))
             stamps_planned = [changes.planned(name, stamps[name]) for name in row["images"]]
-            item: dict[str, object] = {
-                "id": row["id"],
-                "question": row["question"],
-                "images": row["images"],
-                "stamps": stamps_planned,
-            }
-            if row.get("choices_added"):
-                item["choices"] = len(row["choices"])
-                found.choices_added += 1
+            found.choices_added += bool(row.get("choices_added"))
             found.asks_for_reasoning += ASKS_FOR_REASONING.search(row["question"]) is not None
-            items.add((question_place(row["images"], row["id"]), row["id"], json_line(item)))
+            for repeat in repeats_of(row["id"], repeats):
+                item: dict[str, object] = {
+                    "id": repeat.id,
+                    "question": repeated_text(row["question"], row.get("choices"), repeat),
+                    "images": row["images"],
+                    "stamps": stamps_planned,
+                }
+                if row.get("choices_added"):
+                    item["choices"] = len(row["choices"])
+                if repeat.sample > 1:
+                    item["sample"] = repeat.sample
+                items.add((question_place(row["images"], repeat.id), repeat.id, json_line(item)))
             if None in stamps_planned:
                 missing = row["images"][stamps_planned.index(None)]
                 if not found.missing_images and (note := files.where_else(missing)):

@@ -5,6 +5,7 @@ from contextlib import suppress
 from decimal import Decimal
 from typing import Any, TypeVar
 
+from captionqa.config.instructions import instruction_of
 from captionqa.config.prompts import question_text
 from captionqa.dataset.captionqa_questions import AskedQuestion, Shuffler
 from captionqa.dataset.cell import INVISIBLE, CellError, is_empty
@@ -13,6 +14,7 @@ from captionqa.dataset.field_value import Source, lookup, number_text, reader_of
 from captionqa.dataset.image_marks import MissingImageError, in_order_of_marks
 from captionqa.dataset.question_columns import QuestionColumns
 from captionqa.dataset.question_row import UNCATEGORIZED, UNKNOWN_SOURCE, InvalidRow, QuestionRow
+from captionqa.dataset.question_type import question_type
 from captionqa.grading.choices import lettered_choices
 from captionqa.grading.hidden import is_hidden
 from captionqa.list_text import texts_of
@@ -32,14 +34,15 @@ class QuestionReader:
     ):
         """`classes` has the names of numbers by column.
 
-        Of `instructions` the one for a question with choices, or an open one, is added below it. A `shuffler` makes the
+        Of `instructions` the one for the type of a question is added below it. A `shuffler` makes the
         questions of the CaptionQA protocol, one after another.
         """
         self._shuffler = shuffler
         self._columns = columns
         self._instructions = instructions
-        self._question, self._answer, self._category, self._source = (
-            _reader(source, classes) for source in (columns.question, columns.answer, columns.category, columns.source)
+        self._question, self._answer, self._category, self._source, self._type = (
+            _reader(source, classes)
+            for source in (columns.question, columns.answer, columns.category, columns.source, columns.type)
         )
         self._before = [
             (what, _reader(source, classes))
@@ -68,7 +71,7 @@ class QuestionReader:
         )
         placed: list[str] = []
         if text is not None and slots is not None:
-            text = self._with_choices(text, choices or [], added)
+            text = self._with_choices(text, choices or [], added, cells)
             try:
                 text, placed = in_order_of_marks(text, slots)
             except MissingImageError as error:
@@ -120,12 +123,13 @@ class QuestionReader:
         kept = (f"{what}: {str(value).strip()}" for what, value in lines if not is_empty(value) and value != "nan")
         return "\n".join([*kept, text])
 
-    def _with_choices(self, text: str, choices: list[str], added: bool) -> str:
-        """The text with its choices, if they are to be added, and the instruction for its kind below it."""
+    def _with_choices(self, text: str, choices: list[str], added: bool, cells: Mapping[str, Any]) -> str:
+        """The text with its choices, if they are to be added, and the instruction for its type below it."""
         text = with_choices(text, choices) if added else text
         if self._instructions:
-            kind = "choices" if choices or lettered_choices(text) else "open"
-            text = question_text(text, self._instructions.get(kind))
+            listed = choices or lettered_choices(text)
+            kind = question_type(self._type(cells), listed)
+            text = question_text(text, instruction_of(kind, bool(listed), self._instructions))
         return text
 
     def _checked(self, source: Source, faults: list[str], read: Callable[[], T]) -> T | None:

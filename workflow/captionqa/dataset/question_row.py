@@ -2,6 +2,8 @@
 
 from typing import NotRequired, TypedDict, final
 
+from captionqa.dataset.question_repeats import RowRepeats
+
 UNCATEGORIZED = "uncategorized"
 UNKNOWN_SOURCE = "unknown"
 
@@ -30,6 +32,8 @@ class QuestionRow(TypedDict):
     #: Only with `qa.protocol: captionqa`: for each of `choices` its number in the file, the highest for the option that
     #: was added, if one was.
     permutation: NotRequired[list[int]]
+    #: Only where it is asked more than once.
+    repeats: NotRequired[RowRepeats]
 
 
 @final

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from captionqa.config.config import AnswerForm, ColumnsConfig, Scoring
+from captionqa.config.instructions import instructions_by_type
 from captionqa.config.presets import load_preset
 from captionqa.config.prompts import question_text
 from captionqa.dataset.image_ref import FileRef, ImageRef, UrlRef
@@ -140,7 +141,7 @@ def look_at(
             raise fault
     instruction = load_preset(preset).qa.get("instruction") if preset else None
     if questions is None or preset is not None:
-        by_kind = instruction if isinstance(instruction, dict) else None
+        by_kind = instructions_by_type(instruction)
         questions = Questions(
             paths, ColumnsConfig(), preset=preset, rules=_rules(preset), instructions=by_kind, allow_urls=allow_urls
         )

@@ -19,6 +19,7 @@ from captionqa.page.run_end import page_after_run
 from captionqa.results.metrics import QaMetrics
 from captionqa.results.provenance import ItemTotals, read_provenance
 from captionqa.results.regrading import flip_kind, flips_line
+from captionqa.results.repeat_records import RepeatMetrics
 
 #: What is wrong with an item whose image is not there: with one, with more.
 MISSING = {
@@ -80,13 +81,13 @@ def plan_notes(config: Config, layout: Layout) -> list[str]:
 def result_rows(config: Config, layout: Layout) -> list[str]:
     """The final files, with their counts and the accuracy, then one row about the items that failed."""
     rows, failed = [], []
-    for style in config.prompt_styles:
-        path = layout.captions(style.lower())
-        counts = _counts(layout.captions(style.lower(), "_provenance"))
+    for captions in config.caption_sets:
+        path = layout.captions(captions.key)
+        counts = _counts(layout.captions(captions.key, "_provenance"))
         if counts is None:  # the run was asked for other final files only
             continue
-        rows.append(f"  {counts['answered']:>7,} captions {style:<8} {path}")
-        failed.append((counts, layout.captions(style.lower(), "_failures")))
+        rows.append(f"  {counts['answered']:>7,} captions {captions.title:<8} {path}")
+        failed.append((counts, layout.captions(captions.key, "_failures")))
     for context in config.contexts:
         if (metrics := read_json(layout.qa("metrics", context.suffix))) is not None:
             rows += _qa_rows(metrics, layout, context)
@@ -114,6 +115,8 @@ def _qa_rows(metrics: QaMetrics, layout: Layout, context: Context) -> list[str]:
         f"  {metrics['answered_questions']:>7,} answers {name:<9} {layout.qa('results', suffix)}",
         f"          {_accuracy(metrics)}  {layout.qa('metrics', suffix)}",
     ]
+    if (repeats := metrics.get("repeats")) is not None and repeats["questions"]:
+        rows.append(f"          {_repeated(repeats)}")
     if unread := [f"{metrics[key]:,} {word}" for key, word in _UNREAD.items() if metrics[key]]:
         rows.append(f"          {' and '.join(unread)} among the answers; what has no letter or value is wrong")
     if metrics["truncated_answers"] > MANY_TRUNCATED * metrics["answered_questions"]:
@@ -131,6 +134,18 @@ def _qa_rows(metrics: QaMetrics, layout: Layout, context: Context) -> list[str]:
         line = flips_line(Counter(map(flip_kind, flips.values())), metrics["answered_questions"])
         rows.append(f"          {line}  {layout.qa('flips', suffix)}")
     return rows
+
+
+def _repeated(repeats: RepeatMetrics) -> str:
+    """How the answers to questions that are asked more than once vary; one of these has a grade."""
+    low, high = repeats["mean_accuracy_interval_95"] or (0.0, 1.0)
+    spread = repeats["spread_over_rounds"] or repeats["spread_over_samples"]
+    between = f"from {spread['lowest']:.1%} to {spread['highest']:.1%}, " if spread else ""
+    return (
+        f"{_counted(repeats['questions'], 'question')} asked {repeats['requests']:,} times: {between}mean "
+        f"{repeats['mean_accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}), {repeats['consistency']:.1%} "
+        "answered alike each time"
+    )
 
 
 def _accuracy(metrics: QaMetrics) -> str:

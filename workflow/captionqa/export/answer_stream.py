@@ -8,6 +8,7 @@ from captionqa.client.answer import Answer
 from captionqa.client.chunk_result import ChunkResults
 from captionqa.config.settings import AnswerSettings
 from captionqa.dataset.json_elements import KEY_COLUMN, elements
+from captionqa.dataset.question_repeats import repeat_id
 from captionqa.errors import ResultError
 from captionqa.results.qa_record import QaRecord
 
@@ -29,7 +30,9 @@ def graded_answers(results: str, chunks: Sequence[str], settings: AnswerSettings
     """
     lines = ChunkResults(chunks, settings).lines()
     for record in _records(results):
-        line = next((line for line in lines if line["id"] == record["qid"]), None)
+        shown = record.get("decided_by")
+        item = record["qid"] if shown is None else repeat_id(record["qid"], shown["round"], shown["sample"])
+        line = next((line for line in lines if line["id"] == item), None)
         if line is None or "answer" not in line:
             raise ResultError(
                 f"{results}: the question {record['qid']!r} is in no chunk result; delete it and run again."

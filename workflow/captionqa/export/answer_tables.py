@@ -15,6 +15,7 @@ COLUMNS = {
     "gt_answers": "texts",
     "gt_letter": "text",
     "output": "text",
+    "thinking": "text",
     "predicted_letter": "text",
     "is_correct": "flag",
     "score": "share",

@@ -6,6 +6,7 @@ from itertools import chain
 from pathlib import Path
 
 from captionqa.client.chunk_result import ChunkResults, ResultLine
+from captionqa.client.final_text import split_answer
 from captionqa.config.settings import AnswerSettings, caption_prompt
 from captionqa.dataset.image_ref import FileRef
 from captionqa.dataset.item_entry import ItemEntry
@@ -38,6 +39,8 @@ class Caption:
     images: list[str]
     #: The digests of their contents, as clients took them.
     digests: list[str]
+    #: The model's reasoning before it; empty where it gave none.
+    thinking: str = ""
 
     @property
     def truncated(self) -> bool:
@@ -79,13 +82,17 @@ class CaptionStream:
                 self.failed += 1
                 continue
             answer = line["answer"]
+            thinking, text = split_answer(answer)
+            if not text:
+                self.failed += 1
+                continue
             if self._leave_out_truncated and answer["finish_reason"] == CUT:
                 self.left_out += 1
                 continue
             self.exported += 1
             yield Caption(
                 line["id"],
-                answer["text"],
+                text,
                 caption_prompt(self._settings, len(images)),
                 self._settings["model"],
                 self._style,
@@ -94,6 +101,7 @@ class CaptionStream:
                 answer["completion_tokens"],
                 images,
                 line["files"],
+                thinking,
             )
 
     def _with_images(self, lines: Iterator[ResultLine]) -> Iterator[tuple[ResultLine, list[str]]]:

@@ -20,6 +20,7 @@ COLUMNS = {
     "truncated": "flag",
     "prompt_tokens": "number",
     "completion_tokens": "number",
+    "thinking": "text",
 }
 NAME = "captions"
 
@@ -58,4 +59,5 @@ def _rows(captions: Iterable[Caption]) -> Iterator[Mapping[str, Any]]:
             "truncated": caption.truncated,
             "prompt_tokens": caption.prompt_tokens,
             "completion_tokens": caption.completion_tokens,
+            "thinking": caption.thinking or None,
         }

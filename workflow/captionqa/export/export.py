@@ -140,12 +140,12 @@ def export_answers(
     """
     if _is_known(export):
         return
-    counted = Counted()
+    counted, asked = Counted(), Counted()
     described = _read(provenance)
     with export.writing() as folder:
         target = Target(folder, shard_mb * MB, scratch)
         if form == "responses":
-            write_responses(counted(answered_lines(ChunkResults(chunks, settings).lines())), target)
+            write_responses(counted(answered_lines(asked(ChunkResults(chunks, settings).lines()))), target)
         else:
             answers = counted(graded_answers(results, chunks, settings))
             if form == "lmms_eval":
@@ -158,7 +158,7 @@ def export_answers(
     summary: ExportSummary = {
         "format": form,
         "items": counted.items,
-        "failed": described["counts"]["items"] - counted.items,
+        "failed": max(described["counts"]["items"], asked.items) - counted.items,
         "files": files,
         "bytes": size,
     }

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from captionqa.client.chunk_result import ResultLine
+from captionqa.dataset.question_repeats import question_of, repeat_of
 from captionqa.export.table import write_jsonl
 from captionqa.export.target import Target
 
@@ -19,7 +20,10 @@ def answered_lines(lines: Iterable[ResultLine]) -> Iterator[ResultLine]:
 
 
 def _row(line: ResultLine) -> Mapping[str, Any]:
-    row: dict[str, Any] = {"qid": line["id"], **_named(dict(line["answer"]))}
+    row: dict[str, Any] = {"qid": question_of(line["id"])}
+    if line["id"] != row["qid"]:
+        row["round"], row["sample"] = repeat_of(line["id"])
+    row |= _named(dict(line["answer"]))
     if "same_as" in line:
         row["same_as"] = line["same_as"]
     if "fallback" in line:

@@ -7,7 +7,7 @@ answer is never guessed. A ground truth may be a list of acceptable answers, of 
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from captionqa.config.config import AnswerForm, Scoring
@@ -84,6 +84,10 @@ class GroundTruth:
             matches = map(_OPTION_LETTER.fullmatch, texts if rules.answer_is != "text" else ())
             unlisted = frozenset(match[1].upper() for match in matches if match)
         return cls(answers, options, letter, unlisted, fault, rules)
+
+    def with_choices(self, choices: Sequence[str], letter: str | None) -> "GroundTruth":
+        """The same for a question with its choices in another order, in which the right one has this letter."""
+        return replace(self, options=Options(choices), letter=letter)
 
     def grade(self, model_output: str, truncated: bool = False) -> Grade:
         """Grade an output: by its letter where the ground truth has one, else by value.

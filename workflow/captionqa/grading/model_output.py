@@ -3,10 +3,10 @@
 import re
 from typing import NamedTuple
 
+from captionqa.reasoning import REASONING_MARK
+
 #: Only this much of an output's end is searched for cues and values, so that grading takes bounded time.
 SEARCHED_CHARACTERS = 20_000
-#: The marks around a model's reasoning: <think>, </think>, and the same in ◁▷.
-_REASONING_MARK = re.compile(r"[<◁](/?)(?:think|thinking|thought|reasoning)[>▷]")
 #: A further turn that the model makes up: "Human:", "user", a chat template's mark.
 _NEXT_TURN = re.compile(
     r"(?<=\S)\s*\n\s*(?:#+\s?)?(?:(?:Human|User)\s*:|(?:user|human)[ \t]*\n)|"
@@ -35,7 +35,7 @@ def without_reasoning(model_output: str) -> str | None:
         model_output = model_output[: turn.start()]
     if "<" not in model_output and "◁" not in model_output:
         return model_output
-    marks = list(_REASONING_MARK.finditer(model_output))
+    marks = list(REASONING_MARK.finditer(model_output))
     closing = max((mark.end() for mark in marks if mark[1]), default=0)
     return None if any(not mark[1] and mark.start() >= closing for mark in marks) else model_output[closing:]
 

@@ -25,6 +25,8 @@ class PageAnswer(TypedDict):
     truncated: bool
     #: None for a failed question.
     output: str | None
+    #: The model's reasoning before the output; absent where it gave none.
+    thinking: NotRequired[str]
     score: float | None
     #: Only of a failed question: one sentence on what happened.
     detail: str | None
@@ -34,7 +36,7 @@ class PageAnswer(TypedDict):
 
 def given(record: QaRecord) -> PageAnswer:
     """The answer of a record, which may be of a version that noted less."""
-    return {
+    answer: PageAnswer = {
         "status": status_of(record),
         "letter": record["predicted_letter"],
         "fallback_letter": record.get("fallback_letter"),
@@ -44,6 +46,9 @@ def given(record: QaRecord) -> PageAnswer:
         "score": record.get("score"),
         "detail": None,
     }
+    if thinking := record.get("thinking"):
+        answer["thinking"] = cut(thinking)
+    return answer
 
 
 def failed(reason: str, detail: str) -> PageAnswer:

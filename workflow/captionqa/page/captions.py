@@ -7,8 +7,10 @@ from itertools import groupby
 from typing import Any, NotRequired, TypedDict
 
 from captionqa.client.chunk_result import ChunkResults, ResultLine
+from captionqa.client.final_text import split_answer
 from captionqa.config.settings import AnswerSettings
 from captionqa.dataset.image_ref import FileRef
+from captionqa.errors import Reason
 from captionqa.files import read_json_lines
 from captionqa.page.answers import IMAGE_FAULTS, cut
 from captionqa.page.sample import Kind
@@ -23,6 +25,8 @@ class StyleCaption(TypedDict):
 
     text: NotRequired[str]
     truncated: NotRequired[bool]
+    #: The model's reasoning before the text.
+    thinking: NotRequired[str]
     reason: NotRequired[str]
     detail: NotRequired[str]
 
@@ -153,6 +157,14 @@ def _lines_of(style: str, results: ChunkResults) -> Iterator[tuple[str, ResultLi
 
 
 def _caption(line: ResultLine) -> StyleCaption:
-    if "answer" in line:
-        return {"text": cut(line["answer"]["text"]), "truncated": line["answer"]["finish_reason"] == "length"}
-    return {"reason": line["failure"], "detail": cut(line["detail"])}
+    if "failure" in line:
+        return {"reason": line["failure"], "detail": cut(line["detail"])}
+    thinking, text = split_answer(line["answer"])
+    caption: StyleCaption = {"truncated": line["answer"]["finish_reason"] == "length"}
+    if text:
+        caption["text"] = cut(text)
+    else:
+        caption |= {"reason": Reason.EMPTY_OUTPUT, "detail": "The answer ended within its reasoning."}
+    if thinking:
+        caption["thinking"] = cut(thinking)
+    return caption

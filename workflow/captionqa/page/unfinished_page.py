@@ -26,6 +26,7 @@ from captionqa.dataset.final_files import FinalFile, final_files, planned_files
 from captionqa.dataset.item_entry import ItemEntry
 from captionqa.dataset.places import entry_place
 from captionqa.dataset.plan import Plan, load_plan
+from captionqa.dataset.question_repeats import question_of
 from captionqa.dataset.question_row import InvalidRow, QuestionRow
 from captionqa.errors import ItemFailure
 from captionqa.files import read_json_lines
@@ -82,7 +83,8 @@ def write_unfinished_page(config: Config, layout: Layout) -> bool:
 
 def _add_captions(contents: PageContents, config: Config, layout: Layout, deadline: float) -> None:
     plan = load_plan(layout, "captions")
-    files = list(final_files(config, layout, "captions"))
+    shown = {f"captions {style}" for style in config.prompt_styles}  # of several samples the first
+    files = [file for file in final_files(config, layout, "captions") if file.name in shown]
     counts, sample, lengths = Counter[str](), Sample[CaptionItem](LIMITS), captions.LengthCounts()
     progress = [_Progress(plan, file.settings) for file in files]
     for entries, lines in _chunks(config, layout, plan, files, deadline):
@@ -118,7 +120,7 @@ def _add_questions(contents: PageContents, config: Config, layout: Layout, deadl
             found = [each.get(entry["id"]) for each in lines]
             for part, line in zip(progress, found, strict=True):
                 part.count(line)
-            if any(found):
+            if any(found) and question_of(entry["id"]) == entry["id"]:
                 answered_at_all += 1
                 is_failed = any(line is not None and "failure" in line for line in found)
                 sample.add("failed" if is_failed else "other", entry["id"], _Lines(entry["id"], found))

@@ -14,6 +14,7 @@ from captionqa.client.chunk_result import ResultLine, read_chunk
 from captionqa.client.journal import JournalLine, read_lines
 from captionqa.config.config import Config, Task
 from captionqa.dataset.plan import load_plan
+from captionqa.dataset.question_repeats import shown_id
 from captionqa.errors import DATA_FAULTS, QUESTION_FAULTS, ConfigError, ItemFailure, Reason
 from captionqa.files import atomic_writer, checked_line, read_json, read_json_lines
 from captionqa.results.result_set import ResultSet, selected_results
@@ -55,7 +56,9 @@ class Retry:
         else:
             lines[0] += "."
         for reason, ids in self.left.items():
-            names = ", ".join(map(repr, ids[:NAMES_SHOWN])) + (", ..." if len(ids) > NAMES_SHOWN else "")
+            names = ", ".join(repr(shown_id(item)) for item in ids[:NAMES_SHOWN]) + (
+                ", ..." if len(ids) > NAMES_SHOWN else ""
+            )
             what = f"{len(ids):,} {reason} ({names}); {REMEDIES[reason]}"
             lines.append(f"Left, since they would fail the same way: {what}.")
         return "\n".join(lines)

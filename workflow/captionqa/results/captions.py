@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from captionqa.client.chunk_result import ChunkResults
+from captionqa.client.chunk_result import ChunkResults, ResultLine
+from captionqa.client.final_text import caption_text
 from captionqa.config.settings import AnswerSettings
+from captionqa.errors import ItemFailure, Reason
 from captionqa.files import json_object_writer, write_json
 from captionqa.results.provenance import ItemCounts, provenance
 
@@ -25,11 +27,20 @@ def merge_captions(
     results, counts = ChunkResults(chunks, settings), ItemCounts()
     with json_object_writer(captions_path) as add_caption, json_object_writer(failures_path) as add_failure:
         for line in results.lines():
-            if "answer" in line:
-                counts.add_answer(line["id"], line["answer"], line["files"], shared="same_as" in line)
-                add_caption(line["id"], line["answer"]["text"])
+            try:
+                text = _caption(line)
+            except ItemFailure as failure:
+                counts.add_failure(line["id"], failure.reason)
+                add_failure(line["id"], {"reason": failure.reason, "detail": failure.detail})
             else:
-                counts.add_failure(line["id"], line["failure"])
-                add_failure(line["id"], {"reason": line["failure"], "detail": line["detail"]})
+                counts.add_answer(line["id"], line["answer"], line["files"], shared="same_as" in line)
+                add_caption(line["id"], text)
         counts.check_one_model(chunks)
     write_json(provenance_path, provenance(results.headers, counts, settings, dataset_path, hub_commits))
+
+
+def _caption(line: ResultLine) -> str:
+    """The caption of a line; raises ItemFailure where it has none."""
+    if "failure" in line:
+        raise ItemFailure(Reason(line["failure"]), line["detail"])
+    return caption_text(line["answer"])

@@ -8,6 +8,7 @@ from captionqa.config.config import AnswerForm, Scoring
 from captionqa.dataset.question_row import InvalidRow, QuestionRow
 from captionqa.results.captionqa_metrics import WithProtocol
 from captionqa.results.qa_record import QaRecord
+from captionqa.results.repeat_records import WithRepeats
 from captionqa.results.score_statistics import bootstrap_interval
 from captionqa.results.statistics import wilson_interval
 
@@ -91,12 +92,28 @@ class WithFallback(TypedDict):
     fallback: NotRequired[FallbackMetrics]
 
 
+class ThinkingMetrics(TypedDict):
+    """The reasoning before answers."""
+
+    #: Answers with reasoning before them.
+    answers: int
+    #: Of these, the ones that ended within it.
+    unfinished: int
+    characters: int
+    mean_characters: float
+
+
+class WithThinking(TypedDict):
+    #: Only where an answer has reasoning before it.
+    thinking: NotRequired[ThinkingMetrics]
+
+
 class InContext(TypedDict):
     #: As in the records: absent for images.
     context: NotRequired[str]
 
 
-class QaMetrics(AccuracyMetrics, WithFallback, WithProtocol, InContext):
+class QaMetrics(AccuracyMetrics, WithFallback, WithProtocol, WithRepeats, WithThinking, InContext):
     """A QA metrics file."""
 
     #: The model's name in the configuration.
@@ -126,6 +143,7 @@ class Tally:
         self._group_scores: dict[tuple[str, str], Counter[float]] = defaultdict(Counter)
         self._rules: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
+        self._thinking: Counter[str] = Counter()
 
     def add_record(self, record: QaRecord) -> None:
         """Count a question that has a result."""
@@ -137,6 +155,9 @@ class Tally:
             flags += ["fallback correct"] * record["fallback_is_correct"]
         self._count(record["category"], record["source"], flags, record["score"])
         self._rules[record["graded_by"]] += 1
+        if thinking := record.get("thinking"):
+            is_unfinished = not record["model_output"]
+            self._thinking.update({"answers": 1, "unfinished": is_unfinished, "characters": len(thinking)})
 
     def add_failure(self, row: QuestionRow | InvalidRow, reason: str) -> None:
         """Count a question without a result, which is wrong where it has a ground truth."""
@@ -167,6 +188,20 @@ class Tally:
             "graded_by": dict(sorted(self._rules.items())),
             "category_metrics": self._group_metrics("category"),
             "source_metrics": self._group_metrics("source"),
+        }
+
+    def thinking_metrics(self) -> WithThinking:
+        """The figures of reasoning; empty where no answer has any."""
+        counts = self._thinking
+        if not counts["answers"]:
+            return {}
+        return {
+            "thinking": {
+                "answers": counts["answers"],
+                "unfinished": counts["unfinished"],
+                "characters": counts["characters"],
+                "mean_characters": counts["characters"] / counts["answers"],
+            }
         }
 
     def fallback_metrics(self) -> FallbackMetrics:

@@ -132,6 +132,10 @@ class ItemCounts:
         self.answered += 1
         self.truncated += answer["finish_reason"] == "length"
         self.shared += shared
+        self.add_request(answer, shared)
+
+    def add_request(self, answer: Answer, shared: bool) -> None:
+        """Count the tokens and the server of one more answer to an item."""
         if not shared:
             self.prompt_tokens += answer["prompt_tokens"]
             self.completion_tokens += answer["completion_tokens"]

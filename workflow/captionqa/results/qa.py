@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from captionqa.client.chunk_result import ChunkResults, ResultLine
 from captionqa.config.contexts import IMAGES, Context
 from captionqa.config.settings import FALLBACK, AnswerSettings
+from captionqa.dataset.question_repeats import question_of, repeats_of, shown_id
 from captionqa.dataset.question_row import InvalidRow, QuestionRow
 from captionqa.errors import ItemFailure, ResultError
 from captionqa.files import atomic_writer, json_line, json_object_writer, read_json_lines, write_json
@@ -16,6 +17,9 @@ from captionqa.results.metrics import InContext, QaMetrics, Tally, WithFallback
 from captionqa.results.provenance import CaptionSource, ItemCounts, file_digest, provenance
 from captionqa.results.qa_record import qa_record
 from captionqa.results.regrading import LastGrading, flip_kind, flips_line, grading_line
+from captionqa.results.repeat_metrics import RepeatTally
+from captionqa.results.repeat_records import WithRepeats
+from captionqa.results.repeated_question import repeated_record
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +52,7 @@ def merge_qa(
             answers are of two models.
     """
     results, counts, tally = ChunkResults(chunks, settings), ItemCounts(), Tally()
-    protocol = ProtocolTally()
+    protocol, repeats = ProtocolTally(), RepeatTally()
     last_grading = LastGrading(graded_path)
     flip_kinds: Counter[str] = Counter()
     # entered first and so written last: a merge that is stopped and repeated compares with the same last grading
@@ -58,10 +62,18 @@ def merge_qa(
             json_object_writer(failures_path) as add_failure,
             json_object_writer(flips_path) as add_flip,
         ):
-            for row, line in _joined(read_json_lines(rows_path), results.lines()):
+            for row, lines in _joined(read_json_lines(rows_path), results.lines()):
+                answers = [line for line in lines if "answer" in line]
+                if "repeats" in row:
+                    repeats.add_requests(len(answers), len(lines) - len(answers))
                 try:
-                    record = qa_record(row, line, rules)
+                    if "repeats" in row and "invalid" not in row:
+                        record = repeated_record(row, lines, rules, settings["sampling"])
+                    else:
+                        record = qa_record(row, lines[0], rules)
                 except ItemFailure as failure:
+                    for line in answers if "repeats" in row else ():
+                        counts.add_request(line["answer"], shared="same_as" in line)
                     counts.add_failure(row["id"], failure.reason)
                     tally.add_failure(row, failure.reason)
                     protocol.add_failure(row)
@@ -69,9 +81,14 @@ def merge_qa(
                     continue
                 if context != IMAGES:
                     record["context"] = context.name
+                line = lines[0]
                 counts.add_answer(row["id"], line["answer"], line["files"], shared="same_as" in line)
+                for line in lines[1:]:
+                    counts.add_request(line["answer"], shared="same_as" in line)
                 tally.add_record(record)
-                protocol.add_record(record)
+                repeats.add_record(record)
+                # the published evaluation asks once
+                protocol.add_record(record if "repeats" not in row else qa_record(row, lines[0], rules))
                 add_record(row["id"], record)
                 now = grading_line(record)
                 graded.write(json_line(now))
@@ -79,7 +96,7 @@ def merge_qa(
                     flip_kinds[flip_kind(flip)] += 1
                     add_flip(row["id"], flip)
             counts.check_one_model(chunks)
-        metrics = _metrics(tally, protocol, counts, settings, rules, question_path, dataset_path, context)
+        metrics = _metrics(tally, protocol, repeats, counts, settings, rules, question_path, dataset_path, context)
         write_json(metrics_path, metrics)
         described = provenance(results.headers, counts, settings, dataset_path, hub_commits)
         with open(rows_path, "rb") as rows:
@@ -94,6 +111,7 @@ def merge_qa(
 def _metrics(
     tally: Tally,
     protocol: ProtocolTally,
+    repeats: RepeatTally,
     counts: ItemCounts,
     settings: AnswerSettings,
     rules: GradingRules,
@@ -105,6 +123,8 @@ def _metrics(
     fallback: WithFallback = {"fallback": tally.fallback_metrics()} if FALLBACK in settings else {}
     figures = protocol.metrics()
     by_protocol: WithProtocol = {} if figures is None else {"captionqa": figures}
+    repeated = repeats.metrics()
+    of_repeats: WithRepeats = {} if repeated is None else {"repeats": repeated}
     named: InContext = {} if context == IMAGES else {"context": context.name}
     return {
         "model": settings["model"],
@@ -112,6 +132,8 @@ def _metrics(
         **tally.metrics(),
         **fallback,
         **by_protocol,
+        **of_repeats,
+        **tally.thinking_metrics(),
         "scoring": rules.scoring,
         "answer_is": rules.answer_is,
         "relative_tolerance": rules.tolerance,
@@ -123,25 +145,34 @@ def _metrics(
 
 def _joined(
     rows: Iterator[QuestionRow | InvalidRow], lines: Iterator[ResultLine]
-) -> Iterator[tuple[QuestionRow | InvalidRow, ResultLine]]:
-    """Yield each question row with its line, for an invalid row one without an outcome; all are sorted by id.
+) -> Iterator[tuple[QuestionRow | InvalidRow, list[ResultLine]]]:
+    """Yield each question row with the lines of its items, in their order; all rows and lines are sorted by id.
+
+    An invalid row has one line without an outcome.
 
     Raises:
-        ResultError: a row has no line, or a line no row.
+        ResultError: an item of a row has no line, or a line no row.
     """
+    line = next(lines, None)
     for row in rows:
         if "invalid" in row:
-            yield row, {"id": row["id"]}
+            yield row, [{"id": row["id"]}]
             continue
-        line = next(lines, None)
-        if line is None or line["id"] > row["id"]:
-            raise ResultError(f"the question {row['id']!r} is in no chunk result; {_START_ANEW}")
-        if line["id"] < row["id"]:
-            raise _no_question(line)
-        yield row, line
-    for line in lines:
+        found: dict[str, ResultLine] = {}
+        while line is not None and question_of(line["id"]) == row["id"]:
+            found[line["id"]] = line
+            line = next(lines, None)
+        wanted = [repeat.id for repeat in repeats_of(row["id"], row.get("repeats"))]
+        if missing := next((item for item in wanted if item not in found), None):
+            if line is not None and line["id"] < missing:
+                raise _no_question(line)
+            raise ResultError(f"the question {shown_id(missing)!r} is in no chunk result; {_START_ANEW}")
+        if further := found.keys() - set(wanted):
+            raise _no_question(found[min(further)])
+        yield row, [found[item] for item in wanted]
+    if line is not None:
         raise _no_question(line)
 
 
 def _no_question(line: ResultLine) -> ResultError:
-    return ResultError(f"{line['id']!r} is in a chunk result and no present question; {_START_ANEW}")
+    return ResultError(f"{shown_id(line['id'])!r} is in a chunk result and no present question; {_START_ANEW}")

@@ -62,11 +62,12 @@ def selected_results(config: Config, task: Task | None, style: str | None) -> li
     styles = {name.lower(): name for name in config.prompt_styles}
     if style is not None and style.lower() not in styles:
         raise ConfigError(f"{style!r} is none of the configured styles: {', '.join(sorted(styles)) or 'none'}.")
-    wanted = None if style is None else layout.captions_work(style.lower())
+    of_style = [one for one in config.caption_sets if style is not None and one.style.lower() == style.lower()]
+    wanted = {layout.captions_work(one.key) for one in of_style}
     return [
         ResultSet(config, layout, file, ItemChecker(config, name, file.settings))
         for name in config.tasks
         if task in (None, name)
         for file in final_files(config, layout, name)
-        if wanted in (None, file.files.folder)
+        if style is None or file.files.folder in wanted
     ]

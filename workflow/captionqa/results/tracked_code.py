@@ -7,9 +7,16 @@ from captionqa import PACKAGE
 
 #: Patterns of the modules that decide what `merge_captions` writes. Of the client only the records that merging reads
 #: count: how answers were obtained does not change how they are merged.
-MERGING_CODE = ("*.py", "config/*.py", "results/*.py", "client/answer.py", "client/chunk_result.py")
+MERGING_CODE = (
+    "*.py",
+    "config/*.py",
+    "results/*.py",
+    "client/answer.py",
+    "client/chunk_result.py",
+    "client/final_text.py",
+)
 #: Patterns of the modules that decide, beside these, what `merge_qa` writes.
-GRADING_CODE = ("grading/*.py", "dataset/question_row.py")
+GRADING_CODE = ("grading/*.py", "dataset/question_row.py", "dataset/question_repeats.py")
 
 #: Patterns of the modules that decide what the comparison of contexts says.
 COMPARISON_CODE = (

@@ -68,7 +68,7 @@ def work_of(config: Config) -> Work:
     questions = config.qa is not None and config.qa.columns.images is not None
     return {
         "images": config.captions is not None or questions,
-        "reuse": questions or len(config.prompt_styles) > 1,
+        "reuse": questions or len(config.caption_sets) > 1,
     }
 
 

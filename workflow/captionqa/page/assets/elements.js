@@ -74,6 +74,12 @@ function duration(seconds) {
   return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
+// A text that is closed at first, such as a model's reasoning.
+function folded(name, text) {
+  return make("details", { class: "folded" }, make("summary", {}, `${name} (${plural(text.length, "character")})`),
+    foreign("div", text, "output"));
+}
+
 // Long texts are cut by their looks alone, so that a search of the browser finds all of them.
 function expandable(element, text, characters = LONG_TEXT) {
   if (text.length < characters && text.split("\n").length <= LONG_LINES) return element;

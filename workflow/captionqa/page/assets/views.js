@@ -135,7 +135,8 @@ function answerTexts(answer, scoring) {
   const captions = (answer.captions ?? []).flatMap((caption, number, all) => caption === null ? [] :
     [make("div", { class: "label" }, all.length > 1 ? `caption read of image ${number + 1}` : "caption read"), expandable(foreign("div", caption, "caption"), caption, 240)]);
   if (answer.output === null) return [...captions, fault({ reason: answer.rule, detail: answer.detail })];
-  return [...captions, make("div", { class: "label" }, "output", rule(answer, scoring)),
+  const thinking = answer.thinking ? [folded("thinking", answer.thinking)] : [];
+  return [...captions, ...thinking, make("div", { class: "label" }, "output", rule(answer, scoring)),
     expandable(foreign("div", answer.output, "output"), answer.output),
     ...answer.fallback_letter ? [make("p", { class: "label" }, `asked for the letter alone: ${answer.fallback_letter}`)] : []];
 }
@@ -263,7 +264,8 @@ class Captions extends View {
       if (caption.text === undefined) {
         return [label, fault(caption)];
       }
-      return [label, expandable(foreign("div", caption.text, "output"), caption.text)];
+      const thinking = caption.thinking && folded("thinking", caption.thinking);
+      return [label, thinking, expandable(foreign("div", caption.text, "output"), caption.text)];
     });
     const head = make("div", { class: "head" }, this.index.failed[number] && badge("failed", "! failed"),
       this.index.duplicate[number] && badge("duplicate", "duplicate"));

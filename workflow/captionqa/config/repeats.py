@@ -1,0 +1,65 @@
+"""Repeats: how often each question is asked, with its options in which orders, and by which seeds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from captionqa.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class ShuffleConfig:
+    """`qa.shuffle_choices`: the orders in which the options of each question are asked."""
+
+    #: Of the generator that shuffles.
+    seed: int = 0
+    #: How many orders, with that of the file, which is the first.
+    rounds: int = 1
+    #: All rotations in place of shuffles: CircularEval of MMBench.
+    circular: bool = False
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """How often each question is asked."""
+
+    #: None where options are asked in the order of the file alone.
+    shuffle: ShuffleConfig | None = None
+    #: How many answers to each question in each order.
+    samples: int = 1
+
+
+ASKED_ONCE = Repeats()
+
+
+def sample_seed(sampling: Mapping[str, float | None], sample: int) -> int | None:
+    """The seed of a sample, from 1: the first has `client.sampling.seed`, each further one the next number.
+
+    Without a configured seed the first has none, and the second 1.
+    """
+    base = sampling.get("seed")
+    return (None if base is None else int(base)) if sample == 1 else int(base or 0) + sample - 1
+
+
+def check_repeats(raw: Mapping[str, Any]) -> None:
+    """Whether repeats can differ from each other; raises ConfigError."""
+    temperature = raw["client"]["sampling"]["temperature"]
+    for section in ("captions", "qa"):
+        samples = (raw.get(section) or {}).get("samples", 1)
+        if samples > 1 and temperature == 0:
+            raise ConfigError(
+                f"{section}.samples: {samples} samples at client.sampling.temperature 0 would all be the same; set a "
+                "temperature above 0, or samples to 1."
+            )
+    qa = raw.get("qa") or {}
+    shuffle = qa.get("shuffle_choices") or {}
+    if shuffle.get("circular") and shuffle["rounds"] != 1:
+        raise ConfigError(
+            "qa.shuffle_choices: circular asks each rotation of the options once; leave rounds out, or set circular to "
+            "false."
+        )
+    if shuffle.get("circular") and qa["samples"] > 1:
+        raise ConfigError(
+            "qa.samples: CircularEval takes one answer to each rotation; set samples to 1, or shuffle_choices to "
+            "{rounds: ...}."
+        )

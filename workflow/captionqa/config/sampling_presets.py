@@ -1,0 +1,84 @@
+"""Presets of `client.sampling`: how the authors of a family of models sample where they evaluate it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from captionqa.errors import ConfigError
+
+#: The schema's default of `models.*.server.max_model_len`.
+MAX_MODEL_LEN = 8192
+
+
+@dataclass(frozen=True)
+class SamplingPreset:
+    """What a preset gives where the configuration has no value of its own."""
+
+    #: Where the values are from.
+    source: str
+    #: Values of `client.sampling`.
+    sampling: Mapping[str, float]
+    #: Of `qa.max_tokens` and `captions.max_tokens`.
+    max_tokens: int
+
+
+_QWEN3_VL = "README of github.com/QwenLM/Qwen3-VL, commit 0f2afbe, Evaluation Reproduction"
+PRESETS: Mapping[str, SamplingPreset] = {
+    # the model cards have the same but no seed and 16384 tokens
+    "qwen3_vl_instruct": SamplingPreset(
+        f"{_QWEN3_VL}, Instruct models",
+        {
+            "temperature": 0.7,
+            "top_p": 0.8,
+            "top_k": 20,
+            "repetition_penalty": 1,
+            "presence_penalty": 1.5,
+            "seed": 3407,
+        },
+        32768,
+    ),
+    # the model cards have the same but no seed and temperature 1
+    "qwen3_vl_thinking": SamplingPreset(
+        f"{_QWEN3_VL}, Thinking models",
+        {"temperature": 0.8, "top_p": 0.95, "top_k": 20, "repetition_penalty": 1, "presence_penalty": 0, "seed": 1234},
+        40960,
+    ),
+}
+
+
+def add_sampling_preset(raw: Mapping[str, Any]) -> None:
+    """Put the values of `client.sampling.preset` in its place, where the configuration leaves them out.
+
+    Afterwards the configuration is as if it had these values itself, so that they decide the fingerprints and not the
+    name.
+
+    Raises:
+        ConfigError: there is no preset of this name.
+    """
+    client = raw.get("client")
+    sampling = client.get("sampling") if isinstance(client, dict) else None
+    if not isinstance(sampling, dict) or (name := sampling.pop("preset", None)) is None:
+        return
+    if not isinstance(name, str) or (preset := PRESETS.get(name)) is None:
+        raise ConfigError(f"client.sampling.preset: there is no preset {name!r}; known are {', '.join(PRESETS)}.")
+    for key, value in preset.sampling.items():
+        sampling.setdefault(key, value)
+    for task in ("captions", "qa"):
+        if isinstance(section := raw.get(task), dict) and "max_tokens" not in section:
+            section["max_tokens"] = preset.max_tokens
+            _check_fits(raw, name, task, preset.max_tokens)
+
+
+def _check_fits(raw: Mapping[str, Any], name: str, task: str, max_tokens: int) -> None:
+    """Raise ConfigError where the server's context has no room beside the tokens that a preset gives."""
+    models = raw.get("models")
+    for model, section in models.items() if isinstance(models, dict) else ():
+        if not isinstance(section, dict) or section.get("url"):
+            continue
+        server = section.get("server")
+        length = (server.get("max_model_len", MAX_MODEL_LEN) if isinstance(server, dict) else None) or MAX_MODEL_LEN
+        if isinstance(length, int) and length <= max_tokens:
+            raise ConfigError(
+                f"client.sampling.preset: {name} lets an answer have {max_tokens:,} tokens, and "
+                f"models.{model}.server.max_model_len is {length:,}: raise it above that, or set {task}.max_tokens."
+            )
