@@ -95,8 +95,9 @@ def test_what_is_unanswered_or_wrong_comes_first_and_the_counts_are_those_of_the
 
 def test_a_question_has_all_that_its_card_shows(page):
     wrong, _, failed, right, _ = page.data("questions-0")
-    assert (right["thinking"], right["output"]) == ("It may be B.", "The answer is A.")
-    assert "thinking" not in wrong
+    (answer,) = right["answers"]
+    assert (answer["thinking"], answer["output"]) == ("It may be B.", "The answer is A.")
+    assert "thinking" not in wrong["answers"][0]
     assert wrong["question"] == "Which?\nAnswer with the letter."
     assert (wrong["choices"], wrong["truth_letter"], wrong["answers"][0]["letter"]) == (["red", "blue"], "A", "B")
     assert [image["name"] for image in wrong["images"]] == ["b.png", "a.png"]
