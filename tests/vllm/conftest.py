@@ -45,9 +45,10 @@ def live_dataset(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def live_server(demo_config, live_folder, live_dataset):
-    """A vLLM of two API servers that serves the demo model under our supervisor: (url, key)."""
+    """A vLLM of two API servers, each with a cache of images, that serves the demo model: (url, key)."""
     schema = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
-    tasks = {"captions": {"dataset_path": str(live_dataset)}, "qa": None, "client": {"image_transport": "file"}}
+    captions = {"dataset_path": str(live_dataset), "prompt_styles": ["SIMPLE", "SHORT"]}
+    tasks = {"captions": captions, "qa": None, "client": {"image_transport": "file"}}
     model = demo_config["models"][DEMO_MODEL]
     model = {**model, "server": {**model["server"], "api_servers": 2}}
     config = check({**demo_config, "models": {DEMO_MODEL: model}, "output_dir": str(live_folder), **tasks}, schema)
