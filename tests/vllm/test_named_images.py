@@ -1,6 +1,6 @@
 """Images by their identity alone on a real vLLM: the same answers, and each image that it does not hold is sent.
 
-The shared vLLM has two API servers, each with a cache of its own. Here the client takes it for two servers of one each.
+The vLLM has two API servers, each with a cache of its own. The client takes it for two servers of one each.
 So about half of the images that it names are not held where the request arrives, which no server can be made to do on
 purpose.
 """
@@ -20,7 +20,7 @@ from captionqa.config.layout import Layout
 from captionqa.config.settings import fingerprint, qa_settings
 from captionqa.dataset.question_plan import plan_questions
 from captionqa.files import read_json_lines
-from captionqa.server import endpoint, generation_key
+from captionqa.server import generation_key
 from projects import DEMO_MODEL, ROOT
 
 pytestmark = pytest.mark.vllm
@@ -30,19 +30,18 @@ QUESTIONS = 4
 
 
 @pytest.fixture
-def two_servers(live_server, live_folder, tmp_path):
-    """A folder in which the shared vLLM is published as two replicas of one API server each."""
-    _, key = live_server
-    (ready,) = endpoint.read_all(Layout(str(live_folder), DEMO_MODEL).server)
+def two_servers(caching_server, tmp_path):
+    """A folder in which the vLLM is published as two replicas of one API server each."""
+    layout, ready = caching_server
     folder = tmp_path / "server"
     folder.mkdir(mode=0o700)
-    (folder / "lease.json").write_bytes((Layout(str(live_folder), DEMO_MODEL).server / "lease.json").read_bytes())
+    (folder / "lease.json").write_bytes((layout.server / "lease.json").read_bytes())
     at = ready.argv.index("--api-server-count")
     assert ready.argv[at + 1] == "2"
     for replica in (0, 1):
         server = dataclasses.replace(ready, replica=replica, argv=ready.argv[:at] + ready.argv[at + 2 :])
         server.publish(folder)
-        generation_key.write(folder, server, key)
+        generation_key.write(folder, server, generation_key.read(layout.server, ready))
     return folder
 
 
