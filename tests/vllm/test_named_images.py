@@ -1,8 +1,8 @@
 """Images by their identity alone on a real vLLM: the same answers, and each image that it does not hold is sent.
 
-The vLLM has two API servers, each with a cache of its own. The client takes it for two servers of one each.
-So about half of the images that it names are not held where the request arrives, which no server can be made to do on
-purpose.
+The client believes that every server holds every image, and takes a vLLM of two API servers, each with a cache of its
+own, for two servers of one each. So each image is missed at least once, and some are missed where the other API server
+holds them.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ from projects import DEMO_MODEL, ROOT
 
 pytestmark = pytest.mark.vllm
 
-IMAGES = 10
+IMAGES = 8
 QUESTIONS = 4
 
 
@@ -50,7 +50,7 @@ def ask(demo_config, two_servers, tmp_path):
     """Ask the demo's questions about some of its images: {qid: text}."""
     asked = pd.read_parquet(demo_config["qa"]["question_path"]).query("source == 'one image'")
     texts = asked["question"].drop_duplicates().head(QUESTIONS)
-    images = sorted({image for (image,) in asked["image"]})[:IMAGES]
+    images = sorted({image for (image,) in asked["image"] if image.startswith("jpg/")})[:IMAGES]  # sent untouched
     rows = [(f"{image} {number}", text, image, "A") for image in images for number, text in enumerate(texts)]
     pd.DataFrame(rows, columns=["qid", "question", "image", "answer"]).to_parquet(tmp_path / "questions.parquet")
     schema = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
@@ -97,6 +97,7 @@ def test_the_answers_are_those_of_the_images_and_a_miss_costs_no_attempt(ask, tr
         counts["missed"] += 1
         forget(held, server, uuids)
 
+    monkeypatch.setattr(HeldImages, "holds", lambda held, server, uuids: held.is_on)
     monkeypatch.setattr(HeldImages, "add", counted_add)
     monkeypatch.setattr(HeldImages, "forget", counted_forget)
     monkeypatch.setattr(item_processor, "WORTH_WAITING_BYTES", 0)
@@ -106,4 +107,4 @@ def test_the_answers_are_those_of_the_images_and_a_miss_costs_no_attempt(ask, tr
     assert len(sent) == IMAGES * QUESTIONS
     assert counts["alone"] + counts["sent"] == len(sent)
     assert counts["alone"] > 0
-    assert counts["missed"] > 0
+    assert counts["missed"] >= IMAGES
