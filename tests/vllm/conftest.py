@@ -1,6 +1,7 @@
 """The demo, run once, and one real vLLM, which tests share."""
 
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -46,20 +47,40 @@ def live_dataset(tmp_path_factory):
 @pytest.fixture(scope="session")
 def live_server(demo_config, live_folder, live_dataset):
     """A vLLM of two API servers that serves the demo model under our supervisor: (url, key)."""
+    captions = {"dataset_path": str(live_dataset)}
+    with served(
+        demo_config, live_folder, {"captions": captions, "qa": None, "client": {"image_transport": "file"}}
+    ) as (
+        layout,
+        ready,
+    ):
+        yield ready.url, generation_key.read(layout.server, ready)
+
+
+@contextmanager
+def served(demo_config, folder, tasks):
+    """Serve the demo model with two API servers for these tasks: (layout, endpoint)."""
     schema = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
-    tasks = {"captions": {"dataset_path": str(live_dataset)}, "qa": None, "client": {"image_transport": "file"}}
     model = demo_config["models"][DEMO_MODEL]
     model = {**model, "server": {**model["server"], "api_servers": 2}}
-    config = check({**demo_config, "models": {DEMO_MODEL: model}, "output_dir": str(live_folder), **tasks}, schema)
-    layout = Layout(str(live_folder), DEMO_MODEL)
+    config = check({**demo_config, "models": {DEMO_MODEL: model}, "output_dir": str(folder), **tasks}, schema)
+    layout = Layout(str(folder), DEMO_MODEL)
     lease, server = LeaseKeeper(layout.server), Server(config, DEMO_MODEL, layout)
     lease.start()
     try:
         (ready,) = server.start()
-        yield ready.url, generation_key.read(layout.server, ready)
+        yield layout, ready
     finally:
         lease.release()
         server.stop()
+
+
+@pytest.fixture(scope="module")
+def caching_server(demo_config, tmp_path_factory):
+    """A vLLM of two API servers, each with a cache of images, since questions ask about some again."""
+    folder = tmp_path_factory.mktemp("caching")
+    with served(demo_config, folder, {"captions": None, "client": {"image_transport": "file"}}) as running:
+        yield running
 
 
 @pytest.fixture
