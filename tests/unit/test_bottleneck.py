@@ -390,9 +390,9 @@ def test_a_run_that_failed_before_its_first_request_has_its_phases(finished):
 
 def test_only_what_was_seen_while_clients_ran_counts(finished):
     _, layout = finished
-    side = server_load(layout, [(20.0, 28.0), (90.0, 98.0)])
+    side = server_load([layout], [(20.0, 28.0), (90.0, 98.0)])
     assert (side.looks, side.full, side.idle, side.requests) == (10, 0.0, 0.5, 4.0)
-    assert server_load(layout, [(200.0, 300.0)]) is None
+    assert server_load([layout], [(200.0, 300.0)]) is None
 
 
 def test_the_clients_figures_are_those_of_a_mean_job(finished):

@@ -90,10 +90,10 @@ def test_the_cores_are_those_that_the_process_may_use_and_no_more_than_slurm_giv
 
 
 def test_an_image_is_asked_about_more_than_once_by_questions_or_by_several_styles(make_config):
-    assert work_of(make_config()) == IMAGES
-    assert work_of(make_config({"qa": None})) == ONCE
-    assert work_of(make_config({"qa": None, "captions": {"prompt_styles": ["SIMPLE", "LONG"]}})) == IMAGES
-    assert work_of(make_config({"captions": None, "qa": {"columns": {"images": None}}})) == TEXT
+    assert work_of(make_config(), "tiny") == IMAGES
+    assert work_of(make_config({"qa": None}), "tiny") == ONCE
+    assert work_of(make_config({"qa": None, "captions": {"prompt_styles": ["SIMPLE", "LONG"]}}), "tiny") == IMAGES
+    assert work_of(make_config({"captions": None, "qa": {"columns": {"images": None}}}), "tiny") == TEXT
 
 
 FEW = ServerJob(4, False, False)

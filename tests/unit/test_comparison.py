@@ -3,6 +3,7 @@
 import csv
 import json
 import random
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -232,13 +233,61 @@ def test_a_question_without_images_in_one_context_stays_with_its_image(write):
     assert compare_contexts(sets[:1])["cells"][0]["images"] == 8
 
 
-def test_models_are_compared_each_by_themselves(write):
+def compared(comparison):
+    """(model, captioner, context) of A and of B of each difference."""
+    return [
+        (
+            (one["model"], one.get("captioner"), one["a"]),
+            (one.get("model_b", one["model"]), one.get("captioner_b"), one["b"]),
+        )
+        for one in comparison["differences"]
+    ]
+
+
+def test_models_are_compared_in_each_context_and_the_contexts_of_each_model(write):
     results = {f"q{n}": record(f"q{n}", n, n % 2 == 0) for n in range(8)}
     sets = [write(context, results, model=model) for model in ("one", "two") for context in ("image", "none")]
-    assert [(one["model"], one["a"], one["b"]) for one in compare_contexts(sets)["differences"]] == [
-        ("one", "image", "none"),
-        ("two", "image", "none"),
+    assert compared(compare_contexts(sets)) == [
+        (("one", None, "image"), ("one", None, "none")),
+        (("two", None, "image"), ("two", None, "none")),
+        (("one", None, "image"), ("two", None, "image")),
+        (("one", None, "none"), ("two", None, "none")),
     ]
+
+
+def test_what_a_reader_answers_is_compared_with_the_pictures_of_the_model_that_captioned_them(write, tmp_path):
+    right = {f"q{n}": record(f"q{n}", n, True) for n in range(8)}
+    half = {f"q{n}": record(f"q{n}", n, n % 2 == 0) for n in range(8)}
+    sets = [write("image", right, model=model) for model in ("one", "two")]
+    sets += [
+        replace(write("caption_short", half, model=f"tex_{of}"), model="tex", captioner=of) for of in ("one", "two")
+    ]
+    sets.append(write("none", half, model="tex"))
+    comparison = compare_contexts(sets)
+    assert compared(comparison) == [
+        (("tex", "one", "caption_short"), ("tex", None, "none")),
+        (("tex", "two", "caption_short"), ("tex", None, "none")),
+        (("one", None, "image"), ("tex", "one", "caption_short")),
+        (("two", None, "image"), ("tex", "two", "caption_short")),
+        (("one", None, "image"), ("two", None, "image")),
+        (("tex", "one", "caption_short"), ("tex", "two", "caption_short")),
+    ]
+    assert comparison["differences"][2]["difference"] == 0.5
+    assert [cell.get("captioner") for cell in comparison["cells"]] == [None, None, "one", "two", None]
+    paths = [str(tmp_path / f"comparison.{ending}") for ending in ("json", "csv", "md")]
+    write_comparison(sets, *paths)
+    text = (tmp_path / "comparison.md").read_text()
+    for row in (
+        "| tex with one | caption_short |",
+        "| one - tex with one | image - caption_short |",
+        "| tex with one - tex | caption_short - none |",
+        "| tex with one - tex with two | caption_short - caption_short |",
+        "## one - two: image - image by category",
+    ):
+        assert row in text
+    rows = csv.DictReader((tmp_path / "comparison.csv").read_text().splitlines())
+    (row,) = [row for row in rows if (row["model"], row["b"], row["category"]) == ("one", "caption_short", "")]
+    assert (row["captioner"], row["model_b"], row["captioner_b"]) == ("", "tex", "one")
 
 
 def test_the_files_have_every_figure_and_the_command_lists_the_questions(simulated, tmp_path):

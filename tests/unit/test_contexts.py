@@ -279,3 +279,42 @@ def test_settings_of_images_stay_and_where_none_is_sent_they_decide_nothing(make
 def test_contexts_that_cannot_be_asked_are_refused(make_config, changes, message):
     with pytest.raises(ConfigError, match=re.escape(message)):
         make_config(changes)
+
+
+def answers_of(make_config, models, contexts, **qa):
+    """{model: suffixes of its contexts} of a configuration, and {model: tasks}."""
+    changes = {"models": {name: {"path": "org/x"} for name in models}, "captions": {"prompt_styles": ["SHORT"]}}
+    config = make_config({**changes, "qa": {"contexts": contexts, **qa}})
+    suffixes = {name: [context.suffix for context in config.contexts_of(name)] for name in config.model_names}
+    return suffixes, {name: config.tasks_of(name) for name in config.model_names}
+
+
+def test_a_reader_answers_with_captions_and_with_nothing_and_the_others_with_pictures(make_config, tmp_path):
+    (tmp_path / "known.json").write_text('{"a": "b"}')
+    both = ["captions", "qa"]
+    assert answers_of(make_config, ["tex"], ["image", "caption", "none"], reader="tex") == (
+        {"tiny": ["", "_none"], "tex": ["_with_tiny_short", "_none"]},
+        {"tiny": both, "tex": ["qa"]},
+    )
+    assert answers_of(make_config, ["tex"], ["caption", "none"], reader="tex") == (
+        {"tiny": [], "tex": ["_with_tiny_short", "_none"]},
+        {"tiny": ["captions"], "tex": ["qa"]},
+    )
+    files = {"captions_from": str(tmp_path / "known.json")}
+    assert answers_of(make_config, ["tex", "two"], ["gray", "caption"], reader="tex", **files) == (
+        {"tiny": ["_gray"], "two": ["_gray"], "tex": ["_with_tiny_short", "_with_two_short", "_caption_file"]},
+        {"tiny": both, "two": both, "tex": ["qa"]},
+    )
+    assert answers_of(make_config, ["two"], ["image", "caption"]) == (
+        {name: ["", "_caption_short"] for name in ("tiny", "two")},
+        {"tiny": both, "two": both},
+    )
+
+
+def test_a_models_own_sampling_is_in_its_settings_alone(make_config):
+    models = {"two": {"path": "org/two", "sampling": {"temperature": 0.7}}}
+    config, before = make_config({"models": models}), make_config()
+    settings = [qa_settings(config, name)["sampling"] for name in ("tiny", "two")]
+    assert [each["temperature"] for each in settings] == [0, 0.7]
+    assert settings[0].keys() == settings[1].keys()
+    assert fingerprint(qa_settings(config, "tiny")) == fingerprint(qa_settings(before, "tiny"))

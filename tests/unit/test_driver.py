@@ -13,7 +13,7 @@ from captionqa.driver.driver import Driver
 with open(sys.argv[1], "rb") as file:
     config, layout = pickle.load(file)
 driver = Driver(config, layout, interrupt=True)
-driver.begin({}, False, {"name": "run"})
+driver.begin({}, {"tiny": False}, {"tiny": {"name": "run"}})
 if sys.argv[2] == "a stop signal":
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(60)

@@ -241,8 +241,8 @@ def test_every_path_in_the_documents_has_that_form():
 def test_a_server_may_read_the_other_tasks_folder_where_one_is_of_the_hub(images, make_config):
     by_file = {"client": {"image_transport": "file"}}
     config = make_config({"captions": {"dataset_path": MAIN}, **by_file})
-    assert allowed_folder(config) == str(images.path.resolve())
+    assert allowed_folder(config, "tiny") == str(images.path.resolve())
     config = make_config(
         {"captions": {"dataset_path": MAIN}, "qa": {"question_path": MAIN, "dataset_path": MAIN}, **by_file}
     )
-    assert allowed_folder(config) is None
+    assert allowed_folder(config, "tiny") is None

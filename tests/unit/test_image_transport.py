@@ -281,9 +281,9 @@ def test_the_server_may_read_the_outer_one_of_two_data_sets_and_no_folder_above(
     inner.mkdir(parents=True)
     (tmp_path / "link").symlink_to(inner)
     for captions, qa in ((outer, inner), (inner, outer), (outer, tmp_path / "link"), (outer, outer)):
-        assert allowed_folder(config_of(make_config, captions, qa)) == str(outer.resolve())
+        assert allowed_folder(config_of(make_config, captions, qa), "tiny") == str(outer.resolve())
     alone = dataclasses.replace(config_of(make_config, inner, outer), qa=None)
-    assert allowed_folder(alone) == str(inner.resolve())
+    assert allowed_folder(alone, "tiny") == str(inner.resolve())
 
 
 def test_two_data_sets_side_by_side_are_an_error_that_names_both_and_what_to_do(make_config, tmp_path):
@@ -303,8 +303,8 @@ def test_two_data_sets_side_by_side_are_an_error_that_names_both_and_what_to_do(
     ],
 )
 def test_a_server_of_the_users_own_and_their_word_are_left_alone(make_config, tmp_path, model):
-    assert allowed_folder(config_of(make_config, tmp_path / "a", tmp_path / "b", **model)) is None
+    assert allowed_folder(config_of(make_config, tmp_path / "a", tmp_path / "b", **model), "tiny") is None
 
 
 def test_with_bytes_the_server_may_read_no_file(make_config, tmp_path):
-    assert allowed_folder(config_of(make_config, tmp_path / "a", tmp_path / "b", "bytes")) is None
+    assert allowed_folder(config_of(make_config, tmp_path / "a", tmp_path / "b", "bytes"), "tiny") is None

@@ -297,7 +297,7 @@ def test_a_lease_of_another_host_whose_lock_is_held_is_live_whatever_the_clocks_
     keeper.release()
     write_json(path, stored | {"host": "elsewhere", "written": time.time() - 100_000})
     assert live_lease(server_folder)["host"] == "elsewhere"
-    os.close(keeper._lock)
+    os.close(*keeper._locks)
     assert live_lease(server_folder) is None
 
 
@@ -347,3 +347,22 @@ def test_a_release_that_cannot_be_written_is_no_error_so_that_the_server_is_stil
     folder.rename(tmp_path / "gone")
     folder.write_text("a file in the folder's place")
     keeper.release()
+
+
+def test_a_run_of_several_models_takes_the_lease_of_all_or_of_none(tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    before = LeaseKeeper(other)
+    before.start()
+    with pytest.raises(LeaseTakenError):
+        LeaseKeeper(one, other).start()
+    alone = LeaseKeeper(one)
+    alone.start()  # the refused run keeps no lock
+    alone.release()
+    before.release()
+    os.close(*alone._locks)  # as the end of their processes does
+    os.close(*before._locks)
+    both = LeaseKeeper(one, other)
+    both.start()
+    assert [live_lease(folder)["run_id"] for folder in (one, other)] == [both.run_id] * 2
+    both.release()
+    assert [live_lease(folder) for folder in (one, other)] == [None, None]

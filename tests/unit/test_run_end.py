@@ -12,7 +12,7 @@ import pytest
 from captionqa.client.pending_requests import PendingRequests
 from captionqa.config.layout import Layout
 from captionqa.dataset.planning import plan_task
-from captionqa.driver.dry_run import dry_run_text
+from captionqa.driver.dry_run import PlannedWork, dry_run_text
 from captionqa.driver.run_end import RunEnd, done, not_done, nothing_to_do
 from captionqa.files import write_json
 from captionqa.run.run_record import write_run_record
@@ -135,11 +135,23 @@ def test_an_absolute_output_folder_is_shown_relative_where_that_is_shorter(confi
 )
 def test_a_dry_run_ends_with_what_a_run_would_ask(captions, qa, servers, url, text):
     pending = {"captions": PendingRequests(*captions), "qa": PendingRequests(*qa)}
-    assert dry_run_text(pending, servers, url, 2).startswith(text)
+    assert dry_run_text([PlannedWork("tiny", pending, servers, url)], 2).startswith(text)
+
+
+def test_a_dry_run_of_several_models_lists_them_in_the_order_of_their_servers():
+    work = [
+        PlannedWork("tiny", {"captions": PendingRequests(2, 4), "qa": PendingRequests(0, 0)}, 1),
+        PlannedWork("idle", {"qa": PendingRequests(0, 0)}, 0),
+        PlannedWork("tex", {"qa": PendingRequests(3, 3)}, 2),
+    ]
+    parts = ("2 images to caption (4 requests) by tiny, 1 server to start", "3 questions to answer by tex, 2 servers")
+    assert dry_run_text(work, 2) == "; then ".join(parts) + " to start"
+    assert dry_run_text(work, 2, "side_by_side") == "; beside it ".join(parts) + " to start"
 
 
 def test_more_than_can_be_looked_at_is_an_upper_bound():
-    text = dry_run_text({"captions": PendingRequests(10**6, 3 * 10**6, at_most=True)}, 1, None, 9)
+    pending = {"captions": PendingRequests(10**6, 3 * 10**6, at_most=True)}
+    text = dry_run_text([PlannedWork("tiny", pending, 1)], 9)
     assert text == "up to 1,000,000 images to caption (up to 3,000,000 requests), 1 server to start"
 
 

@@ -3,10 +3,11 @@
 import json
 
 import pytest
-from projects import MODEL
+from projects import MODEL, stand_in_server
 
 pytestmark = pytest.mark.slow
 
+READER = "reader"
 CLOSING = {"start_server": 1, "release": 2, "page": 1, "check_failures": 1, "default": 1}
 
 
@@ -78,3 +79,128 @@ def test_captions_of_the_questions_images_alone_and_of_a_file(project):
     (project.folder / "known.json").write_text(json.dumps(known | {"q5": "a new one"}))
     project.run()
     assert [request["text"].partition("\n")[0] for request in project.requests()] == ["[Image: a new one]"]
+
+
+@pytest.fixture
+def read(project):
+    """The project with a reader, and a way to read one of its answers files."""
+    reader = {"path": ".", "served_model_name": READER, "server": stand_in_server(project.folder)}
+    reader["server"]["env"]["STAND_IN_REQUESTS"] = str(project.folder / "reader.jsonl")
+    project.config["models"][READER] = reader
+    project.config["captions"]["prompt_styles"] = ["SHORT"]
+    project.config["qa"] |= {"contexts": ["image", "caption", "none"], "reader": READER}
+
+    def answers(kind):
+        return json.loads((project.out / "qa" / READER / f"{READER}_{kind}.json").read_text())
+
+    return answers
+
+
+def server_changes(project, model):
+    """(state, time) of the last server of a model, from the first to the last."""
+    return json.loads((project.out / "work" / model / "server" / "endpoint-0.json").read_text())["changes"]
+
+
+def asked(path):
+    return [json.loads(line)["text"] for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def test_a_reader_answers_from_the_captions_of_another_model_once_its_server_has_ended(project, read):
+    to_reader = project.folder / "reader.jsonl"
+    text = project.run("-n")
+    first = f"10 images to caption, 6 questions to answer by {MODEL}, 1 server to start"
+    assert f"{first}; then 6 questions to answer by {READER}, 1 server to start" in text
+    project.run()
+    captions = project.captions("short")
+    assert f"[Image: {captions['a/1.png']}]\nWhat is it?\nA. this\nB. that" in asked(to_reader)
+    # with nothing all questions are equal, and asked once by each chunk
+    assert asked(to_reader).count("What is it?\nA. this\nB. that") == 2
+    assert len(asked(to_reader)) == 6 + 2
+    assert len(project.requests()) == 10 + 6 + 2
+    ended, started = server_changes(project, MODEL)[-1], server_changes(project, READER)[0]
+    assert ended[0] == "dead"
+    assert ended[1] < started[1]
+    assert not [request for request in project.requests() if "[Image: " in request["text"]]
+
+    provenance = read(f"with_{MODEL}_short_provenance")
+    assert (provenance["settings"]["model"], provenance["captions"]["settings"]["model"]) == (READER, MODEL)
+    assert read(f"with_{MODEL}_short_metrics")["model"] == READER
+    assert read(f"with_{MODEL}_short_failures") == {}
+    assert not list(project.out.glob("qa/*/*_qa_caption_*"))
+    assert project.plan() == {}
+    status = project.captionqa("status")
+    assert f"{READER}: qa caption SHORT of {MODEL}" in status
+    assert f"{READER}: qa none" in status
+
+    # of a finished run only what is new is asked, and only the server that it needs starts
+    requests = len(project.requests())
+    to_reader.unlink()
+    project.config["qa"]["caption_template"] = "({caption})"
+    assert project.plan() == {
+        **CLOSING,
+        "release": 1,
+        "answer_chunk": 2,
+        "merge_qa": 1,
+        "merge_reader_qa": 1,
+        "compare_contexts": 1,
+    }
+    text = project.run()
+    assert text.count("the server is starting") == 1
+    assert len(asked(to_reader)) == 6
+    assert len(project.requests()) == requests
+    assert project.plan() == {}
+
+
+def test_two_servers_side_by_side_and_a_style_that_both_models_get(project, read):
+    project.config["servers"] = "side_by_side"
+    project.config["export"] = {"qa": ["jsonl"]}
+    text = project.run()
+    assert text.count("the server is starting") == 2
+    assert server_changes(project, READER)[0][1] < server_changes(project, MODEL)[-1][1]
+    assert (project.out / "export" / "qa" / READER / f"{READER}_with_{MODEL}_short_jsonl").is_dir()
+    requests = len(project.requests())
+    project.config["captions"]["prompt_styles"].append("LONG")
+    project.run()
+    assert len(project.requests()) == requests + 10
+    assert len(asked(project.folder / "reader.jsonl")) == 8 + 6
+    assert read(f"with_{MODEL}_long_metrics")["total_questions"] == 6
+    comparison = json.loads((project.out / "comparison.json").read_text())
+    assert [(cell["model"], cell["context"]) for cell in comparison["cells"]] == [
+        (MODEL, "image"),
+        (MODEL, "none"),
+        (READER, "caption_short"),
+        (READER, "caption_long"),
+        (READER, "none"),
+    ]
+    assert project.plan() == {}
+    for command in ("estimate", "audit", "retry-failed", "forget"):
+        project.captionqa(command)
+    assert project.plan()["answer_chunk"] == 2 * 5
+
+
+def test_a_change_of_one_of_two_models_costs_its_cells_alone_and_without_it_the_table_is_smaller(project, read):
+    """Both caption and answer; without a reader the second is one like the first."""
+    del project.config["qa"]["reader"]
+    project.config["models"]["two"] = project.config["models"].pop(READER)
+    project.config["qa"]["contexts"] = ["image", "caption"]
+    project.run()
+    of_second = project.folder / "reader.jsonl"
+    assert len(project.requests()) == len(asked(of_second)) == 10 + 6 + 6
+
+    def compared():
+        return {(cell["model"], cell["context"]) for cell in json.loads(comparison.read_text())["cells"]}
+
+    comparison = project.out / "comparison.json"
+    assert compared() == {(model, context) for model in (MODEL, "two") for context in ("image", "caption_short")}
+    of_second.unlink()
+    project.forget_requests()
+    project.config["models"]["two"]["sampling"] = {"temperature": 0.5}
+    text = project.run()
+    assert text.count("the server is starting") == 1
+    assert (len(project.requests()), len(asked(of_second))) == (0, 10 + 6 + 6)
+    provenance = json.loads((project.out / "qa" / "two" / "two_qa_provenance.json").read_text())
+    assert provenance["settings"]["sampling"]["temperature"] == 0.5
+    del project.config["models"]["two"]
+    assert project.plan() == {"compare_contexts": 1, "page": 1, "check_failures": 1, "default": 1}
+    project.run()
+    assert compared() == {(MODEL, "image"), (MODEL, "caption_short")}

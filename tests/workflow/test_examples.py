@@ -20,6 +20,7 @@ CHUNKS = {
     "existing_server": (1, 0),
     "two_gpus": (1, 0),
     "replicas": (1, 1),
+    "reader": (2, 5),
 }
 
 

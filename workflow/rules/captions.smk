@@ -27,7 +27,7 @@ rule merge_captions:
     input:
         chunks=caption_chunks,
         released=LAYOUT.released("captions"),
-        asked_again=lambda wildcards: asked_again(RUN_LAYOUT.captions_work(wildcards.style)),
+        asked_again=lambda wildcards: asked_again(LAYOUTS[wildcards.model].captions_work(wildcards.style)),
         code=code(MERGING_CODE),
     output:
         captions=LAYOUT.captions(),

@@ -1,4 +1,5 @@
 # What all rules share: the checked configuration, the paths and the plan of chunks.
+import re
 from functools import cache
 
 import yaml
@@ -7,11 +8,11 @@ sys.path.insert(0, str(WORKFLOW_FOLDER))
 
 from captionqa.config.answer_files import CHUNK_NAME, AnswerFiles
 from captionqa.config.check import check
+from captionqa.config.contexts import READ
 from captionqa.errors import CaptionqaError
 from captionqa.config.exports import export_folders
 from captionqa.config.layout import Layout
 from captionqa.config.settings import caption_settings, fingerprint
-from captionqa.results.answer_sets import answer_sets as answer_sets_of
 from captionqa.results.tracked_code import (
     COMPARISON_CODE,
     EXPORT_CODE,
@@ -32,10 +33,12 @@ except CaptionqaError as error:
 
 TASKS = CONFIG.tasks
 MODEL = CONFIG.model_name
+MODELS = CONFIG.model_names
 LAYOUT = Layout(CONFIG.output_dir)
 CAPTION_SETS = {captions.key: captions for captions in CONFIG.caption_sets}
-CONTEXTS = {context.suffix: context for context in CONFIG.contexts}
+#: Of the first model, with the files of the whole run, and of each model.
 RUN_LAYOUT = Layout(CONFIG.output_dir, MODEL)
+LAYOUTS = {layout.model: layout for layout in RUN_LAYOUT.of_models(MODELS)}
 
 if workflow.is_main_process:
     from captionqa.server.lifecycle import check_model_path, drop_stale_live_markers
@@ -45,16 +48,19 @@ if workflow.is_main_process:
     from captionqa.driver.planned_model import plan_model
     from captionqa.driver.terminal import print_message
 
-    drop_stale_live_markers(RUN_LAYOUT)
-    end_killed_run(RUN_LAYOUT)
+    for layout in LAYOUTS.values():
+        drop_stale_live_markers(layout)
+        end_killed_run(layout)
     try:
         CONFIG = plan_hub_data(CONFIG, RUN_LAYOUT)
     except CaptionqaError as error:
         sys.exit(f"captionqa: {printable_lines(str(error))}")
-    PLANNED_MODEL = plan_model(CONFIG, RUN_LAYOUT)
-    CONFIG = PLANNED_MODEL.config
-    if PLANNED_MODEL.message:
-        print_message(PLANNED_MODEL.message)
+    PLANNED_MODELS = {}
+    for name, layout in LAYOUTS.items():
+        PLANNED_MODELS[name] = plan_model(CONFIG, layout)
+        CONFIG = PLANNED_MODELS[name].config
+        if PLANNED_MODELS[name].message:
+            print_message(PLANNED_MODELS[name].message)
 else:
     from captionqa.run.lease import LeaseWatch
 
@@ -63,11 +69,11 @@ else:
 
 
 wildcard_constraints:
-    model=MODEL.replace(".", r"\."),
+    model="|".join(map(re.escape, MODELS)),
     task="|".join(TASKS),
     style="|".join(key.replace(".", r"\.") for key in CAPTION_SETS) or "none",
     # the suffix of questions with their images is empty
-    context="|".join(suffix.replace(".", r"\.") for suffix in CONTEXTS if suffix) + "|",
+    context="|".join(re.escape(context.suffix) for _, context in CONFIG.answers if context.suffix) + "|",
     chunk=r"\d+",
     n=r"\d+",
     fingerprint="[0-9a-f]{12}",
@@ -97,7 +103,8 @@ def plan(task):
         if not workflow.is_main_process:
             return load_plan(RUN_LAYOUT, task)
         check_hooks()
-        check_model_path(CONFIG, MODEL)
+        for model in MODELS:
+            check_model_path(CONFIG, model)
         if task == "captions" and CONFIG.captions.of_questions:
             plan("qa")
         scan = plan("captions").scan if task == "qa" and CONFIG.tasks_share_images else ""
@@ -108,8 +115,8 @@ def plan(task):
 
 def caption_chunks(wildcards):
     captions = CAPTION_SETS[wildcards.style]
-    settings = caption_settings(CONFIG, MODEL, captions.style, captions.sample)
-    return plan("captions").results(RUN_LAYOUT.captions_work(wildcards.style), fingerprint(settings))
+    settings = caption_settings(CONFIG, wildcards.model, captions.style, captions.sample)
+    return plan("captions").results(LAYOUTS[wildcards.model].captions_work(wildcards.style), fingerprint(settings))
 
 
 def caption_item_lists(wildcards):
@@ -117,30 +124,32 @@ def caption_item_lists(wildcards):
 
 
 @cache
-def caption_links(suffix):
+def caption_links(model, suffix):
     """What the chunks of questions in a context with captions wait for; None in any other context."""
     from captionqa.dataset.caption_links import CaptionLinks
 
     plan("qa")
-    if CONTEXTS[suffix].is_of_run:
+    context = CONFIG.context(suffix)
+    if context.is_of_run:
         plan("captions")
-    return CaptionLinks.of(CONFIG, RUN_LAYOUT, CONTEXTS[suffix])
+    return CaptionLinks.of(CONFIG, LAYOUTS[model], context)
 
 
 @cache
-def planned_results(task):
-    """{name of a final file: the results of its chunks} of a task."""
+def planned_results(model, task):
+    """{name of a final file: the results of its chunks} of a task of a model."""
     from captionqa.dataset.final_files import final_files as files_of_task
 
     plan(task)
     if task == "qa":
-        for suffix in CONTEXTS:
-            caption_links(suffix)
-    return {file.name: file.results(CONFIG, RUN_LAYOUT) for file in files_of_task(CONFIG, RUN_LAYOUT, task)}
+        for context in CONFIG.contexts_of(model):
+            caption_links(model, context.suffix)
+    layout = LAYOUTS[model]
+    return {file.name: file.results(CONFIG, layout) for file in files_of_task(CONFIG, layout, task)}
 
 
 def answer_chunks(wildcards):
-    return planned_results("qa")[CONTEXTS[wildcards.context].title]
+    return planned_results(wildcards.model, "qa")[CONFIG.context(wildcards.context).title]
 
 
 def item_list_of(wildcards):
@@ -151,7 +160,7 @@ def item_list_of(wildcards):
 
 def captions_of_chunk(wildcards):
     """What holds the captions that a chunk of questions is asked with, if it is."""
-    links = caption_links(wildcards.context)
+    links = caption_links(wildcards.model, wildcards.context)
     return [] if links is None else links.paths[int(wildcards.chunk)]
 
 
@@ -160,7 +169,15 @@ def question_rows(wildcards):
 
 
 def task_chunks(wildcards):
-    return [path for results in planned_results(wildcards.task).values() for path in results]
+    return [path for results in planned_results(wildcards.model, wildcards.task).values() for path in results]
+
+
+def servers_before(wildcards):
+    """What says that the servers of the models before this one are no longer needed, where one follows the other."""
+    if CONFIG.servers == "side_by_side":
+        return []
+    before = MODELS[: MODELS.index(wildcards.model)]
+    return [LAYOUTS[model].released(task) for model in before for task in CONFIG.tasks_of(model)]
 
 
 def asked_again(work):
@@ -180,15 +197,24 @@ def page_if_wanted():
 def final_files(suffixes=None):
     """The final files; with `suffixes`, a pair for captions and for qa, their companion files instead."""
     captions, qa = suffixes or ("", "results")
-    files = [LAYOUT.captions(key, captions) for key in CAPTION_SETS]
-    files += [LAYOUT.qa(qa, context) for context in CONTEXTS]
-    files += [LAYOUT.qa("metrics", context) for context in CONTEXTS if suffixes is None]
-    return expand(files, model=MODEL)
+    files = [LAYOUTS[model].captions(key, captions) for model in CONFIG.captioners for key in CAPTION_SETS]
+    files += [LAYOUTS[model].qa(qa, context.suffix) for model, context in CONFIG.answers]
+    if suffixes is None:
+        files += [LAYOUTS[model].qa("metrics", context.suffix) for model, context in CONFIG.answers]
+    return files
 
 
 def answer_sets():
     """(model, context, results, failures) of the questions' final files, one for each context that they are asked in."""
-    return [(one.model, one.context, one.results, str(one.failures)) for one in answer_sets_of(CONFIG, RUN_LAYOUT)]
+    return [
+        (model, context, *(LAYOUTS[model].qa(kind, context.suffix) for kind in ("results", "failures")))
+        for model, context in CONFIG.answers
+    ]
+
+
+def answered_as(model, context):
+    """(model, name of the context), and the model that made the captions where another one answers from them."""
+    return (model, context.name) if context.captioner is None else (model, context.name, context.captioner)
 
 
 def comparison_if_wanted():
@@ -199,4 +225,5 @@ def comparison_if_wanted():
 
 def exports():
     """The summaries of all exports, each of which is in the folder of its export."""
-    return [LAYOUT.export_summary(folder) for _, folder in export_folders(CONFIG, RUN_LAYOUT)]
+    folders = [folder for layout in LAYOUTS.values() for _, folder in export_folders(CONFIG, layout)]
+    return [LAYOUT.export_summary(folder) for folder in folders]

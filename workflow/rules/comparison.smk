@@ -19,6 +19,6 @@ rule compare_contexts:
         runtime="2h",
     params:
         # in the order of the results
-        contexts=[(model, context) for model, context, _, _ in answer_sets()],
+        contexts=[answered_as(model, context) for model, context, _, _ in answer_sets()],
     script:
         "../scripts/compare_contexts.py"

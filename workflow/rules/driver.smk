@@ -23,7 +23,6 @@ if workflow.is_main_process:
 
 
 def begin_run():
-    from captionqa.client.pending_requests import needs_server
     from captionqa.dataset.final_files import items_to_do
     from captionqa.dataset.plan import check_plans
     from captionqa.driver.driver import Driver
@@ -66,21 +65,31 @@ def begin_run():
             audit_first(tasks_to_run)
         if executor is not None:
             try_client_jobs(executor)
-        server_needed = needs_server(CONFIG, RUN_LAYOUT, [str(job.output[0]) for job in chunks], PLANNED_MODEL.version)
-        if server_needed:
-            check_executor()
-        DRIVER.begin(items_to_do(CONFIG, RUN_LAYOUT), server_needed, slurm_run(executor, server_needed))
-        PLANNED_MODEL.save(RUN_LAYOUT)  # the jobs read it; only now, since a dry run must change nothing
+        server_needed = {model: needs_server_of(model, chunks) for model in MODELS}
+        for model in MODELS:
+            if server_needed[model]:
+                check_executor(model)
+        DRIVER.begin(items_to_do(CONFIG, RUN_LAYOUT), server_needed, slurm_runs(executor, server_needed))
+        for model, planned in PLANNED_MODELS.items():
+            planned.save(LAYOUTS[model])  # the jobs read it; only now, since a dry run must change nothing
     except (CaptionqaError, OSError) as error:
         refuse(error)
     if plan.cache_info().currsize:
         print_message(plan_line(CONFIG, RUN_LAYOUT))
         for note in plan_notes(CONFIG, RUN_LAYOUT):
             print_message(note)
-    if chunks and not server_needed:
+    if chunks and not any(server_needed.values()):
         print_message("no request is left to send, so no server starts")
     for warning in warnings():
         print_message(f"WARNING: {warning}", "yellow")
+
+
+def needs_server_of(model, chunks):
+    """Whether one of these chunk jobs may have a request to send to a model."""
+    from captionqa.client.pending_requests import needs_server
+
+    results = [str(job.output[0]) for job in chunks if job.wildcards.model == model]
+    return needs_server(CONFIG, LAYOUTS[model], results, PLANNED_MODELS[model].version)
 
 
 def audit_first(tasks_to_run):
@@ -101,9 +110,11 @@ def warnings():
         yield warning
     if not workflow.non_local_exec:
         return
-    url = CONFIG.model.url
-    if url and urlsplit(url).hostname in LOCAL_HOSTS:
-        yield f"models.{MODEL}.url is {url}, which on another node is that node itself; name the server's host."
+    for name, model in CONFIG.models.items():
+        if model.url and urlsplit(model.url).hostname in LOCAL_HOSTS:
+            yield (
+                f"models.{name}.url is {model.url}, which on another node is that node itself; name the server's host."
+            )
     if getattr(workflow.executor_settings, "status_command", None) == "sacct":
         yield (
             "with slurm-status-command: sacct the executor waits for ever for a job that somebody else cancels "

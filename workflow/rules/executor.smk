@@ -51,35 +51,38 @@ def slurm_executor():
     return executor
 
 
-def check_executor():
-    """Raise ConfigError for an executor whose scheduler captionqa has no launcher for, in a run that needs a server."""
+def check_executor(model):
+    """Raise ConfigError for an executor whose scheduler captionqa has no launcher for, where a model needs a server."""
     from captionqa.errors import ConfigError
 
     name = workflow.executor_plugin.name
-    if workflow.non_local_exec and name != "slurm" and not CONFIG.model.url:
+    if workflow.non_local_exec and name != "slurm" and not CONFIG.models[model].url:
         raise ConfigError(
             f"the executor {name!r} cannot start a server: use executor slurm or local, or start the server "
-            f"yourself and name it with models.{MODEL}.url."
+            f"yourself and name it with models.{model}.url."
         )
 
 
-def slurm_run(executor, server_needed):
-    """How Slurm runs the jobs, with the sbatch options that the executor makes for a job with start_server's resources.
-
-    None where the jobs run on this machine.
-    """
+def slurm_runs(executor, server_needed):
+    """How Slurm runs the jobs, by model; None where they run on this machine."""
     if executor is None:
         return None
-    starts = [job for job in workflow.dag.needrun_jobs() if job.rule.name == "start_server"]
+    starts = {job.wildcards.model: job for job in workflow.dag.needrun_jobs() if job.rule.name == "start_server"}
     # a server is needed but no start is planned: another run's is up, and taking the lease will name that run
-    if not server_needed or not starts or CONFIG.model.url:
-        return {"name": executor.run_uuid}
+    return {model: slurm_run(executor, model, starts.get(model) if server_needed[model] else None) for model in MODELS}
+
+
+def slurm_run(executor, model, start):
+    """How Slurm runs a model's jobs, with the sbatch options that the executor makes for a job with the resources of
+    `start`, the job that starts its server; None where none is to start."""
+    run = {"name": executor.run_uuid} | ({} if model == MODEL else {"model": model})
+    if start is None or CONFIG.models[model].url:
+        return run
     from captionqa.server.slurm_resources import checked_gpus
 
-    (job,) = starts
-    gpus = checked_gpus(CONFIG.model.server.tensor_parallel_size, job.resources)
+    gpus = checked_gpus(CONFIG.models[model].server.tensor_parallel_size, start.resources)
     # equal options mean an equal server, which a driver may take over
-    return {"name": executor.run_uuid, "options": sbatch_options(executor, job), "gpus": gpus}
+    return run | {"options": sbatch_options(executor, start), "gpus": gpus}
 
 
 def sbatch_options(executor, job):

@@ -51,3 +51,20 @@ rule export_answers:
         shard_mb=CONFIG.export.shard_mb,
     script:
         "../scripts/export_answers.py"
+
+
+if CONFIG.reader is not None:
+
+    # its files are named otherwise: READER_with_MODEL_STYLE
+    use rule export_answers as export_reader_answers with:
+        input:
+            results=LAYOUT.read_qa("results"),
+            metrics=LAYOUT.read_qa("metrics"),
+            provenance=LAYOUT.read_qa("provenance"),
+            chunks=answer_chunks,
+            code=code(EXPORT_CODE),
+        output:
+            LAYOUT.export_summary(LAYOUT.read_answer_export()),
+        wildcard_constraints:
+            format="|".join(CONFIG.export.qa) or "none",
+            context=f"{READ}.+",

@@ -33,7 +33,7 @@ rule merge_qa:
         chunks=answer_chunks,
         questions=question_rows,
         released=LAYOUT.released("qa"),
-        asked_again=lambda wildcards: asked_again(RUN_LAYOUT.qa_work(wildcards.context)),
+        asked_again=lambda wildcards: asked_again(LAYOUTS[wildcards.model].qa_work(wildcards.context)),
         code=code(MERGING_CODE + GRADING_CODE),
     output:
         results=LAYOUT.qa("results", "{context}"),
@@ -56,3 +56,17 @@ rule merge_qa:
         rules={key: getattr(CONFIG.qa, key) for key in GRADING_KEYS},
     script:
         "../scripts/merge_qa.py"
+
+
+if CONFIG.reader is not None:
+
+    # its files are named otherwise: READER_with_MODEL_STYLE
+    use rule merge_qa as merge_reader_qa with:
+        output:
+            results=LAYOUT.read_qa("results"),
+            metrics=LAYOUT.read_qa("metrics"),
+            failures=LAYOUT.read_qa("failures"),
+            flips=LAYOUT.read_qa("flips"),
+            provenance=LAYOUT.read_qa("provenance"),
+        wildcard_constraints:
+            context=f"{READ}.+",

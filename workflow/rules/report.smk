@@ -47,9 +47,9 @@ rule check_failures:
         # first the exports: the gate ends a run with too many failures
         exports=exports(),
     output:
-        LAYOUT.failures_checked,
+        RUN_LAYOUT.failures_checked,
     log:
-        f"{LAYOUT.logs}/check_failures.log",
+        f"{RUN_LAYOUT.logs}/check_failures.log",
     retries: 0
     conda:
         "../../environment.yml"

@@ -1,5 +1,6 @@
 # The server's life. The script reads server settings from the configuration; they are not params, since a changed param
-# would start a server although no chunk needs one. For the same reason start_server has no inputs.
+# would start a server although no chunk needs one. For the same reason start_server has no inputs but ancient ones,
+# which put the servers of several models in an order.
 
 
 localrules:
@@ -8,6 +9,8 @@ localrules:
 
 
 rule start_server:
+    input:
+        ancient(servers_before),
     output:
         # update: if a start fails, Snakemake deletes a plain output, and then every finished chunk would run again
         sentinel=update(LAYOUT.sentinel),
@@ -18,7 +21,8 @@ rule start_server:
     retries: 0  # a profile's retries are for faults of a client's node
     conda:
         "../../environment.yml"
-    # the server's job under Slurm, in the resource names of Snakemake's Slurm executor; the profile overrides them
+    # the server's job under Slurm, in the resource names of Snakemake's Slurm executor; the profile overrides them, for
+    # each model by expressions of wildcards.model
     resources:
         slurm_partition="gpu",
         gpu=1,

@@ -123,18 +123,23 @@ def print_nothing_to_do():
 def print_dry_run():
     """The last sentences of a dry run: what it would ask, and what smaller images would save."""
     from captionqa.client.pending_requests import count_requests
-    from captionqa.driver.dry_run import dry_run_text
+    from captionqa.driver.dry_run import PlannedWork, dry_run_text
     from captionqa.driver.pixel_savings import dry_run_savings
     from captionqa.driver.terminal import print_message
 
     jobs = [job for job in workflow.dag.needrun_jobs(exclude_finished=False)]
-    results = [str(job.output[0]) for job in jobs if job.rule.name in CHUNK_RULES]
-    requests = count_requests(CONFIG, RUN_LAYOUT, results, PLANNED_MODEL.version)
-    starts = sum(job.rule.name == "start_server" for job in jobs)
-    servers = CONFIG.model.server.replicas if starts else 0
+    starts = {job.wildcards.model for job in jobs if job.rule.name == "start_server"}
+    models = []
+    for model in MODELS:
+        chunks = [job for job in jobs if job.rule.name in CHUNK_RULES and job.wildcards.model == model]
+        results = [str(job.output[0]) for job in chunks]
+        requests = count_requests(CONFIG, LAYOUTS[model], results, PLANNED_MODELS[model].version)
+        settings = CONFIG.models[model]
+        models.append(PlannedWork(model, requests, settings.server.replicas if model in starts else 0, settings.url))
     others = sum(job.rule.name not in SERVER_RULES for job in jobs)
-    print_message(dry_run_text(requests, servers, CONFIG.model.url, others))
-    if savings := dry_run_savings(CONFIG, RUN_LAYOUT, {task: count.requests for task, count in requests.items()}):
+    print_message(dry_run_text(models, others, CONFIG.servers))
+    of_first = {task: count.requests for task, count in models[0].pending.items()}
+    if savings := dry_run_savings(CONFIG, RUN_LAYOUT, of_first):
         print_message(savings)
 
 

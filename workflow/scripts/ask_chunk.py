@@ -15,7 +15,7 @@ from captionqa.dataset.url_image import UrlImages
 from captionqa.run.job_log import job_log
 
 config, wildcards, task = Config.of(snakemake.config), snakemake.wildcards, snakemake.params.task
-layout = Layout(config.output_dir, wildcards.model)
+layout, model = Layout(config.output_dir, wildcards.model, config.model_name), config.models[wildcards.model]
 captioned = config.caption_set(wildcards.style) if task == "captions" else None
 context = None if captioned else config.context(wildcards.context)
 title = f"captions {captioned.title}" if captioned else context.title
@@ -38,13 +38,13 @@ with job_log(snakemake.log[0], name, layout):
             items=items,
             result=Path(snakemake.output[0]),
             journal=files.journal,
-            progress=layout.job_progress(name.replace(" ", "_")),
+            progress=layout.job_progress(layout.job_name(name).replace(" ", "_")),
             server=layout.server,
             dataset=data_root(config.section(task).data_path),
             settings=settings,
             client=config.client,
-            lease_timeout_s=config.model.server.lease_timeout_s,
-            own_servers=config.model.url is None,
+            lease_timeout_s=model.server.lease_timeout_s,
+            own_servers=model.url is None,
             model_version=planned_version(layout),
             urls=UrlImages() if config.allows_urls(task) else None,
             captions=captions,

@@ -9,7 +9,8 @@ from captionqa.results.failures import check_failures
 from captionqa.run.job_log import job_log
 from captionqa.run.lease import end_with_run
 
-layout = Layout(Config.of(snakemake.config).output_dir, snakemake.wildcards.model)
+config = Config.of(snakemake.config)
+layout = Layout(config.output_dir, config.model_name)
 
 with job_log(snakemake.log[0], "check_failures", layout):
     end_with_run(layout.server)

@@ -14,8 +14,10 @@ with job_log(snakemake.log[0], "compare_contexts", layout):
     end_with_run(layout.server)
     write_comparison(
         [
-            AnswerSet(model, context, results)
-            for (model, context), results in zip(snakemake.params.contexts, snakemake.input.results, strict=True)
+            AnswerSet(model, context, results, *captioner)
+            for (model, context, *captioner), results in zip(
+                snakemake.params.contexts, snakemake.input.results, strict=True
+            )
         ],
         json_path=snakemake.output.json,
         csv_path=snakemake.output.csv,

@@ -11,7 +11,7 @@ from captionqa.run.job_log import job_log
 from captionqa.run.lease import end_with_run
 
 config, wildcards, given = Config.of(snakemake.config), snakemake.wildcards, snakemake.input
-layout, context = Layout(config.output_dir, wildcards.model), config.context(wildcards.context)
+layout, context = Layout(config.output_dir, wildcards.model, config.model_name), config.context(wildcards.context)
 # a provenance also says how the merge ran, which is in no export
 sources = [given.results, given.metrics, *given.chunks, *given.code]
 

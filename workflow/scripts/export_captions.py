@@ -13,7 +13,8 @@ from captionqa.run.job_log import job_log
 from captionqa.run.lease import end_with_run
 
 config, wildcards, given = Config.of(snakemake.config), snakemake.wildcards, snakemake.input
-layout, captions = Layout(config.output_dir, wildcards.model), config.caption_set(wildcards.style)
+layout = Layout(config.output_dir, wildcards.model, config.model_name)
+captions = config.caption_set(wildcards.style)
 settings = snakemake.params
 
 with job_log(snakemake.log[0], f"export_captions {wildcards.style} {wildcards.format}", layout):

@@ -8,7 +8,8 @@ from captionqa.run.job_log import job_log
 from captionqa.run.lease import end_with_run
 
 config, model = Config.of(snakemake.config), snakemake.wildcards.model
-layout, captions = Layout(config.output_dir, model), config.caption_set(snakemake.wildcards.style)
+layout = Layout(config.output_dir, model, config.model_name)
+captions = config.caption_set(snakemake.wildcards.style)
 
 with job_log(snakemake.log[0], f"merge_captions {snakemake.wildcards.style}", layout):
     end_with_run(layout.server)

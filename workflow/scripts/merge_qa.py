@@ -10,7 +10,7 @@ from captionqa.run.job_log import job_log
 from captionqa.run.lease import end_with_run
 
 config, model = Config.of(snakemake.config), snakemake.wildcards.model
-layout, context = Layout(config.output_dir, model), config.context(snakemake.wildcards.context)
+layout, context = Layout(config.output_dir, model, config.model_name), config.context(snakemake.wildcards.context)
 
 with job_log(snakemake.log[0], f"merge_{context.title}", layout):
     end_with_run(layout.server)

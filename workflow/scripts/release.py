@@ -7,11 +7,11 @@ from captionqa.run.job_log import job_log
 from captionqa.server.lifecycle import Server
 
 config, model = Config.of(snakemake.config), snakemake.wildcards.model
-layout = Layout(config.output_dir, model)
+layout = Layout(config.output_dir, model, config.model_name)
 
 with job_log(snakemake.log[0], f"release {snakemake.wildcards.task}", layout):
     sentinel = read_json(layout.sentinel)
     write_json(snakemake.output[0], {"servers": sentinel})
-    released = [read_json(layout.released(task)) for task in config.tasks]
+    released = [read_json(layout.released(task)) for task in config.tasks_of(model)]
     if all(marker and marker["servers"] == sentinel for marker in released):
         Server(config, model, layout).request_stop()

@@ -1,6 +1,7 @@
 """Start the model server, or take over a running one, and write the sentinel once it is healthy.
 
-If no chunk is going to run (for example, since a style was dropped from the configuration), no server is started.
+If no chunk is going to run (for example, since a style was dropped from the configuration), no server is started. Where
+the servers of several models run one at a time, it starts once those of the others have ended, with their Slurm jobs.
 """
 
 import shutil
@@ -17,11 +18,14 @@ from captionqa.server.lifecycle import Server
 from captionqa.server.slurm_launcher import SlurmLauncher
 
 config, model = Config.of(snakemake.config), snakemake.wildcards.model
-layout = Layout(config.output_dir, model)
+layout = Layout(config.output_dir, model, config.model_name)
 
 with job_log(snakemake.log[0], "start_server", layout):
     run = read_run_record(layout.server)
     launcher = SlurmLauncher(**run["slurm"]) if run["slurm"] else LocalLauncher()
+    if run["server_needed"] and config.servers == "one_at_a_time":
+        for other in layout.of_models(name for name in config.model_names if name != model):
+            Server(config, other.model, other).stop()
     endpoints = Server(config, model, layout, launcher).start() if run["server_needed"] else []
     # drop the releases of an earlier run, whose server may have been taken over
     shutil.rmtree(layout.server_files.released_folder, ignore_errors=True)

@@ -22,7 +22,7 @@ from captionqa.config.model_versions import ModelVersion, may_be_of
 from captionqa.config.settings import FALLBACK, AnswerSettings, answer_fingerprint
 from captionqa.dataset.caption_links import CaptionLinks
 from captionqa.dataset.changed_files import ChangedFiles
-from captionqa.dataset.final_files import FinalFile, items_to_do, planned_files
+from captionqa.dataset.final_files import FinalFile, model_items_to_do, planned_files
 from captionqa.dataset.image_source import ImageSources
 from captionqa.dataset.item_entry import ItemEntry
 from captionqa.dataset.places import entry_place
@@ -69,7 +69,9 @@ class PendingRequests:
 
 
 def needs_server(config: Config, layout: Layout, results: Collection[str], version: ModelVersion | None = None) -> bool:
-    """Whether a chunk among those with these results may have a request to send; looks no further than to the first.
+    """Whether a chunk of the layout's model with one of these results may have a request to send.
+
+    It looks no further than to the first.
 
     `version` is that of the model that the run is planned with.
     """
@@ -84,8 +86,11 @@ def needs_server(config: Config, layout: Layout, results: Collection[str], versi
 def count_requests(
     config: Config, layout: Layout, results: Collection[str], version: ModelVersion | None = None
 ) -> dict[Task, PendingRequests]:
-    """What each task's chunks with these results have to send; above `COUNTED` items the most that it can be."""
-    to_do = items_to_do(config, layout)
+    """What each task's chunks with these results have to send, of the layout's model.
+
+    Above `COUNTED` items it is the most that it can be.
+    """
+    to_do = model_items_to_do(config, layout)
     if sum(to_do.values()) > COUNTED:
         images = {task: load_plan(layout, task).items for task in to_do}
         return {task: PendingRequests(min(images[task], n), n, at_most=True) for task, n in to_do.items()}

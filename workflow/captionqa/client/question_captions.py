@@ -47,7 +47,7 @@ class QuestionCaptions:
             return cls({}, {}, read_caption_file(context.file))
         assert context.captions is not None, "only a context of captions has any"
         ids = CaptionIds(config, layout).ids(images)
-        settings = caption_settings(config, layout.model, context.captions)
+        settings = caption_settings(config, context.captioned_by(layout.model), context.captions)
         return cls(_lines_of(set(ids.values()), ChunkResults(paths, settings)), ids, {})
 
     def of(self, image: str, qid: str, images: int) -> str:

@@ -17,6 +17,7 @@ from captionqa.config import media_folder
 from captionqa.config.caption_sets import CaptionSet
 from captionqa.config.captionqa_protocol import add_protocol, check_protocol
 from captionqa.config.config import TASKS, Config
+from captionqa.config.contexts import question_contexts
 from captionqa.config.hub_record import is_hub_path
 from captionqa.config.presets import load_caption_preset, load_preset
 from captionqa.config.prompts import STYLES
@@ -58,6 +59,7 @@ def check(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
     check_repeats(raw)
     _tidy_paths(raw)
     _check_captions(raw)
+    _check_reader(raw)
     config = Config.of(raw)
     if not config.tasks:
         raise ConfigError("the configuration asks for nothing: give captions, qa or both; see config/config.yaml.")
@@ -83,12 +85,12 @@ def check(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
         raise ConfigError(
             f"qa.relative_tolerance: qa.scoring: {config.qa.scoring} compares texts and has no tolerance; set it to 0."
         )
-    media_folder.allowed_folder(config)
-    if is_given(config.model.server.extra_args, "--model"):
-        raise ConfigError(
-            f"models.{config.model_name}.server.extra_args: --model would serve another model than path names; give "
-            "it as path."
-        )
+    for name, model in config.models.items():
+        media_folder.allowed_folder(config, name)
+        if is_given(model.server.extra_args, "--model"):
+            raise ConfigError(
+                f"models.{name}.server.extra_args: --model would serve another model than path names; give it as path."
+            )
     return config
 
 
@@ -251,9 +253,9 @@ def _check_captions(raw: Mapping[str, Any]) -> None:
 
 def _check_contexts(config: Config) -> None:
     """Whether the questions' captions are configured, and each by a name of its own; raises ConfigError."""
-    of_captions = [context for context in config.contexts if context.kind == "caption"]
     if config.qa is None or "caption" not in config.qa.contexts:
         return
+    of_captions = question_contexts(["caption"], config.prompt_styles, config.qa.caption_files)
     if not of_captions:
         raise ConfigError(
             "qa.contexts: caption needs captions: add the section captions, or name a file of them in qa.captions_from."
@@ -268,6 +270,23 @@ def _check_contexts(config: Config) -> None:
         seen.add(context.name)
         if context.file is not None and not os.path.isfile(context.file):
             raise ConfigError(f"qa.captions_from: there is no file {context.file}.")
+
+
+def _check_reader(raw: Mapping[str, Any]) -> None:
+    """Whether the reader is one of several models, and has captions to read; raises ConfigError."""
+    qa = raw.get("qa")
+    if not qa or qa["reader"] is None:
+        return
+    reader, models = qa["reader"], raw["models"]
+    if reader not in models:
+        raise ConfigError(f"qa.reader: {reader!r} is none of models{_nearest(reader, models)}; add its section there.")
+    if len(models) == 1:
+        raise ConfigError(
+            f"qa.reader: {reader!r} is the only model, so it answers without being named; leave qa.reader out, or add "
+            "the model that captions to models."
+        )
+    if "caption" not in qa["contexts"]:
+        raise ConfigError("qa.reader: a reader answers from captions; add caption to qa.contexts.")
 
 
 def _refuse_same_names(captions: Iterable[CaptionSet]) -> None:

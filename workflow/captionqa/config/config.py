@@ -10,7 +10,14 @@ from typing import Any, Literal, Self, overload
 
 from captionqa.config.caption_sets import CaptionSet, caption_sets
 from captionqa.config.client_config import ClientConfig
-from captionqa.config.contexts import UNNAMED, Context, ContextKind, question_contexts
+from captionqa.config.contexts import (
+    UNNAMED,
+    Context,
+    ContextKind,
+    question_contexts,
+    with_pictures,
+    without_pictures,
+)
 from captionqa.config.data_root import data_folder
 from captionqa.config.export_config import ExportConfig
 from captionqa.config.hub_record import HubRecord, data_paths, is_hub_path, local_files, read_hub_record
@@ -23,6 +30,8 @@ from captionqa.config.repeats import Repeats, ShuffleConfig
 Task = Literal["captions", "qa"]
 TASKS: tuple[Task, ...] = ("captions", "qa")
 Auto = Literal["auto"]
+#: Whether the servers of several models run one after the other, or all at once.
+Servers = Literal["one_at_a_time", "side_by_side"]
 #: What `captions.dataset_path` is taken for.
 ReadAs = Literal["auto", "images", "tables", "tars"]
 #: How an answer is scored, and what the ground truths of the question file are.
@@ -145,6 +154,8 @@ class QaConfig:
     max_tokens: int
     #: What each question is asked with in place of its images.
     contexts: Sequence[ContextKind]
+    #: The model that answers from the captions of the others; None where each answers from its own.
+    reader: str | None
     #: The text that stands for an image where its caption, `{caption}`, is asked about.
     caption_template: str
     #: A file of captions, or several by names; None for those of this run alone.
@@ -231,8 +242,9 @@ class Config:
     """The whole configuration of a run."""
 
     output_dir: str
-    #: By name, as in output folders; exactly one for now.
+    #: By name, as in output folders.
     models: Mapping[str, ModelConfig]
+    servers: Servers
     captions: CaptionsConfig | None
     qa: QaConfig | None
     export: ExportConfig
@@ -255,6 +267,7 @@ class Config:
                 name: ModelConfig.of(model, planned_key(checked["output_dir"], name, model))
                 for name, model in checked["models"].items()
             },
+            servers=checked["servers"],
             captions=None if captions is None else CaptionsConfig.of(captions, hub, questions),
             qa=questions,
             export=ExportConfig(**checked["export"]),
@@ -264,14 +277,34 @@ class Config:
         )
 
     @property
+    def reader(self) -> str | None:
+        """The model that answers from the captions of the others, if there is one."""
+        return None if self.qa is None else self.qa.reader
+
+    @property
+    def captioners(self) -> list[str]:
+        """The names of all models but the reader."""
+        return [name for name in self.models if name != self.reader]
+
+    @property
+    def model_names(self) -> list[str]:
+        """The names of all models, in the order in which they are asked: the reader last."""
+        return [*self.captioners, *([] if self.reader is None else [self.reader])]
+
+    @property
     def model_name(self) -> str:
-        """The name of the one configured model."""
-        return next(iter(self.models))
+        """The name of the first model, whose work folder holds the files of the run."""
+        return self.captioners[0]
 
     @property
     def model(self) -> ModelConfig:
-        """The one configured model."""
+        """The first model."""
         return self.models[self.model_name]
+
+    def tasks_of(self, model: str) -> list[Task]:
+        """The tasks of one model, captions first."""
+        does = {"captions": model != self.reader, "qa": bool(self.contexts_of(model))}
+        return [task for task in self.tasks if does[task]]
 
     @property
     def tasks(self) -> list[Task]:
@@ -299,14 +332,30 @@ class Config:
 
     @property
     def contexts(self) -> list[Context]:
-        """The contexts in which the questions are asked; none where there are no questions."""
+        """The contexts in which the first model is asked the questions; none where there are no questions."""
+        return self.contexts_of(self.model_name)
+
+    def contexts_of(self, model: str) -> list[Context]:
+        """The contexts in which a model is asked the questions.
+
+        A reader is asked with captions, and with nothing where that is configured; the other models then with pictures,
+        and with nothing beside these.
+        """
         if self.qa is None:
             return []
-        return question_contexts(self.qa.contexts, self.prompt_styles, self.qa.caption_files)
+        contexts = question_contexts(self.qa.contexts, self.prompt_styles, self.qa.caption_files)
+        if self.reader is None:
+            return contexts
+        return without_pictures(contexts, self.captioners) if model == self.reader else with_pictures(contexts)
+
+    @property
+    def answers(self) -> list[tuple[str, Context]]:
+        """(model, context) of all final files of questions, in the order of the models."""
+        return [(model, context) for model in self.model_names for context in self.contexts_of(model)]
 
     def context(self, suffix: str) -> Context:
         """The context whose files have this suffix."""
-        return next(context for context in self.contexts if context.suffix == suffix)
+        return next(context for _, context in self.answers if context.suffix == suffix)
 
     @property
     def hub_paths(self) -> list[str]:

@@ -1,8 +1,10 @@
 """The layout of an output folder: final files, logs, plans and work folders."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from captionqa.config.contexts import READ
 from captionqa.config.server_files import ServerFiles
 
 WORK = "work"
@@ -21,6 +23,12 @@ class Layout:
 
     output_dir: str
     model: str = "{model}"
+    #: The model in whose work folder the files of a run of several models are; by default this one.
+    run_model: str | None = None
+
+    def of_models(self, models: Iterable[str]) -> list["Layout"]:
+        """The paths of each of the models of one run."""
+        return [replace(self, model=model, run_model=self.run_model or self.model) for model in models]
 
     # Final files
 
@@ -29,7 +37,11 @@ class Layout:
 
     def qa(self, kind: str, context: str = "") -> str:
         """A final file of the questions; `context` is the suffix of their context."""
-        return f"{self.output_dir}/qa/{self.model}/{self.model}_qa{context}_{kind}.json"
+        return f"{self.output_dir}/qa/{self.model}/{self.model}{_answers(context)}_{kind}.json"
+
+    def read_qa(self, kind: str) -> str:
+        """As `qa`, with a wildcard for the contexts in which a reader answers from captions."""
+        return f"{self.output_dir}/qa/{self.model}/{self.model}{{context}}_{kind}.json"
 
     def caption_export(self, style: str = "{style}", form: str = "{format}") -> str:
         """Folder of the captions of one prompt style in one format."""
@@ -37,7 +49,11 @@ class Layout:
 
     def answer_export(self, form: str = "{format}", context: str = "") -> str:
         """Folder of the answers of one context, by its suffix, in one format."""
-        return f"{self.output_dir}/export/qa/{self.model}/{self.model}_qa{context}_{form}"
+        return f"{self.output_dir}/export/qa/{self.model}/{self.model}{_answers(context)}_{form}"
+
+    def read_answer_export(self) -> str:
+        """As `answer_export`, with wildcards for the format and the contexts in which a reader answers."""
+        return f"{self.output_dir}/export/qa/{self.model}/{self.model}{{context}}_{{format}}"
 
     @staticmethod
     def export_summary(folder: str) -> str:
@@ -84,7 +100,7 @@ class Layout:
     @property
     def verdict(self) -> str:
         """Where the time of the last run that sent requests went."""
-        return f"{self.logs}/verdict.json"
+        return f"{self.output_dir}/logs/{self.run_model or self.model}/verdict.json"
 
     # Item lists, which do not depend on the model
 
@@ -152,15 +168,26 @@ class Layout:
         """The last grading of the answers of one context, with which the next one is compared."""
         return f"{self.qa_work(context)}/graded.jsonl"
 
+    # Files of the whole run
+
+    @property
+    def run_work(self) -> str:
+        """The work folder that holds the files of the whole run."""
+        return f"{self.output_dir}/{WORK}/{self.run_model or self.model}"
+
     @property
     def failures_checked(self) -> str:
         """Marker: no final file has more failures than allowed."""
-        return f"{self.work}/failures_checked"
+        return f"{self.run_work}/failures_checked"
 
     @property
     def errors(self) -> Path:
         """Folder of the error messages of this run's failed jobs."""
-        return Path(self.work) / "errors"
+        return Path(self.run_work) / "errors"
+
+    def job_name(self, name: str) -> str:
+        """The name of a job among the files of the run: of a model that is not the first with the model's name."""
+        return name if self.run_model in (None, self.model) else f"{name} by {self.model}"
 
     def job_error(self, job: str) -> Path:
         """The error message of one job."""
@@ -169,7 +196,7 @@ class Layout:
     @property
     def progress(self) -> Path:
         """Folder of the progress and the thread time of this run's chunk jobs."""
-        return Path(self.work) / "progress"
+        return Path(self.run_work) / "progress"
 
     def job_progress(self, job: str) -> Path:
         """The progress of one chunk job."""
@@ -178,14 +205,14 @@ class Layout:
     @property
     def job_times(self) -> Path:
         """Folder of the times at which this run's jobs worked."""
-        return Path(self.work) / "spans"
+        return Path(self.run_work) / "spans"
+
+    # The model and its servers
 
     @property
     def model_versions(self) -> Path:
         """The versions of the model whose answers the work folders hold."""
         return Path(self.work) / "model_versions.json"
-
-    # The server's life
 
     @property
     def server(self) -> Path:
@@ -205,3 +232,8 @@ class Layout:
 
     def released(self, task: str = "{task}") -> str:
         return str(self.server_files.released(task))
+
+
+def _answers(context: str) -> str:
+    """What follows the model's name in the names of its answers in a context, by the context's suffix."""
+    return context if context.startswith(READ) else f"_qa{context}"

@@ -12,8 +12,8 @@ BY_FILE = "file"
 MEDIA_PATH_OPTION = "--allowed-local-media-path"
 
 
-def allowed_folder(config: Config) -> str | None:
-    """The folder that the run's own server may read with `image_transport: file`: the data set, with links resolved.
+def allowed_folder(config: Config, model: str) -> str | None:
+    """The folder that a model's own server may read with `image_transport: file`: the data set, with links resolved.
 
     Of two data sets it is the one that holds the other, never a folder above both. None where images are sent as bytes,
     where the server is an existing one, and where the user names a folder in server.extra_args.
@@ -21,10 +21,10 @@ def allowed_folder(config: Config) -> str | None:
     Raises:
         ConfigError: neither of two data sets holds the other.
     """
-    named = is_given(config.model.server.extra_args, MEDIA_PATH_OPTION)
-    if config.client.image_transport != BY_FILE or config.model.url is not None or named:
+    named = is_given(config.models[model].server.extra_args, MEDIA_PATH_OPTION)
+    if config.client.image_transport != BY_FILE or config.models[model].url is not None or named:
         return None
-    paths = [section.data_path for section in map(config.section, config.tasks) if _may_name_files(section)]
+    paths = [section.data_path for section in map(config.section, config.tasks_of(model)) if _may_name_files(section)]
     if not paths:
         return None
     folders = [data_root(path) for path in paths]

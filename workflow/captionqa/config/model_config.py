@@ -41,6 +41,8 @@ class ModelConfig:
     url: str | None
     api_key_env: str | None
     served_model_name: str | None
+    #: What this model has in place of values of `client.sampling`.
+    sampling: Mapping[str, float | None]
     server: ServerConfig
     #: No key of the configuration: which version of the model, as `config.model_versions` keys them, the run is about.
     version_key: str | None = None

@@ -170,7 +170,7 @@ def _settings(config: Config, name: str, max_tokens: int) -> AnswerSettings:
         "model": name,
         "model_path": model.path,
         "max_tokens": max_tokens,
-        "sampling": config.client.sampling,
+        "sampling": {**config.client.sampling, **model.sampling},
         "images": image_settings(images),
         "max_model_len": model.server.max_model_len if isinstance(images.max_pixels, str) else None,
     }

@@ -5,7 +5,7 @@ the names of the caption results that it waits for, which change whenever a capt
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from captionqa.config.answer_files import AnswerFiles
@@ -41,8 +41,9 @@ class CaptionLinks:
             numbers = [chunk.number for chunk in questions.chunks]
             return cls({number: [context.file] for number in numbers}, dict.fromkeys(numbers, digest))
         captions = load_plan(layout, "captions")
-        settings = caption_settings(config, layout.model, context.captions)
-        work = layout.captions_work(context.captions.lower())
+        captioner = context.captioned_by(layout.model)
+        settings = caption_settings(config, captioner, context.captions)
+        work = replace(layout, model=captioner).captions_work(context.captions.lower())
         results = captions.results(work, fingerprint(settings))
         by_number = {chunk.number: path for chunk, path in zip(captions.chunks, results, strict=True)}
         links = _linked(config, layout, questions, captions)

@@ -36,9 +36,9 @@ class FinalFile:
 
 
 def final_files(config: Config, layout: Layout, task: Task) -> Iterator[FinalFile]:
-    """The final files of a configured task."""
+    """The final files that the layout's model has of a configured task."""
     if task == "captions":
-        for captions in config.caption_sets:
+        for captions in config.caption_sets if task in config.tasks_of(layout.model) else ():
             yield FinalFile(
                 f"captions {captions.title}",
                 task,
@@ -49,7 +49,7 @@ def final_files(config: Config, layout: Layout, task: Task) -> Iterator[FinalFil
                 layout.captions(captions.key, "_failures"),
             )
         return
-    for context in config.contexts:
+    for context in config.contexts_of(layout.model):
         suffix = context.suffix
         yield FinalFile(
             context.title,
@@ -64,7 +64,7 @@ def final_files(config: Config, layout: Layout, task: Task) -> Iterator[FinalFil
 
 
 def planned_files(config: Config, layout: Layout) -> Iterator[FinalFile]:
-    """The final files whose items are planned: those of the configured tasks that have a plan.
+    """The final files of the layout's model whose items are planned: those of the tasks that have a plan.
 
     Questions with captions of this run need the plans of both tasks.
     """
@@ -76,12 +76,22 @@ def planned_files(config: Config, layout: Layout) -> Iterator[FinalFile]:
 
 
 def planned_items(config: Config, layout: Layout) -> int:
-    """How many items all final files have, over the configured tasks that have a plan."""
-    return sum(load_plan(layout, file.task).items for file in planned_files(config, layout))
+    """How many items all final files of all models have, over the configured tasks that have a plan."""
+    layouts = layout.of_models(config.model_names)
+    return sum(load_plan(layout, file.task).items for of_model in layouts for file in planned_files(config, of_model))
 
 
 def items_to_do(config: Config, layout: Layout) -> dict[Task, int]:
-    """How many items are in chunks without a result, over the final files of each configured task that has a plan."""
+    """How many items are in chunks without a result, over the final files of all models, by planned task."""
+    counts: dict[Task, int] = dict.fromkeys(planned_tasks(config, layout), 0)
+    for of_model in layout.of_models(config.model_names):
+        for task, items in model_items_to_do(config, of_model).items():
+            counts[task] += items
+    return counts
+
+
+def model_items_to_do(config: Config, layout: Layout) -> dict[Task, int]:
+    """As `items_to_do`, of the layout's model alone."""
     counts: dict[Task, int] = dict.fromkeys(planned_tasks(config, layout), 0)
     for file in planned_files(config, layout):
         counts[file.task] += load_plan(layout, file.task).pending_items(file.results(config, layout))

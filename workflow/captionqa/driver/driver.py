@@ -14,10 +14,11 @@ from captionqa.config.layout import Layout
 from captionqa.driver.failure_report import failure_messages
 from captionqa.driver.run_display import RunDisplay
 from captionqa.driver.terminal import log_to_terminal, print_message
+from captionqa.errors import ServerError
 from captionqa.files import remove_json_files, write_json
 from captionqa.run.job_log import JobError
 from captionqa.run.lease import RUN_VARIABLE, LeaseKeeper
-from captionqa.run.run_record import SlurmRun, read_run_record, write_run_record
+from captionqa.run.run_record import RunRecord, SlurmRun, read_run_record, write_run_record
 from captionqa.server import slurm
 from captionqa.server.lifecycle import Server
 from captionqa.server.slurm_launcher import server_name
@@ -52,22 +53,30 @@ class Driver:
         self._layout = layout
         self._check_jobs = check_jobs
         self._interrupt = interrupt
-        self._lease = LeaseKeeper(layout.server)
-        self._server = Server(config, config.model_name, layout)
-        self._display = RunDisplay(layout, in_place)
+        self._layouts = layout.of_models(config.model_names)
+        self._lease = LeaseKeeper(*(each.server for each in self._layouts))
+        self._servers = [Server(config, each.model, each) for each in self._layouts]
+        self._display = RunDisplay(self._layouts, in_place)
         #: Set when `end` or `cancel` begins, or a stop signal interrupts the main thread.
         self._ended = threading.Event()
         #: Whether no Slurm job is left to cancel.
         self._is_cleaned_up = False
         #: The name of this run's Slurm jobs; None before `begin` and where jobs run on this machine.
         self._slurm_name: str | None = None
+        #: The names of its servers' jobs, if there are any.
+        self._server_jobs: list[str] = []
         self._was_suspended = self._gave_up = False
 
-    def begin(self, to_do: Mapping[Task, int], server_needed: bool, slurm_run: SlurmRun | None = None) -> None:
+    def begin(
+        self,
+        to_do: Mapping[Task, int],
+        server_needed: Mapping[str, bool],
+        slurm_runs: Mapping[str, SlurmRun] | None = None,
+    ) -> None:
         """Take the lease, store what the jobs need to know, and start to show progress.
 
-        `to_do` counts the items of each task that are in chunks without a result. `slurm_run` says how Slurm runs the
-        jobs; None where they run on this machine.
+        `to_do` counts the items of each task that are in chunks without a result. `server_needed` and `slurm_runs` are
+        by model; the second says how Slurm runs the jobs, and is None where they run on this machine.
 
         Raises:
             LeaseTakenError: another driver works on the same output folder.
@@ -78,14 +87,23 @@ class Driver:
         absolute = replace(self._layout, output_dir=os.path.abspath(self._layout.output_dir))
         atexit.register(self._exit_early, absolute)
         os.environ[RUN_VARIABLE] = self._lease.run_id
-        if (earlier := read_run_record(self._layout.server)) and earlier["slurm"]:  # it was killed
-            slurm.cancel_named(earlier["slurm"]["name"])
-        self._slurm_name = slurm_run["name"] if slurm_run else None
+        for each in self._layouts:
+            if (earlier := read_run_record(each.server)) and earlier["slurm"]:  # it was killed
+                slurm.cancel_named(earlier["slurm"]["name"])
         for folder in (self._layout.progress, self._layout.errors, self._layout.job_times):
             remove_json_files(folder)
-        write_run_record(
-            self._layout.server, {"server_needed": server_needed, "slurm": slurm_run, "to_do": dict(to_do)}
-        )
+        for each, server in zip(self._layouts, self._servers, strict=True):
+            run = slurm_runs[each.model] if slurm_runs else None
+            record: RunRecord = {"server_needed": server_needed[each.model], "slurm": run}
+            if each.model == self._layout.model:
+                record["to_do"] = dict(to_do)
+                if len(self._layouts) > 1:
+                    record["models"] = [layout.model for layout in self._layouts]
+            if run is not None:
+                self._slurm_name = run["name"]
+                names = (server_name(run["name"], replica, run.get("model")) for replica in range(server.replicas))
+                self._server_jobs += names
+            write_run_record(each.server, record)
         for number in STOP_SIGNALS:
             self._chain_handler(number)
         self._display.start()
@@ -97,7 +115,14 @@ class Driver:
         self._display.close()
         self._is_cleaned_up = True
         self._lease.release()
-        self._server.stop()
+        faults = []
+        for server in self._servers:
+            try:
+                server.stop()
+            except ServerError as error:
+                faults.append(error)
+        if faults:
+            raise faults[0]
 
     def _exit_early(self, layout: Layout) -> None:
         """For an exit that runs neither `end` nor all of `cancel`.
@@ -122,29 +147,30 @@ class Driver:
     def _cancel_jobs(self) -> None:
         """Cancel this run's Slurm jobs, and its servers."""
         if self._slurm_name:
-            servers = range(self._server.replicas)
-            slurm.cancel_named(self._slurm_name, *(server_name(self._slurm_name, replica) for replica in servers))
+            slurm.cancel_named(self._slurm_name, *self._server_jobs)
 
     def _watch(self) -> None:
         """Check the servers and the jobs until the run ends; stop the run when it can get no further."""
-        dead = 0
+        dead = [0] * len(self._servers)
         while not self._ended.wait(WATCH_INTERVAL_S):
             self._tell_suspension()
-            reason = None
-            with suppress(OSError):  # a flickering disk: the next check tries again
-                reason = self._server.check_liveness()
-            dead = dead + 1 if reason else 0
-            if dead >= DEAD_CHECKS:
-                error = f"the server is gone for good: {reason}\n  server's log: {self._layout.server_log()}"
-                with suppress(OSError):  # on a full disk the message is printed now and missing at the end
-                    write_json(self._layout.job_error("server"), JobError(error=error))
-                return self._stop(error)
+            for number, layout in enumerate(self._layouts):
+                reason = None
+                with suppress(OSError):  # a flickering disk: the next check tries again
+                    reason = self._servers[number].check_liveness()
+                dead[number] = dead[number] + 1 if reason else 0
+                if dead[number] >= DEAD_CHECKS:
+                    error = f"the server is gone for good: {reason}\n  server's log: {layout.server_log()}"
+                    with suppress(OSError):  # on a full disk the message is printed now and missing at the end
+                        write_json(self._layout.job_error("server"), JobError(error=error))
+                    return self._stop(error)
             if reason := self._check_jobs():
                 return self._stop(reason)
 
     def _tell_suspension(self) -> None:
         """Say once that the driver slept for longer than its lease holds; the run goes on with what is left of it."""
-        stood_still_s, lease_timeout_s = self._lease.stood_still_s(), self._config.model.server.lease_timeout_s
+        stood_still_s = self._lease.stood_still_s()
+        lease_timeout_s = min(model.server.lease_timeout_s for model in self._config.models.values())
         if self._was_suspended or stood_still_s <= lease_timeout_s:
             return
         self._was_suspended = True

@@ -1,24 +1,44 @@
 """The last sentence of a dry run: what a run would ask for, and how many servers it would start."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from captionqa.client.pending_requests import PendingRequests
-from captionqa.config.config import Task
+from captionqa.config.config import Servers, Task
 
 
-def dry_run_text(pending: Mapping[Task, PendingRequests], servers: int, url: str | None, other_jobs: int) -> str:
+@dataclass(frozen=True)
+class PlannedWork:
+    """What a run would ask one model."""
+
+    model: str
+    pending: Mapping[Task, PendingRequests]
+    #: The servers that it would start if there is a request to send.
+    servers: int
+    #: The address of the model's existing server, which is used in their place.
+    url: str | None = None
+
+    def text(self, several: bool) -> str:
+        """Empty where nothing would be asked; with `several` models the text names this one."""
+        parts = [text for task, counts in self.pending.items() if (text := _task_text(task, counts))]
+        if not parts:
+            return ""
+        by = f" by {self.model}" if several else ""
+        if self.url:
+            return f"{', '.join(parts)}{by}, by the server at {self.url}"
+        return f"{', '.join(parts)}{by}, {_counted(self.servers, 'server')} to start"
+
+
+def dry_run_text(models: Sequence[PlannedWork], other_jobs: int, servers: Servers = "one_at_a_time") -> str:
     """Such as `1 image to caption (3 requests), 1 server to start`.
 
-    `servers` would be started if there is a request to send, unless the server at `url` is there; `other_jobs` send
-    none.
+    Several models are in the order in which their `servers` start. `other_jobs` send no request.
     """
-    parts = [text for task, counts in pending.items() if (text := _task_text(task, counts))]
+    parts = [text for work in models if (text := work.text(len(models) > 1))]
     if not parts:
         jobs = "1 job makes" if other_jobs == 1 else f"{other_jobs:,} jobs make"
         return f"no request to send and no server to start; {jobs} files anew from what is answered"
-    if url:
-        return f"{', '.join(parts)}, by the server at {url}"
-    return f"{', '.join(parts)}, {_counted(servers, 'server')} to start"
+    return ("; then " if servers == "one_at_a_time" else "; beside it ").join(parts)
 
 
 def _task_text(task: Task, counts: PendingRequests) -> str:

@@ -6,7 +6,7 @@ is that of the run that goes on in the folder, or of its last one; else by rates
 model (`captionqa.driver.measured_rates`), and without any a range by arithmetic (`captionqa.driver.gpu_time`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from statistics import mean, median
@@ -54,6 +54,7 @@ class FileEstimate:
     """What one final file still needs."""
 
     status: FileStatus
+    model: str
     max_tokens: int
     sample: ItemSample
     #: None where there are none under the present settings.
@@ -91,26 +92,27 @@ class FileEstimate:
 
 def estimate_text(config: Config, layout: Layout) -> str:
     """The estimate of the planned tasks for a person at the terminal; reads images' headers and answers so far."""
-    estimates = [file for task in config.tasks for file in _estimates(config, layout, task)]
+    layouts = layout.of_models(config.model_names)
+    estimates = [file for each in layouts for task in config.tasks for file in _estimates(config, each, task)]
     lines = [line for estimate in estimates for line in estimate.lines()]
     requests = sum(estimate.status.to_do for estimate in estimates)
     if not requests:
         return "\n".join([*lines, "nothing is left to send"])
-    parts = [estimate.tokens() for estimate in estimates]
-    tokens = Tokens(*(sum(getattr(part, name) for part in parts) for name in ("image", "prompt", "answer")))
+    tokens = _sum([estimate.tokens() for estimate in estimates])
     at_most = "" if all(estimate.answers for estimate in estimates if estimate.status.to_do) else "at most "
     lines.append(
         f"together: {requests:,} requests, {_millions(tokens.prompt)} prompt tokens, "
         f"{at_most}{_millions(tokens.answer)} answer tokens"
     )
     lines += _smaller_images(estimates)
-    return "\n".join([*lines, *_times(config, layout, requests, tokens)])
+    return "\n".join([*lines, *_times(config, layout, requests, estimates)])
 
 
 def _estimates(config: Config, layout: Layout, task: Task) -> Iterator[FileEstimate]:
     plan = load_plan(layout, task)
     sampled = list(sampled_items(plan, layout, task, SAMPLE))
     sources = ImageSources.of_task(config, task, fetch=False)
+    prefix = "" if len(config.models) == 1 else f"{layout.model}: "
     statuses = {file.name: file for file in read_status(config, layout).files}
     for file in planned_files(config, layout):
         if file.task == task:
@@ -118,7 +120,8 @@ def _estimates(config: Config, layout: Layout, task: Task) -> Iterator[FileEstim
             caption_tokens = config.section("captions").max_tokens if is_of_run else 0
             settings = file.settings
             sample = look_at(sampled, settings, sources, caption_tokens)
-            yield FileEstimate(statuses[file.name], settings["max_tokens"], sample, _answers(file.files, settings))
+            status, answers = statuses[prefix + file.name], _answers(file.files, settings)
+            yield FileEstimate(status, layout.model, settings["max_tokens"], sample, answers)
 
 
 def _answers(files: AnswerFiles, settings: AnswerSettings) -> _Answers | None:
@@ -136,7 +139,7 @@ def _smaller_images(estimates: list[FileEstimate]) -> Iterator[str]:
     yield from (f"  {text}" for name in PIXEL_PRESETS if (text := savings_text(sent, name)))
 
 
-def _times(config: Config, layout: Layout, requests: int, tokens: Tokens) -> Iterator[str]:
+def _times(config: Config, layout: Layout, requests: int, estimates: Sequence[FileEstimate]) -> Iterator[str]:
     if own := _own_rate(layout):
         yield f"time: {duration(requests / own)} at the {own:.1f} requests/s of the run that works on this folder now"
         return
@@ -146,7 +149,12 @@ def _times(config: Config, layout: Layout, requests: int, tokens: Tokens) -> Ite
         rate = verdict["clients"]["asked"] / max(1.0, seconds)
         yield f"time: {duration(requests / rate)} at the {rate:.1f} requests/s of the last run in this folder"
         return
-    if measured := read_rates(model_key(config)):
+    tokens_of = {
+        model: _sum([each.tokens() for each in estimates if each.model == model and each.status.to_do])
+        for model in dict.fromkeys(each.model for each in estimates if each.status.to_do)
+    }
+    if list(tokens_of) == [config.model_name] and (measured := read_rates(model_key(config))):
+        tokens = tokens_of[config.model_name]
         yield "time, by rates that your own runs measured with this model:"
         for kept in measured:
             seconds = (tokens.prompt + tokens.answer) / (kept.tokens_per_s * config.model.server.replicas)
@@ -156,13 +164,18 @@ def _times(config: Config, layout: Layout, requests: int, tokens: Tokens) -> Ite
             )
         yield f"  they are kept in {rates_file()}; delete it to forget them. {PILOT[0].upper()}{PILOT[1:]}"
         return
-    parameters = active_parameters(config.model.path)
-    if parameters is None:
-        yield f"time: unknown, since the name {config.model.path} does not tell the model's size; {PILOT}"
-        return
-    yield f"time on one GPU, by arithmetic for {parameters / 1e9:.3g} billion parameters:"
+    to_do: list[tuple[Tokens, float]] = []
+    for model, tokens in tokens_of.items():
+        path = config.models[model].path
+        if (parameters := active_parameters(path)) is None:
+            yield f"time: unknown, since the name {path} does not tell the model's size; {PILOT}"
+            return
+        to_do.append((tokens, parameters))
+    sizes = " and ".join(f"{parameters / 1e9:.3g}" for _, parameters in to_do)
+    yield f"time on one GPU, by arithmetic for {sizes} billion parameters:"
     for name, peak_flops in PEAK_FLOPS.items():
-        least, most = gpu_seconds(tokens, parameters, peak_flops)
+        ranges = [gpu_seconds(tokens, parameters, peak_flops) for tokens, parameters in to_do]
+        least, most = (sum(bounds) for bounds in zip(*ranges, strict=True))
         yield f"  {name}: {f'{duration(least)} to {duration(most)}' if most >= MINUTE_S else 'less than a minute'}"
     yield f"  {PILOT}"
 
@@ -175,6 +188,10 @@ def _own_rate(layout: Layout) -> float | None:
     asked = sum(task.counts["done"] - task.counts["reused"] for task in tasks)
     seconds = max((task.seconds for task in tasks), default=0.0)
     return asked / seconds if seconds >= OWN_RATE_AFTER_S and asked >= MIN_REQUESTS else None
+
+
+def _sum(parts: Sequence[Tokens]) -> Tokens:
+    return Tokens(*(sum(getattr(part, name) for part in parts) for name in ("image", "prompt", "answer")))
 
 
 def _millions(tokens: float) -> str:

@@ -10,7 +10,7 @@ from captionqa.errors import DiskFullError
 from captionqa.files import out_of_inodes, read_json
 from captionqa.page.run_end import FAULT
 from captionqa.run.job_log import JobError
-from captionqa.run.run_record import read_run_record
+from captionqa.run.run_record import server_layouts
 from captionqa.server import endpoint
 from captionqa.server.server_log import TIME_FORMAT
 
@@ -44,9 +44,9 @@ def failure_messages(layout: Layout) -> list[str]:
 
 def restarts(layout: Layout) -> list[str]:
     """Which servers of this run were restarted: how often, when, why, and where to look."""
-    run = read_run_record(layout.server)
     rows = []
-    for server in endpoint.read_all(layout.server) if run and run["server_needed"] else ():
+    servers = [(each, server) for each in server_layouts(layout) for server in endpoint.read_all(each.server)]
+    for of_model, server in servers:
         if server.restarts:
             last = server.restarts[-1]
             why = Counter(restart["reason"] for restart in server.restarts)
@@ -56,7 +56,7 @@ def restarts(layout: Layout) -> list[str]:
             at = datetime.fromisoformat(last["time"]).astimezone().strftime(TIME_FORMAT)
             rows.append(
                 f"server {server.replica} was started again {times} {at}: {reasons}\n"
-                f"    server's log: {layout.server_log(server.replica)}"
+                f"    server's log: {of_model.server_log(server.replica)}"
             )
     return rows
 

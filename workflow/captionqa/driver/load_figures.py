@@ -1,8 +1,8 @@
 """Load figures: how busy the servers and the client jobs of a run were, from the files that they left."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from captionqa.config.layout import Layout
 from captionqa.run.job_times import TimeSpan, seconds, union
@@ -53,11 +53,14 @@ class ClientLoad:
     asked: int
 
 
-def server_load(layout: Layout, job_spans: Sequence[TimeSpan]) -> ServerLoad | None:
-    """The load of the servers while the chunk jobs ran; None without samples, as for an existing server (`url`)."""
+def server_load(layouts: Iterable[Layout], job_spans: Sequence[TimeSpan]) -> ServerLoad | None:
+    """The load of the servers of these models while the chunk jobs ran.
+
+    None without samples, as for an existing server (`url`).
+    """
     samples = full = idle = cache_full = 0
     requests = waiting = preemptions = tokens_per_s = 0.0
-    for replica in load_log.read_all(layout.server):
+    for replica in chain.from_iterable(load_log.read_all(layout.server) for layout in layouts):
         during = [sample for sample in replica if any(start <= sample["time"] <= end for start, end in job_spans)]
         samples += len(during)
         full += sum(sample["waiting"] > 0 for sample in during)

@@ -25,6 +25,7 @@ PHASES = {
     "else": "other",
 }
 CHUNK_JOBS = tuple(f"{task}_" for task in TASKS)
+START_JOBS = "start_server"
 MERGE_JOBS = ("merge_", "check_failures")
 EXPORT_JOBS = "export_"
 
@@ -69,6 +70,11 @@ def chunk_spans(jobs: Mapping[str, Sequence[TimeSpan]]) -> list[TimeSpan]:
     return [span for name, spans in jobs.items() if name.startswith(CHUNK_JOBS) for span in spans]
 
 
+def server_starts(jobs: Mapping[str, Sequence[TimeSpan]]) -> list[TimeSpan]:
+    """The spans of the starts of a run's servers, the first one first, by the names of all its jobs."""
+    return sorted(span for name, spans in jobs.items() if name.startswith(START_JOBS) for span in spans)
+
+
 def phase_seconds(
     run: TimeSpan,
     planning_s: float,
@@ -81,11 +87,11 @@ def phase_seconds(
     The requests go from the start of the first chunk job to the end of the last, whatever is merged meanwhile. `slurm`
     is None where Slurm does not run the jobs.
     """
-    starts, chunks = jobs.get("start_server", []), chunk_spans(jobs)
+    starts, chunks = server_starts(jobs), chunk_spans(jobs)
     requests = [_whole(chunks)] if chunks else []
     waits = [] if slurm is None else slurm.waits
     left_queue = _left_queue(servers, run[1] if slurm is not None and slurm.server_job else 0.0)
-    first_client = [(end, requests[0][0] if requests else run[1]) for _, end in starts if requests or waits]
+    first_client = [(end, requests[0][0] if requests else run[1]) for _, end in starts[:1] if requests or waits]
     spans_of = {
         "planning": [(run[0], run[0] + planning_s)],
         "queue": [(start, min(end, left_queue)) for start, end in starts],
@@ -120,13 +126,18 @@ def phases_line(phases: Mapping[str, float]) -> str:
 
 
 def request_time(
-    job_spans: Sequence[TimeSpan], servers: Iterable[Endpoint], slurm: SlurmTimes | None = None
+    job_spans: Sequence[TimeSpan],
+    servers: Iterable[Endpoint],
+    slurm: SlurmTimes | None = None,
+    starts: Sequence[TimeSpan] = (),
 ) -> RequestTime:
     """The time of requests by the spans of the chunk jobs, of which there is at least one.
 
-    A server counts as unhealthy only while its state is known.
+    A server counts as unhealthy only while its state is known. The `starts` of servers are no time of requests where no
+    chunk job runs meanwhile, as where one model follows another.
     """
     whole = _whole(job_spans)
+    between = minus(clip(starts, whole), job_spans)
     known, ready = [], []
     for server in servers:
         ends = [*(at for _, at in server.changes[1:]), whole[1]]
@@ -134,10 +145,10 @@ def request_time(
             known.append((since, end))
             if state == State.READY:
                 ready.append((since, end))
-    without_client = minus([whole], clip(job_spans, whole))
+    without_client = minus(minus([whole], clip(job_spans, whole)), between)
     return RequestTime(
-        seconds=seconds([whole]),
-        without_server_s=seconds(minus(clip(known, whole), ready)),
+        seconds=seconds(minus([whole], between)),
+        without_server_s=seconds(minus(minus(clip(known, whole), ready), between)),
         without_client_s=seconds(without_client),
         queued_s=None if slurm is None or not slurm.waits else seconds(_both(without_client, slurm.waits)),
     )

@@ -3,6 +3,7 @@
 import re
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,18 +28,22 @@ LOG_MESSAGE = re.compile(r"^\d{4}-\d\d-\d\d [\d:,]+ (?:INFO|WARNING) (.*)$")
 
 
 class RunDisplay:
-    """Shows the run until it ends. `in_place`: bars that are replaced, where a terminal is there."""
+    """Shows the run until it ends; `layouts` are those of its models, that of the first comes first.
 
-    def __init__(self, layout: Layout, in_place: bool = True):
-        self._layout = layout
+    `in_place`: bars that are replaced, where a terminal is there.
+    """
+
+    def __init__(self, layouts: Sequence[Layout], in_place: bool = True):
+        self._layout = layouts[0]
         self._area = LiveArea() if in_place and is_terminal() else None
-        self._start_log = StartLog(Path(layout.logs) / "start_server.log")
+        self._start_logs = [StartLog(Path(layout.logs) / "start_server.log") for layout in layouts]
         self._began = self._printed_at = time.monotonic()
         self._thread: threading.Thread | None = None
         self._ended = threading.Event()
 
     def start(self) -> None:
-        self._start_log.clear()
+        for log in self._start_logs:
+            log.clear()
         self._thread = threading.Thread(target=self._show, daemon=True, name="display")
         self._thread.start()
 
@@ -49,12 +54,16 @@ class RunDisplay:
             self._thread.join(timeout=5)
         if self._area:
             self._area.close()
-        self._start_log.relay()
+        self._relay()
+
+    def _relay(self) -> None:
+        for log in self._start_logs:
+            log.relay()
 
     def _show(self) -> None:
         while not self._ended.wait(LOOK_INTERVAL_S):
             try:
-                self._start_log.relay()
+                self._relay()
                 view = read_view(self._layout)
             except OSError:  # a file system that fails for a moment
                 continue

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from captionqa.config.layout import Layout
 from captionqa.run.job_times import read_job_times
 from captionqa.run.progress import Totals, duration, progress_line, progress_written, totals
-from captionqa.run.run_record import read_run_record
+from captionqa.run.run_record import read_run_record, run_layouts, server_layouts
 from captionqa.server import endpoint
 from captionqa.server.endpoint import Endpoint, State
 from captionqa.server.load_log import LoadRecord, last_load
@@ -43,14 +43,26 @@ class TaskView:
 
 
 @dataclass(frozen=True)
+class ServerView:
+    """What one server does."""
+
+    endpoint: Endpoint
+    #: Of a ready server whose load is known.
+    load: LoadRecord | None = None
+    #: Its model, where the run has several.
+    model: str | None = None
+
+    def line(self) -> str:
+        return ("" if self.model is None else f"{self.model}, ") + server_line(self.endpoint, self.load)
+
+
+@dataclass(frozen=True)
 class RunView:
     """One look at a run."""
 
     #: The tasks that had items to do.
     tasks: list[TaskView]
-    servers: list[Endpoint]
-    #: {replica: its load}, of the ready servers whose load is known.
-    loads: dict[int, LoadRecord]
+    servers: list[ServerView]
 
     @property
     def done(self) -> int:
@@ -61,7 +73,7 @@ class RunView:
         return sum(task.to_do for task in self.tasks)
 
     def server_lines(self) -> list[str]:
-        return [server_line(server, self.loads.get(server.replica)) for server in self.servers]
+        return [server.line() for server in self.servers]
 
     def line(self) -> str:
         """The view as one line, for a file."""
@@ -72,16 +84,23 @@ def read_view(layout: Layout) -> RunView:
     """What the files of the present run say; without tasks where no run was recorded."""
     now, record = time.time(), read_run_record(layout.server)
     to_do = {} if record is None else record.get("to_do", {})
-    servers = endpoint.read_all(layout.server) if record is not None and record["server_needed"] else []
-    loads = {
-        server.replica: load
-        for server in servers
-        if server.state == State.READY
-        and (load := last_load(layout.server, server.replica))
-        and now - load["time"] < LOAD_HOLDS_S
-    }
     tasks = [_task_view(layout, task, items, now) for task, items in to_do.items() if items]
-    return RunView(tasks, servers, loads)
+    return RunView(tasks, server_views(server_layouts(layout), len(run_layouts(layout)) > 1))
+
+
+def server_views(layouts: Iterable[Layout], several: bool) -> list[ServerView]:
+    """What the servers of these models do; `several` models are told apart by their names."""
+    return [
+        ServerView(server, _load(layout, server), layout.model if several else None)
+        for layout in layouts
+        for server in endpoint.read_all(layout.server)
+    ]
+
+
+def _load(layout: Layout, server: Endpoint) -> LoadRecord | None:
+    """The load of a server now; None where it is not ready or its load is not known."""
+    load = last_load(layout.server, server.replica) if server.state == State.READY else None
+    return load if load is not None and time.time() - load["time"] < LOAD_HOLDS_S else None
 
 
 def server_line(server: Endpoint, load: LoadRecord | None = None) -> str:

@@ -14,12 +14,10 @@ from captionqa.config.settings import AnswerSettings, answer_fingerprint, finger
 from captionqa.dataset.final_files import planned_files
 from captionqa.dataset.places import entry_place
 from captionqa.dataset.plan import load_plan, planned_tasks
-from captionqa.driver.run_view import RunView, read_view, server_line
+from captionqa.driver.run_view import RunView, ServerView, read_view, server_views
 from captionqa.files import read_json_lines
 from captionqa.results.provenance import read_provenance
 from captionqa.run.lease import LeaseRecord, live_lease
-from captionqa.server import endpoint
-from captionqa.server.endpoint import Endpoint
 
 COLUMNS = ("chunks", "items", "answered", "in journal", "failed", "to do")
 LEGEND = "  answered, failed: in finished chunks; in journal: answered, in chunks that are not finished yet"
@@ -29,7 +27,7 @@ LEGEND = "  answered, failed: in finished chunks; in journal: answered, in chunk
 class FileStatus:
     """How far the items of one final file are, under the present settings; each item is counted once."""
 
-    #: `captions STYLE` or `qa`.
+    #: `captions STYLE` or `qa`; with several models after `MODEL: `.
     name: str
     chunks: int
     finished_chunks: int
@@ -63,6 +61,7 @@ class RunStatus:
     """What the output folder of a run says."""
 
     output_dir: str
+    #: One model, or several with `and`.
     model: str
     #: One entry per final file of the tasks that were planned.
     files: list[FileStatus]
@@ -73,20 +72,21 @@ class RunStatus:
     #: What that driver shows at its own terminal; None where there is none.
     view: RunView | None
     #: The servers of the run, or of the last one.
-    servers: list[Endpoint]
+    servers: list[ServerView]
 
 
 def read_status(config: Config, layout: Layout) -> RunStatus:
     """Where the run of a configuration stands; the time it takes grows with the items of unfinished chunks alone."""
     planned = planned_tasks(config, layout)
+    layouts = layout.of_models(config.model_names)
     return RunStatus(
         output_dir=layout.output_dir,
-        model=layout.model,
-        files=[file for task in planned for file in _files(config, layout, task)],
+        model=" and ".join(config.model_names),
+        files=[file for each in layouts for task in planned for file in _files(config, each, task)],
         unplanned=[task for task in config.tasks if task not in planned],
         lease=(lease := live_lease(layout.server)),
         view=None if lease is None else read_view(layout),
-        servers=endpoint.read_all(layout.server),
+        servers=server_views(layouts, len(layouts) > 1),
     )
 
 
@@ -105,12 +105,11 @@ def status_text(status: RunStatus, config_path: Path) -> str:
         lines.append("no run works on this folder now")
     if status.view is not None:
         lines += [f"  {task.task}: {task.text()}" for task in status.view.tasks]
-    loads = {} if status.view is None else status.view.loads
-    return "\n".join([*lines, *(server_line(server, loads.get(server.replica)) for server in status.servers)])
+    return "\n".join([*lines, *(server.line() for server in status.servers)])
 
 
 def _files(config: Config, layout: Layout, task: Task) -> Iterable[FileStatus]:
-    """The status of each final file of a planned task."""
+    """The status of each final file that the layout's model has of a planned task."""
     plan = load_plan(layout, task)
     lists = plan.item_lists(layout, task)
     for file in planned_files(config, layout):
@@ -122,7 +121,7 @@ def _files(config: Config, layout: Layout, task: Task) -> Iterable[FileStatus]:
         unfinished = [items for items, path in zip(lists, results, strict=True) if path not in finished]
         failed = sum(header["failed"] for header in headers)
         yield FileStatus(
-            name=file.name,
+            name=file.name if len(config.models) == 1 else f"{layout.model}: {file.name}",
             chunks=len(results),
             finished_chunks=len(headers),
             items=plan.items,

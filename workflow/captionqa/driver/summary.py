@@ -80,23 +80,31 @@ def plan_notes(config: Config, layout: Layout) -> list[str]:
 
 def result_rows(config: Config, layout: Layout) -> list[str]:
     """The final files, with their counts and the accuracy, then one row about the items that failed."""
-    rows, failed = [], []
-    for captions in config.caption_sets:
+    rows: list[str] = []
+    failed: list[tuple[ItemTotals, str]] = []
+    layouts = layout.of_models(config.model_names)
+    for of_model in layouts:
+        _add_rows(rows, failed, config, of_model)
+    for form, folder in (export for of_model in layouts for export in export_folders(config, of_model)):
+        if (made := read_json(layout.export_summary(folder))) is not None:
+            rows.append(f"  {made['items']:>7,} exported {form:<8} {folder}/")
+    return rows + _failed([(counts, path) for counts, path in failed if counts["failed"]])
+
+
+def _add_rows(rows: list[str], failed: list[tuple[ItemTotals, str]], config: Config, layout: Layout) -> None:
+    """Add the rows of one model's final files, and the counts and the failures file of each."""
+    for captions in config.caption_sets if "captions" in config.tasks_of(layout.model) else ():
         path = layout.captions(captions.key)
         counts = _counts(layout.captions(captions.key, "_provenance"))
         if counts is None:  # the run was asked for other final files only
             continue
         rows.append(f"  {counts['answered']:>7,} captions {captions.title:<8} {path}")
         failed.append((counts, layout.captions(captions.key, "_failures")))
-    for context in config.contexts:
+    for context in config.contexts_of(layout.model):
         if (metrics := read_json(layout.qa("metrics", context.suffix))) is not None:
-            rows += _qa_rows(metrics, layout, context)
+            rows.extend(_qa_rows(metrics, layout, context))
             if (counts := _counts(layout.qa("provenance", context.suffix))) is not None:
                 failed.append((counts, layout.qa("failures", context.suffix)))
-    for form, folder in export_folders(config, layout):
-        if (made := read_json(layout.export_summary(folder))) is not None:
-            rows.append(f"  {made['items']:>7,} exported {form:<8} {folder}/")
-    return rows + _failed([(counts, path) for counts, path in failed if counts["failed"]])
 
 
 def page_rows(config: Config, layout: Layout, began: float, finished: bool) -> list[str]:

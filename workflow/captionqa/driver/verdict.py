@@ -12,11 +12,18 @@ from captionqa.driver.bottleneck import MIN_REQUEST_TIME_S, JobLengths, Limit, f
 from captionqa.driver.front_end import ApiServers
 from captionqa.driver.load_figures import client_load, server_load
 from captionqa.driver.measured_rates import keep_rate
-from captionqa.driver.phases import chunk_spans, phase_seconds, phases_line, request_time, slurm_times
+from captionqa.driver.phases import (
+    chunk_spans,
+    phase_seconds,
+    phases_line,
+    request_time,
+    server_starts,
+    slurm_times,
+)
 from captionqa.files import write_json
 from captionqa.run.job_times import TimeSpan, clip, read_job_times
 from captionqa.run.progress import progress_written
-from captionqa.run.run_record import read_run_record
+from captionqa.run.run_record import read_run_record, server_layouts
 from captionqa.server import endpoint
 from captionqa.server.client_job_times import ClientJobTimes
 
@@ -54,16 +61,18 @@ def run_verdict(
         None where the run needed no server; the phases alone, and no file, where it sent no request.
     """
     jobs = read_job_times(layout.job_times, run[1], progress_written(layout.progress))
-    record, servers = read_run_record(layout.server), endpoint.read_all(layout.server)
-    if record is None or not record["server_needed"]:
+    layouts = server_layouts(layout)
+    if not layouts:
         return None
-    slurm = None if slurm_jobs is None else slurm_times(slurm_jobs, "options" in (record["slurm"] or {}), run[1])
+    servers = [server for each in layouts for server in endpoint.read_all(each.server)]
+    slurm = None if slurm_jobs is None else slurm_times(slurm_jobs, any(map(_has_server_job, layouts)), run[1])
     phases = phase_seconds(run, planning_s, jobs, servers, slurm)
     chunks = clip(chunk_spans(jobs), run)
     clients = client_load(layout, chunk_spans(jobs))
     if clients is None or not chunks:
         return phases_line(phases)
-    requests, server = request_time(chunks, servers, slurm), server_load(layout, chunks)
+    requests = request_time(chunks, servers, slurm, server_starts(jobs))
+    server = server_load(layouts, chunks)
     working_s = mean(end - start for start, end in chunk_spans(jobs))
     lengths = JobLengths(working_s, slurm.wait_s, slurm.ran_s) if slurm is not None else JobLengths(working_s)
     api_servers = ApiServers.of(servers)
@@ -79,9 +88,16 @@ def run_verdict(
         "evidence": bottleneck.evidence,
         "advice": bottleneck.advice,
     }
-    keep_rate(config, servers, server, clients, requests)
+    if [each.model for each in layouts] == [config.model_name]:  # else it is no rate of one model
+        keep_rate(config, servers, server, clients, requests)
     with suppress(OSError):  # a full disk costs the file, not the text
         write_json(layout.verdict, verdict)
     if requests.seconds < MIN_REQUEST_TIME_S:  # too short for a bottleneck
         return phases_line(phases)
     return "\n  ".join(filter(None, (phases_line(phases), bottleneck.evidence, bottleneck.advice)))
+
+
+def _has_server_job(layout: Layout) -> bool:
+    """Whether a server's job of the layout's model was to be submitted to Slurm."""
+    record = read_run_record(layout.server)
+    return record is not None and "options" in (record["slurm"] or {})

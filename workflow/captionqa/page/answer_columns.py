@@ -24,35 +24,34 @@ class AnswerColumn:
 def answer_columns(config: Config, layout: Layout) -> list[AnswerColumn]:
     """The columns in the order of the configuration, but the questions with their images come first."""
     sets = answer_sets(config, layout)
-    contexts = {context.name: context for context in config.contexts}
     models = {one.model for one in sets}
     columns = []
-    for one in sets:
-        context = contexts.get(one.context)
-        label = one.context if context is None else context_label(context)
+    for one, (_, context) in zip(sets, config.answers, strict=True):
+        label = context_label(context)
         columns.append(AnswerColumn(one, label if len(models) < 2 else f"{one.model}, {label}", context))
     return sorted(columns, key=lambda column: column.context != IMAGES)
 
 
 def context_label(context: Context) -> str:
-    """As a person reads it: image, caption SHORT."""
-    return context.kind if context.captions is None else f"{context.kind} {context.captions}"
+    """As a person reads it: image, caption SHORT, caption SHORT of MODEL."""
+    of = "" if context.captioner is None else f" of {context.captioner}"
+    return context.kind if context.captions is None else f"{context.kind} {context.captions}{of}"
 
 
 def cell_of(comparison: Comparison | None, column: AnswerColumn) -> Cell | None:
     """The figures that a comparison has of a column; None where there are none."""
     cells = comparison["cells"] if comparison else ()
-    name = column.answers.model, column.answers.context
-    return next((cell for cell in cells if (cell["model"], cell["context"]) == name), None)
+    key = column.answers.key
+    return next((cell for cell in cells if (cell["model"], cell.get("captioner"), cell["context"]) == key), None)
 
 
 def differences_of(comparison: Comparison | None, columns: Sequence[AnswerColumn]) -> list[dict[str, Any]]:
     """The paired differences of columns, as the page draws them; `a` and `b` are numbers of columns."""
-    numbers = {(column.answers.model, column.answers.context): number for number, column in enumerate(columns)}
+    numbers = {column.answers.key: number for number, column in enumerate(columns)}
     return [
         {
-            "a": numbers[one["model"], one["a"]],
-            "b": numbers[one["model"], one["b"]],
+            "a": numbers[a],
+            "b": numbers[b],
             **{
                 key: one[key]
                 for key in ("difference", "interval_95", "p_holm", "p_by_image_holm", "questions", "images")
@@ -61,5 +60,7 @@ def differences_of(comparison: Comparison | None, columns: Sequence[AnswerColumn
             "only_b": one["only_b_correct"],
         }
         for one in (comparison["differences"] if comparison else ())
-        if {(one["model"], one["a"]), (one["model"], one["b"])} <= numbers.keys()
+        for a in [(one["model"], one.get("captioner"), one["a"])]
+        for b in [(one.get("model_b", one["model"]), one.get("captioner_b"), one["b"])]
+        if {a, b} <= numbers.keys()
     ]

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from captionqa.client.question_captions import QuestionCaptions
 from captionqa.config.config import Config
@@ -51,6 +52,7 @@ def _captions_of(
     if context is None or context.captions is None:
         return None
     if context.file is None:
+        layout = replace(layout, model=context.captioned_by(column.answers.model))
         plan, settings = load_plan(layout, "captions"), caption_settings(config, layout.model, context.captions)
         results = plan.results(layout.captions_work(context.captions.lower()), fingerprint(settings))
         return QuestionCaptions.of_images(config, layout, context, images, list(filter(os.path.exists, results)))

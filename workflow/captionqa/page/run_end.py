@@ -92,7 +92,12 @@ def _is_complete(config: Config, layout: Layout) -> bool:
     page = Path(layout.page)
     if not page.exists() or set(planned_tasks(config, layout)) != set(config.tasks):
         return False
-    results = [path for file in planned_files(config, layout) for path in file.results(config, layout)]
+    results = [
+        path
+        for each in layout.of_models(config.model_names)
+        for file in planned_files(config, each)
+        for path in file.results(config, each)
+    ]
     made = page.stat().st_mtime
     return all(os.path.exists(path) and os.stat(path).st_mtime <= made for path in results)
 

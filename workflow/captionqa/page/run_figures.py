@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import TypedDict
 
@@ -51,7 +51,7 @@ def run_figures(config: Config, layout: Layout, phase_names: Mapping[str, str] |
     headers = _last_run(list(_headers(config, layout)))
     plots = [_answers_plot(headers)] if headers else []
     span = (min(h["started"] for h in headers), max(h["finished"] for h in headers)) if headers else None
-    plots += _load_plots(layout, span)
+    plots += _load_plots(layout.of_models(config.model_names), span)
     stored = read_json(layout.verdict) if phase_names is not None else None
     if stored is None or phase_names is None:
         return {"phases": None, "verdict": [], "plots": plots}
@@ -62,7 +62,11 @@ def run_figures(config: Config, layout: Layout, phase_names: Mapping[str, str] |
 
 def _headers(config: Config, layout: Layout) -> Iterator[ChunkHeader]:
     paths = [
-        path for file in planned_files(config, layout) for path in file.results(config, layout) if os.path.exists(path)
+        path
+        for each in layout.of_models(config.model_names)
+        for file in planned_files(config, each)
+        for path in file.results(config, each)
+        if os.path.exists(path)
     ]
     for path in paths[:MAX_HEADERS]:
         try:
@@ -99,10 +103,10 @@ def _answers_plot(headers: Sequence[ChunkHeader]) -> Plot:
     return {"title": "Answers", "unit": "per second", "start": start, "end": end, "lines": {"answers": list(rates)}}
 
 
-def _load_plots(layout: Layout, span: TimeSpan | None) -> list[Plot]:
+def _load_plots(layouts: Sequence[Layout], span: TimeSpan | None) -> list[Plot]:
     """The requests and the tokens of all servers together; none without samples, as for an existing server (`url`)."""
     replicas = []
-    for records in load_log.read_all(layout.server):
+    for records in chain.from_iterable(load_log.read_all(layout.server) for layout in layouts):
         samples = [record for record in records if span is None or span[0] <= record["time"] <= span[1]]
         if len(samples) > 1:
             replicas.append(samples)

@@ -110,7 +110,8 @@ def _add_captions(contents: PageContents, config: Config, layout: Layout, deadli
 
 def _add_questions(contents: PageContents, config: Config, layout: Layout, deadline: float) -> None:
     plan, qa, rules = load_plan(layout, "qa"), config.section("qa"), GradingRules.of(config.section("qa"))
-    planned = {file.path: file for file in planned_files(config, layout) if file.task == "qa"}
+    layouts = layout.of_models(config.model_names)
+    planned = {file.path: file for each in layouts for file in planned_files(config, each) if file.task == "qa"}
     columns = [column for column in answer_columns(config, layout) if column.answers.results in planned]
     files = [planned[column.answers.results] for column in columns]
     progress, sample = [_Progress(plan, file.settings) for file in files], Sample[_Lines](LIMITS)

@@ -19,6 +19,13 @@ class AnswerSet:
     context: str
     #: The results file; its companions are beside it.
     results: str
+    #: Of captions: the model that made them, where another one answers from them.
+    captioner: str | None = None
+
+    @property
+    def key(self) -> tuple[str, str | None, str]:
+        """What tells the answer sets of a run apart."""
+        return self.model, self.captioner, self.context
 
     @property
     def failures(self) -> Path:
@@ -31,5 +38,9 @@ class AnswerSet:
 
 
 def answer_sets(config: Config, layout: Layout) -> list[AnswerSet]:
-    """The answer sets that a configuration asks for, one for each context; none where there are no questions."""
-    return [AnswerSet(layout.model, one.name, layout.qa("results", one.suffix)) for one in config.contexts]
+    """The answer sets that a configuration asks for, one for each model and context; none without questions."""
+    layouts = {each.model: each for each in layout.of_models(config.model_names)}
+    return [
+        AnswerSet(model, one.name, layouts[model].qa("results", one.suffix), one.captioner)
+        for model, one in config.answers
+    ]

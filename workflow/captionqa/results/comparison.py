@@ -1,4 +1,4 @@
-"""The comparison of contexts: what each scores, and what the picture, the caption and its style add, with tests.
+"""The comparison of contexts and models: what each scores, and what picture, caption, style and model add, with tests.
 
 Questions that failed are no wrong answers: a difference is over the questions that both contexts answered, and what was
 left out is counted beside it.
@@ -6,12 +6,14 @@ left out is counted beside it.
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from captionqa.errors import ResultError
 from captionqa.results.answer_sets import AnswerSet
 from captionqa.results.clustered_statistics import cluster_count, difference_interval, mean_interval, sign_flip_p
 from captionqa.results.comparison_records import (
+    Captioned,
+    ComparedWith,
     Comparison,
     Difference,
     Estimate,
@@ -33,7 +35,7 @@ IMAGE, NONE, GRAY, CAPTION = "image", "none", "gray", "caption_"
 
 
 def compare_contexts(answer_sets: Sequence[AnswerSet]) -> Comparison:
-    """Compare the contexts of each model.
+    """Compare the contexts of each model, and the models in each context.
 
     Raises:
         ResultError: a file is missing or is none of results, or no question is graded.
@@ -56,6 +58,7 @@ def compare_contexts(answer_sets: Sequence[AnswerSet]) -> Comparison:
             {
                 "model": answer_set.model,
                 "context": answer_set.context,
+                **_captioner(answer_set),
                 "results": answer_set.results,
                 **_estimate(table, number, everything, has_scores),
                 "categories": {name: _estimate(table, number, group, has_scores) for name, group in groups.items()},
@@ -70,15 +73,37 @@ def compare_contexts(answer_sets: Sequence[AnswerSet]) -> Comparison:
     }
 
 
+class _Key(NamedTuple):
+    """What tells answer sets apart."""
+
+    model: str
+    captioner: str | None
+    context: str
+
+
 def _pairs(answer_sets: Sequence[AnswerSet]) -> Iterator[tuple[int, int]]:
-    """The answer sets to compare, as A and B: image - none, image - gray, caption - none, image - caption, styles."""
-    models = dict.fromkeys(answer_set.model for answer_set in answer_sets)
-    for model in models:
-        numbers = {one.context: number for number, one in enumerate(answer_sets) if one.model == model}
-        captions = [context for context in numbers if context.startswith(CAPTION)]
-        wanted = [(IMAGE, NONE), (IMAGE, GRAY), *((caption, NONE) for caption in captions)]
-        wanted += [(IMAGE, caption) for caption in captions] + list(combinations(captions, 2))
+    """The answer sets to compare, as A and B.
+
+    Of each model image - none, image - gray, caption - none, image - caption, and two styles. The image is that of the
+    model that made the captions, also where a reader answers from these. Then two models in one context, or a reader
+    with the captions of two models.
+    """
+    numbers = {_Key(one.model, one.captioner, one.context): number for number, one in enumerate(answer_sets)}
+    for model in dict.fromkeys(answer_set.model for answer_set in answer_sets):
+        captions = [key for key in numbers if key.model == model and key.context.startswith(CAPTION)]
+        image, none, gray = (_Key(model, None, context) for context in (IMAGE, NONE, GRAY))
+        wanted = [(image, none), (image, gray), *((caption, none) for caption in captions)]
+        wanted += [(_Key(caption.captioner or model, None, IMAGE), caption) for caption in captions]
+        wanted += [(a, b) for a, b in combinations(captions, 2) if a.captioner == b.captioner]
         yield from ((numbers[a], numbers[b]) for a, b in wanted if a in numbers and b in numbers)
+    readers = {one.model for one in answer_sets if one.captioner is not None}
+    for (a, one), (b, other) in combinations(enumerate(answer_sets), 2):
+        if one.context == other.context and (one.model in readers) == (other.model in readers):
+            yield a, b
+
+
+def _captioner(answer_set: AnswerSet) -> Captioned:
+    return {} if answer_set.captioner is None else {"captioner": answer_set.captioner}
 
 
 def _everything(table: GradeTable) -> "Numbers":
@@ -132,11 +157,18 @@ def _difference(table: GradeTable, groups: Mapping[str, "Numbers"], a: int, b: i
     set_a, set_b = table.answer_sets[a], table.answer_sets[b]
     comparable = _comparable(table, a, b)
     overall = _paired(table, a, b, comparable.nonzero()[0], has_scores)
+    others: ComparedWith = {}
+    if set_b.model != set_a.model:
+        others["model_b"] = set_b.model
+    if set_b.captioner is not None:
+        others["captioner_b"] = set_b.captioner
     return {
         **overall,
         "model": set_a.model,
         "a": set_a.context,
         "b": set_b.context,
+        **_captioner(set_a),
+        **others,
         # that command takes the run to start from first
         "list_questions": f"captionqa compare {set_b.results} {set_a.results} --output questions.json",
         "left_out": _left_out(table, a, b),

@@ -1,4 +1,4 @@
-"""The files of the comparison of contexts: JSON with everything, CSV with a row for each figure, Markdown to read."""
+"""The files of the comparison: JSON with everything, CSV with a row for each figure, Markdown to read."""
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,13 +16,16 @@ TESTS = {"p": "p", "p_holm": "p (Holm)", "p_by_image": "p by image", "p_by_image
 COLUMNS = (
     *("model", "context", "a", "b", "category", "measure", "questions", "images", "estimate", "low_95", "high_95"),
     *(*TESTS, "failed", "ungraded", "only_a_correct", "only_b_correct"),
+    # the model that made the captions where another answers from them; of B: the model, where it is not that of A
+    *("captioner", "model_b", "captioner_b"),
 )
+NAMES = ("captioner", "model_b", "captioner_b")
 #: The heads of a table of differences, below those that name the rows.
 PAIRED = ("questions", "images", "points", "interval", "only A right", "only B right", *TESTS.values())
 
 
 def write_comparison(answer_sets: Sequence[AnswerSet], json_path: str, csv_path: str, markdown_path: str) -> None:
-    """Compare the contexts of each model, and write the three files.
+    """Compare the contexts and the models, and write the three files.
 
     Raises:
         ResultError: as for `compare_contexts`.
@@ -42,7 +45,7 @@ def _rows(comparison: Comparison) -> Iterator[Mapping[str, Any]]:
     for cell in comparison["cells"]:
         for category, estimate in [("", cell), *cell["categories"].items()]:
             head: dict[str, Any] = {"model": cell["model"], "context": cell["context"], "category": category}
-            head |= {"questions": estimate["graded"], "images": estimate["images"]}
+            head |= _names(cell) | {"questions": estimate["graded"], "images": estimate["images"]}
             head |= {"failed": estimate["failed"], "ungraded": estimate["ungraded"]}
             accuracy, interval = estimate["accuracy"], estimate["accuracy_interval_95"]
             yield {**head, "measure": "accuracy", **_estimate(accuracy, interval)}
@@ -52,11 +55,32 @@ def _rows(comparison: Comparison) -> Iterator[Mapping[str, Any]]:
     for difference in comparison["differences"]:
         for category, paired in [("", difference), *difference["categories"].items()]:
             head = {"model": difference["model"], "a": difference["a"], "b": difference["b"], "category": category}
-            head |= {"questions": paired["questions"], "images": paired["images"]}
+            head |= _names(difference) | {"questions": paired["questions"], "images": paired["images"]}
             flips = {key: paired[key] for key in ("only_a_correct", "only_b_correct")}
             yield {**head, **flips, "measure": "accuracy", **_tested(paired)}
             if (scores := paired["scores"]) is not None:
                 yield {**head, "measure": "score", **_tested(scores)}
+
+
+def _names(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in NAMES if name in row}
+
+
+def _answered_by(cell: Cell) -> str:
+    """The model of a cell, with the one that made the captions."""
+    return _with(cell["model"], cell.get("captioner"))
+
+
+def _compared(difference: Difference) -> str:
+    """The model of a difference, or those of A and B."""
+    a = _with(difference["model"], difference.get("captioner"))
+    b = _with(difference.get("model_b", difference["model"]), difference.get("captioner_b"))
+    is_one_model = "model_b" not in difference and (difference.get("captioner") is None or a == b)
+    return a if is_one_model else f"{a} - {b}"
+
+
+def _with(model: str, captioner: str | None) -> str:
+    return model if captioner is None else f"{model} with {captioner}"
 
 
 def _estimate(value: float | None, interval: Sequence[float] | None) -> dict[str, Any]:
@@ -89,7 +113,7 @@ def _cells(comparison: Comparison) -> Iterator[str]:
     yield ""
     yield from _table_head(heads)
     for cell in cells:
-        shown = [cell["model"], cell["context"], f"{cell['graded']:,}", f"{cell['images']:,}"]
+        shown = [_answered_by(cell), cell["context"], f"{cell['graded']:,}", f"{cell['images']:,}"]
         shown += _share(cell["accuracy"], cell["accuracy_interval_95"])
         if "mean_score" in cell:
             shown += _share(cell["mean_score"], cell["mean_score_interval_95"])
@@ -102,7 +126,9 @@ def _cells(comparison: Comparison) -> Iterator[str]:
     yield ""
     yield "### Accuracy by category"
     yield ""
-    yield from _table_head(["category", "majority answer", *(f"{cell['model']}, {cell['context']}" for cell in cells)])
+    yield from _table_head(
+        ["category", "majority answer", *(f"{_answered_by(cell)}, {cell['context']}" for cell in cells)]
+    )
     for name in cells[0]["categories"]:
         majority = comparison["category_majority_answers"].get(name)
         shown = [name, _share(majority["share"], None)[0] if majority else "-"]
@@ -121,11 +147,11 @@ def _differences(differences: Sequence[Difference]) -> Iterator[str]:
     yield "## Paired differences"
     yield ""
     if not differences:
-        yield "No two contexts of one model have graded questions in common."
+        yield "No two of these have graded questions in common."
         return
     yield from _table_head(["model", "A - B", *PAIRED])
     for one in differences:
-        yield _row([one["model"], f"{one['a']} - {one['b']}", *_paired(one)])
+        yield _row([_compared(one), f"{one['a']} - {one['b']}", *_paired(one)])
     if any(one["scores"] for one in differences):
         yield ""
         yield "The same of mean scores:"
@@ -133,7 +159,7 @@ def _differences(differences: Sequence[Difference]) -> Iterator[str]:
         yield from _table_head(["model", "A - B", "points", "interval", *TESTS.values()])
         for one in differences:
             if (scores := one["scores"]) is not None:
-                yield _row([one["model"], f"{one['a']} - {one['b']}", *_figures(scores), *_p_values(scores)])
+                yield _row([_compared(one), f"{one['a']} - {one['b']}", *_figures(scores), *_p_values(scores)])
     yield ""
     yield (
         "p is two-sided: of accuracies McNemar's exact test, of scores a sign-flip test, both as if all questions were "
@@ -145,7 +171,9 @@ def _differences(differences: Sequence[Difference]) -> Iterator[str]:
         ["left out of A - B", "failed in A", "failed in B", "only in A", "only in B", "ungraded", "changed"]
     )
     for one in differences:
-        yield _row([f"{one['model']}: {one['a']} - {one['b']}", *(f"{count:,}" for count in one["left_out"].values())])
+        yield _row(
+            [f"{_compared(one)}: {one['a']} - {one['b']}", *(f"{count:,}" for count in one["left_out"].values())]
+        )
     yield ""
     yield "The questions behind a row, by qid: those that one of the two alone got right, and those left out."
     yield ""
@@ -155,7 +183,7 @@ def _differences(differences: Sequence[Difference]) -> Iterator[str]:
 
 def _by_category(difference: Difference) -> Iterator[str]:
     yield ""
-    yield f"## {_shown(difference['model'])}: {difference['a']} - {difference['b']} by category"
+    yield f"## {_shown(_compared(difference))}: {difference['a']} - {difference['b']} by category"
     yield ""
     yield from _table_head(["category", *PAIRED])
     for name, paired in difference["categories"].items():

@@ -25,7 +25,12 @@ class Estimate(TypedDict):
     mean_score_interval_95: NotRequired[list[float] | None]
 
 
-class Cell(Estimate):
+class Captioned(TypedDict, total=False):
+    #: Of captions: the model that made them, only where another one answers from them.
+    captioner: str
+
+
+class Cell(Estimate, Captioned):
     """One model in one context."""
 
     model: str
@@ -53,7 +58,7 @@ class Tested(TypedDict):
 
 
 class PairedDifference(Tested):
-    """The difference of two contexts, of accuracies."""
+    """The difference of two cells, of accuracies."""
 
     #: Answered in both, and with a ground truth.
     questions: int
@@ -77,10 +82,19 @@ class LeftOut(TypedDict):
     another_question_or_ground_truth: int
 
 
-class Difference(PairedDifference):
-    """Context A minus context B of one model."""
+class ComparedWith(TypedDict, total=False):
+    #: The model of B, only where it is another one.
+    model_b: str
+    #: The model that made its captions, as `captioner`, which is that of A.
+    captioner_b: str
 
+
+class Difference(PairedDifference, Captioned, ComparedWith):
+    """Cell A minus cell B: two contexts of one model, or two models."""
+
+    #: The model of A.
     model: str
+    #: The context of A, and that of B.
     a: str
     b: str
     #: The command that lists by qid the questions that one of the two alone got right, and those left out.

@@ -233,11 +233,13 @@ def provenance(
 
 
 def caption_source(config: Config, model: str, context: Context) -> CaptionSource | None:
-    """The captions of a context, as the configuration has them; None for one without captions."""
+    """The captions that a model answers from in a context, as configured; None for one without captions."""
     if context.file is not None:
         with open(context.file, "rb") as file:
             return {"path": context.file, "fingerprint": file_digest(file)}
-    return None if context.captions is None else {"settings": caption_settings(config, model, context.captions)}
+    if context.captions is None:
+        return None
+    return {"settings": caption_settings(config, context.captioned_by(model), context.captions)}
 
 
 def file_digest(file: BufferedReader) -> str:

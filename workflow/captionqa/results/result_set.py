@@ -27,8 +27,8 @@ class ResultSet:
 
     @property
     def name(self) -> str:
-        """As a person reads it: `captions STYLE`, `qa`, `qa none`."""
-        return self.file.name
+        """As a person reads it: `captions STYLE`, `qa`, `qa none`; where there are several models, after `MODEL: `."""
+        return self.file.name if len(self.config.models) == 1 else f"{self.layout.model}: {self.file.name}"
 
     @property
     def files(self) -> AnswerFiles:
@@ -56,18 +56,18 @@ def selected_results(config: Config, task: Task | None, style: str | None) -> li
     Raises:
         ConfigError: the style is not configured, or a run is going on.
     """
-    layout = Layout(config.output_dir, config.model_name)
-    if live_lease(layout.server) is not None:
+    layouts = Layout(config.output_dir, config.model_name).of_models(config.model_names)
+    if any(live_lease(layout.server) is not None for layout in layouts):
         raise ConfigError(f"a run works on {config.output_dir} now; wait for it or stop it first.")
     styles = {name.lower(): name for name in config.prompt_styles}
     if style is not None and style.lower() not in styles:
         raise ConfigError(f"{style!r} is none of the configured styles: {', '.join(sorted(styles)) or 'none'}.")
     of_style = [one for one in config.caption_sets if style is not None and one.style.lower() == style.lower()]
-    wanted = {layout.captions_work(one.key) for one in of_style}
     return [
         ResultSet(config, layout, file, ItemChecker(config, name, file.settings))
+        for layout in layouts
         for name in config.tasks
         if task in (None, name)
         for file in final_files(config, layout, name)
-        if style is None or file.files.folder in wanted
+        if style is None or file.files.folder in {layout.captions_work(one.key) for one in of_style}
     ]

@@ -42,7 +42,8 @@ def job_log(path: str, name: str, layout: Layout, echo: bool = False) -> Iterato
     Raises:
         SystemExit: the block raised an error.
     """
-    file_name, started = name.replace(" ", "_").replace("/", "_"), time.time()
+    name, started = layout.job_name(name), time.time()
+    file_name = name.replace(" ", "_").replace("/", "_")
     error_file = layout.job_error(file_name)
     logging.raiseExceptions = False  # a log that a full disk cuts short must not fill the terminal with tracebacks
     try:

@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 import uuid
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Literal, TypedDict
 
@@ -63,11 +63,15 @@ class LeaseTakenError(CaptionqaError):
 
 
 class LeaseKeeper:
-    """The driver's side: a thread renews the lease until it is released."""
+    """The driver's side: a thread renews the lease until it is released.
 
-    def __init__(self, folder: Path):
+    A run of several models has the same lease in the server folder of each.
+    """
+
+    def __init__(self, *folders: Path):
         # absolute: Snakemake leaves its --directory before the process ends
-        self._files = ServerFiles(folder.absolute())
+        self._files = [ServerFiles(folder.absolute()) for folder in folders]
+        self._locks: list[int] = []
         self.run_id = _run_id(time.time_ns() // 1_000_000)
         self._counter = 0
         self._held = False
@@ -83,18 +87,27 @@ class LeaseKeeper:
             LeaseTakenError: another living driver holds it.
             ConfigError: the folder belongs to another user.
         """
-        self._files.make_folder()
-        self._lock = os.open(self._files.lease_lock, os.O_RDWR | os.O_CREAT, 0o644)
-        before: LeaseRecord | None = read_own_json(self._files.lease)
-        # without locks only the lease's age keeps drivers apart
-        if try_lock(self._lock, fcntl.LOCK_EX) is Lock.BUSY or (before is not None and _is_live(before)):
-            raise LeaseTakenError(read_own_json(self._files.lease))
-        if before is not None and before["run_id"] >= self.run_id:  # the clock was put back since
-            self.run_id = _run_id(int(before["run_id"].partition("-")[0]) + 1)
+        with ExitStack() as undo:
+            for files in self._files:
+                self._take(files, undo)
+            undo.pop_all()
         self._write("held")
         self._renewed_s = time.monotonic()
         self._held = True
         self._thread.start()
+
+    def _take(self, files: ServerFiles, undo: ExitStack) -> None:
+        """Lock one folder for the rest of the process, unless another folder then cannot be locked; raises as above."""
+        files.make_folder()
+        lock = os.open(files.lease_lock, os.O_RDWR | os.O_CREAT, 0o644)
+        undo.callback(os.close, lock)
+        self._locks.append(lock)
+        before: LeaseRecord | None = read_own_json(files.lease)
+        # without locks only the lease's age keeps drivers apart
+        if try_lock(lock, fcntl.LOCK_EX) is Lock.BUSY or (before is not None and _is_live(before)):
+            raise LeaseTakenError(read_own_json(files.lease))
+        if before is not None and before["run_id"] >= self.run_id:  # the clock was put back since
+            self.run_id = _run_id(int(before["run_id"].partition("-")[0]) + 1)
 
     def release(self) -> None:
         """End the run: servers and clients stop at once instead of when the lease expires."""
@@ -126,7 +139,8 @@ class LeaseKeeper:
             "process_started": process_start(os.getpid()),
             "written": time.time(),
         }
-        write_json(self._files.lease, record)
+        for files in self._files:
+            write_json(files.lease, record)
 
 
 class LeaseWatch:

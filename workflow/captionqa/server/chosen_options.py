@@ -63,13 +63,12 @@ class Choice:
         return f"{' '.join(self.words)}: {self.reason}" if self.words else self.reason
 
 
-def work_of(config: Config) -> Work:
-    """What a configuration asks a server."""
-    questions = config.qa is not None and config.qa.columns.images is not None
-    return {
-        "images": config.captions is not None or questions,
-        "reuse": questions or len(config.caption_sets) > 1,
-    }
+def work_of(config: Config, model: str) -> Work:
+    """What a configuration asks a model's server."""
+    pictures = any(context.sends_pictures for context in config.contexts_of(model))
+    questions = config.qa is not None and config.qa.columns.images is not None and pictures
+    captions = "captions" in config.tasks_of(model)
+    return {"images": captions or questions, "reuse": questions or (captions and len(config.caption_sets) > 1)}
 
 
 def job_cores(environment: Mapping[str, str] = os.environ) -> int:

@@ -65,8 +65,8 @@ class Server:
         self._folder = layout.server
         self._files = layout.server_files
         self._launcher = launcher or LocalLauncher()
-        self._work = chosen_options.work_of(config)
-        self._server = replace(self._model.server, allowed_local_media_path=media_folder.allowed_folder(config))
+        self._work = chosen_options.work_of(config, model)
+        self._server = replace(self._model.server, allowed_local_media_path=media_folder.allowed_folder(config, model))
         self.replicas = self._server.replicas
 
     def start(self) -> list[Endpoint]:

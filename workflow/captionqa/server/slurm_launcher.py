@@ -24,13 +24,15 @@ WARNING_SIGNAL = "USR1"
 class SlurmLauncher:
     """Submits supervisors with sbatch.
 
-    `name` begins the names of the jobs. `options` are sbatch's, from the rule's resources, which ask for `gpus`. They
-    follow the options of this class, so that slurm_extra can override these.
+    `name` begins the names of the jobs, which also have that of a `model` that is not the run's first. `options` are
+    sbatch's, from the rule's resources, which ask for `gpus`. They follow the options of this class, so that
+    slurm_extra can override these.
     """
 
     name: str = "captionqa"
     options: Sequence[str] = ()
     gpus: int = 0
+    model: str | None = None
     host: ClassVar[str] = "0.0.0.0"
     _asked_at: float = field(default=float("-inf"), init=False)
     _statuses: list[SupervisorStatus] = field(default_factory=list, init=False)
@@ -41,7 +43,7 @@ class SlurmLauncher:
 
     def start(self, argv: Sequence[str], replica: int, log: Path) -> Handle:
         log.parent.mkdir(parents=True, exist_ok=True)
-        name = server_name(self.name, replica)
+        name = server_name(self.name, replica, self.model)
         done = slurm.run(
             [
                 "sbatch",
@@ -92,9 +94,9 @@ class SlurmLauncher:
                 slurm.start_requeued_now(handle["job"])
 
 
-def server_name(run: str, replica: int) -> str:
-    """The name of a server's job in the run whose client jobs have the name `run`."""
-    return f"{run}-server-{replica}"
+def server_name(run: str, replica: int, model: str | None = None) -> str:
+    """The name of a server's job in the run whose client jobs have the name `run`; `model` is as in `SlurmRun`."""
+    return f"{run}-server-{replica}" if model is None else f"{run}-{model}-server-{replica}"
 
 
 def _status(number: str, job: slurm.Job | None) -> SupervisorStatus:
