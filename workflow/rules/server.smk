@@ -37,6 +37,7 @@ rule release:
         LAYOUT.released(),
     log:
         f"{LAYOUT.logs}/release_{{task}}.log",
+    priority: AHEAD_OF_CHUNKS
     retries: 0
     conda:
         "../../environment.yml"

@@ -81,7 +81,12 @@ class Driver:
         if (earlier := read_run_record(self._layout.server)) and earlier["slurm"]:  # it was killed
             slurm.cancel_named(earlier["slurm"]["name"])
         self._slurm_name = slurm_run["name"] if slurm_run else None
-        for folder in (self._layout.progress, self._layout.errors, self._layout.job_times):
+        for folder in (
+            self._layout.progress,
+            self._layout.positions,
+            self._layout.errors,
+            self._layout.job_times,
+        ):
             remove_json_files(folder)
         write_run_record(
             self._layout.server, {"server_needed": server_needed, "slurm": slurm_run, "to_do": dict(to_do)}
