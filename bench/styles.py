@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from captionqa.client.image_pace import BYTES_PER_PX
+from captionqa.run.job_times import seconds, union
 from captionqa.server.chosen_options import IMAGE_CACHE_GB
 
 from bench import clients, ours
@@ -36,7 +37,7 @@ def cache_option(images: int, tokens: int, pixel_grid_px: int) -> tuple[str, str
 
 
 def ask(target: Target, folder: Path, asking: Asking, cache: Sequence[str], **client: Any) -> tuple[list[str], dict]:
-    """Run all chunk jobs, JOBS at once; the time is from the first start to the last end.
+    """Run all chunk jobs, JOBS at once; the time is that in which at least one of them ran.
 
     Jobs that keep together start by chunks, in whole groups, others by styles. `cache` is the server's option for its
     image cache.
@@ -74,7 +75,7 @@ def ask(target: Target, folder: Path, asking: Asking, cache: Sequence[str], **cl
     total = {
         "images": sum(one["images"] for one in figures),
         "cpu_s": sum(one["cpu_s"] for one in figures),
-        "wall_s": max(one["end"] for one in figures) - min(one["start"] for one in figures),
+        "wall_s": seconds(union((one["start"], one["end"]) for one in figures)),
         "peak_mb": max(one["peak_mb"] for one in figures),
     }
     if total["images"] != target.count:
