@@ -8,6 +8,7 @@ make bench ARGS="--parts gpu --model Qwen/Qwen3-VL-4B-Instruct"     a real model
 
 import argparse
 import itertools
+import os
 import shlex
 import signal
 import sys
@@ -15,13 +16,15 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import clients, gpu, ours, scale, startup
+from bench import clients, gpu, ours, scale, startup, styles
 from bench.clients import Target
-from bench.data import QUESTIONS, make_images, make_parquets, make_questions, make_tars
+from bench.counters import PROMPT_TOKENS
+from bench.data import QUESTIONS, make_images, make_parquets, make_questions, make_questions_in_place, make_tars
 from bench.report import OURS, Row, server_use, table, write
 from bench.sizes import FULL, QUICK, Sizes
 
@@ -39,6 +42,10 @@ VLLM_CONCURRENCY = 32
 #: As many as vLLM runs at a time.
 BATCH_CONCURRENCY = 256
 ANSWER_TOKENS = 16
+#: The side of the square that is one token: Qwen3-VL's, which is the default, and that of the widened model.
+GRID_PX, WIDE_TOKEN_PX = 32, 128
+#: Of a photograph of 2048 x 1536 pixels, in the widened model.
+PHOTOGRAPH_TOKENS = 192
 #: Makes an image 256 tokens, which is nearer to a real model than the demo model's 16.
 MORE_TOKENS = ("--mm-processor-kwargs", '{"size": {"shortest_edge": 1024, "longest_edge": 65536}}')
 #: Both caches hold a few dozen images, a part of the data set, as they would of a hundred thousand images.
@@ -330,6 +337,64 @@ class Bench:
             self._with_server(rows, runs, [running] * len(rows), count, self._sizes.server_rounds)
         return rows
 
+    def styles(self) -> list[Row]:
+        """One and three styles over the same photographs, and questions too, with an image cache for some of them.
+
+        On vLLM, and on the simulator with the costs of a cached and of another photograph as measured on vLLM.
+        """
+        sizes = self._sizes
+        images, image_kb = self._images(2048, 1200, sizes.style_photographs)
+        model = clients.wide_model(MODEL, self._folder / "wide-model-styles")
+        cache = styles.cache_option(sizes.style_photographs // 3, PHOTOGRAPH_TOKENS, WIDE_TOKEN_PX)
+        options = (*cache, "--no-mm-device-do-normalize", "--allowed-local-media-path", str(self._folder))
+        with clients.vllm(model, self._folder / "vllm-styles.log", options) as running:
+            target = Target(running[0], "bench", images, image_kb, sizes.style_photographs, ANSWER_TOKENS)
+            grid = {"images": {"pixel_grid_px": WIDE_TOKEN_PX}, "concurrency": VLLM_CONCURRENCY}
+            count = sizes.style_photographs // 6
+            few = replace(target, images=self._some(images, count), count=count)
+            cost_s = styles.request_s(few, self._folder / "styles-cost", running, cache, **grid)
+            rows = self._asked("", target, cache, **grid)
+        rows[0].figures |= {"API server ms a new photograph": 1000 * cost_s[0], "a cached one": 1000 * cost_s[1]}
+        images, image_kb = self._images(512, 40, sizes.style_images)
+        kept = max(1, sizes.style_images // 10)
+        front = ("--preprocess-s", str(cost_s[0]), "--cached-images", str(kept), "--cached-s", str(cost_s[1]))
+        with clients.simulator("--slots", str(SLOTS), "--latency-s", str(LATENCY_S), *front) as url:
+            target = Target(url, "simulator", images, image_kb, sizes.style_images, MAX_TOKENS)
+            cache = styles.cache_option(kept, PROMPT_TOKENS, GRID_PX)
+            return rows + self._asked(", simulated", target, cache)
+
+    def _some(self, images: Path, count: int) -> Path:
+        """A folder of the first images of another."""
+        folder = images.with_name(f"{images.name}-{count}")
+        folder.mkdir()
+        for path in sorted(images.iterdir())[:count]:
+            os.link(path, folder / path.name)
+        return folder
+
+    def _asked(self, kind: str, target: Target, cache: Sequence[str], **client: Any) -> list[Row]:
+        """The rows of `styles` on one server."""
+        questions = self._folder / f"questions of styles{kind}.parquet"
+        make_questions_in_place(target.images, questions)
+        what = {
+            "one style": (1, styles.Asking(styles.STYLES[:1])),
+            "three styles, each by itself": (3, styles.Asking(together=False)),
+            "three styles together": (3, styles.Asking()),
+            "three styles and questions, each by itself": (7, styles.Asking(questions=questions, together=False)),
+            "three styles and questions together": (7, styles.Asking(questions=questions)),
+        }
+        rows = []
+        for name, (requests, asking) in what.items():
+            row = Row("styles", f"{OURS}, {name}{kind}", limit=f"{OURS}, one style{kind}")
+            asked = replace(target, count=requests * target.count)
+            before = clients.counters(target.url)
+            run = partial(styles.ask, asked, self._folder / "styles", asking, cache, **client)
+            rows += self._interleaved([row], {row.name: run}, rounds=1)
+            found = clients.counters(target.url)
+            used = {name: found[name] - before[name] for name in ("mm_cache_hits", "mm_cache_queries")}
+            row.figures["image hits"] = used["mm_cache_hits"] / used["mm_cache_queries"]
+            row.figures["time of one style"] = requests * median(rows[0].images_per_s) / median(row.images_per_s)
+        return rows
+
     def _with_server(
         self, rows: list[Row], runs: Mapping[str, Run], servers: Sequence[clients.Running], items: int, rounds: int
     ) -> None:
@@ -412,7 +477,7 @@ class Bench:
 
 
 #: Those of a run without --parts.
-PARTS = ("client", "ceiling", "shards", "vllm", "batch", "resize", "front", "cache", "scale", "startup")
+PARTS = ("client", "ceiling", "shards", "vllm", "batch", "resize", "front", "cache", "styles", "scale", "startup")
 #: The parts without vLLM, which takes a minute to start.
 QUICK_PARTS = ("client", "ceiling", "shards", "scale", "startup")
 

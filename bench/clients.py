@@ -168,6 +168,12 @@ def _healthy(url: str) -> bool:
         return False
 
 
+def counters(url: str) -> dict[str, float]:
+    """A server's counters of tokens and of its caches so far."""
+    with urlopen(Request(f"{url}/metrics", headers={"Authorization": f"Bearer {ours.KEY}"})) as answer:
+        return {name: float(value) for name, value in _COUNTER.findall(answer.read().decode())}
+
+
 def server_figures(running: Running) -> dict[str, float]:
     """A vLLM's counters so far.
 
@@ -176,12 +182,10 @@ def server_figures(running: Running) -> dict[str, float]:
     `mm_cache_queries` in images; `prompt_tokens` and `generation_tokens` count tokens.
     """
     url, server, _ = running
-    with urlopen(Request(f"{url}/metrics", headers={"Authorization": f"Bearer {ours.KEY}"})) as answer:
-        counters = {name: float(value) for name, value in _COUNTER.findall(answer.read().decode())}
     members = [server, *server.children(recursive=True)]
     spent = [sum(member.cpu_times()[:2]) for member in members]
     api_servers = [cpu_s for member, cpu_s in zip(members, spent, strict=True) if API_SERVER in member.name()]
-    return counters | {"cpu_s": sum(spent), "main_cpu_s": sum(api_servers) or spent[0]}
+    return counters(url) | {"cpu_s": sum(spent), "main_cpu_s": sum(api_servers) or spent[0]}
 
 
 def thread_seconds(running: Running) -> dict[int, float]:

@@ -76,6 +76,16 @@ def make_questions(images: Path, folder: Path) -> tuple[Path, Path]:
     return files
 
 
+def make_questions_in_place(images: Path, file: Path) -> None:
+    """Write a question file that asks each of QUESTIONS about each image of a folder by its own name."""
+    rows = [
+        (f"{path.name}-{number}", text, "\\boxed{A}", path.name)
+        for path in sorted(images.iterdir())
+        for number, text in enumerate(QUESTIONS)
+    ]
+    pd.DataFrame(rows, columns=["qid", "question", "answer", "image"]).to_parquet(file)
+
+
 def make_tars(images: Path, folder: Path) -> None:
     """Write the images into SHARDS tars, under keys that fall into the first of PART equal chunks as well."""
     folder.mkdir(parents=True)

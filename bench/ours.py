@@ -1,6 +1,6 @@
 """captionqa itself: a configuration for a given server, chunk jobs as Snakemake would run them, and whole runs.
 
-python -m bench.ours --folder FOLDER --chunk 0       one chunk job in a folder that `prepare` wrote
+python -m bench.ours --folder FOLDER --file "captions SIMPLE" --chunk 0     one chunk job of a prepared folder
 """
 
 import argparse
@@ -21,8 +21,8 @@ from captionqa.config.check import SCHEMA, check
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.config.settings import fingerprint
-from captionqa.dataset.final_files import final_files
-from captionqa.dataset.plan import Plan
+from captionqa.dataset.final_files import FinalFile, final_files
+from captionqa.dataset.plan import Plan, load_plan
 from captionqa.dataset.planning import plan_task
 from captionqa.server import endpoint, generation_key
 from captionqa.server.endpoint import Endpoint, State
@@ -46,12 +46,6 @@ class OwnServer:
     argv: Sequence[str]
     #: The version of vLLM.
     version: str
-
-
-class Parameters(dict):
-    """`snakemake.params`, by name and by `get`."""
-
-    __getattr__ = dict.__getitem__
 
 
 def configuration(
@@ -94,12 +88,26 @@ def prepare(folder: Path, raw: dict[str, Any], own: OwnServer | None = None) -> 
 
     With `own`, the server at the configured address is published as one that the workflow started.
     """
+    return len(prepare_all(folder, raw, own))
+
+
+def prepare_all(
+    folder: Path, raw: dict[str, Any], own: OwnServer | None = None, options: Sequence[str] = ()
+) -> list[tuple[str, int]]:
+    """Plan the chunks of all tasks and publish the server; returns (final file, number) of each.
+
+    `own` is as for `prepare`; `options` are those of any other server.
+    """
     url = raw["models"]["bench"]["url"]
     if own is not None:
         raw["models"]["bench"]["url"] = None
     save(folder, raw)
     config, _ = load(folder)
-    layout, _, plan = plan_of(config)
+    layout = Layout(config.output_dir, "bench")
+    chunks = []
+    for task in config.tasks:
+        plan = plan_task(config, layout, task)
+        chunks += [(file.name, n) for file in final_files(config, layout, task) for n in range(len(plan.chunks))]
     server = Endpoint(
         replica=0,
         request_id="bench",
@@ -108,41 +116,52 @@ def prepare(folder: Path, raw: dict[str, Any], own: OwnServer | None = None) -> 
         state=State.READY,
         url=url,
         versions={} if own is None else {"vllm": own.version},
-        argv=[] if own is None else list(own.argv),
+        argv=list(options) if own is None else list(own.argv),
     )
     server.publish(layout.server)
     if own is None:
         endpoint.write_key(layout.server, None)
     else:
         generation_key.write(layout.server, server, KEY)
-    return len(plan.chunks)
+    return chunks
 
 
-def ask_chunk(folder: Path, number: int) -> None:
-    """Run the workflow's own script for one chunk, and print its figures."""
+def _file_of(config: Config, layout: Layout, name: str) -> FinalFile:
+    files = [file for task in config.tasks for file in final_files(config, layout, task)]
+    return next(file for file in files if file.name == name or not name)
+
+
+def ask_chunk(folder: Path, number: int, name: str = "") -> None:
+    """Run the workflow's own script for one chunk of a final file, the only one by default, and print its figures."""
     import captionqa.client.chunk_run  # noqa: F401 - importing is start-up, which bench.startup measures
     import PIL.JpegImagePlugin  # noqa: F401
 
     config, completed = load(folder)
-    layout, task, plan = plan_of(config)
-    (file,) = final_files(config, layout, task)
+    layout = Layout(config.output_dir, "bench")
+    file = _file_of(config, layout, name)
+    task, plan = file.task, load_plan(layout, file.task)
     result = Path(file.results(config, layout)[number])
     snakemake = SimpleNamespace(
         config=completed,
         wildcards=SimpleNamespace(
-            model="bench", context="", chunk=str(number), n=str(plan.n), fingerprint=fingerprint(file.settings)
+            model="bench",
+            style=file.name.split()[-1].lower(),
+            context="",
+            chunk=str(number),
+            n=str(plan.n),
+            fingerprint=fingerprint(file.settings),
         ),
         resources=SimpleNamespace(mem_mb=16_000),
-        params=Parameters(task=task, **({"style": STYLE} if task == "captions" else {})),
-        log=[str(folder / f"chunk-{number}.log")],
+        params=SimpleNamespace(task=task),
+        log=[str(folder / f"chunk-{name.replace(' ', '-')}-{number}.log")],
         input=SimpleNamespace(item_list=plan.item_lists(layout, task)[number]),
         output=[str(result)],
     )
     with measured() as figures:
         runpy.run_path(str(ROOT / "workflow" / "scripts" / "ask_chunk.py"), init_globals={"snakemake": snakemake})
-        with open(result, encoding="utf-8") as file:
-            next(file)
-            figures["images"] = sum("answer" in json.loads(line) for line in file)
+        with open(result, encoding="utf-8") as lines:
+            next(lines)
+            figures["images"] = sum("answer" in json.loads(line) for line in lines)
 
 
 def run_workflow(folder: Path, raw: dict[str, Any], *arguments: str) -> tuple[float, float]:
@@ -166,9 +185,10 @@ def run_workflow(folder: Path, raw: dict[str, Any], *arguments: str) -> tuple[fl
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--file", default="", help="the final file, such as 'captions SIMPLE'; by default the only one")
     parser.add_argument("--chunk", type=int, required=True)
     options = parser.parse_args()
-    ask_chunk(options.folder, options.chunk)
+    ask_chunk(options.folder, options.chunk, options.file)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,12 @@
 
 It has the routes of vLLM that clients and this workflow need: /health, /version, /metrics, /v1/models and
 /v1/chat/completions, streamed or whole, with a key or without. Bodies are read to their end and not parsed; only their
-last bytes are searched for `"stream": true`. Pipelining is not supported: a client has to wait for an answer before it
-sends the next request on the connection.
+last bytes are searched for `"stream": true`, with an image cache also all of them for images. Pipelining is not
+supported: a client has to wait for an answer before it sends the next request on the connection.
 
     python -m bench.simulator --slots 64 --latency-s 0.5       like a GPU that answers 128 requests a second
     python -m bench.simulator --api-servers 2 --preprocess-s 0.08   like vLLM's front end with photographs
+    python -m bench.simulator --preprocess-s 0.08 --cached-images 100 --cached-s 0.01    with an image cache
     python -m bench.simulator                                  without any delay
 """
 
@@ -14,7 +15,6 @@ import argparse
 import asyncio
 import ctypes
 import json
-import mmap
 import os
 import re
 import signal
@@ -24,12 +24,14 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bench.counters import PROMPT_TOKENS, Counters
+from bench.simulated_cache import ImageCache, images_of
+
 BUFFER_BYTES = 1 << 20
 #: How much of a body's end is searched; clients put `stream` after the messages.
 TAIL_BYTES = 1024
 MAX_HEAD_BYTES = 65_536
 BACKLOG = 1024
-PROMPT_TOKENS = 300
 CAPTION = "A picture of many colours that a model without eyes describes with much care. "
 PR_SET_PDEATHSIG = 1
 COMPLETIONS = "/v1/chat/completions"
@@ -45,7 +47,8 @@ class Settings:
 
     `slots` requests run at once (0: all of them), each for `latency_s` plus its tokens at `tokens_per_s` (0: no time).
     Before that each takes `preprocess_s` of the API server that its connection belongs to, one request at a time, as in
-    vLLM. A new connection goes to the one of `api_servers` that has the fewest.
+    vLLM. A new connection goes to the one of `api_servers` that has the fewest. Each API server keeps the last
+    `cached_images` images, and a request whose image is among them takes `cached_s` instead.
     """
 
     model: str = "simulator"
@@ -55,45 +58,13 @@ class Settings:
     tokens: int = 64
     api_servers: int = 1
     preprocess_s: float = 0.0
+    cached_images: int = 0
+    cached_s: float = 0.0
     key: str | None = None
 
     @property
     def seconds_per_request(self) -> float:
         return self.latency_s + (self.tokens / self.tokens_per_s if self.tokens_per_s else 0.0)
-
-
-class Counters:
-    """The counters behind /metrics in memory that all worker processes share: one row of 64-bit integers for each."""
-
-    RUNNING, WAITING, TOKENS, REQUESTS, FIRST_NS = range(5)
-
-    def __init__(self, workers: int):
-        self._workers = workers
-        self._cells = memoryview(mmap.mmap(-1, 8 * 5 * workers)).cast("q")
-
-    def add(self, worker: int, what: int, amount: int) -> None:
-        self._cells[5 * worker + what] += amount
-
-    def first_request(self, worker: int) -> None:
-        if not self._cells[5 * worker + self.FIRST_NS]:
-            self._cells[5 * worker + self.FIRST_NS] = time.time_ns()
-
-    def total(self, what: int) -> int:
-        return sum(self._cells[5 * worker + what] for worker in range(self._workers))
-
-    def text(self, model: str) -> str:
-        """The counters in Prometheus' text format by vLLM's names; the last one is the simulator's own."""
-        first = [cell for cell in self._cells[self.FIRST_NS :: 5] if cell]
-        values = {
-            "vllm:num_requests_running": self.total(self.RUNNING),
-            "vllm:num_requests_waiting": self.total(self.WAITING),
-            "vllm:generation_tokens_total": self.total(self.TOKENS),
-            "vllm:prompt_tokens_total": self.total(self.REQUESTS) * PROMPT_TOKENS,
-            "vllm:request_success_total": self.total(self.REQUESTS),
-            "simulator:first_request_time_seconds": min(first, default=0) / 1e9,
-        }
-        labels = f'{{engine="0",model_name="{model}"}}'
-        return "".join(f"{name}{labels} {float(value)!r}\n" for name, value in values.items())
 
 
 class Engine:
@@ -109,6 +80,7 @@ class Engine:
         #: The connections of each API server, and when it will have preprocessed all that it has received.
         self.connections = [0] * settings.api_servers
         self._free_at = [0.0] * settings.api_servers
+        self._caches = [ImageCache(settings.cached_images) for _ in range(settings.api_servers)]
         text = (CAPTION * (settings.tokens // 12 + 1)).strip()
         usage = {
             "prompt_tokens": PROMPT_TOKENS,
@@ -141,9 +113,19 @@ class Engine:
         if not self.settings.preprocess_s:
             self._enter(connection)
             return
-        begins = max(self._loop.time(), self._free_at[connection.api_server])
-        self._free_at[connection.api_server] = begins + self.settings.preprocess_s
-        self._loop.call_at(begins + self.settings.preprocess_s, self._enter, connection)
+        ends = max(self._loop.time(), self._free_at[connection.api_server]) + self._preprocess_s(connection)
+        self._free_at[connection.api_server] = ends
+        self._loop.call_at(ends, self._enter, connection)
+
+    def _preprocess_s(self, connection: "Connection") -> float:
+        """What a request's images take; the image cache is filled in the order in which requests arrive."""
+        if not self.settings.cached_images:
+            return self.settings.preprocess_s
+        cache = self._caches[connection.api_server]
+        hits = [cache.use(image) for image in images_of(connection.body)]
+        self.counters.add(self.worker, Counters.IMAGE_QUERIES, len(hits))
+        self.counters.add(self.worker, Counters.IMAGE_HITS, sum(hits))
+        return sum(self.settings.cached_s if hit else self.settings.preprocess_s for hit in hits)
 
     def _enter(self, connection: "Connection") -> None:
         if self.settings.slots and self._running >= self.settings.slots:
@@ -188,6 +170,8 @@ class Connection(asyncio.BufferedProtocol):
         self._head = b""
         self._tail = b""
         self._left: int | None = None
+        #: The request's body so far; empty without an image cache.
+        self.body = bytearray()
         self._last = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:
@@ -214,7 +198,10 @@ class Connection(asyncio.BufferedProtocol):
             length = _LENGTH.search(head)
             self._head, self._tail, self._left = head, b"", int(length[1]) if length else 0
             data = memoryview(rest)
+            self.body.clear()
         self._left -= len(data)
+        if self._engine.settings.cached_images:
+            self.body += data
         self._tail = bytes(data[-TAIL_BYTES:]) if len(data) >= TAIL_BYTES else (self._tail + data)[-TAIL_BYTES:]
         if self._left <= 0:
             self._left, head, self._head = None, self._head, b""
@@ -281,6 +268,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--tokens", type=int, default=Settings.tokens, help="tokens of each answer")
     parser.add_argument("--api-servers", type=int, default=Settings.api_servers, help="each preprocesses one at a time")
     parser.add_argument("--preprocess-s", type=float, default=Settings.preprocess_s, help="an API server's, a request")
+    parser.add_argument("--cached-images", type=int, default=Settings.cached_images, help="that an API server keeps")
+    parser.add_argument("--cached-s", type=float, default=Settings.cached_s, help="an API server's, for one of these")
     parser.add_argument("--model", default=Settings.model)
     parser.add_argument("--key", help="the API key that requests must have")
     options = vars(parser.parse_args(argv))

@@ -11,7 +11,7 @@ class Sizes:
     rounds: int
     #: Rounds of clients on the simulator.
     simulator_rounds: int
-    #: Rounds of `resize` and `cache`, whose differences are large.
+    #: Rounds of `resize`, `front` and `cache`, whose differences are large.
     server_rounds: int
     client_images: int
     ceiling_images: int
@@ -21,6 +21,8 @@ class Sizes:
     #: Of the part `gpu`, where there is a GPU.
     gpu_photographs: int
     cache_images: int
+    style_photographs: int
+    style_images: int
     workflow_images: int
     scale: tuple[int, ...]
 
@@ -36,6 +38,8 @@ FULL = Sizes(
     photographs=48,
     gpu_photographs=1000,
     cache_images=120,
+    style_photographs=72,
+    style_images=1000,
     workflow_images=2000,
     scale=(1_000, 10_000, 100_000, 1_000_000),
 )
@@ -50,6 +54,8 @@ QUICK = Sizes(
     photographs=8,
     gpu_photographs=64,
     cache_images=40,
+    style_photographs=24,
+    style_images=60,
     workflow_images=0,
     scale=(1_000,),
 )

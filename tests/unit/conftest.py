@@ -37,7 +37,8 @@ from captionqa.run.lease import LeaseKeeper
 from captionqa.server.endpoint import Endpoint, State
 from PIL import Image
 
-from bench.simulator import Counters, Settings, serve
+from bench.counters import Counters
+from bench.simulator import Settings, serve
 
 WORKFLOW = Path(captionqa.__file__).resolve().parents[1]
 STAND_IN = Path(stand_in_server.__file__).resolve()

@@ -11,8 +11,9 @@ from contextlib import closing
 import pytest
 import requests
 
+from bench.counters import PROMPT_TOKENS, Counters
 from bench.load import body_of, load
-from bench.simulator import CAPTION, PROMPT_TOKENS, Connection, Counters, Engine, Settings
+from bench.simulator import CAPTION, Connection, Engine, Settings
 
 MESSAGES = [{"role": "user", "content": [{"type": "text", "text": "Describe this image in detail."}]}]
 
@@ -122,6 +123,15 @@ def test_an_api_server_preprocesses_one_request_at_a_time(simulator):
     asyncio.run(load(url, body_of(1), requests=4, concurrency=4))
     assert time.perf_counter() - started >= 0.2  # two one after the other at each
     assert metrics(url)["vllm:request_success_total"] == 4
+
+
+def test_an_api_server_keeps_its_last_images(simulator):
+    url = simulator(preprocess_s=0.001, cached_images=2)
+    for name in "abacab":
+        image = {"type": "image_url", "image_url": {"url": f"file:///{name}.jpg"}}
+        assert ask(url, messages=[{"role": "user", "content": [image]}]).status_code == 200
+    found = metrics(url)
+    assert (found["vllm:mm_cache_queries_total"], found["vllm:mm_cache_hits_total"]) == (6, 2)
 
 
 def test_a_new_connection_goes_to_the_api_server_that_has_the_fewest():

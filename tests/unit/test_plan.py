@@ -327,6 +327,25 @@ def test_questions_on_the_same_images_share_a_chunk(ask):
     assert len(set(found.values())) > 1
 
 
+def test_a_question_on_one_image_is_in_the_chunk_of_that_image(ask):
+    _, found = ask([(f"q{number}", f"image{number}.png") for number in range(40)], chunks=64)
+    assert found == {f"q{number}": place(f"image{number}.png") * 64 >> 32 for number in range(40)}
+
+
+def test_where_questions_are_stays_as_it_was_once_some_are_answered(ask, layout):
+    """An answer is looked for where the question's place says."""
+    journal = Path(layout.qa_work()) / "journal" / "0001.jsonl"
+    rows = [(f"q{number}", f"image{number}.png") for number in range(40)]
+    by_image = ask(rows, chunks=64)
+    journal.parent.mkdir(parents=True)
+    journal.write_text("an answer\n")
+    more = [*rows, ("q40", "image40.png")]
+    assert by_image[1].items() <= ask(more, chunks=64)[1].items()
+    layout.questions_by_image.unlink()  # as an earlier version leaves it
+    assert not by_image[1].items() <= ask([*more, ("q41", "image41.png")], chunks=64)[1].items()
+    assert not layout.questions_by_image.exists()
+
+
 def test_a_questions_place_depends_on_the_order_of_its_images():
     assert question_place(["a", "b"], "q1") == question_place(["a", "b"], "q2")
     assert question_place(["a", "b"], "q1") != question_place(["b", "a"], "q1")
@@ -380,7 +399,7 @@ def test_what_only_grading_needs_renames_the_rows_and_no_chunk(plan_rows, layout
 
 def test_item_lists_have_what_decides_a_request_and_the_rows_the_rest(plan_rows, layout):
     plan = plan_rows({})
-    assert [item.keys() for item in asked_items(plan, layout)] == [{"id", "question", "images", "stamps"}]
+    assert [item.keys() for item in asked_items(plan, layout)] == [{"id", "question", "images", "stamps", "by_image"}]
     assert read_rows(plan, layout) == [
         {"id": "q0", "question": "What?", "answer": "A", "images": ["a.png"], "category": "c", "source": "s"}
     ]

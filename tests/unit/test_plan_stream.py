@@ -151,10 +151,11 @@ def lists_in_memory(data, task, n):
         written[f"questions.{digest(lines)}.jsonl"] = "".join(lines)
         items = [
             (
-                question_place(row["images"], row["id"]),
+                question_place(row["images"], row["id"], by_image=True),
                 row["id"],
                 {key: row[key] for key in ("id", "question", "images")}
-                | {"stamps": [stamp(data.path / name) for name in row["images"]]},
+                | {"stamps": [stamp(data.path / name) for name in row["images"]]}
+                | ({"by_image": True} if len(row["images"]) == 1 else {}),
             )
             for row in rows
             if "invalid" not in row
@@ -178,6 +179,9 @@ def test_a_plan_is_to_the_byte_what_memory_would_make_of_it(data, task, n, littl
 
 def test_the_names_of_chunks_are_those_of_earlier_versions(data):
     """Other digests would mean that an update repeats all requests."""
+    journal = data.output / "work" / "tiny" / "qa" / "journal" / "0001.jsonl"
+    journal.parent.mkdir(parents=True)
+    journal.write_text("an answer of an earlier version\n")
     plan = data.plan("captions", 4)
     assert plan.chunks == GOLDEN["captions"]
     plan = data.plan("qa", 4)
@@ -428,4 +432,4 @@ def test_planning_leaves_only_the_lists_and_what_it_remembers(data, little_memor
     plans = {task: data.plan(task) for task in ("captions", "qa")}
     left = {path.name for path in data.output.rglob("*") if path.is_file()}
     lists = {name for task, plan in plans.items() for name in data.lists(task, plan)}
-    assert left == lists | {"plan.json", "images.jsonl", "sniffed.jsonl"}
+    assert left == lists | {"plan.json", "images.jsonl", "sniffed.jsonl", "questions_by_image"}

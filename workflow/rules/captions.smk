@@ -10,9 +10,11 @@ rule caption_chunk:
         AnswerFiles(LAYOUT.captions_work()).result(),
     log:
         f"{LAYOUT.logs}/captions/{{style}}.{CHUNK_NAME.removesuffix('.jsonl')}.log",
+    priority: order_of_chunk
     conda:
         "../../environment.yml"
     resources:
+        chunk_slots=1,
         cpus_per_task=8,
         mem_mb=lambda wildcards, attempt: attempt * 16_000,
         runtime="2d",
@@ -35,6 +37,7 @@ rule merge_captions:
         provenance=LAYOUT.captions(suffix="_provenance"),
     log:
         f"{LAYOUT.logs}/merge_captions_{{style}}.log",
+    priority: AHEAD_OF_CHUNKS
     conda:
         "../../environment.yml"
     resources:

@@ -67,6 +67,9 @@ else:
     if reason := LeaseWatch(RUN_LAYOUT.server, float("inf")).end_reason():
         sys.exit(f"captionqa: this job's run is over: {reason}")
 
+#: The priority of jobs that need no server and that others wait for, above that of any chunk.
+AHEAD_OF_CHUNKS = 2
+
 
 wildcard_constraints:
     model="|".join(map(re.escape, MODELS)),
@@ -111,6 +114,14 @@ def plan(task):
         return plan_task(CONFIG, RUN_LAYOUT, task, scan)
     except (CaptionqaError, OSError) as error:
         refuse(error)
+
+
+def order_of_chunk(wildcards):
+    """The priority of a chunk's job, at most 1: a chunk of all styles comes before the next one, since they share images.
+
+    None is negative: Snakemake's scheduler would leave cores idle for such a job.
+    """
+    return 1 - int(wildcards.chunk) / int(wildcards.n)
 
 
 def caption_chunks(wildcards):

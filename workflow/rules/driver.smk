@@ -22,6 +22,21 @@ if workflow.is_main_process:
     shell.prefix("trap '' INT; ")
 
 
+def limit_chunk_jobs():
+    """Let as many chunk jobs run at a time as make whole groups of jobs that keep together.
+
+    One more would ask about the images of the next chunk alone, and push those of this one out of the server's cache.
+    """
+    slots = workflow.global_resources["_cores" if workflow.nodes is None else "_nodes"].value
+    files = sum(CONFIG.files_together(RUN_LAYOUT.has_questions_by_image()).values())
+    if slots and files > 1 and slots > files:
+        workflow.register_resource("chunk_slots", slots - slots % files)
+
+
+if workflow.is_main_process:
+    limit_chunk_jobs()
+
+
 def begin_run():
     from captionqa.dataset.final_files import items_to_do
     from captionqa.dataset.plan import check_plans

@@ -16,9 +16,12 @@ rule answer_chunk:
         f"{LAYOUT.logs}/qa{{context}}/{CHUNK_NAME.removesuffix('.jsonl')}.log",
     wildcard_constraints:
         digest=r"[0-9a-f]{12}(\.[0-9a-f]{12})?",
+    priority: order_of_chunk
     conda:
         "../../environment.yml"
     resources:
+        # questions without their images share no cache
+        chunk_slots=lambda wildcards: int(not wildcards.context),
         cpus_per_task=8,
         mem_mb=lambda wildcards, attempt: attempt * 16_000,
         runtime="2d",
@@ -43,6 +46,7 @@ rule merge_qa:
         provenance=LAYOUT.qa("provenance", "{context}"),
     log:
         f"{LAYOUT.logs}/merge_qa{{context}}.log",
+    priority: AHEAD_OF_CHUNKS
     conda:
         "../../environment.yml"
     resources:

@@ -41,6 +41,7 @@ rule release:
         LAYOUT.released(),
     log:
         f"{LAYOUT.logs}/release_{{task}}.log",
+    priority: AHEAD_OF_CHUNKS
     retries: 0
     conda:
         "../../environment.yml"

@@ -20,6 +20,9 @@ captioned = config.caption_set(wildcards.style) if task == "captions" else None
 context = None if captioned else config.context(wildcards.context)
 title = f"captions {captioned.title}" if captioned else context.title
 name = f"{title} chunk {wildcards.chunk}-of-{wildcards.n}"
+job = layout.job_name(name).replace(" ", "_")
+files_together = config.files_together(layout.questions_by_image.exists())
+together = (captioned is not None or context.kind == "image") and files_together[task] > 0
 
 with job_log(snakemake.log[0], name, layout):
     if captioned is not None:
@@ -38,7 +41,8 @@ with job_log(snakemake.log[0], name, layout):
             items=items,
             result=Path(snakemake.output[0]),
             journal=files.journal,
-            progress=layout.job_progress(layout.job_name(name).replace(" ", "_")),
+            progress=layout.job_progress(job),
+            position=layout.job_position(job) if together else None,
             server=layout.server,
             dataset=data_root(config.section(task).data_path),
             settings=settings,

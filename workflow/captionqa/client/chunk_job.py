@@ -48,6 +48,8 @@ class ChunkJob:
     urls: UrlImages | None = None
     #: What its questions are asked with in place of their images; None where that are not captions.
     captions: QuestionCaptions | None = None
+    #: Where it tells the jobs that ask about the same images how far it is; None for a job that goes at its own speed.
+    position: Path | None = None
     #: The memory that Snakemake or Slurm grants to it, in MB.
     mem_mb: int = 16_000
 

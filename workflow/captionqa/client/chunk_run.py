@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 
 from captionqa.client.adaptive_concurrency import AUTO, initial_limit
 from captionqa.client.api_key import ApiKeys
@@ -12,9 +13,10 @@ from captionqa.client.chunk_job import ChunkJob
 from captionqa.client.chunk_result import ResultLine
 from captionqa.client.concurrency_tuner import ConcurrencyTuner
 from captionqa.client.decoding_notes import DecodingNotes
+from captionqa.client.image_pace import LOOK_S, ImagePace
 from captionqa.client.in_flight_limit import InFlightLimiter
 from captionqa.client.item_processor import ItemProcessor
-from captionqa.client.item_stream import ItemStream
+from captionqa.client.item_stream import ItemStream, following, image_of
 from captionqa.client.journal import JournalSegment, SegmentJournals
 from captionqa.client.memory_budget import MemoryBudget, give_back_large_blocks
 from captionqa.client.retrying_client import RetryingClient
@@ -70,6 +72,7 @@ class ChunkRun:
         self._tuner = ConcurrencyTuner(self._limiter, self._pool, keys)
         self._workers: list[threading.Thread] = []
         self._queue: WorkQueue[tuple[SegmentJournals, ItemEntry]] = WorkQueue(self._limiter.limit)
+        self._pace = None if job.position is None else ImagePace.of(job, job.position)
         self._opened: list[SegmentJournals] = []
         self._next_lease_check = 0.0
         self._lock = threading.Lock()
@@ -88,11 +91,14 @@ class ChunkRun:
         if self._is_adaptive:
             self._tuner.start()
         try:
-            for index, count, entries in self._items.segments():
+            choose = following if self._pace is None else partial(self._pace.next_segment, self._items)
+            for index, count, entries in self._items.segments(choose):
                 self._enqueue(index, count, entries)
             if self._is_adaptive:
                 self._tuner.finish()
             while self._progress.done < len(self._items):
+                if self._pace is not None and not self._queue:
+                    self._pace.end()
                 self._heartbeat()
                 self._finished_or_failed.wait(HEARTBEAT_S / 5)
             self._check_error()
@@ -102,6 +108,8 @@ class ChunkRun:
         finally:
             self._pool.stopped.set()  # workers are daemon threads: none of them delays the end of the process
             self._notes.close()
+            if self._pace is not None:
+                self._pace.end()
             self._close_journals()
             self._progress.report(last=True)
         if self._changed:
@@ -126,7 +134,14 @@ class ChunkRun:
         self._opened = [opened for opened in self._opened if opened.unfinished] + [journals]
         self._heartbeat()
         for entry in entries:
+            if self._pace is not None:
+                image = (index, image_of(entry))
+                self._pace.admit(image, len(self._queue), self._progress, self._wait_for_others)
             self._queue.put((journals, entry), self._heartbeat, HEARTBEAT_S / 5)
+
+    def _wait_for_others(self) -> None:
+        self._heartbeat()
+        self._finished_or_failed.wait(LOOK_S)
 
     def _wait_for_segment(self) -> None:
         self._heartbeat()
@@ -141,6 +156,8 @@ class ChunkRun:
             self._workers.append(worker)
             worker.start()
         self._progress.report()
+        if self._pace is not None:
+            self._pace.publish(len(self._queue))
         if (now := time.monotonic()) >= self._next_lease_check:  # not for each item: the lease is a file
             self._lease.check()
             self._next_lease_check = now + HEARTBEAT_S
@@ -184,5 +201,7 @@ class ChunkRun:
             journals.finish_item()
             self._lines.append(line)
             self._progress.count(outcome)
+            if self._pace is not None and "answer" in line:
+                self._pace.cache.add(line["answer"]["prompt_tokens"])
             if self._progress.done == self._progress.total:
                 self._finished_or_failed.set()

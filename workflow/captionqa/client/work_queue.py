@@ -19,6 +19,9 @@ class WorkQueue(Generic[T]):
         self._items: queue.SimpleQueue[T] = queue.SimpleQueue()
         self._half_empty = threading.Event()
 
+    def __len__(self) -> int:
+        return self._items.qsize()
+
     def put(self, item: T, heartbeat: Callable[[], None], heartbeat_s: float) -> None:
         """Add an item; if the queue is full then, wait until it is half empty.
 

@@ -32,6 +32,7 @@ class ClientConfig:
     backoff_s: float
     server_wait_s: float
     deduplicate: bool
+    share_images: bool
     #: Of questions: how many likely tokens the server gives in each place, beside the one that it took; None for none.
     logprobs: int | None
     max_failed_fraction: float

@@ -381,6 +381,16 @@ class Config:
             return False
         return self.captions.dataset_path == self.qa.dataset_path
 
+    def files_together(self, questions_by_image: bool) -> dict[Task, int]:
+        """How many final files of each task are about the same images, so that their jobs keep together.
+
+        `questions_by_image` says that questions have the places of their images.
+        """
+        shared = self.tasks_share_images or (self.captions is not None and self.captions.of_questions)
+        questions = shared and questions_by_image and "image" in {context.kind for context in self.contexts}
+        files: dict[Task, int] = {"captions": len(self.caption_sets), "qa": int(questions)}
+        return files if self.client.share_images and sum(files.values()) > 1 else {"captions": 0, "qa": 0}
+
     @overload
     def section(self, task: Literal["captions"]) -> CaptionsConfig: ...
     @overload

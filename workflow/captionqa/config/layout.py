@@ -126,6 +126,16 @@ class Layout:
         return self.items("qa", ROWS_NAME.format(digest=digest))
 
     @property
+    def questions_by_image(self) -> Path:
+        """Marker: questions on one image have the place of their image. Answers of earlier versions are elsewhere."""
+        return Path(self.output_dir) / WORK / "questions_by_image"
+
+    def has_questions_by_image(self) -> bool:
+        """Whether there is that marker, or no answer that would be lost by setting it."""
+        answers = (Path(self.output_dir) / WORK).glob("*/qa*/journal/*.jsonl")
+        return self.questions_by_image.exists() or not any(answers)
+
+    @property
     def question_images(self) -> Path:
         """The names of the images that the last plan's questions refer to."""
         return Path(self.plans) / "qa" / "images.jsonl"
@@ -201,6 +211,15 @@ class Layout:
     def job_progress(self, job: str) -> Path:
         """The progress of one chunk job."""
         return self.progress / f"{job}.json"
+
+    @property
+    def positions(self) -> Path:
+        """Folder of how far this run's chunk jobs are in the order of the images."""
+        return Path(self.work) / "positions"
+
+    def job_position(self, job: str) -> Path:
+        """How far one job is in the order of the images."""
+        return self.positions / f"{job}.json"
 
     @property
     def job_times(self) -> Path:

@@ -19,6 +19,9 @@ class ItemEntry(TypedDict):
     question: NotRequired[str]
     #: Of a question, and of an item of a shard: its images, as `image_ref.py` writes them. Else the id is the path.
     images: NotRequired[list[str]]
+    #: Of a question on one image that has the place of its image, as all have in an output folder that a version with
+    #: this member began.
+    by_image: NotRequired[bool]
     #: Of a question whose choices were added below its text: how many there are.
     choices: NotRequired[int]
     #: Of a question that is asked more than once by different seeds: which sample it is, from 2.

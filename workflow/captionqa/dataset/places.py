@@ -19,12 +19,15 @@ def place(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=HASH_BITS // 8).digest())
 
 
-def question_place(images: list[str], qid: str) -> int:
+def question_place(images: list[str], qid: str, by_image: bool = False) -> int:
     """A question's place; questions on the same images share it, so that they find the images in the server's cache.
 
-    So do questions on cells of the same rows of a parquet file. Without images the qid decides.
+    So do questions on cells of the same rows of a parquet file. Without images the qid decides. With `by_image` a
+    question on one image has the place of that image, so that it comes near the image's captions.
     """
     block = _block(images)
+    if by_image and block is None and len(images) == 1:
+        return place(images[0])
     return place(json.dumps(images or ["", qid])) if block is None else place(block)
 
 
@@ -32,7 +35,7 @@ def entry_place(entry: ItemEntry) -> int:
     """The place of an image or a question by its entry in an item list."""
     images = entry.get("images", [])
     if "question" in entry:
-        return question_place(images, entry["id"])
+        return question_place(images, entry["id"], entry.get("by_image", False))
     block = _block(images)
     return place(entry["id"]) if block is None else place(block)
 

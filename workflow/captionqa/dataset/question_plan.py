@@ -108,7 +108,9 @@ def plan_questions(
         ExternalSort(folder) as items,
     ):
         named, planned = NamedFiles(dataset, images), PlannedRepeats(repeats)
-        found = _sort_questions(selection.of(questions), named, changes, planned, rows, items)
+        if by_image := layout.has_questions_by_image():
+            layout.questions_by_image.touch()
+        found = _sort_questions(selection.of(questions), named, changes, planned, rows, items, by_image)
         if not items:
             raise InputError(
                 f"{questions.files[0].path}: none of its {len(rows)} rows can be asked; the first is {found.fault}"
@@ -151,8 +153,12 @@ def _sort_questions(
     planned: PlannedRepeats,
     rows: ExternalSort,
     items: ExternalSort,
+    by_image: bool,
 ) -> "_SortedQuestions":
-    """Add all rows to `rows`, those that can be asked to `items`, and their images to `files`."""
+    """Add all rows to `rows`, those that can be asked to `items`, and their images to `files`.
+
+    `by_image` is as for `question_place`.
+    """
     found = _SortedQuestions()
     for block, stamps in map_in_order(files.with_stamps, blocks(questions)):
         files.add(stamps)
@@ -175,11 +181,13 @@ def _sort_questions(
                     "images": row["images"],
                     "stamps": stamps_planned,
                 }
+                if by_image and len(row["images"]) == 1:
+                    item["by_image"] = True
                 if row.get("choices_added"):
                     item["choices"] = len(row["choices"])
                 if repeat.sample > 1:
                     item["sample"] = repeat.sample
-                items.add((question_place(row["images"], repeat.id), repeat.id, json_line(item)))
+                items.add((question_place(row["images"], repeat.id, by_image), repeat.id, json_line(item)))
             if None in stamps_planned:
                 missing = row["images"][stamps_planned.index(None)]
                 if not found.missing_images and (note := files.where_else(missing)):

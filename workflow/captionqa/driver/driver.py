@@ -90,6 +90,7 @@ class Driver:
         for each in self._layouts:
             if (earlier := read_run_record(each.server)) and earlier["slurm"]:  # it was killed
                 slurm.cancel_named(earlier["slurm"]["name"])
+            remove_json_files(each.positions)
         for folder in (self._layout.progress, self._layout.errors, self._layout.job_times):
             remove_json_files(folder)
         for each, server in zip(self._layouts, self._servers, strict=True):

@@ -56,6 +56,12 @@ class Progress:
     def done(self) -> int:
         return self.answered + self.shared + self.failed + self.reused
 
+    def request_s(self) -> float:
+        """The mean time of a request in seconds; before the first answer the time since the start."""
+        if not self.answered:
+            return self._clock() - self._started_at
+        return self.thread_time.record()["asking_s"] / self.answered
+
     def count(self, outcome: Outcome) -> None:
         """Count one more item of the chunk as done."""
         setattr(self, outcome, getattr(self, outcome) + 1)
