@@ -257,7 +257,7 @@ def test_pass_at_k_is_the_share_of_all_choices_of_k_answers(answers, data):
 
 def test_without_repeats_the_plan_is_as_before(project, four):
     def answer(entry):
-        assert entry.keys() <= {"id", "question", "images", "stamps"}
+        assert entry.keys() <= {"id", "question", "images", "stamps", "by_image"}
         return "A"
 
     once = project(four, answer, Repeats())
