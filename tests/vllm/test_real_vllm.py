@@ -527,7 +527,7 @@ def test_odd_pictures_and_too_many_of_them_are_answered_or_named(photographs):
 
 
 def test_captions_by_a_schema_fit_it_or_are_failures(photographs, truth):
-    """Of all images with room for the JSON, then of ten without."""
+    """Of all images with room for the JSON, of ten without, and of these by the schema of config/examples."""
     project, folder = photographs, photographs.folder
     shutil.copytree(ROOT / "resources" / "demo" / "images", folder / "shapes")
     values = {name: {"enum": sorted(set(truth[name]))} for name in ("color", "shape")}
@@ -540,7 +540,6 @@ def test_captions_by_a_schema_fit_it_or_are_failures(photographs, truth):
     assert sorted([*captions, *failures]) == sorted(truth.index)
     for text in captions.values():
         jsonschema.validate(json.loads(text), schema)
-    print(len(captions), "fit,", len(failures), "failed:", [*captions.values()][:3], [*failures.values()][:3])
     assert all(map(_is_cut, failures.values()))
     assert len(captions) > len(truth) / 2
     project.config["captions"] |= {"max_tokens": 8, "limit": 10}
@@ -548,6 +547,15 @@ def test_captions_by_a_schema_fit_it_or_are_failures(photographs, truth):
     cut = project.captions("simple", "_failures").values()
     assert (project.captions("simple"), len(cut)) == ({}, 10)
     assert all(map(_is_cut, cut))
+    example = ROOT / "config" / "examples" / "attributes.schema.json"
+    project.config["captions"] |= {"max_tokens": 256, "schema": str(example)}
+    project.run()
+    captions, failures = project.captions("simple"), project.captions("simple", "_failures")
+    assert len(captions) + len(failures) == 10
+    print(len(captions), [*captions.values()][:2], [*failures.values()][:2])
+    for text in captions.values():
+        jsonschema.validate(json.loads(text), json.loads(example.read_text()))
+    assert all(map(_is_cut, failures.values()))
 
 
 def _is_cut(failure):
