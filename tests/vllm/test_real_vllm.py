@@ -552,7 +552,6 @@ def test_captions_by_a_schema_fit_it_or_are_failures(photographs, truth):
     project.run()
     captions, failures = project.captions("simple"), project.captions("simple", "_failures")
     assert len(captions) + len(failures) == 10
-    print(len(captions), [*captions.values()][:2], [*failures.values()][:2])
     for text in captions.values():
         jsonschema.validate(json.loads(text), json.loads(example.read_text()))
     assert all(map(_is_cut, failures.values()))
