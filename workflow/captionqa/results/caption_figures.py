@@ -130,8 +130,8 @@ class CaptionFigures:
 
 def repeated_share(words: list[str]) -> float:
     """seq-rep-4 of at least four words; see `Repetition`."""
-    parts = list(zip(*(words[start:] for start in range(REPEATED_WORDS)), strict=False))
-    return 1 - len(set(parts)) / len(parts)
+    different = set(zip(*(words[start:] for start in range(REPEATED_WORDS)), strict=False))
+    return 1 - len(different) / (len(words) - REPEATED_WORDS + 1)
 
 
 def _counts(texts: Iterable[tuple[str]]) -> Iterable[int]:
