@@ -119,7 +119,7 @@ def test_each_of_several_gpus_encodes_whole_images(chosen):
 
 def test_captions_by_a_schema_have_no_blanks_to_fill(chosen, make_config, tmp_path):
     (tmp_path / "schema.json").write_text('{"type": "object"}')
-    work = work_of(make_config({"captions": {"schema": str(tmp_path / "schema.json")}}))
+    work = work_of(make_config({"captions": {"schema": str(tmp_path / "schema.json")}}), "tiny")
     option, value = chosen(FEW, tuning="auto", work=work)[0]
     assert (option, json.loads(value)["disable_any_whitespace"]) == ("--structured-outputs-config", True)
     assert chosen(FEW, tuning="off", work=work) == ([], [])
