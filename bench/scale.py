@@ -92,7 +92,9 @@ def stage(name: str, folder: Path) -> None:
     else:
         settings = caption_settings(config, "bench", ours.STYLE)
         results = sorted(AnswerFiles(layout.captions_work(ours.STYLE.lower())).chunks.glob("*.jsonl"))
-        targets = [str(folder / "merged" / f"{kind}.json") for kind in ("captions", "failures", "provenance")]
+        targets = [
+            str(folder / "merged" / f"{kind}.json") for kind in ("captions", "failures", "provenance", "statistics")
+        ]
         with measured():
             merge_captions(list(map(str, results)), settings, config.captions.dataset_path, *targets)
 

@@ -55,9 +55,9 @@ def write_result(path, settings, lines):
 class Captions:
     """Captions of a data set, each the text with its item's name, and what the exports make of them."""
 
-    def __init__(self, tmp_path, make_config, dataset_path, cut=(), failed=(), text=TEXT.format):
+    def __init__(self, tmp_path, make_config, dataset_path, cut=(), failed=(), text=TEXT.format, schema=None):
         self.tmp_path = tmp_path
-        self.config = make_config({"captions": {"dataset_path": str(dataset_path)}})
+        self.config = make_config({"captions": {"dataset_path": str(dataset_path), "schema": schema}})
         self.layout = Layout(self.config.output_dir, "tiny")
         self.plan()
         self.settings = caption_settings(self.config, "tiny", "SIMPLE")

@@ -72,7 +72,8 @@ def _line(entry, answer):
 
 def _merge(config, layout, file, paths):
     if file.task == "captions":
-        merge_captions(paths, file.settings, config.captions.dataset_path, file.path, file.failures, file.provenance)
+        made = (file.path, file.failures, file.provenance, file.path.replace(".json", "_statistics.json"))
+        merge_captions(paths, file.settings, config.captions.dataset_path, *made)
         return
     rows, suffix = layout.question_rows(load_plan(layout, "qa").rows), file.context.suffix
     files = [layout.qa(kind, suffix) for kind in ("results", "metrics", "failures", "provenance", "flips")]

@@ -1,5 +1,6 @@
 """Which options of vLLM captionqa chooses for a server, and why."""
 
+import json
 import os
 
 import pytest
@@ -114,6 +115,16 @@ def test_the_caches_of_several_api_servers_take_no_more_memory_than_one(chosen):
 def test_each_of_several_gpus_encodes_whole_images(chosen):
     assert chosen(FEW, tuning="auto", tensor_parallel_size=2)[0] == ["--mm-encoder-tp-mode", "data"]
     assert chosen(FEW, tuning="auto", tensor_parallel_size=2, work=TEXT)[0] == []
+
+
+def test_captions_by_a_schema_have_no_blanks_to_fill(chosen, make_config, tmp_path):
+    (tmp_path / "schema.json").write_text('{"type": "object"}')
+    work = work_of(make_config({"captions": {"schema": str(tmp_path / "schema.json")}}), "tiny")
+    option, value = chosen(FEW, tuning="auto", work=work)[0]
+    assert (option, json.loads(value)["disable_any_whitespace"]) == ("--structured-outputs-config", True)
+    assert chosen(FEW, tuning="off", work=work) == ([], [])
+    for given in ("--structured-outputs-config={}", "--structured_outputs_config.backend=xgrammar"):
+        assert chosen(FEW, tuning="auto", work=work, extra_args=[given]) == ([], [])
 
 
 @pytest.mark.parametrize(

@@ -1087,9 +1087,9 @@ def test_a_name_comes_through_whatever_is_in_it(images, server, run, jobs, odd_n
     assert sorted(journal_ids(jobs()[0])) == sorted(odd_names)
     assert all("\n" not in record.getMessage() for record in caplog.records)
 
-    made = [str(tmp_path / f"{kind}.json") for kind in ("captions", "failures", "provenance")]
+    made = [str(tmp_path / f"{kind}.json") for kind in ("captions", "failures", "provenance", "statistics")]
     merge_captions([str(job.result) for job in jobs(chunks=3)], jobs()[0].settings, str(images.path), *made)
-    captions, failures, provenance = map(read_json, made)
+    captions, failures, provenance, _ = map(read_json, made)
     assert captions == result.answers
     assert set(failures) == {broken}
     assert provenance["counts"]["items"] == len(odd_names) + 1

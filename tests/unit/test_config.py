@@ -79,7 +79,11 @@ def test_every_key_of_the_schema_is_a_field_and_the_reverse(schema):
     assert fields(Config) == set(top)
     assert fields(ModelConfig) == set(model) | {"version_key"}  # which no user sets
     assert fields(ServerConfig) - {"allowed_local_media_path"} == set(model["server"]["properties"])
-    assert fields(CaptionsConfig) == set(top["captions"]["properties"]) | {"hub", "questions_root"}  # no user's
+    assert fields(CaptionsConfig) == set(top["captions"]["properties"]) | {
+        "hub",
+        "questions_root",
+        "schema_text",
+    }  # no user's
     assert fields(QaConfig) == set(top["qa"]["properties"]) | {"hub"}
     assert fields(AuditConfig) == set(top["audit"]["properties"])
     assert fields(ClientConfig) == set(top["client"]["properties"])

@@ -1,15 +1,19 @@
 """Merging: totals add up, and chunk results that are incomplete or of other settings are refused."""
 
+from collections import Counter
 from contextlib import nullcontext
 from operator import itemgetter
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 from captionqa.client.chunk_result import FORMAT, write_chunk
 from captionqa.config.settings import caption_settings, fingerprint, qa_settings
 from captionqa.errors import ResultError, TooManyFailuresError
+from captionqa.external_sort import ExternalSort
 from captionqa.files import json_line, read_json, write_json
 from captionqa.grading.scoring import GradingRules
+from captionqa.results.caption_figures import CaptionFigures
 from captionqa.results.captions import merge_captions
 from captionqa.results.failures import check_failures
 from captionqa.results.qa import merge_qa
@@ -18,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 SERVER = {"url": "http://node:8000", "generation": 1, "vllm": "1.2"}
+CAPTION_FILES = {"captions.json", "failures.json", "provenance.json", "statistics.json"}
 REASONS = ["timeout", "missing_image", "empty_output"]
 
 
@@ -92,9 +97,8 @@ def chunk(tmp_path):
 @pytest.fixture
 def captions(outputs, styles):
     def merge(*chunks):
-        merge_captions(
-            chunks, styles, "images", outputs.path("captions"), outputs.path("failures"), outputs.path("provenance")
-        )
+        kinds = ("captions", "failures", "provenance", "statistics")
+        merge_captions(chunks, styles, "images", *map(outputs.path, kinds))
         return outputs
 
     return merge
@@ -167,7 +171,7 @@ def test_nothing_is_written_where_a_later_chunk_is_refused(chunk, captions, styl
         captions(chunk(styles, [answered("a.png", "after")]), chunk(styles, [failed("b.png")], items=2))
     assert outputs.captions == {"a.png": "before"}
     assert outputs.failures == {}
-    assert {path.name for path in outputs.folder.iterdir()} == {"captions.json", "failures.json", "provenance.json"}
+    assert {path.name for path in outputs.folder.iterdir()} == CAPTION_FILES
 
 
 def test_a_chunk_cut_within_a_line_is_refused(chunk, captions, styles):
@@ -217,7 +221,7 @@ def test_final_files_are_replaced_whole(chunk, captions, styles, outputs):
     captions(chunk(styles, [answered("a.png")]))
     captions(chunk(styles, [answered("b.png")]))
     assert set(outputs.captions) == {"b.png"}
-    assert {path.name for path in outputs.folder.iterdir()} == {"captions.json", "failures.json", "provenance.json"}
+    assert {path.name for path in outputs.folder.iterdir()} == CAPTION_FILES
 
 
 def test_provenance_says_how_a_file_was_made(chunk, captions, styles):
@@ -241,9 +245,53 @@ def test_provenance_says_how_a_file_was_made(chunk, captions, styles):
     assert (made["started"], made["finished"]) == ("1970-01-01T00:16:40+00:00", "1970-01-01T00:33:21+00:00")
 
 
+def test_statistics_tell_lengths_cuts_loops_and_copies(chunk, captions, styles):
+    loop = "a red cat " * 4
+    lines = [
+        answered("a.png", "A cat."),
+        answered("b.png", "A cat."),
+        answered("c.png", loop, "length"),
+        answered("d.png", "one two three four five"),
+        answered("e.png", "<think>well</think>A cat."),
+        {**answered("f.png", loop), "same_as": "c.png"},
+        failed("g.png"),
+    ]
+    made = captions(chunk(styles, lines[:3]), chunk(styles, lines[3:])).statistics
+    assert made["captions"] == 6
+    assert made["characters"] == {"mean": pytest.approx((3 * 6 + 2 * 40 + 23) / 6), **lengths(6, 6, 40, 40)}
+    assert made["words"] == {"mean": pytest.approx((3 * 2 + 2 * 12 + 5) / 6), **lengths(2, 2, 12, 12)}
+    assert made["tokens"] == {"mean": 5.0, **lengths(5, 5, 5, 5)}
+    assert made["truncated"] == {"captions": 1, "share": pytest.approx(1 / 6)}
+    # the loop has 9 parts of four words, 3 of them different; the five words have 2
+    assert made["repetition"] == {"captions": 3, "mean": pytest.approx(4 / 9), "max": pytest.approx(2 / 3)}
+    assert made["duplicates"] == {"captions": 3, "share": pytest.approx(3 / 5), "most": 3}
+
+
+def lengths(least, median, p95, most):
+    return {"min": least, "median": median, "p95": p95, "max": most}
+
+
+@given(texts=st.lists(st.text("ab \ud83d", max_size=4), max_size=40))
+def test_statistics_are_those_of_all_captions_however_many_are_in_memory(tmp_path, texts):
+    figures = CaptionFigures(tmp_path)
+    figures._texts = ExternalSort(tmp_path, run_records=3)
+    with figures:
+        for text in texts:
+            figures.add(text, answered("a", text)["answer"], shared=False)
+        made = figures.statistics()
+    copies = [count for count in Counter(texts).values() if count > 1]
+    assert made["duplicates"]["captions"] == sum(copies)
+    assert made["duplicates"]["most"] == max(copies, default=0)
+    sizes = sorted(map(len, texts))
+    assert (made["characters"] is None) == (not texts)
+    if texts:
+        assert made["characters"]["mean"] == pytest.approx(fmean(sizes))
+        assert made["characters"]["median"] == sizes[(len(sizes) - 1) // 2]
+
+
 def test_provenance_keeps_the_commit_of_a_data_set_of_the_hub(chunk, styles, outputs):
     commits = {"hf://datasets/lab/birds/test": "0" * 40}
-    paths = map(outputs.path, ("captions", "failures", "provenance"))
+    paths = map(outputs.path, ("captions", "failures", "provenance", "statistics"))
     merge_captions([chunk(styles, [answered("a.png")])], styles, "hf://datasets/lab/birds/test", *paths, commits)
     assert outputs.provenance["hub_commits"] == commits
 

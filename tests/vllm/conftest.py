@@ -47,7 +47,8 @@ def live_dataset(tmp_path_factory):
 @pytest.fixture(scope="session")
 def live_server(demo_config, live_folder, live_dataset):
     """A vLLM of two API servers that serves the demo model under our supervisor: (url, key)."""
-    captions = {"dataset_path": str(live_dataset)}
+    (live_folder / "schema.json").write_text('{"type": "object"}')  # so that it is tuned for captions by one
+    captions = {"dataset_path": str(live_dataset), "schema": str(live_folder / "schema.json")}
     with served(
         demo_config, live_folder, {"captions": captions, "qa": None, "client": {"image_transport": "file"}}
     ) as (

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import jsonschema
 import pandas as pd
 import psutil
 import pytest
@@ -523,3 +524,38 @@ def test_odd_pictures_and_too_many_of_them_are_answered_or_named(photographs):
     )
     assert "At most 8 image(s)" in refused["q1"]["detail"]
     assert set(photographs.qa("results")) == {"q2"}
+
+
+def test_captions_by_a_schema_fit_it_or_are_failures(photographs, truth):
+    """Of all images with room for the JSON, of ten without, and of these by the schema of config/examples."""
+    project, folder = photographs, photographs.folder
+    shutil.copytree(ROOT / "resources" / "demo" / "images", folder / "shapes")
+    values = {name: {"enum": sorted(set(truth[name]))} for name in ("color", "shape")}
+    schema = {"type": "object", "properties": values, "required": [*values], "additionalProperties": False}
+    (folder / "schema.json").write_text(json.dumps(schema))
+    project.config["captions"] |= {"dataset_path": "shapes", "schema": "schema.json", "max_tokens": 64}
+    project.config["client"] = {"max_failed_fraction": 1.0}
+    project.run()
+    captions, failures = project.captions("simple"), project.captions("simple", "_failures")
+    assert sorted([*captions, *failures]) == sorted(truth.index)
+    for text in captions.values():
+        jsonschema.validate(json.loads(text), schema)
+    assert all(map(_is_cut, failures.values()))
+    assert len(captions) > len(truth) / 2
+    project.config["captions"] |= {"max_tokens": 8, "limit": 10}
+    project.run()
+    cut = project.captions("simple", "_failures").values()
+    assert (project.captions("simple"), len(cut)) == ({}, 10)
+    assert all(map(_is_cut, cut))
+    example = ROOT / "config" / "examples" / "attributes.schema.json"
+    project.config["captions"] |= {"max_tokens": 256, "schema": str(example)}
+    project.run()
+    captions, failures = project.captions("simple"), project.captions("simple", "_failures")
+    assert len(captions) + len(failures) == 10
+    for text in captions.values():
+        jsonschema.validate(json.loads(text), json.loads(example.read_text()))
+    assert all(map(_is_cut, failures.values()))
+
+
+def _is_cut(failure):
+    return failure["reason"] == "schema_mismatch" and "truncated at captions.max_tokens" in failure["detail"]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -15,6 +16,7 @@ EXAMPLES = {path.stem: path for path in sorted((ROOT / "config" / "examples").gl
 #: The chunk jobs of each example: (caption_chunk, answer_chunk).
 CHUNKS = {
     "captions_only": (2, 0),
+    "captions_by_schema": (1, 0),
     "qa_only": (0, 1),
     "hub_data_set": (0, 1),
     "existing_server": (1, 0),
@@ -46,6 +48,7 @@ def test_an_example_is_planned(tmp_path, hub, name):
     question = {"qid": "q1", "question": "What?", "choices": ["a", "b"], "answer": "A", "image": "one.png"}
     (tmp_path / "questions.jsonl").write_text(json.dumps(question) + "\n")
     hub.repositories["lmms-lab/ai2d"] = {"main": {"data/test-00000-of-00001.parquet": ai2d(tmp_path)}}
+    shutil.copy(ROOT / "config" / "examples" / "attributes.schema.json", tmp_path)
     command = [sys.executable, "-m", "captionqa", "run", str(EXAMPLES[name]), "-n"]
     environment = {"PYTHONPATH": str(ROOT / "workflow"), "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf")}
     done = subprocess.run(command, cwd=tmp_path, env=os.environ | environment, capture_output=True, text=True)

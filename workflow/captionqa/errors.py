@@ -79,6 +79,7 @@ class Reason(StrEnum):
     SERVER_ERROR = "server_error"
     TIMEOUT = "timeout"
     EMPTY_OUTPUT = "empty_output"
+    SCHEMA_MISMATCH = "schema_mismatch"
     MISSING_CAPTION = "missing_caption"
     INVALID_QUESTION = "invalid_question"
     UNGRADABLE_GROUND_TRUTH = "ungradable_ground_truth"

@@ -35,6 +35,7 @@ rule merge_captions:
         captions=LAYOUT.captions(),
         failures=LAYOUT.captions(suffix="_failures"),
         provenance=LAYOUT.captions(suffix="_provenance"),
+        statistics=LAYOUT.captions(suffix="_statistics"),
     log:
         f"{LAYOUT.logs}/merge_captions_{{style}}.log",
     priority: AHEAD_OF_CHUNKS

@@ -1,4 +1,4 @@
-"""Merge the chunk results of one prompt style into its captions JSON, with failures and provenance."""
+"""Merge the chunk results of one prompt style into its captions JSON, with failures, provenance and statistics."""
 
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
@@ -21,4 +21,5 @@ with job_log(snakemake.log[0], f"merge_captions {snakemake.wildcards.style}", la
         captions_path=snakemake.output.captions,
         failures_path=snakemake.output.failures,
         provenance_path=snakemake.output.provenance,
+        statistics_path=snakemake.output.statistics,
     )

@@ -1,5 +1,6 @@
 """A request to the model: texts and images in their order, and the OpenAI messages that are made of them."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -63,6 +64,8 @@ class ChatRequest:
     allowed_answers: Sequence[str] = ()
     #: The system message before the user's; none where empty.
     system: str = ""
+    #: The JSON schema of the answer, as JSON; any text where empty.
+    schema: str = ""
     #: In place of that of the sampling parameters, for one of several samples.
     seed: int | None = None
 
@@ -102,6 +105,9 @@ class ChatRequest:
             fields["seed"] = self.seed
         if self.allowed_answers:
             fields["structured_outputs"] = {"choice": list(self.allowed_answers)}
+        if self.schema:  # not vLLM's structured_outputs: other servers know this too
+            json_schema = {"name": "caption", "schema": json.loads(self.schema)}
+            fields["response_format"] = {"type": "json_schema", "json_schema": json_schema}
         return Body.of(fields)
 
 

@@ -90,7 +90,8 @@ class Item:
         """
         content = self._placed([self._image_part(file) for file in self._files])
         seed = sample_seed(self._settings["sampling"], self._sample) if self._sample > 1 else None
-        return ChatRequest(content, max_tokens, system=self._settings.get("system_prompt", ""), seed=seed)
+        system, schema = self._settings.get("system_prompt", ""), self._settings.get("schema", "")
+        return ChatRequest(content, max_tokens, system=system, schema=schema, seed=seed)
 
     def check_marks(self) -> None:
         """Raise ItemFailure where the text has a mark for an image that the item does not have."""

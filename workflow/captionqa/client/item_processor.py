@@ -21,6 +21,7 @@ from captionqa.client.journal import ItemMark, JournalLine, JournalOutcome, Jour
 from captionqa.client.known_images import KnownImages
 from captionqa.client.letter_fallback import LETTER_TOKENS, allowed_letters
 from captionqa.client.retrying_client import RetryingClient
+from captionqa.client.schema_answer import check_schema_answer
 from captionqa.config.model_versions import may_be_of
 from captionqa.dataset.changed_files import ChangedFiles
 from captionqa.dataset.image_source import ImageSources
@@ -202,7 +203,7 @@ class ItemProcessor:
     def _send(
         self, journal: JournalSegment, item: Item, request: ChatRequest, first_answer: str | None = None
     ) -> Answer:
-        """The server's answer, journaled; each crash of a server on the way is journaled too."""
+        """The server's answer, journaled if it is one; each crash of a server on the way is journaled too."""
         crashes = _Crashes(journal, item.mark(first_answer))
 
         def send(request: ChatRequest) -> Answer:
@@ -210,6 +211,7 @@ class ItemProcessor:
                 return self._client.ask(request, crashes.count, crashes.add)
 
         answer = self._transport.answer(send, request)
+        check_schema_answer(answer, self._settings)
         _append(journal, item.mark(first_answer), {"answer": answer})  # now: a file may have been read on the way
         return answer
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from captionqa.client.chunk_result import ChunkResults, ResultLine
 from captionqa.client.final_text import caption_text
+from captionqa.client.schema_answer import readable
 from captionqa.config.config import Config
 from captionqa.config.contexts import Context
 from captionqa.config.layout import Layout
@@ -19,11 +20,21 @@ from captionqa.files import read_json_lines
 class QuestionCaptions:
     """The captions of the images of questions. Immutable, so that threads may share it."""
 
-    def __init__(self, lines: Mapping[str, ResultLine], ids: Mapping[str, str], in_file: Mapping[str, str]):
-        """`lines` has the results of captions by their ids, and `ids` these by image; `in_file` is {key: caption}."""
+    def __init__(
+        self,
+        lines: Mapping[str, ResultLine],
+        ids: Mapping[str, str],
+        in_file: Mapping[str, str],
+        is_json: bool = False,
+    ):
+        """`lines` has the results of captions by their ids, and `ids` these by image; `in_file` is {key: caption}.
+
+        `is_json`: the results are of a schema, and questions have them as `readable` texts.
+        """
         self._lines = lines
         self._ids = ids
         self._in_file = in_file
+        self._is_json = is_json
 
     @classmethod
     def read(
@@ -48,7 +59,7 @@ class QuestionCaptions:
         assert context.captions is not None, "only a context of captions has any"
         ids = CaptionIds(config, layout).ids(images)
         settings = caption_settings(config, context.captioned_by(layout.model), context.captions)
-        return cls(_lines_of(set(ids.values()), ChunkResults(paths, settings)), ids, {})
+        return cls(_lines_of(set(ids.values()), ChunkResults(paths, settings)), ids, {}, "schema" in settings)
 
     def of(self, image: str, qid: str, images: int) -> str:
         """The caption of an image of the question `qid`, which has so many images.
@@ -66,7 +77,8 @@ class QuestionCaptions:
             raise ItemFailure(Reason.MISSING_CAPTION, f"{_shown(image)} is not captioned by this run")
         if "failure" in line:
             raise ItemFailure(Reason(line["failure"]), f"the caption of {_shown(image)} failed: {line['detail']}")
-        return caption_text(line["answer"])
+        text = caption_text(line["answer"])
+        return readable(text) if self._is_json else text
 
 
 def read_caption_file(path: str) -> dict[str, str]:

@@ -133,7 +133,7 @@ def _tidy_paths(raw: dict[str, Any]) -> None:
     """Expand ~, and give the output folder its plainest name, since Snakemake compares paths as text."""
     raw["output_dir"] = os.path.normpath(os.path.expanduser(raw["output_dir"]))
     for section in filter(None, (raw.get("captions"), raw.get("qa"), *raw["models"].values())):
-        for key in ("dataset_path", "image_folder", "question_path", "path"):
+        for key in ("dataset_path", "image_folder", "question_path", "path", "schema"):
             if isinstance(section.get(key), list):
                 section[key] = list(map(os.path.expanduser, section[key]))
             elif section.get(key) is not None:

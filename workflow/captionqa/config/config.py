@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, overload
 
+from captionqa.config.caption_schema import read_schema
 from captionqa.config.caption_sets import CaptionSet, caption_sets
 from captionqa.config.client_config import ClientConfig
 from captionqa.config.contexts import (
@@ -67,6 +68,8 @@ class CaptionsConfig:
     multi_image_prompt: str | None
     prompt_styles: Sequence[str]
     prompts: Mapping[str, str]
+    #: The file of a JSON schema that each caption is JSON by; None for free text.
+    schema: str | None
     max_tokens: int
     #: How many captions of each image in each style, by different seeds.
     samples: int
@@ -78,12 +81,16 @@ class CaptionsConfig:
     #: No key of the configuration: where only the images of the questions are captioned, their folder. Then
     #: `dataset_path` is that of the questions.
     questions_root: str | None = None
+    #: No key of the configuration: what is in the file `schema`, as JSON.
+    schema_text: str | None = None
 
     @classmethod
     def of(cls, checked: Mapping[str, Any], hub: HubRecord, qa: "QaConfig | None") -> Self:
         fields = {**checked, "columns": CaptionColumnsConfig(**checked["columns"]), "hub": hub}
         if checked["dataset_path"] is None and qa is not None:
             fields |= {"dataset_path": qa.dataset_path, "questions_root": qa.data_path}
+        if checked["schema"] is not None:
+            fields["schema_text"] = read_schema(checked["schema"])
         return cls(**fields)
 
     @property

@@ -61,6 +61,8 @@ class AnswerSettings(TypedDict):
     prompt: NotRequired[str]
     #: Captions only: the text sent in its place with several images of one item.
     multi_image_prompt: NotRequired[str]
+    #: Captions only: the JSON schema of the answers, as JSON: a text, since the order of its keys is part of it.
+    schema: NotRequired[str]
     #: Questions only: the line added to each question.
     instruction: NotRequired[str]
     #: Questions only: the follow-up that asks for the letter alone.
@@ -82,6 +84,8 @@ def caption_settings(config: Config, model: str, style: str, sample: int = 1) ->
     settings["prompt"] = style_text(style, captions.prompts)
     if captions.multi_image_prompt:
         settings["multi_image_prompt"] = captions.multi_image_prompt
+    if captions.schema_text is not None:
+        settings["schema"] = captions.schema_text
     if sample > 1:
         settings["sampling"] = {**settings["sampling"], "seed": sample_seed(settings["sampling"], sample)}
     return settings

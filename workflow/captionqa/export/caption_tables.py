@@ -1,11 +1,12 @@
 """Captions as rows: JSON lines and parquet, and the metadata of an imagefolder."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from captionqa.export.caption_stream import Caption
 from captionqa.export.json_text import json_text
 from captionqa.export.named_files import file_path
+from captionqa.export.schema_columns import caption_values, schema_columns, typed_values
 from captionqa.export.table import write_jsonl, write_parquet
 from captionqa.export.target import Target
 
@@ -27,12 +28,15 @@ NAME = "captions"
 
 def write_caption_lines(captions: Iterable[Caption], target: Target) -> None:
     """captions-00000.jsonl and so on."""
-    write_jsonl(_rows(captions), target, NAME)
+    columns = schema_columns(target.schema)
+    write_jsonl((_row(each) | caption_values(each.text, columns) for each in captions), target, NAME)
 
 
 def write_caption_parquet(captions: Iterable[Caption], target: Target) -> None:
     """captions-00000.parquet and so on."""
-    write_parquet(_rows(captions), COLUMNS, target, NAME)
+    columns = schema_columns(target.schema)
+    rows = (_row(each) | typed_values(caption_values(each.text, columns), columns) for each in captions)
+    write_parquet(rows, {**COLUMNS, **columns}, target, NAME)
 
 
 def write_imagefolder(captions: Iterable[Caption], target: Target) -> None:
@@ -47,17 +51,16 @@ def write_imagefolder(captions: Iterable[Caption], target: Target) -> None:
             file.write(json_text({"file_name": path, "text": caption.text}) + "\n")
 
 
-def _rows(captions: Iterable[Caption]) -> Iterator[Mapping[str, Any]]:
-    for caption in captions:
-        yield {
-            "id": caption.id,
-            "caption": caption.text,
-            "model": caption.model,
-            "style": caption.style,
-            "prompt": caption.prompt,
-            "finish_reason": caption.finish_reason,
-            "truncated": caption.truncated,
-            "prompt_tokens": caption.prompt_tokens,
-            "completion_tokens": caption.completion_tokens,
-            "thinking": caption.thinking or None,
-        }
+def _row(caption: Caption) -> dict[str, Any]:
+    return {
+        "id": caption.id,
+        "caption": caption.text,
+        "model": caption.model,
+        "style": caption.style,
+        "prompt": caption.prompt,
+        "finish_reason": caption.finish_reason,
+        "truncated": caption.truncated,
+        "prompt_tokens": caption.prompt_tokens,
+        "completion_tokens": caption.completion_tokens,
+        "thinking": caption.thinking or None,
+    }

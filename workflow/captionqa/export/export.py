@@ -107,8 +107,9 @@ def export_captions(
     if _is_known(export):
         return
     stream = CaptionStream(chunks, item_lists, settings, style, scratch, leave_out_truncated)
+    schema = settings.get("schema", "")
     with export.writing() as folder:
-        CAPTION_FORMATS[form](stream.captions(), Target(folder, shard_mb * MB, scratch, sources))
+        CAPTION_FORMATS[form](stream.captions(), Target(folder, shard_mb * MB, scratch, sources, schema))
         files, size = _measured(folder)
     summary: ExportSummary = {
         "format": form,

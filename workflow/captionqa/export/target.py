@@ -28,6 +28,8 @@ class Target:
     scratch: Path
     #: The images of the captions; None for questions.
     sources: ImageSources | None = None
+    #: The JSON schema of the captions, as JSON; empty for free text.
+    schema: str = ""
 
 
 class ExportFolder:

@@ -1,12 +1,14 @@
 """Merging captions: the chunk results of one prompt style become its captions JSON and the companions."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from captionqa.client.chunk_result import ChunkResults, ResultLine
 from captionqa.client.final_text import caption_text
 from captionqa.config.settings import AnswerSettings
 from captionqa.errors import ItemFailure, Reason
 from captionqa.files import json_object_writer, write_json
+from captionqa.results.caption_figures import CaptionFigures
 from captionqa.results.provenance import ItemCounts, provenance
 
 
@@ -17,15 +19,20 @@ def merge_captions(
     captions_path: str,
     failures_path: str,
     provenance_path: str,
+    statistics_path: str,
     hub_commits: Mapping[str, str] | None = None,
 ) -> None:
-    """Write {image: caption}, sorted by image, with the failures and the provenance.
+    """Write {image: caption}, sorted by image, with the failures, the provenance and the statistics.
 
     Raises:
         ResultError: a chunk result is incomplete or was made under other settings, or answers are of two models.
     """
     results, counts = ChunkResults(chunks, settings), ItemCounts()
-    with json_object_writer(captions_path) as add_caption, json_object_writer(failures_path) as add_failure:
+    with (
+        CaptionFigures(Path(statistics_path).parent) as figures,
+        json_object_writer(captions_path) as add_caption,
+        json_object_writer(failures_path) as add_failure,
+    ):
         for line in results.lines():
             try:
                 text = _caption(line)
@@ -34,8 +41,11 @@ def merge_captions(
                 add_failure(line["id"], {"reason": failure.reason, "detail": failure.detail})
             else:
                 counts.add_answer(line["id"], line["answer"], line["files"], shared="same_as" in line)
+                figures.add(text, line["answer"], shared="same_as" in line)
                 add_caption(line["id"], text)
         counts.check_one_model(chunks)
+        statistics = figures.statistics()
+    write_json(statistics_path, statistics)
     write_json(provenance_path, provenance(results.headers, counts, settings, dataset_path, hub_commits))
 
 

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from captionqa.config.config import Config
 from captionqa.config.model_config import ServerConfig
@@ -22,6 +22,8 @@ SINGLE_API_SERVER = "openai.api_server"
 #: The image cache of each API server, in GiB, and vLLM's own default.
 IMAGE_CACHE_GB = "--mm-processor-cache-gb"
 DEFAULT_IMAGE_CACHE_GB = 4
+#: Of vLLM's two backends that can leave out white space this one takes more of JSON schema.
+COMPACT_JSON = ("--structured-outputs-config", '{"backend": "guidance", "disable_any_whitespace": true}')
 #: What an API server keeps busy: one thread that preprocesses images, and threads that decode them and do HTTP.
 CORES_PER_API_SERVER = 2
 #: More would cost memory (about 1.5 GB each), and no published server has needed more.
@@ -35,6 +37,8 @@ class Work(TypedDict):
     images: bool
     #: Whether several requests may be about one image.
     reuse: bool
+    #: Whether captions are JSON by a schema; missing where they are not.
+    schema: NotRequired[bool]
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,13 @@ def work_of(config: Config, model: str) -> Work:
     pictures = any(context.sends_pictures for context in config.contexts_of(model))
     questions = config.qa is not None and config.qa.columns.images is not None and pictures
     captions = "captions" in config.tasks_of(model)
-    return {"images": captions or questions, "reuse": questions or (captions and len(config.caption_sets) > 1)}
+    work: Work = {
+        "images": captions or questions,
+        "reuse": questions or (captions and len(config.caption_sets) > 1),
+    }
+    if captions and config.section("captions").schema is not None:
+        work["schema"] = True
+    return work
 
 
 def job_cores(environment: Mapping[str, str] = os.environ) -> int:
@@ -83,7 +93,11 @@ def choose(
 ) -> list[Choice]:
     """The options that a server gets; `command` is what starts it, and its vLLM does not know those of `unknown`."""
     api_servers = _api_servers(settings, command, job, work)
-    tuned = [*_caches(api_servers, work), *_encoder(settings, work)] if settings.tuning == "auto" else []
+    tuned = (
+        [*_caches(api_servers, work), *_encoder(settings, work), *_compact_json(settings, work)]
+        if settings.tuning == "auto"
+        else []
+    )
     wanted = [choice for choice in tuned if not _is_given(settings.extra_args, choice.words[0])]
     return [_unless_unknown(choice, unknown) for choice in (*api_servers, *wanted)]
 
@@ -120,6 +134,13 @@ def _encoder(settings: ServerConfig, work: Work) -> list[Choice]:
         return []
     reason = "each GPU encodes whole images, where the model can, so that none waits for the others in each layer"
     return [Choice(("--mm-encoder-tp-mode", "data"), reason)]
+
+
+def _compact_json(settings: ServerConfig, work: Work) -> list[Choice]:
+    given = [word.replace("_", "-") for word in settings.extra_args]  # also one value of it, after a dot
+    if not work.get("schema") or any(word.startswith(COMPACT_JSON[0]) for word in given):
+        return []
+    return [Choice(COMPACT_JSON, "captions.schema: a small model may fill its answer with blanks that JSON allows")]
 
 
 def _api_servers(settings: ServerConfig, command: Sequence[str], job: ServerJob, work: Work) -> list[Choice]:
