@@ -9,7 +9,7 @@ import pytest
 from captionqa.client.chat_request import ChatRequest
 from captionqa.client.question_captions import QuestionCaptions
 from captionqa.config.captionqa_protocol import SYSTEM_PROMPTS
-from captionqa.config.config import CaptionColumnsConfig
+from captionqa.config.captions_config import CaptionColumnsConfig
 from captionqa.config.contexts import Context
 from captionqa.config.layout import Layout
 from captionqa.config.prompts import place_captions

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from captionqa.client.letter_fallback import allowed_letters
-from captionqa.config.config import ColumnsConfig
 from captionqa.config.layout import Layout
+from captionqa.config.qa_config import ColumnsConfig
 from captionqa.dataset.plan import load_plan
 from captionqa.dataset.question_file import read_questions
 from captionqa.dataset.question_plan import plan_questions

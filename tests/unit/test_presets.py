@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 import yaml
 from captionqa.config.check import check
-from captionqa.config.config import ColumnsConfig
 from captionqa.config.instructions import instructions_by_type
 from captionqa.config.presets import load_preset, preset_names
+from captionqa.config.qa_config import ColumnsConfig
 from captionqa.config.settings import fingerprint, qa_settings
 from captionqa.dataset.question_file import Questions
 from captionqa.driver.data_view import look_at

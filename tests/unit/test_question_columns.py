@@ -6,7 +6,7 @@ import os
 
 import pandas as pd
 import pytest
-from captionqa.config.config import ColumnsConfig
+from captionqa.config.qa_config import ColumnsConfig
 from captionqa.dataset.question_file import Questions
 from captionqa.errors import InputError
 from captionqa.grading.scoring import GradingRules

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from captionqa.client.chunk_result import FORMAT, write_chunk
-from captionqa.config.config import ColumnsConfig
 from captionqa.config.layout import Layout
+from captionqa.config.qa_config import ColumnsConfig
 from captionqa.config.repeats import Repeats, ShuffleConfig, sample_seed
 from captionqa.config.settings import fingerprint, qa_settings
 from captionqa.dataset.choice_order import text_in_order

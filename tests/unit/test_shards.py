@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from captionqa.config.config import CaptionColumnsConfig
+from captionqa.config.captions_config import CaptionColumnsConfig
 from captionqa.config.data_root import data_root
 from captionqa.config.layout import Layout
 from captionqa.dataset import shard_plan

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from captionqa.config.config import ColumnsConfig
+from captionqa.config.qa_config import ColumnsConfig
 from captionqa.dataset import json_elements
 from captionqa.dataset.question_file import Questions
 from captionqa.dataset.table_files import find_table_files

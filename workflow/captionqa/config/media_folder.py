@@ -1,8 +1,10 @@
 """The media folder: the one folder from which a server may read image files itself."""
 
-from captionqa.config.config import CaptionsConfig, Config, QaConfig
+from captionqa.config.captions_config import CaptionsConfig
+from captionqa.config.config import Config
 from captionqa.config.data_root import data_root
 from captionqa.config.hub_record import is_hub_path
+from captionqa.config.qa_config import QaConfig
 from captionqa.config.vllm_options import is_given
 from captionqa.errors import ConfigError
 

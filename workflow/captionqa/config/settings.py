@@ -7,10 +7,11 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 from captionqa.config.captionqa_protocol import SYSTEM_PROMPTS
 from captionqa.config.client_config import ImagesConfig
-from captionqa.config.config import Auto, Config
+from captionqa.config.config import Config
 from captionqa.config.contexts import IMAGES, Context
 from captionqa.config.pixel_presets import FITS, PIXEL_PRESETS
 from captionqa.config.prompts import LETTER_PROMPT, style_text
+from captionqa.config.qa_config import Auto
 from captionqa.config.repeats import sample_seed
 from captionqa.errors import ConfigError
 

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from captionqa.config.config import Auto, CaptionColumnsConfig, ReadAs
+from captionqa.config.captions_config import CaptionColumnsConfig, ReadAs
 from captionqa.config.data_root import is_pattern
 from captionqa.config.layout import Layout
+from captionqa.config.qa_config import Auto
 from captionqa.dataset.changed_files import ChangeCounts
 from captionqa.dataset.hash_limit import ImageLimit
 from captionqa.dataset.places import place

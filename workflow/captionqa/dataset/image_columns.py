@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from captionqa.config.config import Auto
+from captionqa.config.qa_config import Auto
 from captionqa.dataset.table_rows import TableColumn
 from captionqa.errors import InputError
 

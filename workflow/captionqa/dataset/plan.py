@@ -14,8 +14,9 @@ from itertools import groupby
 from typing import NamedTuple, TypedDict, Unpack
 
 from captionqa.config.answer_files import CHUNK_NAME, AnswerFiles
-from captionqa.config.config import Auto, Config, Task
+from captionqa.config.config import Config, Task
 from captionqa.config.layout import ITEMS_NAME, Layout
+from captionqa.config.qa_config import Auto
 from captionqa.dataset.places import HASH_BITS
 from captionqa.errors import InputError
 from captionqa.files import LineFile, read_json, write_json

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from captionqa.config.config import ColumnsConfig
+from captionqa.config.qa_config import ColumnsConfig
 from captionqa.dataset.field_value import Source, columns_in, paths_in
 from captionqa.dataset.json_elements import KEY_COLUMN
 from captionqa.dataset.table_rows import TableColumn

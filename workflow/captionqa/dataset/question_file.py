@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from captionqa.config.config import ColumnsConfig
 from captionqa.config.presets import load_preset
+from captionqa.config.qa_config import ColumnsConfig
 from captionqa.dataset.captionqa_questions import Shuffler
 from captionqa.dataset.cell import is_empty
 from captionqa.dataset.field_value import ELEMENT_NUMBER, lookup, number_text, parsed, reader_of, value_of

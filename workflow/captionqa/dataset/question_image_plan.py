@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from captionqa.config.config import Auto
 from captionqa.config.layout import Layout
+from captionqa.config.qa_config import Auto
 from captionqa.dataset.caption_ids import question_image_entry
 from captionqa.dataset.changed_files import ChangeCounts
 from captionqa.dataset.hash_limit import ImageLimit

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from captionqa.config.config import Auto, ColumnsConfig
 from captionqa.config.layout import Layout
 from captionqa.config.presets import load_preset
+from captionqa.config.qa_config import Auto, ColumnsConfig
 from captionqa.config.repeats import ASKED_ONCE, Repeats
 from captionqa.dataset.changed_files import ChangeCounts
 from captionqa.dataset.named_files import NamedFiles

@@ -6,8 +6,9 @@ from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
-from captionqa.config.config import Auto, CaptionColumnsConfig
+from captionqa.config.captions_config import CaptionColumnsConfig
 from captionqa.config.layout import Layout
+from captionqa.config.qa_config import Auto
 from captionqa.dataset.changed_files import ChangeCounts
 from captionqa.dataset.hash_limit import ImageLimit
 from captionqa.dataset.image_ref import FileRef, ImageRef

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from captionqa.config.config import CaptionColumnsConfig, ReadAs
+from captionqa.config.captions_config import CaptionColumnsConfig, ReadAs
 from captionqa.config.data_root import data_folder, is_pattern
 from captionqa.dataset.item_entry import Stamp
 from captionqa.dataset.shard_item import ShardItem

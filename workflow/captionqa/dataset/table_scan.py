@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from captionqa.config.config import CaptionColumnsConfig
+from captionqa.config.captions_config import CaptionColumnsConfig
 from captionqa.dataset.cell import CellError, is_empty
 from captionqa.dataset.field_value import columns_in, lookup, number_text
 from captionqa.dataset.image_columns import TEXTS, id_column, image_columns

@@ -7,10 +7,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TypedDict
 
-from captionqa.config.config import AnswerForm, ColumnsConfig, Scoring
 from captionqa.config.instructions import instructions_by_type
 from captionqa.config.presets import load_preset
 from captionqa.config.prompts import question_text
+from captionqa.config.qa_config import AnswerForm, ColumnsConfig, Scoring
 from captionqa.dataset.image_ref import FileRef, ImageRef, UrlRef
 from captionqa.dataset.image_variants import ImageVariants
 from captionqa.dataset.preset_fit import fitting_preset

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from captionqa.config.config import AnswerForm, Scoring
+from captionqa.config.qa_config import AnswerForm, Scoring
 from captionqa.grading.acceptable_answers import acceptable_answers
 from captionqa.grading.chosen_letter import LetterRule, chosen_letter
 from captionqa.grading.hidden import is_hidden

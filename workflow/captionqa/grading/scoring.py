@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from captionqa.config.config import AnswerForm, QaConfig, Scoring
+from captionqa.config.qa_config import AnswerForm, QaConfig, Scoring
 from captionqa.grading.anls import anls
 from captionqa.grading.vqa_accuracy import MIN_ANSWERS, vqa_accuracy
 

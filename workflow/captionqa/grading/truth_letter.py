@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from captionqa.config.config import AnswerForm
+from captionqa.config.qa_config import AnswerForm
 from captionqa.grading.chosen_letter import read_whole
 from captionqa.grading.options import Commitment, Options, Reading
 from captionqa.grading.plain_text import plain_line

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import NotRequired, TypedDict
 
-from captionqa.config.config import AnswerForm, Scoring
+from captionqa.config.qa_config import AnswerForm, Scoring
 from captionqa.dataset.question_row import InvalidRow, QuestionRow
 from captionqa.results.captionqa_metrics import WithProtocol
 from captionqa.results.qa_record import QaRecord
