@@ -28,6 +28,8 @@ rule page:
         ),
     log:
         f"{RUN_LAYOUT.logs}/page.log",
+    # only a killed job fails; the second attempt leaves the page out, since the results are complete without it
+    retries: 1
     conda:
         "../../environment.yml"
     resources:
@@ -35,8 +37,6 @@ rule page:
         mem_mb=8_000,
         runtime="2h",
         attempt=lambda wildcards, attempt: attempt,
-    # only a killed job fails; the second attempt leaves the page out, since the results are complete without it
-    retries: 1
     script:
         "../scripts/page.py"
 
