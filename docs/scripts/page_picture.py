@@ -1,9 +1,10 @@
 """Make docs/page.png: the results page of the demo's data and of the photographs that scikit-image ships, in Chromium.
 
-    .venv/bin/python docs/scripts/page_picture.py [FILE.png] [FOLDER]
+    .venv/bin/python docs/scripts/page_picture.py [--contexts] [FILE.png] [FOLDER]
 
-The answers are written here, some of them wrong, so that the picture shows what the page does with them; no model gave
-them. FOLDER keeps the page; by default it is a temporary one. Needs the test environment (`make setup`) and Chromium.
+--contexts makes docs/contexts.png, in which the questions were asked in several contexts. The answers are written here,
+some of them wrong, so that the picture shows what the page does with them; no model gave them. FOLDER keeps the page;
+by default it is a temporary one. Needs the test environment (`make setup`) and Chromium.
 """
 
 import random
@@ -28,6 +29,8 @@ from captionqa.page.run_end import page_after_run  # noqa: E402
 from finished_run import finish_run  # noqa: E402
 
 WIDTH_PX, HEIGHT_PX = 1280, 1240
+#: With contexts a card begins further down.
+CONTEXTS_HEIGHT_PX = 1970
 DEMO_QUESTIONS = 90
 #: {photograph: [(question, choices, right letter, output)]}.
 PHOTOGRAPHS = {
@@ -64,16 +67,23 @@ CAPTIONS = {
 SHARES = {"shape": 0.83, "shape color": 0.94, "background color": 1.0, "comparison": 0.72, "counting": 0.9}
 
 
-def main(picture: Path, folder: Path) -> None:
-    config = prepare(folder)
+#: {context: the share of its answers that are those of the image}.
+CONTEXT_SHARES = {"qa": 1.0, "qa_caption_simple": 0.85, "qa_caption_short": 0.6, "qa_none": 0.15}
+
+
+def main(picture: Path, folder: Path, contexts: bool = False) -> None:
+    config = prepare(folder, contexts)
     layout = finish_run(config, Answers(folder), begin_s=1_764_374_400.0, chunk_s=95.0)
     write_load(layout)
     write_page(config, layout)
     write_json(layout.verdict, VERDICT)
     page = Path(page_after_run(config, layout, 0.0, True, PHASES).path)
-    with Tab(folder / "browser", WIDTH_PX, HEIGHT_PX) as tab:
+    with Tab(folder / "browser", WIDTH_PX, CONTEXTS_HEIGHT_PX if contexts else HEIGHT_PX) as tab:
         tab.open(page.as_uri())
-        tab.wait("[...document.querySelectorAll('article img')].slice(0, 3).every(image => image.complete)")
+        if contexts:  # what cannot be guessed
+            tab.run("page.setFilter({ right: '0', wrong: '3' })")
+        shown = 1 if contexts else 3
+        tab.wait(f"[...document.querySelectorAll('article img')].slice(0, {shown}).every(image => image.complete)")
         tab.screenshot(picture)
 
 
@@ -84,7 +94,7 @@ VERDICT = {
 }
 
 
-def prepare(folder: Path) -> Config:
+def prepare(folder: Path, contexts: bool) -> Config:
     """The images, the questions and the configuration."""
     images = folder / "images"
     shutil.copytree(CHECKOUT / "resources" / "demo" / "images", images)
@@ -116,6 +126,8 @@ def prepare(folder: Path) -> Config:
         "captions": {"dataset_path": str(images), "prompt_styles": ["SIMPLE", "SHORT"]},
         "qa": {"question_path": str(folder / "questions.parquet"), "dataset_path": str(images)},
     }
+    if contexts:
+        raw["qa"]["contexts"] = ["image", "caption", "none"]
     import yaml
 
     return check(raw, yaml.safe_load(SCHEMA.read_text(encoding="utf-8")))
@@ -135,8 +147,11 @@ class Answers:
 
     def __call__(self, work: str, entry: dict) -> object:
         name = entry["id"]
-        if work == "qa":
-            return self._answer(name)
+        if work.startswith("qa"):
+            in_context = random.Random(name + work)
+            if in_context.random() < CONTEXT_SHARES[work]:
+                return self._answer(name)
+            return f"The answer is {in_context.choice('AB')}."
         caption = CAPTIONS.get(Path(name).name) or f"{self._drawn[name]}. Nothing else is in the picture."
         return caption if work == "simple" else self._drawn.get(name) or caption.split(",")[0].split(" with ")[0]
 
@@ -164,9 +179,11 @@ def write_load(layout) -> None:
 
 
 if __name__ == "__main__":
-    target = Path(sys.argv[1]) if len(sys.argv) > 1 else CHECKOUT / "docs" / "page.png"
-    if len(sys.argv) > 2:
-        main(target, Path(sys.argv[2]))
+    given = [text for text in sys.argv[1:] if text != "--contexts"]
+    with_contexts = len(given) < len(sys.argv) - 1
+    target = Path(given[0]) if given else CHECKOUT / "docs" / ("contexts.png" if with_contexts else "page.png")
+    if len(given) > 1:
+        main(target, Path(given[1]), with_contexts)
     else:
         with tempfile.TemporaryDirectory() as temporary:
-            main(target, Path(temporary))
+            main(target, Path(temporary), with_contexts)

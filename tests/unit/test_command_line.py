@@ -15,6 +15,7 @@ from captionqa.driver.command_line import COMMANDS, main, snakemake_command
 from captionqa.driver.command_parser import UsageError, parse
 from captionqa.errors import ConfigError
 from captionqa.results import ask_again, forgetting
+from captionqa.server import slurm
 
 #: Processor time, which other processes do not lengthen much.
 HELP_S = 0.2
@@ -301,18 +302,39 @@ def test_a_target_is_not_taken_for_a_second_configuration_file(config_path, exec
     assert command[command.index("--configfile") + 2].startswith("--")
 
 
-@pytest.mark.parametrize(("names", "profile"), [((), "local"), (("sbatch",), "slurm"), (("srun",), "local")])
-def test_the_profile_is_slurms_where_sbatch_is(config_path, on_path, names, profile):
-    on_path(*names)
+@pytest.mark.parametrize(
+    ("programs", "profile", "said"),
+    [
+        ({}, "local", None),
+        ({"srun": ""}, "local", None),
+        ({"sbatch": "", "sinfo": "echo debug up"}, "slurm", None),
+        ({"sbatch": "", "sinfo": "echo error: one >&2; echo sinfo: fatal: no configuration >&2; exit 1"}, "local",
+         "(sinfo: fatal: no configuration)"),
+        ({"sbatch": "", "sinfo": "exit 3"}, "local", "(sinfo ends with exit code 3)"),
+        ({"sbatch": "", "sinfo": "exec /bin/sleep 60"}, "local", "(sinfo says nothing for 1 s)"),
+        ({"sbatch": ""}, "local", "(sinfo: No such file or directory)"),
+    ],
+    ids=["no Slurm", "no sbatch", "a cluster", "no configuration", "no word", "hangs", "no sinfo"],
+)  # fmt: skip
+def test_the_profile_is_slurms_where_a_cluster_answers(
+    config_path, on_path, tmp_path, monkeypatch, capsys, programs, profile, said
+):
+    on_path(*programs)
+    for name, script in programs.items():
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
+    monkeypatch.setattr(slurm, "ANSWER_TIMEOUT_S", 1.0)
     command = snakemake_command(config_path, [])
     path = captionqa.CHECKOUT / "profiles" / profile
     assert command[command.index("--profile") + 1] == str(path)
     assert (path / "config.yaml").is_file()
+    text = capsys.readouterr().err
+    assert text.count("\n") == (said is not None)
+    assert said is None or f"no Slurm cluster answers {said}, so all runs on this machine" in text
 
 
 @pytest.mark.parametrize("options", [["--profile", "mine"], ["-n", "--profile=mine"]])
 def test_a_profile_among_the_options_wins(config_path, on_path, options):
-    on_path("sbatch")
+    on_path("sbatch")  # and no cluster is asked
     command = snakemake_command(config_path, options)
     assert command[-len(options) :] == options
     assert sum(word.startswith("--profile") for word in command) == 1

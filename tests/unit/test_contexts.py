@@ -20,6 +20,7 @@ from captionqa.dataset.image_encoding import EncodedImage
 from captionqa.dataset.planning import plan_task
 from captionqa.errors import ConfigError, InputError
 from captionqa.files import read_json_lines
+from captionqa.results.ask_again import retry_failed
 from PIL import Image
 from shard_files import write_parquet
 
@@ -128,6 +129,27 @@ def test_a_question_whose_caption_failed_fails_as_it_did(ask_questions, run, ser
         "q5": "missing_caption",
     }
     assert lines["q2"]["detail"].startswith("the caption of 'b.png' failed: ")
+
+
+def test_a_question_is_asked_again_with_its_caption_and_not_without(ask_questions, run, server, images, make_config):
+    ask_questions(*ROWS, ("q4", "What?", ["c.png"]), ("q5", "What?", ["nowhere.png"]))
+    (images.path / "b.png").write_bytes(b"no image")
+    run("captions")
+    run(context=CAPTION)
+    config = make_config({"qa": {"contexts": ["caption"]}})
+    both, alone = retry_failed(config, None, None, None), retry_failed(config, "qa", None, None)
+    assert both.again == {"unreadable_image": 3}  # the caption, q2 and q3
+    assert both.left == {"missing_caption": ["q5"]}
+    assert alone.again == {}
+    assert {key: sorted(ids) for key, ids in alone.left.items()} == {
+        "whose caption failed": ["q2", "q3"],
+        "missing_caption": ["q5"],
+    }
+    assert "let their captions be asked again too" in alone.text()
+    images.add("b.png")
+    both.apply()
+    run("captions")
+    assert {item for item, line in run(context=CAPTION).items() if "failure" in line} == {"q5"}
 
 
 def test_only_questions_with_a_changed_caption_are_asked_again(ask_questions, run, server, jobs, images):

@@ -66,6 +66,17 @@ def test_what_the_driver_had_to_say_stands_beside_it(layout, fail):
     ]
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_dead_server_is_told_once_though_the_driver_and_the_jobs_saw_it(layout, fail, jobs):
+    gone = "the server is gone for good: server 0: its Slurm job 7 was cancelled"
+    for number in range(jobs):
+        fail(f"chunk {number}-of-2", f"{gone}.")
+    write_json(layout.job_error("server"), {"error": f"{gone}\n  server's log: server-0.log"})
+    (message,) = failure_messages(layout)
+    assert message.count(gone) == 1
+    assert all(f"log: chunk {number}-of-2.log" in message for number in range(jobs))
+
+
 def test_restarts_are_told_by_reason_with_the_log(layout, server):
     server("it crashed", "it hung", "it crashed")
     server("it hung", replica=1)

@@ -14,6 +14,7 @@ from captionqa.page import failure_rows, page_lists, sample
 from captionqa.page.comparison_page import write_comparison_page
 from captionqa.page.results_page import write_page
 from captionqa.page.run_end import page_after_run
+from captionqa.page.unfinished_page import write_unfinished_page
 from captionqa.results.compare_runs import compare
 from finished_run import finish_run
 
@@ -258,6 +259,19 @@ def contexts(run, make_config, tmp_path):
     layout = finish_run(config, answer)
     write_page(config, layout)
     return Path(layout.page)
+
+
+def test_a_context_without_answers_adds_no_nameless_rule_to_the_filter(run, tmp_path):
+    find_browser()
+    config = replace(run[0], output_dir=str(tmp_path / "stopped"))
+    config = replace(config, qa=replace(config.qa, contexts=["image", "none"]))
+    layout = finish_run(config, lambda work, entry: None if work == "qa_none" else answer(work, entry), merged=False)
+    assert write_unfinished_page(config, layout)
+    with Tab(tmp_path / "browser") as tab:
+        tab.open(Path(layout.page).as_uri())
+        rules = "[...document.querySelector('[aria-label=\"Filter by rule\"]').options]"
+        assert all(tab.run(f"{rules}.map(option => option.textContent)"))
+        assert tab.run(f"{rules}.findIndex(option => option.selected)") == 0
 
 
 def test_flips_between_two_contexts_are_chosen_by_two_selects_or_by_a_count_of_the_differences(contexts, tmp_path):

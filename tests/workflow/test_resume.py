@@ -70,6 +70,36 @@ def test_complete_results_whose_page_cannot_be_made_are_no_failed_run(completed)
     assert "look at the results in a browser: out/report/index.html" in completed.run()
 
 
+KILL_PAGE_JOB = """
+import os, signal, sys
+
+def kill(event, arguments):
+    if event == "open" and "/report/data/" in str(arguments[0]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+if sys.orig_argv[-1].endswith(".page.py"):
+    sys.addaudithook(kill)
+"""
+
+
+def test_complete_results_whose_page_job_is_killed_are_no_failed_run(completed, tmp_path, monkeypatch):
+    (completed.out / "report" / "index.html").unlink()
+    (tmp_path / "sitecustomize.py").write_text(KILL_PAGE_JOB)
+    with monkeypatch.context() as patched:
+        patched.setenv("PYTHONPATH", str(tmp_path))
+        text = completed.run()
+    told = [line.strip() for line in text.splitlines() if "killed" in line]
+    log = f"out/logs/{MODEL}/page.log"
+    assert told == [
+        "the results are complete, but their page could not be made: the job that makes it was killed, mostly since "
+        f"memory ran out; log: {log}",
+    ]
+    assert "the same command makes it; captionqa view" in text.partition("captionqa: done in")[2]
+    assert "a job of page" not in text
+    assert completed.plan()["page"] == 1
+    assert "look at the results in a browser: out/report/index.html" in completed.run()
+
+
 def test_a_lost_final_file_is_merged_again_without_a_server(completed):
     captions = completed.captions()
     (completed.out / "captions" / MODEL / f"{MODEL}_simple.json").unlink()

@@ -155,7 +155,8 @@ def end_run(failed=False):
         log=", ".join(workflow.logger_manager.get_logfile()),
         stopped_by=DRIVER.stopped_by,
         notes=notes,
-        page=page_rows(CONFIG, RUN_LAYOUT, time.time() - seconds, not failed),  # after the verdict, which it shows
+        # after the verdict, which it shows
+        page=page_rows(CONFIG, RUN_LAYOUT, time.time() - seconds, not failed, CONFIG_PATH),
     )
     (not_done if failed else done)(CONFIG, end).show()
 

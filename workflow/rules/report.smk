@@ -28,12 +28,15 @@ rule page:
         ),
     log:
         f"{RUN_LAYOUT.logs}/page.log",
+    # only a killed job fails; the second attempt leaves the page out, since the results are complete without it
+    retries: 1
     conda:
         "../../environment.yml"
     resources:
         cpus_per_task=4,
-        mem_mb=lambda wildcards, attempt: attempt * 8_000,
+        mem_mb=8_000,
         runtime="2h",
+        attempt=lambda wildcards, attempt: attempt,
     script:
         "../scripts/page.py"
 

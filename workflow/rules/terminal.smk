@@ -100,7 +100,7 @@ def tell_failed_job(record):
     from captionqa.driver.failure_report import stored_reasons
     from captionqa.driver.terminal import print_message
 
-    if DRIVER is None or DRIVER.stopped_by:
+    if DRIVER is None or DRIVER.stopped_by or record.rule_name == "page":  # the end says what became of the page
         return
     job = next((job for job in list(workflow.scheduler.running) if job.jobid == record.jobid), None)
     if job is not None and job.restart_times >= job.attempt:

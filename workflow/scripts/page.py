@@ -1,13 +1,12 @@
-"""Write the page that shows the results with their images, or say in one line why it cannot be made."""
+"""Write the page that shows the results with their images, or store why there is none, for the end of the run."""
 
 import logging
-import sys
 
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
-from captionqa.errors import RunStoppedError
+from captionqa.errors import CaptionqaError, RunStoppedError
 from captionqa.page.results_page import write_page
-from captionqa.page.run_end import give_up_page
+from captionqa.page.run_end import KILLED, give_up_page
 from captionqa.run.job_log import job_log
 from captionqa.run.lease import end_with_run
 
@@ -17,9 +16,11 @@ layout = Layout(config.output_dir, config.model_name)
 with job_log(snakemake.log[0], "page", layout):
     end_with_run(layout.server)
     try:
+        if snakemake.resources.attempt > 1:
+            raise CaptionqaError(KILLED)
         write_page(config, layout)
     except RunStoppedError:
         raise
     except Exception as error:
         logging.exception("%s", error)
-        print(f"captionqa: {give_up_page(layout, snakemake.output, error, snakemake.log[0])}", file=sys.stderr)
+        give_up_page(layout, snakemake.output, error, snakemake.log[0])

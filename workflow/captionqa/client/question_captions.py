@@ -74,7 +74,10 @@ class QuestionCaptions:
             return text
         line = self._lines.get(self._ids.get(image, ""))
         if line is None:
-            raise ItemFailure(Reason.MISSING_CAPTION, f"{_shown(image)} is not captioned by this run")
+            advice = "without captions.dataset_path each image of the questions gets one"
+            raise ItemFailure(
+                Reason.MISSING_CAPTION, f"{_shown(image)} has no caption of its own in this run; {advice}"
+            )
         if "failure" in line:
             raise ItemFailure(Reason(line["failure"]), f"the caption of {_shown(image)} failed: {line['detail']}")
         text = caption_text(line["answer"])

@@ -49,22 +49,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def snakemake_command(config: Path, options: Sequence[str]) -> list[str]:
     """The command that runs the workflow on a configuration; `options` are Snakemake's own.
 
-    The profile is that of the options, or else the checkout's: for Slurm where sbatch is on PATH.
+    The profile is that of the options, or else the checkout's: for Slurm where sbatch is on PATH and a cluster answers.
 
     Raises:
         ConfigError: the package was installed without its workflow.
     """
     _check_checkout()
     named = any(option == "--profile" or option.startswith("--profile=") for option in options)
-    profile = captionqa.CHECKOUT / "profiles" / ("slurm" if shutil.which("sbatch") else "local")
     return [
         *(sys.executable, "-m", "snakemake"),
         # not last: Snakemake would take a target behind it for a second configuration file
         *("--configfile", str(config)),
         *("--snakefile", str(captionqa.CHECKOUT / "Snakefile")),
-        *(() if named else ("--profile", str(profile))),
+        *(() if named else ("--profile", str(_profile()))),
         *options,
     ]
+
+
+def _profile() -> Path:
+    """The checkout's profile for this machine; says why it is the local one where only Slurm's programs are there."""
+    from captionqa.server.slurm import no_answer
+
+    profiles = captionqa.CHECKOUT / "profiles"
+    if not shutil.which("sbatch"):
+        return profiles / "local"
+    if (fault := no_answer()) is None:
+        return profiles / "slurm"
+    print_message(
+        f"no Slurm cluster answers ({printable(fault)}), so all runs on this machine; once one does: "
+        f"--profile {profiles / 'slurm'}"
+    )
+    return profiles / "local"
 
 
 def _run(options: argparse.Namespace) -> None:

@@ -22,8 +22,8 @@ examples:
 RUN = """\
 Caption and answer; after a stop the same command resumes.
 
-Starts Snakemake with the profile `slurm` where sbatch is on PATH, otherwise with `local`. Options behind CONFIG are
-Snakemake's own, such as
+Starts Snakemake with the profile `slurm` where sbatch is on PATH and a cluster answers, otherwise with `local`.
+Options behind CONFIG are Snakemake's own, such as
   -n               list the jobs that would run
   --cores N        client jobs at a time on this machine; on Slurm --jobs N
   --keep-going     let the other chunks finish when one fails

@@ -38,8 +38,8 @@ def failure_messages(layout: Layout) -> list[str]:
     for file in sorted(layout.errors.glob("*.json")):
         stored: JobError | None = read_json(file)
         if stored:
-            by_reason[stored.get("reason", stored["error"])].append(stored)
-    return [_message(reason, jobs, layout) for reason, jobs in by_reason.items()] + restarts(layout)
+            by_reason[_reason(stored)].append(stored)
+    return [_message(errors, layout) for errors in by_reason.values()] + restarts(layout)
 
 
 def restarts(layout: Layout) -> list[str]:
@@ -72,14 +72,20 @@ def only_too_many_failures(layout: Layout) -> bool:
     return {file.stem for file in layout.errors.glob("*.json")} - {FAULT} == {GATE}
 
 
-def _message(reason: str, jobs: list[JobError], layout: Layout) -> str:
+def _reason(error: JobError) -> str:
+    """What errors share that tell of one fault: the driver's own, such as of a dead server, and those of jobs."""
+    return error.get("reason", error["error"].partition("\n")[0]).rstrip(".")
+
+
+def _message(errors: list[JobError], layout: Layout) -> str:
+    jobs = [error for error in errors if "name" in error] or errors  # the driver's adds nothing to a job's
     if len(jobs) == 1:
         details = jobs[0].get("details", "")
         if jobs[0].get("name") == GATE:
-            return "\n".join(filter(None, (reason, details)))
+            return "\n".join(filter(None, (jobs[0]["reason"], details)))
         shown = details.splitlines()[-DETAILS_SHOWN:]
         return "\n".join([jobs[0]["error"], *(f"    {line}" for line in shown)])
-    rows = [f"{len(jobs)} jobs failed: {reason}"]
+    rows = [f"{len(jobs)} jobs failed: {_reason(jobs[0])}"]
     rows += [f"  {job['name']}, log: {job['log']}" for job in jobs[:LOGS_NAMED]]
     if len(jobs) > LOGS_NAMED:
         rows.append(f"  and {len(jobs) - LOGS_NAMED} more, logs beside these")

@@ -107,13 +107,20 @@ def _add_rows(rows: list[str], failed: list[tuple[ItemTotals, str]], config: Con
                 failed.append((counts, layout.qa("failures", context.suffix)))
 
 
-def page_rows(config: Config, layout: Layout, began: float, finished: bool) -> list[str]:
+def page_rows(config: Config, layout: Layout, began: float, finished: bool, config_path: str) -> list[str]:
     """The last rows of a run that began at `began`, in seconds since the epoch: its page, or why it has none.
+
+    `config_path` is the configuration as a command names it.
 
     Call it once, after the verdict, which the page shows too.
     """
     end = page_after_run(config, layout, began, finished, PHASES)
-    return [text for text in (end.fault, end.path and f"look at the results in a browser: {end.path}") if text]
+    if end.path:
+        return [f"look at the results in a browser: {end.path}"]
+    if end.fault and finished:
+        shown = f"captionqa view {config_path} shows the results without it"
+        return [f"{end.fault}\n  the same command makes it; {shown}"]
+    return [end.fault] if end.fault else []
 
 
 def _qa_rows(metrics: QaMetrics, layout: Layout, context: Context) -> list[str]:

@@ -23,6 +23,8 @@ from captionqa.run.job_log import JobError
 
 #: The name of the file that says why a run has no page, in the folder of errors.
 FAULT = "page_left_out"
+#: Why a page is left out whose job failed without an error of its own.
+KILLED = "the job that makes it was killed, mostly since memory ran out"
 #: How long the process that makes the page of an unfinished run may take.
 UNFINISHED_PATIENCE_S = 30.0
 

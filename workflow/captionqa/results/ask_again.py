@@ -2,17 +2,20 @@
 
 Answers stay in the journal, and final files until the next run replaces them. A fault of the question file is not asked
 again: once the file is corrected, the next run notices by itself. Nor is an item whose image is still missing, or still
-outside of the data set: it would fail again without a request.
+outside of the data set, or a question whose caption is: it would fail again without a request.
 """
 
+import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from captionqa.client.chunk_result import ResultLine, read_chunk
 from captionqa.client.journal import JournalLine, read_lines
+from captionqa.client.question_captions import QuestionCaptions
 from captionqa.config.config import Config, Task
+from captionqa.dataset.caption_links import CaptionLinks
 from captionqa.dataset.plan import load_plan
 from captionqa.dataset.question_repeats import shown_id
 from captionqa.errors import DATA_FAULTS, QUESTION_FAULTS, ConfigError, ItemFailure, Reason
@@ -21,10 +24,14 @@ from captionqa.results.result_set import ResultSet, selected_results
 
 #: Names of items that are left to fail, in a text.
 NAMES_SHOWN = 3
+#: Stands for the reason of a question whose caption failed, and is not asked again.
+CAPTION_FAILED = "whose caption failed"
 #: What helps an item that would fail again; the next run notices an image that was put in its place by itself.
 REMEDIES: Mapping[str, str] = {
     Reason.MISSING_IMAGE: "put the files in their places, or correct the questions, and run again",
     Reason.PATH_OUTSIDE_DATASET: "add their folder to client.images.allowed_roots and call this again",
+    Reason.MISSING_CAPTION: "caption their images, or put captions into the file of qa.captions_from, and run again",
+    CAPTION_FAILED: "let their captions be asked again too, without --task qa",
 }
 
 
@@ -66,16 +73,19 @@ class Retry:
     def add(self, selected: ResultSet, reason: str | None) -> None:
         """Look for failures to ask again among the results of one final file."""
         task, layout = selected.file.task, selected.layout
-        lists = load_plan(layout, task).item_lists(layout, task)
-        results = selected.file.results(selected.config, layout)
+        plan, context = load_plan(layout, task), selected.file.context
+        links = None if context is None else CaptionLinks.of(selected.config, layout, context)
+        lists, results = plan.item_lists(layout, task), selected.file.results(selected.config, layout)
+        removed = {str(path) for _, earlier, _ in self._changes for path in earlier}
         paths: list[Path] = []
         ids: set[str] = set()
-        for items, name in zip(lists, results, strict=True):
+        for chunk, items, name in zip(plan.chunks, lists, results, strict=True):
             if not (path := Path(name)).exists():
                 continue
             _, lines = read_chunk(path)
             failed = [line for line in lines if "failure" in line and reason in (None, line["failure"])]
-            left = _faulty_still(items, failed, selected)
+            held = [] if links is None else links.paths[chunk.number]
+            left = _faulty_still(items, failed, selected, held, not removed.isdisjoint(held))
             again = [line for line in failed if line["id"] not in left]
             for item, failure in left.items():
                 self.left.setdefault(failure, []).append(item)
@@ -137,17 +147,30 @@ def _filter_lines(path: Path, keep: Callable[[JournalLine], bool]) -> None:
             file.writelines(map(checked_line, kept))
 
 
-def _faulty_still(items: str, failed: Iterable[ResultLine], selected: ResultSet) -> dict[str, str]:
-    """{id: reason} of the failed items that have a fault of the data still, and would fail again without a request."""
-    faulty = {line["id"] for line in failed if line["failure"] in DATA_FAULTS}
+def _faulty_still(
+    items: str, failed: Iterable[ResultLine], selected: ResultSet, held: Sequence[str], captions_again: bool
+) -> dict[str, str]:
+    """{id: key of REMEDIES} of the failed items that would fail again without a request.
+
+    `held` are the files that hold the captions of questions; `captions_again` is whether failures in them are asked
+    again.
+    """
+    faulty = {line["id"] for line in failed if held or line["failure"] in DATA_FAULTS}
+    if not faulty or not all(map(os.path.exists, held)):  # with which captions is not known yet
+        return {}
+    context, captions = selected.file.context, None
+    if held and context is not None:
+        captions = QuestionCaptions.read(selected.config, selected.layout, context, Path(items), held)
     found: dict[str, str] = {}
-    for entry in read_json_lines(items) if faulty else ():
+    for entry in read_json_lines(items):
         if entry["id"] in faulty:
             try:
-                selected.checker.item(entry)
+                selected.checker.item(entry, captions)
             except ItemFailure as failure:
                 if failure.reason in REMEDIES:
                     found[entry["id"]] = failure.reason
+                elif captions is not None and not captions_again:
+                    found[entry["id"]] = CAPTION_FAILED
     return found
 
 

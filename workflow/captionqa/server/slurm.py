@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from captionqa.server.launcher import supervisor_environment
 
 COMMAND_TIMEOUT_S = 60.0
+#: How long a cluster may take to say that it is there. A controller that is busy answers within seconds.
+ANSWER_TIMEOUT_S = 15.0
 #: States that a job does not leave, and what they mean for it and its rule (`man squeue`, JOB STATE CODES).
 ENDED = {
     "BOOT_FAIL": "did not start: its node failed to boot",
@@ -84,6 +86,27 @@ def named(name: str) -> set[str]:
     lines = [] if done is None else done.stdout.splitlines()
     # of an array 12_3 its own id; a site's wrapper may print other lines
     return {number for line in lines if (number := line.strip().partition("_")[0]).isdigit()}
+
+
+def no_answer() -> str | None:
+    """Why no cluster can be used from this machine, in sinfo's words; None where one answers."""
+    try:
+        done = subprocess.run(
+            ["sinfo", "--noheader"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=ANSWER_TIMEOUT_S,
+        )
+    except subprocess.TimeoutExpired:
+        return f"sinfo says nothing for {ANSWER_TIMEOUT_S:.0f} s"
+    except OSError as error:
+        return f"sinfo: {error.strerror}"
+    if not done.returncode:
+        return None
+    said = done.stderr.splitlines()  # the last line is what it ended with
+    return said[-1] if said else f"sinfo ends with exit code {done.returncode}"
 
 
 def cancel(numbers: Sequence[str]) -> None:

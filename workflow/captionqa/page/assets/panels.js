@@ -54,7 +54,10 @@ function differencePanel(comparison, tiles) {
       (failed ? `; with ${counted(failed)} that failed counted as wrong ${points(all.difference)} points` : "")), tiles);
 }
 
-const points = (share) => `${share < 0 ? "−" : "+"}${Math.abs(100 * share).toFixed(1)}`;
+const points = (share) => {
+  const size = Math.abs(100 * share).toFixed(1);
+  return size === "0.0" ? size : `${share < 0 ? "−" : "+"}${size}`;
+};
 const pValue = (p) => (p === 0 ? "< 1e-300" : p < 0.001 ? p.toExponential(1) : p.toFixed(3));
 
 // The difference of two runs with its interval, on a scale that all of its panel share.

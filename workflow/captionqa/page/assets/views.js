@@ -288,7 +288,8 @@ function choice(view, column, names, any = `any ${column}`) {
   const select = make("select", { "aria-label": `Filter by ${column}`,
     onchange: () => page.setFilter({ [column]: select.value === "" ? "" : names[Number(select.value)] }) },
   make("option", { value: "" }, any),
-  ...names.map((name, number) => make("option", { value: String(number), selected: name === chosen }, name.slice(0, 80))));
+  // an answer that is not there yet has no rule
+  ...names.map((name, number) => name && make("option", { value: String(number), selected: name === chosen }, name.slice(0, 80))));
   return select;
 }
 
