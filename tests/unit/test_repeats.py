@@ -309,6 +309,14 @@ def test_the_notes_name_questions_whose_choices_stay(project):
     [
         ({"qa": {"samples": 2}}, "qa.samples: 2 samples at client.sampling.temperature 0"),
         ({"captions": {"samples": 2}}, "captions.samples: 2 samples at client.sampling.temperature 0"),
+        (
+            {
+                "models": {"cool": {"path": "x", "sampling": {"temperature": 0}}},
+                "client": {"sampling": {"temperature": 1}},
+                "captions": {"samples": 2},
+            },
+            "captions.samples: 2 samples at models.cool.sampling.temperature 0",
+        ),
         ({"qa": {"shuffle_choices": {"circular": True, "rounds": 3}}}, "leave rounds out"),
         ({"qa": {"shuffle_choices": {"rounds": 0}}}, "qa.shuffle_choices"),
         (
@@ -331,6 +339,13 @@ def test_the_notes_name_questions_whose_choices_stay(project):
 def test_repeats_that_cannot_differ_are_refused(make_config, changes, said):
     with pytest.raises(ConfigError, match=said):
         make_config(changes)
+
+
+def test_a_temperature_of_the_model_that_is_asked_is_enough_for_samples(make_config):
+    models = {"tiny": {"sampling": {"temperature": 0.7}}, "reader": {"path": "x"}}
+    captions = {"samples": 2, "prompt_styles": ["SHORT"]}
+    config = make_config({"models": models, "captions": captions, "qa": {"contexts": ["caption"], "reader": "reader"}})
+    assert [one.key for one in config.caption_sets] == ["short", "short_sample2"]
 
 
 def test_seeds_differ_by_sample():

@@ -21,7 +21,7 @@ from captionqa.config.contexts import question_contexts
 from captionqa.config.hub_record import is_hub_path
 from captionqa.config.presets import load_caption_preset, load_preset
 from captionqa.config.prompts import STYLES
-from captionqa.config.repeats import check_repeats
+from captionqa.config.repeats import check_repeats, check_samples
 from captionqa.config.sampling_presets import add_sampling_preset
 from captionqa.config.vllm_options import is_given
 from captionqa.config.yaml_text import read_yaml
@@ -61,6 +61,7 @@ def check(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
     _check_captions(raw)
     _check_reader(raw)
     config = Config.of(raw)
+    check_samples(config)
     if not config.tasks:
         raise ConfigError("the configuration asks for nothing: give captions, qa or both; see config/config.yaml.")
     for task in TASKS:

@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from captionqa.errors import ConfigError
+
+if TYPE_CHECKING:
+    from captionqa.config.config import Config
 
 
 @dataclass(frozen=True)
@@ -42,15 +45,7 @@ def sample_seed(sampling: Mapping[str, float | None], sample: int) -> int | None
 
 
 def check_repeats(raw: Mapping[str, Any]) -> None:
-    """Whether repeats can differ from each other; raises ConfigError."""
-    temperature = raw["client"]["sampling"]["temperature"]
-    for section in ("captions", "qa"):
-        samples = (raw.get(section) or {}).get("samples", 1)
-        if samples > 1 and temperature == 0:
-            raise ConfigError(
-                f"{section}.samples: {samples} samples at client.sampling.temperature 0 would all be the same; set a "
-                "temperature above 0, or samples to 1."
-            )
+    """Whether repeats make sense together; raises ConfigError."""
     qa = raw.get("qa") or {}
     shuffle = qa.get("shuffle_choices") or {}
     if shuffle.get("circular") and shuffle["rounds"] != 1:
@@ -63,3 +58,17 @@ def check_repeats(raw: Mapping[str, Any]) -> None:
             "qa.samples: CircularEval takes one answer to each rotation; set samples to 1, or shuffle_choices to "
             "{rounds: ...}."
         )
+
+
+def check_samples(config: "Config") -> None:
+    """Whether the samples of each model can differ from each other; raises ConfigError."""
+    for name in config.model_names:
+        own, given = config.models[name].sampling, config.client.sampling
+        where = f"models.{name}.sampling" if "temperature" in own else "client.sampling"
+        for task in config.tasks_of(name):
+            samples = config.section(task).samples
+            if samples > 1 and {**given, **own}["temperature"] == 0:
+                raise ConfigError(
+                    f"{task}.samples: {samples} samples at {where}.temperature 0 would all be the same; set a "
+                    "temperature above 0, or samples to 1."
+                )
