@@ -333,6 +333,16 @@ def test_a_reader_answers_with_captions_and_with_nothing_and_the_others_with_pic
     )
 
 
+def test_a_model_and_a_style_whose_names_run_together_are_refused(make_config):
+    """The files of both would be reader_with_tiny_b_c."""
+    captions = {"prompt_styles": ["B_C", "C"], "prompts": {"B_C": "x", "C": "y"}}
+    models = {"tiny_b": {"path": "x"}, "reader": {"path": "x"}}
+    qa = {"contexts": ["image", "caption"]}
+    make_config({"models": models, "captions": captions, "qa": qa})
+    with pytest.raises(ConfigError, match="captions B_C of tiny and C of tiny_b into the same files"):
+        make_config({"models": models, "captions": captions, "qa": {**qa, "reader": "reader"}})
+
+
 def test_a_models_own_sampling_is_in_its_settings_alone(make_config):
     models = {"two": {"path": "org/two", "sampling": {"temperature": 0.7}}}
     config, before = make_config({"models": models}), make_config()

@@ -17,7 +17,7 @@ from captionqa.config import media_folder
 from captionqa.config.caption_sets import CaptionSet
 from captionqa.config.captionqa_protocol import add_protocol, check_protocol
 from captionqa.config.config import TASKS, Config
-from captionqa.config.contexts import question_contexts
+from captionqa.config.contexts_check import check_contexts
 from captionqa.config.hub_record import is_hub_path
 from captionqa.config.presets import load_caption_preset, load_preset
 from captionqa.config.prompts import STYLES
@@ -78,7 +78,7 @@ def check(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
                     f"{', '.join(sorted(known))}, and any you add under captions.prompts."
                 )
         _refuse_same_names(config.caption_sets)
-    _check_contexts(config)
+    check_contexts(config)
     _refuse_braces(config.output_dir)
     if config.qa is not None and config.qa.instruction is not None and config.qa.instructions:
         raise ConfigError("qa.instructions: qa.instruction gives them already; leave one of the two out.")
@@ -250,27 +250,6 @@ def _check_captions(raw: Mapping[str, Any]) -> None:
             "captions: the key 'dataset_path' is missing; only with caption in qa.contexts it may be left out, which "
             "captions the images of the questions."
         )
-
-
-def _check_contexts(config: Config) -> None:
-    """Whether the questions' captions are configured, and each by a name of its own; raises ConfigError."""
-    if config.qa is None or "caption" not in config.qa.contexts:
-        return
-    of_captions = question_contexts(["caption"], config.prompt_styles, config.qa.caption_files)
-    if not of_captions:
-        raise ConfigError(
-            "qa.contexts: caption needs captions: add the section captions, or name a file of them in qa.captions_from."
-        )
-    seen: set[str] = set()
-    for context in of_captions:
-        if context.name in seen:
-            raise ConfigError(
-                f"qa.captions_from: {context.captions!r} would write the files of the captions of that name; give the "
-                "file another name."
-            )
-        seen.add(context.name)
-        if context.file is not None and not os.path.isfile(context.file):
-            raise ConfigError(f"qa.captions_from: there is no file {context.file}.")
 
 
 def _check_reader(raw: Mapping[str, Any]) -> None:
