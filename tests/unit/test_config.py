@@ -221,6 +221,14 @@ def test_two_styles_that_would_write_one_file_are_refused(make_config, styles):
         make_config({"captions": {"prompt_styles": styles, "prompts": {"short": "Briefly."}}})
 
 
+@pytest.mark.parametrize("style", ["SHORT_STATISTICS", "short_failures"])
+def test_a_style_that_would_write_a_file_beside_another_is_refused(make_config, style):
+    captions = {"prompt_styles": [style, "SHORT"], "prompts": {style: "Briefly."}}
+    with pytest.raises(ConfigError, match=f"'{style}' would write a file that stands beside the captions of 'SHORT'"):
+        make_config({"captions": captions})
+    make_config({"captions": {**captions, "prompt_styles": [style]}})
+
+
 def test_a_model_in_extra_args_is_refused_since_path_would_not_be_what_is_served(make_config):
     with pytest.raises(ConfigError, match="give it as path"):
         make_config({"models": {"tiny": {"server": {"extra_args": ["--model=org/other"]}}}})

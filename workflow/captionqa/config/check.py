@@ -28,6 +28,8 @@ from captionqa.config.yaml_text import read_yaml
 from captionqa.errors import ConfigError
 
 SCHEMA = WORKFLOW / "schemas" / "config.schema.yaml"
+#: How the names end of the files that stand beside captions.
+COMPANIONS = ("_failures", "_provenance", "_statistics")
 #: What the schema's types are called in a message.
 TYPE_NAMES = {
     "integer": "a whole number",
@@ -277,4 +279,13 @@ def _refuse_same_names(captions: Iterable[CaptionSet]) -> None:
         if other is not None:
             raise ConfigError(
                 f"captions.prompt_styles: {other!r} and {one.title!r} would write the same file; name each style once."
+            )
+    for key, title in seen.items():
+        other = next(
+            (seen[name] for ending in COMPANIONS if (name := key.removesuffix(ending)) in seen.keys() - {key}), None
+        )
+        if other is not None:
+            raise ConfigError(
+                f"captions.prompt_styles: {title!r} would write a file that stands beside the captions of {other!r}; "
+                "name the style otherwise."
             )
