@@ -30,8 +30,9 @@ def finish_run(config: Config, answers, begin_s=1_700_000_000.0, chunk_s=100.0, 
     layout = Layout(config.output_dir, config.model_name)
     for task in config.tasks:
         plan = plan_task(config, layout, task)
-        for file in final_files(config, layout, task):
-            work, settings, paths = file.files.folder, file.settings, file.results(config, layout)
+        of_models = layout.of_models(config.model_names)
+        for of_model, file in ((each, file) for each in of_models for file in final_files(config, each, task)):
+            work, settings, paths = file.files.folder, file.settings, file.results(config, of_model)
             for number, (path, items) in enumerate(zip(paths, plan.item_lists(layout, task), strict=True)):
                 said = [(entry, answers(Path(work).name, entry)) for entry in read_json_lines(items)]
                 if any(answer is None for _, answer in said):
@@ -51,8 +52,8 @@ def finish_run(config: Config, answers, begin_s=1_700_000_000.0, chunk_s=100.0, 
                 }
                 write_chunk(path, header, sorted(lines, key=lambda line: line["id"]))
             if merged:
-                _merge(config, layout, file, paths)
-    if merged and len(config.contexts) > 1:
+                _merge(config, of_model, file, paths)
+    if merged and len(config.answers) > 1:
         write_comparison(answer_sets(config, layout), *(layout.comparison(ending) for ending in ("json", "csv", "md")))
     return layout
 

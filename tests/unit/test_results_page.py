@@ -296,3 +296,19 @@ def test_of_a_sample_all_failures_are_rows_by_file_and_reason(config, monkeypatc
     rows = [row for number in range(2) for row in page.data(f"failures-{number}")]
     assert rows == [*[["broken.png", "it is no picture"]] * 2, ["q4", "it took too long"]]
     assert page.overview["questions"]["shares"] == {"failed": [0, 1], "wrong": [1, 2], "other": [1, 2]}
+
+
+def test_of_several_models_the_page_has_the_failures_of_all_and_is_called_by_the_first(
+    config, make_config, monkeypatch
+):
+    monkeypatch.setattr(sample, "WHOLE_ITEMS", 2)
+    monkeypatch.setattr(sample, "LIMITS", {"failed": 0, "wrong": 1, "other": 1})
+    changes = {"models": {"reader": {"path": "org/reader"}}, "captions": {"prompt_styles": ["SIMPLE"]}}
+    config = make_config({**changes, "qa": {"contexts": ["image", "caption"], "reader": "reader"}})
+    page = Page(config, finish_run(config, lambda work, entry: answer("qa" if work.startswith("qa") else work, entry)))
+    assert [(group["part"], group["rows"]) for group in page.overview["failures"]["groups"]] == [
+        ("tiny: captions SIMPLE", 1),
+        ("tiny: qa", 1),
+        ("reader: qa caption SIMPLE of tiny", 1),
+    ]
+    assert page.overview["model"]["name"] == "tiny"

@@ -100,7 +100,8 @@ class PageContents:
         if stored is None:
             raise _missing(provenance_path)
         self.parts.append(part(name, stored))
-        self.model = model_facts(stored)
+        if self.model.get("name") in (None, stored["settings"]["model"]):  # of several models the first
+            self.model = model_facts(stored)
 
 
 def sampled(items: int) -> Kept:
@@ -115,14 +116,17 @@ def complete_contents(config: Config, layout: Layout, keep: Keep = sampled) -> P
         ResultError: a final file or a chunk result is missing or incomplete.
     """
     contents = PageContents()
+    layouts = layout.of_models(config.model_names)
     if config.captions is not None:
         _add_captions(contents, config, layout, keep)
     if config.qa is not None:
         _add_questions(contents, config, layout, keep)
     if any(shown.is_sampled for shown in contents.lists):
         contents.failures = FailureRows(Path(layout.page).parent / "data")
-        for file in planned_files(config, layout):
-            contents.failures.add(file.name, file.failures)
+        for of_model in layouts:
+            before = f"{of_model.model}: " if len(layouts) > 1 else ""
+            for file in planned_files(config, of_model):
+                contents.failures.add(before + file.name, file.failures)
     return contents
 
 
