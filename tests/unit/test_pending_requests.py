@@ -3,9 +3,11 @@
 import pandas as pd
 import pytest
 from captionqa.client.chunk_run import ChunkRun
-from captionqa.client.pending_requests import needs_server
+from captionqa.client.pending_requests import count_requests, needs_server
 from captionqa.config.layout import Layout
 from captionqa.dataset import image_source as source_module
+from captionqa.dataset.final_files import final_files
+from captionqa.dataset.planning import plan_task
 
 NAMES = [f"image{number}.png" for number in range(12)]
 MISSING = ("m8", "What?", ["nowhere.png"])
@@ -45,6 +47,17 @@ def run(jobs):
             ChunkRun(job).run()
 
     return all_chunks
+
+
+def test_a_question_that_is_asked_more_than_once_is_counted_once(ask_questions, make_config):
+    ask_questions(*((f"q{number}", "What?\nA. red\nB. blue", ["image1.png"]) for number in range(3)))
+    repeats = {"shuffle_choices": {"rounds": 2}, "samples": 2}
+    config = make_config({"captions": None, "qa": repeats, "client": {"sampling": {"temperature": 1}}})
+    layout = Layout(config.output_dir, "tiny")
+    plan_task(config, layout, "qa")
+    [file] = final_files(config, layout, "qa")
+    counts = count_requests(config, layout, file.results(config, layout))["qa"]
+    assert (counts.items, counts.requests) == (3, 12)
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,7 @@ def test_an_absolute_output_folder_is_shown_relative_where_that_is_shorter(confi
         ((1, 3), (0, 0), 1, None, "1 image to caption (3 requests), 1 server to start"),
         ((2, 2), (1, 1), 2, None, "2 images to caption, 1 question to answer, 2 servers to start"),
         ((0, 0), (5, 5), 0, "http://a:1", "5 questions to answer, by the server at http://a:1"),
+        ((0, 0), (5, 20), 1, None, "5 questions to answer (20 requests), 1 server to start"),
         ((0, 0), (0, 0), 1, None, "no request to send and no server to start; 2 jobs make files anew from what is "),
     ],
 )

@@ -108,8 +108,8 @@ def asked(path):
 def test_a_reader_answers_from_the_captions_of_another_model_once_its_server_has_ended(project, read):
     to_reader = project.folder / "reader.jsonl"
     text = project.run("-n")
-    first = f"10 images to caption, 6 questions to answer by {MODEL}, 1 server to start"
-    assert f"{first}; then 6 questions to answer by {READER}, 1 server to start" in text
+    first = f"10 images to caption, 6 questions to answer (12 requests) by {MODEL}, 1 server to start"
+    assert f"{first}; then 6 questions to answer (12 requests) by {READER}, 1 server to start" in text
     project.run()
     captions = project.captions("short")
     assert f"[Image: {captions['a/1.png']}]\nWhat is it?\nA. this\nB. that" in asked(to_reader)

@@ -27,6 +27,7 @@ from captionqa.dataset.image_source import ImageSources
 from captionqa.dataset.item_entry import ItemEntry
 from captionqa.dataset.places import entry_place
 from captionqa.dataset.plan import load_plan
+from captionqa.dataset.question_repeats import question_of
 from captionqa.errors import ItemFailure
 from captionqa.files import read_json_lines
 
@@ -61,7 +62,7 @@ class ItemChecker:
 class PendingRequests:
     """The requests that a task has to send."""
 
-    #: Images or questions, each counted once for all prompt styles.
+    #: Images or questions, each counted once for all prompt styles, contexts and repeats.
     items: int
     requests: int
     #: Whether they were not looked at one by one, so that the journal may answer some.
@@ -98,7 +99,7 @@ def count_requests(
     requests: Counter[Task] = Counter()
     for task, _, pending in _chunks(config, layout, results, version):
         found = list(pending)
-        items[task].update(found)
+        items[task].update(map(question_of, found))
         requests[task] += len(found)
     return {task: PendingRequests(len(items[task]), requests[task]) for task in to_do}
 

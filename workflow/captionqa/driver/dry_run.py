@@ -45,10 +45,9 @@ def _task_text(task: Task, counts: PendingRequests) -> str:
     if not counts.items:
         return ""
     most = "up to " if counts.at_most else ""
-    if task == "qa":
-        return f"{most}{_counted(counts.items, 'question')} to answer"
+    item, verb = ("question", "answer") if task == "qa" else ("image", "caption")
     requests = f" ({most}{_counted(counts.requests, 'request')})" if counts.requests != counts.items else ""
-    return f"{most}{_counted(counts.items, 'image')} to caption{requests}"
+    return f"{most}{_counted(counts.items, item)} to {verb}{requests}"
 
 
 def _counted(number: int, what: str) -> str:
