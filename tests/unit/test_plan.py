@@ -11,6 +11,7 @@ import pillow_heif
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from captionqa.config.answer_files import AnswerFiles
 from captionqa.config.layout import Layout
 from captionqa.dataset.caption_plan import plan_captions
 from captionqa.dataset.final_files import final_files, items_to_do
@@ -20,6 +21,7 @@ from captionqa.dataset.question_plan import plan_questions
 from captionqa.dataset.skipped_files import skipped_text
 from captionqa.errors import InputError
 from captionqa.files import json_line, read_json_lines
+from captionqa.results.set_aside import SetAside
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -344,6 +346,18 @@ def test_where_questions_are_stays_as_it_was_once_some_are_answered(ask, layout)
     layout.questions_by_image.unlink()  # as an earlier version leaves it
     assert not by_image[1].items() <= ask([*more, ("q41", "image41.png")], chunks=64)[1].items()
     assert not layout.questions_by_image.exists()
+
+
+def test_where_questions_are_stays_as_it_was_while_answers_are_forgotten_that_may_come_back(ask, layout):
+    journal = AnswerFiles(layout.qa_work()).journal
+    journal.mkdir(parents=True)
+    (journal / "0001.jsonl").write_text("an answer of an earlier version\n")
+    aside = SetAside(AnswerFiles(layout.qa_work()))
+    aside.forget_all(1)
+    ask([("q1", "image1.png")])
+    assert not layout.questions_by_image.exists()
+    aside.undo(0)
+    assert (journal / "0001.jsonl").exists()
 
 
 def test_a_questions_place_depends_on_the_order_of_its_images():

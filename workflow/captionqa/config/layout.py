@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from captionqa.config.contexts import READ
@@ -132,7 +133,9 @@ class Layout:
 
     def has_questions_by_image(self) -> bool:
         """Whether there is that marker, or no answer that would be lost by setting it."""
-        answers = (Path(self.output_dir) / WORK).glob("*/qa*/journal/*.jsonl")
+        work = Path(self.output_dir) / WORK
+        # forgotten ones may come back
+        answers = chain(work.glob("*/qa*/journal/*.jsonl"), work.glob("*/qa*/forgotten/journal/*.jsonl"))
         return self.questions_by_image.exists() or not any(answers)
 
     @property
