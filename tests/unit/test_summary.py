@@ -79,6 +79,28 @@ def test_a_finished_run_names_its_final_files_failures_and_flips(config, layout)
     ]
 
 
+def test_a_question_that_is_asked_more_than_once_is_no_further_question(make_config, config, layout):
+    repeated = make_config({"qa": {"samples": 3}, "client": {"sampling": {"temperature": 1}}})
+    plan_task(repeated, layout, "qa")
+    assert "6 questions, each as often as it is asked, in 1 chunk (" in plan_line(repeated, layout)
+
+
+@pytest.mark.parametrize(
+    ("failed", "said"),
+    [
+        (0, "2 questions asked 12 times: mean 50.0%"),
+        (4, "2 questions answered each time (of 12 requests 4 failed): mean"),
+    ],
+)
+def test_questions_that_are_asked_more_than_once_are_told_with_their_requests(config, layout, failed, said):
+    metrics = {"overall_accuracy": 0.5, "correct_answers": 1, "total_questions": 2, "answered_questions": 2}
+    metrics |= {"unparsed_answers": 0, "truncated_answers": 0, "overall_accuracy_interval_95": [0.0945, 0.9055]}
+    repeats = {"questions": 2, "requests": 12, "failed_requests": failed, "mean_accuracy": 0.5, "consistency": 1.0}
+    repeats |= dict.fromkeys(["mean_accuracy_interval_95", "spread_over_rounds", "spread_over_samples"])
+    write_json(layout.qa("metrics"), {**metrics, "repeats": repeats})
+    assert any(row.strip().startswith(said) for row in result_rows(config, layout))
+
+
 @pytest.mark.parametrize(
     ("unparsed", "truncated", "said"),
     [

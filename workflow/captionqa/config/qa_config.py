@@ -8,7 +8,7 @@ from captionqa.config.contexts import UNNAMED, ContextKind
 from captionqa.config.data_root import data_folder
 from captionqa.config.hub_record import HubRecord, local_files
 from captionqa.config.instructions import instructions_by_type
-from captionqa.config.repeats import Repeats, ShuffleConfig
+from captionqa.config.repeats import ASKED_ONCE, Repeats, ShuffleConfig
 
 Auto = Literal["auto"]
 #: How an answer is scored, and what the ground truths of the question file are.
@@ -112,6 +112,11 @@ class QaConfig:
     def repeats(self) -> Repeats:
         """How often each question is asked."""
         return Repeats(self.shuffle_choices, self.samples)
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether questions are asked more than once."""
+        return self.repeats != ASKED_ONCE
 
     @property
     def local_path(self) -> str | Sequence[str]:

@@ -43,8 +43,9 @@ def plan_line(config: Config, layout: Layout) -> str:
     parts = []
     for task in planned_tasks(config, layout):
         plan = load_plan(layout, task)
-        text = f"{_counted(plan.items, 'image' if task == 'captions' else 'question')} in "
-        text += _counted(len(plan.chunks), "chunk")
+        text = _counted(plan.items, "image" if task == "captions" else "question")
+        text += ", each as often as it is asked," if task == "qa" and config.qa and config.qa.is_repeated else ""
+        text += f" in {_counted(len(plan.chunks), 'chunk')}"
         notes = []
         if plan.missing_images:
             one, more = MISSING[task]
@@ -156,8 +157,11 @@ def _repeated(repeats: RepeatMetrics) -> str:
     low, high = repeats["mean_accuracy_interval_95"] or (0.0, 1.0)
     spread = repeats["spread_over_rounds"] or repeats["spread_over_samples"]
     between = f"from {spread['lowest']:.1%} to {spread['highest']:.1%}, " if spread else ""
+    asked = f"asked {repeats['requests']:,} times"
+    if repeats["failed_requests"]:  # a question without an answer to each is in none of the figures
+        asked = f"answered each time (of {repeats['requests']:,} requests {repeats['failed_requests']:,} failed)"
     return (
-        f"{_counted(repeats['questions'], 'question')} asked {repeats['requests']:,} times: {between}mean "
+        f"{_counted(repeats['questions'], 'question')} {asked}: {between}mean "
         f"{repeats['mean_accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}), {repeats['consistency']:.1%} "
         "answered alike each time"
     )
