@@ -150,6 +150,11 @@ def test_a_reader_answers_from_the_captions_of_another_model_once_its_server_has
     assert len(project.requests()) == requests
     assert project.plan() == {}
 
+    # a setting of both models asks both again in one run
+    project.config["qa"]["max_tokens"] = 99
+    plan = project.plan()
+    assert (plan["start_server"], plan["answer_chunk"], plan["merge_reader_qa"]) == (2, 8, 1)
+
 
 def test_two_servers_side_by_side_and_a_style_that_both_models_get(project, read):
     project.config["servers"] = "side_by_side"

@@ -1,6 +1,7 @@
 # The server's life. The script reads server settings from the configuration; they are not params, since a changed param
-# would start a server although no chunk needs one. For the same reason start_server has no inputs but ancient ones,
-# which put the servers of several models in an order.
+# would start a server although no chunk needs one. For the same reason start_server has no inputs but those that put the
+# servers of several models in an order. These are not ancient: Snakemake looks at no trigger below a job that runs, so
+# behind an ancient edge it would leave the next model's answers as they are. The script starts no server for nothing.
 
 
 localrules:
@@ -10,7 +11,7 @@ localrules:
 
 rule start_server:
     input:
-        ancient(servers_before),
+        servers_before,
     output:
         # update: if a start fails, Snakemake deletes a plain output, and then every finished chunk would run again
         sentinel=update(LAYOUT.sentinel),
