@@ -28,7 +28,7 @@ class Turn(Enum):
     LEAD = "lead"
     #: Leave it: `end` returns it to the caller that leads.
     WAIT = "wait"
-    #: Send it: waiting would gain nothing, or servers have no room to hold more images until they are asked about again.
+    #: Send it: waiting would gain nothing, or the servers have no room to hold more images until the next requests.
     GO = "go"
 
 
