@@ -7,10 +7,12 @@ import pickle
 import signal
 import sys
 
+import pandas as pd
 import pytest
 from captionqa.client import image_pace as pace_module
 from captionqa.client.chunk_result import read_chunk
 from captionqa.client.chunk_run import ChunkRun
+from captionqa.client.image_leads import ImageLeads
 from captionqa.client.image_pace import (
     LOOK_S,
     MARGIN,
@@ -27,7 +29,9 @@ from captionqa.client.item_stream import ItemStream, following
 from captionqa.config.prompts import STYLES
 from captionqa.run import positions as positions_module
 from captionqa.run.positions import NEW_JOBS_S, OTHER_IMAGES_S, PositionFile, PositionWatch
+from captionqa.server import generation_key
 from captionqa.server.endpoint import State
+from PIL import Image
 
 COUNT = 120
 #: The stand-in's answers have 10 prompt tokens each, for an image of 10,240 pixels and 12 bytes each.
@@ -318,6 +322,43 @@ def test_answers_that_are_there_are_not_held_up_by_the_few_requests_in_flight(pa
     for number in range(100 * MIN_IN_FLIGHT):
         pace.admit((0, number), 0, outcomes, wait)
     assert clock.now < 1.0
+
+
+def test_items_that_wait_for_the_request_of_another_take_no_slot(pace_of, clock):
+    pace, outcomes = pace_of("pace"), Quick()
+    outcomes.done = 0
+    for number in range(3 * MIN_IN_FLIGHT):
+        pace.admit((0, number // 32), 0, outcomes, clock.wait, held_back=lambda: 2 * MIN_IN_FLIGHT)
+    with pytest.raises(Stuck):
+        pace.admit((0, 3), 0, outcomes, lambda _: (_ for _ in ()).throw(Stuck), held_back=lambda: 2 * MIN_IN_FLIGHT)
+
+
+def test_questions_that_wait_for_an_image_leave_the_slots_to_others(
+    many_images, images, encode, publish, stand_in, jobs, make_config, server_folder, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("VLLM_API_KEY", "key")
+    cache_gb = MARGIN * WINDOW * IMAGE_BYTES / 2**30
+    entry = publish(stand_in.url, versions={"vllm": "0.32.0"}, argv=["--mm-processor-cache-gb", str(cache_gb)])
+    generation_key.write(server_folder, entry, "key")
+    names = [f"large {number}.png" for number in range(8)]
+    for name in names:
+        (images.path / name).write_bytes(encode(Image.frombytes("RGB", (200, 200), os.urandom(120_000))))
+    rows = [(f"{name} {n}", f"What is in {n}?", name, "A") for name in names for n in range(30)]
+    table = pd.DataFrame(rows, columns=["qid", "question", "image", "answer"])
+    table.to_parquet(make_config().qa.question_path)
+    (job,) = jobs("qa", changes={"client": {"concurrency": "auto"}})
+    stand_in.set(delay_s=0.3)
+    pace, most = tmp_path / "positions" / "qa.json", [0]
+    end = ImageLeads.end
+
+    def ended(leads, images, in_vain):
+        most[0] = max(most[0], len(leads._waiting))
+        return end(leads, images, in_vain)
+
+    monkeypatch.setattr(ImageLeads, "end", ended)
+    ChunkRun(dataclasses.replace(job, own_servers=True, position=pace)).run()
+    assert answered(job) == len(rows)
+    assert most[0] > 2, "images that were on their way at the same time, of 30 questions each"
 
 
 def test_a_torn_record_is_passed_over(pace_of, clock, tmp_path):

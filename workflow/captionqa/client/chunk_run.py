@@ -136,7 +136,13 @@ class ChunkRun:
         for entry in entries:
             if self._pace is not None:
                 image = (index, image_of(entry))
-                self._pace.admit(image, len(self._queue), self._progress, self._wait_for_others)
+                self._pace.admit(
+                    image,
+                    len(self._queue),
+                    self._progress,
+                    self._wait_for_others,
+                    held_back=lambda: self._processor.held_back,
+                )
             self._queue.put((journals, entry), self._heartbeat, HEARTBEAT_S / 5)
 
     def _wait_for_others(self, seconds: float) -> None:

@@ -57,6 +57,10 @@ class ImageLeads(Generic[Waiter]):
             self._waiting[images] = []
             return Turn.LEAD
 
+    def __len__(self) -> int:
+        """How many requests wait."""
+        return self._count
+
     def end(self, images: Hashable, in_vain: bool) -> list[Waiter]:
         """Who waited for the images while the caller was ahead; `in_vain` says that no server holds them now."""
         with self._lock:

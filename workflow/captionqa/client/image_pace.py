@@ -162,14 +162,15 @@ class ImagePace:
         queued: int,
         progress: Progress,
         wait: Callable[[float], object],
+        held_back: Callable[[], int] = lambda: 0,
     ) -> None:
         """Let an item through, once its image is near enough to where the others are.
 
         `image` is the journal segment of the item and what tells its images from others. `queued` items were let
         through and not taken by a thread yet; `progress` counts those with an outcome. `wait` waits for so many
-        seconds and may raise to give up.
+        seconds and may raise to give up. `held_back` gives how many items wait for another one's request.
         """
-        while self._items - progress.done >= self._most_in_flight:
+        while self._items - progress.done - held_back() >= self._most_in_flight:
             wait(SLOT_S)
             if self._clock() - self._looked_s >= LOOK_S:
                 self._look(progress.request_s())

@@ -101,6 +101,11 @@ class ItemProcessor:
         except ItemFailure as failure:
             self._fail(journals, entry["id"], failure)
 
+    @property
+    def held_back(self) -> int:
+        """How many items wait until another has brought their images to a server."""
+        return len(self._leads)
+
     def _process(self, journals: SegmentJournals, entry: ItemEntry) -> None:
         """Take the answer from the journal or from an identical item, or ask the server; raises ItemFailure."""
         item = Item(
