@@ -1,6 +1,7 @@
 """The verdict: a run's files become figures, and the figures one bottleneck, the strongest, and never a guess."""
 
 import dataclasses
+import fcntl
 import os
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ from captionqa.client.chunk_run import ChunkRun
 from captionqa.config.layout import Layout
 from captionqa.dataset import image_source as source_module
 from captionqa.driver import bottleneck as bottleneck_module
+from captionqa.driver import measured_rates
 from captionqa.driver.bottleneck import Bottleneck, JobLengths, find_bottleneck
 from captionqa.driver.front_end import ApiServers
 from captionqa.driver.load_figures import ClientLoad, ServerLoad, client_load, server_load
@@ -350,6 +352,51 @@ def test_the_rate_of_a_run_is_kept_for_later_estimates(finished, tmp_path, monke
     (tmp_path / "cache" / "rates.json").write_text('{"rates": [{"model": "org/tiny"}]}')
     assert read_rates("org/tiny") == []
     monkeypatch.setenv(VARIABLE, "")
+    assert rates_file() is None
+
+
+KEPT = {"model": "org/tiny", "hardware": "1 x old", "vllm": "0.1", "tokens_per_s": 2.0, "requests": 3, "day": "today"}
+
+
+@pytest.mark.parametrize(
+    ("stored", "kept"),
+    [
+        ({"rates": None}, 0),
+        ({"rates": {"org/tiny": 1.0}}, 0),
+        ({"rates": ["org/tiny", {**KEPT, "tokens_per_s": "fast"}, {**KEPT, "tokens_per_s": 0}, KEPT]}, 1),
+        ([KEPT], 0),
+    ],
+)
+def test_a_file_of_rates_that_is_not_ours_ends_no_run(finished, tmp_path, monkeypatch, stored, kept):
+    config, layout = finished
+    file = tmp_path / "rates.json"
+    write_json(file, stored)
+    monkeypatch.setenv(VARIABLE, str(file))
+    (server,) = endpoint.read_all(layout.server)
+    server.hardware = "1 x NVIDIA L40S"
+    server.publish(layout.server)
+    for path in layout.progress.glob("*.json"):
+        write_json(path, read_json(path) | {"total": 500, "done": 500})
+    assert len(read_rates("org/tiny")) == kept
+    run_verdict(config, layout, (0.0, 100.0), 1.0, None)
+    assert len(read_rates("org/tiny")) == kept + 1
+
+
+def test_the_end_of_a_run_does_not_wait_for_a_lock_on_the_rates_that_nobody_gives_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(measured_rates, "LOCK_PAUSE_S", 0.001)
+    rate = MeasuredRate(**KEPT)
+    with open(tmp_path / "rates.lock", "a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        measured_rates._replace(tmp_path / "rates.json", rate)
+    assert not (tmp_path / "rates.json").exists()
+    measured_rates._replace(tmp_path / "rates.json", rate)
+    assert read_json(tmp_path / "rates.json") == {"rates": [KEPT]}
+
+
+def test_a_user_without_a_home_keeps_no_rates(monkeypatch):
+    for name in (VARIABLE, "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)
     assert rates_file() is None
 
 

@@ -2,8 +2,11 @@
 
 import json
 import os
+import subprocess
+import time
 
 import pytest
+from captionqa.server import hardware as hardware_module
 from captionqa.server.chosen_options import ServerJob, Work, choose, job_cores, work_of
 from captionqa.server.hardware import hardware
 
@@ -155,3 +158,16 @@ def test_hardware_is_told_by_the_gpus_that_a_server_takes():
     assert hardware(8, False, 2, "3,4", gpus()) == "1 x --id=3,4"
     assert hardware(8, False, 1, query=("false",)) is hardware(8, False, 1, query=("no-such-command",)) is None
     assert hardware(8, True, 1) == "CPU, 8 cores"
+
+
+def test_a_query_that_no_signal_ends_does_not_hold_up_the_server(monkeypatch):
+    """As nvidia-smi does with a GPU that is broken."""
+    started, kill = [], subprocess.Popen.kill
+    monkeypatch.setattr(hardware_module, "TIMEOUT_S", 0.1)
+    monkeypatch.setattr(subprocess.Popen, "kill", lambda process: started.append(process))
+    before = time.monotonic()
+    assert hardware(8, False, 1, query=("sleep", "10")) is None
+    assert time.monotonic() - before < 5
+    (process,) = started
+    kill(process)
+    process.communicate()

@@ -5,25 +5,33 @@ import logging
 import os
 import pickle
 import signal
+import sys
 
+import pandas as pd
 import pytest
 from captionqa.client import image_pace as pace_module
 from captionqa.client.chunk_result import read_chunk
 from captionqa.client.chunk_run import ChunkRun
+from captionqa.client.image_leads import ImageLeads
 from captionqa.client.image_pace import (
     LOOK_S,
     MARGIN,
     MAX_PATIENCE_S,
+    MIN_IN_FLIGHT,
     MIN_WINDOW,
     PATIENCE_S,
     REACH,
+    START_S,
     ImagePace,
     ServerCache,
 )
 from captionqa.client.item_stream import ItemStream, following
 from captionqa.config.prompts import STYLES
-from captionqa.run.positions import NEW_JOBS_S, PositionFile, PositionWatch
+from captionqa.run import positions as positions_module
+from captionqa.run.positions import NEW_JOBS_S, OTHER_IMAGES_S, PositionFile, PositionWatch
+from captionqa.server import generation_key
 from captionqa.server.endpoint import State
+from PIL import Image
 
 COUNT = 120
 #: The stand-in's answers have 10 prompt tokens each, for an image of 10,240 pixels and 12 bytes each.
@@ -212,7 +220,7 @@ def pace_of(tmp_path, clock, job_of, images):
         cache = ServerCache(tmp_path / "server", job_of("SIMPLE").settings)
         cache.add(10)
         cache._bytes = MARGIN * WINDOW * IMAGE_BYTES
-        return ImagePace(PositionFile(path, chunk), PositionWatch(path, clock), cache, clock)
+        return ImagePace(PositionFile(path, chunk), PositionWatch(path, chunk, clock), cache, clock)
 
     return make
 
@@ -225,11 +233,11 @@ def sent_by(pace, clock, first=0, waits=0, segment=0):
     """How many images a job sends, from one on, until it has waited this often in vain."""
     left = [waits]
 
-    def wait():
+    def wait(seconds):
         if not left[0]:
             raise Stuck
         left[0] -= 1
-        clock.wait()
+        clock.wait(seconds)
 
     for number in range(first, 10 * COUNT):
         clock.wait(0.001)
@@ -277,6 +285,82 @@ def test_chunks_that_run_at_the_same_time_share_the_cache(pace_of, clock, other,
     assert sent_by(ahead, clock) == expected
 
 
+def test_jobs_on_other_images_are_waited_for_by_nobody_and_seldom_looked_at(pace_of, clock, monkeypatch):
+    ahead, reads, read = pace_of("ahead", "1-of-2"), [], positions_module._read
+    for name, chunk, segment in (("before", "0-of-2", 500), ("after", "4-of-5", 900), ("beside", "2-of-4", 512)):
+        pace_of(name, chunk).admit((segment, 0), 0, QUICK, clock.wait)
+    monkeypatch.setattr(positions_module, "_read", lambda path: reads.append(path.stem) or read(path))
+    before = clock.now
+    for number in range(MIN_WINDOW):
+        ahead.admit((512, number), 0, QUICK, clock.wait)
+        ahead._look(0.0)
+        clock.wait(LOOK_S)
+    assert set(reads) == {"before", "after", "beside"}
+    assert reads.count("after") == reads.count("beside") > 4 * reads.count("before")
+    assert reads.count("before") <= 1 + (clock.now - before) / OTHER_IMAGES_S
+
+
+@pytest.mark.parametrize(("other", "is_limited"), [("0-of-2", True), ("1-of-2", False)])
+def test_only_a_job_beside_others_on_its_images_has_few_requests_in_flight(pace_of, clock, other, is_limited):
+    pace, later = pace_of("pace", "0-of-2"), pace_of("later", other)
+    later.admit((512 if other == "1-of-2" else 9, 0), 0, QUICK, clock.wait)
+    clock.wait(START_S)
+    later.admit((512 if other == "1-of-2" else 9, 1), 0, QUICK, clock.wait)
+    pace.admit((0, 0), 0, QUICK, clock.wait)
+    pace._look(0.0)
+    assert (pace._most_in_flight < sys.maxsize) == is_limited
+
+
+def test_answers_that_are_there_are_not_held_up_by_the_few_requests_in_flight(pace_of, clock):
+    pace, outcomes = pace_of("pace"), Quick()
+    outcomes.done = 0
+
+    def wait(seconds):
+        clock.wait(seconds)
+        outcomes.done = pace._items
+
+    for number in range(100 * MIN_IN_FLIGHT):
+        pace.admit((0, number), 0, outcomes, wait)
+    assert clock.now < 1.0
+
+
+def test_items_that_wait_for_the_request_of_another_take_no_slot(pace_of, clock):
+    pace, outcomes = pace_of("pace"), Quick()
+    outcomes.done = 0
+    for number in range(3 * MIN_IN_FLIGHT):
+        pace.admit((0, number // 32), 0, outcomes, clock.wait, held_back=lambda: 2 * MIN_IN_FLIGHT)
+    with pytest.raises(Stuck):
+        pace.admit((0, 3), 0, outcomes, lambda _: (_ for _ in ()).throw(Stuck), held_back=lambda: 2 * MIN_IN_FLIGHT)
+
+
+def test_questions_that_wait_for_an_image_leave_the_slots_to_others(
+    many_images, images, encode, publish, stand_in, jobs, make_config, server_folder, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("VLLM_API_KEY", "key")
+    cache_gb = MARGIN * WINDOW * IMAGE_BYTES / 2**30
+    entry = publish(stand_in.url, versions={"vllm": "0.32.0"}, argv=["--mm-processor-cache-gb", str(cache_gb)])
+    generation_key.write(server_folder, entry, "key")
+    names = [f"large {number}.png" for number in range(8)]
+    for name in names:
+        (images.path / name).write_bytes(encode(Image.frombytes("RGB", (200, 200), os.urandom(120_000))))
+    rows = [(f"{name} {n}", f"What is in {n}?", name, "A") for name in names for n in range(30)]
+    table = pd.DataFrame(rows, columns=["qid", "question", "image", "answer"])
+    table.to_parquet(make_config().qa.question_path)
+    (job,) = jobs("qa", changes={"client": {"concurrency": "auto"}})
+    stand_in.set(delay_s=0.3)
+    pace, most = tmp_path / "positions" / "qa.json", [0]
+    end = ImageLeads.end
+
+    def ended(leads, images, in_vain):
+        most[0] = max(most[0], len(leads._waiting))
+        return end(leads, images, in_vain)
+
+    monkeypatch.setattr(ImageLeads, "end", ended)
+    ChunkRun(dataclasses.replace(job, own_servers=True, position=pace)).run()
+    assert answered(job) == len(rows)
+    assert most[0] > 2, "images that were on their way at the same time, of 30 questions each"
+
+
 def test_a_torn_record_is_passed_over(pace_of, clock, tmp_path):
     behind, ahead = pace_of("behind"), pace_of("ahead")
     behind.admit((0, 0), 0, QUICK, clock.wait)
@@ -292,7 +376,7 @@ def test_questions_on_an_image_count_as_one_image(pace_of, clock):
         for _ in range(4):
             ahead.admit((0, image), 0, QUICK, clock.wait)
     with pytest.raises(Stuck):
-        ahead.admit((0, "l"), 0, QUICK, lambda: (_ for _ in ()).throw(Stuck))
+        ahead.admit((0, "l"), 0, QUICK, lambda _: (_ for _ in ()).throw(Stuck))
 
 
 def test_a_list_that_begins_in_the_middle_has_all_its_items(jobs, many_images):

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
@@ -187,6 +188,22 @@ def test_bytes_that_are_written_as_usual_are_read_from_their_place(tmp_path, sou
     assert read == CELLS
     assert sources.find(str(CellRef("t.parquet", 0, 1, name.removesuffix(".bytes")))).read()[0] == CELLS[1]
     assert not sources.row_groups._passes._passes, "pyarrow has decoded nothing"
+
+
+def test_what_snappy_shrank_in_a_column_is_not_kept_in_memory(tmp_path):
+    path, cells = tmp_path / "t.parquet", [os.urandom(4_000) + bytes(400) for _ in range(3_000)]
+    pq.write_table(pa.table({"image": cells}), path, use_dictionary=False, write_batch_size=32)
+    with open(path, "rb") as file, pq.ParquetFile(path) as parquet:
+        assert parquet.num_row_groups == 1
+        column = ColumnCells(file, parquet, 0, "image")
+        column.value(len(cells) - 1)
+        tracemalloc.start()
+        try:
+            assert all(column.value(row) == cell for row, cell in enumerate(cells))
+            kept, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert kept < 2 << 20, "of 12 MB, of which 1 is kept"
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import os
 import threading
+import time
 
 import pandas as pd
 import pytest
@@ -14,6 +15,7 @@ from captionqa.client import server_pool as pool_module
 from captionqa.client.chunk_run import ChunkRun
 from captionqa.client.duplicate_requests import DuplicateRequests
 from captionqa.client.held_images import HeldImages
+from captionqa.client.image_leads import MAX_WAITING, ImageLeads, Turn
 from captionqa.files import read_json_lines
 from captionqa.server import generation_key
 from captionqa.server.endpoint import Endpoint, State
@@ -291,6 +293,39 @@ def test_small_images_are_not_waited_for(own, images, ask):
     own.set(delay_s=0.2)
     assert len(texts(ask(["a.png"]))) == 4
     assert alone(own) == [False] * 4
+
+
+@pytest.mark.parametrize("trouble", ["rejected", "changed"])
+def test_questions_on_an_image_that_no_server_comes_to_hold_do_not_go_one_after_another(
+    own, photographs, images, jobs, make_config, monkeypatch, trouble
+):
+    photographs("a.png")
+    count = 24
+    rows = [(f"{n}", f"What is in {n}?", "a.png", "A") for n in range(count)]
+    pd.DataFrame(rows, columns=["qid", "question", "image", "answer"]).to_parquet(make_config().qa.question_path)
+    (job,) = jobs("qa")
+    own.set(delay_s=0.2)
+    if trouble == "changed":
+        photographs("a.png", seed=1)
+    else:
+        own.set(delay_s=0.2, fault={"status": 400})
+    before = time.monotonic()
+    ChunkRun(dataclasses.replace(job, own_servers=True)).run()
+    assert time.monotonic() - before < 0.2 * count / 2
+    _, *lines = read_json_lines(job.result)
+    assert len(lines) == count
+    assert all("answer" in line for line in lines) == (trouble == "changed")
+
+
+def test_a_bounded_number_of_requests_waits_for_images():
+    leads = ImageLeads()
+    assert [leads.join(image, image, room=2) for image in "abc"] == [Turn.LEAD, Turn.LEAD, Turn.GO]
+    turns = [leads.join("ab"[n % 2], n, room=2) for n in range(MAX_WAITING + 100)]
+    assert turns == [Turn.WAIT] * MAX_WAITING + [Turn.GO] * 100
+    assert leads.end("a", in_vain=False) == list(range(0, MAX_WAITING, 2))
+    assert leads.join("b", None, room=2) is Turn.WAIT
+    assert len(leads.end("b", in_vain=True)) == MAX_WAITING // 2 + 1
+    assert [leads.join(image, None, room=2) for image in "ba"] == [Turn.GO, Turn.LEAD]
 
 
 def endpoint(argv=(), version="0.32.0", replica=0, generation=1):

@@ -13,7 +13,7 @@ from captionqa.client.chunk_job import ChunkJob
 from captionqa.client.chunk_result import ResultLine
 from captionqa.client.concurrency_tuner import ConcurrencyTuner
 from captionqa.client.decoding_notes import DecodingNotes
-from captionqa.client.image_pace import LOOK_S, ImagePace
+from captionqa.client.image_pace import ImagePace
 from captionqa.client.in_flight_limit import InFlightLimiter
 from captionqa.client.item_processor import ItemProcessor
 from captionqa.client.item_stream import ItemStream, following, image_of
@@ -136,12 +136,18 @@ class ChunkRun:
         for entry in entries:
             if self._pace is not None:
                 image = (index, image_of(entry))
-                self._pace.admit(image, len(self._queue), self._progress, self._wait_for_others)
+                self._pace.admit(
+                    image,
+                    len(self._queue),
+                    self._progress,
+                    self._wait_for_others,
+                    held_back=lambda: self._processor.held_back,
+                )
             self._queue.put((journals, entry), self._heartbeat, HEARTBEAT_S / 5)
 
-    def _wait_for_others(self) -> None:
+    def _wait_for_others(self, seconds: float) -> None:
         self._heartbeat()
-        self._finished_or_failed.wait(LOOK_S)
+        self._finished_or_failed.wait(seconds)
 
     def _wait_for_segment(self) -> None:
         self._heartbeat()

@@ -48,6 +48,8 @@ PATIENCE_REQUESTS = 2.0
 MAX_PATIENCE_S = 30.0
 #: Seconds between two looks at the others by a job that waits.
 LOOK_S = 0.05
+#: Seconds between two looks at the own requests by a job that has too many of them in flight.
+SLOT_S = 0.005
 #: Seconds between two records of the own position, which is also published after each part of the window.
 PUBLISH_S = 0.1
 PUBLISHED_PARTS = 8
@@ -128,7 +130,7 @@ class ImagePace:
         self._count = self._until = 0
         #: How many items were let through, and how many of them may be without an outcome.
         self._items, self._most_in_flight = 0, MIN_IN_FLIGHT
-        self._began = clock()
+        self._began = self._looked_s = clock()
         self._published: ImageKey | None = None
         self._published_count, self._next_record_s = 0, 0.0
         self._is_over = False
@@ -137,7 +139,7 @@ class ImagePace:
     def of(cls, job: ChunkJob, path: Path) -> "ImagePace":
         """The pace of a chunk's job; `path` is the file of its position."""
         file = PositionFile(path, job.name)
-        return cls(file, PositionWatch(path), ServerCache(job.server, job.settings))
+        return cls(file, PositionWatch(path, job.name), ServerCache(job.server, job.settings))
 
     def next_segment(self, items: ItemStream, left: list[int], last: int) -> int:
         """The journal segment to go on with: where another job is, if that is too far ahead to be met."""
@@ -159,17 +161,19 @@ class ImagePace:
         image: tuple[int, object],
         queued: int,
         progress: Progress,
-        wait: Callable[[], object],
+        wait: Callable[[float], object],
+        held_back: Callable[[], int] = lambda: 0,
     ) -> None:
         """Let an item through, once its image is near enough to where the others are.
 
         `image` is the journal segment of the item and what tells its images from others. `queued` items were let
-        through and not taken by a thread yet; `progress` counts those with an outcome. `wait` waits for LOOK_S and may
-        raise to give up.
+        through and not taken by a thread yet; `progress` counts those with an outcome. `wait` waits for so many
+        seconds and may raise to give up. `held_back` gives how many items wait for another one's request.
         """
-        while self._items - progress.done >= self._most_in_flight:
-            wait()
-            self._look(progress.request_s())
+        while self._items - progress.done - held_back() >= self._most_in_flight:
+            wait(SLOT_S)
+            if self._clock() - self._looked_s >= LOOK_S:
+                self._look(progress.request_s())
         self._items += 1
         if image != self._image:
             index = self._sent[-1][1] + 1 if self._image is not None and self._image[0] == image[0] else 0
@@ -180,11 +184,11 @@ class ImagePace:
         self._queued.append(self._sent[-1])
         self.publish(queued + 1)
 
-    def _wait_for_others(self, progress: Progress, wait: Callable[[], object]) -> None:
+    def _wait_for_others(self, progress: Progress, wait: Callable[[float], object]) -> None:
         began = None
         while self._count >= self._until and not self._look(progress.request_s()):
             began = self._clock() if began is None else began
-            wait()
+            wait(LOOK_S)
         if began is not None:
             self.waits.count += 1
             self.waits.seconds += self._clock() - began
@@ -219,16 +223,18 @@ class ImagePace:
     def _look(self, request_s: float) -> bool:
         """Look where the others are; whether one more image may be let through."""
         patience_s = min(max(PATIENCE_S, PATIENCE_REQUESTS * request_s), MAX_PATIENCE_S)
+        self._looked_s = self._clock()
         others = list(self._watch.read())
         moving = [other for other, still_s in others if still_s <= patience_s]
         chunks = {self._file.chunk, *(other.chunk for other in moving)}
         window = max(MIN_WINDOW, (self.cache.window() or MIN_WINDOW) // len(chunks))
-        beside = any(self._behind(other) is not None for other in moving)
+        beside = [other for other in moving if other.is_beside]
         is_starting = self._clock() - self._began < START_S
-        self._most_in_flight = max(MIN_IN_FLIGHT, window) if beside or is_starting else sys.maxsize
-        self._until = min((self._limit(other, window) for other in moving), default=self._count + window)
+        is_limited = is_starting or any(self._behind(other) is not None for other in beside)
+        self._most_in_flight = max(MIN_IN_FLIGHT, window) if is_limited else sys.maxsize
+        self._until = min((self._limit(other, window) for other in beside), default=self._count + window)
         for other, still_s in others:
-            stands_still = still_s > patience_s
+            stands_still = other.is_beside and still_s > patience_s
             if stands_still and other.job not in self.waits.left and self._limit(other, window) <= self._count:
                 self.waits.left.add(other.job)
                 log.info("goes on without the job %s, which has not moved for %.0f s", other.job, still_s)

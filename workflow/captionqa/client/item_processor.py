@@ -101,6 +101,11 @@ class ItemProcessor:
         except ItemFailure as failure:
             self._fail(journals, entry["id"], failure)
 
+    @property
+    def held_back(self) -> int:
+        """How many items wait until another has brought their images to a server."""
+        return len(self._leads)
+
     def _process(self, journals: SegmentJournals, entry: ItemEntry) -> None:
         """Take the answer from the journal or from an identical item, or ask the server; raises ItemFailure."""
         item = Item(
@@ -133,11 +138,12 @@ class ItemProcessor:
             turn = self._leads.join(images, (pending.journals, pending.entry), self._client.room_for_images())
         if turn is Turn.WAIT:
             return
+        is_over = True
         try:
-            self._request(pending)
+            is_over = self._request(pending)
         finally:
             if turn is Turn.LEAD:
-                for waiting in self._leads.end(images):
+                for waiting in self._leads.end(images, in_vain=is_over and not pending.item.is_held_somewhere()):
                     self._put_back(*waiting)
 
     def _may_wait_for_images(self, item: Item) -> bool:
@@ -146,8 +152,11 @@ class ItemProcessor:
             return False
         return not item.is_held_somewhere()
 
-    def _request(self, pending: _PendingItem) -> None:
-        """Make an item's request, and send it unless an identical one is or was sent."""
+    def _request(self, pending: _PendingItem) -> bool:
+        """Make an item's request, and send it unless an identical one is or was sent; False while that is on its way.
+
+        Raises ItemFailure.
+        """
         item = pending.item
         request = item.request(self._settings["max_tokens"])
         key = item.key()
@@ -156,6 +165,7 @@ class ItemProcessor:
             self._ask(pending, request, key)
         elif settled is not None:
             self._share(pending, settled)
+        return is_first or settled is not None
 
     def _ask(self, pending: _PendingItem, request: ChatRequest, key: Hashable) -> None:
         """Send an item's request; its outcome is also that of the items that wait for an identical one."""

@@ -7,14 +7,13 @@ first version, as they are or compressed by snappy. At anything else, and where 
 Source: https://github.com/apache/parquet-format, README.md and src/main/thrift/parquet.thrift.
 """
 
-import os
 import struct
 from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from captionqa.dataset.page_content import PageContent
+from captionqa.dataset.page_content import PageContent, PageFile
 from captionqa.dataset.parquet_encoding import NotUnderstoodError, hybrid_numbers, thrift_struct
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ class ColumnCells:
             or column.file_path
         ):
             raise NotUnderstoodError("a kind of column")
-        self._file = file
+        self._file = PageFile(file)
         self._column = column
         self._max_level: int = kind.max_definition_level
         starts = (column.data_page_offset, column.dictionary_page_offset if column.has_dictionary_page else None)
@@ -106,12 +105,12 @@ class ColumnCells:
         """Find the rows of the next page, or the dictionary."""
         if self._at >= self._end:
             raise NotUnderstoodError("a row behind the last")
-        header, length = thrift_struct(os.pread(self._file.fileno(), HEADER_BYTES, self._at))
+        header, length = thrift_struct(self._file.read_up_to(self._at, HEADER_BYTES))
         start, stored = self._at + length, header[STORED]
         self._at = start + stored
         if stored < 0 or self._at > self._end or CRC in header:
             raise NotUnderstoodError("a page")
-        os.posix_fadvise(self._file.fileno(), start, stored, os.POSIX_FADV_WILLNEED)
+        self._file.will_read(start, stored)
         content = PageContent(self._file, start, stored, header[SIZE], self._column.compression == "SNAPPY")
         of = header[OF_DATA if header[TYPE] == DATA_PAGE else OF_DICTIONARY]
         count, encoding = of[NUM_VALUES], of[ENCODING]

@@ -8,14 +8,14 @@ Source: https://github.com/google/snappy, format_description.txt.
 
 import os
 from bisect import bisect_right
-from functools import lru_cache
+from collections import OrderedDict
 from typing import BinaryIO, NamedTuple
 
 from captionqa.dataset.parquet_encoding import NotUnderstoodError, varint
 
 #: Bytes of content that snappy compresses on their own.
 BLOCK_BYTES = 1 << 16
-#: Decompressed blocks that are kept: threads ask for cells nearly in their order.
+#: Decompressed blocks that are kept of a column: threads ask for cells nearly in their order.
 KEPT_BLOCKS = 16
 #: Bytes of the longest tag, and bytes that are read at one: the next ones may be near.
 MAX_TAG_BYTES, TAG_BYTES = 5, 512
@@ -33,17 +33,61 @@ class _Part(NamedTuple):
     is_plain: bool
 
 
+class PageFile:
+    """An open file whose pages are read, and the blocks of all of them that were decompressed last.
+
+    Not safe to share between threads.
+    """
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+        #: By where they are in the file.
+        self._blocks: OrderedDict[int, bytes] = OrderedDict()
+
+    def read_up_to(self, start: int, size: int) -> bytes:
+        """So many bytes, or fewer where the file ends; raises OSError."""
+        return os.pread(self._file.fileno(), size, start)
+
+    def read(self, start: int, size: int) -> bytes:
+        """So many bytes; raises NotUnderstoodError where the file ends before, or OSError."""
+        content = self.read_up_to(start, size)
+        if len(content) != size:
+            raise NotUnderstoodError("a part of the file")
+        return content
+
+    def will_read(self, start: int, size: int) -> None:
+        """Let the system fetch a part that is to be read soon."""
+        os.posix_fadvise(self._file.fileno(), start, size, os.POSIX_FADV_WILLNEED)
+
+    def block(self, start: int, end: int, size: int) -> bytes:
+        """A block that snappy has compressed to the bytes between two places; raises as `PageContent.read`."""
+        if start not in self._blocks:
+            self._blocks[start] = self._read_block(start, end, size)
+            if len(self._blocks) > KEPT_BLOCKS:
+                self._blocks.popitem(last=False)
+        self._blocks.move_to_end(start)
+        return self._blocks[start]
+
+    def _read_block(self, start: int, end: int, size: int) -> bytes:
+        import pyarrow as pa  # type: ignore[import-untyped]  # it has no type stubs
+
+        # the compressed bytes of a page begin with its size; a block has at most three times seven bits
+        head = bytes((size & 0x7F | 0x80, size >> 7 & 0x7F | 0x80, size >> 14))
+        content = head + self.read(start, end - start)
+        plain: bytes = pa.Codec("snappy").decompress(content, decompressed_size=size, asbytes=True)
+        return plain
+
+
 class PageContent:
     """Content that is read from an open file. Not safe to share between threads."""
 
-    def __init__(self, file: BinaryIO, start: int, stored: int, size: int, is_snappy: bool):
+    def __init__(self, file: PageFile, start: int, stored: int, size: int, is_snappy: bool):
         """`stored` bytes from `start` on give `size` bytes of content; raises NotUnderstoodError or IndexError."""
         self.size = size
         self._file = file
         self._parts: list[_Part] = []
         #: Where each part begins in the content, and the last one ends.
         self._starts = [0]
-        self._block = lru_cache(KEPT_BLOCKS)(self._read_block)
         if is_snappy:
             self._find_parts(start, start + stored)
         else:
@@ -61,22 +105,23 @@ class PageContent:
             part, first = self._parts[number], self._starts[number]
             stop = min(end, self._starts[number + 1])
             if part.is_plain:
-                found.append(self._from_file(part.start + start - first, stop - start))
+                found.append(self._file.read(part.start + start - first, stop - start))
             else:
-                found.append(self._block(number)[start - first : stop - first])
+                block = self._file.block(part.start, part.end, self._starts[number + 1] - first)
+                found.append(block[start - first : stop - first])
             start, number = stop, number + 1
         return b"".join(found)
 
     def _find_parts(self, at: int, end: int) -> None:
         """The literals that snappy kept, one by one, and each block that has copies as a whole."""
-        size, skipped = varint(self._from_file(at, min(TAG_BYTES, end - at)), 0)
+        size, skipped = varint(self._file.read(at, min(TAG_BYTES, end - at)), 0)
         at += skipped
         tags_left = TAG_BYTES + size // BYTES_A_TAG
         near, near_start = b"", at
         block, block_start, place, has_copies = list[tuple[_Part, int]](), at, 0, False
         while at < end:
             if at + MAX_TAG_BYTES > near_start + len(near):
-                near, near_start = self._from_file(at, min(TAG_BYTES, end - at)), at
+                near, near_start = self._file.read(at, min(TAG_BYTES, end - at)), at
             tag = near[at - near_start]
             if tag & 3 == LITERAL:
                 length, behind = (tag >> 2) + 1, at + 1
@@ -102,20 +147,3 @@ class PageContent:
     def _add(self, part: _Part, length: int) -> None:
         self._parts.append(part)
         self._starts.append(self._starts[-1] + length)
-
-    def _read_block(self, number: int) -> bytes:
-        """A block that snappy has compressed."""
-        import pyarrow as pa  # type: ignore[import-untyped]  # it has no type stubs
-
-        part, size = self._parts[number], self._starts[number + 1] - self._starts[number]
-        # the compressed bytes of a page begin with its size; a block has at most three times seven bits
-        head = bytes((size & 0x7F | 0x80, size >> 7 & 0x7F | 0x80, size >> 14))
-        content = head + self._from_file(part.start, part.end - part.start)
-        plain: bytes = pa.Codec("snappy").decompress(content, decompressed_size=size, asbytes=True)
-        return plain
-
-    def _from_file(self, start: int, size: int) -> bytes:
-        content = os.pread(self._file.fileno(), size, start)
-        if len(content) != size:
-            raise NotUnderstoodError("a part of the file")
-        return content

@@ -17,6 +17,7 @@ from captionqa.config.config import Config
 from captionqa.driver.load_figures import ClientLoad, ServerLoad
 from captionqa.driver.phases import RequestTime
 from captionqa.files import read_json, write_json
+from captionqa.run.file_lock import Lock, try_lock
 from captionqa.server.endpoint import Endpoint
 
 #: Names another file for the rates; an empty value keeps none.
@@ -24,6 +25,8 @@ VARIABLE = "CAPTIONQA_RATES"
 #: Fewer requests, or a shorter time, tell no rate.
 MIN_REQUESTS = 100
 MIN_REQUEST_TIME_S = 60.0
+#: Tries, and seconds between two, to lock the file that all of the user's runs share: another writes for a moment.
+LOCK_TRIES, LOCK_PAUSE_S = 20, 0.1
 
 
 @dataclass(frozen=True)
@@ -42,22 +45,21 @@ class MeasuredRate:
 
 
 def rates_file() -> Path | None:
-    """Where the rates are; None where the user wants none to be kept."""
+    """Where the rates are; None where the user wants none to be kept, or has no folder for them."""
     named = os.environ.get(VARIABLE)
     if named is not None:
         return Path(named) if named else None
-    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    try:
+        cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    except RuntimeError:  # a user without a home, as in a container
+        return None
     return Path(cache) / "captionqa" / "rates.json"
 
 
 def read_rates(model: str) -> list[MeasuredRate]:
     """The rates of a model; none where the file is missing or is not ours."""
     file = rates_file()
-    stored = None if file is None else read_json(file)
-    rates = []
-    with suppress(TypeError, KeyError):  # a file of another version, or of the user's own
-        rates = [MeasuredRate(**entry) for entry in stored["rates"]] if stored else []
-    return [rate for rate in rates if rate.model == model]
+    return [] if file is None else [rate for rate in _stored(file) if rate.model == model]
 
 
 def keep_rate(
@@ -88,11 +90,28 @@ def model_key(config: Config) -> str:
     return str(Path(path).resolve()) if Path(path).is_dir() else path
 
 
+def _stored(file: Path) -> list[MeasuredRate]:
+    """The rates in a file, without entries of another version or of the user's own."""
+    stored = read_json(file)
+    entries = stored.get("rates") if isinstance(stored, dict) else None
+    rates = []
+    for entry in entries if isinstance(entries, list) else []:
+        with suppress(TypeError, ValueError, KeyError):
+            tokens_per_s, requests = float(entry["tokens_per_s"]), int(entry["requests"])
+            if tokens_per_s > 0:
+                rates.append(MeasuredRate(**entry | {"tokens_per_s": tokens_per_s, "requests": requests}))
+    return rates
+
+
 def _replace(file: Path, rate: MeasuredRate) -> None:
+    """Store a rate in place of that of the same model and hardware; not at all where the file stays locked."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with open(file.with_suffix(".lock"), "a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        stored = read_json(file)
-        rates = stored.get("rates", []) if isinstance(stored, dict) else []
-        others = [one for one in rates if (one.get("model"), one.get("hardware")) != (rate.model, rate.hardware)]
-        write_json(file, {"rates": [*others, asdict(rate)]})
+        for _ in range(LOCK_TRIES):  # not for ever: the lock may be held on a machine that a network file system lost
+            if try_lock(lock.fileno(), fcntl.LOCK_EX) is not Lock.BUSY:
+                break
+            time.sleep(LOCK_PAUSE_S)
+        else:
+            return
+        others = [one for one in _stored(file) if (one.model, one.hardware) != (rate.model, rate.hardware)]
+        write_json(file, {"rates": list(map(asdict, [*others, rate]))})

@@ -18,6 +18,8 @@ from captionqa.files import checked_line, not_through_link, read_checked_lines
 RECORD_BYTES = 256
 #: Seconds between two looks for the files of jobs that began meanwhile.
 NEW_JOBS_S = 0.2
+#: Seconds between two looks at a job on other images, of which it is only asked whether it moves.
+OTHER_IMAGES_S = 1.0
 
 #: An image by its segment of the journal, and how many of the job's images in that segment come before it: the order in
 #: which every job goes through its images.
@@ -44,6 +46,8 @@ class Position:
     chunk: str
     key: ImageKey
     window: int | None
+    #: Whether its chunk may have images of the reader's chunk.
+    is_beside: bool
 
 
 class PositionFile:
@@ -81,14 +85,17 @@ class PositionFile:
 class PositionWatch:
     """The readers' side: where the other jobs are, and for how long each has stood still."""
 
-    def __init__(self, own: Path, clock: Callable[[], float] = time.monotonic):
-        """`own` is the file of the job that reads; the others are beside it."""
+    def __init__(self, own: Path, chunk: str, clock: Callable[[], float] = time.monotonic):
+        """`own` is the file of the job that reads, of a chunk of this name; the others are beside it."""
         self._own = own
+        self._chunk = chunk
         self._clock = clock
         self._files: list[Path] = []
         self._looked_s = -NEW_JOBS_S
         #: {file: (its key, when that was first seen)}
         self._seen: dict[Path, tuple[ImageKey, float]] = {}
+        #: {file of a job on other images: (its record, when that was read)}
+        self._apart: dict[Path, tuple[PositionRecord, float]] = {}
 
     def read(self) -> Iterator[tuple[Position, float]]:
         """(position, seconds for which it has stood still) of each other job that has not ended."""
@@ -97,7 +104,7 @@ class PositionWatch:
             self._looked_s = now
             self._files = [path for path in self._own.parent.glob("*.json") if path != self._own]
         for path in self._files:
-            record: PositionRecord | None = _read(path)
+            record = self._record(path, now)
             if record is None:
                 continue
             segment, index = record["key"]
@@ -105,9 +112,27 @@ class PositionWatch:
             if path not in self._seen or self._seen[path][0] != key:
                 self._seen[path] = (key, now)
             yield (
-                Position(path.stem, record["chunk"], key, record["window"]),
+                Position(path.stem, record["chunk"], key, record["window"], path not in self._apart),
                 now - self._seen[path][1],
             )
+
+    def _record(self, path: Path, now: float) -> PositionRecord | None:
+        """A job's record, for a while the one that was read before if the job is on other images."""
+        known = self._apart.get(path)
+        if known is not None and now - known[1] < OTHER_IMAGES_S:
+            return known[0]
+        record = _read(path)
+        if record is not None and not _overlap(record["chunk"], self._chunk):
+            self._apart[path] = record, now
+        else:
+            self._apart.pop(path, None)
+        return record
+
+
+def _overlap(chunk: str, other: str) -> bool:
+    """Whether two chunks, each by its number and the number of all, have a part of the range of places in common."""
+    (a, of_a), (b, of_b) = (map(int, name.split("-of-")) for name in (chunk, other))
+    return a * of_b < (b + 1) * of_a and b * of_a < (a + 1) * of_b
 
 
 def _read(path: Path) -> PositionRecord | None:

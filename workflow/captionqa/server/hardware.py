@@ -18,10 +18,21 @@ def hardware(
     """
     if is_cpu_build:
         return f"CPU, {cores} cores"
-    try:
-        chosen = [*query, f"--id={visible}"] if visible else query
-        listed = subprocess.run(chosen, capture_output=True, text=True, timeout=TIMEOUT_S, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
-        return None
-    names = Counter(listed.splitlines()[:gpus])
+    names = Counter(_output([*query, f"--id={visible}"] if visible else query).splitlines()[:gpus])
     return ", ".join(f"{count} x {name.strip()}" for name, count in names.items()) or None
+
+
+def _output(command: Sequence[str]) -> str:
+    """What a command prints; empty where it fails, or has not ended after TIMEOUT_S."""
+    try:
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, errors="replace"
+        )
+    except OSError:
+        return ""
+    try:
+        output, _ = process.communicate(timeout=TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()  # not waited for: with a broken GPU it ends for no signal, and this supervisor has to go on
+        return ""
+    return "" if process.returncode else output
