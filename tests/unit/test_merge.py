@@ -679,26 +679,26 @@ REASONED = "Let me see. It may be B.</think>\n\nThe answer is A."
 
 
 @pytest.mark.parametrize(
-    ("text", "parsed", "thinking", "output", "letter"),
+    ("text", "parsed", "thinking", "letter"),
     [
-        (REASONED, None, "Let me see. It may be B.", "The answer is A.", "A"),
-        ("<think>B?</think>A", None, "B?", "A", "A"),
-        ("<think>It is B. The answer is B.", None, "It is B. The answer is B.", "", None),
-        ("The answer is A.", "It may be B.", "It may be B.", "The answer is A.", "A"),
-        ("", "The answer is B", "The answer is B", "", None),
-        ("Not <think> but A. The answer is A.", None, None, "Not <think> but A. The answer is A.", None),
+        (REASONED, None, "Let me see. It may be B.", "A"),
+        ("<think>B?</think>A", None, "B?", "A"),
+        ("<think>It is B. The answer is B.", None, "It is B. The answer is B.", None),
+        ("The answer is A.", "It may be B.", "It may be B.", "A"),
+        ("", "The answer is B", "The answer is B", None),
+        ("Not <think> but A. The answer is A.", None, None, None),
     ],
 )
-def test_reasoning_is_kept_apart_counted_and_not_graded(chunk, answers, asked, text, parsed, thinking, output, letter):
+def test_reasoning_is_kept_apart_counted_and_not_graded(chunk, answers, asked, text, parsed, thinking, letter):
     line = answered("q1", text, "length" if letter is None else "stop")
     if parsed is not None:
         line["answer"]["reasoning"] = parsed
     made = answers([row("q1")], chunk(asked, [line]))
     record = made.results["q1"]
-    assert (record.get("thinking"), record["model_output"], record["predicted_letter"]) == (thinking, output, letter)
+    assert (record.get("thinking"), record["model_output"], record["predicted_letter"]) == (thinking, text, letter)
     counted = {
         "answers": 1,
-        "unfinished": int(not output),
+        "unfinished": int(letter is None),
         "characters": len(thinking or ""),
         "mean_characters": len(thinking or ""),
     }

@@ -3,6 +3,7 @@
 from typing import Literal, NotRequired, TypedDict
 
 from captionqa.errors import Reason
+from captionqa.reasoning import split_reasoning
 from captionqa.results.qa_record import QaRecord
 
 #: What became of a question, in the order in which the page shows them.
@@ -42,7 +43,7 @@ def given(record: QaRecord) -> PageAnswer:
         "fallback_letter": record.get("fallback_letter"),
         "rule": record.get("graded_by", ""),
         "truncated": record.get("truncated", False),
-        "output": cut(record.get("model_output", "")),
+        "output": cut(split_reasoning(record.get("model_output", ""))[1] or ""),
         "score": record.get("score"),
         "detail": None,
     }

@@ -6,6 +6,7 @@ from typing import NotRequired, TypedDict
 
 from captionqa.config.qa_config import AnswerForm, Scoring
 from captionqa.dataset.question_row import InvalidRow, QuestionRow
+from captionqa.reasoning import split_reasoning
 from captionqa.results.captionqa_metrics import WithProtocol
 from captionqa.results.qa_record import QaRecord
 from captionqa.results.repeat_records import WithRepeats
@@ -156,7 +157,7 @@ class Tally:
         self._count(record["category"], record["source"], flags, record["score"])
         self._rules[record["graded_by"]] += 1
         if thinking := record.get("thinking"):
-            is_unfinished = not record["model_output"]
+            is_unfinished = not split_reasoning(record["model_output"])[1]
             self._thinking.update({"answers": 1, "unfinished": is_unfinished, "characters": len(thinking)})
 
     def add_failure(self, row: QuestionRow | InvalidRow, reason: str) -> None:

@@ -33,10 +33,9 @@ class QaRecord(TypedDict):
     gt_letter: str | None
     #: The letter that the output commits to; None where it commits to none, or the question is free-form.
     predicted_letter: str | None
-    #: The model's own words.
+    #: The model's own words, with the reasoning that it wrote before them.
     model_output: str
-    #: The reasoning before them, which is not graded; absent where there is none. An output that ended within its
-    #: reasoning is empty.
+    #: That reasoning, or what the server's parser took out as such, which is not graded; absent where there is none.
     thinking: NotRequired[str]
     #: None without a ground truth.
     is_correct: bool | None
@@ -86,9 +85,9 @@ def qa_record(
     if "failure" in line:
         raise ItemFailure(Reason(line["failure"]), line["detail"])
     record = _graded(row, line, rules, order)
-    thinking, text = split_answer(line["answer"])
+    thinking, _ = split_answer(line["answer"])
     if thinking:
-        record["model_output"], record["thinking"] = text or "", thinking
+        record["thinking"] = thinking
     return record
 
 
