@@ -2,23 +2,27 @@
 
 import json
 from functools import lru_cache
-from typing import Any
-
-from jsonschema.exceptions import best_match
-from jsonschema.protocols import Validator
+from typing import TYPE_CHECKING, Any
 
 from captionqa.client.answer import Answer
 from captionqa.client.final_text import split_answer
-from captionqa.config.caption_schema import schema_validator
 from captionqa.config.settings import AnswerSettings
 from captionqa.errors import ItemFailure, Reason
 from captionqa.shown_text import printable
 
+if TYPE_CHECKING:
+    from jsonschema.protocols import Validator
+
 #: Characters of an answer, or of what is wrong with it, that a failure quotes.
 QUOTED_CHARACTERS = 200
 
-# a run has one schema; threads may share its validator, which keeps no state
-_validator = lru_cache(1)(schema_validator)
+
+@lru_cache(1)
+def _validator(schema: str) -> "Validator":
+    """The validator of the run's one schema; threads may share it, since it keeps no state."""
+    from captionqa.config.caption_schema import schema_validator  # jsonschema takes long to import
+
+    return schema_validator(schema)
 
 
 def check_schema_answer(answer: Answer, settings: AnswerSettings) -> None:
@@ -43,8 +47,10 @@ def readable(text: str) -> str:
     return _fields(json.loads(text))
 
 
-def _fault(text: str, validator: Validator) -> str | None:
+def _fault(text: str, validator: "Validator") -> str | None:
     """What is wrong with an answer; None for one that fits."""
+    from jsonschema.exceptions import best_match
+
     try:
         value = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
-from captionqa.config.caption_schema import read_schema
 from captionqa.config.hub_record import HubRecord, local_files
 from captionqa.config.qa_config import Auto, QaConfig
 
@@ -60,6 +59,8 @@ class CaptionsConfig:
         if checked["dataset_path"] is None and qa is not None:
             fields |= {"dataset_path": qa.dataset_path, "questions_root": qa.data_path}
         if checked["schema"] is not None:
+            from captionqa.config.caption_schema import read_schema  # jsonschema takes long to import
+
             fields["schema_text"] = read_schema(checked["schema"])
         return cls(**fields)
 
