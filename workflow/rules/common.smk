@@ -13,6 +13,7 @@ from captionqa.errors import CaptionqaError
 from captionqa.config.exports import export_folders
 from captionqa.config.layout import Layout
 from captionqa.config.settings import caption_settings, fingerprint
+from captionqa.results.answer_sets import answer_sets
 from captionqa.results.tracked_code import (
     COMPARISON_CODE,
     EXPORT_CODE,
@@ -39,6 +40,7 @@ CAPTION_SETS = {captions.key: captions for captions in CONFIG.caption_sets}
 #: Of the first model, with the files of the whole run, and of each model.
 RUN_LAYOUT = Layout(CONFIG.output_dir, MODEL)
 LAYOUTS = {layout.model: layout for layout in RUN_LAYOUT.of_models(MODELS)}
+ANSWER_SETS = answer_sets(CONFIG, RUN_LAYOUT)
 
 if workflow.is_main_process:
     from captionqa.server.lifecycle import check_model_path, drop_stale_live_markers
@@ -215,22 +217,9 @@ def final_files(suffixes=None):
     return files
 
 
-def answer_sets():
-    """(model, context, results, failures) of the questions' final files, one for each context that they are asked in."""
-    return [
-        (model, context, *(LAYOUTS[model].qa(kind, context.suffix) for kind in ("results", "failures")))
-        for model, context in CONFIG.answers
-    ]
-
-
-def answered_as(model, context):
-    """(model, name of the context), and the model that made the captions where another one answers from them."""
-    return (model, context.name) if context.captioner is None else (model, context.name, context.captioner)
-
-
 def comparison_if_wanted():
     """The files of the comparison, which needs two contexts."""
-    endings = ("json", "csv", "md") if len(answer_sets()) > 1 else ()
+    endings = ("json", "csv", "md") if len(ANSWER_SETS) > 1 else ()
     return [LAYOUT.comparison(ending) for ending in endings]
 
 

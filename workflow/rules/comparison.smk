@@ -3,8 +3,8 @@
 
 rule compare_contexts:
     input:
-        results=[results for _, _, results, _ in answer_sets()],
-        failures=[failures for _, _, _, failures in answer_sets()],
+        results=[answers.results for answers in ANSWER_SETS],
+        failures=[answers.companion("failures") for answers in ANSWER_SETS],
         code=code(COMPARISON_CODE),
     output:
         json=LAYOUT.comparison("json"),
@@ -19,6 +19,6 @@ rule compare_contexts:
         runtime="2h",
     params:
         # in the order of the results
-        contexts=[answered_as(model, context) for model, context, _, _ in answer_sets()],
+        contexts=[answers.as_compared() for answers in ANSWER_SETS],
     script:
         "../scripts/compare_contexts.py"

@@ -47,6 +47,18 @@ class Caption:
         """Whether it ended at max_tokens."""
         return self.finish_reason == CUT
 
+    def circumstances(self) -> dict[str, object]:
+        """How it was made, in the columns of the exports."""
+        return {
+            "model": self.model,
+            "style": self.style,
+            "prompt": self.prompt,
+            "finish_reason": self.finish_reason,
+            "truncated": self.truncated,
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+        }
+
     def fields(self) -> list[object]:
         """Its fields in their order, from which `Caption(*fields)` makes it again."""
         return [getattr(self, name) for name in self.__slots__]

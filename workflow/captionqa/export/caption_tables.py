@@ -55,12 +55,6 @@ def _row(caption: Caption) -> dict[str, Any]:
     return {
         "id": caption.id,
         "caption": caption.text,
-        "model": caption.model,
-        "style": caption.style,
-        "prompt": caption.prompt,
-        "finish_reason": caption.finish_reason,
-        "truncated": caption.truncated,
-        "prompt_tokens": caption.prompt_tokens,
-        "completion_tokens": caption.completion_tokens,
+        **caption.circumstances(),
         "thinking": caption.thinking or None,
     }

@@ -60,16 +60,7 @@ def write_webdataset(captions: Iterable[Caption], target: Target) -> None:
 
 
 def _texts(key: str, caption: Caption) -> Sample:
-    about = {
-        "id": caption.id,
-        "model": caption.model,
-        "style": caption.style,
-        "prompt": caption.prompt,
-        "finish_reason": caption.finish_reason,
-        "truncated": caption.truncated,
-        "prompt_tokens": caption.prompt_tokens,
-        "completion_tokens": caption.completion_tokens,
-    }
+    about = {"id": caption.id, **caption.circumstances()}
     return [(f"{key}.txt", well_formed(caption.text).encode()), (f"{key}.json", json_text(about).encode())]
 
 

@@ -33,8 +33,11 @@ class AnswerSet:
 
     def companion(self, kind: str) -> str:
         """The path of a file beside the results: failures, metrics or provenance."""
-        path = Path(self.results)
-        return str(path.with_name(f"{path.name.removesuffix(RESULTS_ENDING)}_{kind}.json"))
+        return f"{self.results.removesuffix(RESULTS_ENDING)}_{kind}.json"
+
+    def as_compared(self) -> tuple[str, ...]:
+        """(model, context), and the captioner where there is one: what a comparison is made anew for, if it changes."""
+        return (self.model, self.context, *([] if self.captioner is None else [self.captioner]))
 
 
 def answer_sets(config: Config, layout: Layout) -> list[AnswerSet]:
