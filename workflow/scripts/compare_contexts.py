@@ -14,8 +14,8 @@ with job_log(snakemake.log[0], "compare_contexts", layout):
     end_with_run(layout.server)
     write_comparison(
         [
-            AnswerSet(model, context, results, *captioner)
-            for (model, context, *captioner), results in zip(
+            AnswerSet(model, context, results, *others)
+            for (model, context, *others), results in zip(
                 snakemake.params.contexts, snakemake.input.results, strict=True
             )
         ],
