@@ -10,7 +10,7 @@ from captionqa.config.config import TASKS
 from captionqa.errors import TRUNCATED, CaptionqaError, Reason
 
 REASONS = (*map(str, Reason), TRUNCATED)
-SELECTION = "CONFIG [--task captions|qa] [--style STYLE] [--reason REASON] [--yes]"
+SELECTION = "CONFIG [--task captions|qa] [--style STYLE] [--data-set NAME] [--reason REASON] [--yes]"
 EXAMPLES = """\
 examples:
   captionqa run my.yaml -n       list the jobs that would run
@@ -173,6 +173,7 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", metavar="TASK", type=task, help=f"only this task: {' or '.join(TASKS)}")
     parser.add_argument("--half", type=task, dest="task", help=argparse.SUPPRESS)
     parser.add_argument("--style", metavar="STYLE", help="only the captions of this prompt style")
+    parser.add_argument("--data-set", metavar="NAME", help="only this one of several data sets")
     reason = _one_of("--reason", REASONS)
     parser.add_argument("--reason", metavar="REASON", type=reason, help=f"only these items: {', '.join(REASONS)}")
 

@@ -1,6 +1,6 @@
 """The answer sets of a run: each results file of the questions, with the model and the context that it is of."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from captionqa.config.config import Config
@@ -48,9 +48,11 @@ class AnswerSet:
 
 
 def answer_sets(config: Config, layout: Layout) -> list[AnswerSet]:
-    """The answer sets that a configuration asks for, one for each model and context; none without questions."""
-    layouts = {each.model: each for each in layout.of_models(config.model_names)}
+    """The answer sets that a configuration asks for, one for each data set, model and context; none without questions."""
     return [
-        AnswerSet(model, one.name, layouts[model].qa("results", one.suffix), one.captioner)
-        for model, one in config.answers
+        AnswerSet(
+            model, one.name, replace(of_data, model=model).qa("results", one.suffix), one.captioner, each.data_set
+        )
+        for each, of_data in config.by_data_set(layout)
+        for model, one in each.answers
     ]
