@@ -177,9 +177,12 @@ def _view(options: argparse.Namespace) -> None:
     from contextlib import suppress
 
     from captionqa.driver.phases import PHASES
+    from captionqa.page.live_grid import LiveGrid
+    from captionqa.page.live_page import LivePage
     from captionqa.page.page_server import ADDRESS, PageServer, serve
 
     config, layout = _load(options.config)
+    page = LiveGrid if config.named else LivePage
 
     def say(server: PageServer) -> None:
         port = server.server_address[1]
@@ -189,7 +192,7 @@ def _view(options: argparse.Namespace) -> None:
         show("Ctrl-C ends it")
 
     with suppress(KeyboardInterrupt):
-        serve(config, layout, options.port, say, PHASES)
+        serve(lambda folder: page(config, layout, folder, PHASES), options.port, say)
 
 
 def _data(options: argparse.Namespace) -> None:

@@ -1,0 +1,112 @@
+"""The page of several data sets: its table is that of the comparison, and it leads to the page of each."""
+
+import json
+import threading
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from browser import Tab, find_browser
+from captionqa.driver.phases import PHASES
+from captionqa.page.grid import write_grid_page
+from captionqa.page.live_grid import LiveGrid
+from captionqa.page.page_server import PageServer
+from captionqa.page.results_page import write_page
+from finished_run import finish_run
+
+SCRIPT = "<img src=x onerror=\"document.title='run'\">"
+
+
+def answer(work, entry):
+    """The answers to q0 fail with images, and those to even questions are right."""
+    number = int(entry["id"][1:])
+    if (work, number) == ("qa", 0):
+        return {"failure": "timeout", "detail": SCRIPT}
+    return f"The answer is {'AB'[number % 2]}."
+
+
+@pytest.fixture
+def run(make_config, raw_config, images, tmp_path):
+    """Two models on two data sets in two contexts: their configuration, and the layout of the finished run."""
+    images.add("a.png", "b.png")
+    for name, count in (("birds", 4), ("cars", 7)):
+        rows = {"qid": [f"q{n}" for n in range(count)], "question": ["Which?\nA. red\nB. blue"] * count}
+        rows |= {"answer": ["\\boxed{A}"] * count, "image": [["a.png"], ["b.png"]] * (count // 2) + [["a.png"]] * (count % 2)}
+        pd.DataFrame(rows).to_parquet(tmp_path / f"{name}.parquet")
+    given = raw_config()
+    of_model = next(iter(given["models"].values()))
+    qa = {"dataset_path": str(images.path), "contexts": ["image", "none"]}
+    config = make_config(
+        {
+            "models": {"tiny": of_model, "other": of_model},
+            "captions": None,
+            "qa": {name: {"question_path": str(tmp_path / f"{name}.parquet"), **qa} for name in ("birds", "cars")},
+        }
+    )
+    layout = finish_run(config, answer)
+    for each, of_data in config.by_data_set(layout):
+        write_page(each, of_data)
+    write_grid_page(config, layout)
+    return config, layout
+
+
+def overview(folder):
+    text = (folder / "data" / "overview.js").read_text()
+    return json.loads(json.loads(text.partition(",")[2].rpartition(")")[0]))
+
+
+def test_the_table_has_the_figures_of_the_comparison(run):
+    _, layout = run
+    shown, comparison = overview(Path(layout.page).parent), json.loads(Path(layout.comparison("json")).read_text())
+    rows = [(row["model"], row["context"], row["macro"]["share"], row["macro"]["interval"]) for row in shown["rows"]]
+    assert rows == [
+        (one["model"], one["context"], one["accuracy"], one["accuracy_interval_95"])
+        for one in comparison["macro_averages"]
+    ]
+    cells = {(one["model"], one["context"], one["data_set"]): one for one in comparison["cells"]}
+    for row in shown["rows"]:
+        for name, cell in zip(("birds", "cars"), row["cells"], strict=True):
+            found = cells[row["model"], row["context"], name]
+            assert (cell["share"], cell["failed"], cell["graded"]) == (
+                found["accuracy"],
+                int(row["context"] == "image"),
+                found["graded"],
+            )
+    between = [(one["a"], one["b"], one["macro"]["difference"]) for one in shown["differences"]]
+    assert len(between) == 4
+    assert between[-1][:2] == ({"model": "tiny", "context": "none"}, {"model": "other", "context": "none"})
+    sets = [(one["name"], one["questions"], one["failed"], one["page"]) for one in shown["data_sets"]]
+    assert sets == [("birds", 4, 2, "../birds/report/index.html"), ("cars", 7, 2, "../cars/report/index.html")]
+
+
+def test_the_page_of_a_data_set_has_only_its_own_answers(run):
+    config, layout = run
+    for each, of_data in config.by_data_set(layout):
+        index = overview(Path(of_data.page).parent)["questions"]
+        assert index["counts"]["all"] == {"birds": 4, "cars": 7}[each.data_set]
+        assert [column["label"] for column in index["columns"]] == [
+            *("tiny, image", "other, image", "tiny, none", "other, none")
+        ]
+        assert len(index["differences"]) == 4
+
+
+@pytest.mark.slow
+def test_its_links_lead_to_the_pages_from_the_disk_and_when_served(run, tmp_path):
+    config, layout = run
+    find_browser()
+    (tmp_path / "view").mkdir()
+    with (
+        PageServer(LiveGrid(config, layout, tmp_path / "view", PHASES)) as server,
+        Tab(tmp_path / "browser") as tab,
+    ):
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        for address in (Path(layout.page).resolve().as_uri(), server.url):
+            tab.open(address)
+            tab.wait("document.querySelectorAll('.grid').length === 3")
+            assert tab.run("document.title") == "2 data sets · captionqa results"
+            assert tab.run("document.querySelector('.grid tbody td.count b').textContent").endswith("%")
+            tab.click(".data-set:nth-child(2) > a")
+            tab.wait("document.querySelectorAll('article').length === 7")
+            assert tab.run("document.title") == "tiny · captionqa results"
+        assert tab.console == []
+        server.shutdown()
