@@ -179,7 +179,10 @@ def _view(options: argparse.Namespace) -> None:
     from captionqa.driver.phases import PHASES
     from captionqa.page.page_server import ADDRESS, PageServer, serve
 
-    config, layout = _load(options.config)
+    config = _chosen_data_sets(options)
+    if len(config.named) > 1:
+        raise ConfigError(f"name the data set to look at: --data-set {' or --data-set '.join(config.named)}")
+    ((config, layout),) = config.by_data_set(config.layout())
 
     def say(server: PageServer) -> None:
         port = server.server_address[1]

@@ -128,19 +128,24 @@ def _add_rows(rows: list[str], failed: list[tuple[ItemTotals, str]], config: Con
 
 
 def page_rows(config: Config, layout: Layout, began: float, finished: bool, config_path: str) -> list[str]:
-    """The last rows of a run that began at `began`, in seconds since the epoch: its page, or why it has none.
+    """The last rows of a run that began at `began`, in seconds since the epoch: its pages, or why it has none.
 
     `config_path` is the configuration as a command names it.
 
-    Call it once, after the verdict, which the page shows too.
+    Call it once, after the verdict, which the pages show too.
     """
-    end = page_after_run(config, layout, began, finished, PHASES)
-    if end.path:
-        return [f"look at the results in a browser: {end.path}"]
-    if end.fault and finished:
-        shown = f"captionqa view {config_path} shows the results without it"
-        return [f"{end.fault}\n  the same command makes it; {shown}"]
-    return [end.fault] if end.fault else []
+    rows = []
+    for each, of_data in config.by_data_set(layout):
+        end = page_after_run(each, of_data, began, finished, PHASES)
+        if end.path:
+            rows.append(f"look at the results in a browser: {end.path}")
+        elif end.fault and finished:
+            option = f" --data-set {each.data_set}" if each.data_set else ""
+            shown = f"captionqa view {config_path}{option} shows the results without it"
+            rows.append(f"{end.fault}\n  the same command makes it; {shown}")
+        elif end.fault:
+            rows.append(end.fault)
+    return rows
 
 
 def _qa_rows(metrics: QaMetrics, config: Config, layout: Layout, context: Context) -> list[str]:
