@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from browser import Tab, find_browser
+from captionqa.config.check import check
 from captionqa.driver.phases import PHASES
 from captionqa.page.grid import write_grid_page
 from captionqa.page.live_grid import LiveGrid
@@ -26,23 +27,18 @@ def answer(work, entry):
 
 
 @pytest.fixture
-def run(make_config, raw_config, images, tmp_path):
+def run(raw_config, schema, images, tmp_path):
     """Two models on two data sets in two contexts: their configuration, and the layout of the finished run."""
     images.add("a.png", "b.png")
     for name, count in (("birds", 4), ("cars", 7)):
         rows = {"qid": [f"q{n}" for n in range(count)], "question": ["Which?\nA. red\nB. blue"] * count}
         rows |= {"answer": ["\\boxed{A}"] * count, "image": [["a.png"], ["b.png"]] * (count // 2) + [["a.png"]] * (count % 2)}
         pd.DataFrame(rows).to_parquet(tmp_path / f"{name}.parquet")
-    given = raw_config()
-    of_model = next(iter(given["models"].values()))
+    raw = raw_config({"captions": None})
+    raw["models"] = dict.fromkeys(("tiny", "other"), raw["models"]["tiny"])
     qa = {"dataset_path": str(images.path), "contexts": ["image", "none"]}
-    config = make_config(
-        {
-            "models": {"tiny": of_model, "other": of_model},
-            "captions": None,
-            "qa": {name: {"question_path": str(tmp_path / f"{name}.parquet"), **qa} for name in ("birds", "cars")},
-        }
-    )
+    raw["qa"] = {name: {"question_path": str(tmp_path / f"{name}.parquet"), **qa} for name in ("birds", "cars")}
+    config = check(raw, schema)
     layout = finish_run(config, answer)
     for each, of_data in config.by_data_set(layout):
         write_page(each, of_data)

@@ -1,7 +1,7 @@
 # The page of several data sets, beside which each has its own.
 
 
-rule grid_page:
+rule page_of_all:
     input:
         provenance=final_files(("_provenance", "provenance")),
         comparison=comparison_if_wanted(),
@@ -9,11 +9,11 @@ rule grid_page:
     output:
         RUN_LAYOUT.page,
     log:
-        f"{RUN_LAYOUT.logs}/grid_page.log",
+        f"{RUN_LAYOUT.logs}/page_of_all.log",
     conda:
         "../../environment.yml"
     resources:
         mem_mb=4_000,
         runtime="1h",
     script:
-        "../scripts/grid_page.py"
+        "../scripts/page_of_all.py"

@@ -6,7 +6,7 @@ Only headers of images are read, so a picture that is damaged behind its header 
 import csv
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from captionqa.config.config import Config, Task
@@ -15,7 +15,7 @@ from captionqa.dataset.audit_checks import TaskChecks
 from captionqa.dataset.findings import COUNTED_ONLY, EFFECTS, AuditReport, Finding, FindingKind
 from captionqa.dataset.index_truths import IndexTruths
 from captionqa.dataset.item_entry import ItemEntry
-from captionqa.dataset.plan import load_plan
+from captionqa.dataset.plan import load_plan, planned_tasks
 from captionqa.dataset.planning import plan_all
 from captionqa.dataset.question_repeats import question_of
 from captionqa.dataset.question_row import InvalidRow, QuestionRow
@@ -35,7 +35,7 @@ PROGRESS_INTERVAL_S = 10.0
 log = logging.getLogger(__name__)
 
 
-def audit(config: Config, layout: Layout, audited_tasks: Iterable[Task]) -> AuditReport:
+def audit(config: Config, layout: Layout, audited_tasks: Collection[Task]) -> AuditReport:
     """Check all items of the planned tasks of all data sets, and write the table of findings.
 
     A named data set has a column of its own in the table.
@@ -45,7 +45,7 @@ def audit(config: Config, layout: Layout, audited_tasks: Iterable[Task]) -> Audi
         table = csv.writer(file, "excel-tab", lineterminator="\n")
         table.writerow([*(["data_set"] if config.named else []), *COLUMNS])
         for each, of_data in config.by_data_set(layout):
-            for task in (task for task in audited_tasks if task in each.tasks):
+            for task in (task for task in planned_tasks(each, of_data) if task in audited_tasks):
                 for finding in _findings(report, each, of_data, task, pool):
                     report.add(finding)
                     if finding.kind not in COUNTED_ONLY:

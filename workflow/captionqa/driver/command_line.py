@@ -181,8 +181,8 @@ def _view(options: argparse.Namespace) -> None:
     from captionqa.page.live_page import LivePage
     from captionqa.page.page_server import ADDRESS, PageServer, serve
 
-    config, layout = _load(options.config)
-    page = LiveGrid if config.named else LivePage
+    config = _chosen_data_sets(options)
+    layout, page = config.layout(), LiveGrid if config.named else LivePage
 
     def say(server: PageServer) -> None:
         port = server.server_address[1]

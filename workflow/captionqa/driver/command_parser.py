@@ -162,7 +162,8 @@ def _parser_and_commands() -> tuple[argparse.ArgumentParser, Mapping[str, argpar
         default=[],
         help="a folder outside of the data that links of its images lead to, as client.images.allowed_roots",
     )
-    view = config_command("view", "CONFIG [--port N]", VIEW)
+    view = config_command("view", "CONFIG [--data-set NAME] [--port N]", VIEW)
+    view.add_argument("--data-set", metavar="NAME", help="the one of several data sets to look at")
     view.add_argument("--port", metavar="N", type=int, default=0, help="the port to listen on; by default any free one")
     return parser, commands.choices
 

@@ -15,7 +15,7 @@ from captionqa.dataset.skipped_files import skipped_text
 from captionqa.driver.phases import PHASES
 from captionqa.files import read_json
 from captionqa.grading.scoring import PARTIAL_SCORERS
-from captionqa.page.run_end import page_after_run
+from captionqa.page.run_end import grid_page_after_run, page_after_run
 from captionqa.results.metrics import QaMetrics
 from captionqa.results.provenance import ItemTotals, read_provenance
 from captionqa.results.regrading import flip_kind, flips_line
@@ -132,15 +132,26 @@ def page_rows(config: Config, layout: Layout, began: float, finished: bool, conf
 
     `config_path` is the configuration as a command names it.
 
-    Call it once, after the verdict, which the page shows too.
+    Call it once, after the verdict, which the pages show too.
     """
-    end = page_after_run(config, layout, began, finished, PHASES)
-    if end.path:
-        return [f"look at the results in a browser: {end.path}"]
-    if end.fault and finished:
-        shown = f"captionqa view {config_path} shows the results without it"
-        return [f"{end.fault}\n  the same command makes it; {shown}"]
-    return [end.fault] if end.fault else []
+    ends = [
+        (each, page_after_run(each, of_data, began, finished, PHASES)) for each, of_data in config.by_data_set(layout)
+    ]
+    if config.named:
+        of_all = grid_page_after_run(config, layout, began, finished, PHASES)
+        # it leads to the others
+        ends = [(config, of_all), *((each, end) for each, end in ends if end.fault or of_all.path is None)]
+    rows = []
+    for each, end in ends:
+        if end.path:
+            rows.append(f"look at the results in a browser: {end.path}")
+        elif end.fault and finished:
+            option = f" --data-set {each.data_set}" if each.data_set else ""
+            shown = f"captionqa view {config_path}{option} shows the results without it"
+            rows.append(f"{end.fault}\n  the same command makes it; {shown}")
+        elif end.fault:
+            rows.append(end.fault)
+    return rows
 
 
 def _qa_rows(metrics: QaMetrics, config: Config, layout: Layout, context: Context) -> list[str]:

@@ -1,5 +1,6 @@
 """The page of several data sets: a table of models, contexts and data sets, with the ways to the page of each data set."""
 
+import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -87,6 +88,37 @@ def write_grid_page(config: Config, layout: Layout) -> None:
     finish_folder(folder, grid_overview(config, layout), run_figures(config, layout))
 
 
+def write_unfinished_grid_page(config: Config, layout: Layout) -> None:
+    """Write the page of a run that did not get to its end: the ways to the pages that there are, and no table.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder = Path(layout.page).parent
+    overview = {
+        "model": {},
+        "parts": [],
+        "is_unfinished": True,
+        "data_sets": [
+            {
+                "name": each.data_set,
+                "page": _address(each) if Path(of_data.page).exists() else None,
+                "questions": 0,
+                "images": 0,
+                "failed": 0,
+                "majority": None,
+            }
+            for each, of_data in config.by_data_set(layout)
+        ],
+        "rows": [],
+        "differences": [],
+    }
+    fresh_data(folder)
+    finish_folder(folder, overview, run_figures(config, layout))
+    # older than all results, so that the next run makes the page anew
+    os.utime(layout.page, (0, 0))
+
+
 def grid_overview(config: Config, layout: Layout, to_root: str = "..") -> dict[str, Any]:
     """What the page shows; `to_root` is the address of the output folder from it.
 
@@ -127,12 +159,17 @@ def _data_set(
     majorities = of_data_sets.get(config.data_set)
     return {
         "name": config.data_set,
-        "page": f"{to_root}/{config.data_set}/report/{HTML}",
+        "page": _address(config, to_root),
         "questions": questions,
         "images": images,
         "failed": failed,
         "majority": None if majorities is None else majorities["majority_answer"],
     }
+
+
+def _address(config: Config, to_root: str = "..") -> str:
+    """The address of the page of a data set."""
+    return f"{to_root}/{config.data_set}/report/{HTML}"
 
 
 def _rows(comparison: Comparison, names: list[str]) -> list[GridRow]:

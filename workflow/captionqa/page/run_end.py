@@ -17,6 +17,7 @@ from captionqa.dataset.final_files import planned_files
 from captionqa.dataset.plan import planned_tasks
 from captionqa.errors import CaptionqaError
 from captionqa.files import read_json, write_json
+from captionqa.page.grid import write_unfinished_grid_page
 from captionqa.page.run_figures import page_data, run_figures
 from captionqa.page.script_data import write_script
 from captionqa.run.job_log import JobError
@@ -41,7 +42,7 @@ class PageEnd(NamedTuple):
 def page_after_run(
     config: Config, layout: Layout, began: float, finished: bool, phase_names: Mapping[str, str]
 ) -> PageEnd:
-    """Make or complete the page of a run that began at `began`, in seconds since the epoch.
+    """Make or complete the page of a data set of a run that began at `began`, in seconds since the epoch.
 
     `finished` is whether all jobs of the run were done, `phase_names` how the end of a run names its phases. Whatever
     fails here does not make the run fail.
@@ -64,6 +65,29 @@ def page_after_run(
     return PageEnd(layout.page)
 
 
+def grid_page_after_run(
+    config: Config, layout: Layout, began: float, finished: bool, phase_names: Mapping[str, str]
+) -> PageEnd:
+    """Make or complete the page of all named data sets of a run, after those of each; otherwise as `page_after_run`."""
+    page, data = Path(layout.page), page_data(layout)
+    pages = [Path(of_data.page) for _, of_data in config.by_data_set(layout)]
+    if not config.report.page or not any(each.exists() for each in pages):
+        return PageEnd(None)
+    try:
+        if not finished and not (page.exists() and all(_is_complete(*each) for each in config.by_data_set(layout))):
+            write_unfinished_grid_page(config, layout)
+        if not page.exists():
+            return PageEnd(None)
+        if not page.stat().st_size:
+            page.unlink()  # so that the next run makes it again
+            return PageEnd(None, fault_of(layout))
+        if (data / "overview.js").stat().st_mtime >= began:
+            write_script(data, "run", run_figures(config, layout, phase_names))
+    except (CaptionqaError, OSError) as error:
+        return PageEnd(None, f"the page of all data sets could not be made: {error}")
+    return PageEnd(layout.page)
+
+
 def give_up_page(layout: Layout, outputs: Iterable[str], error: Exception, log: str) -> str:
     """Leave empty files in place of the page and return a sentence that says why.
 
@@ -75,18 +99,22 @@ def give_up_page(layout: Layout, outputs: Iterable[str], error: Exception, log: 
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text("")
     with suppress(OSError):  # on a full disk the end of the run names the log alone
-        write_json(layout.job_error(FAULT), JobError(error=fault))
+        write_json(_fault_file(layout), JobError(error=fault))
     return fault
 
 
 def fault_of(layout: Layout) -> str:
     """Why this run could not make the page."""
-    stored: JobError | None = read_json(layout.job_error(FAULT))
+    stored: JobError | None = read_json(_fault_file(layout))
     return (
         stored["error"]
         if stored
         else f"the results are complete, but their page could not be made; log: {layout.logs}/page.log"
     )
+
+
+def _fault_file(layout: Layout) -> Path:
+    return layout.job_error(layout.job_name(FAULT).replace(" ", "_"))
 
 
 def _is_complete(config: Config, layout: Layout) -> bool:

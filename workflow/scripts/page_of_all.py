@@ -12,7 +12,7 @@ from captionqa.run.lease import end_with_run
 config = Config.of(snakemake.config)
 layout = config.layout()
 
-with job_log(snakemake.log[0], "grid_page", layout):
+with job_log(snakemake.log[0], "page_of_all", layout):
     end_with_run(layout.server)
     try:
         write_grid_page(config, layout)
