@@ -64,7 +64,7 @@ def test_the_texts_of_a_model_change_its_own_answers_alone(make_config):
     [
         (
             {"models": {"tiny": {"prompts": {"SHRT": "x"}}}, "captions": {"prompt_styles": ["SHORT"]}},
-            r"models.tiny.prompts: 'SHRT' is none of captions.prompt_styles; did you mean 'SHORT'\?",
+            r"models.tiny.prompts: 'SHRT' is none of captions.prompt_styles \(did you mean 'SHORT'\?\); add it",
         ),
         (
             {"models": {"tiny": {"instruction": "x"}}, "qa": {"instructions": {"open_ended": "y"}}},
