@@ -32,7 +32,10 @@ def run(raw_config, schema, images, tmp_path):
     images.add("a.png", "b.png")
     for name, count in (("birds", 4), ("cars", 7)):
         rows = {"qid": [f"q{n}" for n in range(count)], "question": ["Which?\nA. red\nB. blue"] * count}
-        rows |= {"answer": ["\\boxed{A}"] * count, "image": [["a.png"], ["b.png"]] * (count // 2) + [["a.png"]] * (count % 2)}
+        rows |= {
+            "answer": ["\\boxed{A}"] * count,
+            "image": [["a.png"], ["b.png"]] * (count // 2) + [["a.png"]] * (count % 2),
+        }
         pd.DataFrame(rows).to_parquet(tmp_path / f"{name}.parquet")
     raw = raw_config({"captions": None})
     raw["models"] = dict.fromkeys(("tiny", "other"), raw["models"]["tiny"])

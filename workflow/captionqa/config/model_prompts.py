@@ -15,8 +15,8 @@ def check_model_prompts(config: "Config") -> None:
     for name, model in config.models.items():
         if unknown := next((style for style in model.prompts if style not in styles), None):
             raise ConfigError(
-                f"models.{name}.prompts: {unknown!r} is none of captions.prompt_styles{nearest(unknown, styles)}; add it "
-                "there, or leave it out."
+                f"models.{name}.prompts: {unknown!r} is none of captions.prompt_styles{nearest(unknown, styles)}; add "
+                "it there, or leave it out."
             )
         if model.prompts and name == config.reader:
             raise ConfigError(f"models.{name}.prompts: {name} is the reader, which writes no captions; leave them out.")
@@ -32,8 +32,8 @@ def _check_instruction(config: "Config", model: str) -> None:
         key = f"qa.{name}" if name else "qa"
         if each.qa.instructions_by_type:
             raise ConfigError(
-                f"models.{model}.instruction: {key} has instructions by the type of question, which all models get; leave "
-                "one of the two out."
+                f"models.{model}.instruction: {key} has instructions by the type of question, which all models get; "
+                "leave one of the two out."
             )
         if each.qa.protocol:
             raise ConfigError(

@@ -52,7 +52,7 @@ class PageAnswer(TypedDict):
     detail: str | None
     #: Only where the question was asked with captions: that of each image, in their order; None for one without.
     captions: NotRequired[list[str | None]]
-    #: Only of a question that is asked more than once: its answers, what decides among them, and how often each was given.
+    #: Only of a question that is asked more than once: its answers, what decides, and how often each was given.
     rounds: NotRequired[list[PageRound]]
     decided_by: NotRequired[DecisionRule]
     votes: NotRequired[dict[str, int]]

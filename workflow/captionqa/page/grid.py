@@ -1,4 +1,4 @@
-"""The page of several data sets: a table of models, contexts and data sets, with the ways to the page of each data set."""
+"""The page of several data sets: a table of models, contexts and data sets, and the ways to the page of each."""
 
 import os
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ from captionqa.files import read_json
 from captionqa.page.page_lists import PageContents
 from captionqa.page.results_page import HTML, finish_folder, fresh_data
 from captionqa.page.run_figures import run_figures
+from captionqa.results.answer_sets import answer_sets
 from captionqa.results.comparison_records import Cell, Comparison, MajorityAnswer, cell_key, difference_keys
 from captionqa.results.provenance import read_provenance
 
@@ -125,7 +126,8 @@ def grid_overview(config: Config, layout: Layout, to_root: str = "..") -> dict[s
     Raises:
         ResultError: a provenance file is missing.
     """
-    comparison: Comparison | None = read_json(layout.comparison("json"))
+    is_compared = len(answer_sets(config, layout)) > 1
+    comparison: Comparison | None = read_json(layout.comparison("json")) if is_compared else None
     contents, names = PageContents(), list(config.data_sets)
     data_sets = [
         _data_set(contents, each, of_data, comparison, to_root) for each, of_data in config.by_data_set(layout)
@@ -219,9 +221,13 @@ def _differences(comparison: Comparison, names: list[str]) -> list[GridDifferenc
             {
                 "a": {"model": _answered_by(a[0], a[1]), "context": a[2]},
                 "b": {"model": _answered_by(b[0], b[1]), "context": b[2]},
-                "macro": _chosen(average, ("difference", "interval_95")) if average and average["interval_95"] else None,
+                "macro": _chosen(average, ("difference", "interval_95"))
+                if average and average["interval_95"]
+                else None,
                 "not_averaged": None if average is None else average["not_averaged"],
-                "of": [one and _chosen(one, ("difference", "interval_95", "p_by_image_holm", "questions")) for one in of],
+                "of": [
+                    one and _chosen(one, ("difference", "interval_95", "p_by_image_holm", "questions")) for one in of
+                ],
             }
         )
     return differences

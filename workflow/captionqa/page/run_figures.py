@@ -47,7 +47,10 @@ class RunFigures(TypedDict):
 
 
 def run_figures(config: Config, layout: Layout, phase_names: Mapping[str, str] | None = None) -> RunFigures:
-    """The figures, of all data sets of the configuration; with `phase_names`, as at the end of a run, also where its time went, by the stored verdict."""
+    """The figures, of all data sets of the configuration.
+
+    With `phase_names`, as at the end of a run, also where its time went, by the stored verdict.
+    """
     headers = _last_run(list(_headers(config, layout)))
     plots = [_answers_plot(headers)] if headers else []
     span = (min(h["started"] for h in headers), max(h["finished"] for h in headers)) if headers else None
