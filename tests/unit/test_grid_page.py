@@ -9,10 +9,13 @@ import pytest
 from browser import Tab, find_browser
 from captionqa.config.check import check
 from captionqa.driver.phases import PHASES
+from captionqa.driver.summary import page_rows
 from captionqa.page.grid import write_grid_page
 from captionqa.page.live_grid import LiveGrid
 from captionqa.page.page_server import PageServer
 from captionqa.page.results_page import write_page
+from captionqa.page.run_end import PageEnd, grid_page_after_run
+from captionqa.page.unfinished_page import write_unfinished_page
 from finished_run import finish_run
 
 SCRIPT = "<img src=x onerror=\"document.title='run'\">"
@@ -27,8 +30,8 @@ def answer(work, entry):
 
 
 @pytest.fixture
-def run(raw_config, schema, images, tmp_path):
-    """Two models on two data sets in two contexts: their configuration, and the layout of the finished run."""
+def config(raw_config, schema, images, tmp_path):
+    """Two models on two data sets in two contexts."""
     images.add("a.png", "b.png")
     for name, count in (("birds", 4), ("cars", 7)):
         rows = {"qid": [f"q{n}" for n in range(count)], "question": ["Which?\nA. red\nB. blue"] * count}
@@ -41,7 +44,12 @@ def run(raw_config, schema, images, tmp_path):
     raw["models"] = dict.fromkeys(("tiny", "other"), raw["models"]["tiny"])
     qa = {"dataset_path": str(images.path), "contexts": ["image", "none"]}
     raw["qa"] = {name: {"question_path": str(tmp_path / f"{name}.parquet"), **qa} for name in ("birds", "cars")}
-    config = check(raw, schema)
+    return check(raw, schema)
+
+
+@pytest.fixture
+def run(config):
+    """The configuration, and the layout of its finished run with all pages."""
     layout = finish_run(config, answer)
     for each, of_data in config.by_data_set(layout):
         write_page(each, of_data)
@@ -87,6 +95,33 @@ def test_the_page_of_a_data_set_has_only_its_own_answers(run):
             *("tiny, image", "other, image", "tiny, none", "other, none")
         ]
         assert len(index["differences"]) == 4
+
+
+def test_the_page_of_a_stopped_run_leads_to_the_pages_that_there_are_and_is_made_anew(config):
+    layout = finish_run(config, answer, merged=False)
+    assert grid_page_after_run(config, layout, 0.0, False, PHASES) == PageEnd(None)
+    (cars, of_cars) = config.by_data_set(layout)[1]
+    write_unfinished_page(cars, of_cars)
+    assert grid_page_after_run(config, layout, 0.0, False, PHASES) == PageEnd(layout.page)
+    shown = overview(Path(layout.page).parent)
+    assert [(one["name"], one["page"]) for one in shown["data_sets"]] == [
+        ("birds", None),
+        ("cars", "../cars/report/index.html"),
+    ]
+    assert (shown["is_unfinished"], shown["rows"]) == (True, [])
+    assert Path(layout.page).stat().st_mtime == 0
+
+
+def test_the_end_of_a_run_names_the_page_of_all_and_only_the_faults_of_others(run):
+    config, layout = run
+    assert page_rows(config, layout, 0.0, True, "my.yaml") == [f"look at the results in a browser: {layout.page}"]
+    (_, of_birds), (_, of_cars) = config.by_data_set(layout)
+    Path(of_birds.page).write_text("")
+    browser, fault = page_rows(config, layout, 0.0, True, "my.yaml")
+    assert (browser, "could not be made" in fault) == (f"look at the results in a browser: {layout.page}", True)
+    Path(layout.page).unlink()
+    (row,) = page_rows(config, layout, 0.0, True, "my.yaml")
+    assert row == f"look at the results in a browser: {of_cars.page}"
 
 
 @pytest.mark.slow
