@@ -6,6 +6,7 @@ from typing import Literal
 
 from captionqa.config.config import Config, Task
 from captionqa.config.contexts import Context
+from captionqa.config.data_sets import with_keys_named
 from captionqa.config.exports import export_folders
 from captionqa.config.layout import Layout
 from captionqa.dataset.final_files import items_to_do, planned_items
@@ -87,7 +88,7 @@ def _plan_parts(config: Config, layout: Layout) -> list[str]:
 def plan_notes(config: Config, layout: Layout) -> list[str]:
     """What was settled or left out where the questions were read, a sentence each."""
     return [
-        f"{each.data_set}: {note}" if each.data_set else note
+        f"{each.data_set}: {with_keys_named(note, each.data_set)}" if each.data_set else note
         for each, of_data in config.by_data_set(layout)
         for task in planned_tasks(each, of_data)
         for note in load_plan(of_data, task).notes
