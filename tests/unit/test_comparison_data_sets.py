@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from captionqa.files import json_object_writer
 from captionqa.results.answer_sets import AnswerSet
 from captionqa.results.comparison import compare_contexts
 from captionqa.results.comparison_files import write_comparison
@@ -44,9 +45,11 @@ def write(tmp_path):
             for number, correct in enumerate(right)
             if number not in failed
         }
-        path.write_text(json.dumps(results))
         failures = {f"q{number:02}": {"reason": "timeout", "detail": "no answer"} for number in failed}
-        path.with_name(path.name.replace("_results", "_failures")).write_text(json.dumps(failures))
+        for kind, entries in (("results", results), ("failures", failures)):
+            with json_object_writer(path.with_name(path.name.replace("results", kind))) as add:
+                for qid, entry in entries.items():
+                    add(qid, entry)
         return AnswerSet(model, context, str(path), data_set=data_set)
 
     return write
