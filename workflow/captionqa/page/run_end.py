@@ -17,6 +17,7 @@ from captionqa.dataset.final_files import planned_files
 from captionqa.dataset.plan import planned_tasks
 from captionqa.errors import CaptionqaError
 from captionqa.files import read_json, write_json
+from captionqa.page.grid import write_unfinished_grid_page
 from captionqa.page.run_figures import page_data, run_figures
 from captionqa.page.script_data import write_script
 from captionqa.run.job_log import JobError
@@ -68,8 +69,6 @@ def grid_page_after_run(
     config: Config, layout: Layout, began: float, finished: bool, phase_names: Mapping[str, str]
 ) -> PageEnd:
     """Make or complete the page of all named data sets of a run, after those of each; otherwise as `page_after_run`."""
-    from captionqa.page.grid import write_unfinished_grid_page  # imports the libraries that read images
-
     page, data = Path(layout.page), page_data(layout)
     pages = [Path(of_data.page) for _, of_data in config.by_data_set(layout)]
     if not config.report.page or not any(each.exists() for each in pages):
