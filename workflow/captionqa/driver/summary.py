@@ -169,8 +169,8 @@ def _qa_rows(metrics: QaMetrics, config: Config, layout: Layout, context: Contex
     if metrics["truncated_answers"] > MANY_TRUNCATED * metrics["answered_questions"]:
         share = metrics["truncated_answers"] / metrics["answered_questions"]
         rows.append(
-            f"          {share:.0%} of the answers were cut: raise {_key('qa', config)}.max_tokens (all questions are asked "
-            "again)"
+            f"          {share:.0%} of the answers were cut: raise {_key('qa', config)}.max_tokens (all questions are "
+            "asked again)"
         )
     if metrics.get("scoring") in PARTIAL_SCORERS:  # a run before scores has none
         low, high = metrics["mean_score_interval_95"] or (0.0, 1.0)
