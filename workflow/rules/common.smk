@@ -18,6 +18,7 @@ from captionqa.results.tracked_code import (
     COMPARISON_CODE,
     EXPORT_CODE,
     GRADING_CODE,
+    JUDGED_CODE,
     MERGING_CODE,
     PAGE_CODE,
     tracked_modules,
@@ -33,6 +34,10 @@ except CaptionqaError as error:
     sys.exit(f"captionqa: {printable_lines(str(error))}")
 
 TASKS = CONFIG.tasks
+#: The model that judges answers; None where none does.
+JUDGE = CONFIG.judge and CONFIG.judge.model
+#: What servers are needed for.
+SERVER_TASKS = [*TASKS, *(["judge"] if JUDGE else [])]
 MODEL = CONFIG.model_name
 MODELS = CONFIG.model_names
 LAYOUT = Layout(CONFIG.output_dir)
@@ -75,7 +80,7 @@ AHEAD_OF_CHUNKS = 2
 
 wildcard_constraints:
     model="|".join(map(re.escape, MODELS)),
-    task="|".join(TASKS),
+    task="|".join(SERVER_TASKS),
     style="|".join(key.replace(".", r"\.") for key in CAPTION_SETS) or "none",
     # the suffix of questions with their images is empty
     context="|".join(re.escape(context.suffix) for _, context in CONFIG.answers if context.suffix) + "|",
@@ -153,12 +158,31 @@ def planned_results(model, task):
     """{name of a final file: the results of its chunks} of a task of a model."""
     from captionqa.dataset.final_files import final_files as files_of_task
 
-    plan(task)
-    if task == "qa":
-        for context in CONFIG.contexts_of(model):
-            caption_links(model, context.suffix)
+    plan("captions" if task == "captions" else "qa")
+    for answering, context in [] if task == "captions" else CONFIG.answers:
+        if task == "judge" or answering == model:
+            caption_links(answering, context.suffix)
     layout = LAYOUTS[model]
     return {file.name: file.results(CONFIG, layout) for file in files_of_task(CONFIG, layout, task)}
+
+
+@cache
+def judged_files_of(judge):
+    """{(who answered, the suffix of the context): the final file of the judge}."""
+    from captionqa.dataset.final_files import final_files as files_of_task
+
+    planned_results(judge, "judge")
+    files = files_of_task(CONFIG, LAYOUTS[judge], "judge")
+    return {(file.judged.model, file.judged.context.suffix): file for file in files}
+
+
+def judged_answers(wildcards):
+    """The answers that a job of the judge is about."""
+    return judged_files_of(JUDGE)[wildcards.model, wildcards.context].judged
+
+
+def judge_chunks(wildcards):
+    return planned_results(JUDGE, "judge")[judged_answers(wildcards).title]
 
 
 def answer_chunks(wildcards):
@@ -186,11 +210,14 @@ def task_chunks(wildcards):
 
 
 def servers_before(wildcards):
-    """What says that the servers of the models before this one are no longer needed, where one follows the other."""
-    if CONFIG.servers == "side_by_side":
-        return []
-    before = MODELS[: MODELS.index(wildcards.model)]
-    return [LAYOUTS[model].released(task) for model in before for task in CONFIG.tasks_of(model)]
+    """What says that the servers of the models before this one are no longer needed, where one follows the other.
+
+    A judge that does nothing else begins once the answers are graded: whatever befalls it, these files are there.
+    """
+    model = wildcards.model
+    before = [] if CONFIG.servers == "side_by_side" else MODELS[: MODELS.index(model)]
+    released = [LAYOUTS[other].released(task) for other in before for task in CONFIG.tasks_of(other)]
+    return released + (graded_files() if model == CONFIG.judge_alone else [])
 
 
 def asked_again(work):
@@ -215,6 +242,19 @@ def final_files(suffixes=None):
     if suffixes is None:
         files += [LAYOUTS[model].qa("metrics", context.suffix) for model, context in CONFIG.answers]
     return files
+
+
+def graded_files():
+    """The files that say how the rules grade."""
+    kinds = ("results", "metrics")
+    files = [LAYOUTS[model].qa(kind, context.suffix) for model, context in CONFIG.answers for kind in kinds]
+    return files + comparison_if_wanted()
+
+
+def judged_files(*kinds):
+    """Files of the judge beside the results of each answer set, if there is a judge."""
+    answers = CONFIG.answers if JUDGE else []
+    return [LAYOUTS[model].qa(kind, context.suffix) for kind in kinds for model, context in answers]
 
 
 def comparison_if_wanted():

@@ -1,6 +1,6 @@
 # The server's life. The script reads server settings from the configuration; they are not params, since a changed param
 # would start a server although no chunk needs one. For the same reason start_server has no inputs but those that put the
-# servers of several models in an order. These are not ancient: Snakemake looks at no trigger below a job that runs, so
+# servers of several models in an order, a judge's after the grades. These are not ancient: Snakemake looks at no trigger below a job that runs, so
 # behind an ancient edge it would leave the next model's answers as they are. The script starts no server for nothing.
 
 
@@ -16,7 +16,7 @@ rule start_server:
         # update: if a start fails, Snakemake deletes a plain output, and then every finished chunk would run again
         sentinel=update(LAYOUT.sentinel),
         # temp: deleted once its task is released, so a task with chunks to run always starts a server
-        live=temp(expand(LAYOUT.live(), task=TASKS, allow_missing=True)),
+        live=temp(expand(LAYOUT.live(), task=SERVER_TASKS, allow_missing=True)),
     log:
         f"{LAYOUT.logs}/start_server.log",
     retries: 0  # a profile's retries are for faults of a client's node

@@ -12,6 +12,6 @@ layout = Layout(config.output_dir, model, config.model_name)
 with job_log(snakemake.log[0], f"release {snakemake.wildcards.task}", layout):
     sentinel = read_json(layout.sentinel)
     write_json(snakemake.output[0], {"servers": sentinel})
-    released = [read_json(layout.released(task)) for task in config.tasks_of(model)]
+    released = [read_json(layout.released(task)) for task in config.server_tasks(model)]
     if all(marker and marker["servers"] == sentinel for marker in released):
         Server(config, model, layout).request_stop()

@@ -19,6 +19,7 @@ from captionqa.config.captionqa_protocol import add_protocol, check_protocol
 from captionqa.config.config import TASKS, Config
 from captionqa.config.contexts_check import check_contexts
 from captionqa.config.hub_record import is_hub_path
+from captionqa.config.judge_config import check_judge
 from captionqa.config.presets import load_caption_preset, load_preset
 from captionqa.config.prompts import STYLES
 from captionqa.config.repeats import check_repeats, check_samples
@@ -63,6 +64,7 @@ def check(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
     _check_captions(raw)
     _check_reader(raw)
     config = Config.of(raw)
+    check_judge(config)
     check_samples(config)
     if not config.tasks:
         raise ConfigError("the configuration asks for nothing: give captions, qa or both; see config/config.yaml.")

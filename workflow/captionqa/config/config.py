@@ -4,6 +4,7 @@ What each key means, its unit and why are in config/config.yaml; its default and
 types, and what follows from several keys together.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self, overload
@@ -19,12 +20,14 @@ from captionqa.config.contexts import (
 )
 from captionqa.config.export_config import ExportConfig
 from captionqa.config.hub_record import data_paths, is_hub_path, read_hub_record
+from captionqa.config.judge_config import JudgeConfig
 from captionqa.config.model_config import ModelConfig
 from captionqa.config.model_versions import planned_key
 from captionqa.config.qa_config import QaConfig
 
+#: What models are asked: the two tasks of a run, and the judging of answers.
+Task = Literal["captions", "qa", "judge"]
 #: The two tasks of a run; a configuration may leave one out.
-Task = Literal["captions", "qa"]
 TASKS: tuple[Task, ...] = ("captions", "qa")
 #: Whether the servers of several models run one after the other, or all at once.
 Servers = Literal["one_at_a_time", "side_by_side"]
@@ -90,14 +93,34 @@ class Config:
         return None if self.qa is None else self.qa.reader
 
     @property
+    def judge(self) -> JudgeConfig | None:
+        """The model that grades answers which the rules cannot read, and how; None for none."""
+        return None if self.qa is None else self.qa.judge
+
+    @property
+    def judge_alone(self) -> str | None:
+        """The judge, where it neither captions nor answers: unless it may judge itself under its own name."""
+        judge = self.judge
+        if judge is None or judge.model == self.reader:
+            return None
+        others = [name for name in self.models if name != judge.model]
+        under_other_name = any(self.is_same_model(name, judge.model) for name in others)
+        return judge.model if others and (under_other_name or not judge.allow_self) else None
+
+    def is_same_model(self, one: str, other: str) -> bool:
+        """Whether two names are of one model: the same name, hub id or folder."""
+        return one == other or os.path.realpath(self.models[one].path) == os.path.realpath(self.models[other].path)
+
+    @property
     def captioners(self) -> list[str]:
-        """The names of all models but the reader."""
-        return [name for name in self.models if name != self.reader]
+        """The names of all models but the reader, and but a judge that does nothing else; one that judges too is last."""
+        names = [name for name in self.models if name not in (self.reader, self.judge_alone)]
+        return sorted(names, key=lambda name: self.judge is not None and name == self.judge.model)
 
     @property
     def model_names(self) -> list[str]:
-        """The names of all models, in the order in which they are asked: the reader last."""
-        return [*self.captioners, *([] if self.reader is None else [self.reader])]
+        """The names of all models, in the order in which they are asked: the reader after the others, a judge last."""
+        return [*self.captioners, *filter(None, [self.reader, self.judge_alone])]
 
     @property
     def model_name(self) -> str:
@@ -111,8 +134,13 @@ class Config:
 
     def tasks_of(self, model: str) -> list[Task]:
         """The tasks of one model, captions first."""
-        does = {"captions": model != self.reader, "qa": bool(self.contexts_of(model))}
+        does = {"captions": model in self.captioners, "qa": bool(self.contexts_of(model))}
         return [task for task in self.tasks if does[task]]
+
+    def server_tasks(self, model: str) -> list[Task]:
+        """What a model's server is needed for: its tasks, and then the judging, if it is the judge."""
+        judges = self.judge is not None and self.judge.model == model
+        return [*self.tasks_of(model), *(["judge"] if judges else [])]
 
     @property
     def tasks(self) -> list[Task]:
@@ -149,7 +177,7 @@ class Config:
         A reader is asked with captions, and with nothing where that is configured; the other models then with pictures,
         and with nothing beside these.
         """
-        if self.qa is None:
+        if self.qa is None or model == self.judge_alone:
             return []
         contexts = question_contexts(self.qa.contexts, self.prompt_styles, self.qa.caption_files)
         if self.reader is None:
@@ -202,11 +230,11 @@ class Config:
     @overload
     def section(self, task: Literal["captions"]) -> CaptionsConfig: ...
     @overload
-    def section(self, task: Literal["qa"]) -> QaConfig: ...
+    def section(self, task: Literal["qa", "judge"]) -> QaConfig: ...
     @overload
     def section(self, task: Task) -> CaptionsConfig | QaConfig: ...
     def section(self, task: Task) -> CaptionsConfig | QaConfig:
-        """The section of a task that is configured."""
+        """The section of a task that is configured; answers are judged by that of the questions."""
         found = self.captions if task == "captions" else self.qa
         assert found is not None, f"{task} is not configured"
         return found

@@ -66,7 +66,7 @@ def selected_results(config: Config, task: Task | None, style: str | None) -> li
     return [
         ResultSet(config, layout, file, ItemChecker(config, name, file.settings))
         for layout in layouts
-        for name in config.tasks
+        for name in (*config.tasks, "judge")
         if task in (None, name)
         for file in final_files(config, layout, name)
         if style is None or file.files.folder in {layout.captions_work(one.key) for one in of_style}
