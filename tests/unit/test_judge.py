@@ -147,11 +147,17 @@ def test_the_text_has_each_field_once_and_no_field_within_a_field():
             "would grade its own answers, since models.tiny.path is the same",
         ),
         (
-            {"models": {"critic": CRITIC}, "qa": {"contexts": ["caption"], "reader": "critic", "judge": {"model": "critic"}}},
+            {
+                "models": {"critic": CRITIC},
+                "qa": {"contexts": ["caption"], "reader": "critic", "judge": {"model": "critic"}},
+            },
             "would grade its own answers",
         ),
         (
-            {"models": {"critic": CRITIC}, "qa": {"contexts": ["caption"], "reader": "critic", "judge": {"model": "tiny"}}},
+            {
+                "models": {"critic": CRITIC},
+                "qa": {"contexts": ["caption"], "reader": "critic", "judge": {"model": "tiny"}},
+            },
             "no model is left that captions",
         ),
         (
@@ -179,7 +185,7 @@ def test_the_text_has_each_field_once_and_no_field_within_a_field():
     ],
 )
 def test_a_judge_of_its_own_answers_or_of_none_is_refused(make_config, changes, said):
-    with pytest.raises(ConfigError, match="qa.judge") as error:
+    with pytest.raises(ConfigError, match=r"qa\.judge") as error:
         make_config(changes)
     assert said in str(error.value)
 
@@ -238,8 +244,14 @@ class Judged:
     def merge(self, outputs):
         """Merge what the judge says, as {qid: text, or a whole answer}; None is a failure."""
         settings = judge_settings(self.config)
-        for path, items in zip(self.file.results(self.config, self.layout), self.file.item_lists(self.layout), strict=True):
-            lines = [self.line(entry["id"], outputs[entry["id"]]) for entry in read_json_lines(items) if entry["id"] in outputs]
+        for path, items in zip(
+            self.file.results(self.config, self.layout), self.file.item_lists(self.layout), strict=True
+        ):
+            lines = [
+                self.line(entry["id"], outputs[entry["id"]])
+                for entry in read_json_lines(items)
+                if entry["id"] in outputs
+            ]
             header = {"format": FORMAT, "chunk": "0-of-4", "fingerprint": fingerprint(settings), "settings": settings}
             header |= {"items": len(lines), "asked": 0, "shared": 0, "known": 0, "failed": 0, "concurrency": 1}
             header |= {"started": 1.0, "finished": 2.0, "client": {"host": "h", "job": None}, "servers": []}
@@ -265,7 +277,11 @@ def test_the_judge_is_told_the_question_its_truth_and_the_final_words(judged):
     found = judged().list_items()
     assert {qid: entry["judged"] for qid, entry in found.items()} == {
         "letter": {"choices": "A. red\nB. blue", "ground_truth": "A. red", "answer": "The answer is B."},
-        "other words": {"choices": "A. red\nB. blue", "ground_truth": "A. red", "answer": "It has the colour of blood."},
+        "other words": {
+            "choices": "A. red\nB. blue",
+            "ground_truth": "A. red",
+            "answer": "It has the colour of blood.",
+        },
         "number": {"choices": "", "ground_truth": "12", "answer": "The answer is 12."},
         "value": {"choices": "", "ground_truth": "Paris", "answer": "In the French capital."},
     }

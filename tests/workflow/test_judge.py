@@ -1,4 +1,4 @@
-"""A judge, from start to end: what it is asked, when its server starts, and that the grades of the rules stay as they are."""
+"""A judge, from start to end: what it is asked, when its server starts, and that the rules' grades stay as they are."""
 
 import json
 
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.slow
 
 JUDGE = "judge"
 KINDS = ("results", "metrics", "failures", "flips", "provenance")
-#: {qid: (question, ground truth, what the model says)}; the rules read a letter of q0 and q1, and nothing of the others.
+#: {qid: (question, ground truth, what the model says)}; the rules read a letter of q0 and q1, nothing of the others.
 QUESTIONS = {
     "q0": ("Zero?\nA. this\nB. that", "A", "The answer is A."),
     "q1": ("One?\nA. this\nB. that", "B", "The answer is A."),

@@ -212,12 +212,15 @@ def task_chunks(wildcards):
 def servers_before(wildcards):
     """What says that the servers of the models before this one are no longer needed, where one follows the other.
 
-    A judge that does nothing else begins once the answers are graded: whatever befalls it, these files are there.
+    A judge that does nothing else begins once the answers are graded: whatever befalls it, these files are there. It is
+    known then whether it gets any.
     """
     model = wildcards.model
     before = [] if CONFIG.servers == "side_by_side" else MODELS[: MODELS.index(model)]
     released = [LAYOUTS[other].released(task) for other in before for task in CONFIG.tasks_of(other)]
-    return released + (graded_files() if model == CONFIG.judge_alone else [])
+    if model != CONFIG.judge_alone:
+        return released
+    return [*released, *graded_files(), *(file.judged.index for file in judged_files_of(model).values())]
 
 
 def asked_again(work):

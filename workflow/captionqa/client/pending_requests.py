@@ -22,7 +22,7 @@ from captionqa.config.model_versions import ModelVersion, may_be_of
 from captionqa.config.settings import FALLBACK, AnswerSettings, answer_fingerprint
 from captionqa.dataset.caption_links import CaptionLinks
 from captionqa.dataset.changed_files import ChangedFiles
-from captionqa.dataset.final_files import FinalFile, asked_files, model_items_to_do
+from captionqa.dataset.final_files import FinalFile, asked_files, final_files, model_items_to_do
 from captionqa.dataset.image_source import ImageSources
 from captionqa.dataset.item_entry import ItemEntry
 from captionqa.dataset.places import entry_place
@@ -85,6 +85,12 @@ def needs_server(config: Config, layout: Layout, results: Collection[str], versi
     return bool(unseen)  # a chunk that is not in the plan
 
 
+def judge_needs_server(config: Config, layout: Layout, version: ModelVersion | None) -> bool:
+    """Whether the layout's model, as the judge, may have a request, now that it is known which answers it gets."""
+    results = [path for file in final_files(config, layout, "judge") for path in file.results(config, layout)]
+    return needs_server(config, layout, results, version)
+
+
 def count_requests(
     config: Config, layout: Layout, results: Collection[str], version: ModelVersion | None = None
 ) -> dict[Task, PendingRequests]:
@@ -123,9 +129,7 @@ class _Chunk:
     at_most: bool = False
 
 
-def _chunks(
-    config: Config, layout: Layout, results: Collection[str], version: ModelVersion | None
-) -> Iterator[_Chunk]:
+def _chunks(config: Config, layout: Layout, results: Collection[str], version: ModelVersion | None) -> Iterator[_Chunk]:
     """Each planned chunk with one of these results."""
     wanted = set(results)
     for file in asked_files(config, layout):

@@ -113,7 +113,7 @@ class Config:
 
     @property
     def captioners(self) -> list[str]:
-        """The names of all models but the reader, and but a judge that does nothing else; one that judges too is last."""
+        """The names of all models but the reader and a judge that does nothing else; one that judges too is last."""
         names = [name for name in self.models if name not in (self.reader, self.judge_alone)]
         return sorted(names, key=lambda name: self.judge is not None and name == self.judge.model)
 

@@ -80,11 +80,13 @@ def check_judge(config: "Config") -> None:
     if not judge.allow_self and (itself := own_answers(config)) is not None:
         same = "" if itself == judge.model else f", since models.{itself}.path is the same"
         raise ConfigError(
-            f"qa.judge.model: {judge.model!r} would grade its own answers{same}; name another model, or say it twice by "
-            "qa.judge.allow_self: true."
+            f"qa.judge.model: {judge.model!r} would grade its own answers{same}; name another model, or say it twice "
+            "by qa.judge.allow_self: true."
         )
-    if config.servers == "one_at_a_time" and config.reader not in (None, judge.model) and (
-        judge.model in config.captioners
+    if (
+        config.servers == "one_at_a_time"
+        and config.reader not in (None, judge.model)
+        and judge.model in config.captioners
     ):
         raise ConfigError(
             f"qa.judge.model: {judge.model!r} captions before the reader answers and would judge after it, which takes "

@@ -116,7 +116,7 @@ class Plan:
         ]
 
     def list_names(self, digests: Mapping[int, str]) -> list[str]:
-        """The names of lists that are made of the chunks' items: each with a digest of its own, by the chunk's number."""
+        """The names of lists made of the chunks' items, each with a digest more, by the chunk's number."""
         return [
             ITEMS_NAME.format(
                 chunk=self._padded(chunk.number), n=self.n, digest=f"{chunk.digest}.{digests[chunk.number]}"

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from captionqa.client.pending_requests import PendingRequests
 from captionqa.config.config import Servers, Task
 
-
 #: {task: what an item is, and what the model does with it}.
 WORK: Mapping[Task, tuple[str, str]] = {
     "captions": ("image", "caption"),

@@ -27,6 +27,6 @@ def combined_text(metrics: JudgeMetrics) -> str:
         return "no question has a ground truth, so that none is graded"
     low, high = combined["accuracy_interval_95"] or (0.0, 1.0)
     return (
-        f"accuracy with the judge {combined['accuracy']:.1%} ({combined['correct']} of {combined['total']}; 95 % interval "
-        f"{low:.1%} to {high:.1%}); {combined['graded_by_judge']:,} grades are the judge's"
+        f"accuracy with the judge {combined['accuracy']:.1%} ({combined['correct']} of {combined['total']}; "
+        f"95 % interval {low:.1%} to {high:.1%}); {combined['graded_by_judge']:,} grades are the judge's"
     )

@@ -119,7 +119,9 @@ def _files(config: Config, layout: Layout) -> Iterable[FileStatus]:
         items = plan.items
         if file.judged is not None:
             items = sum(header["items"] for header in headers)
-            items += plan.pending_items([path if path in finished else "" for path in results], file.judged.known_items())
+            items += plan.pending_items(
+                [path if path in finished else "" for path in results], file.judged.known_items()
+            )
             unfinished = [path for path in unfinished if Path(path).exists()]
         yield FileStatus(
             name=file.name if len(config.models) == 1 else f"{layout.model}: {file.name}",

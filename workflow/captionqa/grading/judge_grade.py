@@ -8,7 +8,9 @@ from captionqa.reasoning import split_reasoning
 JudgeGrade = Literal["correct", "incorrect"]
 #: Marks around a grade that change nothing: quotes, emphasis, brackets, a full stop.
 _MARKS = r"[\s*_`\"'“”()\[\].!]*"
-_GRADE = re.compile(rf"{_MARKS}(?:final\s+)?(?:grade{_MARKS}(?:[:=]|is){_MARKS})?(correct|incorrect){_MARKS}", re.IGNORECASE)
+_GRADE = re.compile(
+    rf"{_MARKS}(?:final\s+)?(?:grade{_MARKS}(?:[:=]|is){_MARKS})?(correct|incorrect){_MARKS}", re.IGNORECASE
+)
 #: A line that begins as one with a grade and may have none.
 _CUE = re.compile(rf"{_MARKS}(?:final\s+)?grade{_MARKS}(?:[:=]|is\b)", re.IGNORECASE)
 

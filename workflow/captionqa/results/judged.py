@@ -51,9 +51,7 @@ class JudgeTally:
             self.decided += 1
             self.gained += is_correct - bool(record["is_correct"])
 
-    def metrics(
-        self, judge: JudgeConfig, rules: QaMetrics, context: InContext, without_words: int
-    ) -> JudgeMetrics:
+    def metrics(self, judge: JudgeConfig, rules: QaMetrics, context: InContext, without_words: int) -> JudgeMetrics:
         """The figures beside those of the rules, which are from the metrics of the answers."""
         graded = rules["total_questions"] - rules["ungraded_questions"]
         judged = self.correct + self.incorrect
@@ -88,13 +86,13 @@ class JudgeTally:
             return [f"No answer had to be judged (qa.judge.when: {judge.when})."]
         if self.unscored:
             notes.append(
-                f"{self.unscored:,} of {items:,} answers are not scored: what {judge.model} says is neither correct nor "
-                "incorrect. Their grades are those of the rules."
+                f"{self.unscored:,} of {items:,} answers are not scored: what {judge.model} says is neither correct "
+                "nor incorrect. Their grades are those of the rules."
             )
         if self.failed:
             notes.append(
-                f"{self.failed:,} of {items:,} answers are not judged, since {judge.model} gave no answer. Their grades "
-                "are those of the rules."
+                f"{self.failed:,} of {items:,} answers are not judged, since {judge.model} gave no answer. Their "
+                "grades are those of the rules."
             )
         return notes
 
