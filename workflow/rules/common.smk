@@ -9,9 +9,10 @@ sys.path.insert(0, str(WORKFLOW_FOLDER))
 from captionqa.config.answer_files import CHUNK_NAME, AnswerFiles
 from captionqa.config.check import check
 from captionqa.config.contexts import READ
+from captionqa.config.data_sets import with_keys_named
 from captionqa.errors import CaptionqaError
 from captionqa.config.exports import export_folders
-from captionqa.config.layout import Layout
+from captionqa.config.layout import ITEMS_NAME, Layout
 from captionqa.config.settings import caption_settings, fingerprint
 from captionqa.results.answer_sets import answer_sets
 from captionqa.results.tracked_code import (
@@ -35,15 +36,16 @@ except CaptionqaError as error:
 
 TASKS = CONFIG.tasks
 #: The model that judges answers; None where none does.
-JUDGE = CONFIG.judge and CONFIG.judge.model
+JUDGE = CONFIG.any_judge and CONFIG.any_judge.model
 #: What servers are needed for.
 SERVER_TASKS = [*TASKS, *(["judge"] if JUDGE else [])]
 MODEL = CONFIG.model_name
 MODELS = CONFIG.model_names
-LAYOUT = Layout(CONFIG.output_dir)
-CAPTION_SETS = {captions.key: captions for captions in CONFIG.caption_sets}
+#: The values of the wildcard data_set, which follows output_dir in paths: a slash and the name, or nothing.
+DATA_SETS = [layout.data_set for _, layout in CONFIG.by_data_set(CONFIG.layout())]
+LAYOUT = Layout(CONFIG.output_dir, data_set="{data_set}")
 #: Of the first model, with the files of the whole run, and of each model.
-RUN_LAYOUT = Layout(CONFIG.output_dir, MODEL)
+RUN_LAYOUT = CONFIG.layout()
 LAYOUTS = {layout.model: layout for layout in RUN_LAYOUT.of_models(MODELS)}
 ANSWER_SETS = answer_sets(CONFIG, RUN_LAYOUT)
 
@@ -81,9 +83,18 @@ AHEAD_OF_CHUNKS = 2
 wildcard_constraints:
     model="|".join(map(re.escape, MODELS)),
     task="|".join(SERVER_TASKS),
-    style="|".join(key.replace(".", r"\.") for key in CAPTION_SETS) or "none",
+    # empty where the only data set has no name
+    data_set="|".join(map(re.escape, DATA_SETS)) or "|",
+    style="|".join(re.escape(captions.key) for one in CONFIG.data_sets.values() for captions in one.caption_sets)
+    or "none",
     # the suffix of questions with their images is empty
-    context="|".join(re.escape(context.suffix) for _, context in CONFIG.answers if context.suffix) + "|",
+    context="|".join(
+        re.escape(context.suffix)
+        for one in CONFIG.data_sets.values()
+        for _, context in one.answers
+        if context.suffix
+    )
+    + "|",
     chunk=r"\d+",
     n=r"\d+",
     fingerprint="[0-9a-f]{12}",
@@ -95,118 +106,147 @@ def code(patterns):
     return [workflow.source_path(f"../captionqa/{path}") for path in tracked_modules(patterns)]
 
 
-def refuse(error):
-    """End the process with one sentence, before the run has begun."""
+def refuse(error, data_set=""):
+    """End the process with one sentence, before the run has begun; an error may be of a named data set."""
     if isinstance(error, CaptionqaError):
-        sys.exit(f"captionqa: {printable_lines(str(error))}")
+        where = f"{data_set}: " if data_set else ""
+        sys.exit(f"captionqa: {where}{printable_lines(with_keys_named(str(error), data_set))}")
     where = printable(str(error.filename or CONFIG.output_dir))
     sys.exit(f"captionqa: {where}: {error.strerror}; is output_dir a folder that you can write to?")
 
 
+def of_data_set(wildcards):
+    """The configuration and the paths for the data set of a job, with the job's model where it has one."""
+    one = CONFIG.of_data_set(wildcards.data_set)
+    return one, one.layout(wildcards.get("model"))
+
+
 @cache
-def plan(task):
-    """The chunks of one task: the driver scans the data for them, a job reads what the driver wrote."""
+def plan(data_set, task):
+    """The chunks of one task of a data set: the driver scans the data for them, a job reads what the driver wrote."""
     from captionqa.dataset.plan import load_plan
     from captionqa.dataset.planning import plan_task
 
+    one = CONFIG.of_data_set(data_set)
     try:
         if not workflow.is_main_process:
-            return load_plan(RUN_LAYOUT, task)
+            return load_plan(one.layout(), task)
         check_hooks()
         for model in MODELS:
             check_model_path(CONFIG, model)
-        if task == "captions" and CONFIG.captions.of_questions:
-            plan("qa")
-        scan = plan("captions").scan if task == "qa" and CONFIG.tasks_share_images else ""
-        return plan_task(CONFIG, RUN_LAYOUT, task, scan)
+        if task == "captions" and one.captions.of_questions:
+            plan(data_set, "qa")
+        scan = plan(data_set, "captions").scan if task == "qa" and one.tasks_share_images else ""
+        return plan_task(one, one.layout(), task, scan)
     except (CaptionqaError, OSError) as error:
-        refuse(error)
+        refuse(error, one.data_set)
 
 
 def order_of_chunk(wildcards):
     """The priority of a chunk's job, at most 1: a chunk of all styles comes before the next one, since they share images.
 
-    None is negative: Snakemake's scheduler would leave cores idle for such a job.
+    Those of a data set come before those of the next one. None is negative: Snakemake's scheduler would leave cores idle
+    for such a job.
     """
-    return 1 - int(wildcards.chunk) / int(wildcards.n)
+    after = DATA_SETS.index(wildcards.data_set) + int(wildcards.chunk) / int(wildcards.n)
+    return 1 - after / len(DATA_SETS)
+
+
+def style_of(wildcards):
+    return of_data_set(wildcards)[0].caption_set(wildcards.style).style
 
 
 def caption_chunks(wildcards):
-    captions = CAPTION_SETS[wildcards.style]
-    settings = caption_settings(CONFIG, wildcards.model, captions.style, captions.sample)
-    return plan("captions").results(LAYOUTS[wildcards.model].captions_work(wildcards.style), fingerprint(settings))
+    one, layout = of_data_set(wildcards)
+    captions = one.caption_set(wildcards.style)
+    settings = caption_settings(one, wildcards.model, captions.style, captions.sample)
+    return plan(wildcards.data_set, "captions").results(layout.captions_work(captions.key), fingerprint(settings))
 
 
 def caption_item_lists(wildcards):
-    return plan("captions").item_lists(RUN_LAYOUT, "captions")
+    return plan(wildcards.data_set, "captions").item_lists(of_data_set(wildcards)[1], "captions")
 
 
 @cache
-def caption_links(model, suffix):
+def caption_links(data_set, model, suffix):
     """What the chunks of questions in a context with captions wait for; None in any other context."""
     from captionqa.dataset.caption_links import CaptionLinks
 
-    plan("qa")
-    context = CONFIG.context(suffix)
+    plan(data_set, "qa")
+    one = CONFIG.of_data_set(data_set)
+    context = one.context(suffix)
     if context.is_of_run:
-        plan("captions")
-    return CaptionLinks.of(CONFIG, LAYOUTS[model], context)
+        plan(data_set, "captions")
+    return CaptionLinks.of(one, one.layout(model), context)
 
 
 @cache
-def planned_results(model, task):
-    """{name of a final file: the results of its chunks} of a task of a model."""
+def planned_results(data_set, model, task):
+    """{name of a final file: the results of its chunks} of a task of a model and data set."""
     from captionqa.dataset.final_files import final_files as files_of_task
 
-    plan("captions" if task == "captions" else "qa")
-    for answering, context in [] if task == "captions" else CONFIG.answers:
+    one = CONFIG.of_data_set(data_set)
+    plan(data_set, "captions" if task == "captions" else "qa")
+    for answering, context in [] if task == "captions" else one.answers:
         if task == "judge" or answering == model:
-            caption_links(answering, context.suffix)
-    layout = LAYOUTS[model]
-    return {file.name: file.results(CONFIG, layout) for file in files_of_task(CONFIG, layout, task)}
+            caption_links(data_set, answering, context.suffix)
+    layout = one.layout(model)
+    return {file.name: file.results(one, layout) for file in files_of_task(one, layout, task)}
 
 
 @cache
-def judged_files_of(judge):
-    """{(who answered, the suffix of the context): the final file of the judge}."""
+def judged_files_of(data_set):
+    """{(who answered, the suffix of the context): the final file of the judge} of a data set."""
     from captionqa.dataset.final_files import final_files as files_of_task
 
-    planned_results(judge, "judge")
-    files = files_of_task(CONFIG, LAYOUTS[judge], "judge")
+    one = CONFIG.of_data_set(data_set)
+    if one.judge is None:
+        return {}
+    planned_results(data_set, JUDGE, "judge")
+    files = files_of_task(one, one.layout(JUDGE), "judge")
     return {(file.judged.model, file.judged.context.suffix): file for file in files}
 
 
 def judged_answers(wildcards):
     """The answers that a job of the judge is about."""
-    return judged_files_of(JUDGE)[wildcards.model, wildcards.context].judged
+    return judged_files_of(wildcards.data_set)[wildcards.model, wildcards.context].judged
 
 
 def judge_chunks(wildcards):
-    return planned_results(JUDGE, "judge")[judged_answers(wildcards).title]
+    return planned_results(wildcards.data_set, JUDGE, "judge")[judged_answers(wildcards).title]
 
 
 def answer_chunks(wildcards):
-    return planned_results(wildcards.model, "qa")[CONFIG.context(wildcards.context).title]
+    context = of_data_set(wildcards)[0].context(wildcards.context)
+    return planned_results(wildcards.data_set, wildcards.model, "qa")[context.title]
 
 
 def item_list_of(wildcards):
     """The list of a chunk of questions, whose digest in the name of its result one of captions may follow."""
     digest = wildcards.digest.partition(".")[0]
-    return LAYOUT.items("qa").format(chunk=wildcards.chunk, n=wildcards.n, digest=digest)
+    items = ITEMS_NAME.format(chunk=wildcards.chunk, n=wildcards.n, digest=digest)
+    return of_data_set(wildcards)[1].items("qa", items)
 
 
 def captions_of_chunk(wildcards):
     """What holds the captions that a chunk of questions is asked with, if it is."""
-    links = caption_links(wildcards.model, wildcards.context)
+    links = caption_links(wildcards.data_set, wildcards.model, wildcards.context)
     return [] if links is None else links.paths[int(wildcards.chunk)]
 
 
 def question_rows(wildcards):
-    return LAYOUT.question_rows(plan("qa").rows)
+    return of_data_set(wildcards)[1].question_rows(plan(wildcards.data_set, "qa").rows)
 
 
 def task_chunks(wildcards):
-    return [path for results in planned_results(wildcards.model, wildcards.task).values() for path in results]
+    results = planned_results(wildcards.data_set, wildcards.model, wildcards.task)
+    return [path for paths in results.values() for path in paths]
+
+
+def released_tasks(model):
+    """What says of each task of each data set that it needs the server of a model no longer."""
+    parts = CONFIG.by_data_set(LAYOUTS[model])
+    return [layout.released(task) for one, layout in parts for task in one.tasks_of(model)]
 
 
 def servers_before(wildcards):
@@ -217,10 +257,11 @@ def servers_before(wildcards):
     """
     model = wildcards.model
     before = [] if CONFIG.servers == "side_by_side" else MODELS[: MODELS.index(model)]
-    released = [LAYOUTS[other].released(task) for other in before for task in CONFIG.tasks_of(other)]
+    released = [path for other in before for path in released_tasks(other)]
     if model != CONFIG.judge_alone:
         return released
-    return [*released, *graded_files(), *(file.judged.index for file in judged_files_of(model).values())]
+    indexes = [file.judged.index for data_set in DATA_SETS for file in judged_files_of(data_set).values()]
+    return [*released, *graded_files(), *indexes]
 
 
 def asked_again(work):
@@ -233,31 +274,49 @@ def asked_again(work):
     return [str(marker)] if marker.exists() else []
 
 
-def page_if_wanted():
-    return [LAYOUT.page] if CONFIG.report.page else []
+def pages_if_wanted():
+    """The page of each data set."""
+    return [one.layout().page for one in CONFIG.data_sets.values()] if CONFIG.report.page else []
 
 
-def final_files(suffixes=None):
-    """The final files; with `suffixes`, a pair for captions and for qa, their companion files instead."""
+def report_labels(what):
+    """The labels of a part of a page in Snakemake's report, with the name of the data set where it has one."""
+
+    def labels(wildcards):
+        name = CONFIG.of_data_set(wildcards.data_set).data_set
+        return {"what": what} | ({"data set": name} if name else {})
+
+    return labels
+
+
+def final_files(suffixes=None, data_sets=DATA_SETS):
+    """The final files of data sets; with `suffixes`, a pair for captions and for qa, their companion files instead."""
     captions, qa = suffixes or ("", "results")
-    files = [LAYOUTS[model].captions(key, captions) for model in CONFIG.captioners for key in CAPTION_SETS]
-    files += [LAYOUTS[model].qa(qa, context.suffix) for model, context in CONFIG.answers]
-    if suffixes is None:
-        files += [LAYOUTS[model].qa("metrics", context.suffix) for model, context in CONFIG.answers]
+    files = []
+    for one in map(CONFIG.of_data_set, data_sets):
+        layouts = {model: one.layout(model) for model in MODELS}
+        files += [layouts[model].captions(each.key, captions) for model in one.captioners for each in one.caption_sets]
+        files += [layouts[model].qa(qa, context.suffix) for model, context in one.answers]
+        if suffixes is None:
+            files += [layouts[model].qa("metrics", context.suffix) for model, context in one.answers]
     return files
 
 
 def graded_files():
     """The files that say how the rules grade."""
-    kinds = ("results", "metrics")
-    files = [LAYOUTS[model].qa(kind, context.suffix) for model, context in CONFIG.answers for kind in kinds]
-    return files + comparison_if_wanted()
+    sets = [answers.results for answers in ANSWER_SETS] + [answers.companion("metrics") for answers in ANSWER_SETS]
+    return sets + comparison_if_wanted()
 
 
 def judged_files(*kinds):
     """Files of the judge beside the results of each answer set, if there is a judge."""
-    answers = CONFIG.answers if JUDGE else []
-    return [LAYOUTS[model].qa(kind, context.suffix) for kind in kinds for model, context in answers]
+    judged = [one for one in CONFIG.data_sets.values() if one.judge is not None]
+    return [
+        one.layout(model).qa(kind, context.suffix)
+        for kind in kinds
+        for one in judged
+        for model, context in one.answers
+    ]
 
 
 def comparison_if_wanted():
@@ -268,5 +327,6 @@ def comparison_if_wanted():
 
 def exports():
     """The summaries of all exports, each of which is in the folder of its export."""
-    folders = [folder for layout in LAYOUTS.values() for _, folder in export_folders(CONFIG, layout)]
+    parts = [(one, one.layout(model)) for one in CONFIG.data_sets.values() for model in MODELS]
+    folders = [folder for one, layout in parts for _, folder in export_folders(one, layout)]
     return [LAYOUT.export_summary(folder) for folder in folders]

@@ -1,7 +1,8 @@
 # The judge: lists of the answers that it gets, made of the graded results, then one job per chunk of the questions. All
 # edges but that to its server are plain, so that what is graded anew is judged anew; what the judge said is in its journal.
 
-JUDGE_WORK = LAYOUTS[JUDGE].judge_work()
+#: The judge's files; the wildcard model is who answered.
+JUDGE_LAYOUT = Layout(CONFIG.output_dir, JUDGE, data_set="{data_set}")
 
 
 rule judge_items:
@@ -11,9 +12,9 @@ rule judge_items:
         code=code(JUDGED_CODE),
     output:
         # in the name is what decides which answers are judged
-        f"{JUDGE_WORK}/items/{{digest}}.json",
+        f"{JUDGE_LAYOUT.judge_work()}/items/{{digest}}.json",
     log:
-        f"{LAYOUTS[JUDGE].logs}/judge_items/{{model}}/qa{{context}}.{{digest}}.log",
+        f"{JUDGE_LAYOUT.logs}/judge_items/{{model}}/qa{{context}}.{{digest}}.log",
     priority: AHEAD_OF_CHUNKS
     conda:
         "../../environment.yml"
@@ -26,12 +27,12 @@ rule judge_items:
 
 rule judge_chunk:
     input:
-        server=ancient(LAYOUTS[JUDGE].sentinel),
+        server=ancient(JUDGE_LAYOUT.sentinel),
         items=lambda wildcards: judged_answers(wildcards).index,
     output:
-        AnswerFiles(JUDGE_WORK).result(),
+        AnswerFiles(JUDGE_LAYOUT.judge_work()).result(),
     log:
-        f"{LAYOUTS[JUDGE].logs}/judge/{{model}}/qa{{context}}/{CHUNK_NAME.removesuffix('.jsonl')}.log",
+        f"{JUDGE_LAYOUT.logs}/judge/{{model}}/qa{{context}}/{CHUNK_NAME.removesuffix('.jsonl')}.log",
     wildcard_constraints:
         digest=r"[0-9a-f]{12}\.[0-9a-f]{12}",
     priority: order_of_chunk
@@ -51,7 +52,7 @@ rule merge_judge:
         metrics=lambda wildcards: judged_answers(wildcards).path("metrics"),
         items=lambda wildcards: judged_answers(wildcards).index,
         chunks=judge_chunks,
-        released=LAYOUTS[JUDGE].released("judge"),
+        released=JUDGE_LAYOUT.released("judge"),
         asked_again=lambda wildcards: asked_again(judged_answers(wildcards).work),
         code=code(MERGING_CODE + GRADING_CODE),
     output:
@@ -68,8 +69,7 @@ rule merge_judge:
         mem_mb=lambda wildcards, attempt: attempt * 8_000,
         runtime="2h",
     params:
-        when=CONFIG.judge.when,
-        decides=CONFIG.judge.decides,
+        decides=lambda wildcards: of_data_set(wildcards)[0].judge.decides,
     script:
         "../scripts/merge_judge.py"
 

@@ -6,15 +6,16 @@ from captionqa.client.chunk_job import ChunkJob
 from captionqa.client.chunk_run import ChunkRun
 from captionqa.config.config import Config
 from captionqa.config.data_root import data_root
-from captionqa.config.layout import ITEMS_NAME, Layout
+from captionqa.config.layout import ITEMS_NAME
 from captionqa.config.model_versions import planned_version
 from captionqa.config.settings import check_planned, judge_settings
 from captionqa.dataset.judged_answers import JudgedAnswers
 from captionqa.run.job_log import job_log
 
-config, wildcards = Config.of(snakemake.config), snakemake.wildcards
+wildcards = snakemake.wildcards
+config = Config.of(snakemake.config).of_data_set(wildcards.data_set)
 model = config.models[config.judge.model]
-layout = Layout(config.output_dir, config.judge.model, config.model_name)
+layout = config.layout(config.judge.model)
 answers = JudgedAnswers(config, layout, wildcards.model, config.context(wildcards.context))
 chunk = {"chunk": wildcards.chunk, "n": wildcards.n}
 name = f"{answers.title} chunk {wildcards.chunk}-of-{wildcards.n}"

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from captionqa.client.pending_requests import judge_needs_server
 from captionqa.config.config import Config
-from captionqa.config.layout import Layout
 from captionqa.config.model_versions import planned_version
 from captionqa.files import write_json
 from captionqa.run.job_log import job_log
@@ -21,7 +20,7 @@ from captionqa.server.lifecycle import Server
 from captionqa.server.slurm_launcher import SlurmLauncher
 
 config, model = Config.of(snakemake.config), snakemake.wildcards.model
-layout = Layout(config.output_dir, model, config.model_name)
+layout = config.layout(model)
 
 with job_log(snakemake.log[0], "start_server", layout):
     run = read_run_record(layout.server)

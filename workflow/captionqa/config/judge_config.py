@@ -1,10 +1,13 @@
 """`qa.judge`: a text model that grades answers which the rules cannot read, and the text that it is asked."""
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING, Literal
 
+from captionqa.config.model_config import ModelConfig
 from captionqa.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -46,10 +49,24 @@ class JudgeConfig:
     #: Whether the accuracy with its grades is shown before that of the rules.
     decides: bool
 
+    def if_alone(self, models: Mapping[str, ModelConfig]) -> str | None:
+        """The judge's name, if it is asked for nothing else; `models` are all, by their names, and without a reader.
+
+        A second entry of a model judges alone, as does one that may not judge itself beside others.
+        """
+        others = [name for name in models if name != self.model]
+        is_second = any(is_same_model(models, name, self.model) for name in others)
+        return self.model if others and (is_second or not self.allow_self) else None
+
     @property
     def template(self) -> str:
         """The prompt, whoever gave it."""
         return self.prompt or PROMPT
+
+
+def is_same_model(models: Mapping[str, ModelConfig], one: str, other: str) -> bool:
+    """Whether two names are of one model: the same name, hub id or folder."""
+    return one == other or os.path.realpath(models[one].path) == os.path.realpath(models[other].path)
 
 
 def judge_text(template: str, fields: Mapping[str, str]) -> str:
@@ -100,9 +117,20 @@ def check_judge(config: "Config") -> None:
         )
 
 
+def check_judges(config: "Config") -> None:
+    """Whether all data sets that are judged have the same judge; raises ConfigError."""
+    judges = {name: each.judge for name, each in config.data_sets.items() if each.judge is not None}
+    for (a, one), (b, other) in combinations(judges.items(), 2):
+        if (one.model, one.allow_self) != (other.model, other.allow_self):
+            raise ConfigError(
+                f"qa.{b}.judge: {other.model!r} would be a second judge beside {one.model!r} of qa.{a}.judge, or "
+                "one that may judge itself there alone; a run has one judge, so give both the same model and allow_self."
+            )
+
+
 def own_answers(config: "Config") -> str | None:
     """The name of a model that answers and is the judge, by its name or by its path; None where there is none."""
     judge = config.judge
     assert judge is not None, "there is a judge"
     answering: Sequence[str] = list(dict.fromkeys(model for model, _ in config.answers))
-    return next((name for name in answering if config.is_same_model(name, judge.model)), None)
+    return next((name for name in answering if is_same_model(config.models, name, judge.model)), None)

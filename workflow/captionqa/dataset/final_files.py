@@ -1,5 +1,6 @@
 """The final files of a task: one per sample of a prompt style, or context, with its work folder and its settings."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -130,34 +131,36 @@ def _is_planned(context: Context | None, planned: list[Task]) -> bool:
 
 
 def planned_items(config: Config, layout: Layout) -> int:
-    """How many items all final files of all models have, over the configured tasks that have a plan.
+    """How many items all final files of all models and data sets have, over the configured tasks that have a plan.
 
     What a judge gets is not counted: it is known only once the answers are graded.
     """
-    layouts = layout.of_models(config.model_names)
-    return sum(load_plan(layout, file.task).items for of_model in layouts for file in planned_files(config, of_model))
+    return sum(
+        load_plan(of_model, file.task).items
+        for each, of_data in config.by_data_set(layout)
+        for of_model in of_data.of_models(config.model_names)
+        for file in planned_files(each, of_model)
+    )
 
 
 def items_to_do(config: Config, layout: Layout) -> dict[Task, int]:
-    """How many items are in chunks without a result, over the final files of all models, by planned task.
+    """How many items are in chunks without a result, over the final files of all models and data sets, by planned task.
 
     Of the judge, if there is one, they are the most that it may get.
     """
-    counts = _no_items(config, layout)
-    for of_model in layout.of_models(config.model_names):
-        for task, items in model_items_to_do(config, of_model).items():
-            counts[task] += items
-    return counts
+    counts: Counter[Task] = Counter()
+    for each, of_data in config.by_data_set(layout):
+        for of_model in of_data.of_models(config.model_names):
+            counts.update(model_items_to_do(each, of_model))
+    tasks: list[Task] = [*config.tasks, "judge"]
+    return {task: counts[task] for task in tasks if task in counts}
 
 
 def model_items_to_do(config: Config, layout: Layout) -> dict[Task, int]:
-    """As `items_to_do`, of the layout's model alone."""
-    counts = _no_items(config, layout)
+    """As `items_to_do`, of the layout's model and data set alone."""
+    planned = planned_tasks(config, layout)
+    judged: list[Task] = ["judge"] if config.judge is not None and "qa" in planned else []
+    counts: dict[Task, int] = dict.fromkeys([*planned, *judged], 0)
     for file in asked_files(config, layout):
         counts[file.task] += file.pending_items(config, layout)
     return counts
-
-
-def _no_items(config: Config, layout: Layout) -> dict[Task, int]:
-    planned = planned_tasks(config, layout)
-    return dict.fromkeys([*planned, *(["judge"] if config.judge is not None and "qa" in planned else [])], 0)

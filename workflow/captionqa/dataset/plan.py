@@ -202,13 +202,14 @@ def save_by_digest(file: LineFile, path: str) -> None:
 
 def check_plans(config: Config, layout: Layout) -> None:
     """Raise InputError where a configured task has a plan that no run may begin with."""
-    for task in planned_tasks(config, layout):
-        if faults := load_plan(layout, task).faults:
-            raise InputError(f"{task}: {faults[0]}.")
+    for each, of_data in config.by_data_set(layout):
+        for task in planned_tasks(each, of_data):
+            if faults := load_plan(of_data, task).faults:
+                raise InputError(f"{task}{'.' if each.data_set else ''}{each.data_set}: {faults[0]}.")
 
 
 def planned_tasks(config: Config, layout: Layout) -> list[Task]:
-    """The configured tasks that have a plan; one that no target asked for may have none."""
+    """The configured tasks of a data set that have a plan; one that no target asked for may have none."""
     return [task for task in config.tasks if layout.plan(task).exists()]
 
 

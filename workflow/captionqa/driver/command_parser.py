@@ -10,7 +10,7 @@ from captionqa.config.config import Task
 from captionqa.errors import TRUNCATED, CaptionqaError, Reason
 
 REASONS = (*map(str, Reason), TRUNCATED)
-SELECTION = "CONFIG [--task captions|qa|judge] [--style STYLE] [--reason REASON] [--yes]"
+SELECTION = "CONFIG [--task captions|qa|judge] [--style STYLE] [--data-set NAME] [--reason REASON] [--yes]"
 EXAMPLES = """\
 examples:
   captionqa run my.yaml -n       list the jobs that would run
@@ -162,7 +162,8 @@ def _parser_and_commands() -> tuple[argparse.ArgumentParser, Mapping[str, argpar
         default=[],
         help="a folder outside of the data that links of its images lead to, as client.images.allowed_roots",
     )
-    view = config_command("view", "CONFIG [--port N]", VIEW)
+    view = config_command("view", "CONFIG [--data-set NAME] [--port N]", VIEW)
+    view.add_argument("--data-set", metavar="NAME", help="the one of several data sets to look at")
     view.add_argument("--port", metavar="N", type=int, default=0, help="the port to listen on; by default any free one")
     return parser, commands.choices
 
@@ -174,6 +175,7 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", metavar="TASK", type=task, help=f"only this task: {', '.join(tasks)}")
     parser.add_argument("--half", type=task, dest="task", help=argparse.SUPPRESS)
     parser.add_argument("--style", metavar="STYLE", help="only the captions of this prompt style")
+    parser.add_argument("--data-set", metavar="NAME", help="only this one of several data sets")
     reason = _one_of("--reason", REASONS)
     parser.add_argument("--reason", metavar="REASON", type=reason, help=f"only these items: {', '.join(REASONS)}")
 
