@@ -182,13 +182,9 @@ def _differences(comparison: Comparison, names: list[str]) -> list[GridDifferenc
             {
                 "a": {"model": _answered_by(a[0], a[1]), "context": a[2]},
                 "b": {"model": _answered_by(b[0], b[1]), "context": b[2]},
-                "macro": _chosen(average, ("difference", "interval_95"))
-                if average and average["interval_95"]
-                else None,
+                "macro": _chosen(average, ("difference", "interval_95")) if average and average["interval_95"] else None,
                 "not_averaged": None if average is None else average["not_averaged"],
-                "of": [
-                    one and _chosen(one, ("difference", "interval_95", "p_by_image_holm", "questions")) for one in of
-                ],
+                "of": [one and _chosen(one, ("difference", "interval_95", "p_by_image_holm", "questions")) for one in of],
             }
         )
     return differences
