@@ -123,8 +123,8 @@ def check_judges(config: "Config") -> None:
     for (a, one), (b, other) in combinations(judges.items(), 2):
         if (one.model, one.allow_self) != (other.model, other.allow_self):
             raise ConfigError(
-                f"qa.{b}.judge: {other.model!r} would be a second judge beside {one.model!r} of qa.{a}.judge, "
-                "or one that may judge itself there alone; a run has one judge, so give both the same model and allow_self."
+                f"qa.{b}.judge: {other.model!r} would be a second judge beside {one.model!r} of qa.{a}.judge, or one "
+                "that may judge itself there alone; a run has one, so give both the same model and allow_self."
             )
 
 
