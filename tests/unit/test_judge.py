@@ -1,11 +1,13 @@
 """A judge: what is read of its words, which answers it gets, and what its files say beside those of the rules."""
 
+import copy
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from captionqa.client.chunk_result import FORMAT, write_chunk
 from captionqa.client.pending_requests import count_requests, needs_server
+from captionqa.config.check import check
 from captionqa.config.config import Config
 from captionqa.config.judge_config import PROMPT, judge_text
 from captionqa.config.layout import Layout
@@ -206,6 +208,25 @@ def test_a_judge_does_nothing_else_unless_it_may_judge_itself(make_config):
     again = {"models": {"critic": {"path": "org/tiny"}}, "qa": {"judge": {"model": "critic", "allow_self": True}}}
     assert make_config(again).judge_alone == "critic"
     assert make_config().judge is None
+
+
+def test_a_run_has_one_judge_for_the_data_sets_that_name_it(raw_config, schema):
+    raw = raw_config({"models": {"critic": CRITIC}})
+    del raw["captions"]
+    qa = raw.pop("qa")
+
+    def named(**judges):
+        sections = {name: qa | ({} if judge is None else {"judge": judge}) for name, judge in judges.items()}
+        return check(copy.deepcopy(raw | {"qa": sections}), schema)
+
+    config = named(one={"model": "critic"}, two=None)
+    assert (config.judge_alone, config.model_names) == ("critic", ["tiny", "critic"])
+    one, two = config.data_sets["one"], config.data_sets["two"]
+    assert (one.server_tasks("critic"), two.server_tasks("critic")) == (["judge"], [])
+    assert [model for model, _ in two.answers] == ["tiny"]
+    assert named(one={"model": "critic"}, two={"model": "critic", "when": "always"}).any_judge.model == "critic"
+    with pytest.raises(ConfigError, match=r"qa\.two\.judge: 'tiny' would be a second judge"):
+        named(one={"model": "critic"}, two={"model": "tiny"})
 
 
 class Judged:

@@ -192,6 +192,19 @@ def test_the_grades_are_there_whatever_befalls_the_judges_server(project, judge,
     assert project.plan() == {}
 
 
+def test_of_two_data_sets_the_one_that_names_the_judge_is_judged(project, judge):
+    judge.join()
+    qa = project.config.pop("qa")
+    without = {key: value for key, value in qa.items() if key != "judge"}
+    project.config["qa"] = {"judged": qa, "plain": without}
+    text = project.run()
+    assert text.count("the server is starting") == 2
+    assert judge.asked() == sorted(UNPARSED)
+    files = {path.relative_to(project.out).parts[0] for path in project.out.rglob("*_judged.json")}
+    assert files == {"judged"}
+    assert project.plan() == {}
+
+
 def test_a_model_may_judge_itself_where_that_is_said_twice_and_a_reader_is_judged_too(project, judge):
     judge.says({"q2": "Grade: correct", "q3": "Grade: correct"})
     judge.join(allow_self=True)
