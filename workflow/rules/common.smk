@@ -19,6 +19,7 @@ from captionqa.results.tracked_code import (
     COMPARISON_CODE,
     EXPORT_CODE,
     GRADING_CODE,
+    JUDGED_CODE,
     MERGING_CODE,
     PAGE_CODE,
     tracked_modules,
@@ -34,6 +35,10 @@ except CaptionqaError as error:
     sys.exit(f"captionqa: {printable_lines(str(error))}")
 
 TASKS = CONFIG.tasks
+#: The model that judges answers; None where none does.
+JUDGE = CONFIG.any_judge and CONFIG.any_judge.model
+#: What servers are needed for.
+SERVER_TASKS = [*TASKS, *(["judge"] if JUDGE else [])]
 MODEL = CONFIG.model_name
 MODELS = CONFIG.model_names
 #: The values of the wildcard data_set, which follows output_dir in paths: a slash and the name, or nothing.
@@ -77,7 +82,7 @@ AHEAD_OF_CHUNKS = 2
 
 wildcard_constraints:
     model="|".join(map(re.escape, MODELS)),
-    task="|".join(TASKS),
+    task="|".join(SERVER_TASKS),
     # empty where the only data set has no name
     data_set="|".join(map(re.escape, DATA_SETS)) or "|",
     style="|".join(re.escape(captions.key) for one in CONFIG.data_sets.values() for captions in one.caption_sets)
@@ -181,12 +186,34 @@ def planned_results(data_set, model, task):
     from captionqa.dataset.final_files import final_files as files_of_task
 
     one = CONFIG.of_data_set(data_set)
-    plan(data_set, task)
-    if task == "qa":
-        for context in one.contexts_of(model):
-            caption_links(data_set, model, context.suffix)
+    plan(data_set, "captions" if task == "captions" else "qa")
+    for answering, context in [] if task == "captions" else one.answers:
+        if task == "judge" or answering == model:
+            caption_links(data_set, answering, context.suffix)
     layout = one.layout(model)
     return {file.name: file.results(one, layout) for file in files_of_task(one, layout, task)}
+
+
+@cache
+def judged_files_of(data_set):
+    """{(who answered, the suffix of the context): the final file of the judge} of a data set."""
+    from captionqa.dataset.final_files import final_files as files_of_task
+
+    one = CONFIG.of_data_set(data_set)
+    if one.judge is None:
+        return {}
+    planned_results(data_set, JUDGE, "judge")
+    files = files_of_task(one, one.layout(JUDGE), "judge")
+    return {(file.judged.model, file.judged.context.suffix): file for file in files}
+
+
+def judged_answers(wildcards):
+    """The answers that a job of the judge is about."""
+    return judged_files_of(wildcards.data_set)[wildcards.model, wildcards.context].judged
+
+
+def judge_chunks(wildcards):
+    return planned_results(wildcards.data_set, JUDGE, "judge")[judged_answers(wildcards).title]
 
 
 def answer_chunks(wildcards):
@@ -223,11 +250,18 @@ def released_tasks(model):
 
 
 def servers_before(wildcards):
-    """What says that the servers of the models before this one are no longer needed, where one follows the other."""
-    if CONFIG.servers == "side_by_side":
-        return []
-    before = MODELS[: MODELS.index(wildcards.model)]
-    return [path for model in before for path in released_tasks(model)]
+    """What says that the servers of the models before this one are no longer needed, where one follows the other.
+
+    A judge that does nothing else begins once the answers are graded: whatever befalls it, these files are there. It is
+    known then whether it gets any.
+    """
+    model = wildcards.model
+    before = [] if CONFIG.servers == "side_by_side" else MODELS[: MODELS.index(model)]
+    released = [path for other in before for path in released_tasks(other)]
+    if model != CONFIG.judge_alone:
+        return released
+    indexes = [file.judged.index for data_set in DATA_SETS for file in judged_files_of(data_set).values()]
+    return [*released, *graded_files(), *indexes]
 
 
 def asked_again(work):
@@ -269,6 +303,23 @@ def final_files(suffixes=None, data_sets=DATA_SETS):
         if suffixes is None:
             files += [layouts[model].qa("metrics", context.suffix) for model, context in one.answers]
     return files
+
+
+def graded_files():
+    """The files that say how the rules grade."""
+    sets = [answers.results for answers in ANSWER_SETS] + [answers.companion("metrics") for answers in ANSWER_SETS]
+    return sets + comparison_if_wanted()
+
+
+def judged_files(*kinds):
+    """Files of the judge beside the results of each answer set, if there is a judge."""
+    judged = [one for one in CONFIG.data_sets.values() if one.judge is not None]
+    return [
+        one.layout(model).qa(kind, context.suffix)
+        for kind in kinds
+        for one in judged
+        for model, context in one.answers
+    ]
 
 
 def comparison_if_wanted():

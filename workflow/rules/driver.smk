@@ -9,7 +9,7 @@ from captionqa.server.slurm_ended_clients import EndedClients
 STARTED = time.monotonic()
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 #: The rules that send requests, with the task of each.
-CHUNK_RULES = {"caption_chunk": "captions", "answer_chunk": "qa"}
+CHUNK_RULES = {"caption_chunk": "captions", "answer_chunk": "qa", "judge_chunk": "judge"}
 #: The jobs of this run that Slurm ended.
 ENDED_CLIENTS = EndedClients()
 #: What holds this run together, once it has begun.
@@ -106,8 +106,13 @@ def needs_server_of(model, chunks):
     """Whether one of these chunk jobs may have a request to send to a model."""
     from captionqa.client.pending_requests import needs_server
 
-    results = [str(job.output[0]) for job in chunks if job.wildcards.model == model]
+    results = [str(job.output[0]) for job in chunks if asked_model(job) == model]
     return needs_server(CONFIG, LAYOUTS[model], results, PLANNED_MODELS[model].version)
+
+
+def asked_model(job):
+    """The model that a chunk job asks."""
+    return JUDGE if job.rule.name == "judge_chunk" else job.wildcards.model
 
 
 def audit_first(tasks_to_run):

@@ -49,8 +49,8 @@ rule check_failures:
     input:
         # a run that fails here has its pages
         page=pages_if_wanted(),
-        failures=final_files(("_failures", "failures")),
-        provenance=final_files(("_provenance", "provenance")),
+        failures=final_files(("_failures", "failures")) + judged_files("judge_failures"),
+        provenance=final_files(("_provenance", "provenance")) + judged_files("judge_provenance"),
         # first the exports: the gate ends a run with too many failures
         exports=exports(),
     output:

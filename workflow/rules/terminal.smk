@@ -131,7 +131,7 @@ def print_dry_run():
     starts = {job.wildcards.model for job in jobs if job.rule.name == "start_server"}
     models = []
     for model in MODELS:
-        chunks = [job for job in jobs if job.rule.name in CHUNK_RULES and job.wildcards.model == model]
+        chunks = [job for job in jobs if job.rule.name in CHUNK_RULES and asked_model(job) == model]
         results = [str(job.output[0]) for job in chunks]
         requests = {
             one.data_set: count_requests(one, layout, results, PLANNED_MODELS[model].version)

@@ -13,6 +13,6 @@ with job_log(snakemake.log[0], f"release {wildcards.task}", layout):
     sentinel = read_json(layout.sentinel)
     write_json(snakemake.output[0], {"servers": sentinel})
     parts = config.by_data_set(layout)
-    released = [read_json(of_data.released(task)) for one, of_data in parts for task in one.tasks_of(model)]
+    released = [read_json(of_data.released(task)) for one, of_data in parts for task in one.server_tasks(model)]
     if all(marker and marker["servers"] == sentinel for marker in released):
         Server(config, model, layout).request_stop()

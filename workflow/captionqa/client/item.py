@@ -12,9 +12,10 @@ from captionqa.client.item_file import ItemFile, content_digest, whole_digest
 from captionqa.client.journal import FileMark, ItemMark
 from captionqa.client.known_images import KnownImage, KnownImages
 from captionqa.client.question_captions import QuestionCaptions
+from captionqa.config.judge_config import judge_text
 from captionqa.config.prompts import place_captions, place_images, question_text, without_marks
 from captionqa.config.repeats import sample_seed
-from captionqa.config.settings import AnswerSettings, caption_prompt, image_budget_px
+from captionqa.config.settings import AnswerSettings, caption_prompt, image_budget_px, sends_text_alone
 from captionqa.dataset.changed_files import ChangedFiles
 from captionqa.dataset.gray_picture import gray_picture
 from captionqa.dataset.image_encoding import EncodedImage, encode_image, is_new_picture
@@ -60,9 +61,9 @@ class Item:
         self._notes = notes
         self._known = known
         self._is_gray = settings.get("context") == "gray"
-        self._text = self._asked_text(len(names))
+        self._text = self._asked_text(len(names)) if "judged" not in entry else self._judged_text(entry)
         self._files: list[ItemFile] = []
-        if settings.get("context") in ("caption", "none"):
+        if sends_text_alone(settings):
             self._text = self._text_without_images(names, captions)
             return
         found = map(sources.find if "images" in entry else sources.find_file, names)
@@ -149,6 +150,10 @@ class Item:
             return caption_prompt(self._settings, images)
         return question_text(self.question, self._settings.get("instruction"))
 
+    def _judged_text(self, entry: ItemEntry) -> str:
+        fields = {"question": entry["question"], **entry["judged"]}
+        return judge_text(self._settings["judge_prompt"], fields)
+
     def _text_without_images(self, names: Sequence[str], captions: QuestionCaptions | None) -> str:
         """The text with captions in place of the images, or with nothing where there are no captions."""
         if captions is None:
@@ -161,7 +166,7 @@ class Item:
 
     def _placed(self, images: Sequence[T]) -> list[str | T]:
         """The texts and the images of the message in their order."""
-        if self._settings.get("context") in ("caption", "none"):
+        if sends_text_alone(self._settings):
             return [self._text]  # a caption may hold a mark
         try:
             return place_images(self._text, images)

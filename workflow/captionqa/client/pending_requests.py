@@ -22,12 +22,12 @@ from captionqa.config.model_versions import ModelVersion, may_be_of
 from captionqa.config.settings import FALLBACK, AnswerSettings, answer_fingerprint
 from captionqa.dataset.caption_links import CaptionLinks
 from captionqa.dataset.changed_files import ChangedFiles
-from captionqa.dataset.final_files import FinalFile, model_items_to_do, planned_files
+from captionqa.dataset.final_files import FinalFile, asked_files, final_files, model_items_to_do
 from captionqa.dataset.image_source import ImageSources
 from captionqa.dataset.item_entry import ItemEntry
 from captionqa.dataset.places import entry_place
 from captionqa.dataset.plan import load_plan
-from captionqa.dataset.question_repeats import question_of
+from captionqa.dataset.question_repeats import is_first, question_of
 from captionqa.errors import ItemFailure
 from captionqa.files import read_json_lines
 
@@ -65,7 +65,8 @@ class PendingRequests:
     #: Images or questions, each counted once for all prompt styles, contexts and repeats.
     items: int
     requests: int
-    #: Whether they were not looked at one by one, so that the journal may answer some.
+    #: Whether they were not looked at one by one, so that the journal may answer some; or some answers that a judge may
+    #: get are not there yet.
     at_most: bool = False
 
 
@@ -78,11 +79,22 @@ def needs_server(config: Config, layout: Layout, results: Collection[str], versi
     """
     unseen = set(results)
     for each, of_data in config.by_data_set(layout):
-        for _, result, pending in _chunks(each, of_data, results, version):
-            unseen.remove(result)
-            if any(True for _ in pending):
+        for chunk in _chunks(each, of_data, results, version):
+            unseen.remove(chunk.result)
+            if any(True for _ in chunk.pending):
                 return True
     return bool(unseen)  # a chunk that is not in the plan
+
+
+def judge_needs_server(config: Config, layout: Layout, version: ModelVersion | None) -> bool:
+    """Whether the layout's model, as the judge, may have a request, now that it is known which answers it gets."""
+    results = [
+        path
+        for each, of_data in config.by_data_set(layout)
+        for file in final_files(each, of_data, "judge")
+        for path in file.results(each, of_data)
+    ]
+    return needs_server(config, layout, results, version)
 
 
 def count_requests(
@@ -94,38 +106,59 @@ def count_requests(
     """
     to_do = model_items_to_do(config, layout)
     if sum(to_do.values()) > COUNTED:
-        images = {task: load_plan(layout, task).items for task in to_do}
+        images = {task: load_plan(layout, "captions" if task == "captions" else "qa").items for task in to_do}
         return {task: PendingRequests(min(images[task], n), n, at_most=True) for task, n in to_do.items()}
     items: dict[Task, set[str]] = {task: set() for task in to_do}
     requests: Counter[Task] = Counter()
-    for task, _, pending in _chunks(config, layout, results, version):
-        found = list(pending)
-        items[task].update(map(question_of, found))
-        requests[task] += len(found)
-    return {task: PendingRequests(len(items[task]), requests[task]) for task in to_do}
+    at_most: set[Task] = set()
+    for chunk in _chunks(config, layout, results, version):
+        found = list(chunk.pending)
+        # of a judge answers are counted, of which there are several to a question
+        prefix = f"{chunk.file_name}\n" if chunk.task == "judge" else ""
+        items[chunk.task].update(prefix + question_of(item) for item in found)
+        requests[chunk.task] += len(found)
+        if chunk.at_most and found:
+            at_most.add(chunk.task)
+    return {task: PendingRequests(len(items[task]), requests[task], task in at_most) for task in to_do}
 
 
-def _chunks(
-    config: Config, layout: Layout, results: Collection[str], version: ModelVersion | None
-) -> Iterator[tuple[Task, str, Iterator[str]]]:
-    """(task, result, the items that may have a request to send) of each planned chunk with one of these results."""
+@dataclass(frozen=True)
+class _Chunk:
+    """A planned chunk that is going to run."""
+
+    task: Task
+    file_name: str
+    result: str
+    #: The items that may have a request to send.
+    pending: Iterator[str]
+    #: Whether it is not known yet which of them a judge gets.
+    at_most: bool = False
+
+
+def _chunks(config: Config, layout: Layout, results: Collection[str], version: ModelVersion | None) -> Iterator[_Chunk]:
+    """Each planned chunk with one of these results."""
     wanted = set(results)
-    for file in planned_files(config, layout):
-        plan = load_plan(layout, file.task)
+    for file in asked_files(config, layout):
+        plan = file.plan(layout)
         checker = ItemChecker(config, file.task, file.settings)
         links = None if file.context is None else CaptionLinks.of(config, layout, file.context)
-        lists = plan.item_lists(layout, file.task)
+        unknown = {} if file.judged is None else file.judged.unknown_chunks()
+        lists = file.item_lists(layout)
         for chunk, items, result in zip(plan.chunks, lists, file.results(config, layout), strict=True):
             if result not in wanted:
                 continue
+            if chunk.number in unknown:
+                ids = (entry["id"] for entry in read_json_lines(unknown[chunk.number]))
+                yield _Chunk(file.task, file.name, result, filter(is_first, ids), at_most=True)
+                continue
             held = [] if links is None else links.paths[chunk.number]
             if not all(map(os.path.exists, held)):  # with which captions is not known yet
-                yield file.task, result, (entry["id"] for entry in read_json_lines(items))
+                yield _Chunk(file.task, file.name, result, (entry["id"] for entry in read_json_lines(items)))
                 continue
             captions = None
             if file.context is not None and links is not None:
                 captions = QuestionCaptions.read(config, layout, file.context, Path(items), held)
-            yield file.task, result, _pending(items, checker, captions, file, version)
+            yield _Chunk(file.task, file.name, result, _pending(items, checker, captions, file, version))
 
 
 def _pending(

@@ -18,6 +18,7 @@ from captionqa.config.config import TASKS, Config
 from captionqa.config.contexts_check import check_contexts
 from captionqa.config.data_sets import check_readers, put_together, take_apart
 from captionqa.config.hub_record import is_hub_path
+from captionqa.config.judge_config import check_judge, check_judges
 from captionqa.config.model_prompts import check_model_prompts
 from captionqa.config.presets import load_caption_preset, load_preset
 from captionqa.config.prompts import STYLES
@@ -49,6 +50,7 @@ def check(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
         put_together(raw, parts)
         config = Config.of(raw)
         check_readers(config)
+        check_judges(config)
     else:
         config = _check_data_set(raw, schema)
     _check_run(config)
@@ -70,6 +72,7 @@ def _check_data_set(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
     _check_captions(raw)
     _check_reader(raw)
     config = Config.of(raw)
+    check_judge(config)
     check_samples(config)
     if config.captions is not None:
         known = {*STYLES, *config.captions.prompts}

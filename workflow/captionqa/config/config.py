@@ -22,13 +22,15 @@ from captionqa.config.contexts import (
 from captionqa.config.data_sets import named_sections
 from captionqa.config.export_config import ExportConfig
 from captionqa.config.hub_record import data_paths, is_hub_path, read_hub_record
+from captionqa.config.judge_config import JudgeConfig
 from captionqa.config.layout import Layout
 from captionqa.config.model_config import ModelConfig
 from captionqa.config.model_versions import planned_key
 from captionqa.config.qa_config import QaConfig
 
+#: What models are asked: the two tasks of a run, and the judging of answers.
+Task = Literal["captions", "qa", "judge"]
 #: The two tasks of a run; a configuration may leave one out.
-Task = Literal["captions", "qa"]
 TASKS: tuple[Task, ...] = ("captions", "qa")
 #: Whether the servers of several models run one after the other, or all at once.
 Servers = Literal["one_at_a_time", "side_by_side"]
@@ -85,8 +87,9 @@ class Config:
     named: Mapping[str, Sections] = field(default_factory=dict)
     #: The name of the data set that this is the configuration for; empty where it has none, and for a whole run.
     data_set: str = ""
-    #: Of one named data set: the reader of the whole run.
+    #: Of one named data set: the reader and the judge of the whole run.
     run_reader: str | None = None
+    run_judge: JudgeConfig | None = None
 
     @classmethod
     def of(cls, checked: Mapping[str, Any]) -> Self:
@@ -116,6 +119,7 @@ class Config:
             named=named,
             data_set=data_set,
             run_reader=checked.get("run_reader"),
+            run_judge=JudgeConfig(**judge) if (judge := checked.get("run_judge")) else None,
         )
 
     @cached_property
@@ -125,7 +129,13 @@ class Config:
             return {self.data_set: self}
         return {
             name: replace(
-                self, captions=sections.captions, qa=sections.qa, named={}, data_set=name, run_reader=self.reader
+                self,
+                captions=sections.captions,
+                qa=sections.qa,
+                named={},
+                data_set=name,
+                run_reader=self.reader,
+                run_judge=self.any_judge,
             )
             for name, sections in self.named.items()
         }
@@ -165,14 +175,36 @@ class Config:
         return next((qa.reader for qa in sections if qa is not None and qa.reader is not None), None)
 
     @property
+    def judge(self) -> JudgeConfig | None:
+        """How answers of the one data set are judged; None where they are not."""
+        self._assert_of_one()
+        return None if self.qa is None else self.qa.judge
+
+    @property
+    def any_judge(self) -> JudgeConfig | None:
+        """The judge of the run, the same model for all data sets that are judged; None where none is."""
+        if self.run_judge is not None:
+            return self.run_judge
+        sections = (self.qa, *(each.qa for each in self.named.values()))
+        return next((qa.judge for qa in sections if qa is not None and qa.judge is not None), None)
+
+    @property
+    def judge_alone(self) -> str | None:
+        """The judge, where it neither captions nor answers: unless it may judge itself under its own name."""
+        judge = self.any_judge
+        return None if judge is None or judge.model == self.reader else judge.if_alone(self.models)
+
+    @property
     def captioners(self) -> list[str]:
-        """The names of all models but the reader."""
-        return [name for name in self.models if name != self.reader]
+        """The names of all models but the reader and a judge that does nothing else; one that judges too is last."""
+        names = [name for name in self.models if name not in (self.reader, self.judge_alone)]
+        judge = self.any_judge
+        return sorted(names, key=lambda name: judge is not None and name == judge.model)
 
     @property
     def model_names(self) -> list[str]:
-        """The names of all models, in the order in which they are asked: the reader last."""
-        return [*self.captioners, *([] if self.reader is None else [self.reader])]
+        """The names of all models, in the order in which they are asked: the reader after the others, a judge last."""
+        return [*self.captioners, *filter(None, [self.reader, self.judge_alone])]
 
     @property
     def model_name(self) -> str:
@@ -189,8 +221,13 @@ class Config:
         if self.named:
             found = set(chain.from_iterable(each.tasks_of(model) for each in self.data_sets.values()))
             return [task for task in self.tasks if task in found]
-        does = {"captions": model != self.reader, "qa": bool(self.contexts_of(model))}
+        does = {"captions": model in self.captioners, "qa": bool(self.contexts_of(model))}
         return [task for task in self.tasks if does[task]]
+
+    def server_tasks(self, model: str) -> list[Task]:
+        """What the one data set needs a model's server for: its tasks, and then the judging, if it is the judge."""
+        judges = self.judge is not None and self.judge.model == model
+        return [*self.tasks_of(model), *(["judge"] if judges else [])]
 
     @property
     def tasks(self) -> list[Task]:
@@ -231,7 +268,7 @@ class Config:
         and with nothing beside these.
         """
         self._assert_of_one()
-        if self.qa is None:
+        if self.qa is None or model == self.judge_alone:
             return []
         contexts = question_contexts(self.qa.contexts, self.prompt_styles, self.qa.caption_files)
         if self.qa.reader is None:  # then the reader of other data sets has no part in this one
@@ -284,11 +321,11 @@ class Config:
     @overload
     def section(self, task: Literal["captions"]) -> CaptionsConfig: ...
     @overload
-    def section(self, task: Literal["qa"]) -> QaConfig: ...
+    def section(self, task: Literal["qa", "judge"]) -> QaConfig: ...
     @overload
     def section(self, task: Task) -> CaptionsConfig | QaConfig: ...
     def section(self, task: Task) -> CaptionsConfig | QaConfig:
-        """The section of a task that is configured."""
+        """The section of a task that is configured; answers are judged by that of the questions."""
         found = self.captions if task == "captions" else self.qa
         assert found is not None, f"{task} is not configured"
         return found

@@ -195,6 +195,10 @@ class Layout:
         """Folder of the `AnswerFiles` of the questions in one context, by its suffix."""
         return f"{self.work}/qa{context}"
 
+    def judge_work(self, model: str = "{model}", context: str = "{context}") -> str:
+        """Folder of the `AnswerFiles` of this model as the judge of the answers of `model` in one context."""
+        return f"{self.work}/judge/{model}/qa{context}"
+
     def graded(self, context: str = "") -> str:
         """The last grading of the answers of one context, with which the next one is compared."""
         return f"{self.qa_work(context)}/graded.jsonl"

@@ -8,6 +8,7 @@ from captionqa.config.contexts import UNNAMED, ContextKind
 from captionqa.config.data_root import data_folder
 from captionqa.config.hub_record import HubRecord, local_files
 from captionqa.config.instructions import instructions_by_type
+from captionqa.config.judge_config import JudgeConfig
 from captionqa.config.repeats import ASKED_ONCE, Repeats, ShuffleConfig
 
 Auto = Literal["auto"]
@@ -93,17 +94,20 @@ class QaConfig:
     shuffle_choices: ShuffleConfig | None = None
     #: How many answers to each question, by different seeds.
     samples: int = 1
+    #: The model that grades answers which the rules cannot read; None for none.
+    judge: JudgeConfig | None = None
     #: No key of the configuration: the local files of data sets of the hub.
     hub: HubRecord = field(default_factory=dict)
 
     @classmethod
     def of(cls, checked: Mapping[str, Any], hub: HubRecord) -> Self:
-        shuffle = checked.get("shuffle_choices")
+        shuffle, judge = checked.get("shuffle_choices"), checked.get("judge")
         return cls(
             **{
                 **checked,
                 "columns": ColumnsConfig(**checked["columns"]),
                 "shuffle_choices": None if shuffle is None else ShuffleConfig(**shuffle),
+                "judge": None if judge is None else JudgeConfig(**judge),
                 "hub": hub,
             }
         )

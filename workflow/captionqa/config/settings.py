@@ -76,6 +76,8 @@ class AnswerSettings(TypedDict):
     caption_template: NotRequired[str]
     #: Only with a protocol that has one: the system message before each question.
     system_prompt: NotRequired[str]
+    #: Of a judge alone: the text into which the question, its ground truth and the answer are put.
+    judge_prompt: NotRequired[str]
 
 
 def caption_settings(config: Config, model: str, style: str, sample: int = 1) -> AnswerSettings:
@@ -121,6 +123,21 @@ def qa_settings(config: Config, model: str, context: Context = IMAGES) -> Answer
     if context.kind in ("caption", "none"):
         del settings["images"], settings["max_model_len"]
     return settings
+
+
+def judge_settings(config: Config) -> AnswerSettings:
+    """The settings of the judge. Which answers it gets is in none of them: what it was asked tells that."""
+    judge = config.judge
+    assert judge is not None, "there is a judge"
+    settings = _settings(config, judge.model, judge.max_tokens)
+    del settings["images"], settings["max_model_len"]
+    settings["judge_prompt"] = judge.template
+    return settings
+
+
+def sends_text_alone(settings: AnswerSettings) -> bool:
+    """Whether requests have no images, whatever the items are about."""
+    return settings.get("context") in ("caption", "none") or "judge_prompt" in settings
 
 
 def request_parameters(settings: AnswerSettings) -> dict[str, float]:

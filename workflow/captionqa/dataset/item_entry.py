@@ -6,6 +6,16 @@ from typing import NotRequired, TypedDict
 Stamp = tuple[int, int]
 
 
+class JudgedFields(TypedDict):
+    """What a judge is told of an answer, beside the question; the names are those of the fields of its prompt."""
+
+    #: Each choice on a line after its letter; empty for a question without choices.
+    choices: str
+    ground_truth: str
+    #: The model's final words.
+    answer: str
+
+
 class ItemEntry(TypedDict):
     """What decides an item's request, beside the settings."""
 
@@ -26,3 +36,5 @@ class ItemEntry(TypedDict):
     choices: NotRequired[int]
     #: Of a question that is asked more than once by different seeds: which sample it is, from 2.
     sample: NotRequired[int]
+    #: Only of an answer that is judged.
+    judged: NotRequired[JudgedFields]

@@ -116,9 +116,22 @@ class Plan:
             for chunk in self.chunks
         ]
 
-    def pending_items(self, results: Sequence[str]) -> int:
-        """How many items are in chunks of which there is no result, by the paths of all."""
-        return sum(chunk.items for chunk, path in zip(self.chunks, results, strict=True) if not os.path.exists(path))
+    def list_names(self, digests: Mapping[int, str]) -> list[str]:
+        """The names of lists made of the chunks' items, each with a digest more, by the chunk's number."""
+        return [
+            ITEMS_NAME.format(
+                chunk=self._padded(chunk.number), n=self.n, digest=f"{chunk.digest}.{digests[chunk.number]}"
+            )
+            for chunk in self.chunks
+        ]
+
+    def pending_items(self, results: Sequence[str], items: Mapping[int, int] | None = None) -> int:
+        """How many items are in chunks of which there is no result, by the paths of all.
+
+        `items` has by the number of a chunk how many it has for this purpose, where these are not all.
+        """
+        pending = [chunk for chunk, path in zip(self.chunks, results, strict=True) if not os.path.exists(path)]
+        return sum((items or {}).get(chunk.number, chunk.items) for chunk in pending)
 
     def chunk_of(self, place: int) -> int:
         """The number of the chunk that a place in the hash range falls into."""

@@ -56,6 +56,11 @@ def question_of(item: str) -> str:
     return item.partition(_SEPARATOR)[0]
 
 
+def is_first(item: str) -> bool:
+    """Whether an item is the first of its question's."""
+    return _SEPARATOR not in item
+
+
 def shown_id(item: str) -> str:
     """The id of an item as a person reads it."""
     return item.replace(_SEPARATOR, ", ")

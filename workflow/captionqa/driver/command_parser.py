@@ -3,14 +3,14 @@
 import argparse
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, get_args
 
 import captionqa
-from captionqa.config.config import TASKS
+from captionqa.config.config import Task
 from captionqa.errors import TRUNCATED, CaptionqaError, Reason
 
 REASONS = (*map(str, Reason), TRUNCATED)
-SELECTION = "CONFIG [--task captions|qa] [--style STYLE] [--data-set NAME] [--reason REASON] [--yes]"
+SELECTION = "CONFIG [--task captions|qa|judge] [--style STYLE] [--data-set NAME] [--reason REASON] [--yes]"
 EXAMPLES = """\
 examples:
   captionqa run my.yaml -n       list the jobs that would run
@@ -170,8 +170,9 @@ def _parser_and_commands() -> tuple[argparse.ArgumentParser, Mapping[str, argpar
 
 def _add_selection(parser: argparse.ArgumentParser) -> None:
     """The options that say which items are meant; `--half` is the former name of `--task`."""
-    task = _one_of("--task", TASKS)
-    parser.add_argument("--task", metavar="TASK", type=task, help=f"only this task: {' or '.join(TASKS)}")
+    tasks = get_args(Task)
+    task = _one_of("--task", tasks)
+    parser.add_argument("--task", metavar="TASK", type=task, help=f"only this task: {', '.join(tasks)}")
     parser.add_argument("--half", type=task, dest="task", help=argparse.SUPPRESS)
     parser.add_argument("--style", metavar="STYLE", help="only the captions of this prompt style")
     parser.add_argument("--data-set", metavar="NAME", help="only this one of several data sets")

@@ -6,6 +6,13 @@ from dataclasses import dataclass, field
 from captionqa.client.pending_requests import PendingRequests
 from captionqa.config.config import Servers, Task
 
+#: {task: what an item is, and what the model does with it}.
+WORK: Mapping[Task, tuple[str, str]] = {
+    "captions": ("image", "caption"),
+    "qa": ("question", "answer"),
+    "judge": ("answer", "judge"),
+}
+
 
 @dataclass(frozen=True)
 class PlannedWork:
@@ -54,7 +61,7 @@ def _task_text(task: Task, counts: PendingRequests) -> str:
     if not counts.items:
         return ""
     most = "up to " if counts.at_most else ""
-    item, verb = ("question", "answer") if task == "qa" else ("image", "caption")
+    item, verb = WORK[task]
     requests = f" ({most}{_counted(counts.requests, 'request')})" if counts.requests != counts.items else ""
     return f"{most}{_counted(counts.items, item)} to {verb}{requests}"
 

@@ -7,7 +7,7 @@ model (`captionqa.driver.measured_rates`), and without any a range by arithmetic
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from statistics import mean, median
 
@@ -17,11 +17,11 @@ from captionqa.config.config import Config, Task
 from captionqa.config.layout import Layout
 from captionqa.config.pixel_presets import PIXEL_PRESETS
 from captionqa.config.settings import AnswerSettings, answer_fingerprint
-from captionqa.dataset.final_files import planned_files
+from captionqa.dataset.final_files import final_files, planned_files
 from captionqa.dataset.image_source import ImageSources
 from captionqa.dataset.plan import load_plan
 from captionqa.driver.gpu_time import PEAK_FLOPS, Tokens, active_parameters, gpu_seconds
-from captionqa.driver.item_sample import ItemSample, look_at, sampled_items
+from captionqa.driver.item_sample import CHARACTERS_PER_TOKEN, ItemSample, look_at, sampled_items
 from captionqa.driver.measured_rates import MIN_REQUESTS, model_key, rates_file, read_rates
 from captionqa.driver.pixel_savings import MEGAPIXEL, SentItems, savings_text
 from captionqa.driver.run_view import read_view
@@ -92,13 +92,13 @@ class FileEstimate:
 
 def estimate_text(config: Config, layout: Layout) -> str:
     """The estimate of the planned tasks for a person at the terminal; reads images' headers and answers so far."""
-    estimates = [
-        file
+    parts = [
+        (each, of_model)
         for each, of_data in config.by_data_set(layout)
         for of_model in of_data.of_models(config.model_names)
-        for task in each.tasks
-        for file in _estimates(each, of_model, task)
     ]
+    estimates = [file for each, of_model in parts for task in each.tasks for file in _estimates(each, of_model, task)]
+    estimates += [file for each, of_model in parts for file in _judge_estimates(each, of_model)]
     lines = [line for estimate in estimates for line in estimate.lines()]
     requests = sum(estimate.status.to_do for estimate in estimates)
     if not requests:
@@ -126,6 +126,18 @@ def _estimates(config: Config, layout: Layout, task: Task) -> Iterator[FileEstim
             sample = look_at(sampled, settings, sources, caption_tokens)
             status, answers = statuses[config.title(file.name, layout.model)], _answers(file.files, settings)
             yield FileEstimate(status, layout.model, settings["max_tokens"], sample, answers)
+
+
+def _judge_estimates(config: Config, layout: Layout) -> Iterator[FileEstimate]:
+    """What the layout's model has to judge, if it is the judge: each question with an answer as long as may be."""
+    statuses = {file.name: file for file in read_status(config, layout).files}
+    for file in final_files(config, layout, "judge"):
+        sampled = list(sampled_items(file.plan(layout), layout, "qa", SAMPLE))
+        sample = look_at(sampled, file.settings, ImageSources.of_task(config, "qa", fetch=False))
+        around = len(file.settings["judge_prompt"]) // CHARACTERS_PER_TOKEN + config.section("qa").max_tokens
+        sample = replace(sample, text_tokens=sample.text_tokens + around)
+        status, answers = statuses[config.title(file.name, layout.model)], _answers(file.files, file.settings)
+        yield FileEstimate(status, layout.model, file.settings["max_tokens"], sample, answers)
 
 
 def _answers(files: AnswerFiles, settings: AnswerSettings) -> _Answers | None:

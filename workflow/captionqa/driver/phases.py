@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from statistics import mean
+from typing import get_args
 
-from captionqa.config.config import TASKS
+from captionqa.config.config import Task
 from captionqa.run.job_times import TimeSpan, clip, minus, seconds, union
 from captionqa.run.progress import duration
 from captionqa.server.client_job_times import ClientJobTimes
@@ -24,7 +25,7 @@ PHASES = {
     "page": "the page",
     "else": "other",
 }
-CHUNK_JOBS = tuple(f"{task}_" for task in TASKS)
+CHUNK_JOBS = tuple(f"{task}_" for task in get_args(Task))
 START_JOBS = "start_server"
 MERGE_JOBS = ("merge_", "check_failures")
 EXPORT_JOBS = "export_"

@@ -61,7 +61,8 @@ def savings_text(sent: Sequence[SentItems], name: str) -> str | None:
 
 def dry_run_savings(config: Config, layout: Layout, requests: Mapping[Task, int]) -> str | None:
     """What the smallest preset would save of these requests of each task; a look at some headers."""
-    sent = [part for task, count in requests.items() if count for part in _sent(config, layout, task, count)]
+    asked = {task: count for task, count in requests.items() if count and task != "judge"}  # which sees no image
+    sent = [part for task, count in asked.items() for part in _sent(config, layout, task, count)]
     return savings_text(sent, NAMED)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from captionqa.config.layout import Layout
 from captionqa.run.job_times import read_job_times
-from captionqa.run.progress import Totals, duration, progress_line, progress_written, totals
+from captionqa.run.progress import Totals, duration, progress_line, progress_written, read_progress, totals
 from captionqa.run.run_record import read_run_record, run_layouts, server_layouts
 from captionqa.server import endpoint
 from captionqa.server.endpoint import Endpoint, State
@@ -32,7 +32,7 @@ class TaskView:
     """How far one task of a run is."""
 
     task: str
-    #: Items that were in chunks without a result when the run began.
+    #: Items that were in chunks without a result when the run began; of a judge those that its chunk jobs have so far.
     to_do: int
     counts: Totals
     #: Since the first chunk job of the task began; 0 before.
@@ -116,16 +116,23 @@ def server_line(server: Endpoint, load: LoadRecord | None = None) -> str:
 
 
 def answered_text(layout: Layout, planned_items: int) -> str:
-    """How many of all planned items have an answer after the present run, such as `160 of 685 answered and kept`."""
+    """How many of all planned items have an answer after the present run, such as `160 of 685 answered and kept`.
+
+    What a judge was asked does not count.
+    """
     record = read_run_record(layout.server)
-    known = planned_items - sum(({} if record is None else record.get("to_do", {})).values())
-    counts = totals(layout.progress)
-    return f"{known + counts['done'] - counts['failed']:,} of {planned_items:,} answered and kept"
+    to_do = {} if record is None else record.get("to_do", {})
+    known = planned_items - sum(items for task, items in to_do.items() if task != "judge")
+    counts, judged = totals(layout.progress), totals(layout.progress, "judge_")
+    answered = known + counts["done"] - counts["failed"] - (judged["done"] - judged["failed"])
+    return f"{answered:,} of {planned_items:,} answered and kept"
 
 
 def _task_view(layout: Layout, task: str, to_do: int, now: float) -> TaskView:
     jobs = read_job_times(layout.job_times, now, progress_written(layout.progress))
     began = min(_starts(jobs.items(), task), default=now)
+    if task == "judge":  # what it gets was not known when the run began
+        to_do = sum(record["total"] for record in read_progress(layout.progress, "judge_"))
     return TaskView(task, to_do, totals(layout.progress, f"{task}_"), max(0.0, now - began))
 
 

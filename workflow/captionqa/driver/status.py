@@ -8,12 +8,12 @@ from pathlib import Path
 from captionqa.client.chunk_result import read_chunk
 from captionqa.client.journal import read_lines, segment_of
 from captionqa.config.answer_files import journal_segment
-from captionqa.config.config import Config, Task
+from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.config.settings import AnswerSettings, answer_fingerprint, fingerprint
-from captionqa.dataset.final_files import planned_files
+from captionqa.dataset.final_files import asked_files
 from captionqa.dataset.places import entry_place
-from captionqa.dataset.plan import load_plan, planned_tasks
+from captionqa.dataset.plan import planned_tasks
 from captionqa.driver.run_view import RunView, ServerView, read_view, server_views
 from captionqa.files import read_json_lines
 from captionqa.results.provenance import read_provenance
@@ -27,11 +27,12 @@ LEGEND = "  answered, failed: in finished chunks; in journal: answered, in chunk
 class FileStatus:
     """How far the items of one final file are, under the present settings; each item is counted once."""
 
-    #: `captions STYLE` or `qa`; with several models after `MODEL: `, of a named data set after its name.
+    #: `captions STYLE`, `qa`, or `judge qa of MODEL`; with several models after `MODEL: `, of a named data set after
+    #: its name.
     name: str
     chunks: int
     finished_chunks: int
-    #: Items of the last plan.
+    #: Items of the last plan; of a judge all answers of a chunk, until it is known which of them it gets.
     items: int
     #: Items of finished chunks that have an answer.
     answered: int
@@ -84,10 +85,9 @@ def read_status(config: Config, layout: Layout) -> RunStatus:
         model=" and ".join(config.model_names),
         files=[
             file
-            for each, of_data, planned in parts
+            for each, of_data, _ in parts
             for of_model in of_data.of_models(config.model_names)
-            for task in planned
-            for file in _files(each, of_model, task)
+            for file in _files(each, of_model)
         ],
         unplanned=[
             f"{each.data_set}: {task}" if each.data_set else task
@@ -119,23 +119,26 @@ def status_text(status: RunStatus, config_path: Path) -> str:
     return "\n".join([*lines, *(server.line() for server in status.servers)])
 
 
-def _files(config: Config, layout: Layout, task: Task) -> Iterable[FileStatus]:
-    """The status of each final file that the layout's model has of a planned task."""
-    plan = load_plan(layout, task)
-    lists = plan.item_lists(layout, task)
-    for file in planned_files(config, layout):
-        if file.task != task:
-            continue
-        results = file.results(config, layout)
+def _files(config: Config, layout: Layout) -> Iterable[FileStatus]:
+    """The status of each final file that the layout's model has of the planned tasks, and as the judge."""
+    for file in asked_files(config, layout):
+        plan, lists, results = file.plan(layout), file.item_lists(layout), file.results(config, layout)
         finished = {path for path in results if Path(path).exists()}  # checked once: a run may be adding results
         headers = [read_chunk(path)[0] for path in finished]
         unfinished = [items for items, path in zip(lists, results, strict=True) if path not in finished]
         failed = sum(header["failed"] for header in headers)
+        items = plan.items
+        if file.judged is not None:
+            items = sum(header["items"] for header in headers)
+            items += plan.pending_items(
+                [path if path in finished else "" for path in results], file.judged.known_items()
+            )
+            unfinished = [path for path in unfinished if Path(path).exists()]
         yield FileStatus(
             name=config.title(file.name, layout.model),
             chunks=len(results),
             finished_chunks=len(headers),
-            items=plan.items,
+            items=items,
             answered=sum(header["items"] for header in headers) - failed,
             failed=failed,
             journaled=_journaled(unfinished, file.files.journal, answer_fingerprint(file.settings)),

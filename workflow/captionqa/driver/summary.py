@@ -13,10 +13,12 @@ from captionqa.dataset.final_files import items_to_do, planned_items
 from captionqa.dataset.plan import load_plan, planned_tasks
 from captionqa.dataset.question_plan import ASKS_FOR_REASONING
 from captionqa.dataset.skipped_files import skipped_text
+from captionqa.driver.judge_summary import combined_text, judge_text
 from captionqa.driver.phases import PHASES
 from captionqa.files import read_json
 from captionqa.grading.scoring import PARTIAL_SCORERS
 from captionqa.page.run_end import grid_page_after_run, page_after_run
+from captionqa.results.judged_records import JudgeMetrics
 from captionqa.results.metrics import QaMetrics
 from captionqa.results.provenance import ItemTotals, read_provenance
 from captionqa.results.regrading import flip_kind, flips_line
@@ -45,10 +47,13 @@ def plan_line(config: Config, layout: Layout) -> str:
     for each, of_data in config.by_data_set(layout):
         found = _plan_parts(each, of_data)
         parts += [f"{each.data_set}: {', '.join(found)}"] if each.data_set and found else found
-    to_do = sum(items_to_do(config, layout).values())
+    counts = items_to_do(config, layout)
+    judged = counts.pop("judge", 0)
+    to_do = sum(counts.values())
     finished = planned_items(config, layout) - to_do
     between = "; " if config.named else ", "
-    return f"{between.join(parts)}; {_counted(to_do, 'item')} to do" + (f", {finished:,} known" if finished else "")
+    text = f"{between.join(parts)}; {_counted(to_do, 'item')} to do" + (f", {finished:,} known" if finished else "")
+    return text + (f"; then at most {_counted(judged, 'answer')} to judge" if judged else "")
 
 
 def _plan_parts(config: Config, layout: Layout) -> list[str]:
@@ -123,9 +128,12 @@ def _add_rows(rows: list[str], failed: list[tuple[ItemTotals, str]], config: Con
         failed.append((counts, layout.captions(captions.key, "_failures")))
     for context in config.contexts_of(layout.model):
         if (metrics := read_json(layout.qa("metrics", context.suffix))) is not None:
-            rows.extend(_qa_rows(metrics, config, layout, context))
+            judged = None if config.judge is None else read_json(layout.qa("judge_metrics", context.suffix))
+            rows.extend(_qa_rows(metrics, judged, config, layout, context))
             if (counts := _counts(layout.qa("provenance", context.suffix))) is not None:
                 failed.append((counts, layout.qa("failures", context.suffix)))
+            if judged is not None and (counts := _counts(layout.qa("judge_provenance", context.suffix))) is not None:
+                failed.append((counts, layout.qa("judge_failures", context.suffix)))
 
 
 def page_rows(config: Config, layout: Layout, began: float, finished: bool, config_path: str) -> list[str]:
@@ -155,12 +163,16 @@ def page_rows(config: Config, layout: Layout, began: float, finished: bool, conf
     return rows
 
 
-def _qa_rows(metrics: QaMetrics, config: Config, layout: Layout, context: Context) -> list[str]:
+def _qa_rows(
+    metrics: QaMetrics, judged: JudgeMetrics | None, config: Config, layout: Layout, context: Context
+) -> list[str]:
     suffix = context.suffix
     name = context.name if suffix else ""
     rows = [
         f"  {metrics['answered_questions']:>7,} answers {name:<9} {layout.qa('results', suffix)}",
+        *([f"          {combined_text(judged)}"] if judged is not None and judged["decides"] else []),
         f"          {_accuracy(metrics)}  {layout.qa('metrics', suffix)}",
+        *([f"          {judge_text(judged)}  {layout.qa('judge_metrics', suffix)}"] if judged is not None else []),
     ]
     if (repeats := metrics.get("repeats")) is not None and repeats["questions"]:
         rows.append(f"          {_repeated(repeats)}")

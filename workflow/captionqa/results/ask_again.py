@@ -16,7 +16,6 @@ from captionqa.client.journal import JournalLine, read_lines
 from captionqa.client.question_captions import QuestionCaptions
 from captionqa.config.config import Config, Task
 from captionqa.dataset.caption_links import CaptionLinks
-from captionqa.dataset.plan import load_plan
 from captionqa.dataset.question_repeats import shown_id
 from captionqa.errors import DATA_FAULTS, QUESTION_FAULTS, ConfigError, ItemFailure, Reason
 from captionqa.files import atomic_writer, checked_line, read_json, read_json_lines
@@ -72,10 +71,10 @@ class Retry:
 
     def add(self, selected: ResultSet, reason: str | None) -> None:
         """Look for failures to ask again among the results of one final file."""
-        task, layout = selected.file.task, selected.layout
-        plan, context = load_plan(layout, task), selected.file.context
+        layout, context = selected.layout, selected.file.context
         links = None if context is None else CaptionLinks.of(selected.config, layout, context)
-        lists, results = plan.item_lists(layout, task), selected.file.results(selected.config, layout)
+        plan, lists = selected.file.plan(layout), selected.file.item_lists(layout)
+        results = selected.file.results(selected.config, layout)
         removed = {str(path) for _, earlier, _ in self._changes for path in earlier}
         paths: list[Path] = []
         ids: set[str] = set()

@@ -22,7 +22,7 @@ def check_failures(
     """Check that at most the allowed fraction of a final file's items failed.
 
     Faults of the data count with `count_data_faults` alone; without them the fraction is of the other items. A final
-    file without any answer passes only where every item may fail.
+    file without any answer passes only where every item may fail, or a judge had nothing to judge.
 
     Raises:
         TooManyFailuresError: more failed.
@@ -32,13 +32,19 @@ def check_failures(
     if provenance is None:
         raise ResultError(f"{provenance_path} is missing; run the workflow again to write it.")
     counts = provenance["counts"]
+    if "judged" in provenance and not counts["items"]:
+        return
     by_reason: Mapping[str, int] = counts["failures_by_reason"]
     uncounted = 0 if count_data_faults else sum(by_reason.get(reason, 0) for reason in DATA_FAULTS)
     failed, items = counts["failed"] - uncounted, counts["items"] - uncounted
     is_empty = counts["failed"] == counts["items"] and max_failed_fraction < 1
     if failed <= max_failed_fraction * items and not is_empty:
         return
-    what = "questions" if "question_file" in provenance else "images"
+    what = "images"
+    if "question_file" in provenance:
+        what = "questions"
+    elif "judged" in provenance:
+        what = f"answers to judge by {provenance['settings']['model']}"
     if failed:
         text = f"Done, but {failed:,} of {items:,} {what} failed (limit {max_failed_fraction * 100:g} %)"
     else:

@@ -81,6 +81,17 @@ class CaptionSource(TypedDict, total=False):
     fingerprint: str
 
 
+class JudgedSource(TypedDict):
+    """Which answers a judge graded."""
+
+    #: The results file.
+    results: str
+    #: Who answered.
+    model: str
+    #: `qa.judge.when`.
+    when: str
+
+
 class Provenance(TypedDict):
     """A provenance file."""
 
@@ -113,6 +124,8 @@ class Provenance(TypedDict):
     question_file: NotRequired[QuestionFile]
     #: Only for questions that were asked with captions.
     captions: NotRequired[CaptionSource]
+    #: Only of a judge.
+    judged: NotRequired[JudgedSource]
 
 
 class ItemCounts:

@@ -67,7 +67,7 @@ def selected_results(config: Config, task: Task | None, style: str | None) -> li
         ResultSet(each, of_model, file, ItemChecker(each, name, file.settings))
         for each, of_data in config.by_data_set(layout)
         for of_model in of_data.of_models(config.model_names)
-        for name in each.tasks
+        for name in (*each.tasks, "judge")
         if task in (None, name)
         for file in final_files(each, of_model, name)
         if style is None or file.files.folder in _of_style(each, of_model, style)

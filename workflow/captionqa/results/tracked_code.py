@@ -18,6 +18,9 @@ MERGING_CODE = (
 #: Patterns of the modules that decide, beside these, what `merge_qa` writes.
 GRADING_CODE = ("grading/*.py", "dataset/question_row.py", "dataset/question_repeats.py")
 
+#: Patterns of the modules that decide which answers a judge gets, beside the results.
+JUDGED_CODE = ("results/judge_items.py",)
+
 #: Patterns of the modules that decide what the comparison of contexts says.
 COMPARISON_CODE = (
     "results/*comparison*.py",
