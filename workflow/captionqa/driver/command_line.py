@@ -193,6 +193,16 @@ def _view(options: argparse.Namespace) -> None:
         serve(config, layout, options.port, say, PHASES)
 
 
+def _push(options: argparse.Namespace) -> None:
+    from captionqa.push.hub import check_repo_id
+    from captionqa.push.push import prepared_push
+
+    config, layout = _load(options.config)
+    check_repo_id(options.repository)
+    with prepared_push(config, layout, options.repository) as push:
+        show(push.text() if options.dry_run else push.apply(options.private))
+
+
 def _data(options: argparse.Namespace) -> None:
     from captionqa.config.hub_record import is_hub_path
     from captionqa.dataset.hub_data import fetch
@@ -226,6 +236,7 @@ COMMANDS = {
     "forget": _forget,
     "compare": _compare,
     "view": _view,
+    "push": _push,
     "data": _data,
 }
 

@@ -56,9 +56,9 @@ def selected_results(config: Config, task: Task | None, style: str | None) -> li
     Raises:
         ConfigError: the style is not configured, or a run is going on.
     """
-    layouts = Layout(config.output_dir, config.model_name).of_models(config.model_names)
-    if any(live_lease(layout.server) is not None for layout in layouts):
-        raise ConfigError(f"a run works on {config.output_dir} now; wait for it or stop it first.")
+    run_layout = Layout(config.output_dir, config.model_name)
+    check_no_run(config, run_layout)
+    layouts = run_layout.of_models(config.model_names)
     styles = {name.lower(): name for name in config.prompt_styles}
     if style is not None and style.lower() not in styles:
         raise ConfigError(f"{style!r} is none of the configured styles: {', '.join(sorted(styles)) or 'none'}.")
@@ -71,3 +71,13 @@ def selected_results(config: Config, task: Task | None, style: str | None) -> li
         for file in final_files(config, layout, name)
         if style is None or file.files.folder in {layout.captions_work(one.key) for one in of_style}
     ]
+
+
+def check_no_run(config: Config, layout: Layout) -> None:
+    """Check that no run works on the output folder.
+
+    Raises:
+        ConfigError: one does.
+    """
+    if any(live_lease(each.server) is not None for each in layout.of_models(config.model_names)):
+        raise ConfigError(f"a run works on {config.output_dir} now; wait for it or stop it first.")
