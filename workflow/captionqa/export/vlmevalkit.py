@@ -50,7 +50,7 @@ class _Table:
         self._model: str | None = None
         self._options = 0
         self._hits: dict[str, list[bool]] = defaultdict(list)
-        self._spool: TextIO = tempfile.TemporaryFile("w+", dir=target.folder, encoding="utf-8")
+        self._spool: TextIO = tempfile.TemporaryFile("w+", dir=target.folder, encoding="utf-8")  # noqa: SIM115
 
     def __enter__(self) -> Self:
         return self

@@ -140,7 +140,7 @@ def _addresses(sets: Sequence[FinalSet]) -> Iterator[str]:
 
 
 def _public_provenance(described: Mapping[str, Any]) -> dict[str, Any]:
-    """A provenance file without what it says of machines: their names, their jobs and how their servers were started."""
+    """A provenance file without what it says of machines: names, jobs, and how their servers were started."""
     public = {key: value for key, value in described.items() if key not in _OF_MACHINES}
     public["answered_by"] = [
         {key: value for key, value in server.items() if key != "url"} for server in described["answered_by"]
