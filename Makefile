@@ -22,7 +22,7 @@ SNAKEMAKE := .venv/bin/snakemake
 DRIVER := .venv/.installed
 SERVER := $(if $(filter none,$(VLLM)),,.venv-vllm/.installed-$(VLLM) $(if $(filter cpu,$(VLLM)),.venv-vllm/.named-cpu))
 CAPTIONQA := .venv/bin/captionqa
-SELECTION = $(CONFIG) $(if $(TASK),--task $(TASK)) $(if $(STYLE),--style $(STYLE)) $(if $(REASON),--reason $(REASON)) \
+SELECTION = $(CONFIG) $(if $(TASK),--task $(TASK)) $(if $(STYLE),--style $(STYLE)) $(if $(DATA_SET),--data-set $(DATA_SET)) $(if $(REASON),--reason $(REASON)) \
   $(if $(YES),--yes)
 
 ifneq ($(words $(VLLM)) $(filter-out gpu cpu none,$(VLLM)),1 )

@@ -20,7 +20,7 @@ rule caption_chunk:
         runtime="2d",
     params:
         task="captions",
-        style=lambda wildcards: CAPTION_SETS[wildcards.style].style,
+        style=style_of,
     script:
         "../scripts/ask_chunk.py"
 
@@ -29,7 +29,7 @@ rule merge_captions:
     input:
         chunks=caption_chunks,
         released=LAYOUT.released("captions"),
-        asked_again=lambda wildcards: asked_again(LAYOUTS[wildcards.model].captions_work(wildcards.style)),
+        asked_again=lambda wildcards: asked_again(of_data_set(wildcards)[1].captions_work(wildcards.style)),
         code=code(MERGING_CODE),
     output:
         captions=LAYOUT.captions(),
@@ -45,9 +45,9 @@ rule merge_captions:
         mem_mb=lambda wildcards, attempt: attempt * 8_000,
         runtime="2h",
     params:
-        style=lambda wildcards: CAPTION_SETS[wildcards.style].style,
+        style=style_of,
         # a function, since Snakemake would take {name} in a text for a wildcard
-        dataset_path=lambda wildcards: CONFIG.captions.dataset_path,
-        hub_commits=lambda wildcards: CONFIG.hub_commits("captions"),
+        dataset_path=lambda wildcards: of_data_set(wildcards)[0].captions.dataset_path,
+        hub_commits=lambda wildcards: of_data_set(wildcards)[0].hub_commits("captions"),
     script:
         "../scripts/merge_captions.py"

@@ -9,9 +9,10 @@ sys.path.insert(0, str(WORKFLOW_FOLDER))
 from captionqa.config.answer_files import CHUNK_NAME, AnswerFiles
 from captionqa.config.check import check
 from captionqa.config.contexts import READ
+from captionqa.config.data_sets import with_keys_named
 from captionqa.errors import CaptionqaError
 from captionqa.config.exports import export_folders
-from captionqa.config.layout import Layout
+from captionqa.config.layout import ITEMS_NAME, Layout
 from captionqa.config.settings import caption_settings, fingerprint
 from captionqa.results.answer_sets import answer_sets
 from captionqa.results.tracked_code import (
@@ -35,10 +36,11 @@ except CaptionqaError as error:
 TASKS = CONFIG.tasks
 MODEL = CONFIG.model_name
 MODELS = CONFIG.model_names
-LAYOUT = Layout(CONFIG.output_dir)
-CAPTION_SETS = {captions.key: captions for captions in CONFIG.caption_sets}
+#: The values of the wildcard data_set, which follows output_dir in paths: a slash and the name, or nothing.
+DATA_SETS = [layout.data_set for _, layout in CONFIG.by_data_set(CONFIG.layout())]
+LAYOUT = Layout(CONFIG.output_dir, data_set="{data_set}")
 #: Of the first model, with the files of the whole run, and of each model.
-RUN_LAYOUT = Layout(CONFIG.output_dir, MODEL)
+RUN_LAYOUT = CONFIG.layout()
 LAYOUTS = {layout.model: layout for layout in RUN_LAYOUT.of_models(MODELS)}
 ANSWER_SETS = answer_sets(CONFIG, RUN_LAYOUT)
 
@@ -76,9 +78,18 @@ AHEAD_OF_CHUNKS = 2
 wildcard_constraints:
     model="|".join(map(re.escape, MODELS)),
     task="|".join(TASKS),
-    style="|".join(key.replace(".", r"\.") for key in CAPTION_SETS) or "none",
+    # empty where the only data set has no name
+    data_set="|".join(map(re.escape, DATA_SETS)) or "|",
+    style="|".join(re.escape(captions.key) for one in CONFIG.data_sets.values() for captions in one.caption_sets)
+    or "none",
     # the suffix of questions with their images is empty
-    context="|".join(re.escape(context.suffix) for _, context in CONFIG.answers if context.suffix) + "|",
+    context="|".join(
+        re.escape(context.suffix)
+        for one in CONFIG.data_sets.values()
+        for _, context in one.answers
+        if context.suffix
+    )
+    + "|",
     chunk=r"\d+",
     n=r"\d+",
     fingerprint="[0-9a-f]{12}",
@@ -90,99 +101,125 @@ def code(patterns):
     return [workflow.source_path(f"../captionqa/{path}") for path in tracked_modules(patterns)]
 
 
-def refuse(error):
-    """End the process with one sentence, before the run has begun."""
+def refuse(error, data_set=""):
+    """End the process with one sentence, before the run has begun; an error may be of a named data set."""
     if isinstance(error, CaptionqaError):
-        sys.exit(f"captionqa: {printable_lines(str(error))}")
+        where = f"{data_set}: " if data_set else ""
+        sys.exit(f"captionqa: {where}{printable_lines(with_keys_named(str(error), data_set))}")
     where = printable(str(error.filename or CONFIG.output_dir))
     sys.exit(f"captionqa: {where}: {error.strerror}; is output_dir a folder that you can write to?")
 
 
+def of_data_set(wildcards):
+    """The configuration and the paths for the data set of a job, with the job's model where it has one."""
+    one = CONFIG.of_data_set(wildcards.data_set)
+    return one, one.layout(wildcards.get("model"))
+
+
 @cache
-def plan(task):
-    """The chunks of one task: the driver scans the data for them, a job reads what the driver wrote."""
+def plan(data_set, task):
+    """The chunks of one task of a data set: the driver scans the data for them, a job reads what the driver wrote."""
     from captionqa.dataset.plan import load_plan
     from captionqa.dataset.planning import plan_task
 
+    one = CONFIG.of_data_set(data_set)
     try:
         if not workflow.is_main_process:
-            return load_plan(RUN_LAYOUT, task)
+            return load_plan(one.layout(), task)
         check_hooks()
         for model in MODELS:
             check_model_path(CONFIG, model)
-        if task == "captions" and CONFIG.captions.of_questions:
-            plan("qa")
-        scan = plan("captions").scan if task == "qa" and CONFIG.tasks_share_images else ""
-        return plan_task(CONFIG, RUN_LAYOUT, task, scan)
+        if task == "captions" and one.captions.of_questions:
+            plan(data_set, "qa")
+        scan = plan(data_set, "captions").scan if task == "qa" and one.tasks_share_images else ""
+        return plan_task(one, one.layout(), task, scan)
     except (CaptionqaError, OSError) as error:
-        refuse(error)
+        refuse(error, one.data_set)
 
 
 def order_of_chunk(wildcards):
     """The priority of a chunk's job, at most 1: a chunk of all styles comes before the next one, since they share images.
 
-    None is negative: Snakemake's scheduler would leave cores idle for such a job.
+    Those of a data set come before those of the next one. None is negative: Snakemake's scheduler would leave cores idle
+    for such a job.
     """
-    return 1 - int(wildcards.chunk) / int(wildcards.n)
+    after = DATA_SETS.index(wildcards.data_set) + int(wildcards.chunk) / int(wildcards.n)
+    return 1 - after / len(DATA_SETS)
+
+
+def style_of(wildcards):
+    return of_data_set(wildcards)[0].caption_set(wildcards.style).style
 
 
 def caption_chunks(wildcards):
-    captions = CAPTION_SETS[wildcards.style]
-    settings = caption_settings(CONFIG, wildcards.model, captions.style, captions.sample)
-    return plan("captions").results(LAYOUTS[wildcards.model].captions_work(wildcards.style), fingerprint(settings))
+    one, layout = of_data_set(wildcards)
+    captions = one.caption_set(wildcards.style)
+    settings = caption_settings(one, wildcards.model, captions.style, captions.sample)
+    return plan(wildcards.data_set, "captions").results(layout.captions_work(captions.key), fingerprint(settings))
 
 
 def caption_item_lists(wildcards):
-    return plan("captions").item_lists(RUN_LAYOUT, "captions")
+    return plan(wildcards.data_set, "captions").item_lists(of_data_set(wildcards)[1], "captions")
 
 
 @cache
-def caption_links(model, suffix):
+def caption_links(data_set, model, suffix):
     """What the chunks of questions in a context with captions wait for; None in any other context."""
     from captionqa.dataset.caption_links import CaptionLinks
 
-    plan("qa")
-    context = CONFIG.context(suffix)
+    plan(data_set, "qa")
+    one = CONFIG.of_data_set(data_set)
+    context = one.context(suffix)
     if context.is_of_run:
-        plan("captions")
-    return CaptionLinks.of(CONFIG, LAYOUTS[model], context)
+        plan(data_set, "captions")
+    return CaptionLinks.of(one, one.layout(model), context)
 
 
 @cache
-def planned_results(model, task):
-    """{name of a final file: the results of its chunks} of a task of a model."""
+def planned_results(data_set, model, task):
+    """{name of a final file: the results of its chunks} of a task of a model and data set."""
     from captionqa.dataset.final_files import final_files as files_of_task
 
-    plan(task)
+    one = CONFIG.of_data_set(data_set)
+    plan(data_set, task)
     if task == "qa":
-        for context in CONFIG.contexts_of(model):
-            caption_links(model, context.suffix)
-    layout = LAYOUTS[model]
-    return {file.name: file.results(CONFIG, layout) for file in files_of_task(CONFIG, layout, task)}
+        for context in one.contexts_of(model):
+            caption_links(data_set, model, context.suffix)
+    layout = one.layout(model)
+    return {file.name: file.results(one, layout) for file in files_of_task(one, layout, task)}
 
 
 def answer_chunks(wildcards):
-    return planned_results(wildcards.model, "qa")[CONFIG.context(wildcards.context).title]
+    context = of_data_set(wildcards)[0].context(wildcards.context)
+    return planned_results(wildcards.data_set, wildcards.model, "qa")[context.title]
 
 
 def item_list_of(wildcards):
     """The list of a chunk of questions, whose digest in the name of its result one of captions may follow."""
     digest = wildcards.digest.partition(".")[0]
-    return LAYOUT.items("qa").format(chunk=wildcards.chunk, n=wildcards.n, digest=digest)
+    items = ITEMS_NAME.format(chunk=wildcards.chunk, n=wildcards.n, digest=digest)
+    return of_data_set(wildcards)[1].items("qa", items)
 
 
 def captions_of_chunk(wildcards):
     """What holds the captions that a chunk of questions is asked with, if it is."""
-    links = caption_links(wildcards.model, wildcards.context)
+    links = caption_links(wildcards.data_set, wildcards.model, wildcards.context)
     return [] if links is None else links.paths[int(wildcards.chunk)]
 
 
 def question_rows(wildcards):
-    return LAYOUT.question_rows(plan("qa").rows)
+    return of_data_set(wildcards)[1].question_rows(plan(wildcards.data_set, "qa").rows)
 
 
 def task_chunks(wildcards):
-    return [path for results in planned_results(wildcards.model, wildcards.task).values() for path in results]
+    results = planned_results(wildcards.data_set, wildcards.model, wildcards.task)
+    return [path for paths in results.values() for path in paths]
+
+
+def released_tasks(model):
+    """What says of each task of each data set that it needs the server of a model no longer."""
+    parts = CONFIG.by_data_set(LAYOUTS[model])
+    return [layout.released(task) for one, layout in parts for task in one.tasks_of(model)]
 
 
 def servers_before(wildcards):
@@ -190,7 +227,7 @@ def servers_before(wildcards):
     if CONFIG.servers == "side_by_side":
         return []
     before = MODELS[: MODELS.index(wildcards.model)]
-    return [LAYOUTS[model].released(task) for model in before for task in CONFIG.tasks_of(model)]
+    return [path for model in before for path in released_tasks(model)]
 
 
 def asked_again(work):
@@ -203,17 +240,31 @@ def asked_again(work):
     return [str(marker)] if marker.exists() else []
 
 
-def page_if_wanted():
-    return [LAYOUT.page] if CONFIG.report.page else []
+def pages_if_wanted():
+    """The page of each data set."""
+    return [one.layout().page for one in CONFIG.data_sets.values()] if CONFIG.report.page else []
 
 
-def final_files(suffixes=None):
-    """The final files; with `suffixes`, a pair for captions and for qa, their companion files instead."""
+def report_labels(what):
+    """The labels of a part of a page in Snakemake's report, with the name of the data set where it has one."""
+
+    def labels(wildcards):
+        name = CONFIG.of_data_set(wildcards.data_set).data_set
+        return {"what": what} | ({"data set": name} if name else {})
+
+    return labels
+
+
+def final_files(suffixes=None, data_sets=DATA_SETS):
+    """The final files of data sets; with `suffixes`, a pair for captions and for qa, their companion files instead."""
     captions, qa = suffixes or ("", "results")
-    files = [LAYOUTS[model].captions(key, captions) for model in CONFIG.captioners for key in CAPTION_SETS]
-    files += [LAYOUTS[model].qa(qa, context.suffix) for model, context in CONFIG.answers]
-    if suffixes is None:
-        files += [LAYOUTS[model].qa("metrics", context.suffix) for model, context in CONFIG.answers]
+    files = []
+    for one in map(CONFIG.of_data_set, data_sets):
+        layouts = {model: one.layout(model) for model in MODELS}
+        files += [layouts[model].captions(each.key, captions) for model in one.captioners for each in one.caption_sets]
+        files += [layouts[model].qa(qa, context.suffix) for model, context in one.answers]
+        if suffixes is None:
+            files += [layouts[model].qa("metrics", context.suffix) for model, context in one.answers]
     return files
 
 
@@ -225,5 +276,6 @@ def comparison_if_wanted():
 
 def exports():
     """The summaries of all exports, each of which is in the folder of its export."""
-    folders = [folder for layout in LAYOUTS.values() for _, folder in export_folders(CONFIG, layout)]
+    parts = [(one, one.layout(model)) for one in CONFIG.data_sets.values() for model in MODELS]
+    folders = [folder for one, layout in parts for _, folder in export_folders(one, layout)]
     return [LAYOUT.export_summary(folder) for folder in folders]

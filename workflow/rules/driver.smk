@@ -28,7 +28,10 @@ def limit_chunk_jobs():
     One more would ask about the images of the next chunk alone, and push those of this one out of the server's cache.
     """
     slots = workflow.global_resources["_cores" if workflow.nodes is None else "_nodes"].value
-    files = sum(CONFIG.files_together(RUN_LAYOUT.has_questions_by_image()).values())
+    files = max(
+        sum(one.files_together(layout.has_questions_by_image()).values())
+        for one, layout in CONFIG.by_data_set(RUN_LAYOUT)
+    )
     if slots and files > 1 and slots > files:
         workflow.register_resource("chunk_slots", slots - slots % files)
 

@@ -22,7 +22,7 @@ rule export_captions:
         mem_mb=lambda wildcards, attempt: attempt * 8_000,
         runtime="1d",
     params:
-        style=lambda wildcards: CAPTION_SETS[wildcards.style].style,
+        style=style_of,
         shard_mb=CONFIG.export.shard_mb,
         truncated=CONFIG.export.truncated,
     script:

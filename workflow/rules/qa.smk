@@ -36,7 +36,7 @@ rule merge_qa:
         chunks=answer_chunks,
         questions=question_rows,
         released=LAYOUT.released("qa"),
-        asked_again=lambda wildcards: asked_again(LAYOUTS[wildcards.model].qa_work(wildcards.context)),
+        asked_again=lambda wildcards: asked_again(of_data_set(wildcards)[1].qa_work(wildcards.context)),
         code=code(MERGING_CODE + GRADING_CODE),
     output:
         results=LAYOUT.qa("results", "{context}"),
@@ -54,10 +54,10 @@ rule merge_qa:
         runtime="2h",
     params:
         # functions, since Snakemake would take {name} in a text for a wildcard
-        question_path=lambda wildcards: CONFIG.qa.question_path,
-        dataset_path=lambda wildcards: CONFIG.qa.dataset_path,
-        hub_commits=lambda wildcards: CONFIG.hub_commits("qa"),
-        rules={key: getattr(CONFIG.qa, key) for key in GRADING_KEYS},
+        question_path=lambda wildcards: of_data_set(wildcards)[0].qa.question_path,
+        dataset_path=lambda wildcards: of_data_set(wildcards)[0].qa.dataset_path,
+        hub_commits=lambda wildcards: of_data_set(wildcards)[0].hub_commits("qa"),
+        rules=lambda wildcards: {key: getattr(of_data_set(wildcards)[0].qa, key) for key in GRADING_KEYS},
     script:
         "../scripts/merge_qa.py"
 

@@ -1,33 +1,37 @@
 # After the merges: the page that shows the results, then fail the run if too many items have no result.
 
 
+#: Of each data set, for all models.
+PAGE_LAYOUT = Layout(CONFIG.output_dir, MODEL, data_set="{data_set}")
+
+
 localrules:
     check_failures,
 
 
 rule page:
     input:
-        results=final_files(),
-        failures=final_files(("_failures", "failures")),
-        provenance=final_files(("_provenance", "provenance")),
+        results=lambda wildcards: final_files(data_sets=[wildcards.data_set]),
+        failures=lambda wildcards: final_files(("_failures", "failures"), [wildcards.data_set]),
+        provenance=lambda wildcards: final_files(("_provenance", "provenance"), [wildcards.data_set]),
         comparison=comparison_if_wanted(),
         code=code(PAGE_CODE),
     output:
-        LAYOUT.page,
+        PAGE_LAYOUT.page,
         report(
-            LAYOUT.page_in_one_file,
+            PAGE_LAYOUT.page_in_one_file,
             caption="../report/results.rst",
             category="Results",
-            labels={"what": "Results and captions with their images"},
+            labels=report_labels("Results and captions with their images"),
         ),
         report(
-            LAYOUT.page_tables,
+            PAGE_LAYOUT.page_tables,
             caption="../report/tables.rst",
             category="Results",
-            labels={"what": "Tables: accuracy, counts, settings"},
+            labels=report_labels("Tables: accuracy, counts, settings"),
         ),
     log:
-        f"{RUN_LAYOUT.logs}/page.log",
+        f"{PAGE_LAYOUT.logs}/page.log",
     # only a killed job fails; the second attempt leaves the page out, since the results are complete without it
     retries: 1
     conda:
@@ -43,8 +47,8 @@ rule page:
 
 rule check_failures:
     input:
-        # a run that fails here has its page
-        page=page_if_wanted(),
+        # a run that fails here has its pages
+        page=pages_if_wanted(),
         failures=final_files(("_failures", "failures")),
         provenance=final_files(("_provenance", "provenance")),
         # first the exports: the gate ends a run with too many failures

@@ -16,9 +16,15 @@ rule start_server:
         # update: if a start fails, Snakemake deletes a plain output, and then every finished chunk would run again
         sentinel=update(LAYOUT.sentinel),
         # temp: deleted once its task is released, so a task with chunks to run always starts a server
-        live=temp(expand(LAYOUT.live(), task=TASKS, allow_missing=True)),
+        live=temp(
+            [
+                Layout(CONFIG.output_dir).of_data_set(name).live(task)
+                for name, one in CONFIG.data_sets.items()
+                for task in one.tasks
+            ]
+        ),
     log:
-        f"{LAYOUT.logs}/start_server.log",
+        f"{LAYOUT.server_logs}/start_server.log",
     retries: 0  # a profile's retries are for faults of a client's node
     conda:
         "../../environment.yml"

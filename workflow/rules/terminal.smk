@@ -133,14 +133,20 @@ def print_dry_run():
     for model in MODELS:
         chunks = [job for job in jobs if job.rule.name in CHUNK_RULES and job.wildcards.model == model]
         results = [str(job.output[0]) for job in chunks]
-        requests = count_requests(CONFIG, LAYOUTS[model], results, PLANNED_MODELS[model].version)
-        settings = CONFIG.models[model]
-        models.append(PlannedWork(model, requests, settings.server.replicas if model in starts else 0, settings.url))
+        requests = {
+            one.data_set: count_requests(one, layout, results, PLANNED_MODELS[model].version)
+            for one, layout in CONFIG.by_data_set(LAYOUTS[model])
+        }
+        settings, unnamed = CONFIG.models[model], requests.pop("", {})
+        servers = settings.server.replicas if model in starts else 0
+        models.append(PlannedWork(model, unnamed, servers, settings.url, requests))
     others = sum(job.rule.name not in SERVER_RULES for job in jobs)
     print_message(dry_run_text(models, others, CONFIG.servers))
-    of_first = {task: count.requests for task, count in models[0].pending.items()}
-    if savings := dry_run_savings(CONFIG, RUN_LAYOUT, of_first):
-        print_message(savings)
+    for one, layout in CONFIG.by_data_set(RUN_LAYOUT):
+        pending = models[0].named.get(one.data_set, models[0].pending)
+        of_first = {task: count.requests for task, count in pending.items()}
+        if savings := dry_run_savings(one, layout, of_first):
+            print_message(f"{one.data_set}: {savings}" if one.data_set else savings)
 
 
 if workflow.is_main_process:

@@ -8,14 +8,14 @@ from captionqa.client.question_captions import planned_captions
 from captionqa.config.answer_files import AnswerFiles
 from captionqa.config.config import Config
 from captionqa.config.data_root import data_root
-from captionqa.config.layout import Layout
 from captionqa.config.model_versions import planned_version
 from captionqa.config.settings import caption_settings, check_planned, qa_settings
 from captionqa.dataset.url_image import UrlImages
 from captionqa.run.job_log import job_log
 
-config, wildcards, task = Config.of(snakemake.config), snakemake.wildcards, snakemake.params.task
-layout, model = Layout(config.output_dir, wildcards.model, config.model_name), config.models[wildcards.model]
+wildcards, task = snakemake.wildcards, snakemake.params.task
+config = Config.of(snakemake.config).of_data_set(wildcards.data_set)
+layout, model = config.layout(wildcards.model), config.models[wildcards.model]
 captioned = config.caption_set(wildcards.style) if task == "captions" else None
 context = None if captioned else config.context(wildcards.context)
 title = f"captions {captioned.title}" if captioned else context.title

@@ -3,14 +3,13 @@
 from pathlib import Path
 
 from captionqa.config.config import Config
-from captionqa.config.layout import Layout
 from captionqa.errors import TooManyFailuresError
 from captionqa.results.failures import check_failures
 from captionqa.run.job_log import job_log
 from captionqa.run.lease import end_with_run
 
 config = Config.of(snakemake.config)
-layout = Layout(config.output_dir, config.model_name)
+layout = config.layout()
 
 with job_log(snakemake.log[0], "check_failures", layout):
     end_with_run(layout.server)

@@ -1,21 +1,20 @@
 """Compare the contexts that the questions were asked in."""
 
 from captionqa.config.config import Config
-from captionqa.config.layout import Layout
 from captionqa.results.answer_sets import AnswerSet
 from captionqa.results.comparison_files import write_comparison
 from captionqa.run.job_log import job_log
 from captionqa.run.lease import end_with_run
 
 config = Config.of(snakemake.config)
-layout = Layout(config.output_dir, config.model_name)
+layout = config.layout()
 
 with job_log(snakemake.log[0], "compare_contexts", layout):
     end_with_run(layout.server)
     write_comparison(
         [
-            AnswerSet(model, context, results, *captioner)
-            for (model, context, *captioner), results in zip(
+            AnswerSet(model, context, results, *others)
+            for (model, context, *others), results in zip(
                 snakemake.params.contexts, snakemake.input.results, strict=True
             )
         ],

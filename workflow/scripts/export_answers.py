@@ -3,15 +3,15 @@
 from pathlib import Path
 
 from captionqa.config.config import Config
-from captionqa.config.layout import Layout
 from captionqa.config.settings import qa_settings
 from captionqa.export.export import export_answers
 from captionqa.export.target import ExportFolder
 from captionqa.run.job_log import job_log
 from captionqa.run.lease import end_with_run
 
-config, wildcards, given = Config.of(snakemake.config), snakemake.wildcards, snakemake.input
-layout, context = Layout(config.output_dir, wildcards.model, config.model_name), config.context(wildcards.context)
+wildcards, given = snakemake.wildcards, snakemake.input
+config = Config.of(snakemake.config).of_data_set(wildcards.data_set)
+layout, context = config.layout(wildcards.model), config.context(wildcards.context)
 # a provenance also says how the merge ran, which is in no export
 sources = [given.results, given.metrics, *given.chunks, *given.code]
 

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from captionqa.config.config import Config
 from captionqa.config.data_root import data_root
-from captionqa.config.layout import Layout
 from captionqa.config.settings import caption_settings
 from captionqa.dataset.image_source import ImageSources
 from captionqa.export.export import export_captions
@@ -12,9 +11,9 @@ from captionqa.export.target import ExportFolder
 from captionqa.run.job_log import job_log
 from captionqa.run.lease import end_with_run
 
-config, wildcards, given = Config.of(snakemake.config), snakemake.wildcards, snakemake.input
-layout = Layout(config.output_dir, wildcards.model, config.model_name)
-captions = config.caption_set(wildcards.style)
+wildcards, given = snakemake.wildcards, snakemake.input
+config = Config.of(snakemake.config).of_data_set(wildcards.data_set)
+layout, captions = config.layout(wildcards.model), config.caption_set(wildcards.style)
 settings = snakemake.params
 
 with job_log(snakemake.log[0], f"export_captions {wildcards.style} {wildcards.format}", layout):

@@ -1,7 +1,6 @@
 """Grade the answers of all chunks and write the QA results and metrics, with failures, flips and provenance."""
 
 from captionqa.config.config import Config
-from captionqa.config.layout import Layout
 from captionqa.config.settings import qa_settings
 from captionqa.grading.scoring import GradingRules
 from captionqa.results.provenance import caption_source
@@ -9,8 +8,9 @@ from captionqa.results.qa import merge_qa
 from captionqa.run.job_log import job_log
 from captionqa.run.lease import end_with_run
 
-config, model = Config.of(snakemake.config), snakemake.wildcards.model
-layout, context = Layout(config.output_dir, model, config.model_name), config.context(snakemake.wildcards.context)
+wildcards, model = snakemake.wildcards, snakemake.wildcards.model
+config = Config.of(snakemake.config).of_data_set(wildcards.data_set)
+layout, context = config.layout(model), config.context(wildcards.context)
 
 with job_log(snakemake.log[0], f"merge_{context.title}", layout):
     end_with_run(layout.server)

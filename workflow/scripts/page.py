@@ -3,15 +3,14 @@
 import logging
 
 from captionqa.config.config import Config
-from captionqa.config.layout import Layout
 from captionqa.errors import CaptionqaError, RunStoppedError
 from captionqa.page.results_page import write_page
 from captionqa.page.run_end import KILLED, give_up_page
 from captionqa.run.job_log import job_log
 from captionqa.run.lease import end_with_run
 
-config = Config.of(snakemake.config)
-layout = Layout(config.output_dir, config.model_name)
+config = Config.of(snakemake.config).of_data_set(snakemake.wildcards.data_set)
+layout = config.layout()
 
 with job_log(snakemake.log[0], "page", layout):
     end_with_run(layout.server)

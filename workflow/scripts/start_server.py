@@ -9,7 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 from captionqa.config.config import Config
-from captionqa.config.layout import Layout
 from captionqa.files import write_json
 from captionqa.run.job_log import job_log
 from captionqa.run.run_record import read_run_record
@@ -18,7 +17,7 @@ from captionqa.server.lifecycle import Server
 from captionqa.server.slurm_launcher import SlurmLauncher
 
 config, model = Config.of(snakemake.config), snakemake.wildcards.model
-layout = Layout(config.output_dir, model, config.model_name)
+layout = config.layout(model)
 
 with job_log(snakemake.log[0], "start_server", layout):
     run = read_run_record(layout.server)

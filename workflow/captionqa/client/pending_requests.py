@@ -70,24 +70,25 @@ class PendingRequests:
 
 
 def needs_server(config: Config, layout: Layout, results: Collection[str], version: ModelVersion | None = None) -> bool:
-    """Whether a chunk of the layout's model with one of these results may have a request to send.
+    """Whether a chunk of the layout's model with one of these results may have a request to send, of any data set.
 
     It looks no further than to the first.
 
     `version` is that of the model that the run is planned with.
     """
     unseen = set(results)
-    for _, result, pending in _chunks(config, layout, results, version):
-        unseen.remove(result)
-        if any(True for _ in pending):
-            return True
+    for each, of_data in config.by_data_set(layout):
+        for _, result, pending in _chunks(each, of_data, results, version):
+            unseen.remove(result)
+            if any(True for _ in pending):
+                return True
     return bool(unseen)  # a chunk that is not in the plan
 
 
 def count_requests(
     config: Config, layout: Layout, results: Collection[str], version: ModelVersion | None = None
 ) -> dict[Task, PendingRequests]:
-    """What each task's chunks with these results have to send, of the layout's model.
+    """What each task's chunks with these results have to send, of the layout's model and data set.
 
     Above `COUNTED` items it is the most that it can be.
     """

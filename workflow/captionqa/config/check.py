@@ -1,10 +1,8 @@
 """Checking a configuration: the schema gives defaults and rules, and the first error becomes one clear sentence."""
 
-import difflib
 import glob
 import os
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +16,13 @@ from captionqa.config.caption_sets import CaptionSet
 from captionqa.config.captionqa_protocol import add_protocol, check_protocol
 from captionqa.config.config import TASKS, Config
 from captionqa.config.contexts_check import check_contexts
+from captionqa.config.data_sets import check_readers, put_together, take_apart
 from captionqa.config.hub_record import is_hub_path
 from captionqa.config.presets import load_caption_preset, load_preset
 from captionqa.config.prompts import STYLES
 from captionqa.config.repeats import check_repeats, check_samples
 from captionqa.config.sampling_presets import add_sampling_preset
+from captionqa.config.schema_sentence import nearest, sentence
 from captionqa.config.vllm_options import is_given
 from captionqa.config.yaml_text import read_yaml
 from captionqa.errors import ConfigError
@@ -30,16 +30,6 @@ from captionqa.errors import ConfigError
 SCHEMA = WORKFLOW / "schemas" / "config.schema.yaml"
 #: How the names end of the files that stand beside captions.
 COMPANIONS = ("_failures", "_provenance", "_statistics")
-#: What the schema's types are called in a message.
-TYPE_NAMES = {
-    "integer": "a whole number",
-    "number": "a number",
-    "string": "text",
-    "boolean": "true or false",
-    "object": "a section of keys",
-    "array": "a list",
-    "null": "empty",
-}
 
 
 def check(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
@@ -50,13 +40,29 @@ def check(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
     Raises:
         ConfigError: names the key, what is wrong with it, and for an unknown key the nearest known one.
     """
+    parts = take_apart(raw, schema)
+    for part in parts:
+        with part.naming_keys():
+            _check_data_set(part.raw, schema)
+    if parts:
+        put_together(raw, parts)
+        config = Config.of(raw)
+        check_readers(config)
+    else:
+        config = _check_data_set(raw, schema)
+    _check_run(config)
+    return config
+
+
+def _check_data_set(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
+    """As `check`, of a configuration with the sections of one data set, and without what is about the whole run."""
     _add_caption_preset(raw)
     add_protocol(raw)
     add_sampling_preset(raw)
     _add_preset(raw, schema)
     error = jsonschema.exceptions.best_match(_with_defaults(schema).iter_errors(raw))
     if error is not None:
-        raise ConfigError(_sentence(error))
+        raise ConfigError(sentence(error))
     check_protocol(raw)
     check_repeats(raw)
     _tidy_paths(raw)
@@ -64,6 +70,27 @@ def check(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
     _check_reader(raw)
     config = Config.of(raw)
     check_samples(config)
+    if config.captions is not None:
+        known = {*STYLES, *config.captions.prompts}
+        for style in config.captions.prompt_styles:
+            if style not in known:
+                raise ConfigError(
+                    f"captions.prompt_styles: {style!r} is no prompt style{nearest(style, known)}; known are "
+                    f"{', '.join(sorted(known))}, and any you add under captions.prompts."
+                )
+        _refuse_same_names(config.caption_sets)
+    check_contexts(config)
+    if config.qa is not None and config.qa.instruction is not None and config.qa.instructions:
+        raise ConfigError("qa.instructions: qa.instruction gives them already; leave one of the two out.")
+    if config.qa is not None and config.qa.relative_tolerance and config.qa.scoring in ("vqa", "anls"):
+        raise ConfigError(
+            f"qa.relative_tolerance: qa.scoring: {config.qa.scoring} compares texts and has no tolerance; set it to 0."
+        )
+    return config
+
+
+def _check_run(config: Config) -> None:
+    """Whether what is about the whole run fits together; raises ConfigError."""
     if not config.tasks:
         raise ConfigError("the configuration asks for nothing: give captions, qa or both; see config/config.yaml.")
     for task in TASKS:
@@ -71,30 +98,13 @@ def check(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
             raise ConfigError(
                 f"export.{task}: the configuration asks for no {task}; add the section {task}, or leave it out."
             )
-    if config.captions is not None:
-        known = {*STYLES, *config.captions.prompts}
-        for style in config.captions.prompt_styles:
-            if style not in known:
-                raise ConfigError(
-                    f"captions.prompt_styles: {style!r} is no prompt style{_nearest(style, known)}; known are "
-                    f"{', '.join(sorted(known))}, and any you add under captions.prompts."
-                )
-        _refuse_same_names(config.caption_sets)
-    check_contexts(config)
     _refuse_braces(config.output_dir)
-    if config.qa is not None and config.qa.instruction is not None and config.qa.instructions:
-        raise ConfigError("qa.instructions: qa.instruction gives them already; leave one of the two out.")
-    if config.qa is not None and config.qa.relative_tolerance and config.qa.scoring in ("vqa", "anls"):
-        raise ConfigError(
-            f"qa.relative_tolerance: qa.scoring: {config.qa.scoring} compares texts and has no tolerance; set it to 0."
-        )
     for name, model in config.models.items():
         media_folder.allowed_folder(config, name)
         if is_given(model.server.extra_args, "--model"):
             raise ConfigError(
                 f"models.{name}.server.extra_args: --model would serve another model than path names; give it as path."
             )
-    return config
 
 
 def load_config(path: Path) -> Config:
@@ -114,7 +124,7 @@ def _add_preset(raw: dict[str, Any], schema: Mapping[str, Any]) -> None:
     rules = {"$defs": schema["$defs"], **schema["properties"]["qa"]["properties"]["columns"]}
     for layout in preset.layouts:
         if error := jsonschema.exceptions.best_match(Draft202012Validator(rules).iter_errors(dict(layout.columns))):
-            raise ConfigError(f"qa.preset: in {qa['preset']}, layouts: {_sentence(error)}")
+            raise ConfigError(f"qa.preset: in {qa['preset']}, layouts: {sentence(error)}")
     for key, value in preset.qa.items():
         if key != "instruction" or not qa.get("instructions"):
             qa.setdefault(key, value)
@@ -181,59 +191,6 @@ def _with_defaults(schema: Mapping[str, Any]) -> Any:
     return extend(Draft202012Validator, {"properties": fill})(schema)
 
 
-def _sentence(error: jsonschema.ValidationError) -> str:
-    """What is wrong, where, and what would be right."""
-    place = ".".join(str(part) for part in error.absolute_path) or "the configuration"
-    rule: Any = error.validator_value
-    instance: Any = error.instance
-    schema = _schema(error)
-    if error.validator == "additionalProperties":
-        known = schema.get("properties", {})
-        unknown = next(key for key in instance if key not in known)
-        return f"{place}: unknown key {unknown!r}{_nearest(unknown, known)}; known here are {', '.join(sorted(known))}."
-    if error.validator == "required":
-        missing = next(key for key in rule if key not in instance)
-        return f"{place}: the key {missing!r} is missing; see config/config.yaml for what it means."
-    hint = _hint(error)
-    if error.validator == "type" and not hint:
-        if instance is None:  # such as a section with nothing but comments
-            return f"{place}: nothing is given here; leave the key out, or see config/config.yaml for what it takes."
-        return f"{place}: must be {_wanted(rule, instance)}."
-    if error.validator == "pattern" and hint and hint.startswith("a name "):
-        allowed = re.sub("[^A-Za-z0-9._-]+", "_", instance).lstrip("._-")
-        return f"{place}: {instance!r} is no name: {hint}{f'; try {allowed}' if allowed else ''}."
-    return f"{place}: {hint or error.message}."
-
-
-def _wanted(types: str | Sequence[str], instance: object) -> str:
-    """What a value has to be, of these types of the schema, and what it is instead."""
-    names = [types] if isinstance(types, str) else types
-    if "array" in names and isinstance(instance, str):
-        return f"a list: [{instance}]"
-    return f"{' or '.join(TYPE_NAMES.get(name, name) for name in names)}, not {instance!r}"
-
-
-def _hint(error: jsonschema.ValidationError) -> str | None:
-    """The schema's own explanation of the rule that was broken, or of the rule around it."""
-    at: Any = error
-    while at is not None:
-        if hint := _schema(at).get("x-hint"):
-            return str(hint)
-        at = at.parent
-    return None
-
-
-def _schema(error: jsonschema.ValidationError) -> Mapping[str, Any]:
-    """The part of the schema that holds the broken rule."""
-    return error.schema if isinstance(error.schema, Mapping) else {}
-
-
-def _nearest(word: str, known: Iterable[str]) -> str:
-    by_lower = {name.lower(): name for name in known}
-    match = difflib.get_close_matches(str(word).lower(), by_lower, n=1, cutoff=0.5)
-    return f" (did you mean {by_lower[match[0]]!r}?)" if match else ""
-
-
 def _refuse_braces(output_dir: str) -> None:
     """Snakemake would take a name in braces for a wildcard."""
     if "{" in output_dir or "}" in output_dir:
@@ -261,7 +218,7 @@ def _check_reader(raw: Mapping[str, Any]) -> None:
         return
     reader, models = qa["reader"], raw["models"]
     if reader not in models:
-        raise ConfigError(f"qa.reader: {reader!r} is none of models{_nearest(reader, models)}; add its section there.")
+        raise ConfigError(f"qa.reader: {reader!r} is none of models{nearest(reader, models)}; add its section there.")
     if len(models) == 1:
         raise ConfigError(
             f"qa.reader: {reader!r} is the only model, so it answers without being named; leave qa.reader out, or add "

@@ -4,9 +4,11 @@ What each key means, its unit and why are in config/config.yaml; its default and
 types, and what follows from several keys together.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Self, overload
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import chain
+from typing import Any, Literal, NamedTuple, Self, overload
 
 from captionqa.config.caption_sets import CaptionSet, caption_sets
 from captionqa.config.captions_config import CaptionsConfig
@@ -17,8 +19,10 @@ from captionqa.config.contexts import (
     with_pictures,
     without_pictures,
 )
+from captionqa.config.data_sets import named_sections
 from captionqa.config.export_config import ExportConfig
 from captionqa.config.hub_record import data_paths, is_hub_path, read_hub_record
+from captionqa.config.layout import Layout
 from captionqa.config.model_config import ModelConfig
 from captionqa.config.model_versions import planned_key
 from captionqa.config.qa_config import QaConfig
@@ -45,9 +49,27 @@ class ReportConfig:
     page: bool
 
 
+class Sections(NamedTuple):
+    """What is asked about one data set."""
+
+    captions: CaptionsConfig | None
+    qa: QaConfig | None
+
+    @classmethod
+    def of(cls, checked: Mapping[str, Any], layout: Layout) -> Self:
+        """Of a checked configuration with the sections of one data set alone."""
+        captions, qa = checked.get("captions"), checked.get("qa")
+        hub = read_hub_record(layout) if any(map(is_hub_path, data_paths(captions, qa))) else {}
+        questions = None if qa is None else QaConfig.of(qa, hub)
+        return cls(None if captions is None else CaptionsConfig.of(captions, hub, questions), questions)
+
+
 @dataclass(frozen=True)
 class Config:
-    """The whole configuration of a run."""
+    """The whole configuration of a run, or what it is for one of several data sets (`data_sets`).
+
+    Of a run with named data sets `captions` and `qa` are None, and what is about the data sets is asked of each.
+    """
 
     output_dir: str
     #: By name, as in output folders.
@@ -59,6 +81,12 @@ class Config:
     audit: AuditConfig
     report: ReportConfig
     client: ClientConfig
+    #: {name of a data set: what is asked about it}; empty for the only data set of a run, which has no name.
+    named: Mapping[str, Sections] = field(default_factory=dict)
+    #: The name of the data set that this is the configuration for; empty where it has none, and for a whole run.
+    data_set: str = ""
+    #: Of one named data set: the reader of the whole run.
+    run_reader: str | None = None
 
     @classmethod
     def of(cls, checked: Mapping[str, Any]) -> Self:
@@ -66,28 +94,75 @@ class Config:
 
         The version of its model is the one that the last run was planned with.
         """
-        captions, qa = checked.get("captions"), checked.get("qa")
-        hub = read_hub_record(checked["output_dir"]) if any(map(is_hub_path, data_paths(captions, qa))) else {}
-        questions = None if qa is None else QaConfig.of(qa, hub)
+        output_dir, data_set = checked["output_dir"], checked.get("data_set", "")
+        named = {
+            name: Sections.of(sections, Layout(output_dir).of_data_set(name))
+            for name, sections in named_sections(checked).items()
+        }
+        captions, qa = (None, None) if named else Sections.of(checked, Layout(output_dir).of_data_set(data_set))
         return cls(
-            output_dir=checked["output_dir"],
+            output_dir=output_dir,
             models={
-                name: ModelConfig.of(model, planned_key(checked["output_dir"], name, model))
+                name: ModelConfig.of(model, planned_key(output_dir, name, model))
                 for name, model in checked["models"].items()
             },
             servers=checked["servers"],
-            captions=None if captions is None else CaptionsConfig.of(captions, hub, questions),
-            qa=questions,
+            captions=captions,
+            qa=qa,
             export=ExportConfig(**checked["export"]),
             audit=AuditConfig(**checked["audit"]),
             report=ReportConfig(**checked["report"]),
             client=ClientConfig.of(checked["client"]),
+            named=named,
+            data_set=data_set,
+            run_reader=checked.get("run_reader"),
         )
+
+    @cached_property
+    def data_sets(self) -> Mapping[str, "Config"]:
+        """{name: the configuration for the data set}; of the only data set, which has no name, the name is empty."""
+        if not self.named:
+            return {self.data_set: self}
+        return {
+            name: replace(
+                self, captions=sections.captions, qa=sections.qa, named={}, data_set=name, run_reader=self.reader
+            )
+            for name, sections in self.named.items()
+        }
+
+    def of_data_set(self, text: str) -> "Config":
+        """The configuration for a data set, by its name as it is in `Layout.data_set`."""
+        return self.data_sets[text.removeprefix("/")]
+
+    def by_data_set(self, layout: Layout) -> list[tuple["Config", Layout]]:
+        """Of each data set the configuration and the paths, by those of the run; or of this one alone."""
+        return [(each, layout.of_data_set(name)) for name, each in self.data_sets.items()]
+
+    def with_data_sets(self, changed: Iterable["Config"]) -> "Config":
+        """This configuration, with the sections of the data sets as they are in the changed ones."""
+        sections = {each.data_set: Sections(each.captions, each.qa) for each in changed}
+        if self.named:
+            return replace(self, named={**self.named, **sections})
+        captions, qa = sections[self.data_set]
+        return replace(self, captions=captions, qa=qa)
+
+    def layout(self, model: str | None = None) -> Layout:
+        """The paths of a model of the run and of the data set; by default of the model that has the run's files."""
+        run_model = None if model is None else self.model_name
+        return Layout(self.output_dir, model or self.model_name, run_model).of_data_set(self.data_set)
+
+    def title(self, name: str, model: str) -> str:
+        """The name of a final file, as a person reads it: after the data set that has one, and one of several models."""
+        of_model = name if len(self.models) == 1 else f"{model}: {name}"
+        return f"{self.data_set}: {of_model}" if self.data_set else of_model
 
     @property
     def reader(self) -> str | None:
-        """The model that answers from the captions of the others, if there is one."""
-        return None if self.qa is None else self.qa.reader
+        """The model that answers from the captions of the others, if there is one: the same for all data sets."""
+        if self.run_reader is not None:
+            return self.run_reader
+        sections = (self.qa, *(each.qa for each in self.named.values()))
+        return next((qa.reader for qa in sections if qa is not None and qa.reader is not None), None)
 
     @property
     def captioners(self) -> list[str]:
@@ -110,14 +185,18 @@ class Config:
         return self.models[self.model_name]
 
     def tasks_of(self, model: str) -> list[Task]:
-        """The tasks of one model, captions first."""
+        """The tasks of one model, captions first; of several data sets those that one of them has."""
+        if self.named:
+            found = set(chain.from_iterable(each.tasks_of(model) for each in self.data_sets.values()))
+            return [task for task in self.tasks if task in found]
         does = {"captions": model != self.reader, "qa": bool(self.contexts_of(model))}
         return [task for task in self.tasks if does[task]]
 
     @property
     def tasks(self) -> list[Task]:
-        """The tasks that the configuration asks for, captions first."""
-        return [task for task in TASKS if getattr(self, task) is not None]
+        """The tasks that the configuration asks for, captions first; of several data sets those that one of them has."""
+        sections = self.named.values() or [Sections(self.captions, self.qa)]
+        return [task for task in TASKS if any(getattr(each, task) is not None for each in sections)]
 
     @property
     def tasks_as_planned(self) -> list[Task]:
@@ -127,11 +206,13 @@ class Config:
     @property
     def prompt_styles(self) -> Sequence[str]:
         """The configured prompt styles; none where captions are left out."""
+        self._assert_of_one()
         return () if self.captions is None else self.captions.prompt_styles
 
     @property
     def caption_sets(self) -> list[CaptionSet]:
         """The final files of captions; none where captions are left out."""
+        self._assert_of_one()
         return [] if self.captions is None else caption_sets(self.captions.prompt_styles, self.captions.samples)
 
     def caption_set(self, key: str) -> CaptionSet:
@@ -149,11 +230,12 @@ class Config:
         A reader is asked with captions, and with nothing where that is configured; the other models then with pictures,
         and with nothing beside these.
         """
+        self._assert_of_one()
         if self.qa is None:
             return []
         contexts = question_contexts(self.qa.contexts, self.prompt_styles, self.qa.caption_files)
-        if self.reader is None:
-            return contexts
+        if self.qa.reader is None:  # then the reader of other data sets has no part in this one
+            return [] if model == self.reader else contexts
         return without_pictures(contexts, self.captioners) if model == self.reader else with_pictures(contexts)
 
     @property
@@ -210,3 +292,6 @@ class Config:
         found = self.captions if task == "captions" else self.qa
         assert found is not None, f"{task} is not configured"
         return found
+
+    def _assert_of_one(self) -> None:
+        assert not self.named, "this is asked of the configuration for one data set"

@@ -5,7 +5,7 @@ from captionqa.config.layout import Layout
 
 
 def export_folders(config: Config, layout: Layout) -> list[tuple[str, str]]:
-    """(format, folder) of each export of the layout's model."""
+    """(format, folder) of each export of the layout's model and data set."""
     of_captions = [
         (form, layout.caption_export(captions.key, form))
         for captions in (config.caption_sets if "captions" in config.tasks_of(layout.model) else ())

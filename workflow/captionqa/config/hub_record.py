@@ -27,9 +27,9 @@ def is_hub_path(path: str) -> bool:
     return path.startswith(PREFIX)
 
 
-def read_hub_record(output_dir: str) -> HubRecord:
-    """The record of the last plan; empty where there is none."""
-    record: HubRecord = read_json(Path(Layout(output_dir).hub_data)) or {}
+def read_hub_record(layout: Layout) -> HubRecord:
+    """The record of the last plan of a data set; empty where there is none."""
+    record: HubRecord = read_json(Path(layout.hub_data)) or {}
     return record
 
 

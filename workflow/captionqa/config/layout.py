@@ -17,7 +17,7 @@ ROWS_NAME = "questions.{digest}.jsonl"
 
 @dataclass(frozen=True)
 class Layout:
-    """Paths below one output folder for one model; both may hold Snakemake wildcards such as `{model}`.
+    """Paths below one output folder for one model and data set; all three may hold Snakemake wildcards such as `{model}`.
 
     Files that rules name are text, since Snakemake compares paths as text.
     """
@@ -26,35 +26,47 @@ class Layout:
     model: str = "{model}"
     #: The model in whose work folder the files of a run of several models are; by default this one.
     run_model: str | None = None
+    #: What leads from `output_dir` to the folder of a named data set: a slash and the name. Empty for the only data set
+    #: of a run, which has no name, and for what is of the whole run.
+    data_set: str = ""
 
     def of_models(self, models: Iterable[str]) -> list["Layout"]:
         """The paths of each of the models of one run."""
         return [replace(self, model=model, run_model=self.run_model or self.model) for model in models]
 
+    def of_data_set(self, name: str) -> "Layout":
+        """The paths of a data set of the run, by its name, which may be empty."""
+        return replace(self, data_set=f"/{name}" if name else "")
+
+    @property
+    def data_folder(self) -> str:
+        """The folder of the data set's files."""
+        return f"{self.output_dir}{self.data_set}"
+
     # Final files
 
     def captions(self, style: str = "{style}", suffix: str = "") -> str:
-        return f"{self.output_dir}/captions/{self.model}/{self.model}_{style}{suffix}.json"
+        return f"{self.data_folder}/captions/{self.model}/{self.model}_{style}{suffix}.json"
 
     def qa(self, kind: str, context: str = "") -> str:
         """A final file of the questions; `context` is the suffix of their context."""
-        return f"{self.output_dir}/qa/{self.model}/{self.model}{_answers(context)}_{kind}.json"
+        return f"{self.data_folder}/qa/{self.model}/{self.model}{_answers(context)}_{kind}.json"
 
     def read_qa(self, kind: str) -> str:
         """As `qa`, with a wildcard for the contexts in which a reader answers from captions."""
-        return f"{self.output_dir}/qa/{self.model}/{self.model}{{context}}_{kind}.json"
+        return f"{self.data_folder}/qa/{self.model}/{self.model}{{context}}_{kind}.json"
 
     def caption_export(self, style: str = "{style}", form: str = "{format}") -> str:
         """Folder of the captions of one prompt style in one format."""
-        return f"{self.output_dir}/export/captions/{self.model}/{self.model}_{style}_{form}"
+        return f"{self.data_folder}/export/captions/{self.model}/{self.model}_{style}_{form}"
 
     def answer_export(self, form: str = "{format}", context: str = "") -> str:
         """Folder of the answers of one context, by its suffix, in one format."""
-        return f"{self.output_dir}/export/qa/{self.model}/{self.model}{_answers(context)}_{form}"
+        return f"{self.data_folder}/export/qa/{self.model}/{self.model}{_answers(context)}_{form}"
 
     def read_answer_export(self) -> str:
         """As `answer_export`, with wildcards for the format and the contexts in which a reader answers."""
-        return f"{self.output_dir}/export/qa/{self.model}/{self.model}{{context}}_{{format}}"
+        return f"{self.data_folder}/export/qa/{self.model}/{self.model}{{context}}_{{format}}"
 
     @staticmethod
     def export_summary(folder: str) -> str:
@@ -67,36 +79,42 @@ class Layout:
         return f"{self.output_dir}/audit.tsv"
 
     def comparison(self, ending: str) -> str:
-        """The comparison of contexts; the endings are json, csv and md."""
+        """The comparison of all answers of the run; the endings are json, csv and md."""
         return f"{self.output_dir}/comparison.{ending}"
 
     @property
     def page(self) -> str:
         """The page that shows the results with their images; its folder holds all that it needs."""
-        return f"{self.output_dir}/report/index.html"
+        return f"{self.data_folder}/report/index.html"
 
     @property
     def page_in_one_file(self) -> str:
         """A part of the page as one file, for Snakemake's report."""
-        return f"{self.output_dir}/report/results.html"
+        return f"{self.data_folder}/report/results.html"
 
     @property
     def page_tables(self) -> str:
         """The figures of the page as tables, for Snakemake's report."""
-        return f"{self.output_dir}/report/tables.html"
+        return f"{self.data_folder}/report/tables.html"
 
     # Logs
 
     @property
     def logs(self) -> str:
+        """Folder of the logs of the data set's jobs."""
+        return f"{self.data_folder}/logs/{self.model}"
+
+    @property
+    def server_logs(self) -> str:
+        """Folder of the logs of the model's servers."""
         return f"{self.output_dir}/logs/{self.model}"
 
     def server_log(self, replica: int = 0) -> str:
-        return f"{self.logs}/server-{replica}.log"
+        return f"{self.server_logs}/server-{replica}.log"
 
     def previous_server_log(self, replica: int = 0) -> str:
         """The log of the server before the present one."""
-        return f"{self.logs}/server-{replica}.previous.log"
+        return f"{self.server_logs}/server-{replica}.previous.log"
 
     @property
     def verdict(self) -> str:
@@ -108,7 +126,7 @@ class Layout:
     @property
     def plans(self) -> str:
         """Folder of the item lists and of the plans that they belong to."""
-        return f"{self.output_dir}/{WORK}/items"
+        return f"{self.data_folder}/{WORK}/items"
 
     def plan(self, task: str) -> Path:
         """The plan of one task."""
@@ -129,11 +147,11 @@ class Layout:
     @property
     def questions_by_image(self) -> Path:
         """Marker: questions on one image have the place of their image. Answers of earlier versions are elsewhere."""
-        return Path(self.output_dir) / WORK / "questions_by_image"
+        return Path(self.data_folder) / WORK / "questions_by_image"
 
     def has_questions_by_image(self) -> bool:
         """Whether there is that marker, or no answer that would be lost by setting it."""
-        work = Path(self.output_dir) / WORK
+        work = Path(self.data_folder) / WORK
         # forgotten ones may come back
         answers = chain(work.glob("*/qa*/journal/*.jsonl"), work.glob("*/qa*/forgotten/journal/*.jsonl"))
         return self.questions_by_image.exists() or not any(answers)
@@ -167,7 +185,7 @@ class Layout:
 
     @property
     def work(self) -> str:
-        return f"{self.output_dir}/{WORK}/{self.model}"
+        return f"{self.data_folder}/{WORK}/{self.model}"
 
     def captions_work(self, style: str = "{style}") -> str:
         """Folder of the `AnswerFiles` of one prompt style."""
@@ -199,7 +217,8 @@ class Layout:
         return Path(self.run_work) / "errors"
 
     def job_name(self, name: str) -> str:
-        """The name of a job among the files of the run: of a model that is not the first with the model's name."""
+        """The name of a job among the files of the run: with the data set's, and of a model that is not the first its."""
+        name += f" of {self.data_set.removeprefix('/')}" if self.data_set else ""
         return name if self.run_model in (None, self.model) else f"{name} by {self.model}"
 
     def job_error(self, job: str) -> Path:
@@ -229,17 +248,21 @@ class Layout:
         """Folder of the times at which this run's jobs worked."""
         return Path(self.run_work) / "spans"
 
-    # The model and its servers
+    # The model and its servers, whichever data sets it is asked about
+
+    @property
+    def model_work(self) -> str:
+        return f"{self.output_dir}/{WORK}/{self.model}"
 
     @property
     def model_versions(self) -> Path:
         """The versions of the model whose answers the work folders hold."""
-        return Path(self.work) / "model_versions.json"
+        return Path(self.model_work) / "model_versions.json"
 
     @property
     def server(self) -> Path:
         """Folder of the `ServerFiles`."""
-        return Path(self.work) / "server"
+        return Path(self.model_work) / "server"
 
     @property
     def server_files(self) -> ServerFiles:
@@ -250,10 +273,10 @@ class Layout:
         return str(self.server_files.sentinel)
 
     def live(self, task: str = "{task}") -> str:
-        return str(self.server_files.live(task))
+        return str(self.server_files.live(task, self.data_set))
 
     def released(self, task: str = "{task}") -> str:
-        return str(self.server_files.released(task))
+        return str(self.server_files.released(task, self.data_set))
 
 
 def _answers(context: str) -> str:

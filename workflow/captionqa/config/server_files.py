@@ -102,15 +102,20 @@ class ServerFiles:
     def live_folder(self) -> Path:
         return self.folder / "live"
 
-    def live(self, task: str) -> Path:
-        return self.live_folder / task
+    def live(self, task: str, data_set: str = "") -> Path:
+        """The live marker of a task of a data set, which is written as in `captionqa.config.layout.Layout`."""
+        return Path(f"{self.live_folder}{data_set}/{task}")
+
+    def has_live_marker(self) -> bool:
+        return any(path.is_file() for path in self.live_folder.rglob("*"))
 
     @property
     def released_folder(self) -> Path:
         return self.folder / "released"
 
-    def released(self, task: str) -> Path:
-        return self.released_folder / f"{task}.json"
+    def released(self, task: str, data_set: str = "") -> Path:
+        """As `live`: what says that a task of a data set needs no server any more."""
+        return Path(f"{self.released_folder}{data_set}/{task}.json")
 
 
 def read_own_json(path: Path) -> Any | None:

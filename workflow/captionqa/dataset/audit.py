@@ -6,10 +6,8 @@ Only headers of images are read, so a picture that is damaged behind its header 
 import csv
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from itertools import chain
 
 from captionqa.config.config import Config, Task
 from captionqa.config.layout import Layout
@@ -17,8 +15,8 @@ from captionqa.dataset.audit_checks import TaskChecks
 from captionqa.dataset.findings import COUNTED_ONLY, EFFECTS, AuditReport, Finding, FindingKind
 from captionqa.dataset.index_truths import IndexTruths
 from captionqa.dataset.item_entry import ItemEntry
-from captionqa.dataset.plan import load_plan
-from captionqa.dataset.planning import plan_task
+from captionqa.dataset.plan import load_plan, planned_tasks
+from captionqa.dataset.planning import plan_all
 from captionqa.dataset.question_repeats import question_of
 from captionqa.dataset.question_row import InvalidRow, QuestionRow
 from captionqa.files import atomic_writer, read_json_lines
@@ -37,31 +35,40 @@ PROGRESS_INTERVAL_S = 10.0
 log = logging.getLogger(__name__)
 
 
-def audit(config: Config, layout: Layout, audited_tasks: Iterable[Task]) -> AuditReport:
-    """Check all items of the planned tasks, and write the table of findings."""
+def audit(config: Config, layout: Layout, audited_tasks: Collection[Task]) -> AuditReport:
+    """Check all items of the planned tasks of all data sets, and write the table of findings.
+
+    A named data set has a column of its own in the table.
+    """
     report = AuditReport(layout.audit)
     with atomic_writer(layout.audit) as file, ThreadPoolExecutor(THREADS) as pool:
         table = csv.writer(file, "excel-tab", lineterminator="\n")
-        table.writerow(COLUMNS)
-        for task in audited_tasks:
-            plan = load_plan(layout, task)
-            report.skipped.update(plan.skipped)
-            report.notes += plan.notes
-            items = _counted(report, plan.item_lists(layout, task))
-            findings = TaskChecks(config, layout, task, pool).findings(items)
-            if plan.rows is not None:
-                report.items += plan.invalid_rows
-                rows = read_json_lines(layout.question_rows(plan.rows))
-                rules = GradingRules.of(config.section("qa"))
-                indexes = IndexTruths(rules)
-                look = partial(_row_findings, rules, indexes)
-                findings = chain(findings, chain.from_iterable(map(look, rows)), _index_finding(indexes))
-            for finding in findings:
-                report.add(finding)
-                if finding.kind not in COUNTED_ONLY:
-                    cells = finding.item, finding.kind, EFFECTS[finding.kind], finding.detail
-                    table.writerow([task, *map(printable, cells)])
+        table.writerow([*(["data_set"] if config.named else []), *COLUMNS])
+        for each, of_data in config.by_data_set(layout):
+            for task in (task for task in planned_tasks(each, of_data) if task in audited_tasks):
+                for finding in _findings(report, each, of_data, task, pool):
+                    report.add(finding)
+                    if finding.kind not in COUNTED_ONLY:
+                        cells = finding.item, finding.kind, EFFECTS[finding.kind], finding.detail
+                        table.writerow([*filter(None, [each.data_set]), task, *map(printable, cells)])
     return report
+
+
+def _findings(
+    report: AuditReport, config: Config, layout: Layout, task: Task, pool: ThreadPoolExecutor
+) -> Iterator[Finding]:
+    """The findings in a task of one data set, whose counts are added to the report."""
+    plan = load_plan(layout, task)
+    report.skipped.update(plan.skipped)
+    report.notes += [f"{config.data_set}: {note}" if config.data_set else note for note in plan.notes]
+    yield from TaskChecks(config, layout, task, pool).findings(_counted(report, plan.item_lists(layout, task)))
+    if plan.rows is not None:
+        report.items += plan.invalid_rows
+        rules = GradingRules.of(config.section("qa"))
+        indexes = IndexTruths(rules)
+        for row in read_json_lines(layout.question_rows(plan.rows)):
+            yield from _row_findings(rules, indexes, row)
+        yield from _index_finding(indexes)
 
 
 def run_audit(config: Config, layout: Layout) -> None:
@@ -70,8 +77,7 @@ def run_audit(config: Config, layout: Layout) -> None:
     Raises:
         InputError: a task cannot be planned, or something was found on which audit.stop_on stops.
     """
-    for task in config.tasks_as_planned:
-        plan_task(config, layout, task)
+    plan_all(config, layout)
     report = audit(config, layout, config.tasks)
     log.info("%s", report.text())
     report.check(config.audit.stop_on)

@@ -1,5 +1,6 @@
 """The final files of a task: one per sample of a prompt style, or context, with its work folder and its settings."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -76,22 +77,26 @@ def planned_files(config: Config, layout: Layout) -> Iterator[FinalFile]:
 
 
 def planned_items(config: Config, layout: Layout) -> int:
-    """How many items all final files of all models have, over the configured tasks that have a plan."""
-    layouts = layout.of_models(config.model_names)
-    return sum(load_plan(layout, file.task).items for of_model in layouts for file in planned_files(config, of_model))
+    """How many items all final files of all models and data sets have, over the configured tasks that have a plan."""
+    return sum(
+        load_plan(of_model, file.task).items
+        for each, of_data in config.by_data_set(layout)
+        for of_model in of_data.of_models(config.model_names)
+        for file in planned_files(each, of_model)
+    )
 
 
 def items_to_do(config: Config, layout: Layout) -> dict[Task, int]:
-    """How many items are in chunks without a result, over the final files of all models, by planned task."""
-    counts: dict[Task, int] = dict.fromkeys(planned_tasks(config, layout), 0)
-    for of_model in layout.of_models(config.model_names):
-        for task, items in model_items_to_do(config, of_model).items():
-            counts[task] += items
-    return counts
+    """How many items are in chunks without a result, over the final files of all models and data sets, by planned task."""
+    counts: Counter[Task] = Counter()
+    for each, of_data in config.by_data_set(layout):
+        for of_model in of_data.of_models(config.model_names):
+            counts.update(model_items_to_do(each, of_model))
+    return {task: counts[task] for task in config.tasks if task in counts}
 
 
 def model_items_to_do(config: Config, layout: Layout) -> dict[Task, int]:
-    """As `items_to_do`, of the layout's model alone."""
+    """As `items_to_do`, of the layout's model and data set alone."""
     counts: dict[Task, int] = dict.fromkeys(planned_tasks(config, layout), 0)
     for file in planned_files(config, layout):
         counts[file.task] += load_plan(layout, file.task).pending_items(file.results(config, layout))

@@ -72,17 +72,21 @@ def plan_hub_data(config: Config, layout: Layout) -> Config:
     Raises:
         InputError: as `fetch`.
     """
-    texts = config.hub_paths
-    if not texts:
-        return config
-    record = {text: fetch(text) for text in texts}
-    if read_json(Path(layout.hub_data)) != record:
-        write_json(Path(layout.hub_data), record)
-    return replace(
-        config,
-        captions=config.captions and replace(config.captions, hub=record),
-        qa=config.qa and replace(config.qa, hub=record),
-    )
+    planned = {}
+    for each, of_data in config.by_data_set(layout):
+        if not (texts := each.hub_paths):
+            continue
+        record = {text: planned[text] if text in planned else fetch(text) for text in texts}
+        planned |= record
+        if read_json(Path(of_data.hub_data)) != record:
+            write_json(Path(of_data.hub_data), record)
+        hub_data_set = replace(
+            each,
+            captions=each.captions and replace(each.captions, hub=record),
+            qa=each.qa and replace(each.qa, hub=record),
+        )
+        config = config.with_data_sets([hub_data_set])
+    return config
 
 
 def fetch(text: str) -> HubFiles:

@@ -15,6 +15,7 @@ from typing import NamedTuple, TypedDict, Unpack
 
 from captionqa.config.answer_files import CHUNK_NAME, AnswerFiles
 from captionqa.config.config import Config, Task
+from captionqa.config.data_sets import with_keys_named
 from captionqa.config.layout import ITEMS_NAME, Layout
 from captionqa.config.qa_config import Auto
 from captionqa.dataset.places import HASH_BITS
@@ -189,13 +190,14 @@ def save_by_digest(file: LineFile, path: str) -> None:
 
 def check_plans(config: Config, layout: Layout) -> None:
     """Raise InputError where a configured task has a plan that no run may begin with."""
-    for task in planned_tasks(config, layout):
-        if faults := load_plan(layout, task).faults:
-            raise InputError(f"{task}: {faults[0]}.")
+    for each, of_data in config.by_data_set(layout):
+        for task in planned_tasks(each, of_data):
+            if faults := load_plan(of_data, task).faults:
+                raise InputError(with_keys_named(f"{task}: {faults[0]}.", each.data_set))
 
 
 def planned_tasks(config: Config, layout: Layout) -> list[Task]:
-    """The configured tasks that have a plan; one that no target asked for may have none."""
+    """The configured tasks of a data set that have a plan; one that no target asked for may have none."""
     return [task for task in config.tasks if layout.plan(task).exists()]
 
 

@@ -13,6 +13,13 @@ from captionqa.files import full_disk_named
 from captionqa.grading.scoring import GradingRules
 
 
+def plan_all(config: Config, layout: Layout) -> None:
+    """Plan all configured tasks of all data sets; raises as `plan_task`."""
+    for each, of_data in config.by_data_set(layout):
+        for task in each.tasks_as_planned:
+            plan_task(each, of_data, task)
+
+
 def plan_task(config: Config, layout: Layout, task: Task, scan: str = "") -> Plan:
     """The plan of a configured task, from its data as it is now; `scan` is as for `plan_questions`.
 

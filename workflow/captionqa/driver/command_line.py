@@ -109,14 +109,13 @@ def _audit(options: argparse.Namespace) -> None:
 
 def _estimate(options: argparse.Namespace) -> None:
     from captionqa.dataset.hub_data import plan_hub_data
-    from captionqa.dataset.planning import plan_task
+    from captionqa.dataset.planning import plan_all
     from captionqa.driver.estimate import estimate_text
 
     config, layout = _load(options.config)
     log_to_terminal()
     config = plan_hub_data(config, layout)
-    for task in config.tasks_as_planned:
-        plan_task(config, layout, task)
+    plan_all(config, layout)
     show(estimate_text(config, layout))
 
 
@@ -125,7 +124,7 @@ def _retry_failed(options: argparse.Namespace) -> None:
 
     if options.reason == TRUNCATED:
         raise ConfigError("truncated is a flag on an answer, not a failure: use forget.")
-    config, _ = _load(options.config)
+    config = _chosen_data_sets(options)
     faults = question_faults(config, options.task, options.style)
     retry = retry_failed(config, options.task, options.style, options.reason)
     show(retry.text())
@@ -144,7 +143,7 @@ def _forget(options: argparse.Namespace) -> None:
         raise UsageError("--undo brings back all that was moved aside; leave out --reason")
     if options.reason not in (None, TRUNCATED) and not options.undo:
         return _retry_failed(options)
-    config, _ = _load(options.config)
+    config = _chosen_data_sets(options)
     if options.undo:
         undo = undo_forget(config, options.task, options.style)
         said = undo.text()  # before the counts change
@@ -180,7 +179,10 @@ def _view(options: argparse.Namespace) -> None:
     from captionqa.driver.phases import PHASES
     from captionqa.page.page_server import ADDRESS, PageServer, serve
 
-    config, layout = _load(options.config)
+    config = _chosen_data_sets(options)
+    if len(config.named) > 1:
+        raise ConfigError(f"name the data set to look at: --data-set {' or --data-set '.join(config.named)}")
+    ((config, layout),) = config.by_data_set(config.layout())
 
     def say(server: PageServer) -> None:
         port = server.server_address[1]
@@ -256,6 +258,17 @@ def _confirm(options: argparse.Namespace) -> None:
         raise ConfigError("nothing was changed.")
 
 
+def _chosen_data_sets(options: argparse.Namespace) -> Config:
+    """The configuration of a command, or what it is for the data set of its options; raises ConfigError."""
+    config, _ = _load(options.config)
+    if options.data_set is None:
+        return config
+    if options.data_set not in config.named:
+        known = f"its data sets are {', '.join(config.named)}" if config.named else "it names no data sets"
+        raise ConfigError(f"--data-set {options.data_set}: {options.config} has none of that name; {known}.")
+    return config.of_data_set(options.data_set)
+
+
 def _load(path: Path) -> tuple[Config, Layout]:
     """A checked configuration and the paths of its run; raises ConfigError."""
     _check_checkout()
@@ -263,7 +276,7 @@ def _load(path: Path) -> tuple[Config, Layout]:
     from captionqa.config.check import load_config
 
     config = load_config(path)
-    return config, Layout(config.output_dir, config.model_name)
+    return config, config.layout()
 
 
 def _check_file(path: Path) -> None:

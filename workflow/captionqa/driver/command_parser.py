@@ -10,7 +10,7 @@ from captionqa.config.config import TASKS
 from captionqa.errors import TRUNCATED, CaptionqaError, Reason
 
 REASONS = (*map(str, Reason), TRUNCATED)
-SELECTION = "CONFIG [--task captions|qa] [--style STYLE] [--reason REASON] [--yes]"
+SELECTION = "CONFIG [--task captions|qa] [--style STYLE] [--data-set NAME] [--reason REASON] [--yes]"
 EXAMPLES = """\
 examples:
   captionqa run my.yaml -n       list the jobs that would run
@@ -170,7 +170,8 @@ def _parser_and_commands() -> tuple[argparse.ArgumentParser, Mapping[str, argpar
         default=[],
         help="a folder outside of the data that links of its images lead to, as client.images.allowed_roots",
     )
-    view = config_command("view", "CONFIG [--port N]", VIEW)
+    view = config_command("view", "CONFIG [--data-set NAME] [--port N]", VIEW)
+    view.add_argument("--data-set", metavar="NAME", help="the one of several data sets to look at")
     view.add_argument("--port", metavar="N", type=int, default=0, help="the port to listen on; by default any free one")
     push = config_command("push", "CONFIG REPO_ID [--private] [--dry-run]", PUSH)
     push.add_argument("repository", metavar="REPO_ID", help="the data set repository, such as me/birds-captions")
@@ -187,6 +188,7 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", metavar="TASK", type=task, help=f"only this task: {' or '.join(TASKS)}")
     parser.add_argument("--half", type=task, dest="task", help=argparse.SUPPRESS)
     parser.add_argument("--style", metavar="STYLE", help="only the captions of this prompt style")
+    parser.add_argument("--data-set", metavar="NAME", help="only this one of several data sets")
     reason = _one_of("--reason", REASONS)
     parser.add_argument("--reason", metavar="REASON", type=reason, help=f"only these items: {', '.join(REASONS)}")
 

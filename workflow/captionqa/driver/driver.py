@@ -90,7 +90,8 @@ class Driver:
         for each in self._layouts:
             if (earlier := read_run_record(each.server)) and earlier["slurm"]:  # it was killed
                 slurm.cancel_named(earlier["slurm"]["name"])
-            remove_json_files(each.positions)
+            for _, of_data in self._config.by_data_set(each):
+                remove_json_files(of_data.positions)
         for folder in (self._layout.progress, self._layout.errors, self._layout.job_times):
             remove_json_files(folder)
         for each, server in zip(self._layouts, self._servers, strict=True):

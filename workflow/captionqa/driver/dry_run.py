@@ -1,7 +1,7 @@
 """The last sentence of a dry run: what a run would ask for, and how many servers it would start."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from captionqa.client.pending_requests import PendingRequests
 from captionqa.config.config import Servers, Task
@@ -17,10 +17,15 @@ class PlannedWork:
     servers: int
     #: The address of the model's existing server, which is used in their place.
     url: str | None = None
+    #: {data set: what is asked about it} of named ones; then `pending` is empty.
+    named: Mapping[str, Mapping[Task, PendingRequests]] = field(default_factory=dict)
 
     def text(self, several: bool) -> str:
         """Empty where nothing would be asked; with `several` models the text names this one."""
-        parts = [text for task, counts in self.pending.items() if (text := _task_text(task, counts))]
+        parts = _task_texts(self.pending)
+        for name, pending in self.named.items():
+            if texts := _task_texts(pending):
+                parts.append(f"{name}: {' and '.join(texts)}")
         if not parts:
             return ""
         by = f" by {self.model}" if several else ""
@@ -39,6 +44,10 @@ def dry_run_text(models: Sequence[PlannedWork], other_jobs: int, servers: Server
         jobs = "1 job makes" if other_jobs == 1 else f"{other_jobs:,} jobs make"
         return f"no request to send and no server to start; {jobs} files anew from what is answered"
     return ("; then " if servers == "one_at_a_time" else "; beside it ").join(parts)
+
+
+def _task_texts(pending: Mapping[Task, PendingRequests]) -> list[str]:
+    return [text for task, counts in pending.items() if (text := _task_text(task, counts))]
 
 
 def _task_text(task: Task, counts: PendingRequests) -> str:

@@ -92,8 +92,13 @@ class FileEstimate:
 
 def estimate_text(config: Config, layout: Layout) -> str:
     """The estimate of the planned tasks for a person at the terminal; reads images' headers and answers so far."""
-    layouts = layout.of_models(config.model_names)
-    estimates = [file for each in layouts for task in config.tasks for file in _estimates(config, each, task)]
+    estimates = [
+        file
+        for each, of_data in config.by_data_set(layout)
+        for of_model in of_data.of_models(config.model_names)
+        for task in each.tasks
+        for file in _estimates(each, of_model, task)
+    ]
     lines = [line for estimate in estimates for line in estimate.lines()]
     requests = sum(estimate.status.to_do for estimate in estimates)
     if not requests:
@@ -112,7 +117,6 @@ def _estimates(config: Config, layout: Layout, task: Task) -> Iterator[FileEstim
     plan = load_plan(layout, task)
     sampled = list(sampled_items(plan, layout, task, SAMPLE))
     sources = ImageSources.of_task(config, task, fetch=False)
-    prefix = "" if len(config.models) == 1 else f"{layout.model}: "
     statuses = {file.name: file for file in read_status(config, layout).files}
     for file in planned_files(config, layout):
         if file.task == task:
@@ -120,7 +124,7 @@ def _estimates(config: Config, layout: Layout, task: Task) -> Iterator[FileEstim
             caption_tokens = config.section("captions").max_tokens if is_of_run else 0
             settings = file.settings
             sample = look_at(sampled, settings, sources, caption_tokens)
-            status, answers = statuses[prefix + file.name], _answers(file.files, settings)
+            status, answers = statuses[config.title(file.name, layout.model)], _answers(file.files, settings)
             yield FileEstimate(status, layout.model, settings["max_tokens"], sample, answers)
 
 

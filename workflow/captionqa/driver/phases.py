@@ -28,6 +28,7 @@ CHUNK_JOBS = tuple(f"{task}_" for task in TASKS)
 START_JOBS = "start_server"
 MERGE_JOBS = ("merge_", "check_failures")
 EXPORT_JOBS = "export_"
+PAGE_JOBS = "page"
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def phase_seconds(
         "asking": requests,
         "merging": [span for name, spans in jobs.items() if name.startswith(MERGE_JOBS) for span in spans],
         "exporting": [span for name, spans in jobs.items() if name.startswith(EXPORT_JOBS) for span in spans],
-        "page": jobs.get("page", []),
+        "page": [span for name, spans in jobs.items() if name.startswith(PAGE_JOBS) for span in spans],
         "else": [run],
     }
     phases: dict[str, float] = {}

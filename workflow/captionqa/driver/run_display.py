@@ -36,7 +36,7 @@ class RunDisplay:
     def __init__(self, layouts: Sequence[Layout], in_place: bool = True):
         self._layout = layouts[0]
         self._area = LiveArea() if in_place and is_terminal() else None
-        self._start_logs = [StartLog(Path(layout.logs) / "start_server.log") for layout in layouts]
+        self._start_logs = [StartLog(Path(layout.server_logs) / "start_server.log") for layout in layouts]
         self._began = self._printed_at = time.monotonic()
         self._thread: threading.Thread | None = None
         self._ended = threading.Event()

@@ -27,7 +27,7 @@ LEGEND = "  answered, failed: in finished chunks; in journal: answered, in chunk
 class FileStatus:
     """How far the items of one final file are, under the present settings; each item is counted once."""
 
-    #: `captions STYLE` or `qa`; with several models after `MODEL: `.
+    #: `captions STYLE` or `qa`; with several models after `MODEL: `, of a named data set after its name.
     name: str
     chunks: int
     finished_chunks: int
@@ -65,8 +65,8 @@ class RunStatus:
     model: str
     #: One entry per final file of the tasks that were planned.
     files: list[FileStatus]
-    #: Configured tasks without a plan.
-    unplanned: list[Task]
+    #: Configured tasks without a plan; of a named data set after its name.
+    unplanned: list[str]
     #: The lease of the driver that works on the folder now.
     lease: LeaseRecord | None
     #: What that driver shows at its own terminal; None where there is none.
@@ -77,13 +77,24 @@ class RunStatus:
 
 def read_status(config: Config, layout: Layout) -> RunStatus:
     """Where the run of a configuration stands; the time it takes grows with the items of unfinished chunks alone."""
-    planned = planned_tasks(config, layout)
     layouts = layout.of_models(config.model_names)
+    parts = [(each, of_data, planned_tasks(each, of_data)) for each, of_data in config.by_data_set(layout)]
     return RunStatus(
         output_dir=layout.output_dir,
         model=" and ".join(config.model_names),
-        files=[file for each in layouts for task in planned for file in _files(config, each, task)],
-        unplanned=[task for task in config.tasks if task not in planned],
+        files=[
+            file
+            for each, of_data, planned in parts
+            for of_model in of_data.of_models(config.model_names)
+            for task in planned
+            for file in _files(each, of_model, task)
+        ],
+        unplanned=[
+            f"{each.data_set}: {task}" if each.data_set else task
+            for each, _, planned in parts
+            for task in each.tasks
+            if task not in planned
+        ],
         lease=(lease := live_lease(layout.server)),
         view=None if lease is None else read_view(layout),
         servers=server_views(layouts, len(layouts) > 1),
@@ -121,7 +132,7 @@ def _files(config: Config, layout: Layout, task: Task) -> Iterable[FileStatus]:
         unfinished = [items for items, path in zip(lists, results, strict=True) if path not in finished]
         failed = sum(header["failed"] for header in headers)
         yield FileStatus(
-            name=file.name if len(config.models) == 1 else f"{layout.model}: {file.name}",
+            name=config.title(file.name, layout.model),
             chunks=len(results),
             finished_chunks=len(headers),
             items=plan.items,

@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
-from captionqa.config.config import Config
+from captionqa.config.config import Config, Task
 from captionqa.config.contexts import Context
+from captionqa.config.data_sets import with_keys_named
 from captionqa.config.exports import export_folders
 from captionqa.config.layout import Layout
 from captionqa.dataset.final_files import items_to_do, planned_items
@@ -41,6 +42,18 @@ _UNREAD: dict[Literal["unparsed_answers", "truncated_answers"], str] = {
 def plan_line(config: Config, layout: Layout) -> str:
     """What the plan found in the data, and how many items are in chunks without a result."""
     parts = []
+    for each, of_data in config.by_data_set(layout):
+        found = _plan_parts(each, of_data)
+        parts += [f"{each.data_set}: {', '.join(found)}"] if each.data_set and found else found
+    to_do = sum(items_to_do(config, layout).values())
+    finished = planned_items(config, layout) - to_do
+    between = "; " if config.named else ", "
+    return f"{between.join(parts)}; {_counted(to_do, 'item')} to do" + (f", {finished:,} known" if finished else "")
+
+
+def _plan_parts(config: Config, layout: Layout) -> list[str]:
+    """What the plan found in the data of one data set."""
+    parts = []
     for task in planned_tasks(config, layout):
         plan = load_plan(layout, task)
         text = _counted(plan.items, "image" if task == "captions" else "question")
@@ -67,26 +80,33 @@ def plan_line(config: Config, layout: Layout) -> str:
             if asking := plan.items if asked_of_all else plan.asks_for_reasoning:
                 parts.append(
                     f"{asking:,} of the questions ask for reasoning, which {config.qa.max_tokens} tokens may cut "
-                    f"before the answer: set qa.max_tokens to {REASONING_TOKENS} or more"
+                    f"before the answer: set {_key('qa', config)}.max_tokens to {REASONING_TOKENS} or more"
                 )
-    to_do = sum(items_to_do(config, layout).values())
-    finished = planned_items(config, layout) - to_do
-    return f"{', '.join(parts)}; {_counted(to_do, 'item')} to do" + (f", {finished:,} known" if finished else "")
+    return parts
 
 
 def plan_notes(config: Config, layout: Layout) -> list[str]:
     """What was settled or left out where the questions were read, a sentence each."""
-    return [note for task in planned_tasks(config, layout) for note in load_plan(layout, task).notes]
+    return [
+        f"{each.data_set}: {with_keys_named(note, each.data_set)}" if each.data_set else note
+        for each, of_data in config.by_data_set(layout)
+        for task in planned_tasks(each, of_data)
+        for note in load_plan(of_data, task).notes
+    ]
 
 
 def result_rows(config: Config, layout: Layout) -> list[str]:
     """The final files, with their counts and the accuracy, then one row about the items that failed."""
     rows: list[str] = []
     failed: list[tuple[ItemTotals, str]] = []
-    layouts = layout.of_models(config.model_names)
-    for of_model in layouts:
-        _add_rows(rows, failed, config, of_model)
-    for form, folder in (export for of_model in layouts for export in export_folders(config, of_model)):
+    layouts = [
+        (each, of_model)
+        for each, of_data in config.by_data_set(layout)
+        for of_model in of_data.of_models(config.model_names)
+    ]
+    for each, of_model in layouts:
+        _add_rows(rows, failed, each, of_model)
+    for form, folder in (export for each, of_model in layouts for export in export_folders(each, of_model)):
         if (made := read_json(layout.export_summary(folder))) is not None:
             rows.append(f"  {made['items']:>7,} exported {form:<8} {folder}/")
     return rows + _failed([(counts, path) for counts, path in failed if counts["failed"]])
@@ -103,28 +123,33 @@ def _add_rows(rows: list[str], failed: list[tuple[ItemTotals, str]], config: Con
         failed.append((counts, layout.captions(captions.key, "_failures")))
     for context in config.contexts_of(layout.model):
         if (metrics := read_json(layout.qa("metrics", context.suffix))) is not None:
-            rows.extend(_qa_rows(metrics, layout, context))
+            rows.extend(_qa_rows(metrics, config, layout, context))
             if (counts := _counts(layout.qa("provenance", context.suffix))) is not None:
                 failed.append((counts, layout.qa("failures", context.suffix)))
 
 
 def page_rows(config: Config, layout: Layout, began: float, finished: bool, config_path: str) -> list[str]:
-    """The last rows of a run that began at `began`, in seconds since the epoch: its page, or why it has none.
+    """The last rows of a run that began at `began`, in seconds since the epoch: its pages, or why it has none.
 
     `config_path` is the configuration as a command names it.
 
-    Call it once, after the verdict, which the page shows too.
+    Call it once, after the verdict, which the pages show too.
     """
-    end = page_after_run(config, layout, began, finished, PHASES)
-    if end.path:
-        return [f"look at the results in a browser: {end.path}"]
-    if end.fault and finished:
-        shown = f"captionqa view {config_path} shows the results without it"
-        return [f"{end.fault}\n  the same command makes it; {shown}"]
-    return [end.fault] if end.fault else []
+    rows = []
+    for each, of_data in config.by_data_set(layout):
+        end = page_after_run(each, of_data, began, finished, PHASES)
+        if end.path:
+            rows.append(f"look at the results in a browser: {end.path}")
+        elif end.fault and finished:
+            option = f" --data-set {each.data_set}" if each.data_set else ""
+            shown = f"captionqa view {config_path}{option} shows the results without it"
+            rows.append(f"{end.fault}\n  the same command makes it; {shown}")
+        elif end.fault:
+            rows.append(end.fault)
+    return rows
 
 
-def _qa_rows(metrics: QaMetrics, layout: Layout, context: Context) -> list[str]:
+def _qa_rows(metrics: QaMetrics, config: Config, layout: Layout, context: Context) -> list[str]:
     suffix = context.suffix
     name = context.name if suffix else ""
     rows = [
@@ -138,7 +163,8 @@ def _qa_rows(metrics: QaMetrics, layout: Layout, context: Context) -> list[str]:
     if metrics["truncated_answers"] > MANY_TRUNCATED * metrics["answered_questions"]:
         share = metrics["truncated_answers"] / metrics["answered_questions"]
         rows.append(
-            f"          {share:.0%} of the answers were cut: raise qa.max_tokens (all questions are asked again)"
+            f"          {share:.0%} of the answers were cut: raise {_key('qa', config)}.max_tokens (all questions are asked "
+            "again)"
         )
     if metrics.get("scoring") in PARTIAL_SCORERS:  # a run before scores has none
         low, high = metrics["mean_score_interval_95"] or (0.0, 1.0)
@@ -177,6 +203,11 @@ def _accuracy(metrics: QaMetrics) -> str:
         f"accuracy {metrics['overall_accuracy']:.1%} ({metrics['correct_answers']} of "
         f"{metrics['total_questions'] - ungraded}; 95 % interval {low:.1%} to {high:.1%}){without}"
     )
+
+
+def _key(task: Task, config: Config) -> str:
+    """The section of a task, as the configuration names it."""
+    return f"{task}.{config.data_set}" if config.data_set else task
 
 
 def _counted(number: int, what: str) -> str:

@@ -73,6 +73,11 @@ def check_exports(config: Config, layout: Layout) -> None:
     Raises:
         ConfigError: they cannot, in one sentence.
     """
+    for each, of_data in config.by_data_set(layout):
+        _check_export(each, of_data)
+
+
+def _check_export(config: Config, layout: Layout) -> None:
     if "captions" not in planned_tasks(config, layout):
         return
     lists = load_plan(layout, "captions").item_lists(layout, "captions")

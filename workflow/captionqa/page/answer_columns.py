@@ -8,7 +8,7 @@ from captionqa.config.config import Config
 from captionqa.config.contexts import IMAGES, Context
 from captionqa.config.layout import Layout
 from captionqa.results.answer_sets import AnswerSet, answer_sets
-from captionqa.results.comparison_records import Cell, Comparison
+from captionqa.results.comparison_records import Cell, Comparison, cell_key, difference_keys
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,7 @@ def context_label(context: Context) -> str:
 def cell_of(comparison: Comparison | None, column: AnswerColumn) -> Cell | None:
     """The figures that a comparison has of a column; None where there are none."""
     cells = comparison["cells"] if comparison else ()
-    key = column.answers.key
-    return next((cell for cell in cells if (cell["model"], cell.get("captioner"), cell["context"]) == key), None)
+    return next((cell for cell in cells if cell_key(cell) == column.answers.key), None)
 
 
 def differences_of(comparison: Comparison | None, columns: Sequence[AnswerColumn]) -> list[dict[str, Any]]:
@@ -60,7 +59,6 @@ def differences_of(comparison: Comparison | None, columns: Sequence[AnswerColumn
             "only_b": one["only_b_correct"],
         }
         for one in (comparison["differences"] if comparison else ())
-        for a in [(one["model"], one.get("captioner"), one["a"])]
-        for b in [(one.get("model_b", one["model"]), one.get("captioner_b"), one["b"])]
+        for a, b in [difference_keys(one)]
         if {a, b} <= numbers.keys()
     ]

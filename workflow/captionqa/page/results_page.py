@@ -78,10 +78,7 @@ def write_folder(
     Raises:
         OSError: the folder cannot be written.
     """
-    data = folder / "data"
-    data.mkdir(parents=True, exist_ok=True)
-    for earlier in data.glob("*.js"):
-        earlier.unlink()
+    data = fresh_data(folder)
     for each in contents.lists:
         images = each.images
         images.update(list_images(each, pictures))
@@ -90,8 +87,22 @@ def write_folder(
             write_script(data, f"{each.name}-{number}", cards)
     if contents.failures is not None:
         overview = {**overview, "failures": contents.failures.write(data)}
-    write_script(data, "run", figures)
-    write_script(data, "overview", overview)
+    finish_folder(folder, overview, figures)
+
+
+def fresh_data(folder: Path) -> Path:
+    """The empty folder of a page's data."""
+    data = folder / "data"
+    data.mkdir(parents=True, exist_ok=True)
+    for earlier in data.glob("*.js"):
+        earlier.unlink()
+    return data
+
+
+def finish_folder(folder: Path, overview: Mapping[str, Any], figures: Mapping[str, Any]) -> None:
+    """Write what each page has beside its lists, at last the page itself."""
+    write_script(folder / "data", "run", figures)
+    write_script(folder / "data", "overview", overview)
     for asset in sorted(ASSETS.iterdir(), key=lambda path: path.name == HTML):
         with atomic_writer(folder / asset.name) as file:
             file.write(asset.read_text(encoding="utf-8"))

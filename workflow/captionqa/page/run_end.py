@@ -41,7 +41,7 @@ class PageEnd(NamedTuple):
 def page_after_run(
     config: Config, layout: Layout, began: float, finished: bool, phase_names: Mapping[str, str]
 ) -> PageEnd:
-    """Make or complete the page of a run that began at `began`, in seconds since the epoch.
+    """Make or complete the page of a data set of a run that began at `began`, in seconds since the epoch.
 
     `finished` is whether all jobs of the run were done, `phase_names` how the end of a run names its phases. Whatever
     fails here does not make the run fail.
@@ -75,18 +75,22 @@ def give_up_page(layout: Layout, outputs: Iterable[str], error: Exception, log: 
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         Path(path).write_text("")
     with suppress(OSError):  # on a full disk the end of the run names the log alone
-        write_json(layout.job_error(FAULT), JobError(error=fault))
+        write_json(_fault_file(layout), JobError(error=fault))
     return fault
 
 
 def fault_of(layout: Layout) -> str:
     """Why this run could not make the page."""
-    stored: JobError | None = read_json(layout.job_error(FAULT))
+    stored: JobError | None = read_json(_fault_file(layout))
     return (
         stored["error"]
         if stored
         else f"the results are complete, but their page could not be made; log: {layout.logs}/page.log"
     )
+
+
+def _fault_file(layout: Layout) -> Path:
+    return layout.job_error(layout.job_name(FAULT).replace(" ", "_"))
 
 
 def _is_complete(config: Config, layout: Layout) -> bool:

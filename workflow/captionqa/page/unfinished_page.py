@@ -245,7 +245,7 @@ def _journaled(entries: Iterable[ItemEntry], journal: Path, settings: AnswerSett
 def main() -> None:
     """Write the page of the configuration that stdin has as JSON; exit 1 where there is nothing to show."""
     config = Config.of(json.load(sys.stdin))
-    sys.exit(not write_unfinished_page(config, Layout(config.output_dir, config.model_name)))
+    sys.exit(not write_unfinished_page(config, config.layout()))
 
 
 if __name__ == "__main__":

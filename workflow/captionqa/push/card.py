@@ -82,7 +82,8 @@ def _tables(names: Sequence[str]) -> Iterator[Mapping[str, Any]]:
         stem, _, form = PurePosixPath(folder).name.rpartition("_")
         better = TABLES[: TABLES.index(form)] if form in TABLES else TABLES
         if form in TABLES and not any(f"{folder.removesuffix(form)}{other}" in folders for other in better):
-            yield {"config_name": stem, "data_files": f"{folder}/*.{form}"}
+            data_set = folder.partition("export/")[0].replace("/", "_")
+            yield {"config_name": f"{data_set}{stem}", "data_files": f"{folder}/*.{form}"}
 
 
 def _summary(described: Sequence[_Described]) -> Iterator[str]:
@@ -206,6 +207,6 @@ def _files(sets: Sequence[FinalSet], names: Sequence[str]) -> Iterator[str]:
     rows = [[endings.get(kind, f"..._{kind}.json"), what] for kind, what in FILES.items() if kind in kinds]
     if "comparison.json" in names:
         rows.append(["comparison.json, .csv, .md", "the results compared: paired differences, intervals and tests"])
-    if any(name.startswith("export/") for name in names):
+    if any(PurePosixPath(name).match("export/*/*/*/*") for name in names):
         rows.append(["export/", "the same for other programs, a folder for each format"])
     yield from table(["file", "what"], rows)

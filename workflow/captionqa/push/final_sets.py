@@ -25,7 +25,7 @@ OPTIONAL_KINDS: dict[Task, tuple[str, ...]] = {"captions": ("statistics",), "qa"
 class FinalSet:
     """One final file with its companions."""
 
-    #: As a person reads it: `captions STYLE`, `qa`, `qa none`.
+    #: As a person reads it: `captions STYLE`, `qa`, `qa none`; of a named data set after `NAME: `.
     name: str
     task: Task
     model: str
@@ -45,7 +45,7 @@ class FinalSet:
 
 
 def finished_sets(config: Config, layout: Layout) -> list[FinalSet]:
-    """The final files of a run, in the order of its models.
+    """The final files of a run, in the order of its data sets and models.
 
     Raises:
         ConfigError: a run is going on.
@@ -62,12 +62,14 @@ def finished_sets(config: Config, layout: Layout) -> list[FinalSet]:
 
 
 def _final_sets(config: Config, layout: Layout) -> Iterator[FinalSet]:
-    for each in layout.of_models(config.model_names):
-        for task in config.tasks:
-            for file in final_files(config, each, task):
-                files = {kind: _path(file, kind) for kind in (*KINDS[task], *OPTIONAL_KINDS[task])}
-                there = {kind: path for kind, path in files.items() if kind in KINDS[task] or _is_there(path)}
-                yield FinalSet(file.name, task, each.model, there)
+    for each, of_data in config.by_data_set(layout):
+        for of_model in of_data.of_models(config.model_names):
+            for task in each.tasks:
+                for file in final_files(each, of_model, task):
+                    files = {kind: _path(file, kind) for kind in (*KINDS[task], *OPTIONAL_KINDS[task])}
+                    there = {kind: path for kind, path in files.items() if kind in KINDS[task] or _is_there(path)}
+                    name = f"{each.data_set}: {file.name}" if each.data_set else file.name
+                    yield FinalSet(name, task, of_model.model, there)
 
 
 def _path(file: FinalFile, kind: str) -> str:

@@ -71,14 +71,15 @@ def _folders(config: Config) -> Iterator[str]:
     """The folders of the data, the models and the output, and the one in which the user is."""
     yield from (str(Path.cwd()), config.output_dir, *config.client.images.allowed_roots)
     yield from (model.path for model in config.models.values())
-    for section in (config.captions, config.qa):
-        if section is None:
-            continue
-        values = vars(section)
-        paths = data_paths(values, None) if section is config.captions else data_paths(None, values)
-        yield from (str(data_folder(path)) for path in paths if not is_hub_path(path))
-        yield from (str(data_folder(files["path"])) for files in section.hub.values())
-    if config.captions is not None and config.captions.questions_root:
-        yield str(data_folder(config.captions.questions_root))
-    if config.qa is not None:
-        yield from (str(Path(path).parent) for path in config.qa.caption_files.values())
+    for each in config.data_sets.values():
+        for section in (each.captions, each.qa):
+            if section is None:
+                continue
+            values = vars(section)
+            paths = data_paths(values, None) if section is each.captions else data_paths(None, values)
+            yield from (str(data_folder(path)) for path in paths if not is_hub_path(path))
+            yield from (str(data_folder(files["path"])) for files in section.hub.values())
+        if each.captions is not None and each.captions.questions_root:
+            yield str(data_folder(each.captions.questions_root))
+        if each.qa is not None:
+            yield from (str(Path(path).parent) for path in each.qa.caption_files.values())

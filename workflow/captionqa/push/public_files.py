@@ -56,19 +56,25 @@ def public_files(config: Config, layout: Layout, sets: Sequence[FinalSet], scrat
         for ending in COMPARISON_ENDINGS:
             cleaner.add(Path(layout.comparison(ending)))
     left_out: dict[str, str] = {}
-    for each in layout.of_models(config.model_names):
-        for form, folder in export_folders(config, each):
-            if not Path(Layout.export_summary(folder)).is_file():
-                continue
-            if form in LEFT_OUT_FORMATS:
-                left_out[cleaner.name(folder)] = LEFT_OUT_FORMATS[form]
-                continue
-            for path in _visible(Path(folder)):
-                if path.suffix == ".parquet" and _names_private_paths(path, private):
-                    left_out[cleaner.name(path)] = "it names images by paths of this machine"
-                else:
-                    cleaner.add(path)
+    for form, folder in _exports(config, layout):
+        if form in LEFT_OUT_FORMATS:
+            left_out[cleaner.name(folder)] = LEFT_OUT_FORMATS[form]
+            continue
+        for path in _visible(Path(folder)):
+            if path.suffix == ".parquet" and _names_private_paths(path, private):
+                left_out[cleaner.name(path)] = "it names images by paths of this machine"
+            else:
+                cleaner.add(path)
     return PublicFiles(cleaner.files, left_out, public)
+
+
+def _exports(config: Config, layout: Layout) -> Iterator[tuple[str, str]]:
+    """(format, folder) of the exports that are there."""
+    for each, of_data in config.by_data_set(layout):
+        for of_model in of_data.of_models(config.model_names):
+            for form, folder in export_folders(each, of_model):
+                if Path(Layout.export_summary(folder)).is_file():
+                    yield form, folder
 
 
 class _Cleaner:

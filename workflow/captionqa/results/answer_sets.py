@@ -1,6 +1,6 @@
 """The answer sets of a run: each results file of the questions, with the model and the context that it is of."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from captionqa.config.config import Config
@@ -12,7 +12,7 @@ FAILURES_ENDING = "_failures.json"
 
 @dataclass(frozen=True)
 class AnswerSet:
-    """The answers of one model in one context."""
+    """The answers of one model to the questions of one data set in one context."""
 
     model: str
     #: What the questions were asked with: image, none, gray, or caption_STYLE.
@@ -21,11 +21,13 @@ class AnswerSet:
     results: str
     #: Of captions: the model that made them, where another one answers from them.
     captioner: str | None = None
+    #: The name of the data set; empty where the configuration gives it none.
+    data_set: str = ""
 
     @property
-    def key(self) -> tuple[str, str | None, str]:
+    def key(self) -> tuple[str, str | None, str, str]:
         """What tells the answer sets of a run apart."""
-        return self.model, self.captioner, self.context
+        return self.model, self.captioner, self.context, self.data_set
 
     @property
     def failures(self) -> Path:
@@ -35,15 +37,22 @@ class AnswerSet:
         """The path of a file beside the results: failures, metrics or provenance."""
         return f"{self.results.removesuffix(RESULTS_ENDING)}_{kind}.json"
 
-    def as_compared(self) -> tuple[str, ...]:
-        """(model, context), and the captioner where there is one: what a comparison is made anew for, if it changes."""
+    def as_compared(self) -> tuple[str | None, ...]:
+        """What a comparison is made anew for, if it changes: (model, context), and what else tells it apart.
+
+        That is the captioner where there is one, and the data set where it has a name.
+        """
+        if self.data_set:
+            return self.model, self.context, self.captioner, self.data_set
         return (self.model, self.context, *([] if self.captioner is None else [self.captioner]))
 
 
 def answer_sets(config: Config, layout: Layout) -> list[AnswerSet]:
-    """The answer sets that a configuration asks for, one for each model and context; none without questions."""
-    layouts = {each.model: each for each in layout.of_models(config.model_names)}
+    """The answer sets that a configuration asks for, one for each data set, model and context; none without questions."""
     return [
-        AnswerSet(model, one.name, layouts[model].qa("results", one.suffix), one.captioner)
-        for model, one in config.answers
+        AnswerSet(
+            model, one.name, replace(of_data, model=model).qa("results", one.suffix), one.captioner, each.data_set
+        )
+        for each, of_data in config.by_data_set(layout)
+        for model, one in each.answers
     ]

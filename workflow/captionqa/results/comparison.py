@@ -1,5 +1,7 @@
 """The comparison of contexts and models: what each scores, and what picture, caption, style and model add, with tests.
 
+Questions of different data sets are never compared with each other; only averages join the data sets.
+
 Questions that failed are no wrong answers: a difference is over the questions that both contexts answered, and what was
 left out is counted beside it.
 """
@@ -11,14 +13,18 @@ from typing import TYPE_CHECKING, NamedTuple
 from captionqa.errors import ResultError
 from captionqa.results.answer_sets import AnswerSet
 from captionqa.results.clustered_statistics import cluster_count, difference_interval, mean_interval, sign_flip_p
+from captionqa.results.comparison_averages import macro_averages, macro_differences
 from captionqa.results.comparison_records import (
     Captioned,
+    Cell,
     ComparedWith,
     Comparison,
     Difference,
     Estimate,
     LeftOut,
     MajorityAnswer,
+    MajorityAnswers,
+    OfDataSet,
     PairedDifference,
     Tested,
 )
@@ -35,42 +41,67 @@ IMAGE, NONE, GRAY, CAPTION = "image", "none", "gray", "caption_"
 
 
 def compare_contexts(answer_sets: Sequence[AnswerSet]) -> Comparison:
-    """Compare the contexts of each model, and the models in each context.
+    """Compare the contexts of each model, and the models in each context, on each data set by itself.
 
     Raises:
         ResultError: a file is missing or is none of results, or no question is graded.
     """
-    table = read_grades(answer_sets)
-    if not any((grades.state == State.GRADED).any() for grades in table.grades):
+    names = list(dict.fromkeys(one.data_set for one in answer_sets))
+    found = [_compare_on_data_set([one for one in answer_sets if one.data_set == name]) for name in names]
+    if not any(cell["graded"] for each in found for cell in each.cells):
         raise ResultError(
             f"{answer_sets[0].results}: no question is graded in any context, so nothing can be compared."
         )
+    cells = [cell for each in found for cell in each.cells]
+    differences = [difference for each in found for difference in each.differences]
+    _correct_all(differences)
+    _correct_all([tested for difference in differences for tested in difference["categories"].values()])
+    comparison: Comparison = {"cells": cells, "differences": differences}
+    if not all(names):
+        return {**comparison, **found[0].majorities}
+    comparison["data_sets"] = {name: each.majorities for name, each in zip(names, found, strict=True)}
+    if len(names) > 1:
+        comparison["macro_averages"] = macro_averages(cells, names)
+        comparison["macro_differences"] = macro_differences(cells, differences, names)
+    return comparison
+
+
+class _OnDataSet(NamedTuple):
+    """What is compared on one data set; p-values are not corrected yet."""
+
+    cells: list[Cell]
+    differences: list[Difference]
+    majorities: MajorityAnswers
+
+
+def _compare_on_data_set(answer_sets: Sequence[AnswerSet]) -> _OnDataSet:
+    """Compare answer sets of one data set: a qid of another one names another question."""
+    table = read_grades(answer_sets)
     groups = dict(_category_groups(table))
     has_scores = any(((grades.score > 0) & (grades.score < 1)).any() for grades in table.grades)
+    everything = _everything(table)
+    cells: list[Cell] = [
+        {
+            "model": answer_set.model,
+            "context": answer_set.context,
+            **_captioner(answer_set),
+            **_data_set(answer_set),
+            "results": answer_set.results,
+            **_estimate(table, number, everything, has_scores),
+            "categories": {name: _estimate(table, number, group, has_scores) for name, group in groups.items()},
+        }
+        for number, answer_set in enumerate(answer_sets)
+    ]
     differences = [
         _difference(table, groups, a, b, has_scores) for a, b in _pairs(answer_sets) if (_comparable(table, a, b)).any()
     ]
-    _correct_all(differences)
-    _correct_all([tested for difference in differences for tested in difference["categories"].values()])
-    everything = _everything(table)
-    return {
-        "cells": [
-            {
-                "model": answer_set.model,
-                "context": answer_set.context,
-                **_captioner(answer_set),
-                "results": answer_set.results,
-                **_estimate(table, number, everything, has_scores),
-                "categories": {name: _estimate(table, number, group, has_scores) for name, group in groups.items()},
-            }
-            for number, answer_set in enumerate(answer_sets)
-        ],
-        "differences": differences,
+    majorities: MajorityAnswers = {
         "majority_answer": _majority(table, everything),
         "category_majority_answers": {
             name: majority for name, group in groups.items() if (majority := _majority(table, group))
         },
     }
+    return _OnDataSet(cells, differences, majorities)
 
 
 class _Key(NamedTuple):
@@ -104,6 +135,10 @@ def _pairs(answer_sets: Sequence[AnswerSet]) -> Iterator[tuple[int, int]]:
 
 def _captioner(answer_set: AnswerSet) -> Captioned:
     return {} if answer_set.captioner is None else {"captioner": answer_set.captioner}
+
+
+def _data_set(answer_set: AnswerSet) -> OfDataSet:
+    return {"data_set": answer_set.data_set} if answer_set.data_set else {}
 
 
 def _everything(table: GradeTable) -> "Numbers":
@@ -168,6 +203,7 @@ def _difference(table: GradeTable, groups: Mapping[str, "Numbers"], a: int, b: i
         "a": set_a.context,
         "b": set_b.context,
         **_captioner(set_a),
+        **_data_set(set_a),
         **others,
         # that command takes the run to start from first
         "list_questions": f"captionqa compare {set_b.results} {set_a.results} --output questions.json",

@@ -1,6 +1,13 @@
 """The records of comparison.json."""
 
-from typing import NotRequired, TypedDict
+from collections.abc import Mapping
+from typing import Any, Literal, NotRequired, TypedDict
+
+#: (model, captioner, context, data set), as in `AnswerSet.key`.
+Key = tuple[str, str | None, str, str]
+#: Why a data set is not in an average: its questions have no ground truth, the model was not asked them in this context,
+#: or no answer has a grade. Of the latter two there is no average over the other data sets.
+LeftOutReason = Literal["no_ground_truth", "not_asked", "nothing_graded"]
 
 
 class Estimate(TypedDict):
@@ -30,8 +37,13 @@ class Captioned(TypedDict, total=False):
     captioner: str
 
 
-class Cell(Estimate, Captioned):
-    """One model in one context."""
+class OfDataSet(TypedDict, total=False):
+    #: The name of the data set, only where the configuration names its data sets.
+    data_set: str
+
+
+class Cell(Estimate, Captioned, OfDataSet):
+    """One model in one context, on one data set."""
 
     model: str
     context: str
@@ -89,8 +101,8 @@ class ComparedWith(TypedDict, total=False):
     captioner_b: str
 
 
-class Difference(PairedDifference, Captioned, ComparedWith):
-    """Cell A minus cell B: two contexts of one model, or two models."""
+class Difference(PairedDifference, Captioned, ComparedWith, OfDataSet):
+    """Cell A minus cell B on one data set: two contexts of one model, or two models."""
 
     #: The model of A.
     model: str
@@ -114,12 +126,75 @@ class MajorityAnswer(TypedDict):
     questions: int
 
 
+class MajorityAnswers(TypedDict):
+    """The majority answers of one data set."""
+
+    #: None where no question has a ground truth.
+    majority_answer: MajorityAnswer | None
+    #: {category: its own majority answer}.
+    category_majority_answers: dict[str, MajorityAnswer]
+
+
+class Averaged(TypedDict):
+    """What an average over data sets is about; each has the weight 1."""
+
+    #: The names of the data sets that it averages.
+    data_sets: list[str]
+    #: {name of another data set of the run: why it is not averaged}.
+    not_averaged: dict[str, LeftOutReason]
+
+
+class MacroAverage(Averaged, Captioned):
+    """The mean of the accuracies of one model in one context over the data sets."""
+
+    model: str
+    context: str
+    #: None where a data set is missing that has a ground truth.
+    accuracy: float | None
+    #: As [low, high], by MOVER from the intervals of the cells.
+    accuracy_interval_95: list[float] | None
+    #: Only where a cell of some data set has a mean score.
+    mean_score: NotRequired[float | None]
+    mean_score_interval_95: NotRequired[list[float] | None]
+
+
+class MacroDifference(Averaged, Captioned, ComparedWith):
+    """The mean of the paired differences of two models or contexts over the data sets."""
+
+    #: The model of A.
+    model: str
+    #: The context of A, and that of B.
+    a: str
+    b: str
+    #: None where a data set is missing, as in `MacroAverage`.
+    difference: float | None
+    #: As [low, high], by MOVER from the intervals of the differences.
+    interval_95: list[float] | None
+
+
 class Comparison(TypedDict):
     """The file comparison.json."""
 
     cells: list[Cell]
     differences: list[Difference]
-    #: None where no question has a ground truth.
-    majority_answer: MajorityAnswer | None
+    #: These two only where the data sets have no names.
+    majority_answer: NotRequired[MajorityAnswer | None]
     #: {category: its own majority answer}.
-    category_majority_answers: dict[str, MajorityAnswer]
+    category_majority_answers: NotRequired[dict[str, MajorityAnswer]]
+    #: Only where they have names: {name of a data set: the same of it}.
+    data_sets: NotRequired[dict[str, MajorityAnswers]]
+    #: Only with more than one data set.
+    macro_averages: NotRequired[list[MacroAverage]]
+    macro_differences: NotRequired[list[MacroDifference]]
+
+
+def cell_key(cell: Mapping[str, Any]) -> Key:
+    """What a cell is of."""
+    return cell["model"], cell.get("captioner"), cell["context"], cell.get("data_set", "")
+
+
+def difference_keys(difference: Mapping[str, Any]) -> tuple[Key, Key]:
+    """What the cells A and B of a difference are of."""
+    of, data_set = difference, difference.get("data_set", "")
+    a = (of["model"], of.get("captioner"), of["a"], data_set)
+    return a, (of.get("model_b", of["model"]), of.get("captioner_b"), of["b"], data_set)

@@ -19,6 +19,7 @@ from captionqa.run.lease import live_lease
 class ResultSet:
     """All stored results of one final file."""
 
+    #: Of its data set, as the layout.
     config: Config
     layout: Layout
     file: FinalFile
@@ -27,8 +28,8 @@ class ResultSet:
 
     @property
     def name(self) -> str:
-        """As a person reads it: `captions STYLE`, `qa`, `qa none`; where there are several models, after `MODEL: `."""
-        return self.file.name if len(self.config.models) == 1 else f"{self.layout.model}: {self.file.name}"
+        """As a person reads it: `captions STYLE`, `qa`, `qa none`; after `MODEL: ` and the data set, where needed."""
+        return self.config.title(self.file.name, self.layout.model)
 
     @property
     def files(self) -> AnswerFiles:
@@ -56,20 +57,19 @@ def selected_results(config: Config, task: Task | None, style: str | None) -> li
     Raises:
         ConfigError: the style is not configured, or a run is going on.
     """
-    run_layout = Layout(config.output_dir, config.model_name)
-    check_no_run(config, run_layout)
-    layouts = run_layout.of_models(config.model_names)
-    styles = {name.lower(): name for name in config.prompt_styles}
+    layout = config.layout()
+    check_no_run(config, layout)
+    styles = {name.lower() for each in config.data_sets.values() for name in each.prompt_styles}
     if style is not None and style.lower() not in styles:
         raise ConfigError(f"{style!r} is none of the configured styles: {', '.join(sorted(styles)) or 'none'}.")
-    of_style = [one for one in config.caption_sets if style is not None and one.style.lower() == style.lower()]
     return [
-        ResultSet(config, layout, file, ItemChecker(config, name, file.settings))
-        for layout in layouts
-        for name in config.tasks
+        ResultSet(each, of_model, file, ItemChecker(each, name, file.settings))
+        for each, of_data in config.by_data_set(layout)
+        for of_model in of_data.of_models(config.model_names)
+        for name in each.tasks
         if task in (None, name)
-        for file in final_files(config, layout, name)
-        if style is None or file.files.folder in {layout.captions_work(one.key) for one in of_style}
+        for file in final_files(each, of_model, name)
+        if style is None or file.files.folder in _of_style(each, of_model, style)
     ]
 
 
@@ -81,3 +81,8 @@ def check_no_run(config: Config, layout: Layout) -> None:
     """
     if any(live_lease(each.server) is not None for each in layout.of_models(config.model_names)):
         raise ConfigError(f"a run works on {config.output_dir} now; wait for it or stop it first.")
+
+
+def _of_style(config: Config, layout: Layout, style: str) -> set[str]:
+    """The work folders of the captions of a prompt style."""
+    return {layout.captions_work(one.key) for one in config.caption_sets if one.style.lower() == style.lower()}

@@ -1,6 +1,6 @@
 """Statistics of accuracies: 95 % intervals of one and of the difference between two paired ones, and McNemar's test.
 
-Holm's correction is here as well.
+Holm's correction and the interval of a mean of several estimates are here as well.
 """
 
 import math
@@ -71,6 +71,25 @@ def holm(p_values: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
         corrected[index] = highest
     return corrected
+
+
+def interval_of_mean(
+    estimates: Sequence[float], intervals: Sequence[Sequence[float]], low: float = 0.0, high: float = 1.0
+) -> list[float]:
+    """The 95 % interval of the mean of independent estimates as [low, high], from the interval of each.
+
+    MOVER: the distance from the mean to a bound is the root of the sum of squares of the distances from each estimate to
+    its own bound, over their number (Zou and Donner 2008, Statistics in Medicine 27, 1693-1702; for more than two of
+    them Zou, Huang and Zhang 2009, Computational Statistics & Data Analysis 53, 1080-1085). `low` and `high` are the
+    least and the greatest possible mean.
+    """
+    mean = sum(estimates) / len(estimates)
+    below, above = (
+        math.sqrt(sum((estimate - interval[end]) ** 2 for estimate, interval in zip(estimates, intervals, strict=True)))
+        / len(estimates)
+        for end in (0, 1)
+    )
+    return [max(low, mean - below), min(high, mean + above)]
 
 
 def _wilson(correct: float, total: float) -> tuple[float, float]:

@@ -68,7 +68,15 @@ class Choice:
 
 
 def work_of(config: Config, model: str) -> Work:
-    """What a configuration asks a model's server."""
+    """What a configuration asks a model's server, of all data sets together."""
+    works = [_work_of(each, model) for each in config.data_sets.values()]
+    work: Work = {"images": any(each["images"] for each in works), "reuse": any(each["reuse"] for each in works)}
+    if any("schema" in each for each in works):
+        work["schema"] = True
+    return work
+
+
+def _work_of(config: Config, model: str) -> Work:
     pictures = any(context.sends_pictures for context in config.contexts_of(model))
     questions = config.qa is not None and config.qa.columns.images is not None and pictures
     captions = "captions" in config.tasks_of(model)

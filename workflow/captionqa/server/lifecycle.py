@@ -113,7 +113,7 @@ class Server:
         the queue again.
         """
         handles = self._handles()
-        if not handles or not any(self._files.live_folder.glob("*")):  # start_server has not finished
+        if not handles or not self._files.has_live_marker():  # start_server has not finished
             return None
         launcher = _launcher_of(handles)
         launcher.skip_requeue_delay(handles)

@@ -283,11 +283,3 @@ class Page {
     history.replaceState(null, "", location.pathname + location.search);
   }
 }
-
-let page;
-Promise.all([load("overview"), load("run")]).then(([overview, run]) => {
-  page = new Page(overview, run);
-  page.start();
-}).catch((error) => {
-  document.getElementById("main").append(make("p", { class: "message" }, error.message));
-});

@@ -1,0 +1,278 @@
+"""Named data sets: how a configuration names them, what its sentences call their keys, and where their files are."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from captionqa.config.check import check, load_config
+from captionqa.config.config import Config
+from captionqa.config.data_sets import with_keys_named
+from captionqa.config.hub_record import read_hub_record
+from captionqa.config.layout import Layout
+from captionqa.config.media_folder import allowed_folder
+from captionqa.dataset.audit import audit
+from captionqa.dataset.final_files import items_to_do, planned_items
+from captionqa.dataset.planning import plan_all
+from captionqa.driver.dry_run import PlannedWork, dry_run_text
+from captionqa.driver.summary import plan_line
+from captionqa.client.pending_requests import PendingRequests
+from captionqa.errors import ConfigError
+from captionqa.results.answer_sets import answer_sets
+from captionqa.server.chosen_options import work_of
+from projects import ROOT, draw_image
+
+#: Two models, whose data sets a test adds.
+MODELS = "models: {tiny: {path: org/tiny}, tex: {path: org/tex}}\n"
+WITH_MERGE = """
+captions:
+  docs: &captions {dataset_path: images, prompt_styles: [SHORT]}
+qa:
+  docs: &qa {question_path: docs.parquet, contexts: [image, caption], max_tokens: 7}
+  photos: {<<: *qa, question_path: photos.parquet, contexts: [image]}
+"""
+
+
+@pytest.fixture
+def named(schema):
+    """The checked configuration of the text of its data sets."""
+    return lambda text: check(yaml.safe_load(MODELS + text), schema)
+
+
+def test_each_data_set_has_its_sections_and_those_that_yaml_merges(named):
+    config = named(WITH_MERGE)
+    docs, photos = config.data_sets.values()
+    assert list(config.data_sets) == ["docs", "photos"]
+    assert (docs.captions.prompt_styles, docs.qa.max_tokens, photos.captions) == (["SHORT"], 7, None)
+    assert (photos.qa.question_path, photos.qa.max_tokens) == ("photos.parquet", 7)
+    assert (config.tasks, config.tasks_of("tex"), photos.tasks) == (["captions", "qa"], ["captions", "qa"], ["qa"])
+    assert [context.title for context in docs.contexts] == ["qa", "qa caption_short"]
+    assert [context.title for context in photos.contexts] == ["qa"]
+
+
+def test_a_checked_configuration_can_be_handed_on_and_checked_again(schema):
+    raw = yaml.safe_load(MODELS + WITH_MERGE)
+    config = check(raw, schema)
+    handed = json.loads(json.dumps(raw))
+    assert Config.of(handed) == config
+    assert check(handed, schema) == config
+
+
+def test_the_example_in_the_documents_is_right_and_fits_a_page(tmp_path, monkeypatch):
+    section = (ROOT / "docs" / "data.md").read_text().split("## Several data sets")[1]
+    text = re.search("```yaml\n(.*?)```", section, re.DOTALL)[1]
+    (tmp_path / "my.yaml").write_text(text)
+    config = load_config(tmp_path / "my.yaml")
+    assert len(text.splitlines()) <= 30
+    assert len(config.models) == 2
+    assert [len(each.contexts) for each in config.data_sets.values()] == [2, 3]
+
+
+def test_a_data_set_without_a_name_is_the_configuration_itself(make_config):
+    config = make_config()
+    assert config.data_sets == {"": config}
+    assert config.by_data_set(config.layout()) == [(config, config.layout())]
+
+
+def test_captions_without_names_are_of_the_images_of_all_questions_with_captions(named):
+    config = named(
+        "captions: {prompt_styles: [LONG]}\n"
+        "qa: {docs: {question_path: d/q.parquet, contexts: [caption]}, photos: {question_path: p.parquet}}"
+    )
+    docs, photos = config.data_sets.values()
+    assert (docs.captions.of_questions, docs.captions.dataset_path, photos.captions) == (True, "d", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("qa: {docs: {question_path: 5}}", "qa.docs.question_path: question_path must be a path"),
+        (
+            "captions: {docs: {dataset_path: x, max_token: 5}}",
+            "captions.docs: unknown key 'max_token' (did you mean 'max_tokens'?)",
+        ),
+        ("captions: {docs: {dataset_path: x, prompt_styles: [SIMPEL]}}", "captions.docs.prompt_styles: 'SIMPEL' is no"),
+        ("captions: {docs: {prompt_styles: [SIMPLE]}}", "captions.docs: the key 'dataset_path' is missing"),
+        ("qa: {docs: {question_path: x, contexts: [caption]}}", "qa.docs.contexts: caption needs captions"),
+        (
+            "captions: {prompt_styles: [SIMPEL]}\nqa: {docs: {question_path: x, contexts: [caption]}}",
+            "captions.prompt_styles: 'SIMPEL' is no prompt style",
+        ),
+        ("captions: {docs: {dataset_path: x}, max_tokens: 5}", "captions.max_tokens: beside the data set 'docs' there"),
+        ("captions: {docs: {dataset_path: x}, photos: }", "captions.photos: must be a section of keys"),
+        ("captions: {docs: {dataset_path: x}}\nqa: {question_path: x}", "qa: captions names data sets, so name that of"),
+        ("captions: {dataset_path: x}\nqa: {docs: {question_path: x}}", "captions.dataset_path: qa names data sets, so"),
+        ("captions: {}\nqa: {docs: {question_path: x}}", "captions: qa names data sets, and none of them has caption"),
+        ("captions: {qa: {dataset_path: x}}", "captions.qa: the output folder has something else of that name"),
+        ("captions: {Comparison.md: {dataset_path: x}}", "captions.Comparison.md: the output folder has something"),
+        ("qa: {a b: {question_path: x}}", "qa: 'a b' is no name of a data set"),
+        ("qa: {1: {question_path: x}}", "qa: 1 is no name of a data set"),
+        ("captions: {a: {dataset_path: x}}\nqa: {A: {question_path: x}}", "qa.A: A and a differ in case alone"),
+        (
+            "export: {qa: [jsonl]}\ncaptions: {docs: {dataset_path: x}}",
+            "export.qa: the configuration asks for no qa",
+        ),
+    ],
+)
+def test_a_wrong_map_of_data_sets_is_told_by_its_keys(named, text, sentence):
+    with pytest.raises(ConfigError, match=f"^{re.escape(sentence)}"):
+        named(text)
+
+
+def test_a_run_has_one_reader_which_takes_no_part_in_data_sets_that_do_not_name_it(named, tmp_path):
+    captions = "captions: {a: &c {dataset_path: x}, b: *c, c: *c}\n"
+    reads = "{{question_path: x, contexts: [caption], reader: {}}}"
+    config = named(f"{captions}qa: {{a: {reads.format('tiny')}, b: {{question_path: x}}}}")
+    assert (config.reader, config.model_names) == ("tiny", ["tex", "tiny"])
+    assert [each.tasks_of("tiny") for each in config.data_sets.values()] == [["qa"], [], []]
+    assert [each.tasks_of("tex") for each in config.data_sets.values()] == [["captions"], ["captions", "qa"], ["captions"]]
+    with pytest.raises(ConfigError, match=r"^qa\.b\.reader: 'tex' would be a second reader beside 'tiny' of qa\.a\."):
+        named(f"{captions}qa: {{a: {reads.format('tiny')}, b: {reads.format('tex')}}}")
+
+
+def test_a_text_about_keys_names_them_and_no_file():
+    text = "set qa.max_tokens; see ./qa.jsonl, data/qa.columns and export.qa: or captions.limit"
+    named = "set qa.docs.max_tokens; see ./qa.jsonl, data/qa.columns and export.qa: or captions.docs.limit"
+    assert with_keys_named(text, "docs") == named
+    assert with_keys_named(text, "") == text
+
+
+def test_the_files_of_a_data_set_are_in_its_folder_and_those_of_the_run_are_not():
+    layout = Layout("out", "tex", "tiny", "/docs")
+    of_data = [
+        layout.captions("short"),
+        layout.qa("results"),
+        layout.page,
+        layout.logs,
+        layout.items("qa"),
+        layout.captions_work(),
+        layout.graded(),
+        layout.caption_export("short", "coco"),
+        layout.hub_data,
+        str(layout.questions_by_image),
+        str(layout.positions),
+    ]
+    assert of_data == [
+        "out/docs/captions/tex/tex_short.json",
+        "out/docs/qa/tex/tex_qa_results.json",
+        "out/docs/report/index.html",
+        "out/docs/logs/tex",
+        "out/docs/work/items/qa/{chunk}-of-{n}.{digest}.jsonl",
+        "out/docs/work/tex/captions/{style}",
+        "out/docs/work/tex/qa/graded.jsonl",
+        "out/docs/export/captions/tex/tex_short_coco",
+        "out/docs/work/items/hub.json",
+        "out/docs/work/questions_by_image",
+        "out/docs/work/tex/positions",
+    ]
+    run = Layout("out", "tex", "tiny")
+    for name in ("audit", "verdict", "run_work", "failures_checked", "progress", "server", "model_versions", "sentinel"):
+        assert getattr(layout, name) == getattr(run, name)
+    assert layout.comparison("json") == run.comparison("json")
+    assert layout.server_log(1) == "out/logs/tex/server-1.log"
+    assert layout.live("qa") == "out/work/tex/server/live/docs/qa"
+    assert layout.released("qa") == "out/work/tex/server/released/docs/qa.json"
+    assert layout.job_name("merge_qa") == "merge_qa of docs by tex"
+    assert Layout("out", data_set="{data_set}").qa("results") == "out{data_set}/qa/{model}/{model}_qa_results.json"
+
+
+def test_a_live_marker_of_any_data_set_counts_and_an_empty_folder_does_not(tmp_path):
+    layout = Layout(str(tmp_path), "tiny", data_set="/docs")
+    marker = Path(layout.live("qa"))
+    marker.parent.mkdir(parents=True)
+    assert not layout.server_files.has_live_marker()
+    marker.touch()
+    assert layout.server_files.has_live_marker()
+
+
+@pytest.fixture
+def planned(named, tmp_path, monkeypatch):
+    """Two data sets of images, planned: of four images and of two, for two models."""
+    monkeypatch.chdir(tmp_path)
+    for name, images in (("docs", 4), ("photos", 2)):
+        for number in range(images):
+            draw_image(tmp_path / name / f"{number}.png", number)
+    config = named("captions: {docs: &c {dataset_path: docs}, photos: {<<: *c, dataset_path: photos}}")
+    plan_all(config, config.layout())
+    return config
+
+
+def test_counts_of_a_run_are_of_all_data_sets_and_all_models(planned):
+    layout = planned.layout()
+    assert items_to_do(planned, layout) == {"captions": 12}
+    assert planned_items(planned, layout) == 12
+    docs, of_docs = planned.by_data_set(layout)[0]
+    assert items_to_do(docs, of_docs) == {"captions": 8}
+    line = plan_line(planned, layout)
+    assert line == "docs: 4 images in 4 chunks; photos: 2 images in 2 chunks; 12 items to do"
+
+
+def test_the_audit_names_the_data_set_in_each_row(planned):
+    draw = (Path("photos") / "0.png").read_bytes()
+    (Path("photos") / "again.png").write_bytes(draw)
+    (Path("docs") / "again.png").write_bytes((Path("docs") / "1.png").read_bytes())
+    plan_all(planned, planned.layout())
+    report = audit(planned, planned.layout(), ["captions"])
+    head, *rows = Path("output/audit.tsv").read_text().splitlines()
+    assert head.startswith("data_set\ttask\t")
+    found = [row.split("\t")[:4] for row in rows if "duplicate_image" in row]
+    assert [row[:2] + row[3:] for row in found] == [
+        ["docs", "captions", "duplicate_image"],
+        ["photos", "captions", "duplicate_image"],
+    ]
+    assert report.items == 8
+
+
+def test_a_server_is_made_for_what_any_data_set_needs(named):
+    config = named(WITH_MERGE)
+    assert work_of(config, "tiny") == {"images": True, "reuse": True}
+    alone = named("captions: {docs: {dataset_path: x}}")
+    assert work_of(alone, "tiny") == {"images": True, "reuse": False}
+
+
+def test_the_one_folder_that_a_server_reads_has_to_hold_all_data_sets(named, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "a/b", "c"):
+        (tmp_path / name).mkdir()
+    by_file = "client: {image_transport: file}\n"
+    config = named(by_file + "captions: {one: {dataset_path: a/b}, all: {dataset_path: a}}")
+    assert allowed_folder(config, "tiny") == str(tmp_path / "a")
+    text = r"none of captions\.one\.dataset_path \(a/b\), captions\.all\.dataset_path \(a\) and captions\.other\."
+    with pytest.raises(ConfigError, match=text):
+        named(by_file + "captions: {one: {dataset_path: a/b}, all: {dataset_path: a}, other: {dataset_path: c}}")
+
+
+def test_answer_sets_are_of_all_data_sets_and_name_theirs(named):
+    config = named(WITH_MERGE)
+    sets = answer_sets(config, config.layout())
+    assert [(one.data_set, one.model, one.context) for one in sets] == [
+        ("docs", "tiny", "image"),
+        ("docs", "tiny", "caption_SHORT"),
+        ("docs", "tex", "image"),
+        ("docs", "tex", "caption_SHORT"),
+        ("photos", "tiny", "image"),
+        ("photos", "tex", "image"),
+    ]
+    assert sets[-1].results == "output/photos/qa/tex/tex_qa_results.json"
+    assert len({one.key for one in sets}) == 6
+
+
+def test_a_dry_run_names_what_each_data_set_is_asked():
+    named = {
+        "docs": {"captions": PendingRequests(2, 4), "qa": PendingRequests(1, 1)},
+        "idle": {"qa": PendingRequests(0, 0)},
+        "photos": {"qa": PendingRequests(3, 3)},
+    }
+    text = "docs: 2 images to caption (4 requests) and 1 question to answer, photos: 3 questions to answer"
+    assert dry_run_text([PlannedWork("tiny", {}, 1, named=named)], 2) == f"{text}, 1 server to start"
+
+
+def test_the_record_of_the_hub_is_of_the_data_set(tmp_path):
+    layout = Layout(str(tmp_path)).of_data_set("docs")
+    assert read_hub_record(layout) == {}
+    record = {"hf://datasets/a/b": {"commit": "c", "path": "p"}}
+    Path(layout.hub_data).parent.mkdir(parents=True)
+    Path(layout.hub_data).write_text(json.dumps(record))
+    assert read_hub_record(layout) == record
+    assert read_hub_record(Layout(str(tmp_path))) == {}

@@ -1,0 +1,186 @@
+"""Named data sets: `captions` and `qa` as a map of them, `captions: {docs: {...}, photos: {...}}`.
+
+Such a configuration is checked once for each data set, as if it had no other, and put together again.
+"""
+
+import copy
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from itertools import chain, combinations
+from typing import TYPE_CHECKING, Any
+
+from captionqa.config.captions_config import CaptionsConfig
+from captionqa.config.qa_config import QaConfig
+from captionqa.errors import ConfigError
+
+if TYPE_CHECKING:
+    from captionqa.config.config import Config
+
+#: The sections that may be a map of data sets.
+SECTIONS = ("captions", "qa")
+#: A key that each checked section of one data set has, and no map of data sets.
+ALWAYS_THERE = "max_tokens"
+NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]*")
+#: The names in the output folder of what is of the whole run, or of the data set that has no name.
+TAKEN = ("captions", "qa", "work", "logs", "report", "export", "judge", "audit.tsv", "comparison")
+#: The keys of both sections.
+KEYS = {task: [one.name for one in fields(of)] for task, of in (("captions", CaptionsConfig), ("qa", QaConfig))}
+
+
+@dataclass(frozen=True)
+class Part:
+    """The configuration of a run for one of its data sets."""
+
+    name: str
+    #: With the sections of this data set alone, as if it were the only one.
+    raw: dict[str, Any]
+    #: The sections that are a map of data sets.
+    mapped: Sequence[str]
+
+    @contextmanager
+    def naming_keys(self) -> Iterator[None]:
+        """Have the keys in the sentences of errors named as the user wrote them: `captions.docs.max_tokens`."""
+        try:
+            yield
+        except ConfigError as error:
+            raise ConfigError(with_keys_named(str(error), self.name, self.mapped)) from error
+
+
+def with_keys_named(text: str, name: str, mapped: Sequence[str] = SECTIONS) -> str:
+    """A text about the keys of one data set, with these as they are in a map of data sets; `name` may be empty."""
+    if not name:
+        return text
+    for task in mapped:
+        key = rf"(?<![\w./-]){task}(?=\.(?:{'|'.join(KEYS[task])})\b|: )"
+        text = re.sub(key, f"{task}.{name}", text)
+    return text
+
+
+def take_apart(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> list[Part]:
+    """The configuration of each named data set; none where `captions` and `qa` are sections of their own keys.
+
+    `captions` without a dataset_path, beside a map of `qa`, are asked for each data set that has them in its contexts.
+
+    Raises:
+        ConfigError: a name is none, or only one of the sections names data sets that the other has to name too.
+    """
+    given = {task: raw.get(task) for task in SECTIONS}
+    maps = {
+        task: section
+        for task, section in given.items()
+        if isinstance(section, dict) and _is_map(task, section, schema["properties"][task]["properties"])
+    }
+    if not maps:
+        return []
+    shared = given["captions"] if "captions" not in maps else None
+    names = list(dict.fromkeys(chain.from_iterable(maps.values())))
+    _check_names(names, maps)
+    _check_plain(given, maps)
+    parts = []
+    for name in names:
+        sections = {task: sections[name] for task, sections in maps.items() if name in sections}
+        if shared is not None and _asks_with_captions(sections["qa"]):
+            sections["captions"] = shared
+        others = {key: value for key, value in raw.items() if key not in SECTIONS}
+        # copied, since parts of sections that YAML merges are shared
+        parts.append(Part(name, copy.deepcopy(others | sections), tuple(maps)))
+    return parts
+
+
+def put_together(raw: dict[str, Any], parts: Sequence[Part]) -> None:
+    """Complete the configuration of a run, in place, by those of its data sets, which are checked."""
+    for task in SECTIONS:
+        sections = {part.name: part.raw[task] for part in parts if part.raw.get(task) is not None}
+        raw.pop(task, None)
+        raw |= {task: sections} if sections else {}
+    raw |= {key: value for key, value in parts[0].raw.items() if key not in SECTIONS}
+
+
+def named_sections(checked: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """{name of a data set: its sections} of a checked configuration; empty for one without names."""
+    given = {task: checked.get(task) for task in SECTIONS}
+    maps = {task: section for task, section in given.items() if section is not None and ALWAYS_THERE not in section}
+    names = dict.fromkeys(chain.from_iterable(maps.values()))
+    return {name: {task: sections[name] for task, sections in maps.items() if name in sections} for name in names}
+
+
+def check_readers(config: "Config") -> None:
+    """Whether no two data sets have different readers; raises ConfigError."""
+    readers = {name: each.qa.reader for name, each in config.named.items() if each.qa is not None and each.qa.reader}
+    for (a, reader_a), (b, reader_b) in combinations(readers.items(), 2):
+        if reader_a != reader_b:
+            raise ConfigError(
+                f"qa.{b}.reader: {reader_b!r} would be a second reader beside {reader_a!r} of qa.{a}.reader; a run has "
+                "one, so name the same for both, or give one data set a configuration of its own."
+            )
+
+
+def _is_map(task: str, section: Mapping[Any, Any], keys: Mapping[str, Any]) -> bool:
+    """Whether a section of the configuration is a map of data sets; raises ConfigError where it is both."""
+    maps = [name for name, value in section.items() if name not in keys and isinstance(value, dict)]
+    own = [key for key in section if key in keys]
+    others = [key for key in section if key not in maps and key not in own]
+    looks_so = any(keys.keys() & section[name].keys() for name in maps)
+    if own and looks_so:
+        raise ConfigError(
+            f"{task}.{own[0]}: beside the data set {maps[0]!r} there is no room for keys of all data sets; write "
+            f"{own[0]} into each (YAML's `<<` repeats them: docs/data.md)."
+        )
+    if others and looks_so:
+        raise ConfigError(
+            f"{task}.{others[0]}: must be a section of keys like the data set {maps[0]!r}, not {section[others[0]]!r}."
+        )
+    return bool(section) and not own and not others
+
+
+def _check_names(names: Sequence[Any], maps: Mapping[str, Mapping[Any, Any]]) -> None:
+    seen: dict[str, str] = {}
+    for name in names:
+        task = next(task for task, sections in maps.items() if name in sections)
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            allowed = re.sub("[^A-Za-z0-9._-]+", "_", str(name)).lstrip("._-")
+            quoted = f"'{name}'" if not isinstance(name, str) else allowed
+            raise ConfigError(
+                f"{task}: {name!r} is no name of a data set: a name is a text of letters, digits, dots, dashes and "
+                f"underscores{f'; try {quoted}' if allowed else ''}."
+            )
+        lower = name.lower()
+        if lower in TAKEN or lower.startswith("comparison."):
+            raise ConfigError(
+                f"{task}.{name}: the output folder has something else of that name; name the data set otherwise."
+            )
+        if lower in seen:
+            raise ConfigError(
+                f"{task}.{name}: {name} and {seen[lower]} differ in case alone, and so would their folders; name one "
+                "data set otherwise."
+            )
+        seen[lower] = name
+
+
+def _check_plain(given: Mapping[str, Any], maps: Mapping[str, Mapping[str, Any]]) -> None:
+    """Whether a section without names may stand beside a map of data sets; raises ConfigError."""
+    name = next(iter(next(iter(maps.values()))))
+    if "qa" not in maps and given["qa"] is not None:
+        raise ConfigError(
+            f"qa: captions names data sets, so name that of these questions too: qa: {{{name}: {{question_path: ...}}}}."
+        )
+    captions = given["captions"]
+    if "captions" in maps or not isinstance(captions, dict):
+        return
+    if captions.get("dataset_path") is not None:
+        raise ConfigError(
+            f"captions.dataset_path: qa names data sets, so name that of these images too, as in captions: {{{name}: "
+            "{dataset_path: ...}}; or leave dataset_path out, which captions the images of the questions."
+        )
+    if not any(map(_asks_with_captions, maps["qa"].values())):
+        raise ConfigError(
+            "captions: qa names data sets, and none of them has caption in its contexts; name the data set of the "
+            f"captions too, as in captions: {{{name}: {{dataset_path: ...}}}}."
+        )
+
+
+def _asks_with_captions(qa: Mapping[str, Any]) -> bool:
+    contexts = qa.get("contexts")
+    return isinstance(contexts, list) and "caption" in contexts

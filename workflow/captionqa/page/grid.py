@@ -1,0 +1,198 @@
+"""The page of several data sets: a table of models, contexts and data sets, with the ways to the page of each data set."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypedDict, cast
+
+from captionqa.config.config import Config
+from captionqa.config.layout import Layout
+from captionqa.dataset.final_files import planned_files
+from captionqa.files import read_json
+from captionqa.page.page_lists import PageContents
+from captionqa.page.results_page import HTML, finish_folder, fresh_data
+from captionqa.page.run_figures import run_figures
+from captionqa.results.comparison_records import Cell, Comparison, MajorityAnswer, cell_key, difference_keys
+from captionqa.results.provenance import read_provenance
+
+
+class GridFigure(TypedDict):
+    """An accuracy, or the mean of several; None where nothing is graded."""
+
+    share: float | None
+    interval: list[float] | None
+
+
+class GridCell(GridFigure):
+    """The accuracy of a model in a context on one data set."""
+
+    graded: int
+    correct: int
+    failed: int
+
+
+class GridRow(TypedDict):
+    """A model in a context on all data sets."""
+
+    model: str
+    context: str
+    #: None where it has none.
+    macro: GridFigure | None
+    #: {data set: why it is not averaged}; None where there is only one data set.
+    not_averaged: dict[str, str] | None
+    #: One for each data set; None where the model was not asked.
+    cells: list[GridCell | None]
+
+
+class Side(TypedDict):
+    """A or B of a difference."""
+
+    model: str
+    context: str
+
+
+class GridDifference(TypedDict):
+    """A difference on all data sets; `macro`, `not_averaged` and `of` are as in `GridRow`."""
+
+    a: Side
+    b: Side
+    macro: dict[str, Any] | None
+    not_averaged: dict[str, str] | None
+    of: list[dict[str, Any] | None]
+
+
+class GridDataSet(TypedDict):
+    """A data set, with counts over all models and contexts."""
+
+    name: str
+    #: The address of its page, relative to this one.
+    page: str | None
+    questions: int
+    #: Images that are captioned.
+    images: int
+    #: Requests without an answer, of all final files.
+    failed: int
+    majority: MajorityAnswer | None
+
+
+def write_grid_page(config: Config, layout: Layout) -> None:
+    """Write the page of all data sets of a complete run, beside which are the pages of each.
+
+    Raises:
+        ResultError: a provenance file is missing.
+        OSError: the folder cannot be written.
+    """
+    folder = Path(layout.page).parent
+    fresh_data(folder)
+    finish_folder(folder, grid_overview(config, layout), run_figures(config, layout))
+
+
+def grid_overview(config: Config, layout: Layout, to_root: str = "..") -> dict[str, Any]:
+    """What the page shows; `to_root` is the address of the output folder from it.
+
+    Raises:
+        ResultError: a provenance file is missing.
+    """
+    comparison: Comparison | None = read_json(layout.comparison("json"))
+    contents, names = PageContents(), list(config.data_sets)
+    data_sets = [
+        _data_set(contents, each, of_data, comparison, to_root) for each, of_data in config.by_data_set(layout)
+    ]
+    return {
+        "model": contents.model,
+        "parts": contents.parts,
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "data_sets": data_sets,
+        "rows": [] if comparison is None else _rows(comparison, names),
+        "differences": [] if comparison is None else _differences(comparison, names),
+    }
+
+
+def _data_set(
+    contents: PageContents, config: Config, layout: Layout, comparison: Comparison | None, to_root: str
+) -> GridDataSet:
+    """Describe a data set, and add its final files to the contents."""
+    images = failed = 0
+    for of_model in layout.of_models(config.model_names):
+        for file in planned_files(config, of_model):
+            contents.add_part(config.title(file.name, of_model.model), file.provenance)
+            stored = read_provenance(file.provenance)
+            counts = {"items": 0, "failed": 0} if stored is None else stored["counts"]
+            failed += counts["failed"]
+            if file.task == "captions":
+                images = max(images, counts["items"])
+    cells = [] if comparison is None else [cell for cell in comparison["cells"] if cell["data_set"] == config.data_set]
+    questions = max((cell["questions"] for cell in cells), default=0)
+    of_data_sets = {} if comparison is None else comparison.get("data_sets", {})
+    majorities = of_data_sets.get(config.data_set)
+    return {
+        "name": config.data_set,
+        "page": f"{to_root}/{config.data_set}/report/{HTML}",
+        "questions": questions,
+        "images": images,
+        "failed": failed,
+        "majority": None if majorities is None else majorities["majority_answer"],
+    }
+
+
+def _rows(comparison: Comparison, names: list[str]) -> list[GridRow]:
+    cells = {cell_key(cell): cell for cell in comparison["cells"]}
+    averages = {cell_key(average)[:3]: average for average in comparison.get("macro_averages", ())}
+    rows: list[GridRow] = []
+    for of in dict.fromkeys(key[:3] for key in cells):
+        average = averages.get(of)
+        is_known = average is not None and average["accuracy"] is not None
+        rows.append(
+            {
+                "model": _answered_by(of[0], of[1]),
+                "context": of[2],
+                "macro": {"share": average["accuracy"], "interval": average["accuracy_interval_95"]}
+                if average is not None and is_known
+                else None,
+                "not_averaged": None if average is None else cast(dict[str, str], average["not_averaged"]),
+                "cells": [_cell(cells.get((*of, name))) for name in names],
+            }
+        )
+    return rows
+
+
+def _cell(cell: Cell | None) -> GridCell | None:
+    if cell is None:
+        return None
+    return {
+        "share": cell["accuracy"],
+        "interval": cell["accuracy_interval_95"],
+        "graded": cell["graded"],
+        "correct": cell["correct"],
+        "failed": cell["failed"],
+    }
+
+
+def _differences(comparison: Comparison, names: list[str]) -> list[GridDifference]:
+    found = {difference_keys(one): one for one in comparison["differences"]}
+    averages: dict[Any, Mapping[str, Any]] = {}
+    for average in comparison.get("macro_differences", ()):
+        a, b = difference_keys(average)
+        averages[a[:3], b[:3]] = average
+    differences: list[GridDifference] = []
+    for a, b in dict.fromkeys((a[:3], b[:3]) for a, b in found):
+        average = averages.get((a, b))
+        of = [found.get(((*a, name), (*b, name))) for name in names]
+        differences.append(
+            {
+                "a": {"model": _answered_by(a[0], a[1]), "context": a[2]},
+                "b": {"model": _answered_by(b[0], b[1]), "context": b[2]},
+                "macro": _chosen(average, ("difference", "interval_95")) if average and average["interval_95"] else None,
+                "not_averaged": None if average is None else average["not_averaged"],
+                "of": [one and _chosen(one, ("difference", "interval_95", "p_by_image_holm", "questions")) for one in of],
+            }
+        )
+    return differences
+
+
+def _chosen(record: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    return {key: record[key] for key in keys}
+
+
+def _answered_by(model: str, captioner: str | None) -> str:
+    return model if captioner is None else f"{model} with {captioner}"
