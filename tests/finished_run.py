@@ -21,13 +21,15 @@ SERVER = {"url": "http://node:8000", "generation": 1, "vllm": "1.2"}
 
 
 def finish_run(config: Config, answers, begin_s=1_700_000_000.0, chunk_s=100.0, merged=True) -> Layout:
-    """Plan and merge all tasks; chunks begin one after another, `chunk_s / 4` seconds apart, and take `chunk_s`.
+    """Plan and merge all tasks of one data set.
+
+    Chunks begin one after another, `chunk_s / 4` seconds apart, and take `chunk_s`.
 
     `merged` is whether the final files are written, too. An answer of None leaves its chunk unfinished.
 
     `answers(work folder's name, entry of the item list)` gives a text, (text, finish reason) or {failure, detail}.
     """
-    layout = Layout(config.output_dir, config.model_name)
+    layout = config.layout()
     for task in config.tasks:
         plan = plan_task(config, layout, task)
         of_models = layout.of_models(config.model_names)

@@ -251,6 +251,31 @@ def test_the_card_says_what_the_files_of_the_run_say(run):
         assert row["sampling"].startswith(f"temperature {settings['sampling']['temperature']}")
 
 
+def test_named_data_sets_keep_their_folders_and_are_told_apart(tmp_path, images, raw_config, schema):
+    images.add("a.png")
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "b.png").write_bytes((images.path / "a.png").read_bytes())
+    folders = {"birds": images.path, "cars": tmp_path / "more"}
+    sections = {name: {"dataset_path": str(folder)} for name, folder in folders.items()}
+    config = check(raw_config() | {"captions": sections, "qa": None, "export": {"captions": ["jsonl"]}}, schema)
+    for each in config.data_sets.values():
+        layout = finish_run(each, lambda work, entry: f"a caption of {entry['id']}")
+        [(_, folder)] = export_folders(each, layout)
+        Path(folder).mkdir(parents=True)
+        Path(folder, ".export").write_text("{}")
+        Path(folder, "captions-00000.jsonl").write_text("{}\n")
+    with prepared_push(config, config.layout(), "birds") as push:
+        kinds = ("", "_failures", "_provenance", "_statistics")
+        of_both = [f"captions/tiny/tiny_simple{kind}.json" for kind in kinds]
+        of_both.append("export/captions/tiny/tiny_simple_jsonl/captions-00000.jsonl")
+        assert set(push.files) == {f"{name}/{file}" for name in folders for file in of_both}
+        rows = table_rows(push.card.split("## Captions")[1], "model")
+        assert [row["captions"] for row in rows] == ["birds: captions SIMPLE", "cars: captions SIMPLE"]
+        assert [row["data set"] for row in table_rows(push.card, "task")] == ["birds: images", "cars: more"]
+        configs = yaml.safe_load(push.card.split("---")[1])["configs"]
+        assert [each["config_name"] for each in configs] == ["birds_tiny_simple", "cars_tiny_simple"]
+
+
 def test_without_a_table_among_the_exports_the_hub_is_told_to_show_none(run):
     for _, folder in export_folders(run.config, run.layout):
         Path(folder, ".export").unlink()

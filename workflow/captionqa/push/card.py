@@ -119,9 +119,11 @@ def _data(described: Sequence[_Described]) -> Iterator[str]:
         if "question_file" in about:
             path = about["question_file"]["path"]
             names = [path] if isinstance(path, str) else list(path)
+        title = f"{each.final.data_set}: " if each.final.data_set else ""
         commits = [f"{name} at {commit}" for name, commit in about.get("hub_commits", {}).items()]
         items = f"{about['counts']['items']:,}"
-        rows[each.final.task, ", ".join(names), ", ".join(commits) or "-", items, about["dataset_fingerprint"]] = None
+        shown = (f"{title}{', '.join(names)}", ", ".join(commits) or "-", items, about["dataset_fingerprint"])
+        rows[each.final.task, *shown] = None
     yield from table(["task", "data set", "commit on the hub", "items", "digest of the items' ids"], list(rows))
 
 

@@ -25,12 +25,14 @@ OPTIONAL_KINDS: dict[Task, tuple[str, ...]] = {"captions": ("statistics",), "qa"
 class FinalSet:
     """One final file with its companions."""
 
-    #: As a person reads it: `captions STYLE`, `qa`, `qa none`; of a named data set after `NAME: `.
+    #: As a person reads it: `captions STYLE`, `qa`, `qa none`; of a data set with a name after `NAME: `.
     name: str
     task: Task
     model: str
     #: {kind: path}, such as captions, results, metrics, failures, provenance.
     files: dict[str, str]
+    #: The name of the data set; empty where the configuration gives it none.
+    data_set: str = ""
 
     def read(self, kind: str) -> Any:
         """One of its JSON files.
@@ -69,7 +71,7 @@ def _final_sets(config: Config, layout: Layout) -> Iterator[FinalSet]:
                     files = {kind: _path(file, kind) for kind in (*KINDS[task], *OPTIONAL_KINDS[task])}
                     there = {kind: path for kind, path in files.items() if kind in KINDS[task] or _is_there(path)}
                     name = f"{each.data_set}: {file.name}" if each.data_set else file.name
-                    yield FinalSet(name, task, of_model.model, there)
+                    yield FinalSet(name, task, of_model.model, there, each.data_set)
 
 
 def _path(file: FinalFile, kind: str) -> str:

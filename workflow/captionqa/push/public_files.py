@@ -4,7 +4,7 @@ Results and captions are pushed byte for byte where they hold nothing private, a
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -48,10 +48,7 @@ def public_files(config: Config, layout: Layout, sets: Sequence[FinalSet], scrat
     """
     private = private_text(config, _addresses(sets))
     cleaner = _Cleaner(config.output_dir, private, scratch)
-    public = [
-        FinalSet(each.name, each.task, each.model, {kind: cleaner.add_final(each, kind) for kind in each.files})
-        for each in sets
-    ]
+    public = [replace(each, files={kind: cleaner.add_final(each, kind) for kind in each.files}) for each in sets]
     if len(answer_sets(config, layout)) > 1:
         for ending in COMPARISON_ENDINGS:
             cleaner.add(Path(layout.comparison(ending)))
