@@ -104,24 +104,27 @@ ROWS = {
 
 
 class Answers:
-    """Graded answers, and what the exports make of them."""
+    """Graded answers, and what the exports make of them.
 
-    def __init__(self, tmp_path, make_config):
+    `rows`, {qid: (ground truth, question, answer)}, may have further fields of the question's row as a fourth part.
+    """
+
+    def __init__(self, tmp_path, make_config, rows=ROWS):
         self.tmp_path = tmp_path
         self.settings = qa_settings(make_config(), "tiny")
         lines = [
             {"id": qid, "answer": given, "files": ["d"]}
             if given
             else {"id": qid, "failure": "timeout", "detail": "late"}
-            for qid, (_, _, given) in ROWS.items()
+            for qid, (_, _, given, *_) in rows.items()
         ]
         self.chunk = write_result(tmp_path / "chunk.jsonl", self.settings, lines)
-        rows = tmp_path / "rows.jsonl"
+        rows_file = tmp_path / "rows.jsonl"
         known = {"images": ["a.png"], "category": "c", "source": "s"}
-        rows.write_text(
+        rows_file.write_text(
             "".join(
-                json_line({"id": qid, "question": question, "answer": truth, **known})
-                for qid, (truth, question, _) in ROWS.items()
+                json_line({"id": qid, "question": question, "answer": truth, **known, **dict(*fields)})
+                for qid, (truth, question, _, *fields) in rows.items()
             )
         )
         self.made = {
@@ -130,7 +133,13 @@ class Answers:
         }
         named = {f"{kind}_path": path for kind, path in self.made.items()}
         merge_qa(
-            [self.chunk], str(rows), self.settings, question_path="q", dataset_path="d", rules=GradingRules(), **named
+            [self.chunk],
+            str(rows_file),
+            self.settings,
+            question_path="q",
+            dataset_path="d",
+            rules=GradingRules(),
+            **named,
         )
 
     def export(self, form):

@@ -21,7 +21,9 @@ SERVER = {"url": "http://node:8000", "generation": 1, "vllm": "1.2"}
 
 
 def finish_run(config: Config, answers, begin_s=1_700_000_000.0, chunk_s=100.0, merged=True) -> Layout:
-    """Plan and merge all tasks; chunks begin one after another, `chunk_s / 4` seconds apart, and take `chunk_s`.
+    """Plan and merge all tasks of all data sets.
+
+    Chunks begin one after another, `chunk_s / 4` seconds apart, and take `chunk_s`.
 
     `merged` is whether the final files are written, too. An answer of None leaves its chunk unfinished.
 

@@ -20,6 +20,8 @@ from captionqa.server import slurm
 #: Modules that take long to import, which no help needs.
 SLOW_IMPORTS = {"jsonschema", "numpy", "pandas", "PIL", "pyarrow", "requests", "rich", "snakemake", "yaml"}
 WITH_CONFIG = [name for name in COMMANDS if name not in ("compare", "data")]
+#: What a command needs behind its configuration.
+NEEDED = {"push": ["me/birds"]}
 
 
 @pytest.fixture
@@ -85,7 +87,7 @@ def test_it_says_its_version(capsys):
     [
         (
             [],
-            "which command? run, status, audit, estimate, retry-failed, forget, data, compare, view; "
+            "which command? run, status, audit, estimate, retry-failed, forget, data, compare, view, push; "
             "captionqa --help describes them",
         ),
         (["adit", "my.yaml"], "there is no command 'adit'; the commands are run, status, audit, "),
@@ -110,7 +112,7 @@ def test_a_mistake_on_the_command_line_is_one_sentence(words, said, capsys):
 
 @pytest.mark.parametrize("name", WITH_CONFIG)
 def test_a_missing_configuration_is_named(name, capsys, executed):
-    assert main([name, "nowhere.yaml"]) == 1
+    assert main([name, "nowhere.yaml", *NEEDED.get(name, ())]) == 1
     assert capsys.readouterr().err == "captionqa: there is no file nowhere.yaml\n"
     assert executed == []
 
@@ -118,7 +120,7 @@ def test_a_missing_configuration_is_named(name, capsys, executed):
 @pytest.mark.parametrize("name", [name for name in WITH_CONFIG if name != "run"])
 def test_a_bad_configuration_is_one_sentence(name, config_path, capsys):
     config_path.write_text("captions: {promt_styles: []}\noutput_dir: out\n")
-    assert main([name, "my.yaml"]) == 1
+    assert main([name, "my.yaml", *NEEDED.get(name, ())]) == 1
     text = capsys.readouterr().err
     assert text.startswith("captionqa: ")
     assert text.count("\n") == 1

@@ -1,8 +1,10 @@
 """Exports of small results: each format is read back, and no item is lost."""
 
+import ast
 import hashlib
 import json
 import re
+import string
 import tarfile
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from captionqa.errors import ConfigError, ResultError
 from captionqa.export.export import ANSWER_FORMATS, CAPTION_FORMATS, check_exports
 from captionqa.export.named_files import file_path
 from captionqa.files import read_json
-from exported import QUESTION, Answers, Captions
+from exported import QUESTION, Answers, Captions, answer
 from PIL import Image
 from shard_files import write_parquet, write_tar
 
@@ -380,6 +382,102 @@ def test_lmms_eval_reads_the_samples(answers):
     about = read_json(results)
     assert about["n-samples"] == {"captionqa": {"original": 6, "effective": 4}}
     assert about["results"]["captionqa"]["accuracy,none"] == pytest.approx(2 / 5)
+
+
+#: Questions as the tools that read them tell apart: several images, five options, none, no truth, nothing to read.
+ODD_ROWS = {
+    "q1": (
+        r"\boxed{B}",
+        QUESTION,
+        answer('<think>Red?\tNo.</think>\n"B", I\'d say\n猫'),
+        {"images": ["a.png", "b/c.png"]},
+    ),
+    "q2": ("E", "Which?\nA. 1\nB. 2\nC. 3\nD. 4\nE. 5", answer("A or B"), {"category": "many"}),
+    "q3": (["blue", "teal"], "Which colour?", answer("teal"), {"images": ["[x].png"]}),
+    "q4": ("7", "How many?", answer("<think>One, two"), {"images": ["[x]"], "category": "count"}),
+    "q5": (None, QUESTION, answer("A")),
+    "q6": (None, "What?", answer("A cat.")),
+    "q7": (r"\boxed{A}", QUESTION, None),
+}
+
+
+def vlmevalkit_table(folder, name):
+    """A table as VLMEvalKit's `load` reads it."""
+    return pd.read_csv(folder / "tiny" / f"tiny_{name}.tsv", sep="\t")
+
+
+def vlmevalkit_choices(row):
+    """As its `build_choices`."""
+    return {letter: row[letter] for letter in string.ascii_uppercase if letter in row and not pd.isna(row[letter])}
+
+
+def vlmevalkit_paths(text):
+    """As its `toliststr`, which evaluates what looks like a list."""
+    return ast.literal_eval(text) if text[0] == "[" and text[-1] == "]" else [text]
+
+
+def test_vlmevalkit_reads_multiple_choice_and_open_ended_questions(tmp_path, make_config):
+    answers = Answers(tmp_path, make_config, ODD_ROWS)
+    folder = answers.export("vlmevalkit")
+    assert {path.name for path in (folder / "tiny").iterdir()} == {
+        f"tiny_captionqa_{kind}{ending}" for kind in ("mcq", "openended") for ending in (".tsv", "_acc.csv")
+    }
+    assert (answers.summary["items"], answers.summary["failed"]) == (6, 1)
+
+    table = vlmevalkit_table(folder, "captionqa_mcq")
+    # what its `build_dataset` tells multiple choice by
+    assert {"index", "question", "A", "B", "E", "answer", "prediction", "image_path"} <= set(table)
+    assert "F" not in table
+    assert list(table["index"]) == ["q1", "q2", "q5"]
+    first, second, third = (row for _, row in table.iterrows())
+    assert vlmevalkit_choices(first) == {"A": "red", "B": "blue"}
+    assert list(vlmevalkit_choices(second)) == list("ABCDE")
+    assert first["question"] == QUESTION
+    assert (first["answer"], first["prediction"], first["thinking"]) == ("B", '"B", I\'d say\n猫', "Red?\tNo.")
+    assert (second["answer"], second["prediction"]) == ("E", "A or B")
+    assert pd.isna(third["answer"])
+    assert list(table["hit"].fillna(-1)) == [1, 0, -1]
+    assert [vlmevalkit_paths(text) for text in table["image_path"]] == [["a.png", "b/c.png"], ["a.png"], ["a.png"]]
+    assert first["log"].endswith(", B")
+
+    table = vlmevalkit_table(folder, "captionqa_openended")
+    assert not {"A", "B"} & set(table)
+    assert list(table["index"]) == ["q3", "q4", "q6"]
+    assert ast.literal_eval(table["answer"][0]) == ["blue", "teal"]
+    assert table["answer"][1] == "7"
+    assert list(table["hit"].fillna(-1)) == [1, 0, -1]
+    # an answer that ended within its reasoning has no words of its own
+    assert pd.isna(table["prediction"][1])
+    assert [vlmevalkit_paths(text) for text in table["image_path"]] == [["[x].png"], ["[x]"], ["a.png"]]
+
+
+def test_the_accuracies_are_those_that_vlmevalkit_would_report_of_the_hits(tmp_path, make_config):
+    folder = Answers(tmp_path, make_config, ODD_ROWS).export("vlmevalkit")
+    for name, whole in (("captionqa_mcq", 1), ("captionqa_openended", 100)):
+        table = vlmevalkit_table(folder, name)
+        reported = pd.read_csv(folder / "tiny" / f"tiny_{name}_acc.csv")
+        wanted = {"Overall": table["hit"].mean() * whole}
+        wanted |= {category: hits.mean() * whole for category, hits in table.groupby("category")["hit"]}
+        assert list(reported.drop(columns="split", errors="ignore")) == list(wanted)
+        assert {column: reported[column][0] for column in wanted} == pytest.approx(wanted)
+    assert "split" in pd.read_csv(folder / "tiny" / "tiny_captionqa_mcq_acc.csv")
+
+
+def test_vlmevalkit_gets_no_table_of_a_kind_of_question_that_is_not_there(tmp_path, make_config):
+    folder = Answers(tmp_path, make_config, {"q3": ODD_ROWS["q3"]}).export("vlmevalkit")
+    assert {path.name for path in folder.rglob("*.tsv")} == {"tiny_captionqa_openended.tsv"}
+    assert [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")] == []
+
+
+def test_lmms_eval_gets_answers_without_their_reasoning_beside_the_whole(tmp_path, make_config):
+    rows = lines_of(Answers(tmp_path, make_config, ODD_ROWS).export("lmms_eval") / "tiny")
+    by_qid = {row["qid"]: row for row in rows}
+    assert list(by_qid) == ["q1", "q2", "q3", "q4", "q5", "q6"]
+    assert (by_qid["q1"]["filtered_resps"], by_qid["q1"]["resps"]) == ("B", [ODD_ROWS["q1"][2]["text"]])
+    assert by_qid["q1"]["image_paths"] == ["a.png", "b/c.png"]
+    assert (by_qid["q2"]["filtered_resps"], by_qid["q2"]["score"]) == ("A or B", 0.0)
+    assert (by_qid["q4"]["filtered_resps"], by_qid["q4"]["resps"]) == ("", ["<think>One, two"])
+    assert [lmms_score(row) for row in rows] == [1.0, 0.0, 1.0, 0.0, None, None]
 
 
 def test_results_without_their_answers_are_refused(answers):

@@ -12,7 +12,7 @@ from captionqa.server.vllm_command import CHECKOUT, SERVER_ENVIRONMENT
 
 GROUND = ("errors", "files", "external_sort", "list_text", "reasoning", "shown_text", "threads")
 #: Each room may import from those before it.
-ROOMS = ("config", "grading", "dataset", "run", "server", "client", "results", "export", "page", "driver")
+ROOMS = ("config", "grading", "dataset", "run", "server", "client", "results", "export", "page", "push", "driver")
 MODULES = sorted(captionqa.PACKAGE.rglob("*.py"))
 
 

@@ -10,7 +10,7 @@ from shard_files import write_parquet
 pytestmark = pytest.mark.slow
 
 CAPTION_FORMATS = ["jsonl", "parquet", "imagefolder", "webdataset", "llava", "coco", "txt"]
-QA_FORMATS = ["jsonl", "parquet", "lmms_eval", "responses"]
+QA_FORMATS = ["jsonl", "parquet", "lmms_eval", "vlmevalkit", "responses"]
 
 
 def folders(project):
@@ -23,7 +23,7 @@ def folders(project):
 def test_all_formats_are_written_once_and_none_asks_the_server(completed):
     completed.forget_requests()
     completed.config["export"] = {"captions": CAPTION_FORMATS[:-1], "qa": QA_FORMATS}
-    assert completed.plan() == {"export_captions": 12, "export_answers": 4, "check_failures": 1, "default": 1}
+    assert completed.plan() == {"export_captions": 12, "export_answers": 5, "check_failures": 1, "default": 1}
     completed.run()
     completed.config["export"]["captions"] = CAPTION_FORMATS
     assert completed.plan() == {"export_captions": 2, "check_failures": 1, "default": 1}

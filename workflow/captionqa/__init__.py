@@ -3,7 +3,7 @@
 Data flows one way: chunk -> request -> journal -> chunk result -> merge -> report. Nothing in this package knows of
 the workflow engine that calls it, but for the command `captionqa run`, which starts it.
 
-The package has ten rooms on common ground. A module imports from the ground, from its own room and from rooms
+The package has eleven rooms on common ground. A module imports from the ground, from its own room and from rooms
 above it in this list; tests/unit/test_rooms.py sees to it.
 
     ground      errors, files, external_sort, list_text, reasoning, shown_text, threads: importing nothing of it
@@ -16,6 +16,7 @@ above it in this list; tests/unit/test_rooms.py sees to it.
     results/    merging chunk results into final files; comparing them, and asking again
     export/     final results in the formats of other programs
     page/       the page that shows the results with their images
+    push/       the results onto a hub, with a card
     driver/     what the main process does around the jobs, and what it says to the person at the terminal
 """
 

@@ -195,6 +195,16 @@ def _view(options: argparse.Namespace) -> None:
         serve(lambda folder: page(config, layout, folder, PHASES), options.port, say)
 
 
+def _push(options: argparse.Namespace) -> None:
+    from captionqa.push.hub import check_repo_id
+    from captionqa.push.push import prepared_push
+
+    config, layout = _load(options.config)
+    check_repo_id(options.repository)
+    with prepared_push(config, layout, options.repository) as push:
+        show(push.text() if options.dry_run else push.apply(options.private))
+
+
 def _data(options: argparse.Namespace) -> None:
     from captionqa.config.hub_record import is_hub_path
     from captionqa.dataset.hub_data import fetch
@@ -228,6 +238,7 @@ COMMANDS = {
     "forget": _forget,
     "compare": _compare,
     "view": _view,
+    "push": _push,
     "data": _data,
 }
 

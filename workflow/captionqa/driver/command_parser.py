@@ -73,6 +73,14 @@ Look at all results in a browser, straight from the output folder.
 
 Serves the results page with all items, where the file of a run has a sample of very many, to browsers on this machine
 until Ctrl-C. The address that it prints holds a token, without which nobody gets anything."""
+PUSH = """\
+Put the results of a finished run onto a Hugging Face hub, as a data set with a card.
+
+Pushes captions, answers, metrics, failures, provenance, the comparison and the exports, in one commit; no image, no log
+and no work file. REPO_ID is OWNER/NAME, or NAME for your own; it is made if it is not there, and other files in it
+stay. The card, README.md, says what the files of the run say, and replaces the one before. Folders of this machine,
+names of its nodes and addresses of servers are in nothing that is pushed. Token and hub are those of huggingface_hub:
+`hf auth login` or HF_TOKEN, and HF_ENDPOINT."""
 
 
 class UsageError(CaptionqaError):
@@ -165,6 +173,12 @@ def _parser_and_commands() -> tuple[argparse.ArgumentParser, Mapping[str, argpar
     view = config_command("view", "CONFIG [--data-set NAME] [--port N]", VIEW)
     view.add_argument("--data-set", metavar="NAME", help="the one of several data sets to look at")
     view.add_argument("--port", metavar="N", type=int, default=0, help="the port to listen on; by default any free one")
+    push = config_command("push", "CONFIG REPO_ID [--private] [--dry-run]", PUSH)
+    push.add_argument("repository", metavar="REPO_ID", help="the data set repository, such as me/birds-captions")
+    push.add_argument("--private", action="store_true", help="make it private; a public one that is there is refused")
+    push.add_argument(
+        "--dry-run", action="store_true", help="list the files with their bytes and print the card; push nothing"
+    )
     return parser, commands.choices
 
 

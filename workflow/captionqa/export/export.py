@@ -23,6 +23,7 @@ from captionqa.export.named_files import NAMING_FORMATS, file_path
 from captionqa.export.responses import answered_lines, write_responses
 from captionqa.export.target import MB, ExportFolder, Target
 from captionqa.export.text_files import write_text_files
+from captionqa.export.vlmevalkit import write_vlmevalkit
 from captionqa.export.webdataset import write_webdataset
 from captionqa.files import read_json, read_json_lines
 
@@ -38,7 +39,7 @@ CAPTION_FORMATS: dict[str, Callable[[Iterable[Caption], Target], None]] = {
     "coco": write_coco,
     "txt": write_text_files,
 }
-ANSWER_FORMATS = ("jsonl", "parquet", "lmms_eval", "responses")
+ANSWER_FORMATS = ("jsonl", "parquet", "lmms_eval", "vlmevalkit", "responses")
 
 
 class ExportSummary(TypedDict, total=False):
@@ -156,6 +157,8 @@ def export_answers(
             answers = counted(graded_answers(results, chunks, settings))
             if form == "lmms_eval":
                 write_lmms_eval(answers, target, _read(metrics), described)
+            elif form == "vlmevalkit":
+                write_vlmevalkit(answers, target)
             elif form == "parquet":
                 write_answer_parquet(answers, target)
             else:

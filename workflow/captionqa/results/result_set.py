@@ -58,8 +58,7 @@ def selected_results(config: Config, task: Task | None, style: str | None) -> li
         ConfigError: the style is not configured, or a run is going on.
     """
     layout = config.layout()
-    if any(live_lease(of_model.server) is not None for of_model in layout.of_models(config.model_names)):
-        raise ConfigError(f"a run works on {config.output_dir} now; wait for it or stop it first.")
+    check_no_run(config, layout)
     styles = {name.lower() for each in config.data_sets.values() for name in each.prompt_styles}
     if style is not None and style.lower() not in styles:
         raise ConfigError(f"{style!r} is none of the configured styles: {', '.join(sorted(styles)) or 'none'}.")
@@ -72,6 +71,16 @@ def selected_results(config: Config, task: Task | None, style: str | None) -> li
         for file in final_files(each, of_model, name)
         if style is None or file.files.folder in _of_style(each, of_model, style)
     ]
+
+
+def check_no_run(config: Config, layout: Layout) -> None:
+    """Check that no run works on the output folder.
+
+    Raises:
+        ConfigError: one does.
+    """
+    if any(live_lease(each.server) is not None for each in layout.of_models(config.model_names)):
+        raise ConfigError(f"a run works on {config.output_dir} now; wait for it or stop it first.")
 
 
 def _of_style(config: Config, layout: Layout, style: str) -> set[str]:
