@@ -11,6 +11,7 @@ from captionqa.server.slurm_client_jobs import LostJobs
 from captionqa.server.slurm_ended_clients import EndedClients
 from projects import MODEL, draw_image
 from slow_runs import finish, start_slowly
+from stand_in_server import right_answer
 
 pytestmark = pytest.mark.slow
 
@@ -53,23 +54,27 @@ def test_a_run_uses_the_nodes_it_should_and_leaves_no_job(project, cluster):
     assert {entry["job"] for entry in provenance["clients"]} == {client["JobId"] for client in clients}
 
 
-@pytest.mark.parametrize("arguments", [(), ("--keep-going",)], ids=["stop at once", "keep going"])
-def test_a_chunk_that_fails_ends_the_run_and_only_it_runs_again(project, cluster, arguments):
+def test_a_chunk_that_fails_ends_the_run_and_only_it_runs_again(project, cluster):
+    """Stopped at once, after which both chunks run again, and then with --keep-going, after which one does."""
     for number in range(10, 30):  # enough that the other chunk is still running when it is stopped
         draw_image(project.folder / "images" / f"{number}.png", number)
-    driver = start_slowly(project, "--retries", "0", *arguments)
-    unlucky, _ = cluster.clients()
-    project.faults(delay_s=0 if arguments else 20)
-    cluster.command("scancel", unlucky["number"])
-    assert driver.wait(60) != 0
-    assert not cluster.jobs()
-    assert f"external_jobid: {unlucky['number']}" in project.printed()
-    assert f"{unlucky['number']}.log" in project.printed()
-    assert len(project.chunks("simple")) == (1 if arguments else 0)
+    for arguments in ((), ("--keep-going",)):
+        known = project.journaled()
+        project.faults(delay_s=1)
+        driver = project.start("--retries", "0", *arguments)
+        project.wait_for(lambda known=known: project.journaled() >= known + 2)
+        unlucky, _ = cluster.clients()
+        project.faults(delay_s=0 if arguments else 20)
+        cluster.command("scancel", unlucky["number"])
+        assert driver.wait(60) != 0
+        assert not cluster.jobs()
+        assert f"external_jobid: {unlucky['number']}" in project.printed()
+        assert f"{unlucky['number']}.log" in project.printed()
+        assert len(project.chunks("simple")) == (1 if arguments else 0)
+        project.faults()
+        assert project.plan()["caption_chunk"] == (1 if arguments else 2)
     kept = project.journaled()
-    project.faults()
     project.forget_requests()
-    assert project.plan()["caption_chunk"] == (1 if arguments else 2)
     project.run()
     assert len(project.requests()) == 30 - kept
     assert len(project.captions()) == 30
@@ -84,20 +89,28 @@ def test_a_lost_client_job_is_submitted_again(project, cluster):
     assert len(project.requests()) <= 11  # a request in flight is repeated
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
-def test_a_stopped_driver_leaves_no_job_and_the_next_run_asks_only_for_the_rest(project, cluster, number):
-    driver = start_slowly(project)
-    driver.send_signal(number)
-    assert driver.wait(60) != 0
-    cluster.wait_for(lambda: not cluster.jobs(), 60)
-    # the verdict of a run that was interrupted
-    assert number == signal.SIGKILL or re.search(r"\n  where .* went: .* requests", project.printed())
-    kept = project.journaled()
+def test_a_stopped_driver_leaves_no_job_and_the_next_run_asks_only_for_the_rest(project, cluster):
+    """Stopped by one signal after another, and then let finish."""
+    for number in range(10, 40):
+        draw_image(project.folder / "images" / f"{number}.png", number)
+    kept = 0
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL):
+        known = project.journaled_texts()
+        project.forget_requests()
+        driver = start_slowly(project, answers=kept + 2)
+        driver.send_signal(number)
+        assert driver.wait(60) != 0
+        cluster.wait_for(lambda: not cluster.jobs(), 60)
+        # the verdict of a run that was interrupted
+        assert number == signal.SIGKILL or re.search(r"\n  where .* went: .* requests", project.printed())
+        assert not known & {right_answer(request["text"], request["images"]) for request in project.requests()}
+        kept = project.journaled()
+    assert kept < 40
     project.faults()
     project.forget_requests()
     project.run()
-    assert len(project.requests()) == 10 - kept
-    assert len(project.captions()) == 10
+    assert len(project.requests()) == 40 - kept
+    assert len(project.captions()) == 40
 
 
 def test_a_run_right_after_a_killed_driver_takes_its_server_over_and_drops_its_clients(project, cluster):
@@ -273,16 +286,28 @@ def interrupt_by_loss_of_the_node(cluster, number):
     cluster.wait_for(lambda: cluster.resume("gpu1"))
 
 
-@pytest.mark.parametrize("interrupt", [interrupt_by_requeue, interrupt_by_preemption, interrupt_by_loss_of_the_node])
-def test_the_only_server_comes_back_and_the_run_goes_on(project, cluster, interrupt):
+def is_ready(project, generation):
+    published = json.loads((project.out / "work" / MODEL / "server" / "endpoint-0.json").read_text())
+    return (published["state"], published["generation"]) == ("ready", generation)
+
+
+def test_the_only_server_comes_back_and_the_run_goes_on(project, cluster):
+    """Interrupted three times, each time in another way."""
+    interrupts = (interrupt_by_requeue, interrupt_by_preemption, interrupt_by_loss_of_the_node)
+    for number in range(10, 30):
+        draw_image(project.folder / "images" / f"{number}.png", number)
     project.config["client"]["max_attempts"] = 1  # none of this counts as a failed attempt
     driver = start_slowly(project)
     number = one_server(cluster)
-    interrupt(cluster, number)
-    finish(project, driver)
-    assert max(generations(project)) >= 2
-    assert "server 0 was started again once" in project.printed()
-    assert "Slurm ended its job and started it again" in project.printed()
+    for generation, interrupt in enumerate(interrupts, start=2):
+        interrupt(cluster, number)
+        project.wait_for(lambda generation=generation: is_ready(project, generation), 90)
+        kept = project.journaled()
+        project.wait_for(lambda kept=kept: project.journaled() > kept)
+    finish(project, driver, items=30)
+    assert max(generations(project)) == 1 + len(interrupts)
+    assert "server 0 was started again 3 times" in project.printed()
+    assert "Slurm ended its job and started it again (3 times)" in project.printed()
     made = verdict(project)
     assert made["asking"]["without_server_s"] > 0
     assert made["phases"]["start"] > 0

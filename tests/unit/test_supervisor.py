@@ -588,7 +588,14 @@ def test_a_grace_period_expires_only_without_a_success_in_between():
 def test_each_heartbeat_must_advance_and_a_server_that_was_suspended_as_a_whole_has_time_to_go_on():
     now = [0.0]
     watch = HeartbeatWatch(10, lambda: now[0])
-    for now[0], beats in ((0, {}), (1, {7: 1}), (9, {7: 1, 8: 1}), (18, {7: 2, 8: 2}), (700, {7: 2, 8: 2}), (705, {7: 3, 8: 3})):
+    for now[0], beats in (
+        (0, {}),
+        (1, {7: 1}),
+        (9, {7: 1, 8: 1}),
+        (18, {7: 2, 8: 2}),
+        (700, {7: 2, 8: 2}),
+        (705, {7: 3, 8: 3}),
+    ):
         watch.check(beats)
     for now[0] in (710, 715.5):
         watch.check({7: now[0], 8: 3})
