@@ -9,7 +9,7 @@ import subprocess
 import pytest
 from captionqa.server.slurm_client_jobs import LostJobs
 from captionqa.server.slurm_ended_clients import EndedClients
-from projects import MODEL, draw_image
+from projects import MODEL, ROOT, draw_image
 from slow_runs import finish, start_slowly
 from stand_in_server import right_answer
 
@@ -33,7 +33,14 @@ def one_server(cluster):
 
 
 def test_a_run_uses_the_nodes_it_should_and_leaves_no_job(project, cluster):
+    """With the documents' squeue line, and a client job that is requeued, which starts again at once."""
     driver = start_slowly(project)
+    (line,) = re.findall(r"^    (squeue .*?)    #", (ROOT / "docs/slurm.md").read_text(), re.MULTILINE)
+    rows = subprocess.run(line, shell=True, capture_output=True, text=True, check=True).stdout.splitlines()
+    names = [next(word for word in row.split() if word.startswith("captionqa")) for row in rows[1:]]
+    assert sorted(name.endswith("-server-0") for name in names) == [False, False, True]
+    assert sum("rule_start_server" in row for row in rows) == 1
+    assert sum("rule_caption_chunk" in row for row in rows) == 2
     server = cluster.describe(one_server(cluster))
     assert server["NodeList"] == "gpu1"
     assert server["TresPerJob"] == "gres:gpu:1"
@@ -45,6 +52,10 @@ def test_a_run_uses_the_nodes_it_should_and_leaves_no_job(project, cluster):
     key = json.loads(project.key_file.read_text())["key"]
     assert project.files_with(key) == [project.key_file]
     assert not any(key in str(job) for job in (server, *clients))
+    number = clients[0]["JobId"]
+    cluster.command("scontrol", "requeue", number)
+    cluster.wait_for(lambda: cluster.describe(number)["JobState"] == "PENDING")
+    cluster.wait_for(lambda: cluster.describe(number)["JobState"] == "RUNNING", 60)  # Slurm by itself: 120 s
     finish(project, driver)
     assert project.files_with(key) == []
     assert not cluster.jobs()
@@ -127,12 +138,6 @@ def test_a_run_right_after_a_killed_driver_takes_its_server_over_and_drops_its_c
     finish(project, driver)
 
 
-def test_a_second_driver_on_the_same_output_is_refused_and_disturbs_nothing(project, cluster):
-    driver = start_slowly(project)
-    assert f"another run works on this output folder (process {driver.pid} on " in project.run(check=False)
-    finish(project, driver)
-
-
 def test_a_server_that_cannot_start_is_reported_with_the_end_of_its_log(project, cluster):
     project.config["models"][MODEL]["server"]["env"]["STAND_IN_FAIL_START"] = "no such thing as a free lunch"
     text = project.run(check=False)
@@ -177,10 +182,16 @@ def test_a_sites_wrapper_that_prints_lines_of_its_own_loses_no_job(project, clus
     assert not cluster.jobs()
 
 
-def test_a_server_that_waits_in_the_queue_says_why_and_is_waited_for(project, cluster):
+def test_a_server_that_waits_in_the_queue_says_why_is_waited_for_and_goes_with_a_killed_driver(project, cluster):
     project.config["models"][MODEL]["server"]["start_timeout_s"] = 1
     cluster.command("sbatch", "--partition=gpu", "--gpus=2", "--output=/dev/null", "--wrap=sleep 600")
     (blocker,) = cluster.jobs()
+    killed = project.start()
+    project.wait_for(lambda: "PENDING (Resources)" in project.printed())
+    killed.kill()
+    killed.wait()
+    cluster.wait_for(lambda: not cluster.servers(), 60)
+    project.wait_for(lambda: not project.processes())
     driver = project.start()
     project.wait_for(lambda: "PENDING (Resources)" in project.printed())
     cluster.command("scancel", blocker["number"])
@@ -188,6 +199,7 @@ def test_a_server_that_waits_in_the_queue_says_why_and_is_waited_for(project, cl
     assert len(project.captions()) == 10
     assert " in Slurm's queue, " in project.printed()
     assert verdict(project)["phases"]["start"] > 0
+    assert not cluster.jobs()
 
 
 def test_small_chunks_are_told_and_slurms_queue_is_not_blamed(project, cluster):
@@ -200,18 +212,6 @@ def test_small_chunks_are_told_and_slurms_queue_is_not_blamed(project, cluster):
     assert made["jobs"]["working_s"] < made["jobs"]["ran_s"] / 2
     assert made["jobs"]["wait_s"] < 2
     assert "on average: the chunks are too small" in text
-
-
-def test_a_driver_killed_while_its_server_waits_in_the_queue_leaves_no_job(project, cluster):
-    cluster.command("sbatch", "--partition=gpu", "--gpus=2", "--output=/dev/null", "--wrap=sleep 600")
-    (blocker,) = cluster.jobs()
-    driver = project.start()
-    project.wait_for(lambda: "PENDING (Resources)" in project.printed())
-    driver.kill()
-    driver.wait()
-    cluster.wait_for(lambda: not cluster.servers(), 60)
-    cluster.command("scancel", blocker["number"])
-    cluster.wait_for(lambda: not cluster.jobs())
 
 
 def test_a_controller_that_is_away_for_a_while_does_no_harm(project, cluster):
@@ -338,12 +338,6 @@ def test_gpus_and_tensor_parallel_size_have_to_agree(project, cluster):
     text = project.run(check=False)
     assert "server.tensor_parallel_size is 4, but each server's job asks Slurm for 1 GPUs" in text
     assert not cluster.jobs()
-
-
-def test_tensor_parallel_size_follows_the_gpus(project, cluster):
-    project.run("--set-resources", "start_server:gpu=2")
-    (server,) = project.captions(suffix="_provenance")["servers"]
-    assert server["argv"][server["argv"].index("--tensor-parallel-size") + 1] == "2"
 
 
 def test_a_url_of_this_very_machine_is_warned_of(project, cluster):

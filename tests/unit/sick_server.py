@@ -1,7 +1,8 @@
 """The stand-in server with faults that a test turns on and off while the server runs.
 
 AILMENTS names a JSON file, read at each request: `health_fails`, `post_hangs`, `foreign` (it cannot prove that it has
-the key), `beats` (which heartbeats advance at each health check), and `running` and `waiting` with `tokens` for vLLM's metrics, where `advancing` tokens are more at each look.
+the key), `beats` (which heartbeats advance at each health check), and `running` and `waiting` with `tokens` for vLLM's
+metrics, where `advancing` tokens are more at each look.
 """
 
 import itertools

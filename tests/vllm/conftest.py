@@ -97,6 +97,6 @@ def photographs(demo_config, live_server, tmp_path, monkeypatch):
     project.config = {
         "output_dir": "out",
         "models": {DEMO_MODEL: model},
-        "captions": {"dataset_path": "photographs", "prompt_styles": ["SIMPLE"], "max_tokens": 32, "chunks": 4},
+        "captions": {"dataset_path": "photographs", "prompt_styles": ["SIMPLE"], "max_tokens": 32, "chunks": 2},
     }
     return project
