@@ -89,6 +89,12 @@ class Project:
         journals = self.out.glob(f"work/{self.model}/**/journal/*.jsonl")
         return sum(path.read_bytes().count(b"\n") for path in journals)
 
+    def journaled_texts(self) -> set[str]:
+        """What the answers in the journals say."""
+        journals = self.out.glob(f"work/{self.model}/**/journal/*.jsonl")
+        lines = (line for path in journals for line in path.read_text().splitlines(keepends=True))
+        return {json.loads(line)["answer"]["text"] for line in lines if line.endswith("\n")}
+
     def asked_once(self) -> bool:
         """Whether the server was asked for nothing twice."""
         seen = [(request["text"], *request["images"]) for request in self.requests()]

@@ -2,7 +2,6 @@
 
 import os
 import re
-import subprocess
 import time
 
 import pytest
@@ -132,21 +131,6 @@ def test_held_jobs_are_waited_for_longer_and_others_for_as_long_as_it_takes(clus
     assert eager.check() is None
     cluster.command("scancel", held, running)
     cluster.wait_for(lambda: not cluster.jobs())
-
-
-def test_the_documents_squeue_line_tells_clients_apart_and_a_requeued_one_starts_again_at_once(project, cluster):
-    (line,) = re.findall(r"^    (squeue .*?)    #", (ROOT / "docs/slurm.md").read_text(), re.MULTILINE)
-    driver = start_slowly(project)
-    rows = subprocess.run(line, shell=True, capture_output=True, text=True, check=True).stdout.splitlines()
-    names = [next(word for word in row.split() if word.startswith("captionqa")) for row in rows[1:]]
-    assert sorted(name.endswith("-server-0") for name in names) == [False, False, True]
-    assert sum("rule_start_server" in row for row in rows) == 1
-    assert sum("rule_caption_chunk" in row for row in rows) == 2
-    number = cluster.clients()[0]["number"]
-    cluster.command("scontrol", "requeue", number)
-    cluster.wait_for(lambda: cluster.describe(number)["JobState"] == "PENDING")
-    cluster.wait_for(lambda: cluster.describe(number)["JobState"] == "RUNNING", 60)  # Slurm by itself: 120 s
-    finish(project, driver)
 
 
 def test_a_job_that_is_to_begin_later_is_not_hurried(cluster):

@@ -47,6 +47,8 @@ def test_the_second_server_is_submitted_when_the_first_has_ended_so_that_one_gpu
     assert first["EndTime"] <= second["SubmitTime"] <= second["StartTime"]
     assert (first["TresPerJob"], second["TresPerJob"]) == ("gres:gpu:2", "gres:gpu:2")
     assert (first["NumCPUs"], second["NumCPUs"]) == ("8", "2")
+    (server,) = project.captions(suffix="_provenance")["servers"]
+    assert server["argv"][server["argv"].index("--tensor-parallel-size") + 1] == "2"  # as it has GPUs
     assert metrics(project)["answered_questions"] == 10
     assert not cluster.jobs()
     assert project.plan(*ALL_GPUS) == {}

@@ -1,7 +1,8 @@
 """The stand-in server with faults that a test turns on and off while the server runs.
 
 AILMENTS names a JSON file, read at each request: `health_fails`, `post_hangs`, `foreign` (it cannot prove that it has
-the key), and `running` and `waiting` with `tokens` for vLLM's metrics, where `advancing` tokens are more at each look.
+the key), `beats` (which heartbeats advance at each health check), and `running` and `waiting` with `tokens` for vLLM's
+metrics, where `advancing` tokens are more at each look.
 """
 
 import itertools
@@ -18,6 +19,8 @@ class SickHandler(stand_in_server.Handler):
 
     def do_GET(self):
         ailments = json.loads(Path(os.environ["AILMENTS"]).read_text())
+        for number in ailments.get("beats", ()) if self.path == "/health" else ():
+            Path(os.environ["TMPDIR"], f"heartbeat-{number}").touch()
         if self.path == "/health" and ailments.get("health_fails"):
             self.reply(503, {})
         elif self.path.startswith("/captionqa/proof") and ailments.get("foreign"):

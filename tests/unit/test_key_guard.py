@@ -1,10 +1,12 @@
 """The key guard: without the run's key only the health check answers."""
 
 import asyncio
+import os
 import subprocess
 import sys
 
 import pytest
+from captionqa.server.heartbeat import beat, last_beats
 from captionqa.server.key_guard import KEY_VARIABLE, PROOF_PATH, KeyGuard, proof
 
 KEY = "the-run's-key"
@@ -132,3 +134,36 @@ def test_without_a_key_in_the_environment_the_server_does_not_start(monkeypatch)
 def test_the_guard_needs_the_standard_library_alone(workflow_folder):
     code = f"import sys; sys.path.insert(0, {str(workflow_folder)!r}); import captionqa.server.key_guard"
     subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True)
+
+
+def test_each_api_server_has_a_heartbeat_in_the_folder_for_temporary_files_while_it_lives(monkeypatch, tmp_path):
+    monkeypatch.setenv(KEY_VARIABLE, KEY)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("captionqa.server.heartbeat.INTERVAL_S", 0.01)
+    seen = []
+
+    async def application(scope, receive, send):
+        while len(seen) < 3:
+            await asyncio.sleep(0.01)
+            beat = last_beats(tmp_path).get(os.getpid())
+            if beat is not None and beat not in seen:
+                seen.append(beat)
+
+    asyncio.run(asyncio.wait_for(KeyGuard(application)({"type": "lifespan"}, None, None), 20))
+    assert seen == sorted(seen)
+
+
+@pytest.mark.parametrize("folder", [None, "nowhere"])
+def test_without_a_folder_for_temporary_files_there_is_no_heartbeat_and_no_error(monkeypatch, tmp_path, folder):
+    monkeypatch.delenv("TMPDIR", raising=False)
+    if folder:
+        monkeypatch.setenv("TMPDIR", str(tmp_path / folder))
+    asyncio.run(asyncio.wait_for(beat(), 20))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_heartbeat_follows_no_link_of_another_user(monkeypatch, tmp_path):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    (tmp_path / f"heartbeat-{os.getpid()}").symlink_to(tmp_path / "aimed_at")
+    asyncio.run(asyncio.wait_for(beat(), 20))
+    assert not (tmp_path / "aimed_at").exists()

@@ -23,7 +23,7 @@ from captionqa.files import read_json, write_json
 from captionqa.run.lease import LeaseKeeper
 from captionqa.server import endpoint, generation_key, load_log
 from captionqa.server.endpoint import State
-from captionqa.server.liveness import GracePeriod, TokenWatch
+from captionqa.server.liveness import GracePeriod, HeartbeatWatch, TokenWatch
 from captionqa.server.probe import EngineLoad
 from captionqa.server.server_process import ServerProcess, exit_text
 
@@ -430,6 +430,18 @@ def test_a_server_is_replaced_only_when_requests_run_without_a_token(ready, even
     assert sorted(at for _, at in replaced.changes) == [at for _, at in replaced.changes]
 
 
+def test_a_server_one_of_whose_api_servers_hangs_is_replaced(ready, eventually, server_folder):
+    supervised = ready()
+    supervised.ail(beats=[11, 12])
+    time.sleep(0.5)
+    assert supervised.state(State.READY, generation=1)
+    supervised.ail(beats=[11])
+    replaced = eventually(lambda: supervised.state(State.REPLACING, generation=2), "a replacement")
+    assert "its process 12, one of 2 that take requests, hung for 0 s" in replaced.reason
+    assert replaced.crashes == 1
+    eventually(lambda: supervised.state(State.READY, generation=2), "a second generation")
+
+
 def test_a_server_told_to_stop_while_its_first_answer_hangs_stops(supervise, tmp_path, eventually):
     supervised = supervise({"post_hangs": True})
     eventually((tmp_path / "ailments.hangs").exists, "a first request")
@@ -571,6 +583,24 @@ def test_a_grace_period_expires_only_without_a_success_in_between():
     assert not grace.expired()
     now[0] = 20
     assert grace.expired()
+
+
+def test_each_heartbeat_must_advance_and_a_server_that_was_suspended_as_a_whole_has_time_to_go_on():
+    now = [0.0]
+    watch = HeartbeatWatch(10, lambda: now[0])
+    for now[0], beats in (
+        (0, {}),
+        (1, {7: 1}),
+        (9, {7: 1, 8: 1}),
+        (18, {7: 2, 8: 2}),
+        (700, {7: 2, 8: 2}),
+        (705, {7: 3, 8: 3}),
+    ):
+        watch.check(beats)
+    for now[0] in (710, 715.5):
+        watch.check({7: now[0], 8: 3})
+    with pytest.raises(ServerError, match="its process 8, one of 2 that take requests, hung for 10 s"):
+        watch.check({7: 720, 8: 3})
 
 
 def test_tokens_must_advance_while_requests_run_or_wait():

@@ -1,7 +1,6 @@
 """The demo, run once, and one real vLLM, which tests share."""
 
 import shutil
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -45,27 +44,27 @@ def live_dataset(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def live_server(demo_config, live_folder, live_dataset):
-    """A vLLM of two API servers that serves the demo model under our supervisor: (url, key)."""
-    (live_folder / "schema.json").write_text('{"type": "object"}')  # so that it is tuned for captions by one
-    captions = {"dataset_path": str(live_dataset), "schema": str(live_folder / "schema.json")}
-    with served(
-        demo_config, live_folder, {"captions": captions, "qa": None, "client": {"image_transport": "file"}}
-    ) as (
-        layout,
-        ready,
-    ):
-        yield ready.url, generation_key.read(layout.server, ready)
+def live(demo_config, live_folder, live_dataset):
+    """A vLLM of two API servers that serves the demo model under our supervisor: (layout, endpoint).
 
-
-@contextmanager
-def served(demo_config, folder, tasks):
-    """Serve the demo model with two API servers for these tasks: (layout, endpoint)."""
+    It is tuned for captions by a schema, and for questions, which ask about images again: each API server has a cache
+    of images.
+    """
+    (live_folder / "schema.json").write_text('{"type": "object"}')
     schema = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
     model = demo_config["models"][DEMO_MODEL]
-    model = {**model, "server": {**model["server"], "api_servers": 2}}
-    config = check({**demo_config, "models": {DEMO_MODEL: model}, "output_dir": str(folder), **tasks}, schema)
-    layout = Layout(str(folder), DEMO_MODEL)
+    config = check(
+        {
+            **demo_config,
+            "models": {DEMO_MODEL: {**model, "server": {**model["server"], "api_servers": 2}}},
+            "output_dir": str(live_folder),
+            "captions": {"dataset_path": str(live_dataset), "schema": str(live_folder / "schema.json")},
+            "qa": {**demo_config["qa"], "dataset_path": str(live_dataset)},
+            "client": {"image_transport": "file"},
+        },
+        schema,
+    )
+    layout = Layout(str(live_folder), DEMO_MODEL)
     lease, server = LeaseKeeper(layout.server), Server(config, DEMO_MODEL, layout)
     lease.start()
     try:
@@ -76,12 +75,11 @@ def served(demo_config, folder, tasks):
         server.stop()
 
 
-@pytest.fixture(scope="module")
-def caching_server(demo_config, tmp_path_factory):
-    """A vLLM of two API servers, each with a cache of images, since questions ask about some again."""
-    folder = tmp_path_factory.mktemp("caching")
-    with served(demo_config, folder, {"captions": None, "client": {"image_transport": "file"}}) as running:
-        yield running
+@pytest.fixture(scope="session")
+def live_server(live):
+    """The shared vLLM: (url, key)."""
+    layout, ready = live
+    return ready.url, generation_key.read(layout.server, ready)
 
 
 @pytest.fixture
@@ -99,6 +97,6 @@ def photographs(demo_config, live_server, tmp_path, monkeypatch):
     project.config = {
         "output_dir": "out",
         "models": {DEMO_MODEL: model},
-        "captions": {"dataset_path": "photographs", "prompt_styles": ["SIMPLE"], "max_tokens": 32, "chunks": 4},
+        "captions": {"dataset_path": "photographs", "prompt_styles": ["SIMPLE"], "max_tokens": 32, "chunks": 2},
     }
     return project

@@ -38,4 +38,7 @@ def test_retouched_weights_and_a_changed_template_under_their_names_ask_for_all_
     assert made_again["started"] > made["finished"]
     (first,), (second,) = made["answered_by"], made_again["answered_by"]
     assert first["model_revision"] != second["model_revision"]
+    (server,) = made_again["servers"]  # for one style alone, which asks about each image once
+    assert server["argv"][server["argv"].index("--mm-processor-cache-gb") + 1] == "0"
+    assert "--no-enable-prefix-caching" in server["argv"]
     assert complete.plan() == {}

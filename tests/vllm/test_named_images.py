@@ -6,6 +6,7 @@ holds.
 """
 
 import dataclasses
+import shutil
 from collections import Counter
 
 import pandas as pd
@@ -30,14 +31,15 @@ QUESTIONS = 4
 
 
 @pytest.fixture
-def two_servers(caching_server, tmp_path):
-    """A folder in which the vLLM is published as two replicas of one API server each."""
-    layout, ready = caching_server
+def two_servers(live, tmp_path):
+    """A folder in which the shared vLLM is published as two replicas of one API server each."""
+    layout, ready = live
     folder = tmp_path / "server"
     folder.mkdir(mode=0o700)
     (folder / "lease.json").write_bytes((layout.server / "lease.json").read_bytes())
     at = ready.argv.index("--api-server-count")
     assert ready.argv[at + 1] == "2"
+    assert ready.argv[ready.argv.index("--mm-processor-cache-gb") + 1] != "0"
     for replica in (0, 1):
         server = dataclasses.replace(ready, replica=replica, argv=ready.argv[:at] + ready.argv[at + 2 :])
         server.publish(folder)
@@ -46,7 +48,13 @@ def two_servers(caching_server, tmp_path):
 
 
 @pytest.fixture
-def ask(demo_config, two_servers, tmp_path):
+def shapes(demo_config, live_dataset):
+    """The demo's images, where the shared vLLM may read them."""
+    return shutil.copytree(demo_config["qa"]["dataset_path"], live_dataset / "shapes", dirs_exist_ok=True)
+
+
+@pytest.fixture
+def ask(demo_config, two_servers, shapes, tmp_path):
     """Ask the demo's questions about some of its images: {qid: text}."""
     asked = pd.read_parquet(demo_config["qa"]["question_path"]).query("source == 'one image'")
     texts = asked["question"].drop_duplicates().head(QUESTIONS)
@@ -58,11 +66,12 @@ def ask(demo_config, two_servers, tmp_path):
     def run(kind, transport):
         client = {"image_uuid": kind, "image_transport": transport, "max_attempts": 1, "concurrency": 4}
         raw = {**demo_config, "output_dir": str(tmp_path / f"{kind}-{transport}"), "client": client}
-        raw["qa"] = {**demo_config["qa"], "question_path": str(tmp_path / "questions.parquet")}
+        questions = str(tmp_path / "questions.parquet")
+        raw["qa"] = {**demo_config["qa"], "dataset_path": str(shapes), "question_path": questions}
+        raw["captions"] = {**demo_config["captions"], "dataset_path": str(shapes)}
         config = check(raw, schema)
         layout, settings = Layout(config.output_dir, DEMO_MODEL), qa_settings(config, DEMO_MODEL)
-        dataset = ROOT / demo_config["qa"]["dataset_path"]
-        plan = plan_questions(tmp_path / "questions.parquet", dataset, 1, layout)
+        plan = plan_questions(tmp_path / "questions.parquet", shapes, 1, layout)
         (result,) = plan.results(layout.qa_work(""), fingerprint(settings))
         job = ChunkJob(
             name="0-of-1",
@@ -71,7 +80,7 @@ def ask(demo_config, two_servers, tmp_path):
             journal=tmp_path / f"journal-{kind}-{transport}",
             progress=tmp_path / "progress.json",
             server=two_servers,
-            dataset=dataset,
+            dataset=shapes,
             settings=settings,
             client=config.client,
             lease_timeout_s=600,

@@ -3,10 +3,14 @@
 import base64
 import http.client
 import json
+import os
 import re
 import shutil
+import signal
 import stat
+import tempfile
 import threading
+import time
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -23,6 +27,7 @@ from captionqa.config.layout import Layout
 from captionqa.config.prompts import STYLES
 from captionqa.dataset.image_encoding import EncodedImage
 from captionqa.server import endpoint
+from captionqa.server.heartbeat import last_beats
 from PIL import Image
 from projects import DEMO_MODEL, ROOT
 from scipy.stats import binomtest
@@ -479,6 +484,33 @@ def test_no_socket_of_the_server_is_open_to_others(live_server, live_folder):
         folders |= {path.parent for path in paths if path.is_absolute()}
     assert folders
     assert {stat.S_IMODE(folder.stat().st_mode) for folder in folders} == {0o700}
+
+
+def test_each_api_server_has_a_heartbeat_which_tells_that_one_of_them_hangs(live_server, live_folder):
+    """The other one answers whatever is asked on a new connection."""
+    url, _ = live_server
+    family = processes(live_folder)
+    folders = {path.parent for path in Path(tempfile.gettempdir()).glob("cq*/heartbeat-*")}
+    beats = {pid: folder for folder in folders for pid in last_beats(folder)}
+    hung, other = pids = sorted(beats.keys() & {process.pid for process in family})
+    assert len({beats[pid] for pid in pids}) == 1
+
+    def after_a_beat(pid):
+        """The last heartbeats once this process has another one."""
+        before, deadline = last_beats(beats[pid])[pid], time.monotonic() + 60
+        while (found := last_beats(beats[pid]))[pid] == before:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        return found
+
+    os.kill(hung, signal.SIGSTOP)
+    try:
+        stopped = after_a_beat(other)[hung]
+        assert {status(url, "GET", "/health") for _ in range(5)} == {200}
+        assert {after_a_beat(other)[hung] for _ in range(3)} == {stopped}
+    finally:
+        os.kill(hung, signal.SIGCONT)
+    assert after_a_beat(hung)[hung] > stopped
 
 
 def test_with_the_key_the_server_generates(live_server):

@@ -1,4 +1,4 @@
-"""The soak with a real vLLM that is killed twice: every image ends with a right caption, journaled once."""
+"""The soak with a real vLLM that is killed three times: every image ends with a right caption, journaled once."""
 
 import shutil
 import threading
@@ -22,8 +22,8 @@ from projects import DEMO_MODEL, ROOT
 pytestmark = pytest.mark.vllm
 
 COPIES = 4
-#: {journaled answers: the process to kill then}: vLLM's first one, or the engine.
-KILLS = {60: "server", 150: "engine"}
+#: {journaled answers: the process to kill then}: vLLM's first one, one of its two API servers, or the engine.
+KILLS = {50: "server", 110: "API server", 170: "engine"}
 
 
 @pytest.fixture
@@ -56,8 +56,14 @@ def journaled(job, kind):
     return [line["id"] for path in job.journal.glob("*.jsonl") for line in read_json_lines(path) if kind in line]
 
 
-def kill_now_and_then(job, killed, over):
+#: The process titles that vLLM gives to those that are no first process.
+TITLES = {"API server": "APIServer", "engine": "EngineCore"}
+
+
+def kill_now_and_then(job, killed, families, over):
     """Kill a process of vLLM once for each number of journaled answers in KILLS, each time in another generation.
+
+    `families` gets all processes of each generation that lost one.
 
     An item that is in flight at two crashes is blamed for them, so a kill waits for the suspects of the one before.
     """
@@ -71,15 +77,17 @@ def kill_now_and_then(job, killed, over):
         else:
             return
         _, server = psutil.Process(ready.pid).children()  # the first is the server's reaper
-        engines = (child for child in server.children() if "EngineCore" in " ".join(child.cmdline()))
-        victim = server if kind == "server" else next(engines)
+        families.append([server, *server.children(recursive=True)])
+        titled = (child for child in server.children() if TITLES.get(kind, "") in " ".join(child.cmdline()))
+        victim = server if kind == "server" else next(titled)
         victim.kill()
         killed.append((kind, ready.generation))
 
 
-def test_a_vllm_whose_server_and_then_engine_is_killed_costs_no_caption(job):
-    killed, over = [], threading.Event()
-    killer = threading.Thread(target=kill_now_and_then, args=(job, killed, over), daemon=True)
+def test_a_vllm_whose_server_one_of_its_api_servers_and_engine_are_killed_costs_no_caption(job):
+    killed, families, over = [], [], threading.Event()
+    (before,) = endpoint.read_all(job.server)
+    killer = threading.Thread(target=kill_now_and_then, args=(job, killed, families, over), daemon=True)
     killer.start()
     try:
         ChunkRun(job).run()
@@ -89,8 +97,13 @@ def test_a_vllm_whose_server_and_then_engine_is_killed_costs_no_caption(job):
     assert [kind for kind, _ in killed] == list(KILLS.values())
     (ready,) = endpoint.read_all(job.server)
     first = killed[0][1]
-    assert [generation for _, generation in killed] == [first, first + 1]
-    assert ready.generation == first + 2
+    assert [generation for _, generation in killed] == [first, first + 1, first + 2]
+    assert ready.generation == first + 3
+    assert ready.crashes == before.crashes + 3
+    reasons = [restart["reason"] for restart in ready.restarts[len(before.restarts) :]]
+    assert reasons == [f"its process ended with {how}" for how in ("signal SIGKILL", "exit code 1", "exit code 1")]
+    assert all(len(family) >= 4 for family in families)  # vLLM's first process, two API servers and the engine
+    assert [process for family in families for process in family if process.is_running()] == []
 
     header, *lines = read_json_lines(job.result)
     truth = pd.read_csv(ROOT / "resources" / "demo" / "truth.csv").set_index("image")

@@ -11,75 +11,87 @@ import subprocess
 import sys
 
 import pytest
-from projects import MODEL, ROOT, draw_image
+from projects import MODEL, ROOT, STYLES, draw_image
+from stand_in_server import right_answer
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("arguments", [(), ("--keep-going",)], ids=["stop at once", "keep going"])
-def test_a_chunk_that_fails_ends_the_run_names_the_logs_and_leaves_no_server(project, arguments):
+def test_a_chunk_that_fails_ends_the_run_names_the_logs_and_leaves_no_server(project):
     # the delay gives the requests a whole second, less than half of which the verdict rounds away
-    project.faults(fault="die", only="<image>Write a very short caption for the given image.", delay_s=1)
     project.config["models"][MODEL]["server"]["max_restarts"] = 0
-    text = project.run(*arguments, check=False)
-    named = re.findall(r"captions SHORT chunk \d", text)
-    assert named
-    assert len(named) == len(set(named))
-    assert "the server is gone for good" in text
-    assert "log: out/logs/stand-in/captions/short." in text
-    assert "server's log: out/logs/stand-in/server-0.log" in text
-    assert re.search(r"\n  where .* went: .* requests", text)
-    assert not project.processes()
+    for arguments in ((), ("--keep-going",)):
+        project.faults(fault="die", only="<image>Write a very short caption for the given image.", delay_s=1)
+        text = project.run(*arguments, check=False)
+        named = re.findall(r"captions SHORT chunk \d", text)
+        assert named
+        assert len(named) == len(set(named))
+        assert "the server is gone for good" in text
+        assert "log: out/logs/stand-in/captions/short." in text
+        assert "server's log: out/logs/stand-in/server-0.log" in text
+        assert re.search(r"\n  where .* went: .* requests", text)
+        assert not project.processes()
 
-    answered = len(list(project.out.glob("work/stand-in/*/**/chunks/*.jsonl")))
-    project.faults()
-    plan = project.plan()
-    assert plan["start_server"] == 1
-    assert plan.get("caption_chunk", 0) + plan.get("answer_chunk", 0) == 6 - answered
+        answered = len(list(project.out.glob("work/stand-in/*/**/chunks/*.jsonl")))
+        project.faults()
+        plan = project.plan()
+        assert plan["start_server"] == 1
+        assert plan.get("caption_chunk", 0) + plan.get("answer_chunk", 0) == 6 - answered
     project.run()
     assert len(project.captions("short")) == 10
     assert not project.processes()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
-def test_a_stopped_driver_leaves_no_process_and_the_next_run_asks_only_for_the_rest(project, number):
-    project.faults(delay_s=0.7)
-    driver = project.start()
-    project.wait_for(lambda: project.journaled() > 2)
-    if number == signal.SIGINT:
-        os.killpg(driver.pid, number)  # as a terminal does
-    else:
-        driver.send_signal(number)
-    assert driver.wait(60) != 0
-    project.wait_for(lambda: not project.processes())
-    # the verdict of a run that was interrupted
-    assert number == signal.SIGKILL or re.search(r"\n  where .* went: .* requests", project.printed())
-    kept = project.journaled()
-    if number != signal.SIGKILL:
-        assert "\n  look at the results in a browser: out/report/index.html\n" in project.printed()
-        assert project.page()["unfinished"] == {"answered": kept, "failed": 0, "items": 26}
-    project.faults()
-    project.forget_requests()
-    project.run()
-    assert len(project.requests()) == 26 - kept
-    assert project.asked_once()
-    assert "unfinished" not in project.page()
-    assert not project.processes()
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_driver_stopped_while_the_server_loads_leaves_no_process_and_the_next_run_starts_anew(project, number):
-    environment = project.config["models"][MODEL]["server"]["env"]
-    environment["STAND_IN_LOADING_S"] = "600"
-    driver = project.start()
-    log = project.out / "logs" / MODEL / "server-0.log"
-    project.wait_for(lambda: log.exists() and "starting generation 1" in log.read_text())
+def stop(driver, number):
+    """End a driver by a signal, which a terminal sends to the whole group."""
     if number == signal.SIGINT:
         os.killpg(driver.pid, number)
     else:
         driver.send_signal(number)
     assert driver.wait(60) != 0
-    project.wait_for(lambda: not project.processes())
+
+
+def test_a_stopped_driver_leaves_no_process_and_the_next_run_asks_only_for_the_rest(project):
+    """Stopped by one signal after another, and then let finish."""
+    for number in range(10, 40):
+        draw_image(project.folder / "images" / f"{number}.png", number)
+    items, kept = 40 * len(STYLES) + 6, 0
+    project.faults(delay_s=0.7)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL):
+        known = project.journaled_texts()
+        project.forget_requests()
+        driver = project.start()
+        project.wait_for(lambda kept=kept: project.journaled() > kept + 2)
+        stop(driver, number)
+        project.wait_for(lambda: not project.processes())
+        # the verdict of a run that was interrupted
+        assert number == signal.SIGKILL or re.search(r"\n  where .* went: .* requests", project.printed())
+        kept = project.journaled()
+        if number != signal.SIGKILL:
+            assert "\n  look at the results in a browser: out/report/index.html\n" in project.printed()
+            assert project.page()["unfinished"] == {"answered": kept, "failed": 0, "items": items}
+        assert not known & {right_answer(request["text"], request["images"]) for request in project.requests()}
+    assert kept < items
+    project.faults()
+    project.forget_requests()
+    project.run()
+    assert len(project.requests()) == items - kept
+    assert project.asked_once()
+    assert "unfinished" not in project.page()
+    assert not project.processes()
+
+
+def test_a_driver_stopped_while_the_server_loads_leaves_no_process_and_the_next_run_starts_anew(project):
+    """Stopped by one signal after another, and then let finish."""
+    environment = project.config["models"][MODEL]["server"]["env"]
+    environment["STAND_IN_LOADING_S"] = "600"
+    log = project.out / "logs" / MODEL / "server-0.log"
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        log.unlink(missing_ok=True)
+        driver = project.start()
+        project.wait_for(lambda: log.exists() and "starting generation 1" in log.read_text())
+        stop(driver, number)
+        project.wait_for(lambda: not project.processes())
     del environment["STAND_IN_LOADING_S"]
     project.run()
     assert len(project.requests()) == 26
@@ -87,29 +99,26 @@ def test_a_driver_stopped_while_the_server_loads_leaves_no_process_and_the_next_
     assert not project.processes()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_driver_stopped_while_merging_leaves_no_process_and_the_next_run_merges_without_a_server(completed, number):
+def test_a_driver_stopped_while_merging_leaves_no_process_and_the_next_run_merges_without_a_server(completed):
     """The merge is held half way by a pipe in the place of its last chunk: it reads on when something comes."""
     merged = completed.out / "captions" / MODEL / f"{MODEL}_simple.json"
     expected = merged.read_bytes()
     merged.unlink()
     chunk = completed.chunks("simple")[-1]
     kept = chunk.with_suffix(".kept")
-    chunk.rename(kept)
-    os.mkfifo(chunk)
-    os.utime(chunk, ns=(kept.stat().st_mtime_ns,) * 2)
     completed.forget_requests()
-    driver = completed.start()
-    completed.wait_for(lambda: any("merge_captions" in " ".join(job.cmdline()) for job in completed.processes()))
-    if number == signal.SIGINT:
-        os.killpg(driver.pid, number)
-    else:
-        driver.send_signal(number)
-    assert driver.wait(60) != 0
-    assert not merged.exists()
-    kept.replace(chunk)
-    if number == signal.SIGKILL:
-        assert completed.processes()  # the merge goes on alone, and may not write once the next run is there
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        chunk.rename(kept)
+        os.mkfifo(chunk)
+        os.utime(chunk, ns=(kept.stat().st_mtime_ns,) * 2)
+        driver = completed.start()
+        completed.wait_for(lambda: any("merge_captions" in " ".join(job.cmdline()) for job in completed.processes()))
+        stop(driver, number)
+        assert not merged.exists()
+        kept.replace(chunk)
+        if number != signal.SIGKILL:
+            completed.wait_for(lambda: not completed.processes())
+    assert completed.processes()  # the merge goes on alone, and may not write once the next run is there
     completed.run()
     completed.wait_for(lambda: not completed.processes())
     assert merged.read_bytes() == expected

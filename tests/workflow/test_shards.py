@@ -28,19 +28,18 @@ def digests(project):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_shards_give_the_captions_of_a_folder_and_ask_only_what_is_new(project, kind):
+def test_shards_give_the_captions_of_a_folder_and_ask_only_what_is_new(completed, kind):
+    project = completed
     write, dataset_path, called = KINDS[kind]
     images = project.folder / "images"
     pictures = {str(path.relative_to(images)): path.read_bytes() for path in sorted(images.rglob("*.png"))}
-    project.config["captions"] |= {"prompt_styles": ["SIMPLE"]}
-    del project.config["qa"]
-    project.run()
     captions, content = project.captions(), digests(project)
 
     first = dict(list(pictures.items())[:6])
     write(project.folder / "ds", first)
     project.config |= {"output_dir": "shards"}
-    project.config["captions"] |= {"dataset_path": dataset_path}
+    project.config["captions"] |= {"dataset_path": dataset_path, "prompt_styles": ["SIMPLE"]}
+    del project.config["qa"]
     project.out = project.folder / "shards"
     project.forget_requests()
     project.run()

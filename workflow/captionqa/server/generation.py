@@ -4,10 +4,11 @@ import os
 import threading
 import time
 from collections.abc import Callable, Set
+from pathlib import Path
 
 from captionqa.config.model_config import ServerConfig
 from captionqa.errors import ForeignServerError, WrongModelError
-from captionqa.server import chosen_options, generation_key, vllm_command, vllm_log
+from captionqa.server import chosen_options, generation_key, heartbeat, vllm_command, vllm_log
 from captionqa.server.chosen_options import ServerJob
 from captionqa.server.generation_end import GenerationEnd, NextStep
 from captionqa.server.hardware import hardware
@@ -130,6 +131,11 @@ class Generation:
             if event.is_set() or time.monotonic() >= until:
                 return None
             event.wait(min(POLL_S, seconds))
+
+    def heartbeats(self) -> dict[int, int]:
+        """The `heartbeat.last_beats` of its API servers; empty where they have none."""
+        assert self._process is not None
+        return heartbeat.last_beats(Path(self._process.temporary))
 
     def end(self) -> None:
         """End the process and all that it started, and release the port."""

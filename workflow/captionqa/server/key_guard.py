@@ -1,17 +1,21 @@
 """ASGI middleware inside vLLM: without the run's key only the health check answers.
 
 vLLM's own key guards only some routes (/v1 and a few others); /invocations, for one, generates without it. The guard
-also proves on each connection, before the key is sent there, that the server at its other end holds the key.
+also proves on each connection, before the key is sent there, that the server at its other end holds the key. It is in
+each API server, so it also has the heartbeat of each.
 
 This module runs in the server's environment, so it needs the standard library alone.
 """
 
+import asyncio
 import hmac
 import ipaddress
 import os
 import secrets
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
+
+from captionqa.server import heartbeat
 
 # ASGI's types (https://asgi.readthedocs.io/en/latest/specs/main.html); the package asgiref is not in every environment
 Scope = MutableMapping[str, Any]
@@ -56,7 +60,9 @@ class KeyGuard:
         self._wanted = f"Bearer {self._key}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if _asks_for_proof(scope):
+        if scope["type"] == "lifespan":
+            await self._live(scope, receive, send)
+        elif _asks_for_proof(scope):
             challenge = scope["query_string"].decode("latin-1")
             answer = proof(self._key, challenge, scope["client"], scope["server"])
             await _respond(send, 200, b"text/plain", answer.encode())
@@ -66,6 +72,14 @@ class KeyGuard:
             await send({"type": "websocket.close", "code": 1008})
         else:
             await _respond(send, 401, b"application/json", b'{"error": "Unauthorized"}')
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Call the application for its whole life, from its start to its end, with a heartbeat beside it."""
+        beating = asyncio.create_task(heartbeat.beat())
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            beating.cancel()
 
     def _allowed(self, scope: Scope) -> bool:
         if scope["path"] in OPEN_PATHS and scope.get("method") == "GET":

@@ -42,7 +42,8 @@ class ServerProcess(subprocess.Popen[bytes]):
         wanted = environment.get(TEMPORARY_VARIABLE, "")  # of another machine, perhaps
         place = wanted if os.access(wanted, os.W_OK | os.X_OK) else None
         # a short name: the path of a socket has at most 107 bytes
-        self._temporary = tempfile.mkdtemp(prefix="cq", dir=place)
+        #: Its folder for temporary files.
+        self.temporary = tempfile.mkdtemp(prefix="cq", dir=place)
 
         def die_with_parent() -> None:
             libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -57,14 +58,14 @@ class ServerProcess(subprocess.Popen[bytes]):
             super().__init__(
                 argv,
                 bufsize=0,
-                env={**environment, TEMPORARY_VARIABLE: self._temporary},
+                env={**environment, TEMPORARY_VARIABLE: self.temporary},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 preexec_fn=die_with_parent,
             )
-            self._reaper_input.write(f"{self.pid} {self._temporary}\n".encode())
+            self._reaper_input.write(f"{self.pid} {self.temporary}\n".encode())
         except BaseException:
             self._clean_up()
             raise
@@ -86,7 +87,7 @@ class ServerProcess(subprocess.Popen[bytes]):
         self._reaper.kill()
         self._reaper.wait()
         self._reaper_input.close()
-        shutil.rmtree(self._temporary, ignore_errors=True)
+        shutil.rmtree(self.temporary, ignore_errors=True)
 
 
 def become_subreaper() -> None:

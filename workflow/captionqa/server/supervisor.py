@@ -28,7 +28,7 @@ from captionqa.server import endpoint, generation_key, slurm, start_request, vll
 from captionqa.server.endpoint import Endpoint, State
 from captionqa.server.generation import JOB_SIGNAL_GRACE_S, Generation
 from captionqa.server.generation_end import GenerationEnd, NextStep
-from captionqa.server.liveness import GracePeriod, TokenWatch
+from captionqa.server.liveness import GracePeriod, HeartbeatWatch, TokenWatch
 from captionqa.server.load_log import LoadLog
 from captionqa.server.model_revision import started_version
 from captionqa.server.restart_budget import RestartBudget
@@ -152,7 +152,8 @@ class Supervisor:
 
     def _watch(self, generation: Generation) -> GenerationEnd:
         """Check a server that is ready at intervals until it has to end; returns why."""
-        health, tokens = GracePeriod(self._settings.hang_timeout_s), TokenWatch(self._settings.hang_timeout_s)
+        limit_s = self._settings.hang_timeout_s
+        health, tokens, heartbeats = GracePeriod(limit_s), TokenWatch(limit_s), HeartbeatWatch(limit_s)
         checked_s = time.monotonic()
         while True:
             if end := generation.wait(self._settings.health_interval_s):
@@ -172,6 +173,7 @@ class Supervisor:
                     return GenerationEnd(reason, NextStep.RESTART)
                 continue
             try:
+                heartbeats.check(generation.heartbeats())
                 if tokens.advanced(self._load_log.add(generation.probe.load())):
                     self._budget.add_generating(passed_s)
             except ServerError as error:
