@@ -307,29 +307,36 @@ class Bench:
         return rows + self._named()
 
     def _named(self) -> list[Row]:
-        """Questions about small images and about photographs, with each request or by their identity where held."""
+        """Questions about small images and about photographs, with each request or by their identity where held.
+
+        The client shrinks photographs to what fits the server, its default, or sends them as they are.
+        """
         options = (*MORE_TOKENS, *CACHES)
         own = ours.OwnServer(options, clients.vllm_version())
         rows, asked = [], {}
         count = len(QUESTIONS) * self._sizes.cache_images
-        for title, side_px, size_kb in (("512 pixels", 512, 40), ("photographs", 2048, 1200)):
+        grid = {"pixel_grid_px": TOKEN_PX}
+        for title, side_px, size_kb, sent in (
+            ("512 pixels", 512, 40, grid),
+            ("photographs", 2048, 1200, grid),
+            ("photographs as they are", 2048, 1200, {**grid, "max_pixels": None}),
+        ):
             images, image_kb = self._images(side_px, size_kb, self._sizes.cache_images)
-            questions, _ = make_questions(images, self._folder / f"questions-{side_px}")
+            questions, _ = make_questions(images, self._folder / f"questions of {title}")
             target = Target("", "bench", questions.parent, image_kb, count, ANSWER_TOKENS, own)
             limit = f"{OURS}, {title}, with each question"
             for name, kind in ((limit, "off"), (f"{OURS}, {title}, by identity", "auto")):
                 rows.append(Row("cache", name, limit=limit))
-                asked[name] = target, questions, kind
-        with clients.vllm(MODEL, self._folder / "vllm-named.log", options, own) as running:
+                asked[name] = target, questions, {"image_uuid": kind, "images": sent}
+        with clients.vllm(MODEL, self._folder / "vllm-named.log", options, own=own) as running:
 
-            def run(target: Target, questions: Path, kind: str) -> Run:
+            def run(target: Target, questions: Path, client: dict[str, Any]) -> Run:
                 return lambda: clients.captionqa(
                     replace(target, url=running[0]),
                     self._folder / "cache",
                     concurrency=VLLM_CONCURRENCY,
                     questions=questions,
-                    image_uuid=kind,
-                    images={"pixel_grid_px": TOKEN_PX, "max_pixels": None},
+                    **client,
                 )
 
             runs = {name: run(*what) for name, what in asked.items()}
