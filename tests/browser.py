@@ -99,7 +99,8 @@ class Tab:
         """Open a page and wait until its scripts have shown what there is."""
         self.call("Page.navigate", url=url)
         self.wait(
-            "document.readyState === 'complete' && document.querySelector('article, .message, .fault, .data-set') !== null"
+            "document.readyState === 'complete' && "
+            "document.querySelector('article, .message, .fault, .data-set') !== null"
         )
 
     def run(self, expression: str):
