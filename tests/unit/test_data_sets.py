@@ -108,6 +108,18 @@ def test_captions_without_names_are_of_the_images_of_all_questions_with_captions
         ("qa: {1: {question_path: x}}", "qa: 1 is no name of a data set"),
         ("captions: {a: {dataset_path: x}}\nqa: {A: {question_path: x}}", "qa.A: A and a differ in case alone"),
         (
+            "captions: {a: {dataset_path: x, prompts: {FOO: '?'}, prompt_styles: [FOO]}, "
+            "b: {dataset_path: x, prompts: {foo_Failures: '!'}, prompt_styles: [foo_Failures]}}",
+            "captions.b.prompt_styles: 'foo_Failures' is called like a file that stands beside the captions of 'FOO' of "
+            "the data set a",
+        ),
+        (
+            "captions: {a: &c {dataset_path: x, prompts: {x: '?', x_judge: '!'}, prompt_styles: [x]}, "
+            "b: {<<: *c, prompt_styles: [x_judge]}}\n"
+            "qa: {a: &q {question_path: x, contexts: [caption], judge: {model: tex}}, b: {<<: *q, judge: null}}",
+            "qa.judge: the grades of the answers MODEL_qa_caption_x would be in the files of MODEL_qa_caption_x_judge",
+        ),
+        (
             "export: {qa: [jsonl]}\ncaptions: {docs: {dataset_path: x}}",
             "export.qa: the configuration asks for no qa",
         ),
@@ -175,6 +187,16 @@ def test_the_files_of_a_data_set_are_in_its_folder_and_those_of_the_run_are_not(
     assert layout.released("qa") == "out/work/tex/server/released/docs/qa.json"
     assert layout.job_name("merge_qa") == "merge_qa of docs by tex"
     assert Layout("out", data_set="{data_set}").qa("results") == "out{data_set}/qa/{model}/{model}_qa_results.json"
+
+
+def test_no_two_jobs_of_a_run_have_the_same_files():
+    layout = Layout("out", "tiny")
+    tiny, tex = layout.of_models(["tiny", "tex"])
+    assert tiny.of_data_set("a_by_tex").job_file("qa chunk 0-of-2") != tex.of_data_set("a").job_file("qa chunk 0-of-2")
+    assert layout.of_data_set("all").job_file("page") != layout.job_file("page_of_all")
+    assert layout.of_data_set("a").job_file("captions x_of_b") != layout.of_data_set("b_of_a").job_file("captions x")
+    assert tex.of_data_set("a").job_file("qa chunk 0-of-2") == "qa_chunk_0-of-2@a@tex"
+    assert layout.job_file("qa chunk 0-of-2") == "qa_chunk_0-of-2"
 
 
 def test_a_live_marker_of_any_data_set_counts_and_an_empty_folder_does_not(tmp_path):

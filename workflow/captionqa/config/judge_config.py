@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Literal
@@ -109,8 +109,13 @@ def check_judge(config: "Config") -> None:
             f"qa.judge.model: {judge.model!r} captions before the reader answers and would judge after it, which takes "
             "servers: side_by_side; or name another judge."
         )
-    suffixes = {context.suffix for _, context in config.answers}
-    if clash := next((one for one in suffixes if f"{one}_judge" in suffixes), None):
+    _refuse_names_of_grades([config])
+
+
+def _refuse_names_of_grades(configs: Iterable["Config"]) -> None:
+    """Raise ConfigError where answers of a data set are called like the grades of answers of one of them."""
+    suffixes = {context.suffix for each in configs for _, context in each.answers}
+    if clash := next((one for one in sorted(suffixes) if f"{one}_judge" in suffixes), None):
         raise ConfigError(
             f"qa.judge: the grades of the answers MODEL_qa{clash} would be in the files of MODEL_qa{clash}_judge; name "
             "that style or file of captions otherwise."
@@ -118,7 +123,7 @@ def check_judge(config: "Config") -> None:
 
 
 def check_judges(config: "Config") -> None:
-    """Whether all data sets that are judged have the same judge; raises ConfigError."""
+    """Whether all data sets that are judged have the same judge, with files of its own; raises ConfigError."""
     judges = {name: each.judge for name, each in config.data_sets.items() if each.judge is not None}
     for (a, one), (b, other) in combinations(judges.items(), 2):
         if (one.model, one.allow_self) != (other.model, other.allow_self):
@@ -126,6 +131,8 @@ def check_judges(config: "Config") -> None:
                 f"qa.{b}.judge: {other.model!r} would be a second judge beside {one.model!r} of qa.{a}.judge, or one "
                 "that may judge itself there alone; a run has one, so give both the same model and allow_self."
             )
+    if judges:
+        _refuse_names_of_grades(config.data_sets.values())
 
 
 def own_answers(config: "Config") -> str | None:

@@ -114,7 +114,7 @@ def fault_of(layout: Layout) -> str:
 
 
 def _fault_file(layout: Layout) -> Path:
-    return layout.job_error(layout.job_name(FAULT).replace(" ", "_"))
+    return layout.job_error(layout.job_file(FAULT))
 
 
 def _is_complete(config: Config, layout: Layout) -> bool:
