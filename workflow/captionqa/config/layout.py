@@ -221,7 +221,7 @@ class Layout:
         return Path(self.run_work) / "errors"
 
     def job_name(self, name: str) -> str:
-        """The name of a job among the files of the run: with its data set, and its model where that is not the first."""
+        """The name of a job among the files of the run: with the data set, and the model where it is not the first."""
         name += f" of {self.data_set.removeprefix('/')}" if self.data_set else ""
         return name if self.run_model in (None, self.model) else f"{name} by {self.model}"
 

@@ -144,7 +144,7 @@ def planned_items(config: Config, layout: Layout) -> int:
 
 
 def items_to_do(config: Config, layout: Layout) -> dict[Task, int]:
-    """How many items are in chunks without a result, of all final files of all models and data sets, by planned task.
+    """How many items are in chunks without a result, of all final files of models and data sets, by planned task.
 
     Of the judge, if there is one, they are the most that it may get.
     """
