@@ -110,8 +110,8 @@ def test_captions_without_names_are_of_the_images_of_all_questions_with_captions
         (
             "captions: {a: {dataset_path: x, prompts: {FOO: '?'}, prompt_styles: [FOO]}, "
             "b: {dataset_path: x, prompts: {foo_Failures: '!'}, prompt_styles: [foo_Failures]}}",
-            "captions.b.prompt_styles: 'foo_Failures' is called like a file that stands beside the captions of 'FOO' of "
-            "the data set a",
+            "captions.b.prompt_styles: 'foo_Failures' is called like a file that stands beside the captions of 'FOO' "
+            "of the data set a",
         ),
         (
             "captions: {a: &c {dataset_path: x, prompts: {x: '?', x_judge: '!'}, prompt_styles: [x]}, "
