@@ -235,7 +235,7 @@ def test_the_audit_names_the_data_set_in_each_row(planned):
     (Path("photos") / "again.png").write_bytes(draw)
     (Path("docs") / "again.png").write_bytes((Path("docs") / "1.png").read_bytes())
     plan_all(planned, planned.layout())
-    report = audit(planned, planned.layout(), ["captions"])
+    report = audit(planned, planned.layout(), [("docs", "captions"), ("photos", "captions")])
     head, *rows = Path("output/audit.tsv").read_text().splitlines()
     assert head.startswith("data_set\ttask\t")
     found = [row.split("\t")[:4] for row in rows if "duplicate_image" in row]
@@ -244,6 +244,11 @@ def test_the_audit_names_the_data_set_in_each_row(planned):
         ["photos", "captions", "duplicate_image"],
     ]
     assert report.items == 8
+
+
+def test_of_two_data_sets_one_can_be_audited_alone(planned):
+    report = audit(planned, planned.layout(), [("photos", "captions"), ("docs", "qa")])
+    assert report.items == 2
 
 
 def test_a_server_is_made_for_what_any_data_set_needs(named):

@@ -122,7 +122,8 @@ def test_two_models_and_two_data_sets_and_what_a_change_of_one_cell_asks(project
     # one more data set
     add_data(project, "maps", 2, 2)
     project.config["qa"]["maps"] = {"question_path": "maps.parquet", "chunks": 1}
-    project.run()
+    project.config["audit"] = {"stop_on": ["unreadable_image"]}
+    assert "audit of 2 items: " in project.run()
     requests = asked()
     assert {name: len(found) for name, found in requests.items()} == {MODEL: 2, SECOND: 2}
     assert all("maps" in text for found in requests.values() for text in texts(found))
