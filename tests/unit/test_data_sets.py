@@ -20,6 +20,7 @@ from captionqa.driver.dry_run import PlannedWork, dry_run_text
 from captionqa.driver.summary import plan_line
 from captionqa.errors import ConfigError
 from captionqa.results.answer_sets import answer_sets
+from captionqa.results.ask_again import retry_failed
 from captionqa.server.chosen_options import work_of
 from projects import ROOT, draw_image
 
@@ -228,6 +229,11 @@ def test_counts_of_a_run_are_of_all_data_sets_and_all_models(planned):
     assert items_to_do(docs, of_docs) == {"captions": 8}
     line = plan_line(planned, layout)
     assert line == "docs: 4 images in 2 chunks; photos: 2 images in 2 chunks; 12 items to do"
+
+
+def test_a_data_set_that_no_run_has_planned_yet_keeps_nobody_from_asking_again(planned, named):
+    config = named("captions: {docs: &c {dataset_path: docs}, photos: {<<: *c, dataset_path: photos}, maps: *c}")
+    assert retry_failed(config, None, None, None).items == 0
 
 
 def test_the_audit_names_the_data_set_in_each_row(planned):
