@@ -21,15 +21,21 @@ SERVER = {"url": "http://node:8000", "generation": 1, "vllm": "1.2"}
 
 
 def finish_run(config: Config, answers, begin_s=1_700_000_000.0, chunk_s=100.0, merged=True) -> Layout:
-    """Plan and merge all tasks of one data set.
-
-    Chunks begin one after another, `chunk_s / 4` seconds apart, and take `chunk_s`.
+    """Plan and merge all tasks; chunks begin one after another, `chunk_s / 4` seconds apart, and take `chunk_s`.
 
     `merged` is whether the final files are written, too. An answer of None leaves its chunk unfinished.
 
     `answers(work folder's name, entry of the item list)` gives a text, (text, finish reason) or {failure, detail}.
     """
     layout = config.layout()
+    for each, of_data in config.by_data_set(layout):
+        _finish_data_set(each, of_data, answers, begin_s, chunk_s, merged)
+    if merged and len(sets := answer_sets(config, layout)) > 1:
+        write_comparison(sets, *(layout.comparison(ending) for ending in ("json", "csv", "md")))
+    return layout
+
+
+def _finish_data_set(config, layout, answers, begin_s, chunk_s, merged):
     for task in config.tasks:
         plan = plan_task(config, layout, task)
         of_models = layout.of_models(config.model_names)
@@ -55,9 +61,6 @@ def finish_run(config: Config, answers, begin_s=1_700_000_000.0, chunk_s=100.0, 
                 write_chunk(path, header, sorted(lines, key=lambda line: line["id"]))
             if merged:
                 _merge(config, of_model, file, paths)
-    if merged and len(config.answers) > 1:
-        write_comparison(answer_sets(config, layout), *(layout.comparison(ending) for ending in ("json", "csv", "md")))
-    return layout
 
 
 def _line(entry, answer):

@@ -33,7 +33,8 @@ def check_comparison(out: Path) -> dict[str, int]:
     files = [*out.glob("qa/*/*_results.json"), *out.glob("*/qa/*/*_results.json")]
     # relative paths of the configuration are of the folder that the workflow was started in
     found = {path.resolve(): Answers(path) for path in files}
-    paths = [next(path for path in found if str(path).endswith("/" + cell["results"])) for cell in comparison["cells"]]
+    endings = ["/" + cell["results"].lstrip("/") for cell in comparison["cells"]]
+    paths = [next(path for path in found if str(path).endswith(ending)) for ending in endings]
     assert sorted(paths) == sorted(found), "each results file has one cell"
     cells = list(zip(comparison["cells"], paths, strict=True))
     for data_set in {cell.get("data_set") for cell, _ in cells}:

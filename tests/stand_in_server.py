@@ -11,6 +11,7 @@ answer. Faults are injected through a JSON file named by STAND_IN_FAULTS, read a
 Faults: die, hang, close, half, trickle (blank lines for ever), drip (the right answer, slowly and after blank lines),
 html, empty, null, no choices, length, or {"status", "headers", "body"}. Random ones
 follow from the seed, the request and how often it was asked, this server's predecessors included.
+Answers end in the letter A, or in one of STAND_IN_LETTERS by their digest.
 A test gives answers of its own in the JSON file {text: answer} named by STAND_IN_ANSWERS.
 Each request is appended to the file named by STAND_IN_REQUESTS as {"text", "images" (digests), "files" (those that were
 referred to), "uuids" (those of images), "alone" (whether it had these and no image), "max_tokens", "seed", "time"}.
@@ -187,7 +188,8 @@ class Handler(BaseHTTPRequestHandler):
 def right_answer(text, images):
     """What a healthy server says to a text and the digests of its images."""
     digest = hashlib.sha256(json.dumps([text, images]).encode()).hexdigest()[:8]
-    return f"{digest} {' '.join(images)}. The answer is A."
+    letters = os.environ.get("STAND_IN_LETTERS", "A")
+    return f"{digest} {' '.join(images)}. The answer is {letters[int(digest, 16) % len(letters)]}."
 
 
 def random_fault(faults, text, images, seen):

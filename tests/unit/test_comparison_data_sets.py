@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from captionqa.files import json_object_writer
 from captionqa.results.answer_sets import AnswerSet
 from captionqa.results.comparison import compare_contexts
 from captionqa.results.comparison_files import write_comparison
@@ -44,9 +45,11 @@ def write(tmp_path):
             for number, correct in enumerate(right)
             if number not in failed
         }
-        path.write_text(json.dumps(results))
         failures = {f"q{number:02}": {"reason": "timeout", "detail": "no answer"} for number in failed}
-        path.with_name(path.name.replace("_results", "_failures")).write_text(json.dumps(failures))
+        for kind, entries in (("results", results), ("failures", failures)):
+            with json_object_writer(path.with_name(path.name.replace("results", kind))) as add:
+                for qid, entry in entries.items():
+                    add(qid, entry)
         return AnswerSet(model, context, str(path), data_set=data_set)
 
     return write
@@ -77,7 +80,11 @@ def test_no_question_meets_one_of_another_data_set(grid, write):
         assert set(one["categories"]) == {f"{one['data_set']} 0", f"{one['data_set']} 1"}
         assert one["left_out"]["another_question_or_ground_truth"] == 0
     pairs = [(one.get("model_b", one["model"]), one["a"], one["b"]) for one in comparison["differences"]]
-    assert pairs[:4] == pairs[4:] == [("a", "image", "none"), ("b", "image", "none"), ("b", "image", "image"), ("b", "none", "none")]
+    assert (
+        pairs[:4]
+        == pairs[4:]
+        == [("a", "image", "none"), ("b", "image", "none"), ("b", "image", "image"), ("b", "none", "none")]
+    )
     assert "majority_answer" not in comparison
     answers = {name: each["majority_answer"]["answer"] for name, each in comparison["data_sets"].items()}
     assert answers == {"birds": "A", "cars": "B"}
@@ -119,7 +126,11 @@ def test_every_number_is_that_of_the_files(grid, tmp_path):
     assert f"| a | image | {100 * average['accuracy']:.1f} % |" in text
     assert f"| {100 * cells[0]['accuracy']:.1f} % | {100 * cells[4]['accuracy']:.1f} % |" in text
     assert "A macro average is the mean of the accuracies on birds and cars, each with the weight 1" in text
-    for heading in ("## Each context, birds", "### Accuracy by category, cars", "## cars, a - b: image - image by category"):
+    for heading in (
+        "## Each context, birds",
+        "### Accuracy by category, cars",
+        "## cars, a - b: image - image by category",
+    ):
         assert heading in text
 
 

@@ -10,7 +10,8 @@ import pytest
 from browser import Tab, find_browser
 from captionqa.driver.phases import PHASES
 from captionqa.page import sample
-from captionqa.page.page_server import ADDRESS, LivePage, PageServer
+from captionqa.page.live_page import LivePage
+from captionqa.page.page_server import ADDRESS, PageServer
 from finished_run import finish_run
 from shard_files import write_tar
 

@@ -258,9 +258,9 @@ def test_named_data_sets_keep_their_folders_and_are_told_apart(tmp_path, images,
     folders = {"birds": images.path, "cars": tmp_path / "more"}
     sections = {name: {"dataset_path": str(folder)} for name, folder in folders.items()}
     config = check(raw_config() | {"captions": sections, "qa": None, "export": {"captions": ["jsonl"]}}, schema)
-    for each in config.data_sets.values():
-        layout = finish_run(each, lambda work, entry: f"a caption of {entry['id']}")
-        [(_, folder)] = export_folders(each, layout)
+    finish_run(config, lambda work, entry: f"a caption of {entry['id']}")
+    for each, of_data in config.by_data_set(config.layout()):
+        [(_, folder)] = export_folders(each, of_data)
         Path(folder).mkdir(parents=True)
         Path(folder, ".export").write_text("{}")
         Path(folder, "captions-00000.jsonl").write_text("{}\n")

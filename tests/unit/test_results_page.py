@@ -270,6 +270,24 @@ def test_the_counts_of_contexts_are_of_all_questions_and_their_figures_those_of_
     assert index["columns"][2]["counts"] == {"all": 5, "right": 2, "wrong": 3, "truncated": 0}
 
 
+def test_a_question_that_is_asked_more_than_once_has_all_its_answers(config, make_config):
+    config = make_config({"captions": None, "qa": {"shuffle_choices": {"rounds": 2}}})
+    page = Page(config, finish_run(config, lambda work, entry: "The answer is A."))
+    cards = {card["qid"]: card for card in page.data("questions-0")}
+    (answer,) = cards["q0"]["answers"]
+    assert (answer["decided_by"], answer["votes"], answer["status"]) == ("tie", {"A": 1, "B": 1}, "unparsed")
+    same = {"sample": 1, "truncated": False, "output": "The answer is A."}
+    assert answer["rounds"] == [
+        {"round": 1, "order": None, "status": "right", "letter": "A", **same},
+        {"round": 2, "order": "BA", "status": "wrong", "letter": "B", **same},
+    ]
+    assert "rounds" not in cards["q4"]["answers"][0]
+    index = page.overview["questions"]
+    repeats = index["columns"][0]["repeats"]
+    assert (repeats["questions"], repeats["consistency"], repeats["mean_accuracy"]) == (4, 0, 0.5)
+    assert not index["is_circular"]
+
+
 def test_captions_of_a_file_that_changed_since_are_not_shown(config, make_config, tmp_path):
     known = tmp_path / "known.json"
     known.write_text(json.dumps({name: f"a person's {name}" for name in ("a.png", "b.png", "c.png", "d.png")}))

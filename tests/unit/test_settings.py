@@ -3,6 +3,7 @@
 import pytest
 from captionqa.config.pixel_presets import PIXEL_PRESETS
 from captionqa.config.settings import answer_fingerprint, caption_settings, fingerprint, image_budget_px, qa_settings
+from captionqa.errors import ConfigError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,6 +41,51 @@ def test_what_decides_an_answer_changes_the_fingerprint(prints, changes):
     before, after = prints(), prints(changes)
     assert before[0] != after[0]
     assert before[1] != after[1]
+
+
+def test_the_texts_of_a_model_change_its_own_answers_alone(make_config):
+    both = {"models": {"other": {"path": "org/other"}}}
+    own = {"prompts": {"SIMPLE": "Say what you see."}, "instruction": "Answer with a letter."}
+    base = {"captions": {"prompts": {"SIMPLE": "Look."}}, "qa": {"instruction": "Answer."}}
+    before, after = make_config(base | both), make_config(base | both | {"models": {**both["models"], "tiny": own}})
+    for settings in (lambda *of: caption_settings(*of, "SIMPLE"), qa_settings):
+        assert fingerprint(settings(before, "other")) == fingerprint(settings(after, "other"))
+        assert fingerprint(settings(before, "tiny")) != fingerprint(settings(after, "tiny"))
+    assert caption_settings(after, "tiny", "SIMPLE")["prompt"] == "Say what you see."
+    assert qa_settings(after, "tiny")["instruction"] == "Answer with a letter."
+    same = make_config(base | {"models": {"tiny": {"prompts": {"SIMPLE": "Look."}, "instruction": "Answer."}}})
+    assert fingerprint(qa_settings(same, "tiny")) == fingerprint(qa_settings(before, "tiny"))
+    none = make_config(base | {"models": {"tiny": {"instruction": ""}}})
+    assert "instruction" not in qa_settings(none, "tiny")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"models": {"tiny": {"prompts": {"SHRT": "x"}}}, "captions": {"prompt_styles": ["SHORT"]}},
+            r"models.tiny.prompts: 'SHRT' is none of captions.prompt_styles \(did you mean 'SHORT'\?\); add it",
+        ),
+        (
+            {"models": {"tiny": {"instruction": "x"}}, "qa": {"instructions": {"open_ended": "y"}}},
+            "models.tiny.instruction: qa has instructions by the type of question",
+        ),
+        (
+            {"models": {"tiny": {"instruction": "x"}}, "qa": {"protocol": "captionqa"}},
+            "models.tiny.instruction: qa.protocol fixes how questions are asked",
+        ),
+        (
+            {
+                "models": {"tiny": {"prompts": {"SIMPLE": "x"}}, "big": {"path": "org/big"}},
+                "qa": {"contexts": ["caption"], "reader": "tiny"},
+            },
+            "models.tiny.prompts: tiny is the reader, which writes no captions",
+        ),
+    ],
+)
+def test_texts_of_a_model_that_are_asked_nowhere_are_refused(make_config, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        make_config(changes)
 
 
 def test_log_probabilities_change_the_answers_of_questions_alone_and_only_where_they_are_asked_for(prints):

@@ -1,4 +1,4 @@
-"""Several data sets in one configuration, from start to end: one server for each model, and only what is new is asked."""
+"""Several data sets in one configuration: one server start for each model, and only what is new is asked."""
 
 import json
 

@@ -23,6 +23,7 @@ CHUNKS = {
     "two_gpus": (1, 0),
     "replicas": (1, 1),
     "reader": (2, 5),
+    "grid": (0, 8),
 }
 
 

@@ -241,8 +241,11 @@ def asked_again(work):
 
 
 def pages_if_wanted():
-    """The page of each data set."""
-    return [one.layout().page for one in CONFIG.data_sets.values()] if CONFIG.report.page else []
+    """The page of each data set, and that of all where they have names."""
+    if not CONFIG.report.page:
+        return []
+    pages = [one.layout().page for one in CONFIG.data_sets.values()]
+    return [*pages, RUN_LAYOUT.page] if CONFIG.named else pages
 
 
 def report_labels(what):

@@ -18,6 +18,7 @@ from captionqa.config.config import TASKS, Config
 from captionqa.config.contexts_check import check_contexts
 from captionqa.config.data_sets import check_readers, put_together, take_apart
 from captionqa.config.hub_record import is_hub_path
+from captionqa.config.model_prompts import check_model_prompts
 from captionqa.config.presets import load_caption_preset, load_preset
 from captionqa.config.prompts import STYLES
 from captionqa.config.repeats import check_repeats, check_samples
@@ -98,6 +99,7 @@ def _check_run(config: Config) -> None:
             raise ConfigError(
                 f"export.{task}: the configuration asks for no {task}; add the section {task}, or leave it out."
             )
+    check_model_prompts(config)
     _refuse_braces(config.output_dir)
     for name, model in config.models.items():
         media_folder.allowed_folder(config, name)

@@ -152,7 +152,7 @@ class Config:
         return Layout(self.output_dir, model or self.model_name, run_model).of_data_set(self.data_set)
 
     def title(self, name: str, model: str) -> str:
-        """The name of a final file, as a person reads it: after the data set that has one, and one of several models."""
+        """The name of a final file, as a person reads it: after a named data set and one of several models."""
         of_model = name if len(self.models) == 1 else f"{model}: {name}"
         return f"{self.data_set}: {of_model}" if self.data_set else of_model
 
@@ -194,7 +194,7 @@ class Config:
 
     @property
     def tasks(self) -> list[Task]:
-        """The tasks that the configuration asks for, captions first; of several data sets those that one of them has."""
+        """The tasks that the configuration asks for, captions first; of several data sets those of any."""
         sections = self.named.values() or [Sections(self.captions, self.qa)]
         return [task for task in TASKS if any(getattr(each, task) is not None for each in sections)]
 

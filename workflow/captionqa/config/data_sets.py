@@ -164,7 +164,8 @@ def _check_plain(given: Mapping[str, Any], maps: Mapping[str, Mapping[str, Any]]
     name = next(iter(next(iter(maps.values()))))
     if "qa" not in maps and given["qa"] is not None:
         raise ConfigError(
-            f"qa: captions names data sets, so name that of these questions too: qa: {{{name}: {{question_path: ...}}}}."
+            f"qa: captions names data sets, so name that of these questions too, as in qa: {{{name}: {{question_path: "
+            "...}}."
         )
     captions = given["captions"]
     if "captions" in maps or not isinstance(captions, dict):

@@ -17,7 +17,7 @@ ROWS_NAME = "questions.{digest}.jsonl"
 
 @dataclass(frozen=True)
 class Layout:
-    """Paths below one output folder for one model and data set; all three may hold Snakemake wildcards such as `{model}`.
+    """Paths below one output folder for one model and data set; each may hold Snakemake wildcards such as `{model}`.
 
     Files that rules name are text, since Snakemake compares paths as text.
     """
@@ -217,7 +217,7 @@ class Layout:
         return Path(self.run_work) / "errors"
 
     def job_name(self, name: str) -> str:
-        """The name of a job among the files of the run: with the data set's, and of a model that is not the first its."""
+        """The name of a job among the files of the run: with the data set, and the model where it is not the first."""
         name += f" of {self.data_set.removeprefix('/')}" if self.data_set else ""
         return name if self.run_model in (None, self.model) else f"{name} by {self.model}"
 

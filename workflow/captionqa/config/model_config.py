@@ -43,6 +43,10 @@ class ModelConfig:
     served_model_name: str | None
     #: What this model has in place of values of `client.sampling`.
     sampling: Mapping[str, float | None]
+    #: {prompt style: what this model is sent in place of its text}.
+    prompts: Mapping[str, str]
+    #: What this model is sent in place of qa.instruction: nothing where it is empty; None for that one.
+    instruction: str | None
     server: ServerConfig
     #: No key of the configuration: which version of the model, as `config.model_versions` keys them, the run is about.
     version_key: str | None = None

@@ -82,7 +82,7 @@ def caption_settings(config: Config, model: str, style: str, sample: int = 1) ->
     """The settings of the captions of one prompt style; each further sample has a seed of its own."""
     captions = config.section("captions")
     settings = _settings(config, model, captions.max_tokens)
-    settings["prompt"] = style_text(style, captions.prompts)
+    settings["prompt"] = style_text(style, {**captions.prompts, **config.models[model].prompts})
     if captions.multi_image_prompt:
         settings["multi_image_prompt"] = captions.multi_image_prompt
     if captions.schema_text is not None:
@@ -104,8 +104,10 @@ def qa_settings(config: Config, model: str, context: Context = IMAGES) -> Answer
     """
     qa = config.section("qa")
     settings = _settings(config, model, qa.max_tokens)
-    if isinstance(qa.instruction, str):
-        settings["instruction"] = qa.instruction
+    own = config.models[model].instruction
+    instruction = qa.instruction if own is None else own
+    if isinstance(instruction, str) and instruction:
+        settings["instruction"] = instruction
     if qa.fallback:
         settings["fallback"] = LETTER_PROMPT
     if config.client.logprobs is not None:

@@ -87,7 +87,7 @@ def planned_items(config: Config, layout: Layout) -> int:
 
 
 def items_to_do(config: Config, layout: Layout) -> dict[Task, int]:
-    """How many items are in chunks without a result, over the final files of all models and data sets, by planned task."""
+    """How many items are in chunks without a result, of all final files of models and data sets, by planned task."""
     counts: Counter[Task] = Counter()
     for each, of_data in config.by_data_set(layout):
         for of_model in of_data.of_models(config.model_names):

@@ -177,12 +177,12 @@ def _view(options: argparse.Namespace) -> None:
     from contextlib import suppress
 
     from captionqa.driver.phases import PHASES
+    from captionqa.page.live_grid import LiveGrid
+    from captionqa.page.live_page import LivePage
     from captionqa.page.page_server import ADDRESS, PageServer, serve
 
     config = _chosen_data_sets(options)
-    if len(config.named) > 1:
-        raise ConfigError(f"name the data set to look at: --data-set {' or --data-set '.join(config.named)}")
-    ((config, layout),) = config.by_data_set(config.layout())
+    layout, page = config.layout(), LiveGrid if config.named else LivePage
 
     def say(server: PageServer) -> None:
         port = server.server_address[1]
@@ -192,7 +192,7 @@ def _view(options: argparse.Namespace) -> None:
         show("Ctrl-C ends it")
 
     with suppress(KeyboardInterrupt):
-        serve(config, layout, options.port, say, PHASES)
+        serve(lambda folder: page(config, layout, folder, PHASES), options.port, say)
 
 
 def _push(options: argparse.Namespace) -> None:

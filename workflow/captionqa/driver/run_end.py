@@ -69,7 +69,7 @@ def done(config: Config, end: RunEnd) -> Block:
 def nothing_to_do(config: Config, end: RunEnd) -> Block:
     """The block of a call that found all files there."""
     layout = Layout(shown_path(config.output_dir), config.model_name)
-    pages = [of_data.page for _, of_data in config.by_data_set(layout)]
+    pages = [layout.page] if Path(layout.page).exists() else [each.page for _, each in config.by_data_set(layout)]
     page = [f"look at the results in a browser: {path}" for path in pages if Path(path).exists()]
     rows = [*_results(config, layout), *page, *_next(config, layout, end)]
     return Block("nothing to do: all results are there and up to date", DONE, rows)

@@ -16,7 +16,7 @@ from captionqa.dataset.skipped_files import skipped_text
 from captionqa.driver.phases import PHASES
 from captionqa.files import read_json
 from captionqa.grading.scoring import PARTIAL_SCORERS
-from captionqa.page.run_end import page_after_run
+from captionqa.page.run_end import grid_page_after_run, page_after_run
 from captionqa.results.metrics import QaMetrics
 from captionqa.results.provenance import ItemTotals, read_provenance
 from captionqa.results.regrading import flip_kind, flips_line
@@ -129,15 +129,21 @@ def _add_rows(rows: list[str], failed: list[tuple[ItemTotals, str]], config: Con
 
 
 def page_rows(config: Config, layout: Layout, began: float, finished: bool, config_path: str) -> list[str]:
-    """The last rows of a run that began at `began`, in seconds since the epoch: its pages, or why it has none.
+    """The last rows of a run that began at `began`, in seconds since the epoch: its page, or why it has none.
 
     `config_path` is the configuration as a command names it.
 
     Call it once, after the verdict, which the pages show too.
     """
+    ends = [
+        (each, page_after_run(each, of_data, began, finished, PHASES)) for each, of_data in config.by_data_set(layout)
+    ]
+    if config.named:
+        of_all = grid_page_after_run(config, layout, began, finished, PHASES)
+        # it leads to the others
+        ends = [(config, of_all), *((each, end) for each, end in ends if end.fault or of_all.path is None)]
     rows = []
-    for each, of_data in config.by_data_set(layout):
-        end = page_after_run(each, of_data, began, finished, PHASES)
+    for each, end in ends:
         if end.path:
             rows.append(f"look at the results in a browser: {end.path}")
         elif end.fault and finished:
@@ -163,8 +169,8 @@ def _qa_rows(metrics: QaMetrics, config: Config, layout: Layout, context: Contex
     if metrics["truncated_answers"] > MANY_TRUNCATED * metrics["answered_questions"]:
         share = metrics["truncated_answers"] / metrics["answered_questions"]
         rows.append(
-            f"          {share:.0%} of the answers were cut: raise {_key('qa', config)}.max_tokens (all questions are asked "
-            "again)"
+            f"          {share:.0%} of the answers were cut: raise {_key('qa', config)}.max_tokens (all questions are "
+            "asked again)"
         )
     if metrics.get("scoring") in PARTIAL_SCORERS:  # a run before scores has none
         low, high = metrics["mean_score_interval_95"] or (0.0, 1.0)

@@ -2,17 +2,36 @@
 
 from typing import Literal, NotRequired, TypedDict
 
+from captionqa.dataset.question_repeats import in_order
 from captionqa.errors import Reason
+from captionqa.grading.choices import LETTERS
 from captionqa.reasoning import split_reasoning
 from captionqa.results.qa_record import QaRecord
+from captionqa.results.repeat_records import DecisionRule, RepeatRecord
 
 #: What became of a question, in the order in which the page shows them.
 Status = Literal["wrong", "unparsed", "failed", "right", "ungraded"]
 STATUSES: tuple[Status, ...] = ("wrong", "unparsed", "failed", "right", "ungraded")
 #: Characters of a text on the page; a longer one is cut there, and says so.
 TEXT_CHARACTERS = 20_000
+#: The same of each answer to a question that is asked more than once.
+ROUND_CHARACTERS = 2_000
 #: Failures whose images are not opened again: one may be too much for the process that decodes it.
 IMAGE_FAULTS = (Reason.UNREADABLE_IMAGE, Reason.IMAGE_TOO_LARGE, Reason.MISSING_IMAGE, Reason.PATH_OUTSIDE_DATASET)
+
+
+class PageRound(TypedDict):
+    """One answer to a question that is asked more than once."""
+
+    round: int
+    sample: int
+    #: The letters of the choices in the order in which they were asked, such as CAB; None in the order of the file.
+    order: str | None
+    status: Status
+    #: As in the file's order.
+    letter: str | None
+    truncated: bool
+    output: str
 
 
 class PageAnswer(TypedDict):
@@ -33,6 +52,10 @@ class PageAnswer(TypedDict):
     detail: str | None
     #: Only where the question was asked with captions: that of each image, in their order; None for one without.
     captions: NotRequired[list[str | None]]
+    #: Only of a question that is asked more than once: its answers, what decides, and how often each was given.
+    rounds: NotRequired[list[PageRound]]
+    decided_by: NotRequired[DecisionRule]
+    votes: NotRequired[dict[str, int]]
 
 
 def given(record: QaRecord) -> PageAnswer:
@@ -49,7 +72,23 @@ def given(record: QaRecord) -> PageAnswer:
     }
     if thinking := record.get("thinking"):
         answer["thinking"] = cut(thinking)
+    if "rounds" in record:
+        answer["rounds"] = [_round(one) for one in record["rounds"]]
+        answer["decided_by"], answer["votes"] = record["decided_by"]["rule"], record["decided_by"]["votes"]
     return answer
+
+
+def _round(one: RepeatRecord) -> PageRound:
+    order = one.get("permutation")
+    return {
+        "round": one["round"],
+        "sample": one["sample"],
+        "order": None if order is None else "".join(in_order(LETTERS, order)),
+        "status": status_of(one),
+        "letter": one["predicted_letter"],
+        "truncated": one["truncated"],
+        "output": cut(split_reasoning(one["model_output"])[1] or "", ROUND_CHARACTERS),
+    }
 
 
 def failed(reason: str, detail: str) -> PageAnswer:
@@ -66,8 +105,8 @@ def failed(reason: str, detail: str) -> PageAnswer:
     }
 
 
-def status_of(record: QaRecord) -> Status:
-    """What became of a question that has a record."""
+def status_of(record: QaRecord | RepeatRecord) -> Status:
+    """What became of a question that has a record, or of one answer to it."""
     if record["is_correct"] is None:
         return "ungraded"
     if record["is_correct"]:
@@ -75,8 +114,8 @@ def status_of(record: QaRecord) -> Status:
     return "wrong" if record.get("is_parsed", True) else "unparsed"
 
 
-def cut(text: str) -> str:
-    """A text of at most TEXT_CHARACTERS, with a note where it was longer."""
-    if len(text) <= TEXT_CHARACTERS:
+def cut(text: str, characters: int = TEXT_CHARACTERS) -> str:
+    """A text of at most so many characters, with a note where it was longer."""
+    if len(text) <= characters:
         return text
-    return f"{text[:TEXT_CHARACTERS]}\n… ({len(text):,} characters; the results file has all of them)"
+    return f"{text[:characters]}\n… ({len(text):,} characters; the results file has all of them)"

@@ -1,5 +1,6 @@
-"""The page of several data sets: a table of models, contexts and data sets, with the ways to the page of each data set."""
+"""The page of several data sets: a table of models, contexts and data sets, and the ways to the page of each."""
 
+import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from captionqa.files import read_json
 from captionqa.page.page_lists import PageContents
 from captionqa.page.results_page import HTML, finish_folder, fresh_data
 from captionqa.page.run_figures import run_figures
+from captionqa.results.answer_sets import answer_sets
 from captionqa.results.comparison_records import Cell, Comparison, MajorityAnswer, cell_key, difference_keys
 from captionqa.results.provenance import read_provenance
 
@@ -87,13 +89,45 @@ def write_grid_page(config: Config, layout: Layout) -> None:
     finish_folder(folder, grid_overview(config, layout), run_figures(config, layout))
 
 
+def write_unfinished_grid_page(config: Config, layout: Layout) -> None:
+    """Write the page of a run that did not get to its end: the ways to the pages that there are, and no table.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder = Path(layout.page).parent
+    overview = {
+        "model": {},
+        "parts": [],
+        "is_unfinished": True,
+        "data_sets": [
+            {
+                "name": each.data_set,
+                "page": _address(each) if Path(of_data.page).exists() else None,
+                "questions": 0,
+                "images": 0,
+                "failed": 0,
+                "majority": None,
+            }
+            for each, of_data in config.by_data_set(layout)
+        ],
+        "rows": [],
+        "differences": [],
+    }
+    fresh_data(folder)
+    finish_folder(folder, overview, run_figures(config, layout))
+    # older than all results, so that the next run makes the page anew
+    os.utime(layout.page, (0, 0))
+
+
 def grid_overview(config: Config, layout: Layout, to_root: str = "..") -> dict[str, Any]:
     """What the page shows; `to_root` is the address of the output folder from it.
 
     Raises:
         ResultError: a provenance file is missing.
     """
-    comparison: Comparison | None = read_json(layout.comparison("json"))
+    is_compared = len(answer_sets(config, layout)) > 1
+    comparison: Comparison | None = read_json(layout.comparison("json")) if is_compared else None
     contents, names = PageContents(), list(config.data_sets)
     data_sets = [
         _data_set(contents, each, of_data, comparison, to_root) for each, of_data in config.by_data_set(layout)
@@ -127,12 +161,17 @@ def _data_set(
     majorities = of_data_sets.get(config.data_set)
     return {
         "name": config.data_set,
-        "page": f"{to_root}/{config.data_set}/report/{HTML}",
+        "page": _address(config, to_root),
         "questions": questions,
         "images": images,
         "failed": failed,
         "majority": None if majorities is None else majorities["majority_answer"],
     }
+
+
+def _address(config: Config, to_root: str = "..") -> str:
+    """The address of the page of a data set."""
+    return f"{to_root}/{config.data_set}/report/{HTML}"
 
 
 def _rows(comparison: Comparison, names: list[str]) -> list[GridRow]:
@@ -182,9 +221,13 @@ def _differences(comparison: Comparison, names: list[str]) -> list[GridDifferenc
             {
                 "a": {"model": _answered_by(a[0], a[1]), "context": a[2]},
                 "b": {"model": _answered_by(b[0], b[1]), "context": b[2]},
-                "macro": _chosen(average, ("difference", "interval_95")) if average and average["interval_95"] else None,
+                "macro": _chosen(average, ("difference", "interval_95"))
+                if average and average["interval_95"]
+                else None,
                 "not_averaged": None if average is None else average["not_averaged"],
-                "of": [one and _chosen(one, ("difference", "interval_95", "p_by_image_holm", "questions")) for one in of],
+                "of": [
+                    one and _chosen(one, ("difference", "interval_95", "p_by_image_holm", "questions")) for one in of
+                ],
             }
         )
     return differences

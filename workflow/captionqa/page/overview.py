@@ -3,11 +3,12 @@
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from captionqa.results.comparison_records import Cell
 from captionqa.results.metrics import AccuracyMetrics, GroupMetrics, QaMetrics
 from captionqa.results.provenance import Provenance, QuestionFile
+from captionqa.results.repeat_records import RepeatMetrics
 
 
 class Part(TypedDict):
@@ -56,6 +57,8 @@ class Accuracy(TypedDict):
     mean_score: float
     categories: list[Group]
     sources: list[Group]
+    #: Only where questions are asked more than once.
+    repeats: NotRequired[RepeatMetrics]
 
 
 def part(name: str, stored: Provenance) -> Part:
@@ -81,7 +84,10 @@ def part(name: str, stored: Provenance) -> Part:
 
 def accuracy(metrics: QaMetrics) -> Accuracy:
     """The accuracies of a metrics file, the worst categories and sources first."""
-    return accuracy_of(metrics, metrics["scoring"])
+    figures = accuracy_of(metrics, metrics["scoring"])
+    if "repeats" in metrics:
+        figures["repeats"] = metrics["repeats"]
+    return figures
 
 
 def accuracy_of(metrics: AccuracyMetrics, scoring: str) -> Accuracy:

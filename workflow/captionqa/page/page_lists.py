@@ -178,6 +178,8 @@ def _add_questions(contents: PageContents, config: Config, layout: Layout, keep:
     items = kept.ordered(questions.page_order)
     index = questions.question_index(items, len(columns)) | {"shares": kept.shares()}
     index |= columns_index(columns, figures, counts, comparison)
+    shuffle = config.section("qa").shuffle_choices
+    index["is_circular"] = shuffle is not None and shuffle.circular
     contents.add(
         "questions", config.section("qa").dataset_path, items, index, captions_read(config, layout, columns, items)
     )

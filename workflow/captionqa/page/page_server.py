@@ -1,4 +1,4 @@
-"""`captionqa view`: the page with all items, served from the results themselves to browsers on this machine.
+"""`captionqa view`: a page served to browsers on this machine.
 
 The address holds a token, as those of notebooks do: whoever does not know it gets nothing, nor does a page of another
 site, which cannot know it. A request has to name this machine as its host, so that no foreign name can be pointed here.
@@ -6,34 +6,17 @@ No part of an address is a path of the file system.
 """
 
 import hmac
-import io
-import re
 import secrets
 import tempfile
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Protocol
 
-from captionqa.config.config import Config
-from captionqa.config.data_root import data_root
-from captionqa.config.layout import Layout
-from captionqa.config.settings import image_settings
-from captionqa.dataset.image_source import ImageSources
-from captionqa.dataset.plan import load_plan
-from captionqa.errors import ItemFailure
-from captionqa.page.captions import alternative_text, listed_images
-from captionqa.page.item_spool import ItemSpool
-from captionqa.page.page_lists import PageContents, PageList, complete_contents
-from captionqa.page.results_page import ASSETS, HTML, overview_of
-from captionqa.page.run_figures import run_figures
-from captionqa.page.script_data import script
-from captionqa.page.thumbnails import PageImage, Thumbnails, without_thumbnail
+from captionqa.page.live_page import Reply
+from captionqa.page.results_page import HTML
 
 ADDRESS = "127.0.0.1"
-#: Kinds of images that a browser is shown as they are; others are only offered for download.
-SHOWN_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp", "image/bmp"})
 HEADERS = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
@@ -41,121 +24,13 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "X-Frame-Options": "DENY",
 }
-TYPES = {
-    ".html": "text/html; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-}
 
 
-class Reply(NamedTuple):
-    """What a browser gets."""
-
-    type: str
-    data: bytes
-
-
-class LivePage:
-    """The page's files, made when they are asked for."""
-
-    def __init__(self, config: Config, layout: Layout, folder: Path, phase_names: Mapping[str, str]):
-        """`folder` is for temporary files.
-
-        Raises:
-            ResultError: a final file or a chunk result is missing or incomplete.
-        """
-        self._folder, self._config = folder, config
-        self._contents: PageContents = complete_contents(config, layout, lambda items: ItemSpool(folder))
-        self._lists = {each.name: each for each in self._contents.lists}
-        self._figures = run_figures(config, layout, phase_names)
-        captions = load_plan(layout, "captions").item_lists(layout, "captions") if "captions" in self._lists else []
-        self._listed_images = listed_images(captions)
-        self._lock = threading.Lock()
-        #: The images that were named so far, as (data set, reference), and the number of each.
-        self._images: list[tuple[str, str]] = []
-        self._numbers: dict[tuple[str, str], int] = {}
-        roots = [Path(root).resolve() for root in config.client.images.allowed_roots]
-        settings = image_settings(config.client.images)
-        datasets = {each.dataset: data_root(each.dataset) for each in self._contents.lists}
-        self._sources = {name: ImageSources(root, roots) for name, root in datasets.items()}
-        (folder / "thumbs").mkdir()
-        self._thumbnails = {
-            name: Thumbnails(folder / "thumbs", root, roots, settings) for name, root in datasets.items()
-        }
+class Page(Protocol):
+    """What can be served."""
 
     def reply(self, path: str) -> Reply | None:
-        """The file at a path of the page; None where it has none."""
-        if path in {asset.name for asset in ASSETS.iterdir()}:
-            return Reply(TYPES[Path(path).suffix], (ASSETS / path).read_bytes())
-        for pattern, answer in self._routes.items():
-            if found := re.fullmatch(pattern, path):
-                return answer(self, *found.groups())
-        return None
-
-    def _overview(self) -> Reply:
-        return _script("overview", overview_of(self._contents))
-
-    def _run(self) -> Reply:
-        return _script("run", self._figures)
-
-    def _shard(self, name: str, number: str) -> Reply | None:
-        shown = self._lists.get(name)
-        start = int(number) * (shown.index["shard_items"] if shown else 0)
-        if shown is None or not start < len(shown.items):
-            return None
-        items = shown.items[start : start + shown.index["shard_items"]]
-        return _script(f"{name}-{number}", [self._card(shown, item) for item in items])
-
-    def _card(self, shown: PageList, item: dict[str, Any]) -> dict[str, Any]:
-        described = None
-        if shown.name == "captions":
-            item["images"] = self._listed_images.get(item["name"], item["images"])
-            described = alternative_text(item)  # type: ignore[arg-type]  # an item of captions
-        images = {text: self._image(shown.dataset, text, item["has_pictures"], described) for text in item["images"]}
-        return shown.card(item, images)
-
-    def _image(self, dataset: str, text: str, is_shown: bool, caption: str | None) -> PageImage:
-        image = without_thumbnail(text, None)
-        if not is_shown:
-            return image
-        key = (dataset, text)
-        with self._lock:
-            if key not in self._numbers:
-                self._numbers[key] = len(self._images)
-                self._images.append(key)
-            number = self._numbers[key]
-        return image | {"thumbnail": f"thumbs/{number}.jpg", "original": f"images/{number}", "caption": caption}
-
-    def _thumbnail(self, number: str) -> Reply | None:
-        if int(number) >= len(self._images):
-            return None
-        dataset, text = self._images[int(number)]
-        with self._lock:
-            file = dict(self._thumbnails[dataset].images([text]))[text]["thumbnail"]
-        return None if file is None else Reply("image/jpeg", (self._folder / file).read_bytes())
-
-    def _original(self, number: str) -> Reply | None:
-        from PIL import Image
-
-        if int(number) >= len(self._images):
-            return None
-        dataset, text = self._images[int(number)]
-        try:
-            data = self._sources[dataset].find(text).read()[0]
-            with Image.open(io.BytesIO(data)) as picture:
-                kind = picture.get_format_mimetype() or ""
-        except (ItemFailure, OSError):
-            return None
-        return Reply(kind if kind in SHOWN_TYPES else "application/octet-stream", data)
-
-    #: {pattern of a path: what makes its file from the pattern's groups}.
-    _routes: Mapping[str, Callable[..., Reply | None]] = {
-        r"data/overview\.js": _overview,
-        r"data/run\.js": _run,
-        r"data/([a-z]+)-([0-9]{1,9})\.js": _shard,
-        r"thumbs/([0-9]{1,9})\.jpg": _thumbnail,
-        r"images/([0-9]{1,9})": _original,
-    }
+        """The file at a path; None where there is none."""
 
 
 class PageServer(ThreadingHTTPServer):
@@ -163,7 +38,7 @@ class PageServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, page: LivePage, port: int = 0):
+    def __init__(self, page: Page, port: int = 0):
         """`port` 0 is any free one.
 
         Raises:
@@ -209,22 +84,18 @@ class _Handler(BaseHTTPRequestHandler):
         """Print nothing: addresses hold the token."""
 
 
-def serve(
-    config: Config, layout: Layout, port: int, say: Callable[[PageServer], None], phase_names: Mapping[str, str]
-) -> None:
-    """Serve the page until Ctrl-C; `say` is called once it can be asked for.
+def serve(make: Callable[[Path], Page], port: int, say: Callable[[PageServer], None]) -> None:
+    """Serve a page until Ctrl-C; `make` makes it with a folder for temporary files.
+
+    `say` is called once the page can be asked for.
 
     Raises:
-        ResultError: a final file or a chunk result is missing or incomplete.
+        ResultError: as for `make`.
         OSError: the port is taken.
     """
     with (
         tempfile.TemporaryDirectory(prefix="captionqa-view-") as folder,
-        PageServer(LivePage(config, layout, Path(folder), phase_names), port) as server,
+        PageServer(make(Path(folder)), port) as server,
     ):
         say(server)
         server.serve_forever()
-
-
-def _script(name: str, value: Any) -> Reply:
-    return Reply(TYPES[".js"], script(name, value).encode())

@@ -17,6 +17,7 @@ from captionqa.dataset.final_files import planned_files
 from captionqa.dataset.plan import planned_tasks
 from captionqa.errors import CaptionqaError
 from captionqa.files import read_json, write_json
+from captionqa.page.grid import write_unfinished_grid_page
 from captionqa.page.run_figures import page_data, run_figures
 from captionqa.page.script_data import write_script
 from captionqa.run.job_log import JobError
@@ -61,6 +62,29 @@ def page_after_run(
             write_script(data, "run", run_figures(config, layout, phase_names))
     except (CaptionqaError, OSError, subprocess.SubprocessError) as error:
         return PageEnd(None, f"the page could not be made: {error}")
+    return PageEnd(layout.page)
+
+
+def grid_page_after_run(
+    config: Config, layout: Layout, began: float, finished: bool, phase_names: Mapping[str, str]
+) -> PageEnd:
+    """Make or complete the page of all named data sets of a run, after those of each; otherwise as `page_after_run`."""
+    page, data = Path(layout.page), page_data(layout)
+    pages = [Path(of_data.page) for _, of_data in config.by_data_set(layout)]
+    if not config.report.page or not any(each.exists() for each in pages):
+        return PageEnd(None)
+    try:
+        if not finished and not (page.exists() and all(_is_complete(*each) for each in config.by_data_set(layout))):
+            write_unfinished_grid_page(config, layout)
+        if not page.exists():
+            return PageEnd(None)
+        if not page.stat().st_size:
+            page.unlink()  # so that the next run makes it again
+            return PageEnd(None, fault_of(layout))
+        if (data / "overview.js").stat().st_mtime >= began:
+            write_script(data, "run", run_figures(config, layout, phase_names))
+    except (CaptionqaError, OSError) as error:
+        return PageEnd(None, f"the page of all data sets could not be made: {error}")
     return PageEnd(layout.page)
 
 

@@ -47,7 +47,10 @@ class RunFigures(TypedDict):
 
 
 def run_figures(config: Config, layout: Layout, phase_names: Mapping[str, str] | None = None) -> RunFigures:
-    """The figures; with `phase_names`, as at the end of a run, also where its time went, by the stored verdict."""
+    """The figures, of all data sets of the configuration.
+
+    With `phase_names`, as at the end of a run, also where its time went, by the stored verdict.
+    """
     headers = _last_run(list(_headers(config, layout)))
     plots = [_answers_plot(headers)] if headers else []
     span = (min(h["started"] for h in headers), max(h["finished"] for h in headers)) if headers else None
@@ -63,9 +66,10 @@ def run_figures(config: Config, layout: Layout, phase_names: Mapping[str, str] |
 def _headers(config: Config, layout: Layout) -> Iterator[ChunkHeader]:
     paths = [
         path
-        for each in layout.of_models(config.model_names)
-        for file in planned_files(config, each)
-        for path in file.results(config, each)
+        for each, of_data in config.by_data_set(layout)
+        for of_model in of_data.of_models(config.model_names)
+        for file in planned_files(each, of_model)
+        for path in file.results(each, of_model)
         if os.path.exists(path)
     ]
     for path in paths[:MAX_HEADERS]:

@@ -48,7 +48,7 @@ class AnswerSet:
 
 
 def answer_sets(config: Config, layout: Layout) -> list[AnswerSet]:
-    """The answer sets that a configuration asks for, one for each data set, model and context; none without questions."""
+    """The answer sets that a configuration asks for, one for each data set, model and context."""
     return [
         AnswerSet(
             model, one.name, replace(of_data, model=model).qa("results", one.suffix), one.captioner, each.data_set

@@ -73,8 +73,8 @@ def _macro_averages(comparison: Comparison) -> Iterator[str]:
     averaged = next((average["data_sets"] for average in averages if average["accuracy"] is not None), None)
     if averaged is not None:
         yield (
-            f"A macro average is the mean of the accuracies on {_listed(averaged)}, each with the weight 1, whatever its "
-            "number of questions. Its interval is by MOVER from theirs."
+            f"A macro average is the mean of the accuracies on {_listed(averaged)}, each with the weight 1, whatever "
+            "its number of questions. Its interval is by MOVER from theirs."
         )
     yield from _not_averaged((f"{_answered_by(one)}, {one['context']}", one) for one in averages)
 

@@ -78,8 +78,8 @@ def interval_of_mean(
 ) -> list[float]:
     """The 95 % interval of the mean of independent estimates as [low, high], from the interval of each.
 
-    MOVER: the distance from the mean to a bound is the root of the sum of squares of the distances from each estimate to
-    its own bound, over their number (Zou and Donner 2008, Statistics in Medicine 27, 1693-1702; for more than two of
+    MOVER: the distance from the mean to a bound is the root of the sum of squares of the distances from each estimate
+    to its own bound, over their number (Zou and Donner 2008, Statistics in Medicine 27, 1693-1702; for more than two of
     them Zou, Huang and Zhang 2009, Computational Statistics & Data Analysis 53, 1080-1085). `low` and `high` are the
     least and the greatest possible mean.
     """

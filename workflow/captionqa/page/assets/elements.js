@@ -22,6 +22,7 @@ const EXPLAINED = {
 const RULES = {
   box: "The answer was read from the last \\boxed{…}.", cue: "The answer was read behind a cue such as “the answer is”.",
   letter: "The output is only a letter.", "option text": "The output has the text of one option alone.",
+  tie: "Two answers to the question are as frequent, so that none counts.", circular: "The answers are not the same in each rotation of the choices.",
   verify: "The value was compared with the ground truth.", none: "No rule found an answer.", ungraded: "Nothing to grade against.",
 };
 // Data: scripts of the folder data/ call `receive`.

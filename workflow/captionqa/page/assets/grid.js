@@ -5,12 +5,15 @@ const LEFT_OUT = { no_ground_truth: "no ground truth", not_asked: "not asked", n
 
 class DataSetsPage extends Page {
   start() {
-    const { data_sets: dataSets, rows, differences, unfinished } = this.overview;
+    const { data_sets: dataSets, rows, differences, is_unfinished: isUnfinished } = this.overview;
     const title = plural(dataSets.length, "data set"), models = new Set(rows.map((row) => row.model));
     document.title = `${title} · captionqa results`;
     const header = document.getElementById("header"), panels = make("div", { class: "panels" });
     header.append(make("h1", {}, models.size > 1 ? `${plural(models.size, "model")} on ${title}` : title));
-    if (unfinished) header.append(unfinishedNote(unfinished));
+    if (isUnfinished) {
+      header.append(make("p", { class: "note", role: "note" }, make("b", {}, "This run is not finished. "),
+        "The page of each data set shows what is answered so far. The same command goes on and makes this page anew."));
+    }
     header.append(this.facts(), panels);
     if (rows.length) panels.append(gridPanel(rows, dataSets));
     const between = (kind) => differences.filter((one) => (one.a.context === one.b.context) === (kind === "models"));

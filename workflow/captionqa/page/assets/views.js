@@ -111,7 +111,7 @@ class Questions extends View {
   panels(tiles) {
     const column = this.index.columns[this.column];
     const panels = [this.isCompared ? contextsPanel(this, tiles) : accuracyPanel(column, tiles), page.groupPanel(column, this.isCompared)];
-    return this.index.differences.length ? [...panels, pairsPanel(this)] : panels;
+    return [...panels, repeatsPanel(this), this.index.differences.length > 0 && pairsPanel(this)].filter(Boolean);
   }
 
   card(item) {
@@ -138,7 +138,8 @@ function answerTexts(answer, scoring) {
   const thinking = answer.thinking ? [folded("thinking", answer.thinking)] : [];
   return [...captions, ...thinking, make("div", { class: "label" }, "output", rule(answer, scoring)),
     expandable(foreign("div", answer.output, "output"), answer.output),
-    ...answer.fallback_letter ? [make("p", { class: "label" }, `asked for the letter alone: ${answer.fallback_letter}`)] : []];
+    ...answer.fallback_letter ? [make("p", { class: "label" }, `asked for the letter alone: ${answer.fallback_letter}`)] : [],
+    ...answer.rounds ? [foldedRounds(answer)] : []];
 }
 
 function rule(answer, scoring) {

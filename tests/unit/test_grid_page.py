@@ -1,0 +1,146 @@
+"""The page of several data sets: its table is that of the comparison, and it leads to the page of each."""
+
+import json
+import threading
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from browser import Tab, find_browser
+from captionqa.config.check import check
+from captionqa.driver.phases import PHASES
+from captionqa.driver.summary import page_rows
+from captionqa.page.grid import write_grid_page
+from captionqa.page.live_grid import LiveGrid
+from captionqa.page.page_server import PageServer
+from captionqa.page.results_page import write_page
+from captionqa.page.run_end import PageEnd, grid_page_after_run
+from captionqa.page.unfinished_page import write_unfinished_page
+from finished_run import finish_run
+
+SCRIPT = "<img src=x onerror=\"document.title='run'\">"
+
+
+def answer(work, entry):
+    """The answers to q0 fail with images, and those to even questions are right."""
+    number = int(entry["id"][1:])
+    if (work, number) == ("qa", 0):
+        return {"failure": "timeout", "detail": SCRIPT}
+    return f"The answer is {'AB'[number % 2]}."
+
+
+@pytest.fixture
+def config(raw_config, schema, images, tmp_path):
+    """Two models on two data sets in two contexts."""
+    images.add("a.png", "b.png")
+    for name, count in (("birds", 4), ("cars", 7)):
+        rows = {"qid": [f"q{n}" for n in range(count)], "question": ["Which?\nA. red\nB. blue"] * count}
+        rows |= {
+            "answer": ["\\boxed{A}"] * count,
+            "image": [["a.png"], ["b.png"]] * (count // 2) + [["a.png"]] * (count % 2),
+        }
+        pd.DataFrame(rows).to_parquet(tmp_path / f"{name}.parquet")
+    raw = raw_config({"captions": None})
+    raw["models"] = dict.fromkeys(("tiny", "other"), raw["models"]["tiny"])
+    qa = {"dataset_path": str(images.path), "contexts": ["image", "none"]}
+    raw["qa"] = {name: {"question_path": str(tmp_path / f"{name}.parquet"), **qa} for name in ("birds", "cars")}
+    return check(raw, schema)
+
+
+@pytest.fixture
+def run(config):
+    """The configuration, and the layout of its finished run with all pages."""
+    layout = finish_run(config, answer)
+    for each, of_data in config.by_data_set(layout):
+        write_page(each, of_data)
+    write_grid_page(config, layout)
+    return config, layout
+
+
+def overview(folder):
+    text = (folder / "data" / "overview.js").read_text()
+    return json.loads(json.loads(text.partition(",")[2].rpartition(")")[0]))
+
+
+def test_the_table_has_the_figures_of_the_comparison(run):
+    _, layout = run
+    shown, comparison = overview(Path(layout.page).parent), json.loads(Path(layout.comparison("json")).read_text())
+    rows = [(row["model"], row["context"], row["macro"]["share"], row["macro"]["interval"]) for row in shown["rows"]]
+    assert rows == [
+        (one["model"], one["context"], one["accuracy"], one["accuracy_interval_95"])
+        for one in comparison["macro_averages"]
+    ]
+    cells = {(one["model"], one["context"], one["data_set"]): one for one in comparison["cells"]}
+    for row in shown["rows"]:
+        for name, cell in zip(("birds", "cars"), row["cells"], strict=True):
+            found = cells[row["model"], row["context"], name]
+            assert (cell["share"], cell["failed"], cell["graded"]) == (
+                found["accuracy"],
+                int(row["context"] == "image"),
+                found["graded"],
+            )
+    between = [(one["a"], one["b"], one["macro"]["difference"]) for one in shown["differences"]]
+    assert len(between) == 4
+    assert between[-1][:2] == ({"model": "tiny", "context": "none"}, {"model": "other", "context": "none"})
+    sets = [(one["name"], one["questions"], one["failed"], one["page"]) for one in shown["data_sets"]]
+    assert sets == [("birds", 4, 2, "../birds/report/index.html"), ("cars", 7, 2, "../cars/report/index.html")]
+
+
+def test_the_page_of_a_data_set_has_only_its_own_answers(run):
+    config, layout = run
+    for each, of_data in config.by_data_set(layout):
+        index = overview(Path(of_data.page).parent)["questions"]
+        assert index["counts"]["all"] == {"birds": 4, "cars": 7}[each.data_set]
+        assert [column["label"] for column in index["columns"]] == [
+            *("tiny, image", "other, image", "tiny, none", "other, none")
+        ]
+        assert len(index["differences"]) == 4
+
+
+def test_the_page_of_a_stopped_run_leads_to_the_pages_that_there_are_and_is_made_anew(config):
+    layout = finish_run(config, answer, merged=False)
+    assert grid_page_after_run(config, layout, 0.0, False, PHASES) == PageEnd(None)
+    (cars, of_cars) = config.by_data_set(layout)[1]
+    write_unfinished_page(cars, of_cars)
+    assert grid_page_after_run(config, layout, 0.0, False, PHASES) == PageEnd(layout.page)
+    shown = overview(Path(layout.page).parent)
+    assert [(one["name"], one["page"]) for one in shown["data_sets"]] == [
+        ("birds", None),
+        ("cars", "../cars/report/index.html"),
+    ]
+    assert (shown["is_unfinished"], shown["rows"]) == (True, [])
+    assert Path(layout.page).stat().st_mtime == 0
+
+
+def test_the_end_of_a_run_names_the_page_of_all_and_only_the_faults_of_others(run):
+    config, layout = run
+    assert page_rows(config, layout, 0.0, True, "my.yaml") == [f"look at the results in a browser: {layout.page}"]
+    (_, of_birds), (_, of_cars) = config.by_data_set(layout)
+    Path(of_birds.page).write_text("")
+    browser, fault = page_rows(config, layout, 0.0, True, "my.yaml")
+    assert (browser, "could not be made" in fault) == (f"look at the results in a browser: {layout.page}", True)
+    Path(layout.page).unlink()
+    (row,) = page_rows(config, layout, 0.0, True, "my.yaml")
+    assert row == f"look at the results in a browser: {of_cars.page}"
+
+
+@pytest.mark.slow
+def test_its_links_lead_to_the_pages_from_the_disk_and_when_served(run, tmp_path):
+    config, layout = run
+    find_browser()
+    (tmp_path / "view").mkdir()
+    with (
+        PageServer(LiveGrid(config, layout, tmp_path / "view", PHASES)) as server,
+        Tab(tmp_path / "browser") as tab,
+    ):
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        for address in (Path(layout.page).resolve().as_uri(), server.url):
+            tab.open(address)
+            tab.wait("document.querySelectorAll('.grid').length === 3")
+            assert tab.run("document.title") == "2 data sets · captionqa results"
+            assert tab.run("document.querySelector('.grid tbody td.count b').textContent").endswith("%")
+            tab.click(".data-set:nth-child(2) > a")
+            tab.wait("document.querySelectorAll('article').length === 7")
+            assert tab.run("document.title") == "tiny · captionqa results"
+        assert tab.console == []
+        server.shutdown()

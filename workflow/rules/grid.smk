@@ -1,0 +1,19 @@
+# The page of several data sets, beside which each has its own.
+
+
+rule page_of_all:
+    input:
+        provenance=final_files(("_provenance", "provenance")),
+        comparison=comparison_if_wanted(),
+        code=code(PAGE_CODE),
+    output:
+        RUN_LAYOUT.page,
+    log:
+        f"{RUN_LAYOUT.logs}/page_of_all.log",
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=4_000,
+        runtime="1h",
+    script:
+        "../scripts/page_of_all.py"
