@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import captionqa
-import huggingface_hub
 import pandas as pd
 import pytest
 import yaml
@@ -24,6 +23,7 @@ from captionqa.push.push import prepared_push
 from captionqa.run.lease import LeaseKeeper
 from finished_run import SERVER, finish_run
 from hub_uploads import serve_uploads
+from huggingface_hub import constants
 
 PROMPT = "Say it in ```few``` words | please."
 FORMATS = {"captions": ["jsonl", "parquet", "webdataset", "txt"], "qa": ["jsonl", "lmms_eval", "responses"]}
@@ -40,8 +40,8 @@ def hub():
 @pytest.fixture
 def known_hub(hub, tmp_path, monkeypatch):
     """The hub as the one that huggingface_hub of this process knows, as if its variables had been set before."""
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", hub.url)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
+    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
     monkeypatch.setenv("HF_TOKEN", hub.token)
     return hub
 
@@ -394,7 +394,7 @@ def test_without_a_token_nothing_is_asked(known_hub, monkeypatch):
 
 
 def test_a_hub_that_cannot_be_reached_is_named(known_hub, refused_url, monkeypatch):
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", refused_url)
+    monkeypatch.setattr(constants, "ENDPOINT", refused_url)
     with pytest.raises(HubError, match=f"{refused_url} cannot be reached .*; is there a network, and is HF_ENDPOINT"):
         push_one()
 
