@@ -1,6 +1,6 @@
 """Measure captionqa beside the clients that people would use instead; print one table and write JSON.
 
-make bench                              all parts (half an hour)
+make bench                              all parts (an hour, half of it for styles)
 make bench ARGS="--quick"               small numbers, about two minutes: shows whether it works, not how fast
 make bench ARGS="--parts client,vllm"   some of the parts that docs/performance.md lists
 make bench ARGS="--parts gpu --model Qwen/Qwen3-VL-4B-Instruct"     a real model, for a machine with a GPU

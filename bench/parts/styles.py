@@ -33,6 +33,12 @@ POLL_S = 0.05
 GRID_PX, WIDE_TOKEN_PX = 32, 128
 #: Of a photograph of 2048 x 1536 pixels, in the widened model.
 PHOTOGRAPH_TOKENS = 192
+#: What one style may take on the simulator; all rows together take about twelve times as long.
+SIMULATED_S = 120
+#: With fewer, the jobs of a chunk would hardly wait for each other.
+LEAST_IMAGES = 300
+#: The simulated API server keeps one image out of this many.
+IMAGES_PER_CACHED = 10
 
 
 @dataclass(frozen=True)
@@ -62,13 +68,24 @@ def styles(bench: Bench) -> list[Row]:
         cost_s = request_s(few, bench.folder / "styles-cost", running, cache, **grid)
         rows = _asked(bench, "", target, cache, **grid)
     rows[0].figures |= {"API server ms a new photograph": 1000 * cost_s[0], "a cached one": 1000 * cost_s[1]}
-    images, image_kb = bench.images(512, 40, sizes.style_images)
-    kept = max(1, sizes.style_images // 10)
+    count = simulated_images(sizes.style_images, cost_s[0])
+    images, image_kb = bench.images(512, 40, count)
+    kept = max(1, count // IMAGES_PER_CACHED)
     front = ("--preprocess-s", str(cost_s[0]), "--cached-images", str(kept), "--cached-s", str(cost_s[1]))
     with servers.simulator(*SIMULATED_GPU, *front) as url:
-        target = Target(url, "simulator", images, image_kb, sizes.style_images, MAX_TOKENS)
-        cache = cache_option(kept, PROMPT_TOKENS, GRID_PX)
-        return rows + _asked(bench, ", simulated", target, cache)
+        target = Target(url, "simulator", images, image_kb, count, MAX_TOKENS)
+        simulated = _asked(bench, ", simulated", target, cache_option(kept, PROMPT_TOKENS, GRID_PX))
+    for row in simulated:
+        row.figures |= {"simulated images": count, "of them in the cache": kept}
+    return rows + simulated
+
+
+def simulated_images(most: int, new_image_s: float) -> int:
+    """How many images are simulated: at most `most`, fewer where one style of them took longer than SIMULATED_S.
+
+    They are never fewer than LEAST_IMAGES, whatever that takes, unless `most` is.
+    """
+    return min(most, max(LEAST_IMAGES, int(SIMULATED_S / new_image_s)))
 
 
 def _some(images: Path, count: int) -> Path:

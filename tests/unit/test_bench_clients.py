@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from bench import processes
-from bench.parts import gpu
+from bench.parts import gpu, styles
 from bench.report import Row, table
 from bench.running import Bench
 from bench.sizes import QUICK
@@ -85,6 +85,11 @@ def test_the_part_for_gpus_says_what_it_was_measured_on(monkeypatch):
     for cores, several in ((2, 2), (16, 3), (128, 8)):
         monkeypatch.setattr(gpu.os, "cpu_count", lambda cores=cores: cores)
         assert gpu.api_server_counts() == (1, several)
+
+
+def test_a_slow_machine_simulates_fewer_images_but_enough():
+    assert [styles.simulated_images(1000, cost_s) for cost_s in (0.1, 0.24, 1.0)] == [1000, 500, 300]
+    assert styles.simulated_images(60, 1.0) == 60
 
 
 def test_captionqas_own_failure_ends_the_benchmark(tmp_path):
