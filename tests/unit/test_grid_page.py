@@ -138,7 +138,9 @@ def test_a_data_set_may_be_called_as_the_folder_of_the_served_pages_data(config,
     layout = finish_run(config, answer)
     (tmp_path / "view").mkdir()
     served = LiveGrid(config, layout, tmp_path / "view", PHASES)
-    shown = [served.reply(path) for path in ("data/overview.js", "data/report/data/overview.js", "data/report/index.html")]
+    shown = [
+        served.reply(path) for path in ("data/overview.js", "data/report/data/overview.js", "data/report/index.html")
+    ]
     assert None not in shown
     assert len({reply.data for reply in shown}) == 3
 
