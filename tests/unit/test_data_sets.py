@@ -18,7 +18,7 @@ from captionqa.dataset.final_files import items_to_do, planned_items
 from captionqa.dataset.planning import plan_all
 from captionqa.driver.dry_run import PlannedWork, dry_run_text
 from captionqa.driver.summary import plan_line
-from captionqa.errors import ConfigError
+from captionqa.errors import ConfigError, InputError
 from captionqa.results.answer_sets import answer_sets
 from captionqa.results.ask_again import retry_failed
 from captionqa.server.chosen_options import work_of
@@ -234,6 +234,12 @@ def test_counts_of_a_run_are_of_all_data_sets_and_all_models(planned):
 def test_a_data_set_that_no_run_has_planned_yet_keeps_nobody_from_asking_again(planned, named):
     config = named("captions: {docs: &c {dataset_path: docs}, photos: {<<: *c, dataset_path: photos}, maps: *c}")
     assert retry_failed(config, None, None, None).items == 0
+
+
+def test_commands_name_the_key_of_a_data_set_that_cannot_be_planned(planned, named):
+    config = named("captions: {docs: &c {dataset_path: docs}, maps: {<<: *c, dataset_path: nowhere}}")
+    with pytest.raises(InputError, match=r"^maps: captions\.maps\.dataset_path: there is no folder nowhere; "):
+        plan_all(config, config.layout())
 
 
 def test_the_audit_names_the_data_set_in_each_row(planned):
