@@ -79,7 +79,7 @@ def texts(requests):
     return [request["text"] for request in requests]
 
 
-def test_two_models_and_two_data_sets_and_what_a_change_of_one_cell_asks(project, asked, monkeypatch):
+def test_two_models_and_two_data_sets_and_what_a_change_of_one_cell_asks(project, asked, tmp_path, monkeypatch):
     text = project.run("-n")
     # captions, then questions with their images and with captions
     first = "docs: 4 images to caption and 6 questions to answer (12 requests), photos: 3 images to caption"
@@ -130,9 +130,9 @@ def test_two_models_and_two_data_sets_and_what_a_change_of_one_cell_asks(project
 
     # one data set and one model less, and the job of the page of all killed
     del project.config["qa"]["docs"], project.config["captions"]["docs"], project.config["models"][SECOND]
-    (project.folder / "sitecustomize.py").write_text(KILL_PAGE_JOB.replace("SCRIPT", ".page_of_all.py"))
+    (tmp_path / "sitecustomize.py").write_text(KILL_PAGE_JOB.replace("SCRIPT", ".page_of_all.py"))
     with monkeypatch.context() as patched:
-        patched.setenv("PYTHONPATH", str(project.folder))
+        patched.setenv("PYTHONPATH", str(tmp_path))
         text = project.run()
     assert asked() == {}
     assert "the server is starting" not in text
