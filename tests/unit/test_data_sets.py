@@ -81,6 +81,10 @@ def test_captions_without_names_are_of_the_images_of_all_questions_with_captions
     )
     docs, photos = config.data_sets.values()
     assert (docs.captions.of_questions, docs.captions.dataset_path, photos.captions) == (True, "d", None)
+    others = named(
+        "captions: {}\nqa: {photos: {question_path: p.parquet}, docs: {question_path: q.parquet, contexts: [caption]}}"
+    )
+    assert list(others.data_sets) == ["photos", "docs"]
 
 
 @pytest.mark.parametrize(

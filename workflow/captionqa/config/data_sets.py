@@ -103,7 +103,10 @@ def named_sections(checked: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """{name of a data set: its sections} of a checked configuration; empty for one without names."""
     given = {task: checked.get(task) for task in SECTIONS}
     maps = {task: section for task, section in given.items() if section is not None and ALWAYS_THERE not in section}
-    names = dict.fromkeys(chain.from_iterable(maps.values()))
+    orders = list(maps.values())
+    if all(name in orders[-1] for name in chain.from_iterable(orders)):
+        orders.reverse()  # captions without names are of some of the data sets of the questions, whose order it is
+    names = dict.fromkeys(chain.from_iterable(orders))
     return {name: {task: sections[name] for task, sections in maps.items() if name in sections} for name in names}
 
 
