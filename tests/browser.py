@@ -98,7 +98,10 @@ class Tab:
     def open(self, url: str) -> None:
         """Open a page and wait until its scripts have shown what there is."""
         self.call("Page.navigate", url=url)
-        self.wait("document.readyState === 'complete' && document.querySelector('article, .message, .fault') !== null")
+        self.wait(
+            "document.readyState === 'complete' && "
+            "document.querySelector('article, .message, .fault, .data-set') !== null"
+        )
 
     def run(self, expression: str):
         """The value of an expression, of a promise what it resolves to."""

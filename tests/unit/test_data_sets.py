@@ -47,7 +47,7 @@ def test_each_data_set_has_its_sections_and_those_that_yaml_merges(named):
     assert (docs.captions.prompt_styles, docs.qa.max_tokens, photos.captions) == (["SHORT"], 7, None)
     assert (photos.qa.question_path, photos.qa.max_tokens) == ("photos.parquet", 7)
     assert (config.tasks, config.tasks_of("tex"), photos.tasks) == (["captions", "qa"], ["captions", "qa"], ["qa"])
-    assert [context.title for context in docs.contexts] == ["qa", "qa caption_short"]
+    assert [context.title for context in docs.contexts] == ["qa", "qa caption SHORT"]
     assert [context.title for context in photos.contexts] == ["qa"]
 
 
@@ -205,7 +205,7 @@ def test_counts_of_a_run_are_of_all_data_sets_and_all_models(planned):
     docs, of_docs = planned.by_data_set(layout)[0]
     assert items_to_do(docs, of_docs) == {"captions": 8}
     line = plan_line(planned, layout)
-    assert line == "docs: 4 images in 4 chunks; photos: 2 images in 2 chunks; 12 items to do"
+    assert line == "docs: 4 images in 2 chunks; photos: 2 images in 2 chunks; 12 items to do"
 
 
 def test_the_audit_names_the_data_set_in_each_row(planned):
@@ -248,9 +248,9 @@ def test_answer_sets_are_of_all_data_sets_and_name_theirs(named):
     sets = answer_sets(config, config.layout())
     assert [(one.data_set, one.model, one.context) for one in sets] == [
         ("docs", "tiny", "image"),
-        ("docs", "tiny", "caption_SHORT"),
+        ("docs", "tiny", "caption_short"),
         ("docs", "tex", "image"),
-        ("docs", "tex", "caption_SHORT"),
+        ("docs", "tex", "caption_short"),
         ("photos", "tiny", "image"),
         ("photos", "tex", "image"),
     ]

@@ -141,6 +141,6 @@ def test_its_links_lead_to_the_pages_from_the_disk_and_when_served(run, tmp_path
             assert tab.run("document.querySelector('.grid tbody td.count b').textContent").endswith("%")
             tab.click(".data-set:nth-child(2) > a")
             tab.wait("document.querySelectorAll('article').length === 7")
-            assert tab.run("document.title") == "tiny · captionqa results"
+            assert tab.run("document.title") == "2 models · captionqa results"
         assert tab.console == []
         server.shutdown()

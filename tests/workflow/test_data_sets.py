@@ -9,13 +9,13 @@ from projects import MODEL, draw_image, stand_in_server
 
 pytestmark = pytest.mark.slow
 
-SECOND = "second"
+SECOND = "two"
 #: Two models, two data sets, two contexts, in as many lines as a page has.
 CONFIG = """
 output_dir: out
 models:
   stand-in: &model {path: ., served_model_name: stand-in, server: SERVER}
-  second: {<<: *model, served_model_name: second, server: SECOND}
+  two: {<<: *model, served_model_name: two, server: SECOND}
 captions:
   docs: &captions {dataset_path: docs, prompt_styles: [SHORT], chunks: 2}
   photos: {<<: *captions, dataset_path: photos}
@@ -51,7 +51,7 @@ def project(project):
     add_data(project, "docs", 4, 6)
     add_data(project, "photos", 3, 4)
     project.config = yaml.safe_load(CONFIG)
-    for name, requests in ((MODEL, "requests.jsonl"), (SECOND, "second.jsonl")):
+    for name, requests in ((MODEL, "requests.jsonl"), (SECOND, "two.jsonl")):
         project.config["models"][name]["server"] = stand_in_server(project.folder)
         project.config["models"][name]["server"]["env"]["STAND_IN_REQUESTS"] = str(project.folder / requests)
     return project
@@ -63,7 +63,7 @@ def asked(project):
 
     def read():
         found = {}
-        for name, path in ((MODEL, project.folder / "requests.jsonl"), (SECOND, project.folder / "second.jsonl")):
+        for name, path in ((MODEL, project.folder / "requests.jsonl"), (SECOND, project.folder / "two.jsonl")):
             found[name] = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
             path.unlink(missing_ok=True)
         return {name: requests for name, requests in found.items() if requests}
@@ -102,11 +102,11 @@ def test_two_models_and_two_data_sets_and_what_a_change_of_one_cell_asks(project
     assert not list((project.out / "work" / MODEL / "errors").glob("*"))
     for data_set in ("docs", "photos"):
         assert (project.out / data_set / "report" / "index.html").exists()
-        assert str(project.out.name + f"/{data_set}/report/index.html") in text
+    assert "look at the results in a browser: out/report/index.html" in text
     assert project.plan() == {}
     status = project.captionqa("status")
     assert f"docs: {MODEL}: captions SHORT" in status
-    assert f"photos: {SECOND}: qa caption_short" in status
+    assert f"photos: {SECOND}: qa caption SHORT" in status
     assert "nothing is left to send" in project.captionqa("estimate")
 
     # a prompt of one data set
@@ -115,7 +115,7 @@ def test_two_models_and_two_data_sets_and_what_a_change_of_one_cell_asks(project
     requests = asked()
     assert set(requests) == {MODEL, SECOND}
     for found in requests.values():
-        assert sum(text == "Name it." for text in texts(found)) == 4
+        assert sum(text.endswith("Name it.") for text in texts(found)) == 4
         assert len(found) == 4 + 6
         assert not any("photos" in text for text in texts(found))
 

@@ -10,7 +10,8 @@ from recompute_comparison import check_comparison
 
 pytestmark = pytest.mark.slow
 
-SECOND = "second"
+#: Comes second in alphabetical order, in which the configuration is written.
+SECOND = "twin"
 CONFIG = f"""
 output_dir: out
 models:

@@ -200,7 +200,7 @@ def test_of_two_data_sets_the_one_that_names_the_judge_is_judged(project, judge)
     text = project.run()
     assert text.count("the server is starting") == 2
     assert judge.asked() == sorted(UNPARSED)
-    files = {path.relative_to(project.out).parts[0] for path in project.out.rglob("*_judged.json")}
+    files = {path.relative_to(project.out).parts[0] for path in project.out.glob("*/qa/*/*_judged.json")}
     assert files == {"judged"}
     assert project.plan() == {}
 

@@ -89,10 +89,7 @@ wildcard_constraints:
     or "none",
     # the suffix of questions with their images is empty
     context="|".join(
-        re.escape(context.suffix)
-        for one in CONFIG.data_sets.values()
-        for _, context in one.answers
-        if context.suffix
+        re.escape(context.suffix) for one in CONFIG.data_sets.values() for _, context in one.answers if context.suffix
     )
     + "|",
     chunk=r"\d+",

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from captionqa.client.chunk_job import ChunkJob
 from captionqa.client.chunk_run import ChunkRun
+from captionqa.config.answer_files import AnswerFiles
 from captionqa.config.config import Config
 from captionqa.config.data_root import data_root
 from captionqa.config.layout import ITEMS_NAME
@@ -28,7 +29,7 @@ with job_log(snakemake.log[0], name, layout):
             name=f"{wildcards.chunk}-of-{wildcards.n}",
             items=Path(answers.lists) / ITEMS_NAME.format(digest=wildcards.digest, **chunk),
             result=Path(snakemake.output[0]),
-            journal=answers.files.journal,
+            journal=AnswerFiles(answers.work).journal,
             progress=layout.job_progress(layout.job_name(name).replace(" ", "_")),
             server=layout.server,
             dataset=data_root(config.section("qa").data_path),

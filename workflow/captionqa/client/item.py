@@ -151,8 +151,9 @@ class Item:
         return question_text(self.question, self._settings.get("instruction"))
 
     def _judged_text(self, entry: ItemEntry) -> str:
-        fields = {"question": entry["question"], **entry["judged"]}
-        return judge_text(self._settings["judge_prompt"], fields)
+        told = entry["judged"]
+        fields = {"choices": told["choices"], "ground_truth": told["ground_truth"], "answer": told["answer"]}
+        return judge_text(self._settings["judge_prompt"], {"question": entry["question"], **fields})
 
     def _text_without_images(self, names: Sequence[str], captions: QuestionCaptions | None) -> str:
         """The text with captions in place of the images, or with nothing where there are no captions."""

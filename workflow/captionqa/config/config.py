@@ -226,8 +226,8 @@ class Config:
 
     def server_tasks(self, model: str) -> list[Task]:
         """What the one data set needs a model's server for: its tasks, and then the judging, if it is the judge."""
-        judges = self.judge is not None and self.judge.model == model
-        return [*self.tasks_of(model), *(["judge"] if judges else [])]
+        judging: list[Task] = ["judge"] if self.judge is not None and self.judge.model == model else []
+        return [*self.tasks_of(model), *judging]
 
     @property
     def tasks(self) -> list[Task]:

@@ -72,7 +72,7 @@ def plan_hub_data(config: Config, layout: Layout) -> Config:
     Raises:
         InputError: as `fetch`.
     """
-    planned = {}
+    planned: dict[str, HubFiles] = {}
     for each, of_data in config.by_data_set(layout):
         if not (texts := each.hub_paths):
             continue

@@ -20,6 +20,10 @@ class AnswerColumn:
     #: The context of the configuration that it is of; None for any other.
     context: Context | None
 
+    def names(self) -> dict[str, str]:
+        """What it is of."""
+        return {"label": self.label, "model": self.answers.model, "context": self.answers.context}
+
 
 def answer_columns(config: Config, layout: Layout) -> list[AnswerColumn]:
     """The columns in the order of the configuration, but the questions with their images come first."""

@@ -17,6 +17,10 @@ from captionqa.results.answer_sets import answer_sets
 from captionqa.results.comparison_records import Cell, Comparison, MajorityAnswer, cell_key, difference_keys
 from captionqa.results.provenance import read_provenance
 
+#: What the page draws of an average of differences, and of a difference.
+MACRO_KEYS = ("difference", "interval_95")
+DIFFERENCE_KEYS = (*MACRO_KEYS, "p_by_image_holm", "questions")
+
 
 class GridFigure(TypedDict):
     """An accuracy, or the mean of several; None where nothing is graded."""
@@ -209,25 +213,19 @@ def _cell(cell: Cell | None) -> GridCell | None:
 
 def _differences(comparison: Comparison, names: list[str]) -> list[GridDifference]:
     found = {difference_keys(one): one for one in comparison["differences"]}
-    averages: dict[Any, Mapping[str, Any]] = {}
-    for average in comparison.get("macro_differences", ()):
-        a, b = difference_keys(average)
-        averages[a[:3], b[:3]] = average
+    averages = {difference_keys(average): average for average in comparison.get("macro_differences", ())}
     differences: list[GridDifference] = []
     for a, b in dict.fromkeys((a[:3], b[:3]) for a, b in found):
-        average = averages.get((a, b))
+        average = averages.get(((*a, ""), (*b, "")))
         of = [found.get(((*a, name), (*b, name))) for name in names]
+        is_known = average is not None and average["difference"] is not None
         differences.append(
             {
                 "a": {"model": _answered_by(a[0], a[1]), "context": a[2]},
                 "b": {"model": _answered_by(b[0], b[1]), "context": b[2]},
-                "macro": _chosen(average, ("difference", "interval_95"))
-                if average and average["interval_95"]
-                else None,
-                "not_averaged": None if average is None else average["not_averaged"],
-                "of": [
-                    one and _chosen(one, ("difference", "interval_95", "p_by_image_holm", "questions")) for one in of
-                ],
+                "macro": _chosen(average, MACRO_KEYS) if average is not None and is_known else None,
+                "not_averaged": None if average is None else cast(dict[str, str], average["not_averaged"]),
+                "of": [None if one is None else _chosen(one, DIFFERENCE_KEYS) for one in of],
             }
         )
     return differences

@@ -199,7 +199,7 @@ def columns_index(
     """What the overview says of each column, of all together, and of their differences."""
     return {
         "columns": [
-            {"label": column.label, **figures[number], "counts": counts.column(number)}
+            {**column.names(), **figures[number], "counts": counts.column(number)}
             for number, column in enumerate(columns)
         ],
         "patterns": counts.patterns(),

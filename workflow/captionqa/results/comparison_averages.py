@@ -54,7 +54,8 @@ def _average(asked: Mapping[str, Cell], averaged: Averaged, has_scores: bool) ->
     average: MacroAverage = {
         "model": cell["model"],
         "context": cell["context"],
-        **averaged,
+        "data_sets": averaged["data_sets"],
+        "not_averaged": averaged["not_averaged"],
         "accuracy": mean,
         "accuracy_interval_95": interval,
     }
@@ -78,7 +79,8 @@ def _difference(paired: Mapping[str, Difference], averaged: Averaged) -> MacroDi
         "model": one["model"],
         "a": one["a"],
         "b": one["b"],
-        **averaged,
+        "data_sets": averaged["data_sets"],
+        "not_averaged": averaged["not_averaged"],
         "difference": mean,
         "interval_95": interval,
     }

@@ -150,7 +150,7 @@ def _joined(
 
 def _other_answers(answers: JudgedAnswers) -> ResultError:
     return ResultError(
-        f"the results of the judge in {answers.files.chunks} are not about the answers in {answers.path('results')}; "
+        f"the results of the judge in {answers.work}/chunks are not about the answers in {answers.path('results')}; "
         "delete that folder and run again, what the judge said is in the journal."
     )
 

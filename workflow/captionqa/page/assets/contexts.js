@@ -5,13 +5,13 @@ const MISSED = ["wrong", "unparsed"];
 
 // One row for each context: its accuracy with its interval. The chosen one is what counts and groups are about.
 function contextsPanel(view, tiles) {
-  const { columns } = view.index, { unfinished } = page.overview;
+  const { columns } = view.index, { unfinished } = page.overview, isOfModels = page.models().length > 1;
   const rows = columns.map((column, number) => ({ name: column.label, drawing: track(column.accuracy, column.interval),
     share: column.graded ? percent(column.accuracy) : "–",
     of: column.interval ? `${(100 * column.interval[0]).toFixed(1)} to ${percent(column.interval[1])}` : "",
     title: `${counted(column.correct)} of ${counted(column.graded)} right${interval95(column.interval)}`, number }));
-  const panel = make("section", { class: "panel" }, make("h2", {}, unfinished ? "Accuracy of the answers so far" : "Accuracy by context"),
-    bars(rows, columns[view.column].label, (name, row) => page.showColumn(row.number), "bars contexts"));
+  const panel = make("section", { class: "panel" }, make("h2", {}, unfinished ? "Accuracy of the answers so far" : isOfModels ? "Accuracy by model and context" : "Accuracy by context"),
+    bars(rows, columns[view.column].label, (name, row) => page.showColumn(row.number), `bars contexts${isOfModels ? " models" : ""}`));
   if (columns.some((column) => PARTIAL.includes(column.scoring))) {
     panel.append(make("p", { class: "label" }, `mean score: ${columns.map((column) => `${column.label} ${percent(column.mean_score)}`).join(", ")}`));
   }
@@ -39,13 +39,13 @@ function pairsPanel(view) {
   const head = (text, title, css = "") => make("th", { scope: "col", class: `count ${css}`, title }, text);
   const scale = make("tr", { class: "scale-row", "aria-hidden": "true" }, make("td"), make("td", { class: "drawing" },
     make("div", { class: "scale" }, make("span", {}, points(-reach)), make("span", {}, "0"), make("span", {}, points(reach)))), make("td", { colspan: "6" }));
-  return make("section", { class: "panel whole" }, make("h2", {}, "Paired differences in points, over the questions that both contexts answered"),
+  return make("section", { class: "panel whole" }, make("h2", {}, "Paired differences in points, over the questions that both answered"),
     make("div", { class: "scrolls" }, make("table", { class: "pairs" }, make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "A − B"), make("th", { class: "drawing" }),
       head("points", "Accuracy of A minus accuracy of B, times 100"), head("95\u00a0% interval", "Questions on one image count as dependent", "between"),
       head("only A right", "The answer of A is right, and that of B is not", "flip"), head("only B right", "The answer of B is right, and that of A is not", "flip"),
       head("p by image", "A sign-flip test in which all questions on one image turn together; corrected by Holm"),
       head("p", "McNemar's exact test, as if all questions were independent; corrected by Holm", "unclustered"))), make("tbody", {}, ...rows, scale))),
-    make("p", { class: "small" }, "p is corrected by Holm for the number of rows. Cite “p by image” where several questions are about one image."));
+    make("p", { class: "small" }, "p is corrected by Holm for all differences of the run. Cite “p by image” where several questions are about one image."));
 }
 
 function pairTrack(one, reach) {

@@ -1,6 +1,7 @@
 // The page of several data sets: one table of models, data sets and contexts, and the ways to the page of each data set.
 "use strict";
 
+const MACRO = "macro average";
 const LEFT_OUT = { no_ground_truth: "no ground truth", not_asked: "not asked", nothing_graded: "no graded answer" };
 
 class DataSetsPage extends Page {
@@ -39,14 +40,14 @@ const pageLink = (dataSet) => (dataSet.page ? make("a", { class: "foreign", dir:
 function gridPanel(rows, dataSets) {
   const isAveraged = rows.some((row) => row.not_averaged !== null);
   const heads = [make("th", { scope: "col" }, "model"), isAveraged && make("th", { scope: "col", class: "drawing" }, ""),
-    isAveraged && make("th", { scope: "col", class: "count", title: "The mean of the accuracies on the data sets, each with the weight 1" }, "macro average"),
+    isAveraged && make("th", { scope: "col", class: "count", title: "The mean of the accuracies on the data sets, each with the weight 1" }, MACRO),
     ...dataSets.map((dataSet) => make("th", { scope: "col", class: "count" }, pageLink(dataSet)))];
   const body = [...new Set(rows.map((row) => row.context))].flatMap((context) => [
     make("tr", { class: "group" }, make("th", { scope: "rowgroup", colspan: String(heads.filter(Boolean).length) }, foreign("span", context))),
     ...rows.filter((row) => row.context === context).map((row) => make("tr", {}, make("th", { scope: "row" }, foreign("span", row.model)),
       isAveraged && make("td", { class: "drawing" }, row.macro && track(row.macro.share, row.macro.interval)),
-      isAveraged && make("td", { class: "count" }, ...row.macro ? share(row.macro) : missing(row.not_averaged)),
-      ...row.cells.map((cell) => make("td", { class: "count", title: cell && `${counted(cell.correct)} of ${counted(cell.graded)} right${interval95(cell.interval)}` },
+      isAveraged && make("td", { class: "count", "data-label": MACRO }, ...row.macro ? share(row.macro) : missing(row.not_averaged)),
+      ...row.cells.map((cell, number) => make("td", { class: "count", "data-label": dataSets[number].name, title: cell && `${counted(cell.correct)} of ${counted(cell.graded)} right${interval95(cell.interval)}` },
         ...cell === null ? ["–"] : [...share(cell), cell.failed > 0 && badge("failed", `! ${counted(cell.failed)} failed`)]))))]);
   const notes = ["Of the questions that were answered; those that failed are counted beside it. The 95\u00a0% intervals count questions on one image as dependent."];
   if (isAveraged) notes.unshift(averagedNote(rows, dataSets));
@@ -73,12 +74,12 @@ function gridDifferences(kind, differences, dataSets) {
   const reach = Math.max(0.05, ...differences.flatMap((one) => (one.macro ? one.macro.interval_95.map(Math.abs) : [])));
   const rows = differences.map((one) => make("tr", {}, make("th", { scope: "row", class: "foreign", dir: "auto" }, ...compared(one)),
     isAveraged && make("td", { class: "drawing" }, one.macro && pairTrack(one.macro, reach)),
-    isAveraged && make("td", { class: "count" }, ...one.macro ? inPoints(one.macro) : missing(one.not_averaged)),
-    ...one.of.map((found) => make("td", { class: "count" }, ...found === null ? ["–"] : [...inPoints(found),
+    isAveraged && make("td", { class: "count", "data-label": MACRO }, ...one.macro ? inPoints(one.macro) : missing(one.not_averaged)),
+    ...one.of.map((found, number) => make("td", { class: "count", "data-label": dataSets[number].name }, ...found === null ? ["–"] : [...inPoints(found),
       make("span", { class: `interval number${found.p_by_image_holm < 0.05 ? " clear" : ""}`, title: "A sign-flip test in which all questions on one image turn together; corrected by Holm" },
         `p ${pValue(found.p_by_image_holm)}`)]))));
   const heads = [make("th", { scope: "col" }, "A − B"), isAveraged && make("th", { scope: "col", class: "drawing" }, ""),
-    isAveraged && make("th", { scope: "col", class: "count" }, "macro average"), ...dataSets.map((dataSet) => make("th", { scope: "col", class: "count" }, pageLink(dataSet)))];
+    isAveraged && make("th", { scope: "col", class: "count" }, MACRO), ...dataSets.map((dataSet) => make("th", { scope: "col", class: "count" }, pageLink(dataSet)))];
   return make("section", { class: "panel whole" }, make("h2", {}, `Paired differences between ${kind}, in points`),
     make("div", { class: "scrolls" }, make("table", { class: "grid" }, make("thead", {}, make("tr", {}, ...heads.filter(Boolean))), make("tbody", {}, ...rows))),
     make("p", { class: "small" }, `Over the questions that both answered. p is that by image, corrected by Holm for all differences${several ? " on all data sets" : ""}.`));

@@ -19,7 +19,8 @@ class Page {
 
   start() {
     const { model, comparison, unfinished } = this.overview;
-    const title = comparison ? "Two runs compared" : model.name;
+    const models = this.models();
+    const title = comparison ? "Two runs compared" : models.length > 1 ? plural(models.length, "model") : model.name;
     document.title = comparison ? title : `${title} · captionqa results`;
     this.header = document.getElementById("header");
     this.main = document.getElementById("main");
@@ -52,6 +53,9 @@ class Page {
     return make("p", { class: "facts" }, ...facts.map((fact) => make("span", {}, fact)));
   }
 
+  // The models that answer the questions.
+  models() { return [...new Set((this.overview.questions?.columns ?? []).map((column) => column.model))]; }
+
   servers() {
     const { servers } = this.overview.model;
     return servers.length ? [`vLLM ${servers.join(", ")}`] : [];
@@ -62,8 +66,10 @@ class Page {
     const data = [...new Set(parts.flatMap((part) => part.data))];
     const begun = Math.min(...parts.map((part) => Date.parse(part.started)));
     const ended = Math.max(...parts.map((part) => Date.parse(part.started) + 1000 * part.seconds));
+    const models = this.models(), contexts = new Set((questions?.columns ?? []).map((column) => column.context));
     const facts = [
-      questions && plural(questions.counts.all, "question") + (questions.columns.length > 1 ? ` in ${questions.columns.length} contexts` : ""),
+      models.length > 1 && models.join(", "),
+      questions && plural(questions.counts.all, "question") + (contexts.size > 1 ? ` in ${contexts.size} contexts` : ""),
       captions && `${plural(captions.counts.all, "image")} in ${plural(captions.styles.length, "prompt style")}`,
       data.length && data.map((path) => path.split("/").filter(Boolean).pop() ?? path).join(", "),
       !this.overview.unfinished && `asked in ${duration((ended - begun) / 1000)}, ${time(new Date(begun).toISOString())} UTC`,
