@@ -342,7 +342,7 @@ def test_a_profile_among_the_options_wins(config_path, on_path, options):
 @pytest.mark.parametrize("name", WITH_CONFIG)
 def test_a_package_without_its_workflow_says_so(name, config_path, tmp_path, monkeypatch, capsys, executed):
     monkeypatch.setattr(captionqa, "CHECKOUT", tmp_path / "site-packages")
-    assert main([name, "my.yaml"]) == 1
+    assert main([name, "my.yaml", *NEEDED.get(name, ())]) == 1
     text = capsys.readouterr().err
     assert "was installed without its workflow; run `pip install --editable .` in a clone" in text
     assert text.count("\n") == 1

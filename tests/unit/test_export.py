@@ -389,7 +389,7 @@ ODD_ROWS = {
     "q1": (
         r"\boxed{B}",
         QUESTION,
-        answer('<think>Red?\tNo.</think>\n"B", I\'d say\n猫'),
+        answer('<think>Red?\tNo.</think>\nIt is "blue".\t猫\nThe answer is B.'),
         {"images": ["a.png", "b/c.png"]},
     ),
     "q2": ("E", "Which?\nA. 1\nB. 2\nC. 3\nD. 4\nE. 5", answer("A or B"), {"category": "many"}),
@@ -433,7 +433,8 @@ def test_vlmevalkit_reads_multiple_choice_and_open_ended_questions(tmp_path, mak
     assert vlmevalkit_choices(first) == {"A": "red", "B": "blue"}
     assert list(vlmevalkit_choices(second)) == list("ABCDE")
     assert first["question"] == QUESTION
-    assert (first["answer"], first["prediction"], first["thinking"]) == ("B", '"B", I\'d say\n猫', "Red?\tNo.")
+    words = 'It is "blue".\t猫\nThe answer is B.'
+    assert (first["answer"], first["prediction"], first["thinking"]) == ("B", words, "Red?\tNo.")
     assert (second["answer"], second["prediction"]) == ("E", "A or B")
     assert pd.isna(third["answer"])
     assert list(table["hit"].fillna(-1)) == [1, 0, -1]

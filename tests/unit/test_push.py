@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import captionqa
-import huggingface_hub
 import pandas as pd
 import pytest
 import yaml
@@ -24,6 +23,7 @@ from captionqa.push.push import prepared_push
 from captionqa.run.lease import LeaseKeeper
 from finished_run import SERVER, finish_run
 from hub_uploads import serve_uploads
+from huggingface_hub import constants
 
 PROMPT = "Say it in ```few``` words | please."
 FORMATS = {"captions": ["jsonl", "parquet", "webdataset", "txt"], "qa": ["jsonl", "lmms_eval", "responses"]}
@@ -40,8 +40,8 @@ def hub():
 @pytest.fixture
 def known_hub(hub, tmp_path, monkeypatch):
     """The hub as the one that huggingface_hub of this process knows, as if its variables had been set before."""
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", hub.url)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
+    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
     monkeypatch.setenv("HF_TOKEN", hub.token)
     return hub
 
@@ -258,9 +258,9 @@ def test_named_data_sets_keep_their_folders_and_are_told_apart(tmp_path, images,
     folders = {"birds": images.path, "cars": tmp_path / "more"}
     sections = {name: {"dataset_path": str(folder)} for name, folder in folders.items()}
     config = check(raw_config() | {"captions": sections, "qa": None, "export": {"captions": ["jsonl"]}}, schema)
-    for each in config.data_sets.values():
-        layout = finish_run(each, lambda work, entry: f"a caption of {entry['id']}")
-        [(_, folder)] = export_folders(each, layout)
+    finish_run(config, lambda work, entry: f"a caption of {entry['id']}")
+    for each, of_data in config.by_data_set(config.layout()):
+        [(_, folder)] = export_folders(each, of_data)
         Path(folder).mkdir(parents=True)
         Path(folder, ".export").write_text("{}")
         Path(folder, "captions-00000.jsonl").write_text("{}\n")
@@ -394,7 +394,7 @@ def test_without_a_token_nothing_is_asked(known_hub, monkeypatch):
 
 
 def test_a_hub_that_cannot_be_reached_is_named(known_hub, refused_url, monkeypatch):
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", refused_url)
+    monkeypatch.setattr(constants, "ENDPOINT", refused_url)
     with pytest.raises(HubError, match=f"{refused_url} cannot be reached .*; is there a network, and is HF_ENDPOINT"):
         push_one()
 

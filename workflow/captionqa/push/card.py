@@ -102,9 +102,9 @@ def _models(described: Sequence[_Described]) -> Iterator[str]:
     rows: dict[tuple[str, ...], None] = {}
     for each in described:
         settings = each.provenance["settings"]
-        for server in each.provenance["answered_by"] or [{}]:
-            found: Mapping[str, Any] = server
-            revision, vllm = found.get("model_revision"), found.get("vllm")
+        servers: Sequence[Mapping[str, Any]] = each.provenance["answered_by"]
+        for server in servers or [{}]:
+            revision, vllm = server.get("model_revision"), server.get("vllm")
             rows[each.final.model, settings["model_path"], str(revision or "-"), str(vllm or "-")] = None
     yield from table(["model", "weights", "revision", "vLLM"], list(rows))
 

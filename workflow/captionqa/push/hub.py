@@ -22,7 +22,7 @@ class HubError(CaptionqaError):
 def check_repo_id(repo_id: str) -> None:
     """Check the name of a repository, without a request; raises HubError."""
     from huggingface_hub import errors
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # exported without a mark
 
     try:
         validate_repo_id(repo_id)
