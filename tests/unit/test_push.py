@@ -305,6 +305,32 @@ def test_answers_with_paths_of_this_machine_are_pushed_as_copies(run):
     assert not pushed.exists()
 
 
+@pytest.fixture
+def foreign_server(monkeypatch):
+    """An existing server, which says from which folder of its machine it loaded the model."""
+    monkeypatch.setitem(SERVER, "model_root", "/scratch/anna/hub/Qwen-2M")
+
+
+@pytest.mark.usefixtures("foreign_server")
+def test_of_the_folder_that_a_server_loaded_the_model_from_the_name_stays(run):
+    with prepared_push(run.config, run.layout, "birds") as push:
+        texts = {name: path.read_bytes().decode(errors="replace") for name, path in push.files.items()}
+        assert [name for name, text in texts.items() if "anna" in text] == []
+        answered_by = json.loads(texts["qa/tiny/tiny_qa_provenance.json"])["answered_by"]
+        assert [server["model_root"] for server in answered_by] == ["Qwen-2M"]
+        assert '"model_root": "Qwen-2M"' in texts["export/qa/tiny/tiny_qa_responses/rows-00000.jsonl"]
+
+
+def test_a_link_in_an_export_is_not_followed(run):
+    secret = run.folder / "id_ed25519"
+    secret.write_text("a private key")
+    name = "export/qa/tiny/tiny_qa_jsonl/rows-00001.jsonl"
+    (run.out / name).symlink_to(secret)
+    with prepared_push(run.config, run.layout, "birds") as push:
+        assert name not in push.files
+        assert push.left_out[name] == "it is a link"
+
+
 @pytest.mark.parametrize("kind", ["results", "metrics", "failures", "provenance"])
 def test_a_run_without_a_final_file_is_not_finished(run, kind):
     path = Path(run.layout.qa(kind, "_none"))

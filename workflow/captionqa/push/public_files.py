@@ -46,7 +46,9 @@ def public_files(config: Config, layout: Layout, sets: Sequence[FinalSet], scrat
         ResultError: a file is damaged.
         DiskFullError: the disk is full.
     """
-    private = private_text(config, _addresses(sets))
+    servers = list(_servers(sets))
+    roots = [root for server in servers if (root := server.get("model_root", "")).startswith("/")]
+    private = private_text(config, [server["url"] for server in servers if server["url"]], roots)
     cleaner = _Cleaner(config.output_dir, private, scratch)
     public = [replace(each, files={kind: cleaner.add_final(each, kind) for kind in each.files}) for each in sets]
     if len(answer_sets(config, layout)) > 1:
@@ -58,7 +60,9 @@ def public_files(config: Config, layout: Layout, sets: Sequence[FinalSet], scrat
             left_out[cleaner.name(folder)] = LEFT_OUT_FORMATS[form]
             continue
         for path in _visible(Path(folder)):
-            if path.suffix == ".parquet" and _names_private_paths(path, private):
+            if path.is_symlink():
+                left_out[cleaner.name(path)] = "it is a link"
+            elif path.suffix == ".parquet" and _names_private_paths(path, private):
                 left_out[cleaner.name(path)] = "it names images by paths of this machine"
             else:
                 cleaner.add(path)
@@ -135,11 +139,12 @@ def data_set_name(path: str) -> str:
     return path if is_hub_path(path) else PurePosixPath(path).name or path
 
 
-def _addresses(sets: Sequence[FinalSet]) -> Iterator[str]:
-    """The addresses of all servers that answered or were known."""
+def _servers(sets: Sequence[FinalSet]) -> Iterator[Mapping[str, Any]]:
+    """What is known of all servers: those that answered, and those that were there."""
     for each in sets:
         described = each.read("provenance")
-        yield from (server["url"] for server in (*described["answered_by"], *described["servers"]) if server["url"])
+        yield from described["answered_by"]
+        yield from ({"url": server["url"], **server.get("versions", {})} for server in described["servers"])
 
 
 def _public_provenance(described: Mapping[str, Any]) -> dict[str, Any]:
