@@ -5,10 +5,12 @@
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 
-def table(metrics: dict) -> str:
+def table(metrics: Mapping[str, Any]) -> str:
     """One row per category, the last for all: name, accuracy, right answers of graded ones."""
     groups = metrics["category_metrics"]
     counts = {name: (group["correct"], group["total"] - group["ungraded"]) for name, group in groups.items()}

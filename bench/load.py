@@ -7,6 +7,8 @@ import argparse
 import asyncio
 import json
 import re
+from functools import partial
+from typing import cast
 from urllib.parse import urlsplit
 
 from bench.meter import measured
@@ -17,12 +19,12 @@ _LENGTH = re.compile(rb"\r\ncontent-length:\s*(\d+)", re.IGNORECASE)
 class Sender(asyncio.Protocol):
     """One connection that sends the same request again as soon as it has the answer."""
 
-    def __init__(self, request: bytes, left: list[int], ended: asyncio.Future):
+    def __init__(self, request: bytes, left: list[int], ended: asyncio.Future[None]):
         self._request, self._left, self._ended = request, left, ended
         self._received = b""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's has the same methods and is no subclass
         self._send()
 
     def _send(self) -> None:
@@ -60,16 +62,19 @@ async def load(url: str, body: bytes, requests: int, concurrency: int) -> None:
 
     Raises:
         ConnectionError: a request was not answered with 200.
+        ValueError: the URL has no host or no port.
     """
     address = urlsplit(url)
+    if address.hostname is None or address.port is None:
+        raise ValueError(f"--url {url}: must have a host and a port")
     request = (
         f"POST /v1/chat/completions HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     ).encode() + body
     loop, left = asyncio.get_running_loop(), [requests]
-    ends = [loop.create_future() for _ in range(min(requests, concurrency))]
+    ends: list[asyncio.Future[None]] = [loop.create_future() for _ in range(min(requests, concurrency))]
     for end in ends:
-        await loop.create_connection(lambda end=end: Sender(request, left, end), address.hostname, address.port)
+        await loop.create_connection(partial(Sender, request, left, end), address.hostname, address.port)
     await asyncio.gather(*ends)
 
 

@@ -39,4 +39,5 @@ def parse(output: str) -> dict[str, Any]:
     lines = [line for line in output.splitlines() if line.startswith(MARK)]
     if not lines:
         raise ValueError(f"the client printed no figures: {output[-2000:]}")
-    return json.loads(lines[-1].removeprefix(MARK))
+    figures: dict[str, Any] = json.loads(lines[-1].removeprefix(MARK))
+    return figures

@@ -133,7 +133,7 @@ def _file_of(config: Config, layout: Layout, name: str) -> FinalFile:
 
 def ask_chunk(folder: Path, number: int, name: str = "") -> None:
     """Run the workflow's own script for one chunk of a final file, the only one by default, and print its figures."""
-    import captionqa.client.chunk_run  # noqa: F401 - importing is start-up, which bench.startup measures
+    import captionqa.client.chunk_run  # noqa: F401 - importing is start-up, which bench.parts.startup measures
     import PIL.JpegImagePlugin  # noqa: F401
 
     config, completed = load(folder)
@@ -145,6 +145,7 @@ def ask_chunk(folder: Path, number: int, name: str = "") -> None:
         config=completed,
         wildcards=SimpleNamespace(
             model="bench",
+            data_set="",
             style=file.name.split()[-1].lower(),
             context="",
             chunk=str(number),

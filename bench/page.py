@@ -22,8 +22,9 @@ from captionqa.config.layout import Layout
 from captionqa.files import write_json
 from captionqa.page.results_page import write_page
 
-from bench import clients, ours
+from bench import ours
 from bench.meter import measured
+from bench.processes import OURS, figures_of, start
 
 sys.path.append(str(ours.ROOT / "tests"))
 
@@ -74,7 +75,7 @@ def make_pictures(folder: Path) -> list[Path]:
 
 def prepare_questions(folder: Path, questions: int, images: int, contexts: bool) -> None:
     """Write images, questions and the answers of a finished run into a folder."""
-    import pandas as pd
+    import pandas as pd  # type: ignore[import-untyped]  # has no type stubs
     from finished_run import finish_run
 
     pictures = make_pictures(folder)
@@ -157,7 +158,7 @@ def _acted(tab: Any, action: str) -> float:
     """Seconds from an action until its result is drawn."""
     drawn = "await new Promise(done => requestAnimationFrame(() => setTimeout(done)))"
     timed = f"const start = performance.now(); await {action}; {drawn}; return performance.now() - start;"
-    return tab.run(f"(async () => {{ {timed} }})()") / 1000
+    return float(tab.run(f"(async () => {{ {timed} }})()")) / 1000
 
 
 def job(folder: Path) -> None:
@@ -172,10 +173,10 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
         prepare_captions(folder, options.captions)
     else:
         prepare_questions(folder, options.questions, options.images, options.contexts)
-    command = [clients.OURS, "-m", "bench.page", "--job", "--folder", str(folder)]
+    command = [OURS, "-m", "bench.page", "--job", "--folder", str(folder)]
     figures: dict[str, Any] = {}
     for name in ("first", "again"):  # the second has the thumbnails
-        spent = clients.figures_of(clients.start(command))
+        spent = figures_of(start(command))
         figures |= {f"job, {name}, s": spent["wall_s"], f"job, {name}, CPU s": spent["cpu_s"], "MB": spent["peak_mb"]}
     config, _ = ours.load(folder)
     page = Path(Layout(config.output_dir, "bench").page)

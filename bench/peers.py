@@ -13,7 +13,7 @@ import base64
 import json
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +80,10 @@ def ask_datatrove(paths: list[Path], options: argparse.Namespace) -> dict[str, s
     logger.remove()
     logger.add(sys.stderr, level="WARNING")
 
-    async def ask(document: Document, generate) -> str:
+    async def ask(document: Document, generate: Callable[[dict[str, Any]], Awaitable[Any]]) -> str:
         answer = await generate({"messages": conversation(Path(document.text)), "max_tokens": options.max_tokens})
-        return answer.text
+        text: str = answer.text
+        return text
 
     def documents() -> Iterator[Document]:
         for path in paths:

@@ -48,17 +48,17 @@ def compared(rows: Sequence[Row]) -> list[dict[str, Any]]:
     values = []
     for row in rows:
         rate = rates.get((row.part, row.name))
-        limit, peer = rates.get((row.part, row.limit)), best.get(row.part)
+        limit = None if row.limit is None else rates.get((row.part, row.limit))
         cpu_ms = median(row.cpu_ms) if row.cpu_ms else None
-        compares = rate and peer and not row.is_peer and row.limit != row.name
+        peer = None if row.is_peer or row.limit == row.name else best.get(row.part)
         values.append(
             {
                 **asdict(row),
                 "median_images_per_s": rate,
                 "median_cpu_ms": cpu_ms,
                 "of_limit": rate / limit if rate and limit else None,
-                "of_best_peer": rate / peer if compares else None,
-                "per_core_of_best_peer": least_cpu[row.part] / cpu_ms if compares else None,
+                "of_best_peer": rate / peer if rate and peer else None,
+                "per_core_of_best_peer": least_cpu[row.part] / cpu_ms if cpu_ms and peer else None,
             }
         )
     return values
@@ -67,7 +67,7 @@ def compared(rows: Sequence[Row]) -> list[dict[str, Any]]:
 def server_use(spent: Sequence[Mapping[str, float]], items: int) -> dict[str, float]:
     """What an item cost a server (median over the runs), its tokens, and the hit rates of the server's caches.
 
-    `spent` has the increase of `clients.server_figures` in each run of `items` items. A cache without queries has no
+    `spent` has the increase of `servers.server_figures` in each run of `items` items. A cache without queries has no
     rate.
     """
     figures = {

@@ -23,6 +23,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 from bench.counters import PROMPT_TOKENS, Counters
 from bench.simulated_cache import ImageCache, images_of
@@ -97,7 +98,7 @@ class Engine:
         ]
         self._streamed = b"".join(b"data: %s\n\n" % piece for piece in pieces)
 
-    def _answer(self, kind: str, choices: list[dict], usage: dict | None) -> bytes:
+    def _answer(self, kind: str, choices: list[dict[str, Any]], usage: dict[str, int] | None) -> bytes:
         answer = {
             "id": "chatcmpl-simulator",
             "object": kind,
@@ -174,8 +175,8 @@ class Connection(asyncio.BufferedProtocol):
         self.body = bytearray()
         self._last = False
 
-    def connection_made(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's has the same methods and is no subclass
         connections = self._engine.connections
         self.api_server = connections.index(min(connections))
         connections[self.api_server] += 1

@@ -22,6 +22,7 @@ class Sizes:
     gpu_photographs: int
     cache_images: int
     style_photographs: int
+    #: The most images of `styles` on the simulator; a slow machine has fewer.
     style_images: int
     workflow_images: int
     scale: tuple[int, ...]

@@ -25,7 +25,7 @@ def bench_serve(arguments: list[str]) -> None:
 
     async def timed(**options: Any) -> dict[str, Any]:
         with measured() as figures:
-            result = await benchmark(**options)
+            result: dict[str, Any] = await benchmark(**options)
             figures["images"] = result["completed"]
             # its clock starts after a first trial request
             figures["own_wall_s"] = result["duration"]

@@ -182,16 +182,10 @@ def test_a_sites_wrapper_that_prints_lines_of_its_own_loses_no_job(project, clus
     assert not cluster.jobs()
 
 
-def test_a_server_that_waits_in_the_queue_says_why_is_waited_for_and_goes_with_a_killed_driver(project, cluster):
+def test_a_server_that_waits_in_the_queue_says_why_and_is_waited_for(project, cluster):
     project.config["models"][MODEL]["server"]["start_timeout_s"] = 1
     cluster.command("sbatch", "--partition=gpu", "--gpus=2", "--output=/dev/null", "--wrap=sleep 600")
     (blocker,) = cluster.jobs()
-    killed = project.start()
-    project.wait_for(lambda: "PENDING (Resources)" in project.printed())
-    killed.kill()
-    killed.wait()
-    cluster.wait_for(lambda: not cluster.servers(), 60)
-    project.wait_for(lambda: not project.processes())
     driver = project.start()
     project.wait_for(lambda: "PENDING (Resources)" in project.printed())
     cluster.command("scancel", blocker["number"])
@@ -199,7 +193,6 @@ def test_a_server_that_waits_in_the_queue_says_why_is_waited_for_and_goes_with_a
     assert len(project.captions()) == 10
     assert " in Slurm's queue, " in project.printed()
     assert verdict(project)["phases"]["start"] > 0
-    assert not cluster.jobs()
 
 
 def test_small_chunks_are_told_and_slurms_queue_is_not_blamed(project, cluster):
@@ -212,6 +205,18 @@ def test_small_chunks_are_told_and_slurms_queue_is_not_blamed(project, cluster):
     assert made["jobs"]["working_s"] < made["jobs"]["ran_s"] / 2
     assert made["jobs"]["wait_s"] < 2
     assert "on average: the chunks are too small" in text
+
+
+def test_a_driver_killed_while_its_server_waits_in_the_queue_leaves_no_job(project, cluster):
+    cluster.command("sbatch", "--partition=gpu", "--gpus=2", "--output=/dev/null", "--wrap=sleep 600")
+    (blocker,) = cluster.jobs()
+    driver = project.start()
+    project.wait_for(lambda: "PENDING (Resources)" in project.printed())
+    driver.kill()
+    driver.wait()
+    cluster.wait_for(lambda: not cluster.servers(), 60)
+    cluster.command("scancel", blocker["number"])
+    cluster.wait_for(lambda: not cluster.jobs())
 
 
 def test_a_controller_that_is_away_for_a_while_does_no_harm(project, cluster):

@@ -9,9 +9,10 @@ import psutil
 import pytest
 import requests
 
-from bench import clients, gpu
-from bench.__main__ import Bench
+from bench import processes
+from bench.parts import gpu, styles
 from bench.report import Row, table
+from bench.running import Bench
 from bench.sizes import QUICK
 
 #: A client that starts another process, which keeps its output open, and tells that one's id.
@@ -24,10 +25,10 @@ FIGURES = {"images": 4, "wall_s": 1.0, "cpu_s": 1.0, "peak_mb": 10.0}
 
 @pytest.mark.slow
 def test_a_client_that_hangs_is_ended_with_all_it_started():
-    process = clients.start([sys.executable, "-c", f"{STARTS_ANOTHER}time.sleep(600)"])
+    process = processes.start([sys.executable, "-c", f"{STARTS_ANOTHER}time.sleep(600)"])
     child = psutil.Process(int(process.stdout.readline()))
     with pytest.raises(RuntimeError, match="was ended since it took more than 0 s"):
-        clients.figures_of(process, timeout_s=0.1)
+        processes.figures_of(process, timeout_s=0.1)
     assert process.poll() is not None
     psutil.wait_procs([child], timeout=30)
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
@@ -35,11 +36,11 @@ def test_a_client_that_hangs_is_ended_with_all_it_started():
 
 @pytest.mark.slow
 def test_what_a_client_left_running_is_not_waited_for():
-    process = clients.start([sys.executable, "-c", STARTS_ANOTHER])
+    process = processes.start([sys.executable, "-c", STARTS_ANOTHER])
     child = psutil.Process(int(process.stdout.readline()))
     try:
         with pytest.raises(RuntimeError, match="was ended since"):
-            clients.figures_of(process, timeout_s=1.0)
+            processes.figures_of(process, timeout_s=1.0)
     finally:
         child.kill()
 
@@ -53,7 +54,7 @@ def test_a_peer_that_failed_is_told_and_not_run_again(tmp_path):
 
     rows = [Row("ceiling", "somebody", is_peer=True), Row("ceiling", "captionqa")]
     runs = {"somebody": fails, "captionqa": lambda: (["captionqa"], FIGURES)}
-    Bench(replace(QUICK, rounds=3), tmp_path)._interleaved(rows, runs)
+    Bench(replace(QUICK, rounds=3), tmp_path).interleaved(rows, runs)
     assert asked == ["peer"]
     assert "failed its server is not ready" in table(rows)
     assert rows[1].images_per_s == [4.0, 4.0, 4.0]
@@ -86,9 +87,14 @@ def test_the_part_for_gpus_says_what_it_was_measured_on(monkeypatch):
         assert gpu.api_server_counts() == (1, several)
 
 
+def test_a_slow_machine_simulates_fewer_images_but_enough():
+    assert [styles.simulated_images(1000, cost_s) for cost_s in (0.1, 0.24, 1.0)] == [1000, 500, 300]
+    assert styles.simulated_images(60, 1.0) == 60
+
+
 def test_captionqas_own_failure_ends_the_benchmark(tmp_path):
     def fails():
         raise RuntimeError("no")
 
     with pytest.raises(RuntimeError):
-        Bench(QUICK, tmp_path)._interleaved([Row("ceiling", "captionqa")], {"captionqa": fails})
+        Bench(QUICK, tmp_path).interleaved([Row("ceiling", "captionqa")], {"captionqa": fails})

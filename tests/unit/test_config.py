@@ -73,7 +73,7 @@ def test_every_key_of_the_schema_is_a_field_and_the_reverse(schema):
         return {field.name for field in dataclasses.fields(record)}
 
     top, model = schema["properties"], schema["$defs"]["model"]["properties"]
-    assert fields(Config) == set(top) | {"named", "data_set", "run_reader"}  # no user's
+    assert fields(Config) == set(top) | {"named", "data_set", "run_reader", "run_judge"}  # no user's
     assert fields(ModelConfig) == set(model) | {"version_key"}  # which no user sets
     assert fields(ServerConfig) - {"allowed_local_media_path"} == set(model["server"]["properties"])
     assert fields(CaptionsConfig) == set(top["captions"]["properties"]) | {

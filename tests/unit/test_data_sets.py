@@ -225,7 +225,7 @@ def test_the_audit_names_the_data_set_in_each_row(planned):
 
 
 def test_a_server_is_made_for_what_any_data_set_needs(named):
-    config = named(WITH_MERGE)
+    config = named("captions: {docs: {dataset_path: x, prompt_styles: [SIMPLE, SHORT]}, photos: {dataset_path: x}}")
     assert work_of(config, "tiny") == {"images": True, "reuse": True}
     alone = named("captions: {docs: {dataset_path: x}}")
     assert work_of(alone, "tiny") == {"images": True, "reuse": False}

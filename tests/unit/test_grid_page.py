@@ -1,6 +1,7 @@
 """The page of several data sets: its table is that of the comparison, and it leads to the page of each."""
 
 import json
+import re
 import threading
 from pathlib import Path
 
@@ -23,10 +24,11 @@ SCRIPT = "<img src=x onerror=\"document.title='run'\">"
 
 def answer(work, entry):
     """The answers to q0 fail with images, and those to even questions are right."""
-    number = int(entry["id"][1:])
+    number = int(re.match(r"q(\d+)", entry["id"])[1])
     if (work, number) == ("qa", 0):
         return {"failure": "timeout", "detail": SCRIPT}
-    return f"The answer is {'AB'[number % 2]}."
+    said = ("red", "blue")[number % 2]
+    return f"The answer is {next(line[0] for line in entry['question'].split(chr(10)) if line.endswith(said))}."
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def config(raw_config, schema, images, tmp_path):
         pd.DataFrame(rows).to_parquet(tmp_path / f"{name}.parquet")
     raw = raw_config({"captions": None})
     raw["models"] = dict.fromkeys(("tiny", "other"), raw["models"]["tiny"])
-    qa = {"dataset_path": str(images.path), "contexts": ["image", "none"]}
+    qa = {"dataset_path": str(images.path), "contexts": ["image", "none"], "shuffle_choices": {"rounds": 2}}
     raw["qa"] = {name: {"question_path": str(tmp_path / f"{name}.parquet"), **qa} for name in ("birds", "cars")}
     return check(raw, schema)
 
@@ -88,6 +90,7 @@ def test_the_table_has_the_figures_of_the_comparison(run):
 
 def test_the_page_of_a_data_set_has_only_its_own_answers(run):
     config, layout = run
+    cells = json.loads(Path(layout.comparison("json")).read_text())["cells"]
     for each, of_data in config.by_data_set(layout):
         index = overview(Path(of_data.page).parent)["questions"]
         assert index["counts"]["all"] == {"birds": 4, "cars": 7}[each.data_set]
@@ -95,6 +98,10 @@ def test_the_page_of_a_data_set_has_only_its_own_answers(run):
             *("tiny, image", "other, image", "tiny, none", "other, none")
         ]
         assert len(index["differences"]) == 4
+        for column in index["columns"]:
+            found = (column["model"], column["context"], each.data_set)
+            cell = next(one for one in cells if (one["model"], one["context"], one["data_set"]) == found)
+            assert (column["accuracy"], column["graded"]) == (cell["accuracy"], cell["graded"])
 
 
 def test_the_page_of_a_stopped_run_leads_to_the_pages_that_there_are_and_is_made_anew(config):
@@ -141,6 +148,10 @@ def test_its_links_lead_to_the_pages_from_the_disk_and_when_served(run, tmp_path
             assert tab.run("document.querySelector('.grid tbody td.count b').textContent").endswith("%")
             tab.click(".data-set:nth-child(2) > a")
             tab.wait("document.querySelectorAll('article').length === 7")
+            # the other questions of four answer sets, in both orders
+            assert tab.run("document.querySelectorAll('article details.rounds li').length") == (6 * 2 + 7 * 2) * 2
+            assert tab.run("document.querySelector('article details.rounds .order').textContent") == "BA"
+            assert tab.run("document.querySelector('.grid tbody td[data-label=consistency] b').textContent") == "100.0%"
             assert tab.run("document.title") == "2 models · captionqa results"
         assert tab.console == []
         server.shutdown()

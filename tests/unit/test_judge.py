@@ -378,6 +378,11 @@ def test_results_of_other_answers_are_refused(judged):
     project.list_items()
     with pytest.raises(ResultError, match="are not about the answers"):
         project.merge({"letter": "correct"})
+    project = judged({**JUDGED, "qa": {"judge": {"model": "critic"}}})
+    assert project.list_items().keys() == {"other words", "value"}
+    project.grade([(*ANSWERS[0][:3], "That one."), (*ANSWERS[1][:3], "The answer is B."), *ANSWERS[2:]])
+    with pytest.raises(ResultError, match="are not about the answers"):
+        project.merge({"other words": "correct", "value": "correct"})
 
 
 def test_what_is_to_judge_is_known_once_the_lists_are_there(judged, monkeypatch):

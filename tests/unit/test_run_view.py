@@ -2,6 +2,7 @@
 
 import io
 import time
+from pathlib import Path
 
 import pytest
 from captionqa.config.layout import Layout
@@ -54,6 +55,20 @@ def test_a_record_of_an_older_version_has_no_tasks(layout):
     write_run_record(layout.server, {"server_needed": False, "slurm": None})
     view = read_view(layout)
     assert (view.tasks, view.servers, view.line()) == ([], [], "")
+
+
+def test_ended_servers_that_nothing_needs_are_left_out_where_another_model_goes_on(layout):
+    second = Layout(layout.output_dir, "second", run_model="tiny")
+    record = {"server_needed": True, "slurm": None}
+    write_run_record(layout.server, {**record, "to_do": {"captions": 400}, "models": ["tiny", "second"]})
+    write_run_record(second.server, record)
+    Endpoint(0, "r", "s", "second", state=State.STARTING).publish(second.server)
+    Endpoint(0, "r", "s", "tiny", state=State.DEAD, reason="it was stopped").publish(layout.server)
+    assert [server.model for server in read_view(layout).servers] == ["second"]
+    live = Path(layout.live("captions"))
+    live.parent.mkdir(parents=True)
+    live.touch()
+    assert [server.model for server in read_view(layout).servers] == ["tiny", "second"]
 
 
 def test_what_is_answered_counts_earlier_runs_and_no_failures(layout):

@@ -97,8 +97,21 @@ def test_questions_that_are_asked_more_than_once_are_told_with_their_requests(co
     metrics |= {"unparsed_answers": 0, "truncated_answers": 0, "overall_accuracy_interval_95": [0.0945, 0.9055]}
     repeats = {"questions": 2, "requests": 12, "failed_requests": failed, "mean_accuracy": 0.5, "consistency": 1.0}
     repeats |= dict.fromkeys(["mean_accuracy_interval_95", "spread_over_rounds", "spread_over_samples"])
-    write_json(layout.qa("metrics"), {**metrics, "repeats": repeats})
-    assert any(row.strip().startswith(said) for row in result_rows(config, layout))
+    write_json(layout.qa("metrics"), {**metrics, "repeats": {**repeats, "ties": 1}})
+    assert any(
+        row.strip().startswith(said) and row.endswith("alike each time, 1 tie") for row in result_rows(config, layout)
+    )
+
+
+def test_the_final_files_of_several_models_have_a_heading_each(make_config, layout):
+    two = make_config({"models": {"tiny": {"path": "."}, "large": {"path": "."}}})
+    metrics = {"overall_accuracy": 0.5, "correct_answers": 1, "total_questions": 2, "answered_questions": 2}
+    metrics |= {"unparsed_answers": 0, "truncated_answers": 0, "overall_accuracy_interval_95": None}
+    for each in layout.of_models(["tiny", "large"]):
+        write_json(each.qa("metrics"), metrics)
+    rows = result_rows(two, layout)
+    assert [row for row in rows if row.endswith(":")] == ["  tiny:", "  large:"]
+    assert "tiny_qa_results" in rows[1]
 
 
 @pytest.mark.parametrize(

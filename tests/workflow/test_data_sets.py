@@ -154,7 +154,12 @@ def test_a_failed_chunk_of_one_data_set_holds_back_no_merge_of_another(project, 
     assert (project.out / "docs" / "captions" / MODEL / f"{MODEL}_short.json").exists()
     assert not (project.out / "docs" / "qa").exists()
     journal.unlink()
+    project.config["export"] = {"qa": ["jsonl"], "captions": ["jsonl"]}
     asked()
     project.run()
     assert read(project, "docs", MODEL, "qa_metrics")["answered_questions"] == 6
     assert not any("photos" in text for text in texts(asked()[MODEL]))
+    for data_set in ("docs", "photos"):
+        exports = project.out / data_set / "export"
+        assert (exports / "qa" / MODEL / f"{MODEL}_qa_jsonl" / ".export").exists()
+        assert (exports / "captions" / MODEL / f"{MODEL}_short_jsonl" / ".export").exists()

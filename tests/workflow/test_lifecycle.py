@@ -17,26 +17,26 @@ from stand_in_server import right_answer
 pytestmark = pytest.mark.slow
 
 
-def test_a_chunk_that_fails_ends_the_run_names_the_logs_and_leaves_no_server(project):
+@pytest.mark.parametrize("arguments", [(), ("--keep-going",)], ids=["stop at once", "keep going"])
+def test_a_chunk_that_fails_ends_the_run_names_the_logs_and_leaves_no_server(project, arguments):
     # the delay gives the requests a whole second, less than half of which the verdict rounds away
+    project.faults(fault="die", only="<image>Write a very short caption for the given image.", delay_s=1)
     project.config["models"][MODEL]["server"]["max_restarts"] = 0
-    for arguments in ((), ("--keep-going",)):
-        project.faults(fault="die", only="<image>Write a very short caption for the given image.", delay_s=1)
-        text = project.run(*arguments, check=False)
-        named = re.findall(r"captions SHORT chunk \d", text)
-        assert named
-        assert len(named) == len(set(named))
-        assert "the server is gone for good" in text
-        assert "log: out/logs/stand-in/captions/short." in text
-        assert "server's log: out/logs/stand-in/server-0.log" in text
-        assert re.search(r"\n  where .* went: .* requests", text)
-        assert not project.processes()
+    text = project.run(*arguments, check=False)
+    named = re.findall(r"captions SHORT chunk \d", text)
+    assert named
+    assert len(named) == len(set(named))
+    assert "the server is gone for good" in text
+    assert "log: out/logs/stand-in/captions/short." in text
+    assert "server's log: out/logs/stand-in/server-0.log" in text
+    assert re.search(r"\n  where .* went: .* requests", text)
+    assert not project.processes()
 
-        answered = len(list(project.out.glob("work/stand-in/*/**/chunks/*.jsonl")))
-        project.faults()
-        plan = project.plan()
-        assert plan["start_server"] == 1
-        assert plan.get("caption_chunk", 0) + plan.get("answer_chunk", 0) == 6 - answered
+    answered = len(list(project.out.glob("work/stand-in/*/**/chunks/*.jsonl")))
+    project.faults()
+    plan = project.plan()
+    assert plan["start_server"] == 1
+    assert plan.get("caption_chunk", 0) + plan.get("answer_chunk", 0) == 6 - answered
     project.run()
     assert len(project.captions("short")) == 10
     assert not project.processes()

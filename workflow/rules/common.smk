@@ -312,10 +312,7 @@ def judged_files(*kinds):
     """Files of the judge beside the results of each answer set, if there is a judge."""
     judged = [one for one in CONFIG.data_sets.values() if one.judge is not None]
     return [
-        one.layout(model).qa(kind, context.suffix)
-        for kind in kinds
-        for one in judged
-        for model, context in one.answers
+        one.layout(model).qa(kind, context.suffix) for kind in kinds for one in judged for model, context in one.answers
     ]
 
 

@@ -81,11 +81,22 @@ class RunView:
 
 
 def read_view(layout: Layout) -> RunView:
-    """What the files of the present run say; without tasks where no run was recorded."""
+    """What the files of the present run say; without tasks where no run was recorded.
+
+    Of several models, those whose servers have ended because nothing needs them are left out.
+    """
     now, record = time.time(), read_run_record(layout.server)
     to_do = {} if record is None else record.get("to_do", {})
     tasks = [_task_view(layout, task, items, now) for task, items in to_do.items() if items]
-    return RunView(tasks, server_views(server_layouts(layout), len(run_layouts(layout)) > 1))
+    layouts, several = server_layouts(layout), len(run_layouts(layout)) > 1
+    needed = [each for each in layouts if not (several and _is_over(each))]
+    return RunView(tasks, server_views(needed, several))
+
+
+def _is_over(layout: Layout) -> bool:
+    """Whether the servers of the layout's model have ended, and no task needs them."""
+    ended = all(server.state == State.DEAD for server in endpoint.read_all(layout.server))
+    return ended and not layout.server_files.has_live_marker()
 
 
 def server_views(layouts: Iterable[Layout], several: bool) -> list[ServerView]:

@@ -101,7 +101,10 @@ def plan_notes(config: Config, layout: Layout) -> list[str]:
 
 
 def result_rows(config: Config, layout: Layout) -> list[str]:
-    """The final files, with their counts and the accuracy, then one row about the items that failed."""
+    """The final files, with their counts and the accuracy, then one row about the items that failed.
+
+    Those of several models or data sets have a heading each.
+    """
     rows: list[str] = []
     failed: list[tuple[ItemTotals, str]] = []
     layouts = [
@@ -110,7 +113,10 @@ def result_rows(config: Config, layout: Layout) -> list[str]:
         for of_model in of_data.of_models(config.model_names)
     ]
     for each, of_model in layouts:
+        before = len(rows)
         _add_rows(rows, failed, each, of_model)
+        if len(layouts) > 1 and len(rows) > before:
+            rows.insert(before, f"  {', '.join(filter(None, (each.data_set, of_model.model)))}:")
     for form, folder in (export for each, of_model in layouts for export in export_folders(each, of_model)):
         if (made := read_json(layout.export_summary(folder))) is not None:
             rows.append(f"  {made['items']:>7,} exported {form:<8} {folder}/")
@@ -202,12 +208,13 @@ def _repeated(repeats: RepeatMetrics) -> str:
     spread = repeats["spread_over_rounds"] or repeats["spread_over_samples"]
     between = f"from {spread['lowest']:.1%} to {spread['highest']:.1%}, " if spread else ""
     asked = f"asked {repeats['requests']:,} times"
+    ties = f", {_counted(repeats['ties'], 'tie')}" if repeats["ties"] else ""
     if repeats["failed_requests"]:  # a question without an answer to each is in none of the figures
         asked = f"answered each time (of {repeats['requests']:,} requests {repeats['failed_requests']:,} failed)"
     return (
         f"{_counted(repeats['questions'], 'question')} {asked}: {between}mean "
         f"{repeats['mean_accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}), {repeats['consistency']:.1%} "
-        "answered alike each time"
+        f"answered alike each time{ties}"
     )
 
 

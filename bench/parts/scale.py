@@ -1,14 +1,19 @@
-"""A million items: time and peak memory of planning and merging, and the workflow's own time around them.
+"""The part `scale`: time and peak memory of planning and merging a million items, and the workflow's own time.
 
-python -m bench.scale plan-captions --folder FOLDER        one stage in a folder that `prepare` wrote
+python -m bench.parts.scale plan-captions --folder FOLDER        one stage in a folder that `prepare` wrote
 """
 
 import argparse
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from captionqa.client.chunk_result import FORMAT, write_chunk
+import pandas as pd  # type: ignore[import-untyped]  # has no type stubs
+from captionqa.client.answer import Answer
+from captionqa.client.chunk_result import FORMAT, ChunkHeader, ResultLine, write_chunk
 from captionqa.config.answer_files import AnswerFiles
+from captionqa.config.config import Task
 from captionqa.config.layout import Layout
 from captionqa.config.settings import caption_settings, fingerprint
 from captionqa.dataset.final_files import final_files
@@ -17,8 +22,11 @@ from captionqa.dataset.planning import plan_task
 from captionqa.files import read_json_lines, write_json
 from captionqa.results.captions import merge_captions
 
-from bench import clients, ours
+from bench import ours
 from bench.meter import measured
+from bench.processes import OURS, figures_of, start
+from bench.report import Row
+from bench.running import Bench, say
 
 IMAGES_PER_FOLDER = 1000
 #: Chunks of each task, so a run has 1,000.
@@ -30,13 +38,21 @@ CAPTION = (
 )
 ANSWER = "The answer is (A)."
 #: The stages that plan, each with its task.
-PLANS = {"plan-captions": "captions", "plan-questions": "qa"}
+PLANS: dict[str, Task] = {"plan-captions": "captions", "plan-questions": "qa"}
+
+
+def scale(bench: Bench) -> list[Row]:
+    """Planning, merging, the dry run and a rerun with nothing to do, as the number of items grows."""
+    rows = []
+    for items in bench.sizes.scale:
+        say(f"scale: {items:,} items")
+        with tempfile.TemporaryDirectory(dir=bench.folder) as folder:
+            rows.append(Row("scale", f"{items:,} items", figures=measure(Path(folder), items)))
+    return rows
 
 
 def prepare(folder: Path, items: int) -> dict[str, Any]:
     """Write `items` empty image files and as many questions on them; returns the configuration of both."""
-    import pandas as pd  # here, since the stages, whose memory is measured, import this module too
-
     images = folder / "images"
     for first in range(0, items, IMAGES_PER_FOLDER):
         part = images / f"{first // IMAGES_PER_FOLDER:04d}"
@@ -61,19 +77,38 @@ def write_results(folder: Path) -> None:
     """Write the chunk results that jobs would have written, and the markers that the server is no longer needed."""
     config, _ = ours.load(folder)
     layout = Layout(config.output_dir, "bench")
-    answer = {"finish_reason": "stop", "prompt_tokens": 300, "completion_tokens": 160}
-    answer["server"] = {"url": NO_SERVER, "generation": 1}
-    for task, text in (("captions", CAPTION), ("qa", ANSWER)):
+    texts: dict[Task, str] = {"captions": CAPTION, "qa": ANSWER}
+    for task, text in texts.items():
+        answer: Answer = {
+            "text": text,
+            "finish_reason": "stop",
+            "prompt_tokens": 300,
+            "completion_tokens": 160,
+            "server": {"url": NO_SERVER, "generation": 1},
+        }
         plan = load_plan(layout, task)
         (file,) = final_files(config, layout, task)
         settings, results = file.settings, file.results(config, layout)
         for (_, _, count), listed, result in zip(plan.chunks, plan.item_lists(layout, task), results, strict=True):
-            header = {"format": FORMAT, "chunk": Path(result).name, "settings": settings, "items": count}
-            header |= {"fingerprint": fingerprint(settings), "asked": count, "shared": 0, "known": 0, "failed": 0}
-            header |= {"started": 0.0, "finished": 1.0, "client": {"host": "bench", "job": None}, "servers": []}
-            outcome = {"answer": {"text": text, **answer}, "files": ["0" * 24]}
-            lines = sorted(read_json_lines(listed), key=lambda item: item["id"])
-            write_chunk(result, header, ({"id": item["id"], **outcome} for item in lines))
+            header: ChunkHeader = {
+                "format": FORMAT,
+                "chunk": Path(result).name,
+                "fingerprint": fingerprint(settings),
+                "settings": settings,
+                "items": count,
+                "asked": count,
+                "shared": 0,
+                "known": 0,
+                "failed": 0,
+                "started": 0.0,
+                "finished": 1.0,
+                "concurrency": 64,
+                "client": {"host": "bench", "job": None},
+                "servers": [],
+            }
+            ids = sorted(item["id"] for item in read_json_lines(listed))
+            lines: Iterator[ResultLine] = ({"id": one, "answer": answer, "files": ["0" * 24]} for one in ids)
+            write_chunk(result, header, lines)
         write_json(layout.released(task), {"servers": []})
     write_json(layout.sentinel, [])
 
@@ -84,19 +119,24 @@ def stage(name: str, folder: Path) -> None:
     layout = Layout(config.output_dir, "bench")
     if name in PLANS:
         task = PLANS[name]
-        scan = (
-            load_plan(layout, "captions").scan if task == "qa" else ""
-        )  # as in the workflow, where both tasks have the same images
+        # as in the workflow, where both tasks have the same images
+        scan = load_plan(layout, "captions").scan if task == "qa" else ""
         with measured():
             plan_task(config, layout, task, scan)
     else:
         settings = caption_settings(config, "bench", ours.STYLE)
         results = sorted(AnswerFiles(layout.captions_work(ours.STYLE.lower())).chunks.glob("*.jsonl"))
-        targets = [
-            str(folder / "merged" / f"{kind}.json") for kind in ("captions", "failures", "provenance", "statistics")
-        ]
+        merged = folder / "merged"
         with measured():
-            merge_captions(list(map(str, results)), settings, config.captions.dataset_path, *targets)
+            merge_captions(
+                list(map(str, results)),
+                settings,
+                dataset_path=config.section("captions").data_path,
+                captions_path=str(merged / "captions.json"),
+                failures_path=str(merged / "failures.json"),
+                provenance_path=str(merged / "provenance.json"),
+                statistics_path=str(merged / "statistics.json"),
+            )
 
 
 def measure(folder: Path, items: int) -> dict[str, float]:
@@ -105,7 +145,7 @@ def measure(folder: Path, items: int) -> dict[str, float]:
     figures: dict[str, float] = {}
 
     def measure_stage(name: str) -> None:
-        spent = clients.figures_of(clients.start([clients.OURS, "-m", "bench.scale", name, "--folder", str(folder)]))
+        spent = figures_of(start([OURS, "-m", "bench.parts.scale", name, "--folder", str(folder)]))
         figures[f"{name} s"], figures[f"{name} MB"] = spent["wall_s"], spent["peak_mb"]
 
     def measure_workflow(name: str, *arguments: str) -> None:

@@ -20,7 +20,11 @@ from captionqa.server.chosen_options import CORES_PER_API_SERVER, MOST_API_SERVE
 from captionqa.server.hardware import hardware
 from captionqa.server.probe import EngineLoad, engine_load
 
-from bench import clients
+from bench import clients, servers
+from bench.clients import Target
+from bench.processes import VLLM, Outcome
+from bench.report import Row
+from bench.running import MODEL, Bench, Run, say
 
 #: Width of photographs of about 1 and 4 megapixels, whose height is three quarters of it, and their size in kB.
 PHOTOGRAPHS = {"1 megapixel": (1184, 350), "4 megapixels": (2304, 1400)}
@@ -32,6 +36,37 @@ SAMPLE_S = 0.5
 START_TIMEOUT_S = 3600.0
 NO_GPU = "a CPU cannot show a GPU's rate: compare the rows of this table with one another only"
 UTILIZATION = ("nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits")
+
+
+def gpu(bench: Bench) -> list[Row]:
+    """A real model: photographs of two sizes, as they are and shrunk, on one API server and on several."""
+    if (name := gpu_name()) is None:
+        say(NO_GPU)
+    count = bench.sizes.photographs if name is None else bench.sizes.gpu_photographs
+    folders = {what: bench.images(*size, count) for what, size in PHOTOGRAPHS.items()}
+
+    def run(row: Row, url: str, what: str, limit: str) -> Run:
+        target = Target(url, "bench", *folders[what], count, ANSWER_TOKENS)
+
+        def ask() -> Outcome:
+            with sampled(url) as seen:
+                asked = clients.captionqa(target, bench.folder / "gpu", images={"max_pixels": limit})
+            row.figures |= seen
+            return asked
+
+        return ask
+
+    rows: list[Row] = []
+    model = model_folder(bench.model, bench.folder)
+    for number in api_server_counts():
+        with server(model, bench.folder / f"vllm-gpu-{number}.log", number) as running:
+            added = [Row("gpu", row_name(*kind, number), limit=row_name(kind[0], "auto", 1)) for kind in KINDS]
+            runs = {row.name: run(row, running[0], *kind) for row, kind in zip(added, KINDS, strict=True)}
+            for row in added:
+                runs[row.name]()  # vLLM's first requests of a size are slow
+            bench.with_servers(added, runs, [running] * len(added), count, bench.sizes.server_rounds)
+            rows += added
+    return rows
 
 
 def gpu_name() -> str | None:
@@ -52,7 +87,7 @@ def row_name(photographs: str, limit: str, api_servers: int) -> str:
 
 def options(api_servers: int, has_gpu: bool) -> list[str]:
     """vLLM's options; each round sends the same images, so no cache may keep them."""
-    counted = [*clients.NO_CACHES, "--api-server-count", str(api_servers)]
+    counted = [*servers.NO_CACHES, "--api-server-count", str(api_servers)]
     # out of the engine, where a CPU would take most of its time for it
     return counted if has_gpu else [*counted, "--no-mm-device-do-normalize"]
 
@@ -61,7 +96,7 @@ def about(model: str) -> dict[str, Any]:
     """What the figures were measured on, for the JSON."""
     name = gpu_name()
     version = subprocess.run(
-        [clients.VLLM, "-c", "from importlib.metadata import version; print(version('vllm'))"],
+        [VLLM, "-c", "from importlib.metadata import version; print(version('vllm'))"],
         capture_output=True,
         text=True,
     )
@@ -101,11 +136,11 @@ def sampled(url: str) -> Iterator[dict[str, float]]:
 
 
 @contextmanager
-def server(model: str, log: Path, api_servers: int) -> Iterator[clients.Running]:
+def server(model: str, log: Path, api_servers: int) -> Iterator[servers.Running]:
     """Run the real server; the weights of a hub id are fetched, unless HF_HUB_OFFLINE says that they are there."""
     has_gpu = gpu_name() is not None
     offline = os.environ.get("HF_HUB_OFFLINE", "0")
-    with clients.vllm(
+    with servers.vllm(
         model, log, options(api_servers, has_gpu), not has_gpu, START_TIMEOUT_S, HF_HUB_OFFLINE=offline
     ) as running:
         yield running
@@ -113,5 +148,4 @@ def server(model: str, log: Path, api_servers: int) -> Iterator[clients.Running]
 
 def model_folder(model: str | None, folder: Path) -> str:
     """The model to serve: the one that was named, else the demo's with a real model's preprocessing."""
-    demo = clients.ROOT / "resources" / "demo" / "model"
-    return model or str(clients.wide_model(demo, folder / "wide-model-gpu"))
+    return model or str(servers.wide_model(MODEL, folder / "wide-model-gpu"))
