@@ -177,7 +177,7 @@ def test_the_text_has_each_field_once_and_no_field_within_a_field():
         (
             {
                 "models": {
-                    "tiny": {"url": "http://node:8000/"},
+                    "tiny": {"url": "http://node:8000/v1/"},
                     "critic": {"path": "other", "url": "http://node:8000", "served_model_name": "org/tiny"},
                 },
                 "qa": {"judge": {"model": "critic"}},

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Literal
 
-from captionqa.config.model_config import ModelConfig
+from captionqa.config.model_config import ModelConfig, base_url
 from captionqa.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def is_same_model(models: Mapping[str, ModelConfig], one: str, other: str) -> bo
 def _is_same_at_server(a: ModelConfig, b: ModelConfig) -> bool:
     if a.url is None or b.url is None:
         return False
-    return (a.url.rstrip("/"), a.served_name) == (b.url.rstrip("/"), b.served_name)
+    return (base_url(a.url), a.served_name) == (base_url(b.url), b.served_name)
 
 
 def judge_text(template: str, fields: Mapping[str, str]) -> str:
