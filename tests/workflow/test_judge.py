@@ -139,6 +139,15 @@ def test_a_judge_that_joins_a_finished_run_asks_what_the_rules_could_not_read_an
     assert judge.of_rules() == rules
     assert project.requests() == []
 
+    # of answers that were asked for again those that changed are judged again
+    answers = project.folder / "answers.json"
+    answers.write_text(answers.read_text().replace("French", "British"))
+    project.captionqa("forget", "--task", "qa")
+    project.run()
+    assert judge.asked() == ["q3"]
+    assert "British" in project.qa("judged")["q3"]["model_output"]
+    assert project.plan() == {}
+
 
 def test_a_judge_that_talks_nonsense_says_nothing_or_dies_changes_no_grade_and_is_named(project, judge):
     judge.says({})
