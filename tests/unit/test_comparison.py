@@ -320,5 +320,16 @@ def test_a_missing_or_cut_results_file_is_named(write, tmp_path):
     path.write_text(path.read_text()[:-20])
     with pytest.raises(ResultError, match="its end is missing"):
         compare_contexts([good])
-    with pytest.raises(ResultError, match="no question is graded in any context"):
-        compare_contexts([write("none", {"q0": record("q0", 0, None)})])
+
+
+def test_a_run_without_ground_truths_has_a_comparison_without_accuracies(write, tmp_path):
+    sets = [write(context, {"q0": record("q0", 0, None)}) for context in ("image", "none")]
+    paths = [tmp_path / f"comparison.{ending}" for ending in ("json", "csv", "md")]
+    write_comparison(sets, *map(str, paths))
+    comparison = json.loads(paths[0].read_text())
+    assert [(cell["questions"], cell["graded"], cell["accuracy"]) for cell in comparison["cells"]] == [(1, 0, None)] * 2
+    assert (comparison["differences"], comparison["majority_answer"]) == ([], None)
+    named = [replace(one, data_set=name) for one in sets for name in ("birds", "cars")]
+    averages = compare_contexts(named)["macro_averages"]
+    assert [(average["accuracy"], average["data_sets"]) for average in averages] == [(None, [])] * 2
+    assert all(row["estimate"] == "" for row in csv.DictReader(paths[1].read_text().splitlines()))

@@ -285,6 +285,16 @@ def test_a_link_back_up_the_tree_ends_the_walk(images, members):
     assert set(members()) == {"a.png", "sub/b.png"}
 
 
+def test_the_output_folder_within_the_data_set_holds_no_image_of_it(images):
+    images.add("a.png", "sub/b.png", "sub/out/report/thumbnails/c.png")
+    for output, skipped in (("sub/out", {"sub/out/report/thumbnails/c.png"}), ("elsewhere", set()), (".", set())):
+        layout = Layout(str(images.path / output), "tiny")
+        made = plan_captions(images.path, 1, layout)
+        (listed,) = made.item_lists(layout, "captions")
+        found = {line["id"] for line in read_json_lines(Path(listed))}
+        assert found == {"a.png", "sub/b.png", "sub/out/report/thumbnails/c.png"} - skipped
+
+
 def test_a_link_to_itself_does_not_stop_the_scan(images, members):
     images.add("a.png")
     (images.path / "loop.png").symlink_to("loop.png")

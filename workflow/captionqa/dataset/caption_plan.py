@@ -80,7 +80,7 @@ def _plan_folder(
     """The plan of a folder of images; of one without any that of its shards, which `of_shards` makes."""
     changes = ChangeCounts(layout.task_items("captions"))
     inputs = inputs_digest("captions", chunks, dataset, changes, limit)
-    with ImageScan(dataset, layout.sniffed) as scan:
+    with ImageScan(dataset, layout.sniffed, Path(layout.output_dir)) as scan:
         state = f"{inputs}-{scan.state}"
         if (plan := load_complete_plan(layout, "captions")) is not None and plan.state == state:
             return plan

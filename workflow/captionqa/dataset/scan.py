@@ -47,7 +47,8 @@ class ImageScan:
         InputError: a folder cannot be read.
     """
 
-    def __init__(self, dataset: Path, sniffed: Path):
+    def __init__(self, dataset: Path, sniffed: Path, output: Path | None = None):
+        """`output` is a folder that is left out if it is below `dataset`: the run's, whose page has pictures."""
         #: Files that are no images; known once `images` is exhausted.
         self.skipped = SkippedFiles()
         #: False where a file could not be opened. That may be repaired without a change of its stamp, so the state of
@@ -58,7 +59,7 @@ class ImageScan:
         self._records = BlockFile(sniffed.parent)
         self._blocks: list[tuple[int, int]] = []
         digest = hashlib.blake2b(digest_size=16)
-        for block in map_in_order(self._packed, _file_blocks(str(dataset))):
+        for block in map_in_order(self._packed, _file_blocks(str(dataset), output)):
             digest.update(block)
             self._blocks.append(self._records.append(block))
         self.state = digest.hexdigest()
@@ -208,14 +209,15 @@ def _unpacked(records: bytes) -> Iterator[tuple[str, int, int, int]]:
         yield name, size, time_ns, mode
 
 
-def _file_blocks(dataset: str) -> Iterator[list[os.DirEntry[str]]]:
-    """All files below a folder, in blocks of `BLOCK_ITEMS`."""
+def _file_blocks(dataset: str, left_out: Path | None) -> Iterator[list[os.DirEntry[str]]]:
+    """All files below a folder, in blocks of `BLOCK_ITEMS`, without those below the folder that is left out."""
+    leave_out = None if left_out is None else os.path.realpath(left_out)
     folders: list[tuple[str, frozenset[str]]] = [(dataset, frozenset())]
     block: list[os.DirEntry[str]] = []
     while folders:
         folder, above = folders.pop()
         real = os.path.realpath(folder)
-        if real in above:  # a link back up the tree
+        if real in above or (above and real == leave_out):  # the first is a link back up the tree
             continue
         try:
             with os.scandir(folder) as entries:

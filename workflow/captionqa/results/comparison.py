@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
-from captionqa.errors import ResultError
 from captionqa.results.answer_sets import AnswerSet
 from captionqa.results.clustered_statistics import cluster_count, difference_interval, mean_interval, sign_flip_p
 from captionqa.results.comparison_averages import macro_averages, macro_differences
@@ -44,14 +43,10 @@ def compare_contexts(answer_sets: Sequence[AnswerSet]) -> Comparison:
     """Compare the contexts of each model, and the models in each context, on each data set by itself.
 
     Raises:
-        ResultError: a file is missing or is none of results, or no question is graded.
+        ResultError: a file is missing or is none of results.
     """
     names = list(dict.fromkeys(one.data_set for one in answer_sets))
     found = [_compare_on_data_set([one for one in answer_sets if one.data_set == name]) for name in names]
-    if not any(cell["graded"] for each in found for cell in each.cells):
-        raise ResultError(
-            f"{answer_sets[0].results}: no question is graded in any context, so nothing can be compared."
-        )
     cells = [cell for each in found for cell in each.cells]
     differences = [difference for each in found for difference in each.differences]
     _correct_all(differences)

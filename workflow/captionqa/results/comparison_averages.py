@@ -114,8 +114,11 @@ def _averaged(
 def _mean(
     averaged: Averaged, figures: Sequence[tuple[float | None, Sequence[float] | None]], low: float = 0.0
 ) -> tuple[float | None, list[float] | None]:
-    """The mean of the figures of the averaged data sets, with its interval; None where one with truths is missing."""
-    if any(reason != "no_ground_truth" for reason in averaged["not_averaged"].values()):
+    """The mean of the figures of the averaged data sets, with its interval.
+
+    None where one with ground truths is missing, or none has any.
+    """
+    if not figures or any(reason != "no_ground_truth" for reason in averaged["not_averaged"].values()):
         return None, None
     means = [mean for mean, _ in figures if mean is not None]
     intervals = [interval for _, interval in figures if interval is not None]
