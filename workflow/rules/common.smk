@@ -308,9 +308,9 @@ def graded_files():
     return sets + comparison_if_wanted()
 
 
-def judged_files(*kinds):
-    """Files of the judge beside the results of each answer set, if there is a judge."""
-    judged = [one for one in CONFIG.data_sets.values() if one.judge is not None]
+def judged_files(*kinds, data_sets=DATA_SETS):
+    """Files of the judge beside the results of each answer set of data sets, of those that have a judge."""
+    judged = [one for one in map(CONFIG.of_data_set, data_sets) if one.judge is not None]
     return [
         one.layout(model).qa(kind, context.suffix) for kind in kinds for one in judged for model, context in one.answers
     ]
