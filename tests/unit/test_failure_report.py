@@ -91,7 +91,8 @@ def test_of_several_models_the_servers_log_is_that_of_the_models_whose_jobs_fail
         for number in range(2):
             stop = "from pathlib import Path\nfrom captionqa.config.layout import Layout\n"
             stop += "from captionqa.errors import CaptionqaError\nfrom captionqa.run.job_log import job_log\n"
-            stop += f"with job_log({str(tmp_path / f'{of_model.model}-{number}.log')!r}, 'chunk {number}', {of_model!r}):\n"
+            log = str(tmp_path / f"{of_model.model}-{number}.log")
+            stop += f"with job_log({log!r}, 'chunk {number}', {of_model!r}):\n"
             stop += "    raise CaptionqaError('the server is gone for good')"
             environment = {**os.environ, "PYTHONPATH": str(captionqa.WORKFLOW)}
             assert subprocess.run([sys.executable, "-c", stop], env=environment, check=False).returncode == 1

@@ -113,6 +113,3 @@ def test_a_browser_shows_the_judges_words_as_text(config, layout, tmp_path):
         assert tab.run("document.querySelector('table.judge tbody tr').innerText").startswith("image")
         assert tab.run("document.querySelector('.cards img[src=x]')") is None
         assert tab.console == []
-        tab.screenshot(Path("/tmp/judge-page-shot.png"), whole=True)
-        tab.resize(400, 900)
-        tab.screenshot(Path("/tmp/judge-page-narrow.png"), whole=True)

@@ -177,7 +177,8 @@ def test_the_grades_are_there_whatever_befalls_the_judges_server(project, judge,
     assert JUDGE in text
     assert "failed after" in text
     assert (project.out / "comparison.json").exists()
-    assert (project.out / "report" / "index.html").exists()
+    page = project.out / "report" / "data" / "overview.js"
+    assert "unfinished" not in page.read_text()
     assert project.qa("metrics")["correct_answers"] == 1
     assert project.qa("none_results").keys() == QUESTIONS.keys()
     assert not (project.out / "qa" / MODEL / f"{MODEL}_qa_judged.json").exists()
@@ -191,6 +192,7 @@ def test_the_grades_are_there_whatever_befalls_the_judges_server(project, judge,
     assert judge.asked()
     # what was in flight at two crashes is set aside
     assert project.qa("judged").keys() | project.qa("judge_failures").keys() == QUESTIONS.keys()
+    assert "cohens_kappa" in page.read_text()
     assert judge.of_rules() == rules
     assert project.plan() == {}
 

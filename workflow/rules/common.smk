@@ -133,7 +133,7 @@ def plan(data_set, task):
             check_model_path(CONFIG, model)
         if task == "captions" and one.captions.of_questions:
             plan(data_set, "qa")
-        scan = plan(data_set, "captions").scan if task == "qa" and one.tasks_share_images else ""
+        scan = plan(data_set, "captions").scan if task == "qa" and one.sections.share_images else ""
         return plan_task(one, one.layout(), task, scan)
     except (CaptionqaError, OSError) as error:
         refuse(error, one.data_set)

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout

@@ -100,7 +100,7 @@ def _judged(contents: PageContents) -> list[str]:
             kappa = "–" if agreement["cohens_kappa"] is None else f"{agreement['cohens_kappa']:.2f}"
             counts = [of_judge[key] for key in ("judged", "unscored", "failed")]
             rows.append([column["label"], *shares, kappa, agreement["n"], *counts])
-    heads = ("", "by the rules", "by the judge", "combined", "Cohen's kappa", "n of kappa", "judged", "unscored", "failed")
+    heads = ("", "by the rules", "by the judge", "combined", "kappa", "n of kappa", "judged", "unscored", "failed")
     return _table(f"Answers judged by {index['judge']}", heads, rows) if rows else []
 
 
