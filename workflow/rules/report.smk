@@ -16,7 +16,9 @@ rule page:
         provenance=lambda wildcards: final_files(("_provenance", "provenance"), [wildcards.data_set]),
         comparison=comparison_if_wanted(),
         # where the judge fails, the end of the run makes the page
-        judged=lambda wildcards: judged_files("judged", "judge_metrics", "judge_failures", data_sets=[wildcards.data_set]),
+        judged=lambda wildcards: judged_files(
+            "judged", "judge_metrics", "judge_failures", data_sets=[wildcards.data_set]
+        ),
         code=code(PAGE_CODE),
     output:
         PAGE_LAYOUT.page,
