@@ -73,6 +73,9 @@ def test_what_a_judge_said_of_other_answers_is_left_out(config, layout):
     records = read_json(sets)
     records["q1"]["model_output"] = "It is something else now."
     write_json(sets, {qid: record for qid, record in records.items() if qid != "q0"})
+    judged = sets.with_name(sets.name.replace("results", "judged"))
+    before = read_json(judged)
+    write_json(judged, {"no longer asked": before["q1"], **before})
     metrics = sets.with_name(sets.name.replace("results", "metrics"))
     write_json(metrics, read_json(metrics) | {"correct_answers": 3})
     write_page(config, layout)

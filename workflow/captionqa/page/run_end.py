@@ -15,8 +15,8 @@ from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.errors import CaptionqaError
 from captionqa.files import read_json, write_json
-from captionqa.page.completeness import is_of_all_chunks
-from captionqa.page.grid import write_unfinished_grid_page
+from captionqa.page.completeness import has_final_files, is_of_all_chunks
+from captionqa.page.grid import write_grid_page, write_unfinished_grid_page
 from captionqa.page.run_figures import page_data, run_figures
 from captionqa.page.script_data import write_script
 from captionqa.run.job_log import JobError
@@ -75,7 +75,11 @@ def grid_page_after_run(
     try:
         parts = config.by_data_set(layout)
         if not finished and not all(is_of_all_chunks(layout.page, *part) for part in parts):
-            write_unfinished_grid_page(config, layout)
+            if all(has_final_files(*part) for part in parts):
+                write_grid_page(config, layout)
+                os.utime(layout.page, (0, 0))  # as for an unfinished page
+            else:
+                write_unfinished_grid_page(config, layout)
         if not page.exists():
             return PageEnd(None)
         if not page.stat().st_size:
