@@ -102,6 +102,7 @@ def test_a_run_whose_comparison_is_older_than_its_results_has_a_page_of_what_is_
     assert "unfinished" in data(layout, "overview")
 
 
+@pytest.mark.slow
 def test_a_browser_shows_the_judges_words_as_text(config, layout, tmp_path):
     judge_run(config, says)
     write_page(config, layout)
