@@ -1122,7 +1122,7 @@ def test_the_audit_tells_every_failure_beforehand_and_no_other(
     config = make_config(changes)
     layout = Layout(config.output_dir, "tiny")
     jobs(task, changes=changes)
-    audit(config, layout, [task])
+    audit(config, layout, [("", task)])
     rows = pd.read_csv(layout.audit, sep="\t").query("finding in @reasons", local_dict={"reasons": list(Reason)})
     failures = run(task, changes=changes).failures
     assert dict(zip(rows["item"], rows["finding"], strict=True)) == failures

@@ -18,8 +18,9 @@ from captionqa.dataset.final_files import items_to_do, planned_items
 from captionqa.dataset.planning import plan_all
 from captionqa.driver.dry_run import PlannedWork, dry_run_text
 from captionqa.driver.summary import plan_line
-from captionqa.errors import ConfigError
+from captionqa.errors import ConfigError, InputError
 from captionqa.results.answer_sets import answer_sets
+from captionqa.results.ask_again import retry_failed
 from captionqa.server.chosen_options import work_of
 from projects import ROOT, draw_image
 
@@ -80,6 +81,10 @@ def test_captions_without_names_are_of_the_images_of_all_questions_with_captions
     )
     docs, photos = config.data_sets.values()
     assert (docs.captions.of_questions, docs.captions.dataset_path, photos.captions) == (True, "d", None)
+    others = named(
+        "captions: {}\nqa: {photos: {question_path: p.parquet}, docs: {question_path: q.parquet, contexts: [caption]}}"
+    )
+    assert list(others.data_sets) == ["photos", "docs"]
 
 
 @pytest.mark.parametrize(
@@ -107,6 +112,18 @@ def test_captions_without_names_are_of_the_images_of_all_questions_with_captions
         ("qa: {a b: {question_path: x}}", "qa: 'a b' is no name of a data set"),
         ("qa: {1: {question_path: x}}", "qa: 1 is no name of a data set"),
         ("captions: {a: {dataset_path: x}}\nqa: {A: {question_path: x}}", "qa.A: A and a differ in case alone"),
+        (
+            "captions: {a: {dataset_path: x, prompts: {FOO: '?'}, prompt_styles: [FOO]}, "
+            "b: {dataset_path: x, prompts: {foo_Failures: '!'}, prompt_styles: [foo_Failures]}}",
+            "captions.b.prompt_styles: 'foo_Failures' is called like a file that stands beside the captions of 'FOO' "
+            "of the data set a",
+        ),
+        (
+            "captions: {a: &c {dataset_path: x, prompts: {x: '?', x_judge: '!'}, prompt_styles: [x]}, "
+            "b: {<<: *c, prompt_styles: [x_judge]}}\n"
+            "qa: {a: &q {question_path: x, contexts: [caption], judge: {model: tex}}, b: {<<: *q, judge: null}}",
+            "qa.judge: the grades of the answers MODEL_qa_caption_x would be in the files of MODEL_qa_caption_x_judge",
+        ),
         (
             "export: {qa: [jsonl]}\ncaptions: {docs: {dataset_path: x}}",
             "export.qa: the configuration asks for no qa",
@@ -177,6 +194,16 @@ def test_the_files_of_a_data_set_are_in_its_folder_and_those_of_the_run_are_not(
     assert Layout("out", data_set="{data_set}").qa("results") == "out{data_set}/qa/{model}/{model}_qa_results.json"
 
 
+def test_no_two_jobs_of_a_run_have_the_same_files():
+    layout = Layout("out", "tiny")
+    tiny, tex = layout.of_models(["tiny", "tex"])
+    assert tiny.of_data_set("a_by_tex").job_file("qa chunk 0-of-2") != tex.of_data_set("a").job_file("qa chunk 0-of-2")
+    assert layout.of_data_set("all").job_file("page") != layout.job_file("page_of_all")
+    assert layout.of_data_set("a").job_file("captions x_of_b") != layout.of_data_set("b_of_a").job_file("captions x")
+    assert tex.of_data_set("a").job_file("qa chunk 0-of-2") == "qa_chunk_0-of-2@a@tex"
+    assert layout.job_file("qa chunk 0-of-2") == "qa_chunk_0-of-2"
+
+
 def test_a_live_marker_of_any_data_set_counts_and_an_empty_folder_does_not(tmp_path):
     layout = Layout(str(tmp_path), "tiny", data_set="/docs")
     marker = Path(layout.live("qa"))
@@ -208,12 +235,23 @@ def test_counts_of_a_run_are_of_all_data_sets_and_all_models(planned):
     assert line == "docs: 4 images in 2 chunks; photos: 2 images in 2 chunks; 12 items to do"
 
 
+def test_a_data_set_that_no_run_has_planned_yet_keeps_nobody_from_asking_again(planned, named):
+    config = named("captions: {docs: &c {dataset_path: docs}, photos: {<<: *c, dataset_path: photos}, maps: *c}")
+    assert retry_failed(config, None, None, None).items == 0
+
+
+def test_commands_name_the_key_of_a_data_set_that_cannot_be_planned(planned, named):
+    config = named("captions: {docs: &c {dataset_path: docs}, maps: {<<: *c, dataset_path: nowhere}}")
+    with pytest.raises(InputError, match=r"^maps: captions\.maps\.dataset_path: there is no folder nowhere; "):
+        plan_all(config, config.layout())
+
+
 def test_the_audit_names_the_data_set_in_each_row(planned):
     draw = (Path("photos") / "0.png").read_bytes()
     (Path("photos") / "again.png").write_bytes(draw)
     (Path("docs") / "again.png").write_bytes((Path("docs") / "1.png").read_bytes())
     plan_all(planned, planned.layout())
-    report = audit(planned, planned.layout(), ["captions"])
+    report = audit(planned, planned.layout(), [("docs", "captions"), ("photos", "captions")])
     head, *rows = Path("output/audit.tsv").read_text().splitlines()
     assert head.startswith("data_set\ttask\t")
     found = [row.split("\t")[:4] for row in rows if "duplicate_image" in row]
@@ -222,6 +260,11 @@ def test_the_audit_names_the_data_set_in_each_row(planned):
         ["photos", "captions", "duplicate_image"],
     ]
     assert report.items == 8
+
+
+def test_of_two_data_sets_one_can_be_audited_alone(planned):
+    report = audit(planned, planned.layout(), [("photos", "captions"), ("docs", "qa")])
+    assert report.items == 2
 
 
 def test_a_server_is_made_for_what_any_data_set_needs(named):

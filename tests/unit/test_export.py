@@ -13,9 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 from captionqa.config.export_config import ExportConfig
 from captionqa.errors import ConfigError, ResultError
+from captionqa.export.answer_stream import GradedAnswer
 from captionqa.export.export import ANSWER_FORMATS, CAPTION_FORMATS, check_exports
 from captionqa.export.named_files import file_path
+from captionqa.export.target import Target
+from captionqa.export.vlmevalkit import write_vlmevalkit
 from captionqa.files import read_json
+from captionqa.grading.scoring import GradingRules
+from captionqa.results.repeated_question import repeated_record
 from exported import QUESTION, Answers, Captions, answer
 from PIL import Image
 from shard_files import write_parquet, write_tar
@@ -450,6 +455,26 @@ def test_vlmevalkit_reads_multiple_choice_and_open_ended_questions(tmp_path, mak
     # an answer that ended within its reasoning has no words of its own
     assert pd.isna(table["prediction"][1])
     assert [vlmevalkit_paths(text) for text in table["image_path"]] == [["[x].png"], ["[x]"], ["a.png"]]
+
+
+def test_vlmevalkit_gets_the_choices_in_the_order_of_the_answer_that_counts(tmp_path):
+    row = {"id": "q", "question": QUESTION, "answer": "A", "images": [], "category": "c", "source": "s"}
+    row |= {"repeats": {"orders": [[], [1, 0], [1, 0]], "samples": 1}}
+    items = [
+        ("q", "No idea."),
+        ("q\0round 2 sample 1", "The answer is B."),
+        ("q\0round 3 sample 1", "The answer is B."),
+    ]
+    lines = [{"id": item, "answer": answer(text), "files": []} for item, text in items]
+    record = repeated_record(row, lines, GradingRules(), {})
+    assert (record["gt_letter"], record["predicted_letter"], record["is_correct"]) == ("A", "A", True)
+    write_vlmevalkit([GradedAnswer("tiny", record, lines[1]["answer"])], Target(tmp_path, 10**6, tmp_path))
+    [(_, shown)] = vlmevalkit_table(tmp_path, "captionqa_mcq").iterrows()
+    # so that whoever grades the prediction by the row finds what `hit` says
+    assert vlmevalkit_choices(shown) == {"A": "blue", "B": "red"}
+    assert (shown["answer"], shown["prediction"], shown["hit"]) == ("B", "The answer is B.", 1)
+    assert shown["log"].endswith(", B")
+    assert shown["question"].index("A. blue") < shown["question"].index("B. red")
 
 
 def test_the_accuracies_are_those_that_vlmevalkit_would_report_of_the_hits(tmp_path, make_config):

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -149,6 +150,18 @@ def test_the_end_of_a_run_names_the_page_of_all_and_only_the_faults_of_others(ru
 
 
 @pytest.mark.slow
+def test_a_data_set_may_be_called_as_the_folder_of_the_served_pages_data(config, tmp_path):
+    config = replace(config, named={"birds": config.named["birds"], "data": config.named["cars"]})
+    layout = finish_run(config, answer)
+    (tmp_path / "view").mkdir()
+    served = LiveGrid(config, layout, tmp_path / "view", PHASES)
+    shown = [
+        served.reply(path) for path in ("data/overview.js", "data/report/data/overview.js", "data/report/index.html")
+    ]
+    assert None not in shown
+    assert len({reply.data for reply in shown}) == 3
+
+
 def test_its_links_lead_to_the_pages_from_the_disk_and_when_served(run, tmp_path):
     config, layout = run
     find_browser()

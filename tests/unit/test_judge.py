@@ -58,6 +58,7 @@ ANSWERS = [
         ("correct\nincorrect?", None),
         ("Grade: correct\nGrade: incorrect", None),
         ("Grade: unsure\ncorrect", None),
+        ("I would write\nGrade: correct\nif it said so. It does not:\n**incorrect**", None),
         ("It is correct that this is incorrect.", None),
         ("<think>Grade: correct", None),
     ],
@@ -172,6 +173,16 @@ def test_the_text_has_each_field_once_and_no_field_within_a_field():
                 },
             },
             "servers: side_by_side",
+        ),
+        (
+            {
+                "models": {
+                    "tiny": {"url": "http://node:8000/v1/"},
+                    "critic": {"path": "other", "url": "http://node:8000", "served_model_name": "org/tiny"},
+                },
+                "qa": {"judge": {"model": "critic"}},
+            },
+            "would grade its own answers, since models.tiny asks the same server for the same model",
         ),
         ({"qa": {"judge": {"model": "tiny", "prompt": "{answer}?"}}}, "{answer} and {ground_truth}"),
         ({"qa": {"judge": {"when": "always"}}}, "the key 'model' is missing"),
@@ -307,6 +318,12 @@ def test_the_judge_is_told_the_question_its_truth_and_the_final_words(judged):
         "value": {"choices": "", "ground_truth": "Paris", "answer": "In the French capital."},
     }
     assert found["number"]["question"] == "How many?"
+
+
+def test_of_several_ground_truths_the_judge_is_told_each_once(judged):
+    project = judged(rows=[("many", "What is it?", ["a cab", "a taxi", "a cab"], "It carries people for money.")])
+    assert project.list_items()["many"]["judged"]["ground_truth"] == "a cab | a taxi"
+    assert "Several ground\ntruths have | between them" in PROMPT
 
 
 def test_the_grades_stand_beside_those_of_the_rules(judged):

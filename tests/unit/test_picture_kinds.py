@@ -841,7 +841,7 @@ def test_every_file_of_a_folder_of_all_kinds_is_answered_or_fails_or_is_counted_
     files = copies * (len(READABLE) + len(UNREADABLE) + len(SKIPPED))
     assert files >= 300
     assert len(lines) + sum(skipped.values()) == files
-    report = audit(config, layout, ["captions"])
+    report = audit(config, layout, [("", "captions")])
     assert report.items == len(lines)
     assert report.skipped == skipped
     assert report.counts[FindingKind.UNREADABLE_IMAGE] == len(failures)

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from captionqa.config.check import check
 from captionqa.config.exports import export_folders
+from captionqa.dataset.final_files import final_files
 from captionqa.driver.command_line import main
 from captionqa.errors import ConfigError, ResultError
 from captionqa.files import read_json
@@ -123,6 +124,15 @@ def run(tmp_path, images, raw_config, schema):
     run = Run(tmp_path, raw, schema)
     run.export()
     return run
+
+
+def finish_judge(config):
+    """Put results of a judge's chunks, which hold nothing, where a run has them."""
+    layout = config.layout("critic")
+    for file in final_files(config, layout, "judge"):
+        for path in file.results(config, layout):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            Path(path).touch()
 
 
 FINAL_FILES = [
@@ -303,6 +313,68 @@ def test_answers_with_paths_of_this_machine_are_pushed_as_copies(run):
         assert pushed.read_text() == before.replace('"a.png"', '"images/a.png"')
         assert pushed != results
     assert not pushed.exists()
+
+
+@pytest.fixture
+def foreign_server(monkeypatch):
+    """An existing server, which says from which folder of its machine it loaded the model."""
+    monkeypatch.setitem(SERVER, "model_root", "/scratch/anna/hub/Qwen-2M")
+
+
+@pytest.mark.usefixtures("foreign_server")
+def test_of_the_folder_that_a_server_loaded_the_model_from_the_name_stays(run):
+    path = Path(run.layout.qa("provenance"))
+    made = read_json(path)
+    made["settings"]["served_name"] = "/srv/anna/Qwen-2M"
+    path.write_text(json.dumps(made))
+    with prepared_push(run.config, run.layout, "birds") as push:
+        texts = {name: path.read_bytes().decode(errors="replace") for name, path in push.files.items()}
+        assert [name for name, text in texts.items() if "anna" in text] == []
+        answered_by = json.loads(texts["qa/tiny/tiny_qa_provenance.json"])["answered_by"]
+        assert [server["model_root"] for server in answered_by] == ["Qwen-2M"]
+        assert json.loads(texts["qa/tiny/tiny_qa_provenance.json"])["settings"]["served_name"] == "Qwen-2M"
+        assert '"model_root": "Qwen-2M"' in texts["export/qa/tiny/tiny_qa_responses/rows-00000.jsonl"]
+
+
+def test_what_a_judge_said_goes_with_the_answers_and_its_machines_do_not(run, schema):
+    raw = yaml.safe_load((run.folder / "my.yaml").read_text())
+    raw["models"]["critic"] = {"path": "org/critic"}
+    raw["qa"]["judge"] = {"model": "critic"}
+    config = check(raw, schema)
+    kinds = {
+        "judged": {"q2": {"judge": {"grade": "correct"}}},
+        "judge_metrics": {"judge": "critic"},
+        "judge_failures": {"q1": {"reason": "server_error", "detail": "no file /scratch/anna/x/template.jinja"}},
+        "judge_provenance": read_json(run.layout.qa("provenance"))
+        | {
+            "clients": [{"host": "anna-pc", "job": "7"}],
+            "answered_by": [{"url": "http://judge-node:1", "vllm": "1.2"}],
+        },
+    }
+    for context in ("", "_none"):
+        for kind, value in kinds.items():
+            run.put(run.layout.qa(kind, context), json.dumps(value))
+    finish_judge(config)
+    with prepared_push(config, run.layout, "birds") as push:
+        names = {f"qa/tiny/tiny_qa{context}_{kind}.json" for context in ("", "_none") for kind in kinds}
+        assert names <= push.files.keys()
+        texts = {name: push.files[name].read_text() for name in names}
+        assert [name for name, text in texts.items() if "anna" in text or "judge-node" in text] == []
+        assert json.loads(texts["qa/tiny/tiny_qa_judge_provenance.json"])["answered_by"] == [{"vllm": "1.2"}]
+        assert {row["file"] for row in table_rows(push.card, "file")} >= {"..._judged.json", "..._judge_metrics.json"}
+    # what an earlier configuration had judged is no result of this one
+    with prepared_push(run.config, run.layout, "birds") as push:
+        assert names.isdisjoint(push.files)
+
+
+def test_a_link_in_an_export_is_not_followed(run):
+    secret = run.folder / "id_ed25519"
+    secret.write_text("a private key")
+    name = "export/qa/tiny/tiny_qa_jsonl/rows-00001.jsonl"
+    (run.out / name).symlink_to(secret)
+    with prepared_push(run.config, run.layout, "birds") as push:
+        assert name not in push.files
+        assert push.left_out[name] == "it is a link"
 
 
 @pytest.mark.parametrize("kind", ["results", "metrics", "failures", "provenance"])

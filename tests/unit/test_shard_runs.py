@@ -186,7 +186,7 @@ def test_the_audit_finds_what_fails_and_what_is_there_twice(tmp_path, contents, 
     config = make_config({"captions": {"dataset_path": str(tmp_path / "ds")}, "qa": None})
     layout = Layout(config.output_dir, "tiny")
     plan_task(config, layout, "captions")
-    report = audit(config, layout, ["captions"])
+    report = audit(config, layout, [("", "captions")])
     found = [line.split("\t")[1:3] for line in Path(layout.audit).read_text().splitlines()[1:]]
     assert [second, "unreadable_image"] in found
     assert sum(kind == "duplicate_image" for _, kind in found) == 1

@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 import yaml
-from projects import MODEL, draw_image, stand_in_server
+from projects import KILL_PAGE_JOB, MODEL, draw_image, stand_in_server
 
 pytestmark = pytest.mark.slow
 
@@ -79,7 +79,7 @@ def texts(requests):
     return [request["text"] for request in requests]
 
 
-def test_two_models_and_two_data_sets_and_what_a_change_of_one_cell_asks(project, asked):
+def test_two_models_and_two_data_sets_and_what_a_change_of_one_cell_asks(project, asked, tmp_path, monkeypatch):
     text = project.run("-n")
     # captions, then questions with their images and with captions
     first = "docs: 4 images to caption and 6 questions to answer (12 requests), photos: 3 images to caption"
@@ -122,17 +122,22 @@ def test_two_models_and_two_data_sets_and_what_a_change_of_one_cell_asks(project
     # one more data set
     add_data(project, "maps", 2, 2)
     project.config["qa"]["maps"] = {"question_path": "maps.parquet", "chunks": 1}
-    project.run()
+    project.config["audit"] = {"stop_on": ["unreadable_image"]}
+    assert "audit of 2 items: " in project.run()
     requests = asked()
     assert {name: len(found) for name, found in requests.items()} == {MODEL: 2, SECOND: 2}
     assert all("maps" in text for found in requests.values() for text in texts(found))
 
-    # one data set and one model less
+    # one data set and one model less, and the job of the page of all killed
     del project.config["qa"]["docs"], project.config["captions"]["docs"], project.config["models"][SECOND]
-    text = project.run()
+    (tmp_path / "sitecustomize.py").write_text(KILL_PAGE_JOB.replace("SCRIPT", ".page_of_all.py"))
+    with monkeypatch.context() as patched:
+        patched.setenv("PYTHONPATH", str(tmp_path))
+        text = project.run()
     assert asked() == {}
     assert "the server is starting" not in text
-    assert project.plan() == {}
+    assert "their page could not be made: the job that makes it was killed" in text.partition("captionqa: done in")[2]
+    assert set(project.plan()) == {"page_of_all", "check_failures", "default"}
 
     # what the next run asks again
     said = project.captionqa("forget", "--data-set", "photos", "--task", "qa")
@@ -140,6 +145,7 @@ def test_two_models_and_two_data_sets_and_what_a_change_of_one_cell_asks(project
     assert "maps" not in said
     project.run()
     assert len(asked()[MODEL]) == 8
+    assert project.plan() == {}
 
 
 def test_a_failed_chunk_of_one_data_set_holds_back_no_merge_of_another(project, asked):

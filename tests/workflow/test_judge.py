@@ -139,6 +139,15 @@ def test_a_judge_that_joins_a_finished_run_asks_what_the_rules_could_not_read_an
     assert judge.of_rules() == rules
     assert project.requests() == []
 
+    # of answers that were asked for again those that changed are judged again
+    answers = project.folder / "answers.json"
+    answers.write_text(answers.read_text().replace("French", "British"))
+    project.captionqa("forget", "--task", "qa")
+    project.run()
+    assert judge.asked() == ["q3"]
+    assert "British" in project.qa("judged")["q3"]["model_output"]
+    assert project.plan() == {}
+
 
 def test_a_judge_that_talks_nonsense_says_nothing_or_dies_changes_no_grade_and_is_named(project, judge):
     judge.says({})
@@ -169,8 +178,11 @@ def test_the_grades_are_there_whatever_befalls_the_judges_server(project, judge,
     judge.join(when="always")
     project.config["qa"]["contexts"] = ["image", "none"]
     project.config["client"]["max_failed_fraction"] = 1
+    project.config["export"] = {"qa": ["jsonl"]}
     if dies == "before":
         judge.server["env"]["STAND_IN_FAIL_START"] = "no weights here"
+        awaited = project.plan("--until", f"{project.out.name}/work/{JUDGE}/server/ready.json")
+        assert {"merge_qa", "compare_contexts", "page", "export_answers"} <= awaited.keys()
     else:
         judge.faults(fault="die")
     text = project.run(check=False)
@@ -179,6 +191,8 @@ def test_the_grades_are_there_whatever_befalls_the_judges_server(project, judge,
     assert (project.out / "comparison.json").exists()
     page = project.out / "report" / "data" / "overview.js"
     assert "unfinished" not in page.read_text()
+    exported = project.out.glob(f"export/qa/{MODEL}/{MODEL}_qa*_jsonl/answers-00000.jsonl")
+    assert [len(path.read_text().splitlines()) for path in exported] == [len(QUESTIONS)] * 2
     assert project.qa("metrics")["correct_answers"] == 1
     assert project.qa("none_results").keys() == QUESTIONS.keys()
     assert not (project.out / "qa" / MODEL / f"{MODEL}_qa_judged.json").exists()

@@ -4,7 +4,7 @@ import json
 
 import pandas as pd
 import pytest
-from projects import MODEL, STYLES, draw_image
+from projects import KILL_PAGE_JOB, MODEL, STYLES, draw_image
 
 pytestmark = pytest.mark.slow
 
@@ -70,21 +70,9 @@ def test_complete_results_whose_page_cannot_be_made_are_no_failed_run(completed)
     assert "look at the results in a browser: out/report/index.html" in completed.run()
 
 
-KILL_PAGE_JOB = """
-import os, signal, sys
-
-def kill(event, arguments):
-    if event == "open" and "/report/data/" in str(arguments[0]):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-if sys.orig_argv[-1].endswith(".page.py"):
-    sys.addaudithook(kill)
-"""
-
-
 def test_complete_results_whose_page_job_is_killed_are_no_failed_run(completed, tmp_path, monkeypatch):
     (completed.out / "report" / "index.html").unlink()
-    (tmp_path / "sitecustomize.py").write_text(KILL_PAGE_JOB)
+    (tmp_path / "sitecustomize.py").write_text(KILL_PAGE_JOB.replace("SCRIPT", ".page.py"))
     with monkeypatch.context() as patched:
         patched.setenv("PYTHONPATH", str(tmp_path))
         text = completed.run()

@@ -249,8 +249,8 @@ def released_tasks(model):
 def servers_before(wildcards):
     """What says that the servers of the models before this one are no longer needed, where one follows the other.
 
-    A judge that does nothing else begins once the answers are graded: whatever befalls it, these files are there. It is
-    known then whether it gets any.
+    A judge that does nothing else begins once all that needs no judge is written, as the grades, exports and pages:
+    whatever befalls it, these files are there. It is known then whether it gets any.
     """
     model = wildcards.model
     before = [] if CONFIG.servers == "side_by_side" else MODELS[: MODELS.index(model)]
@@ -258,7 +258,7 @@ def servers_before(wildcards):
     if model != CONFIG.judge_alone:
         return released
     indexes = [file.judged.index for data_set in DATA_SETS for file in judged_files_of(data_set).values()]
-    return [*released, *graded_files(), *indexes]
+    return [*released, *graded_files(), *exports(), *pages_without_judge(), *indexes]
 
 
 def asked_again(work):
@@ -277,6 +277,12 @@ def pages_if_wanted():
         return []
     pages = [one.layout().page for one in CONFIG.data_sets.values()]
     return [*pages, RUN_LAYOUT.page] if CONFIG.named else pages
+
+
+def pages_without_judge():
+    """Those that show nothing of a judge."""
+    judged = [one.layout().page for one in CONFIG.data_sets.values() if one.judge is not None]
+    return [page for page in pages_if_wanted() if page not in judged]
 
 
 def report_labels(what):

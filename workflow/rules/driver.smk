@@ -71,8 +71,7 @@ def begin_run():
 
     DRIVER = Driver(CONFIG, RUN_LAYOUT, check_jobs, interrupt=workflow.non_local_exec, in_place=not VERBOSE)
     chunks = [job for job in workflow.dag.needrun_jobs() if job.rule.name in CHUNK_RULES]
-    running = {CHUNK_RULES[job.rule.name] for job in chunks}
-    tasks_to_run = [task for task in TASKS if task in running]
+    running = {(CONFIG.of_data_set(job.wildcards.data_set).data_set, CHUNK_RULES[job.rule.name]) for job in chunks}
     try:
         check_plans(CONFIG, RUN_LAYOUT)
         if CONFIG.export.captions:
@@ -80,7 +79,7 @@ def begin_run():
 
             check_exports(CONFIG, RUN_LAYOUT)
         if CONFIG.audit.stop_on:
-            audit_first(tasks_to_run)
+            audit_first(running)
         if executor is not None:
             try_client_jobs(executor)
         server_needed = {model: needs_server_of(model, chunks) for model in MODELS}
@@ -115,13 +114,13 @@ def asked_model(job):
     return JUDGE if job.rule.name == "judge_chunk" else job.wildcards.model
 
 
-def audit_first(tasks_to_run):
-    """Audit the data of the tasks that are going to send requests, before any server starts."""
+def audit_first(running):
+    """Audit the data of the tasks that have chunks to run, by data set, before any server starts."""
     from captionqa.dataset.audit import audit
     from captionqa.driver.terminal import print_message
 
-    if tasks_to_run:
-        audited = audit(CONFIG, RUN_LAYOUT, tasks_to_run)
+    if audited_tasks := [(data_set, task) for data_set, task in running if task != "judge"]:
+        audited = audit(CONFIG, RUN_LAYOUT, audited_tasks)
         print_message(audited.text())
         audited.check(CONFIG.audit.stop_on)
 

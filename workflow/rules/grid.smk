@@ -10,10 +10,13 @@ rule page_of_all:
         RUN_LAYOUT.page,
     log:
         f"{RUN_LAYOUT.logs}/page_of_all.log",
+    # as of rule page
+    retries: 1
     conda:
         "../../environment.yml"
     resources:
         mem_mb=4_000,
         runtime="1h",
+        attempt=lambda wildcards, attempt: attempt,
     script:
         "../scripts/page_of_all.py"

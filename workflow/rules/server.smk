@@ -1,7 +1,8 @@
-# The server's life. The script reads server settings from the configuration; they are not params, since a changed param
-# would start a server although no chunk needs one. For the same reason start_server has no inputs but those that put the
-# servers of several models in an order, a judge's after the grades. These are not ancient: Snakemake looks at no trigger below a job that runs, so
-# behind an ancient edge it would leave the next model's answers as they are. The script starts no server for nothing.
+# The server's life. The script reads server settings from the configuration; they are not params, since a changed
+# param would start a server although no chunk needs one. For the same reason start_server has no inputs but those
+# that put the servers of several models in an order, a judge's after all that needs none. These are not ancient:
+# Snakemake looks at no trigger below a job that runs, so behind an ancient edge it would leave the next model's
+# answers as they are. The script starts no server for nothing.
 
 
 localrules:

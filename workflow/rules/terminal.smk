@@ -15,6 +15,8 @@ DRY_RUN_ENDS = "This was a dry-run"
 FAILED_RUN = ("Exiting because a job execution failed", "At least one job did not complete", "Cancelling snakemake")
 #: Rules that make no file of the results.
 SERVER_RULES = ("start_server", "release", "default", "all")
+#: Rules without which a run is complete; its end says what became of their pages.
+PAGE_RULES = ("page", "page_of_all")
 #: How the process of a job ended.
 PROCESS_END = re.compile(
     r"CalledProcessError in file .*\n.*((?:died with|returned non-zero exit status) .*)$", re.DOTALL
@@ -100,7 +102,7 @@ def tell_failed_job(record):
     from captionqa.driver.failure_report import stored_reasons
     from captionqa.driver.terminal import print_message
 
-    if DRIVER is None or DRIVER.stopped_by or record.rule_name == "page":  # the end says what became of the page
+    if DRIVER is None or DRIVER.stopped_by or record.rule_name in PAGE_RULES:
         return
     job = next((job for job in list(workflow.scheduler.running) if job.jobid == record.jobid), None)
     if job is not None and job.restart_times >= job.attempt:

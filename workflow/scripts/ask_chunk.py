@@ -20,7 +20,7 @@ captioned = config.caption_set(wildcards.style) if task == "captions" else None
 context = None if captioned else config.context(wildcards.context)
 title = f"captions {captioned.title}" if captioned else context.title
 name = f"{title} chunk {wildcards.chunk}-of-{wildcards.n}"
-job = layout.job_name(name).replace(" ", "_")
+job = layout.job_file(name)
 files_together = config.files_together(layout.questions_by_image.exists())
 together = (captioned is not None or context.kind == "image") and files_together[task] > 0
 

@@ -30,7 +30,7 @@ with job_log(snakemake.log[0], name, layout):
             items=Path(answers.lists) / ITEMS_NAME.format(digest=wildcards.digest, **chunk),
             result=Path(snakemake.output[0]),
             journal=AnswerFiles(answers.work).journal,
-            progress=layout.job_progress(layout.job_name(name).replace(" ", "_")),
+            progress=layout.job_progress(layout.job_file(name)),
             server=layout.server,
             dataset=data_root(config.section("qa").data_path),
             settings=settings,

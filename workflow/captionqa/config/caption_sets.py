@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+#: How the names end of the files that stand beside captions.
+COMPANIONS = ("_failures", "_provenance", "_statistics")
+
 
 @dataclass(frozen=True)
 class CaptionSet:

@@ -12,11 +12,11 @@ from jsonschema import Draft202012Validator, validators
 
 from captionqa import WORKFLOW
 from captionqa.config import media_folder
-from captionqa.config.caption_sets import CaptionSet
+from captionqa.config.caption_sets import COMPANIONS, CaptionSet
 from captionqa.config.captionqa_protocol import add_protocol, check_protocol
 from captionqa.config.config import TASKS, Config
 from captionqa.config.contexts_check import check_contexts
-from captionqa.config.data_sets import check_readers, put_together, take_apart
+from captionqa.config.data_sets import check_readers, check_styles, put_together, take_apart
 from captionqa.config.hub_record import is_hub_path
 from captionqa.config.judge_config import check_judge, check_judges
 from captionqa.config.model_prompts import check_model_prompts
@@ -30,8 +30,6 @@ from captionqa.config.yaml_text import read_yaml
 from captionqa.errors import ConfigError
 
 SCHEMA = WORKFLOW / "schemas" / "config.schema.yaml"
-#: How the names end of the files that stand beside captions.
-COMPANIONS = ("_failures", "_provenance", "_statistics")
 
 
 def check(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
@@ -50,6 +48,7 @@ def check(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
         put_together(raw, parts)
         config = Config.of(raw)
         check_readers(config)
+        check_styles(config)
         check_judges(config)
     else:
         config = _check_data_set(raw, schema)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from itertools import chain, combinations
 from typing import TYPE_CHECKING, Any
 
+from captionqa.config.caption_sets import COMPANIONS
 from captionqa.config.captions_config import CaptionsConfig
 from captionqa.config.qa_config import QaConfig
 from captionqa.errors import ConfigError
@@ -102,7 +103,10 @@ def named_sections(checked: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """{name of a data set: its sections} of a checked configuration; empty for one without names."""
     given = {task: checked.get(task) for task in SECTIONS}
     maps = {task: section for task, section in given.items() if section is not None and ALWAYS_THERE not in section}
-    names = dict.fromkeys(chain.from_iterable(maps.values()))
+    orders = list(maps.values())
+    if all(name in orders[-1] for name in chain.from_iterable(orders)):
+        orders.reverse()  # captions without names are of some of the data sets of the questions, whose order it is
+    names = dict.fromkeys(chain.from_iterable(orders))
     return {name: {task: sections[name] for task, sections in maps.items() if name in sections} for name in names}
 
 
@@ -115,6 +119,23 @@ def check_readers(config: "Config") -> None:
                 f"qa.{b}.reader: {reader_b!r} would be a second reader beside {reader_a!r} of qa.{a}.reader; a run has "
                 "one, so name the same for both, or give one data set a configuration of its own."
             )
+
+
+def check_styles(config: "Config") -> None:
+    """Whether no captions of a data set are called like a file beside captions of another; raises ConfigError.
+
+    A rule makes the files of all data sets, and tells by their names alone what they are.
+    """
+    sets = [(name, captions) for name, each in config.data_sets.items() for captions in each.caption_sets]
+    styles = {captions.key: (name, captions) for name, captions in sets}
+    for name, captions in sets:
+        for key in (captions.key.removesuffix(ending) for ending in COMPANIONS):
+            if key != captions.key and key in styles:
+                other, beside = styles[key]
+                raise ConfigError(
+                    f"captions.{name}.prompt_styles: {captions.title!r} is called like a file that stands beside the "
+                    f"captions of {beside.title!r} of the data set {other}; name the style otherwise."
+                )
 
 
 def _is_map(task: str, section: Mapping[Any, Any], keys: Mapping[str, Any]) -> bool:

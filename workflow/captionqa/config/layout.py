@@ -225,8 +225,17 @@ class Layout:
         name += f" of {self.data_set.removeprefix('/')}" if self.data_set else ""
         return name if self.run_model in (None, self.model) else f"{name} by {self.model}"
 
+    def job_file(self, name: str) -> str:
+        """What the files of a job among those of the run are called: for no other job the same, unlike its name.
+
+        No name of a data set or a model holds the sign between the parts.
+        """
+        model = "" if self.run_model in (None, self.model) else self.model
+        parts = filter(None, (name, self.data_set.removeprefix("/"), model))
+        return "@".join(parts).replace(" ", "_").replace("/", "_")
+
     def job_error(self, job: str) -> Path:
-        """The error message of one job."""
+        """The error message of one job, by the name of its files."""
         return self.errors / f"{job}.json"
 
     @property

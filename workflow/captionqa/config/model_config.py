@@ -59,3 +59,8 @@ class ModelConfig:
     def served_name(self) -> str:
         """The name that the server answers to."""
         return self.served_model_name or self.path
+
+
+def base_url(url: str) -> str:
+    """The address of a server without /v1."""
+    return url.rstrip("/").removesuffix("/v1")

@@ -35,17 +35,17 @@ PROGRESS_INTERVAL_S = 10.0
 log = logging.getLogger(__name__)
 
 
-def audit(config: Config, layout: Layout, audited_tasks: Collection[Task]) -> AuditReport:
-    """Check all items of the planned tasks of all data sets, and write the table of findings.
+def audit(config: Config, layout: Layout, audited: Collection[tuple[str, Task]]) -> AuditReport:
+    """Check all items of planned tasks, each given with the name of its data set, and write the table of findings.
 
-    A named data set has a column of its own in the table.
+    Where the data sets have names the table has a column of them.
     """
     report = AuditReport(layout.audit)
     with atomic_writer(layout.audit) as file, ThreadPoolExecutor(THREADS) as pool:
         table = csv.writer(file, "excel-tab", lineterminator="\n")
         table.writerow([*(["data_set"] if config.named else []), *COLUMNS])
         for each, of_data in config.by_data_set(layout):
-            for task in (task for task in planned_tasks(each, of_data) if task in audited_tasks):
+            for task in (task for task in planned_tasks(each, of_data) if (each.data_set, task) in audited):
                 for finding in _findings(report, each, of_data, task, pool):
                     report.add(finding)
                     if finding.kind not in COUNTED_ONLY:
@@ -78,7 +78,7 @@ def run_audit(config: Config, layout: Layout) -> None:
         InputError: a task cannot be planned, or something was found on which audit.stop_on stops.
     """
     plan_all(config, layout)
-    report = audit(config, layout, config.tasks)
+    report = audit(config, layout, [(name, task) for name, each in config.data_sets.items() for task in each.tasks])
     log.info("%s", report.text())
     report.check(config.audit.stop_on)
 

@@ -3,21 +3,28 @@
 from pathlib import Path
 
 from captionqa.config.config import Config, Task
+from captionqa.config.data_sets import with_keys_named
 from captionqa.config.layout import Layout
 from captionqa.dataset.caption_plan import plan_captions
 from captionqa.dataset.plan import Plan
 from captionqa.dataset.question_image_plan import plan_question_images
 from captionqa.dataset.question_plan import plan_questions
 from captionqa.dataset.selection import Selection
+from captionqa.errors import InputError
 from captionqa.files import full_disk_named
 from captionqa.grading.scoring import GradingRules
 
 
 def plan_all(config: Config, layout: Layout) -> None:
-    """Plan all configured tasks of all data sets; raises as `plan_task`."""
+    """Plan all configured tasks of all data sets; raises as `plan_task`, with the name of the data set."""
     for each, of_data in config.by_data_set(layout):
         for task in each.tasks_as_planned:
-            plan_task(each, of_data, task)
+            try:
+                plan_task(each, of_data, task)
+            except InputError as error:
+                if not (name := each.data_set):
+                    raise
+                raise InputError(f"{name}: {with_keys_named(str(error), name)}") from error
 
 
 def plan_task(config: Config, layout: Layout, task: Task, scan: str = "") -> Plan:

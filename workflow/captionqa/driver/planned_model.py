@@ -9,7 +9,7 @@ from captionqa.client.chunk_result import read_chunk
 from captionqa.client.journal import read_lines
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
-from captionqa.config.model_config import ModelConfig, ServerConfig
+from captionqa.config.model_config import ModelConfig, ServerConfig, base_url
 from captionqa.config.model_versions import (
     ModelVersion,
     VersionRecord,
@@ -24,7 +24,6 @@ from captionqa.files import read_json, write_json
 from captionqa.server import endpoint
 from captionqa.server.endpoint import Versions
 from captionqa.server.model_revision import existing_version, started_version
-from captionqa.server.running_server import base_url
 from captionqa.server.start_request import StartRequest
 
 

@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
 
+from captionqa.dataset.choice_order import text_in_order
+from captionqa.dataset.question_repeats import in_order
 from captionqa.export.answer_stream import GradedAnswer
 from captionqa.export.answer_tables import acceptable_answers
 from captionqa.export.json_text import well_formed
@@ -100,14 +102,19 @@ class _Table:
 
 
 def _row(record: QaRecord) -> Mapping[str, Any]:
+    """The row of an answer, with the choices in the order in which they were asked."""
     thinking, words = split_reasoning(record["model_output"])
     correct = record["is_correct"]
-    letter = record["predicted_letter"]
+    question, choices = record["question"], record["choices"]
+    truth, letter = record["gt_letter"], record["predicted_letter"]
+    if order := _asked_order(record):
+        question, choices = text_in_order(question, choices, order) or question, in_order(choices, order)
+        truth, letter = (one and LETTERS[order.index(LETTERS.index(one))] for one in (truth, letter))
     return {
         "index": record["qid"],
-        "question": record["question"],
-        **dict(zip(LETTERS, record["choices"], strict=False)),
-        "answer": record["gt_letter"] or _one_or_list(acceptable_answers(record["gt_answer"])),
+        "question": question,
+        **dict(zip(LETTERS, choices, strict=False)),
+        "answer": truth or _one_or_list(acceptable_answers(record["gt_answer"])),
         "category": record["category"],
         "source": record["source"],
         "image_path": _one_or_list(record["image_paths"]),
@@ -116,6 +123,18 @@ def _row(record: QaRecord) -> Mapping[str, Any]:
         "hit": "" if correct is None else int(correct),
         "log": f"captionqa: {record['graded_by']}" + (f", {letter}" if letter else ""),
     }
+
+
+def _asked_order(record: QaRecord) -> list[int] | None:
+    """The order of the choices to which the output of a record is the answer; None for that of the file."""
+    decided = record.get("decided_by")
+    if decided is None:
+        return None
+    asked = decided["round"], decided["sample"]
+    return next(
+        (one.get("permutation") for one in record["rounds"] if (one["round"], one["sample"]) == asked),
+        None,
+    )
 
 
 def _one_or_list(texts: list[str]) -> str:

@@ -19,13 +19,13 @@ def judge_grade(output: str) -> JudgeGrade | None:
     """The grade that a judge gives; None for words that are none of its grades.
 
     Reasoning does not count. The last line with `Grade:` counts, or else the last line; it must hold one of the two
-    words and nothing else. Lines with `Grade:` that contradict each other give no grade. So never a guess: "not
-    correct", "partially correct" and "correct or incorrect" are no grades.
+    words and nothing else. Lines with `Grade:` that contradict each other, or a last line that is the other word alone,
+    give no grade. So never a guess: "not correct", "partially correct" and "correct or incorrect" are no grades.
     """
     _, text = split_reasoning(output)
     lines = [line for line in (text or "").splitlines() if line.strip()]
     graded = [line for line in lines if _CUE.match(line)] or lines[-1:]
-    grades = {_grade_of(line) for line in graded}
+    grades = {_grade_of(line) for line in graded} | {grade for line in lines[-1:] if (grade := _grade_of(line))}
     return grades.pop() if len(grades) == 1 else None
 
 

@@ -34,8 +34,8 @@ class LiveGrid:
     def reply(self, path: str) -> Reply | None:
         """The file at a path; None where there is none."""
         name, _, rest = path.partition("/")
-        if name in self._pages:
-            return self._pages[name].reply(rest.removeprefix(REPORT) or HTML) if rest.startswith(REPORT) else None
+        if name in self._pages and rest.startswith(REPORT):
+            return self._pages[name].reply(rest.removeprefix(REPORT) or HTML)
         if path == "data/overview.js":
             return script_reply("overview", self._overview)
         if path == "data/run.js":

@@ -118,7 +118,7 @@ def fault_of(layout: Layout) -> str:
 
 
 def _fault_file(layout: Layout) -> Path:
-    return layout.job_error(layout.job_name(FAULT).replace(" ", "_"))
+    return layout.job_error(layout.job_file(FAULT))
 
 
 def _make_unfinished(config: Config) -> bool:

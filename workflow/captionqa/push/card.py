@@ -37,6 +37,10 @@ FILES = {
     "flips": "answers whose grade changed when they were graded anew",
     "failures": "{item: reason and detail} of what has no result",
     "provenance": "how the file was made: settings, versions, counts, digests of the data",
+    "judged": "{qid: the grade of the rules and that of a judge, with its words}",
+    "judge_metrics": "accuracies by the rules and by the judge, and how far they agree",
+    "judge_failures": "{qid: reason and detail} of the answers that the judge could not be asked about",
+    "judge_provenance": "the judge's model, prompt, settings and counts",
 }
 
 

@@ -19,6 +19,9 @@ KINDS: dict[Task, tuple[str, ...]] = {
     "qa": ("results", "metrics", "failures", "provenance"),
 }
 OPTIONAL_KINDS: dict[Task, tuple[str, ...]] = {"captions": ("statistics",), "qa": ("flips",)}
+#: What the kinds of a judge's files begin with that are like those of answers.
+OF_JUDGE = "judge_"
+JUDGED_KINDS = ("judged", *(f"{OF_JUDGE}{kind}" for kind in ("metrics", "failures", "provenance")))
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def finished_sets(config: Config, layout: Layout) -> list[FinalSet]:
     check_no_run(config, layout)
     sets = list(_final_sets(config, layout))
     for each in sets:
-        if missing := [each.files[kind] for kind in KINDS[each.task] if not _is_there(each.files[kind])]:
+        if missing := [path for kind, path in each.files.items() if not _is_there(path)]:
             raise _unfinished(f"{missing[0]} is missing")
     if to_do := sum(items_to_do(config, layout).values()):
         raise _unfinished(f"{to_do:,} items have no result by this configuration")
@@ -67,9 +70,10 @@ def _final_sets(config: Config, layout: Layout) -> Iterator[FinalSet]:
     for each, of_data in config.by_data_set(layout):
         for of_model in of_data.of_models(config.model_names):
             for task in each.tasks:
+                kinds = (*KINDS[task], *(JUDGED_KINDS if task == "qa" and each.judge is not None else ()))
                 for file in final_files(each, of_model, task):
-                    files = {kind: _path(file, kind) for kind in (*KINDS[task], *OPTIONAL_KINDS[task])}
-                    there = {kind: path for kind, path in files.items() if kind in KINDS[task] or _is_there(path)}
+                    files = {kind: _path(file, kind) for kind in (*kinds, *OPTIONAL_KINDS[task])}
+                    there = {kind: path for kind, path in files.items() if kind in kinds or _is_there(path)}
                     name = f"{each.data_set}: {file.name}" if each.data_set else file.name
                     yield FinalSet(name, task, of_model.model, there, each.data_set)
 

@@ -60,10 +60,14 @@ class PrivateText:
             )[1:-1]
 
 
-def private_text(config: Config, addresses: Iterable[str]) -> PrivateText:
-    """What is private in the results of a configuration; `addresses` are those of servers that it does not name."""
+def private_text(config: Config, addresses: Iterable[str], folders: Iterable[str]) -> PrivateText:
+    """What is private in the results of a configuration.
+
+    `addresses` are those of servers that it does not name, `folders` absolute paths from which servers loaded models.
+    """
     urls = [model.url for model in config.models.values() if model.url]
-    named = {folder: Path(folder).resolve().name for folder in _folders(config)}
+    named = {folder: PurePosixPath(folder).name for folder in folders}
+    named |= {folder: Path(folder).resolve().name for folder in _folders(config)}
     return PrivateText({**named, str(Path.home()): "~"}, [*urls, *addresses])
 
 

@@ -14,7 +14,7 @@ from captionqa.config.hub_record import is_hub_path
 from captionqa.config.layout import Layout
 from captionqa.errors import ResultError
 from captionqa.files import full_disk_named, write_json
-from captionqa.push.final_sets import FinalSet
+from captionqa.push.final_sets import OF_JUDGE, FinalSet
 from captionqa.push.private_text import PrivateText, private_text
 from captionqa.results.answer_sets import answer_sets
 
@@ -46,7 +46,9 @@ def public_files(config: Config, layout: Layout, sets: Sequence[FinalSet], scrat
         ResultError: a file is damaged.
         DiskFullError: the disk is full.
     """
-    private = private_text(config, _addresses(sets))
+    servers = list(_servers(sets))
+    roots = [root for server in servers if (root := server.get("model_root", "")).startswith("/")]
+    private = private_text(config, [server["url"] for server in servers if server["url"]], roots)
     cleaner = _Cleaner(config.output_dir, private, scratch)
     public = [replace(each, files={kind: cleaner.add_final(each, kind) for kind in each.files}) for each in sets]
     if len(answer_sets(config, layout)) > 1:
@@ -58,7 +60,9 @@ def public_files(config: Config, layout: Layout, sets: Sequence[FinalSet], scrat
             left_out[cleaner.name(folder)] = LEFT_OUT_FORMATS[form]
             continue
         for path in _visible(Path(folder)):
-            if path.suffix == ".parquet" and _names_private_paths(path, private):
+            if path.is_symlink():
+                left_out[cleaner.name(path)] = "it is a link"
+            elif path.suffix == ".parquet" and _names_private_paths(path, private):
                 left_out[cleaner.name(path)] = "it names images by paths of this machine"
             else:
                 cleaner.add(path)
@@ -86,11 +90,11 @@ class _Cleaner:
 
     def add_final(self, final: FinalSet, kind: str) -> str:
         """Add a file of a final set, and return the path of what is pushed."""
-        path = Path(final.files[kind])
-        if kind not in ("provenance", "metrics", "failures"):
+        path, of_what = Path(final.files[kind]), kind.removeprefix(OF_JUDGE)
+        if of_what not in ("provenance", "metrics", "failures"):
             return self.add(path)
         copy = self._copy(path)
-        write_json(copy, self._public(kind, final.read(kind)))
+        write_json(copy, self._public(of_what, final.read(kind)))
         return self.add(path, copy)
 
     def _public(self, kind: str, value: dict[str, Any]) -> dict[str, Any]:
@@ -135,11 +139,12 @@ def data_set_name(path: str) -> str:
     return path if is_hub_path(path) else PurePosixPath(path).name or path
 
 
-def _addresses(sets: Sequence[FinalSet]) -> Iterator[str]:
-    """The addresses of all servers that answered or were known."""
-    for each in sets:
-        described = each.read("provenance")
-        yield from (server["url"] for server in (*described["answered_by"], *described["servers"]) if server["url"])
+def _servers(sets: Sequence[FinalSet]) -> Iterator[Mapping[str, Any]]:
+    """What is known of all servers: those that answered, and those that were there."""
+    kinds = ("provenance", f"{OF_JUDGE}provenance")
+    for described in (each.read(kind) for each in sets for kind in kinds if kind in each.files):
+        yield from described["answered_by"]
+        yield from ({"url": server["url"], **server.get("versions", {})} for server in described["servers"])
 
 
 def _public_provenance(described: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,9 +159,9 @@ def _public_provenance(described: Mapping[str, Any]) -> dict[str, Any]:
 def _named(described: Mapping[str, Any]) -> dict[str, Any]:
     """A provenance or metrics file with names in place of the paths of models and data."""
     named = dict(described)
-    for key in ("dataset_path", "question_path", "path", "model_path"):
+    for key in ("dataset_path", "question_path", "path", "model_path", "served_name"):
         if isinstance(value := named.get(key), str):
-            named[key] = model_name(value) if key == "model_path" else data_set_name(value)
+            named[key] = model_name(value) if key in ("model_path", "served_name") else data_set_name(value)
         elif isinstance(value, list):
             named[key] = [data_set_name(each) for each in value]
     if "server_url" in named:

@@ -71,6 +71,8 @@ class Retry:
 
     def add(self, selected: ResultSet, reason: str | None) -> None:
         """Look for failures to ask again among the results of one final file."""
+        if not any(selected.files.chunks.glob("*")):  # nor is there a plan, perhaps, as of a data set that is new
+            return
         layout, context = selected.layout, selected.file.context
         links = None if context is None else CaptionLinks.of(selected.config, layout, context)
         plan, lists = selected.file.plan(layout), selected.file.item_lists(layout)

@@ -119,7 +119,7 @@ def _repeat(row: QuestionRow, record: Mapping[str, Any]) -> Repeat:
 
 
 def _truth(answer: str | list[str] | None) -> str:
-    return " | ".join(answer) if isinstance(answer, list) else str(answer)
+    return " | ".join(dict.fromkeys(answer)) if isinstance(answer, list) else str(answer)
 
 
 def _lettered(letter: str, choices: list[str]) -> str:

@@ -44,8 +44,7 @@ def job_log(path: str, name: str, layout: Layout, echo: bool = False) -> Iterato
     Raises:
         SystemExit: the block raised an error.
     """
-    name, started = layout.job_name(name), time.time()
-    file_name = name.replace(" ", "_").replace("/", "_")
+    file_name, name, started = layout.job_file(name), layout.job_name(name), time.time()
     error_file = layout.job_error(file_name)
     logging.raiseExceptions = False  # a log that a full disk cuts short must not fill the terminal with tracebacks
     try:

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from captionqa.config.model_config import ModelConfig
+from captionqa.config.model_config import ModelConfig, base_url
 from captionqa.config.model_versions import ModelVersion, differences, other_model
 from captionqa.config.server_files import ServerFiles
 from captionqa.errors import ServerError, ServerStartError, UnreachableError
@@ -60,11 +60,6 @@ def use_existing(
     if ready.reason is not None:
         raise ServerStartError(f"the server of models.{name}.url is not used: {ready.reason}")
     return ready
-
-
-def base_url(url: str) -> str:
-    """The address of a server without /v1."""
-    return url.rstrip("/").removesuffix("/v1")
 
 
 def adopt(folder: Path, handles: Sequence[Handle], launcher: Launcher, served_name: str, digest: str) -> list[Endpoint]:
