@@ -182,7 +182,7 @@ def test_the_grades_are_there_whatever_befalls_the_judges_server(project, judge,
     if dies == "before":
         judge.server["env"]["STAND_IN_FAIL_START"] = "no weights here"
         awaited = project.plan("--until", f"{project.out.name}/work/{JUDGE}/server/ready.json")
-        assert {"merge_qa", "compare_contexts", "page", "export_answers"} <= awaited.keys()
+        assert {"merge_qa", "compare_contexts", "export_answers"} <= awaited.keys()
     else:
         judge.faults(fault="die")
     text = project.run(check=False)

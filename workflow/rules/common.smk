@@ -249,8 +249,8 @@ def released_tasks(model):
 def servers_before(wildcards):
     """What says that the servers of the models before this one are no longer needed, where one follows the other.
 
-    A judge that does nothing else begins once all that needs no judge is written, as the grades, exports and pages:
-    whatever befalls it, these files are there. It is known then whether it gets any.
+    A judge that does nothing else begins once all that needs no judge is written, as the grades, the exports and the
+    pages of other data sets: whatever befalls it, these files are there. It is known then whether it gets any.
     """
     model = wildcards.model
     before = [] if CONFIG.servers == "side_by_side" else MODELS[: MODELS.index(model)]
