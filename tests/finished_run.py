@@ -14,6 +14,8 @@ from captionqa.grading.scoring import GradingRules
 from captionqa.results.answer_sets import answer_sets
 from captionqa.results.captions import merge_captions
 from captionqa.results.comparison_files import write_comparison
+from captionqa.results.judge_items import write_judge_items
+from captionqa.results.judged import JudgedPaths, merge_judged
 from captionqa.results.provenance import caption_source
 from captionqa.results.qa import merge_qa
 
@@ -47,22 +49,40 @@ def _finish_data_set(config, layout, answers, begin_s, chunk_s, merged):
                 said = [(entry, answers(Path(work).name, entry)) for entry in read_json_lines(items)]
                 if any(answer is None for _, answer in said):
                     continue
-                lines = [_line(entry, answer) for entry, answer in said]
-                header = {
-                    "format": FORMAT,
-                    "chunk": Path(path).name,
-                    "fingerprint": fingerprint(settings),
-                    "settings": settings,
-                    "items": len(lines),
-                    "asked": len(lines),
-                    "started": begin_s + number * chunk_s / 4,
-                    "finished": begin_s + number * chunk_s / 4 + chunk_s,
-                    "client": {"host": "node", "job": None},
-                    "servers": [],
-                }
-                write_chunk(path, header, sorted(lines, key=lambda line: line["id"]))
+                _write_chunk(path, settings, said, begin_s + number * chunk_s / 4, chunk_s)
             if merged:
                 _merge(config, of_model, file, paths)
+
+
+def judge_run(config: Config, says) -> None:
+    """Have the judge of the only data set of a finished run say `says(entry of the item list)`, as in `finish_run`."""
+    layout = config.layout(config.judge.model)
+    for file in final_files(config, layout, "judge"):
+        answers, paths = file.judged, file.results(config, layout)
+        rows = layout.question_rows(answers.plan().rows)
+        write_judge_items(answers, answers.path("results"), rows, answers.index)
+        for path, items in zip(paths, file.item_lists(layout), strict=True):
+            said = [(entry, says(entry)) for entry in read_json_lines(items)]
+            _write_chunk(path, file.settings, said, 1_700_001_000.0, 1.0)
+        kinds = {kind: answers.path(f"judge_{kind}") for kind in ("metrics", "failures", "provenance")}
+        merge_judged(answers, paths, file.settings, JudgedPaths(judged=answers.path("judged"), **kinds))
+
+
+def _write_chunk(path, settings, said, begin_s, chunk_s):
+    lines = [_line(entry, answer) for entry, answer in said]
+    header = {
+        "format": FORMAT,
+        "chunk": Path(path).name,
+        "fingerprint": fingerprint(settings),
+        "settings": settings,
+        "items": len(lines),
+        "asked": len(lines),
+        "started": begin_s,
+        "finished": begin_s + chunk_s,
+        "client": {"host": "node", "job": None},
+        "servers": [],
+    }
+    write_chunk(path, header, sorted(lines, key=lambda line: line["id"]))
 
 
 def _line(entry, answer):
@@ -70,7 +90,7 @@ def _line(entry, answer):
         return {"id": entry["id"], **answer}
     text, reason = answer if isinstance(answer, tuple) else (answer, "stop")
     tokens = {"prompt_tokens": 10, "completion_tokens": 5}
-    files = [str(stamp) for stamp in entry["stamps"]]
+    files = [str(stamp) for stamp in entry.get("stamps", ())]
     return {
         "id": entry["id"],
         "answer": {"text": text, "finish_reason": reason, **tokens, "server": SERVER},

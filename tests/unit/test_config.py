@@ -6,10 +6,11 @@ import json
 
 import pytest
 import yaml
+from captionqa.config.audit_config import AuditConfig
 from captionqa.config.captions_config import CaptionsConfig
 from captionqa.config.check import check
 from captionqa.config.client_config import ClientConfig, ImagesConfig
-from captionqa.config.config import AuditConfig, Config
+from captionqa.config.config import Config
 from captionqa.config.model_config import ModelConfig, ServerConfig
 from captionqa.config.qa_config import QaConfig
 from captionqa.errors import ConfigError

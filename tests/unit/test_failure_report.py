@@ -1,7 +1,12 @@
 """The failure report of a run: each reason once, with where to look."""
 
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
+import captionqa
 import pytest
 from captionqa.config.layout import Layout
 from captionqa.driver.failure_report import failure_messages, restarts
@@ -75,6 +80,27 @@ def test_a_dead_server_is_told_once_though_the_driver_and_the_jobs_saw_it(layout
     (message,) = failure_messages(layout)
     assert message.count(gone) == 1
     assert all(f"log: chunk {number}-of-2.log" in message for number in range(jobs))
+
+
+def test_of_several_models_the_servers_log_is_that_of_the_models_whose_jobs_failed(layout, tmp_path):
+    first, *others = layout.of_models(["tiny", "second", "third"])
+    for each in (first, *others):
+        Path(each.server_log()).parent.mkdir(parents=True)
+        Path(each.server_log()).write_text("vLLM said something\n")
+    for of_model in others:
+        for number in range(2):
+            stop = "from pathlib import Path\nfrom captionqa.config.layout import Layout\n"
+            stop += "from captionqa.errors import CaptionqaError\nfrom captionqa.run.job_log import job_log\n"
+            log = str(tmp_path / f"{of_model.model}-{number}.log")
+            stop += f"with job_log({log!r}, 'chunk {number}', {of_model!r}):\n"
+            stop += "    raise CaptionqaError('the server is gone for good')"
+            environment = {**os.environ, "PYTHONPATH": str(captionqa.WORKFLOW)}
+            assert subprocess.run([sys.executable, "-c", stop], env=environment, check=False).returncode == 1
+    (message,) = failure_messages(layout)
+    assert message.splitlines()[0] == "4 jobs failed: the server is gone for good"
+    assert [line for line in message.splitlines() if "server's log" in line] == [
+        f"  server's log: {each.server_log()}" for each in others
+    ]
 
 
 def test_restarts_are_told_by_reason_with_the_log(layout, server):

@@ -1,6 +1,7 @@
 """The page of several data sets: its table is that of the comparison, and it leads to the page of each."""
 
 import json
+import os
 import re
 import threading
 from dataclasses import replace
@@ -118,6 +119,22 @@ def test_the_page_of_a_stopped_run_leads_to_the_pages_that_there_are_and_is_made
     ]
     assert (shown["is_unfinished"], shown["rows"]) == (True, [])
     assert Path(layout.page).stat().st_mtime == 0
+
+
+def test_a_run_that_fails_after_all_results_keeps_the_table_or_makes_it(run):
+    config, layout = run
+    for _, of_data in config.by_data_set(layout):
+        os.utime(of_data.page, (0, 0))  # made at the end of a run whose judge failed
+    made = Path(layout.page).stat().st_mtime
+    assert grid_page_after_run(config, layout, 0.0, False, PHASES) == PageEnd(layout.page)
+    assert Path(layout.page).stat().st_mtime == made
+    Path(layout.page).unlink()
+    assert grid_page_after_run(config, layout, 0.0, False, PHASES) == PageEnd(layout.page)
+    assert overview(Path(layout.page).parent)["rows"]
+    assert Path(layout.page).stat().st_mtime == 0
+    Path(layout.comparison("json")).unlink()
+    assert grid_page_after_run(config, layout, 0.0, False, PHASES) == PageEnd(layout.page)
+    assert overview(Path(layout.page).parent)["is_unfinished"]
 
 
 def test_the_end_of_a_run_names_the_page_of_all_and_only_the_faults_of_others(run):

@@ -39,7 +39,7 @@ config = load_config(Path(sys.argv[1]))
 assert config == planned
 seen = {"commits": {}, "captions": {}, "qa": {}}
 for task, plan in plans.items():
-    seen["commits"] |= config.hub_commits(task)
+    seen["commits"] |= config.sections.hub_commits(task)
     sources = ImageSources(data_root(config.section(task).data_path))
     for items in plan.item_lists(layout, task):
         for entry in read_json_lines(items):

@@ -182,14 +182,15 @@ def test_the_grades_are_there_whatever_befalls_the_judges_server(project, judge,
     if dies == "before":
         judge.server["env"]["STAND_IN_FAIL_START"] = "no weights here"
         awaited = project.plan("--until", f"{project.out.name}/work/{JUDGE}/server/ready.json")
-        assert {"merge_qa", "compare_contexts", "page", "export_answers"} <= awaited.keys()
+        assert {"merge_qa", "compare_contexts", "export_answers"} <= awaited.keys()
     else:
         judge.faults(fault="die")
     text = project.run(check=False)
     assert JUDGE in text
     assert "failed after" in text
     assert (project.out / "comparison.json").exists()
-    assert not project.page().get("is_unfinished")
+    page = project.out / "report" / "data" / "overview.js"
+    assert "unfinished" not in page.read_text()
     exported = project.out.glob(f"export/qa/{MODEL}/{MODEL}_qa*_jsonl/answers-00000.jsonl")
     assert [len(path.read_text().splitlines()) for path in exported] == [len(QUESTIONS)] * 2
     assert project.qa("metrics")["correct_answers"] == 1
@@ -205,6 +206,7 @@ def test_the_grades_are_there_whatever_befalls_the_judges_server(project, judge,
     assert judge.asked()
     # what was in flight at two crashes is set aside
     assert project.qa("judged").keys() | project.qa("judge_failures").keys() == QUESTIONS.keys()
+    assert "cohens_kappa" in page.read_text()
     assert judge.of_rules() == rules
     assert project.plan() == {}
 

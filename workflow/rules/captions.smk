@@ -48,6 +48,6 @@ rule merge_captions:
         style=style_of,
         # a function, since Snakemake would take {name} in a text for a wildcard
         dataset_path=lambda wildcards: of_data_set(wildcards)[0].captions.dataset_path,
-        hub_commits=lambda wildcards: of_data_set(wildcards)[0].hub_commits("captions"),
+        hub_commits=lambda wildcards: of_data_set(wildcards)[0].sections.hub_commits("captions"),
     script:
         "../scripts/merge_captions.py"

@@ -133,7 +133,7 @@ def plan(data_set, task):
             check_model_path(CONFIG, model)
         if task == "captions" and one.captions.of_questions:
             plan(data_set, "qa")
-        scan = plan(data_set, "captions").scan if task == "qa" and one.tasks_share_images else ""
+        scan = plan(data_set, "captions").scan if task == "qa" and one.sections.share_images else ""
         return plan_task(one, one.layout(), task, scan)
     except (CaptionqaError, OSError) as error:
         refuse(error, one.data_set)
@@ -249,8 +249,8 @@ def released_tasks(model):
 def servers_before(wildcards):
     """What says that the servers of the models before this one are no longer needed, where one follows the other.
 
-    A judge that does nothing else begins once all that needs no judge is written, as the grades, exports and pages:
-    whatever befalls it, these files are there. It is known then whether it gets any.
+    A judge that does nothing else begins once all that needs no judge is written, as the grades, the exports and the
+    pages of other data sets: whatever befalls it, these files are there. It is known then whether it gets any.
     """
     model = wildcards.model
     before = [] if CONFIG.servers == "side_by_side" else MODELS[: MODELS.index(model)]
@@ -258,7 +258,7 @@ def servers_before(wildcards):
     if model != CONFIG.judge_alone:
         return released
     indexes = [file.judged.index for data_set in DATA_SETS for file in judged_files_of(data_set).values()]
-    return [*released, *graded_files(), *exports(), *pages_if_wanted(), *indexes]
+    return [*released, *graded_files(), *exports(), *pages_without_judge(), *indexes]
 
 
 def asked_again(work):
@@ -277,6 +277,12 @@ def pages_if_wanted():
         return []
     pages = [one.layout().page for one in CONFIG.data_sets.values()]
     return [*pages, RUN_LAYOUT.page] if CONFIG.named else pages
+
+
+def pages_without_judge():
+    """Those that show nothing of a judge."""
+    judged = [one.layout().page for one in CONFIG.data_sets.values() if one.judge is not None]
+    return [page for page in pages_if_wanted() if page not in judged]
 
 
 def report_labels(what):
@@ -308,9 +314,9 @@ def graded_files():
     return sets + comparison_if_wanted()
 
 
-def judged_files(*kinds):
-    """Files of the judge beside the results of each answer set, if there is a judge."""
-    judged = [one for one in CONFIG.data_sets.values() if one.judge is not None]
+def judged_files(*kinds, data_sets=DATA_SETS):
+    """Files of the judge beside the results of each answer set of data sets, of those that have a judge."""
+    judged = [one for one in map(CONFIG.of_data_set, data_sets) if one.judge is not None]
     return [
         one.layout(model).qa(kind, context.suffix) for kind in kinds for one in judged for model, context in one.answers
     ]

@@ -56,7 +56,7 @@ rule merge_qa:
         # functions, since Snakemake would take {name} in a text for a wildcard
         question_path=lambda wildcards: of_data_set(wildcards)[0].qa.question_path,
         dataset_path=lambda wildcards: of_data_set(wildcards)[0].qa.dataset_path,
-        hub_commits=lambda wildcards: of_data_set(wildcards)[0].hub_commits("qa"),
+        hub_commits=lambda wildcards: of_data_set(wildcards)[0].sections.hub_commits("qa"),
         rules=lambda wildcards: {key: getattr(of_data_set(wildcards)[0].qa, key) for key in GRADING_KEYS},
     script:
         "../scripts/merge_qa.py"

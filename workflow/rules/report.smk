@@ -15,6 +15,10 @@ rule page:
         failures=lambda wildcards: final_files(("_failures", "failures"), [wildcards.data_set]),
         provenance=lambda wildcards: final_files(("_provenance", "provenance"), [wildcards.data_set]),
         comparison=comparison_if_wanted(),
+        # where the judge fails, the end of the run makes the page
+        judged=lambda wildcards: judged_files(
+            "judged", "judge_metrics", "judge_failures", data_sets=[wildcards.data_set]
+        ),
         code=code(PAGE_CODE),
     output:
         PAGE_LAYOUT.page,

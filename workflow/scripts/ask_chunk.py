@@ -50,7 +50,7 @@ with job_log(snakemake.log[0], name, layout):
             lease_timeout_s=model.server.lease_timeout_s,
             own_servers=model.url is None,
             model_version=planned_version(layout),
-            urls=UrlImages() if config.allows_urls(task) else None,
+            urls=UrlImages() if config.sections.allows_urls(task) else None,
             captions=captions,
             mem_mb=snakemake.resources.mem_mb,
         )

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
-from typing import Any, Literal, NamedTuple, Self, overload
+from typing import Any, Literal, Self, overload
 
+from captionqa.config.audit_config import AuditConfig
 from captionqa.config.caption_sets import CaptionSet, caption_sets
 from captionqa.config.captions_config import CaptionsConfig
 from captionqa.config.client_config import ClientConfig
@@ -21,12 +22,13 @@ from captionqa.config.contexts import (
 )
 from captionqa.config.data_sets import named_sections
 from captionqa.config.export_config import ExportConfig
-from captionqa.config.hub_record import data_paths, is_hub_path, read_hub_record
 from captionqa.config.judge_config import JudgeConfig
 from captionqa.config.layout import Layout
 from captionqa.config.model_config import ModelConfig
 from captionqa.config.model_versions import planned_key
 from captionqa.config.qa_config import QaConfig
+from captionqa.config.report_config import ReportConfig
+from captionqa.config.sections import Sections
 
 #: What models are asked: the two tasks of a run, and the judging of answers.
 Task = Literal["captions", "qa", "judge"]
@@ -34,36 +36,6 @@ Task = Literal["captions", "qa", "judge"]
 TASKS: tuple[Task, ...] = ("captions", "qa")
 #: Whether the servers of several models run one after the other, or all at once.
 Servers = Literal["one_at_a_time", "side_by_side"]
-
-
-@dataclass(frozen=True)
-class AuditConfig:
-    """`audit`: the findings that stop a run before its server starts."""
-
-    stop_on: Sequence[str]
-
-
-@dataclass(frozen=True)
-class ReportConfig:
-    """`report`: what shows the results."""
-
-    #: Whether a run makes the page.
-    page: bool
-
-
-class Sections(NamedTuple):
-    """What is asked about one data set."""
-
-    captions: CaptionsConfig | None
-    qa: QaConfig | None
-
-    @classmethod
-    def of(cls, checked: Mapping[str, Any], layout: Layout) -> Self:
-        """Of a checked configuration with the sections of one data set alone."""
-        captions, qa = checked.get("captions"), checked.get("qa")
-        hub = read_hub_record(layout) if any(map(is_hub_path, data_paths(captions, qa))) else {}
-        questions = None if qa is None else QaConfig.of(qa, hub)
-        return cls(None if captions is None else CaptionsConfig.of(captions, hub, questions), questions)
 
 
 @dataclass(frozen=True)
@@ -167,6 +139,11 @@ class Config:
         return f"{self.data_set}: {of_model}" if self.data_set else of_model
 
     @property
+    def sections(self) -> Sections:
+        """What is asked about the one data set."""
+        return Sections(self.captions, self.qa)
+
+    @property
     def reader(self) -> str | None:
         """The model that answers from the captions of the others, if there is one: the same for all data sets."""
         if self.run_reader is not None:
@@ -232,7 +209,7 @@ class Config:
     @property
     def tasks(self) -> list[Task]:
         """The tasks that the configuration asks for, captions first; of several data sets those of any."""
-        sections = self.named.values() or [Sections(self.captions, self.qa)]
+        sections = self.named.values() or [self.sections]
         return [task for task in TASKS if any(getattr(each, task) is not None for each in sections)]
 
     @property
@@ -284,36 +261,12 @@ class Config:
         """The context whose files have this suffix."""
         return next(context for _, context in self.answers if context.suffix == suffix)
 
-    @property
-    def hub_paths(self) -> list[str]:
-        """The configured paths that are of the hub."""
-        sections = [None if section is None else vars(section) for section in (self.captions, self.qa)]
-        return list(dict.fromkeys(filter(is_hub_path, data_paths(*sections))))
-
-    def allows_urls(self, task: Task) -> bool:
-        """Whether images of a task may be fetched from http(s) addresses."""
-        of_questions = task == "qa" or (self.captions is not None and self.captions.of_questions)
-        return of_questions and self.qa is not None and self.qa.allow_urls
-
-    def hub_commits(self, task: Task) -> dict[str, str]:
-        """{path of the hub: the commit that it was planned with} of a task."""
-        section = self.section(task)
-        paths = data_paths(vars(section), None) if task == "captions" else data_paths(None, vars(section))
-        return {path: section.hub[path]["commit"] for path in paths if path in section.hub}
-
-    @property
-    def tasks_share_images(self) -> bool:
-        """Whether captions and questions are of the same folder, so that one scan serves both."""
-        if self.captions is None or self.qa is None or self.captions.of_questions:
-            return False
-        return self.captions.dataset_path == self.qa.dataset_path
-
     def files_together(self, questions_by_image: bool) -> dict[Task, int]:
         """How many final files of each task are about the same images, so that their jobs keep together.
 
         `questions_by_image` says that questions have the places of their images.
         """
-        shared = self.tasks_share_images or (self.captions is not None and self.captions.of_questions)
+        shared = self.sections.share_images or (self.captions is not None and self.captions.of_questions)
         questions = shared and questions_by_image and "image" in {context.kind for context in self.contexts}
         files: dict[Task, int] = {"captions": len(self.caption_sets), "qa": int(questions)}
         return files if self.client.share_images and sum(files.values()) > 1 else {"captions": 0, "qa": 0}

@@ -74,7 +74,7 @@ def plan_hub_data(config: Config, layout: Layout) -> Config:
     """
     planned: dict[str, HubFiles] = {}
     for each, of_data in config.by_data_set(layout):
-        if not (texts := each.hub_paths):
+        if not (texts := each.sections.hub_paths):
             continue
         record = {text: planned[text] if text in planned else fetch(text) for text in texts}
         planned |= record

@@ -83,7 +83,7 @@ class ImageSources:
         return cls(
             data_root(config.section(task).data_path),
             [Path(root).resolve() for root in config.client.images.allowed_roots],
-            UrlImages() if fetch and config.allows_urls(task) else None,
+            UrlImages() if fetch and config.sections.allows_urls(task) else None,
         )
 
     def find(self, text: str) -> ImageSource:

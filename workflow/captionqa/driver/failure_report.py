@@ -3,7 +3,6 @@
 import shutil
 from collections import Counter, defaultdict
 from datetime import datetime
-from pathlib import Path
 
 from captionqa.config.layout import Layout
 from captionqa.errors import DiskFullError
@@ -39,7 +38,7 @@ def failure_messages(layout: Layout) -> list[str]:
         stored: JobError | None = read_json(file)
         if stored:
             by_reason[_reason(stored)].append(stored)
-    return [_message(errors, layout) for errors in by_reason.values()] + restarts(layout)
+    return [*map(_message, by_reason.values()), *restarts(layout)]
 
 
 def restarts(layout: Layout) -> list[str]:
@@ -77,7 +76,7 @@ def _reason(error: JobError) -> str:
     return error.get("reason", error["error"].partition("\n")[0]).rstrip(".")
 
 
-def _message(errors: list[JobError], layout: Layout) -> str:
+def _message(errors: list[JobError]) -> str:
     jobs = [error for error in errors if "name" in error] or errors  # the driver's adds nothing to a job's
     if len(jobs) == 1:
         details = jobs[0].get("details", "")
@@ -89,6 +88,7 @@ def _message(errors: list[JobError], layout: Layout) -> str:
     rows += [f"  {job['name']}, log: {job['log']}" for job in jobs[:LOGS_NAMED]]
     if len(jobs) > LOGS_NAMED:
         rows.append(f"  and {len(jobs) - LOGS_NAMED} more, logs beside these")
-    if Path(layout.server_log()).exists():
-        rows.append(f"  server's log: {layout.server_log()}")
+    # of each model whose jobs failed, once
+    servers_logs = dict.fromkeys(job["server_log"] for job in jobs if "server_log" in job)
+    rows += [f"  server's log: {log}" for log in servers_logs]
     return "\n".join(rows)

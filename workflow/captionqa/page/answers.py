@@ -5,6 +5,7 @@ from typing import Literal, NotRequired, TypedDict
 from captionqa.dataset.question_repeats import in_order
 from captionqa.errors import Reason
 from captionqa.grading.choices import LETTERS
+from captionqa.grading.judge_grade import JudgeGrade
 from captionqa.reasoning import split_reasoning
 from captionqa.results.qa_record import QaRecord
 from captionqa.results.repeat_records import DecisionRule, RepeatRecord
@@ -34,6 +35,21 @@ class PageRound(TypedDict):
     output: str
 
 
+class PageJudgement(TypedDict):
+    """What a judge made of one answer."""
+
+    #: None where its words are none of its grades, and where it gave no answer.
+    grade: JudgeGrade | None
+    #: Its words; None where it gave no answer.
+    output: str | None
+    #: Its reasoning before them; absent where it gave none.
+    thinking: NotRequired[str]
+    truncated: bool
+    #: Only where it gave no answer: the failure reason, and one sentence on what happened.
+    reason: NotRequired[str]
+    detail: NotRequired[str]
+
+
 class PageAnswer(TypedDict):
     """An answer, or why there is none."""
 
@@ -56,6 +72,8 @@ class PageAnswer(TypedDict):
     rounds: NotRequired[list[PageRound]]
     decided_by: NotRequired[DecisionRule]
     votes: NotRequired[dict[str, int]]
+    #: Only where a judge got the answer.
+    judge: NotRequired[PageJudgement]
 
 
 def given(record: QaRecord) -> PageAnswer:

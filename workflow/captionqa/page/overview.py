@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, NotRequired, TypedDict
 
 from captionqa.results.comparison_records import Cell
+from captionqa.results.judged_records import JudgeMetrics
 from captionqa.results.metrics import AccuracyMetrics, GroupMetrics, QaMetrics
 from captionqa.results.provenance import Provenance, QuestionFile
 from captionqa.results.repeat_records import RepeatMetrics
@@ -59,6 +60,8 @@ class Accuracy(TypedDict):
     sources: list[Group]
     #: Only where questions are asked more than once.
     repeats: NotRequired[RepeatMetrics]
+    #: Only where a judge grades the answers; None where it has not judged these.
+    judge: NotRequired[JudgeMetrics | None]
 
 
 def part(name: str, stored: Provenance) -> Part:

@@ -18,6 +18,7 @@ from captionqa.page import captions, questions
 from captionqa.page.answer_columns import AnswerColumn, answer_columns, cell_of, differences_of
 from captionqa.page.captions_read import CaptionsRead
 from captionqa.page.failure_rows import FailureRows
+from captionqa.page.judgements import judge_figures
 from captionqa.page.overview import Accuracy, Part, accuracy, compared_accuracy, model_facts, part
 from captionqa.page.questions import AnswerCounts, QuestionItem
 from captionqa.page.sample import Kind, Sample, limits_for
@@ -169,16 +170,19 @@ def _add_questions(contents: PageContents, config: Config, layout: Layout, keep:
             raise _missing(column.answers.companion("metrics"))
         cell = cell_of(comparison, column)
         figures.append(accuracy(metrics) if cell is None else compared_accuracy(metrics, cell))
+        if config.judge is not None:
+            figures[-1]["judge"] = judge_figures(column.answers, metrics)
     counts = AnswerCounts(len(columns))
     kept = keep(load_plan(layout, "qa").items)
     rows = layout.question_rows(load_plan(layout, "qa").rows or "")
-    for item in questions.question_items(rows, [column.answers for column in columns]):
+    for item in questions.question_items(rows, [column.answers for column in columns], config.judge is not None):
         counts.add(item)
         kept.add(questions.kind_of(item), item["qid"], item)
     items = kept.ordered(questions.page_order)
     index = questions.question_index(items, len(columns)) | {"shares": kept.shares()}
     index |= columns_index(columns, figures, counts, comparison)
     shuffle = config.section("qa").shuffle_choices
+    index["judge"] = None if config.judge is None else config.judge.model
     index["is_circular"] = shuffle is not None and shuffle.circular
     contents.add(
         "questions", config.section("qa").dataset_path, items, index, captions_read(config, layout, columns, items)

@@ -10,6 +10,7 @@ from captionqa.dataset.json_elements import KEY_COLUMN, elements
 from captionqa.dataset.question_row import InvalidRow, QuestionRow
 from captionqa.files import read_json_lines
 from captionqa.page.answers import IMAGE_FAULTS, STATUSES, PageAnswer, cut, failed, given
+from captionqa.page.judgements import Judgements
 from captionqa.page.sample import Kind
 from captionqa.results.answer_sets import AnswerSet
 from captionqa.results.failures import Failure
@@ -39,13 +40,23 @@ class QuestionItem(TypedDict):
     has_pictures: bool
 
 
-def question_items(rows_path: str, answer_sets: Sequence[AnswerSet]) -> Iterator[QuestionItem]:
-    """Every question of the rows that an answer set has; all files are sorted by qid and read in step."""
+def question_items(rows_path: str, answer_sets: Sequence[AnswerSet], is_judged: bool = False) -> Iterator[QuestionItem]:
+    """Every question of the rows that an answer set has; all files are sorted by qid and read in step.
+
+    `is_judged` is whether a judge grades the answers: what it said of them is with them.
+    """
     columns = [_Column(one) for one in answer_sets]
+    judges = [Judgements(one) for one in answer_sets] if is_judged else []
     for row in read_json_lines(rows_path):
         outcomes = [column.take(row["id"]) for column in columns]
-        if any(outcomes):
-            yield question_item(row, outcomes)
+        if not any(outcomes):
+            continue
+        item = question_item(row, outcomes)
+        for number, judge in enumerate(judges):
+            judgement, answer = judge.of(row["id"], outcomes[number]), item["answers"][number]
+            if judgement is not None and answer is not None:
+                answer["judge"] = judgement
+        yield item
 
 
 def question_item(row: QuestionRow | InvalidRow, outcomes: Sequence[Outcome]) -> QuestionItem:

@@ -36,8 +36,8 @@ HTML = "index.html"
 SAMPLE_THUMBNAILS_S = 150.0
 
 
-def write_page(config: Config, layout: Layout) -> None:
-    """Write the page of the final files.
+def write_page(config: Config, layout: Layout, thumbnails_s: float = inf) -> None:
+    """Write the page of the final files, and make thumbnails for at most this long.
 
     Raises:
         ResultError: a final file or a chunk result is missing or incomplete.
@@ -47,7 +47,7 @@ def write_page(config: Config, layout: Layout) -> None:
     contents, figures = complete_contents(config, layout), run_figures(config, layout)
     overview = overview_of(contents)
     time_s = SAMPLE_THUMBNAILS_S if any(each.is_sampled for each in contents.lists) else inf
-    pictures = Pictures.configured(config.client.images, folder / "thumbs", time_s)
+    pictures = Pictures.configured(config.client.images, folder / "thumbs", min(time_s, thumbnails_s))
     write_folder(folder, overview, contents, pictures, figures)
     write_single_file(Path(layout.page_in_one_file), folder, overview, contents, figures)
     write_tables(Path(layout.page_tables), contents, _metrics(config, layout))

@@ -13,11 +13,10 @@ from typing import NamedTuple
 import captionqa
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
-from captionqa.dataset.final_files import planned_files
-from captionqa.dataset.plan import planned_tasks
 from captionqa.errors import CaptionqaError
 from captionqa.files import read_json, write_json
-from captionqa.page.grid import write_unfinished_grid_page
+from captionqa.page.completeness import has_final_files, is_of_all_chunks
+from captionqa.page.grid import write_grid_page, write_unfinished_grid_page
 from captionqa.page.run_figures import page_data, run_figures
 from captionqa.page.script_data import write_script
 from captionqa.run.job_log import JobError
@@ -51,7 +50,7 @@ def page_after_run(
     if not config.report.page:
         return PageEnd(None)
     try:
-        if not finished and not _is_complete(config, layout) and not _make_unfinished(config):
+        if not finished and not is_of_all_chunks(layout.page, config, layout) and not _make_unfinished(config):
             return PageEnd(None)
         if not page.exists():
             return PageEnd(None)
@@ -74,8 +73,13 @@ def grid_page_after_run(
     if not config.report.page or not any(each.exists() for each in pages):
         return PageEnd(None)
     try:
-        if not finished and not (page.exists() and all(_is_complete(*each) for each in config.by_data_set(layout))):
-            write_unfinished_grid_page(config, layout)
+        parts = config.by_data_set(layout)
+        if not finished and not all(is_of_all_chunks(layout.page, *part) for part in parts):
+            if all(has_final_files(*part) for part in parts):
+                write_grid_page(config, layout)
+                os.utime(layout.page, (0, 0))  # as for an unfinished page
+            else:
+                write_unfinished_grid_page(config, layout)
         if not page.exists():
             return PageEnd(None)
         if not page.stat().st_size:
@@ -115,21 +119,6 @@ def fault_of(layout: Layout) -> str:
 
 def _fault_file(layout: Layout) -> Path:
     return layout.job_error(layout.job_file(FAULT))
-
-
-def _is_complete(config: Config, layout: Layout) -> bool:
-    """Whether the page shows the results of all chunks, as where a run fails only for its many failures."""
-    page = Path(layout.page)
-    if not page.exists() or set(planned_tasks(config, layout)) != set(config.tasks):
-        return False
-    results = [
-        path
-        for each in layout.of_models(config.model_names)
-        for file in planned_files(config, each)
-        for path in file.results(config, each)
-    ]
-    made = page.stat().st_mtime
-    return all(os.path.exists(path) and os.stat(path).st_mtime <= made for path in results)
 
 
 def _make_unfinished(config: Config) -> bool:

@@ -43,7 +43,7 @@ def write_tables(path: Path, contents: PageContents, metrics: Mapping[str, QaMet
     body = [f"<h1 dir='auto'>{escape(model['name'])}</h1>"]
     for label, each in metrics.items():
         body += _accuracies(each, f", {label}" if len(metrics) > 1 else "")
-    body += _differences(contents)
+    body += _judged(contents) + _differences(contents)
     body += _table("What ran", _PARTS.values(), [[part[key] for key in _PARTS] for part in contents_of["parts"]])
     body += _table("How", ("", ""), [[key, _text(value)] for key, value in model.items()])
     with atomic_writer(path) as file:
@@ -87,6 +87,25 @@ def _accuracies(metrics: QaMetrics, of_column: str) -> list[str]:
         groups: Mapping[str, GroupMetrics] = metrics[f"{name}_metrics"]  # type: ignore[literal-required]
         body += _table(f"Accuracy by {name}{of_column}", heads, [_group(*group) for group in groups.items()])
     return body
+
+
+def _judged(contents: PageContents) -> list[str]:
+    """The figures of a judge beside those of the rules."""
+    index: Mapping[str, Any] = next((shown.index for shown in contents.lists if shown.name == "questions"), {})
+    rows = []
+    for column in index.get("columns", ()):
+        if metrics := column.get("judge"):
+            of_judge, agreement = metrics["by_judge"], metrics["agreement"]
+            shares = [_percent(metrics[by]["accuracy"]) for by in ("rules", "by_judge", "combined")]
+            kappa = "–" if agreement["cohens_kappa"] is None else f"{agreement['cohens_kappa']:.2f}"
+            counts = [of_judge[key] for key in ("judged", "unscored", "failed")]
+            rows.append([column["label"], *shares, kappa, agreement["n"], *counts])
+    heads = ("", "by the rules", "by the judge", "combined", "kappa", "n of kappa", "judged", "unscored", "failed")
+    return _table(f"Answers judged by {index['judge']}", heads, rows) if rows else []
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.1%}"
 
 
 def _differences(contents: PageContents) -> list[str]:

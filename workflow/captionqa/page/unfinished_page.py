@@ -1,5 +1,7 @@
 """The page of a run that did not get to its end: what is answered so far, from chunk results and journals.
 
+Where all results are there, and something else failed, such as a judge, it is the page of these.
+
 A run that ends makes it in a process of its own (`page/run_end.py`), within a time and without a lock: a run may go on
 meanwhile.
 """
@@ -22,7 +24,7 @@ from captionqa.config.answer_files import journal_segment
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.config.settings import AnswerSettings, answer_fingerprint
-from captionqa.dataset.final_files import FinalFile, final_files, planned_files
+from captionqa.dataset.final_files import FinalFile, final_files, planned_files, planned_items
 from captionqa.dataset.item_entry import ItemEntry
 from captionqa.dataset.places import entry_place
 from captionqa.dataset.plan import Plan, load_plan
@@ -34,11 +36,12 @@ from captionqa.grading.scoring import GradingRules
 from captionqa.page import captions, questions
 from captionqa.page.answer_columns import answer_columns
 from captionqa.page.captions import CaptionItem
+from captionqa.page.completeness import has_final_files
 from captionqa.page.overview import Part, accuracy_of
 from captionqa.page.page_lists import PageContents, captions_read, columns_index, part_name
 from captionqa.page.pictures import Pictures
 from captionqa.page.questions import AnswerCounts, Outcome
-from captionqa.page.results_page import overview_of, write_folder
+from captionqa.page.results_page import overview_of, write_folder, write_page
 from captionqa.page.run_figures import run_figures
 from captionqa.page.sample import Kind, Sample
 from captionqa.results.metrics import Tally
@@ -48,6 +51,8 @@ from captionqa.results.qa_record import qa_record
 LIMITS: dict[Kind, int] = {"failed": 500, "other": 1500}
 #: After this time no more chunks are read, answers graded or thumbnails made.
 TIME_S = 8.0
+#: With more items in all final files, also complete results have such a page: the other one would take too long.
+COMPLETE_ITEMS = 20_000
 
 
 def write_unfinished_page(config: Config, layout: Layout) -> bool:
@@ -56,6 +61,10 @@ def write_unfinished_page(config: Config, layout: Layout) -> bool:
     Raises:
         CaptionqaError, OSError: a file cannot be read or written.
     """
+    if has_final_files(config, layout) and planned_items(config, layout) <= COMPLETE_ITEMS:
+        write_page(config, layout, TIME_S)
+        _make_old(layout)
+        return True
     contents, deadline = PageContents(), time.monotonic() + TIME_S
     planned = [task for task in config.tasks if layout.plan(task).exists()]
     contents.model = {
@@ -76,9 +85,13 @@ def write_unfinished_page(config: Config, layout: Layout) -> bool:
     overview = overview_of(contents) | {"unfinished": {"answered": answered, "failed": failed, "items": items}}
     pictures = Pictures.configured(config.client.images, folder / "thumbs", TIME_S / 2)
     write_folder(folder, overview, contents, pictures, run_figures(config, layout))
-    # older than all results, so that the next run makes the page anew
-    os.utime(layout.page, (0, 0))
+    _make_old(layout)
     return True
+
+
+def _make_old(layout: Layout) -> None:
+    """Make the page older than all results, so that the next run makes it anew."""
+    os.utime(layout.page, (0, 0))
 
 
 def _add_captions(contents: PageContents, config: Config, layout: Layout, deadline: float) -> None:

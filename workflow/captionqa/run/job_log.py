@@ -30,6 +30,8 @@ class JobError(TypedDict):
     details: NotRequired[str]
     #: The job's log.
     log: NotRequired[str]
+    #: The log of the server of the job's model; missing where there is none.
+    server_log: NotRequired[str]
 
 
 @contextmanager
@@ -62,12 +64,14 @@ def job_log(path: str, name: str, layout: Layout, echo: bool = False) -> Iterato
         logging.getLogger(__name__).error("%s", text, exc_info=not known)
         reason, _, details = text.partition("\n")
         sentence = f"{name} failed: {reason}\n  log: {path}"
+        stored = JobError(error=sentence, name=name, reason=reason, details=details, log=path)
         if Path(layout.server_log()).exists():
-            sentence += f"\n  server's log: {layout.server_log()}"
+            stored["server_log"] = layout.server_log()
+            stored["error"] += f"\n  server's log: {layout.server_log()}"
         try:
-            write_json(error_file, JobError(error=sentence, name=name, reason=reason, details=details, log=path))
+            write_json(error_file, stored)
         except OSError:  # as on a full disk
-            print(f"captionqa: {printable_lines(sentence)}", file=sys.stderr, flush=True)
+            print(f"captionqa: {printable_lines(stored['error'])}", file=sys.stderr, flush=True)
         sys.exit(1)
     finally:
         with suppress(OSError):

@@ -82,7 +82,7 @@ class Questions extends View {
   status(number, column = this.column) { return STATUSES[this.index.status[column][number]]; }
 
   text(item) {
-    const given = item.answers.filter(Boolean).flatMap((answer) => [answer.output, answer.detail, ...answer.captions ?? []]);
+    const given = item.answers.filter(Boolean).flatMap((answer) => [answer.output, answer.detail, answer.judge?.output, ...answer.captions ?? []]);
     const parts = [item.qid, item.question, item.category, item.source, ...given];
     return [...parts, ...item.choices, ...item.truth, ...item.images.map((image) => image.name)].join("\n");
   }
@@ -111,13 +111,14 @@ class Questions extends View {
   panels(tiles) {
     const column = this.index.columns[this.column];
     const panels = [this.isCompared ? contextsPanel(this, tiles) : accuracyPanel(column, tiles), page.groupPanel(column, this.isCompared)];
-    return [...panels, repeatsPanel(this), this.index.differences.length > 0 && pairsPanel(this)].filter(Boolean);
+    return [...panels, judgePanel(this), repeatsPanel(this), this.index.differences.length > 0 && pairsPanel(this)].filter(Boolean);
   }
 
   card(item) {
     const number = this.names.indexOf(item.qid), what = WORDS[this.status(number)] ?? "not answered yet", [answer] = item.answers;
     const badges = this.isCompared ? contextBadges(this.index.columns, item.answers)
-      : [badge(answer.status, `${SIGNS[answer.status]} ${WORDS[answer.status]}`), answer.truncated && badge("truncated", "truncated")];
+      : [badge(answer.status, `${SIGNS[answer.status]} ${WORDS[answer.status]}`), answer.truncated && badge("truncated", "truncated"),
+        answer.judge && judgeBadge(answer.judge)];
     const head = make("div", { class: "head" }, ...badges, this.link(item.qid), ...this.chips(item, ["category", "source"]));
     if (this.isCompared) {
       const body = questionBody(item, Object.fromEntries(this.index.columns.map(({ label }, n) => [label, item.answers[n]?.letter])));
@@ -139,7 +140,7 @@ function answerTexts(answer, scoring) {
   return [...captions, ...thinking, make("div", { class: "label" }, "output", rule(answer, scoring)),
     expandable(foreign("div", answer.output, "output"), answer.output),
     ...answer.fallback_letter ? [make("p", { class: "label" }, `asked for the letter alone: ${answer.fallback_letter}`)] : [],
-    ...answer.rounds ? [foldedRounds(answer)] : []];
+    ...answer.rounds ? [foldedRounds(answer)] : [], ...answer.judge ? judgeTexts(answer.judge) : []];
 }
 
 function rule(answer, scoring) {
