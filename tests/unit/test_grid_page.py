@@ -182,6 +182,6 @@ def test_its_links_lead_to_the_pages_from_the_disk_and_when_served(run, tmp_path
             assert tab.run("document.querySelectorAll('article details.rounds li').length") == (6 * 2 + 7 * 2) * 2
             assert tab.run("document.querySelector('article details.rounds .order').textContent") == "BA"
             assert tab.run("document.querySelector('.grid tbody td[data-label=consistency] b').textContent") == "100.0%"
-            assert tab.run("document.title") == "2 models · captionqa results"
+            assert tab.run("document.title") == "2 models on cars · captionqa results"
         assert tab.console == []
         server.shutdown()

@@ -76,7 +76,7 @@ class LivePage:
         return None
 
     def _overview(self) -> Reply:
-        return script_reply("overview", overview_of(self._contents))
+        return script_reply("overview", overview_of(self._contents, self._config.data_set))
 
     def _run(self) -> Reply:
         return script_reply("run", self._figures)

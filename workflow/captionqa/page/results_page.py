@@ -45,7 +45,7 @@ def write_page(config: Config, layout: Layout, thumbnails_s: float = inf) -> Non
     """
     folder = Path(layout.page).parent
     contents, figures = complete_contents(config, layout), run_figures(config, layout)
-    overview = overview_of(contents)
+    overview = overview_of(contents, config.data_set)
     time_s = SAMPLE_THUMBNAILS_S if any(each.is_sampled for each in contents.lists) else inf
     pictures = Pictures.configured(config.client.images, folder / "thumbs", min(time_s, thumbnails_s))
     write_folder(folder, overview, contents, pictures, figures)
@@ -60,9 +60,10 @@ def _metrics(config: Config, layout: Layout) -> dict[str, QaMetrics]:
     return {label: metrics for label, metrics in found.items() if metrics is not None}
 
 
-def overview_of(contents: PageContents) -> dict[str, Any]:
-    """The overview of a run's page."""
+def overview_of(contents: PageContents, data_set: str) -> dict[str, Any]:
+    """The overview of a run's page, or of one of its named data sets."""
     return {
+        "data_set": data_set,
         "model": contents.model,
         "parts": contents.parts,
         "made": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -82,7 +82,8 @@ def write_unfinished_page(config: Config, layout: Layout) -> bool:
         return False
     folder = Path(layout.page).parent
     items = sum(part["items"] for part in contents.parts)
-    overview = overview_of(contents) | {"unfinished": {"answered": answered, "failed": failed, "items": items}}
+    overview = overview_of(contents, config.data_set)
+    overview["unfinished"] = {"answered": answered, "failed": failed, "items": items}
     pictures = Pictures.configured(config.client.images, folder / "thumbs", TIME_S / 2)
     write_folder(folder, overview, contents, pictures, run_figures(config, layout))
     _make_old(layout)

@@ -18,9 +18,10 @@ class Page {
   }
 
   start() {
-    const { model, comparison, unfinished } = this.overview;
+    const { model, comparison, unfinished, data_set: dataSet } = this.overview;
     const models = this.models();
-    const title = comparison ? "Two runs compared" : models.length > 1 ? plural(models.length, "model") : model.name;
+    const answering = models.length > 1 ? plural(models.length, "model") : model.name;
+    const title = comparison ? "Two runs compared" : dataSet ? `${answering} on ${dataSet}` : answering;
     document.title = comparison ? title : `${title} · captionqa results`;
     this.header = document.getElementById("header");
     this.main = document.getElementById("main");
