@@ -77,9 +77,18 @@ def test_the_guard_in_vllm_loads_only_what_needs_the_standard_library_alone():
     """The server's environment has none of the client's packages."""
     package = ("captionqa", "captionqa.server")
     own = [f"captionqa.server.{name}" for name in ("heartbeat", "key_guard", "server_process")]
-    listing = "import sys, captionqa.server.key_guard; print(*(name for name in sys.modules if 'captionqa' in name))"
+    imported = "import sys, captionqa.server.heartbeat, captionqa.server.key_guard"
+    listing = f"{imported}; print(*(name for name in sys.modules if 'captionqa' in name))"
     done = subprocess.run([sys.executable, "-c", listing], cwd=captionqa.WORKFLOW, capture_output=True, text=True)
     assert sorted(done.stdout.split()) == [*package, *own], done.stderr
+
+
+def test_a_chunk_job_imports_nothing_that_only_a_server_needs():
+    """Each of a run's jobs would spend a twentieth of a second on it."""
+    listing = "import sys, captionqa.client.chunk_run; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", listing], cwd=captionqa.WORKFLOW, capture_output=True, text=True)
+    assert "captionqa.server.key_guard" in done.stdout.split(), done.stderr
+    assert not {"asyncio", "subprocess"} & set(done.stdout.split())
 
 
 def test_the_checkout_is_found_by_what_is_in_it():
