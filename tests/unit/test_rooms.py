@@ -83,6 +83,14 @@ def test_the_guard_in_vllm_loads_only_what_needs_the_standard_library_alone():
     assert sorted(done.stdout.split()) == [*package, *own], done.stderr
 
 
+def test_the_files_of_a_run_are_named_without_what_grades_them():
+    """Each job that Slurm runs names them twice."""
+    listing = "import sys, captionqa.dataset.final_files; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", listing], cwd=captionqa.WORKFLOW, capture_output=True, text=True)
+    assert "captionqa.dataset.judged_answers" in done.stdout.split(), done.stderr
+    assert "captionqa.grading.ground_truth" not in done.stdout.split()
+
+
 def test_a_chunk_job_imports_nothing_that_only_a_server_needs():
     """Each of a run's jobs would spend a twentieth of a second on it."""
     listing = "import sys, captionqa.client.chunk_run; print(*sys.modules)"

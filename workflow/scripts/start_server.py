@@ -9,7 +9,6 @@ import shutil
 from dataclasses import asdict
 from pathlib import Path
 
-from captionqa.client.pending_requests import judge_needs_server
 from captionqa.config.config import Config
 from captionqa.config.model_versions import planned_version
 from captionqa.files import write_json
@@ -27,6 +26,8 @@ with job_log(snakemake.log[0], "start_server", layout):
     launcher = SlurmLauncher(**run["slurm"]) if run["slurm"] else LocalLauncher()
     needed = run["server_needed"]
     if needed and model == config.judge_alone:
+        from captionqa.client.pending_requests import judge_needs_server  # slow: it reads requests
+
         needed = judge_needs_server(config, layout, planned_version(layout))
     if needed and config.servers == "one_at_a_time":
         for other in layout.of_models(name for name in config.model_names if name != model):

@@ -20,7 +20,6 @@ from captionqa.config.settings import fingerprint, qa_settings
 from captionqa.dataset.caption_links import CaptionLinks
 from captionqa.dataset.plan import Plan, load_plan
 from captionqa.files import read_json
-from captionqa.grading.scoring import GradingRules
 
 DIGEST_BYTES = 6
 #: The code that decides which answers are judged, and what the judge is told of them.
@@ -92,6 +91,8 @@ class JudgedAnswers:
         """{number of the chunk: what stands for the judged answers in the name of its result}."""
         qa, plan = self.config.section("qa"), self.plan()
         assert qa.judge is not None, "there is a judge"
+        from captionqa.grading.scoring import GradingRules  # slow, and only a run with a judge gets here
+
         rules = json.dumps([plan.rows, qa.judge.when, asdict(GradingRules.of(qa))])
         folder = len(AnswerFiles(self.answered.qa_work(self.context.suffix)).result(""))
         results = zip(plan.chunks, self.answer_results(), strict=True)
