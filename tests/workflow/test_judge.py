@@ -1,6 +1,7 @@
 """A judge, from start to end: what it is asked, when its server starts, and that the rules' grades stay as they are."""
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -181,7 +182,7 @@ def test_the_grades_are_there_whatever_befalls_the_judges_server(project, judge,
     project.config["export"] = {"qa": ["jsonl"]}
     if dies == "before":
         judge.server["env"]["STAND_IN_FAIL_START"] = "no weights here"
-        awaited = project.plan("--until", f"{project.out.name}/work/{JUDGE}/server/ready.json")
+        awaited = project.plan("--until", str(Path(project.out.name, "work", JUDGE, "server", "ready.json")))
         assert {"merge_qa", "compare_contexts", "export_answers"} <= awaited.keys()
     else:
         judge.faults(fault="die")
