@@ -19,7 +19,10 @@ _PREFIX = "heartbeat-"
 
 
 async def beat() -> None:
-    """Touch this process's file at intervals. Where its folder is not there, as in a container, nothing is written."""
+    """Touch this process's file at intervals. Where its folder is not there, as in a container, nothing is written.
+
+    Where the file can be touched no more, as on a full disk, it goes: this process does not count as one that hangs.
+    """
     with suppress(OSError, KeyError):
         path = Path(os.environ[TEMPORARY_VARIABLE], f"{_PREFIX}{os.getpid()}")
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
@@ -29,6 +32,7 @@ async def beat() -> None:
                 await asyncio.sleep(INTERVAL_S)
         finally:
             os.close(descriptor)
+            path.unlink(missing_ok=True)
 
 
 def last_beats(folder: Path) -> dict[int, int]:
