@@ -20,8 +20,8 @@ class Page {
   start() {
     const { model, comparison, unfinished, data_set: dataSet } = this.overview;
     const models = this.models();
-    const answering = models.length > 1 ? plural(models.length, "model") : model.name;
-    const title = comparison ? "Two runs compared" : dataSet ? `${answering} on ${dataSet}` : answering;
+    const answering = () => models.length > 1 ? plural(models.length, "model") : model.name; // a comparison has no model
+    const title = comparison ? "Two runs compared" : answering() + (dataSet ? ` on ${dataSet}` : "");
     document.title = comparison ? title : `${title} · captionqa results`;
     this.header = document.getElementById("header");
     this.main = document.getElementById("main");
