@@ -50,6 +50,16 @@ def write_schema(tmp_path):
         ('{"type": ', "s.json", "s.json is no JSON schema: Expecting value"),
         ("type: object: x", "s.yaml", "s.yaml line 1: 'type: object: x' needs quotes"),
         ("type: object\ndefault: 2020-01-01", "s.yaml", "s.yaml is no JSON schema: .*date is not JSON serializable"),
+        (
+            "type: object\nproperties: {no: {type: string}}",
+            "s.yaml",
+            "s.yaml has False where a text belongs: YAML takes",
+        ),
+        (
+            "type: object\nproperties: {a: {type: string, enum: ['?', yes]}}",
+            "s.yaml",
+            "s.yaml has True where a text belongs",
+        ),
         ([], "s.json", "needs `type: object` and `properties` at its top"),
         ({"type": "string"}, "s.json", "needs `type: object` and `properties` at its top"),
         (

@@ -128,11 +128,43 @@ def test_captions_without_names_are_of_the_images_of_all_questions_with_captions
             "export: {qa: [jsonl]}\ncaptions: {docs: {dataset_path: x}}",
             "export.qa: the configuration asks for no qa",
         ),
+        (
+            "captions: {promts: {ALT: '?'}}",
+            "captions.promts: captions has no key 'promts' (did you mean 'prompts'?); and if it names a data set, its "
+            "key 'ALT' is unknown.",
+        ),
+        (
+            "captions: {docs: {dataset_paht: x}}",
+            "captions.docs: captions has no key 'docs'; and if it names a data set, its key 'dataset_paht' is unknown "
+            "(did you mean 'dataset_path'?).",
+        ),
+        (
+            "qa: {juge: {max_tokens: 9}}",
+            "qa.juge: qa has no key 'juge' (did you mean 'judge'?); and if it names a data",
+        ),
+        ("qa: {question_path: x, juge: {model: tex, max_tokens: 9}}", "qa: unknown key 'juge' (did you mean 'judge'?)"),
+        (
+            "captions: {a: {dataset_path: x}}\nqa: {a: {question_path: x, contexts: [caption], reader: tex}, "
+            "b: {question_path: x, judge: {model: tiny}}}",
+            "qa.b.judge.model: beside the judge 'tiny' and the reader 'tex' no model is left that captions",
+        ),
+        (
+            "captions: {docs: {dataset_path: x, max_tokens: 8192}}",
+            "captions.docs.max_tokens: an answer may have 8,192 tokens, and models.tiny.server.max_model_len is 8,192",
+        ),
     ],
 )
 def test_a_wrong_map_of_data_sets_is_told_by_its_keys(named, text, sentence):
     with pytest.raises(ConfigError, match=f"^{re.escape(sentence)}"):
         named(text)
+
+
+def test_a_name_that_is_nearly_a_key_is_a_data_set_where_its_data_or_the_other_section_say_so(named):
+    config = named(
+        "captions: {sample: {dataset_path: x}, limits: {}}\n"
+        "qa: {limits: {question_path: q.parquet, contexts: [caption]}, judged: {question_path: q.parquet}}"
+    )
+    assert list(config.data_sets) == ["sample", "limits", "judged"]
 
 
 def test_a_run_has_one_reader_which_takes_no_part_in_data_sets_that_do_not_name_it(named, tmp_path):

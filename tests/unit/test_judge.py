@@ -185,6 +185,10 @@ def test_the_text_has_each_field_once_and_no_field_within_a_field():
             "would grade its own answers, since models.tiny asks the same server for the same model",
         ),
         ({"qa": {"judge": {"model": "tiny", "prompt": "{answer}?"}}}, "{answer} and {ground_truth}"),
+        (
+            {"qa": {"judge": {"model": "tiny", "prompt": "{choice} {ground_truth} {answer}"}}},
+            "qa.judge.prompt: nothing would be put in place of {choice} (did you mean 'choices'?)",
+        ),
         ({"qa": {"judge": {"when": "always"}}}, "the key 'model' is missing"),
         ({"qa": {"judge": {"model": "tiny", "when": "never"}}}, "unparsed, freeform or always"),
         (
@@ -218,6 +222,10 @@ def test_a_judge_does_nothing_else_unless_it_may_judge_itself(make_config):
     # a second entry of the same model, such as with other sampling, is a judge alone
     again = {"models": {"critic": {"path": "org/tiny"}}, "qa": {"judge": {"model": "critic", "allow_self": True}}}
     assert make_config(again).judge_alone == "critic"
+    # but not where that one reads: then nobody would caption
+    reads = {"contexts": ["caption"], "reader": "critic", "judge": {"model": "tiny", "allow_self": True}}
+    config = make_config(again | {"servers": "side_by_side", "qa": reads})
+    assert (config.captioners, config.judge_alone) == (["tiny"], None)
     assert make_config().judge is None
 
 

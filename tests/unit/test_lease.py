@@ -101,6 +101,19 @@ def test_a_released_lease_stays_released(server_folder, path, monkeypatch):
     assert read_json(path) == last
 
 
+def test_the_servers_of_a_model_go_on_where_the_folder_of_another_is_lost(tmp_path, monkeypatch, eventually):
+    monkeypatch.setattr(lease, "RENEW_INTERVAL_S", 0.02)
+    lost, kept = tmp_path / "tiny" / "server", tmp_path / "tex" / "server"
+    keeper, path = LeaseKeeper(lost, kept), ServerFiles(kept).lease
+    keeper.start()
+    lost.rename(tmp_path / "elsewhere")
+    lost.touch()
+    first = read_json(path)
+    eventually(lambda: read_json(path)["counter"] > first["counter"] + 2, "a moving counter")
+    keeper.release()
+    assert read_json(path)["state"] == "released"
+
+
 def test_a_second_driver_is_refused_by_name(server_folder, other_driver):
     with pytest.raises(LeaseTakenError, match=f"process {other_driver.pid} on {socket.gethostname()}"):
         LeaseKeeper(server_folder).start()

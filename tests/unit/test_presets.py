@@ -1,6 +1,7 @@
 """Presets: each reads the tables of its data set, and gives way to what the configuration says."""
 
 import base64
+import copy
 import json
 
 import pandas as pd
@@ -335,8 +336,12 @@ def test_a_sampling_preset_whose_answers_do_not_fit_is_refused(raw_config, schem
     raw["client"] = {**raw.get("client", {}), "sampling": {"preset": "qwen3_vl_instruct"}}
     raw["captions"] = None
     raw["models"]["tiny"].pop("server", None)
-    with pytest.raises(ConfigError, match=r"32,768 tokens, and models\.tiny\.server\.max_model_len is 8,192"):
-        check(raw, schema)
+    for existing in ({}, {"url": "http://node:8000"}):  # by max_model_len images are shrunk for either
+        raw["models"]["tiny"] |= existing
+        with pytest.raises(ConfigError, match=r"32,768 tokens, and models\.tiny\.server\.max_model_len is 8,192"):
+            check(copy.deepcopy(raw), schema)
+    raw["models"]["tiny"]["server"] = {"max_model_len": None}  # the model's own limit
+    assert check(raw, schema).qa.max_tokens == 32768
 
 
 def test_a_users_own_preset_is_a_file(tmp_path, raw_config, schema):

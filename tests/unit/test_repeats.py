@@ -85,6 +85,7 @@ def test_choices_move_and_nothing_else_does(text):
     ("text", "choices"),
     [
         ("Which of them?\nA. red\nB. blue\nC. Both A and B", ["red", "blue", "Both A and B"]),
+        ("Which of them?\nA. red\nB. blue\nC. A only", ["red", "blue", "A only"]),
         ("Which of them?\nA. <image>\nB. <image>", ["<image>", "<image>"]),
         ("Which panel shows it?", ["left", "right"]),
     ],
@@ -319,6 +320,7 @@ def test_the_notes_name_questions_whose_choices_stay(project):
         ),
         ({"qa": {"shuffle_choices": {"circular": True, "rounds": 3}}}, "leave rounds out"),
         ({"qa": {"shuffle_choices": {"rounds": 0}}}, "qa.shuffle_choices"),
+        ({"qa": {"shuffle_choices": {"seed": 7}}}, "set rounds to 2 or more"),
         (
             {"qa": {"shuffle_choices": {"circular": True}, "samples": 2}, "client": {"sampling": {"temperature": 1}}},
             "CircularEval takes one answer to each rotation",

@@ -1,5 +1,7 @@
 """The fingerprint changes with what decides an answer and with nothing else; images are fitted to the context."""
 
+from contextlib import nullcontext
+
 import pytest
 from captionqa.config.pixel_presets import PIXEL_PRESETS
 from captionqa.config.settings import answer_fingerprint, caption_settings, fingerprint, image_budget_px, qa_settings
@@ -80,6 +82,14 @@ def test_the_texts_of_a_model_change_its_own_answers_alone(make_config):
                 "qa": {"contexts": ["caption"], "reader": "tiny"},
             },
             "models.tiny.prompts: tiny is the reader, which writes no captions",
+        ),
+        (
+            {"models": {"big": {"path": "org/big", "prompts": {"SIMPLE": "x"}}}, "qa": {"judge": {"model": "big"}}},
+            "models.big.prompts: big is the judge, which writes no captions",
+        ),
+        (
+            {"models": {"big": {"path": "org/big", "instruction": "x"}}, "qa": {"judge": {"model": "big"}}},
+            "models.big.instruction: big is the judge, which is asked by qa.judge.prompt",
         ),
     ],
 )
@@ -184,6 +194,22 @@ def test_a_limit_of_the_users_own_does_not_depend_on_the_number_of_images(make_c
     settings = qa_settings(make_config({"client": {"images": {"max_pixels": wanted}}}), "tiny")
     assert image_budget_px(settings, 1) == budget
     assert image_budget_px(settings, 9) == budget
+
+
+@pytest.mark.parametrize(
+    ("qa", "images", "is_refused"),
+    [
+        ({"max_tokens": 8192}, {}, True),
+        ({"max_tokens": 8191}, {}, False),
+        ({"max_tokens": 8192}, {"max_pixels": "document"}, True),
+        ({"max_tokens": 8192}, {"max_pixels": 1_000_000}, False),
+        ({"max_tokens": 8192, "contexts": ["none"]}, {}, False),
+    ],
+)
+def test_no_image_is_shrunk_to_nothing_for_the_sake_of_a_long_answer(make_config, qa, images, is_refused):
+    refused = pytest.raises(ConfigError, match=r"^qa\.max_tokens: .* 8,192, which leaves none for images: raise it")
+    with refused if is_refused else nullcontext():
+        make_config({"qa": qa, "client": {"images": images}})
 
 
 def test_without_a_known_context_length_images_are_not_limited(make_config):

@@ -96,6 +96,16 @@ def judged_answers(wildcards):
     return judged_files_of(wildcards.data_set)[wildcards.model, wildcards.context].judged
 
 
+@cache
+def index_of_lists(data_set, model, context):
+    return judged_files_of(data_set)[model, context].judged.index
+
+
+def judge_lists(wildcards):
+    """What is written with the lists of the answers that a job of the judge is about."""
+    return index_of_lists(wildcards.data_set, wildcards.model, wildcards.context)
+
+
 def judge_chunks(wildcards):
     return planned_results(wildcards.data_set, JUDGE, "judge")[judged_answers(wildcards).title]
 

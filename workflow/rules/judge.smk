@@ -28,7 +28,7 @@ rule judge_items:
 rule judge_chunk:
     input:
         server=ancient(JUDGE_LAYOUT.sentinel),
-        lists=lambda wildcards: judged_answers(wildcards).index,
+        lists=judge_lists,
     output:
         AnswerFiles(JUDGE_LAYOUT.judge_work()).result(),
     log:
@@ -50,7 +50,7 @@ rule merge_judge:
     input:
         results=lambda wildcards: judged_answers(wildcards).path("results"),
         metrics=lambda wildcards: judged_answers(wildcards).path("metrics"),
-        lists=lambda wildcards: judged_answers(wildcards).index,
+        lists=judge_lists,
         chunks=judge_chunks,
         released=JUDGE_LAYOUT.released("judge"),
         asked_again=lambda wildcards: asked_again(judged_answers(wildcards).work),

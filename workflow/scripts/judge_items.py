@@ -11,6 +11,6 @@ config = Config.of(snakemake.config).of_data_set(wildcards.data_set)
 layout = config.layout(config.judge.model)
 answers = JudgedAnswers(config, layout, wildcards.model, config.context(wildcards.context))
 
-with job_log(snakemake.log[0], f"merge_items to {answers.title}", layout):
+with job_log(snakemake.log[0], f"list_items to {answers.title}", layout):
     end_with_run(layout.server)
     write_judge_items(answers, snakemake.input.results, snakemake.input.questions, snakemake.output[0])

@@ -13,18 +13,18 @@ import logging
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from captionqa.client.chunk_job import ChunkJob
 from captionqa.client.item_stream import ItemStream, following
 from captionqa.config.settings import AnswerSettings
-from captionqa.config.vllm_options import option_value
 from captionqa.run.positions import ImageKey, Position, PositionFile, PositionWatch
 from captionqa.run.progress import Progress
 from captionqa.server import endpoint
-from captionqa.server.chosen_options import DEFAULT_IMAGE_CACHE_GB, IMAGE_CACHE_GB
+from captionqa.server.chosen_options import DEFAULT_IMAGE_CACHE_GB
+from captionqa.server.image_cache import image_cache_gb
 
 #: The smallest window, in images. Where the server keeps fewer than twice as many, keeping together gains nothing.
 MIN_WINDOW = 8
@@ -93,18 +93,10 @@ class ServerCache:
         if not self._tokens:
             return None
         if self._bytes is None:
-            caches = [_image_cache_gb(server.argv) for server in endpoint.read_all(self._server)]
+            caches = [image_cache_gb(server.argv) for server in endpoint.read_all(self._server)]
             self._bytes = min(caches, default=DEFAULT_IMAGE_CACHE_GB) * 2**30
         kept = self._bytes * self._requests / (self._tokens * self._bytes_per_token)
         return max(MIN_WINDOW, min(int(kept / MARGIN), MAX_WINDOW))
-
-
-def _image_cache_gb(argv: Sequence[str]) -> float:
-    """The image cache of each API server in GiB, by the command line of vLLM; an existing server's is not known."""
-    try:
-        return float(option_value(argv, IMAGE_CACHE_GB) or DEFAULT_IMAGE_CACHE_GB)
-    except ValueError:
-        return DEFAULT_IMAGE_CACHE_GB
 
 
 class ImagePace:

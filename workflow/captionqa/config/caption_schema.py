@@ -65,7 +65,28 @@ def schema_validator(text: str) -> Validator:
 def _content(path: Path) -> Any:
     if not path.is_file():
         raise ConfigError(f"there is no file {path}; name a JSON schema, as .json or .yaml.")
-    return json.loads(path.read_text(encoding="utf-8")) if path.suffix == ".json" else read_yaml(path)
+    if path.suffix == ".json":
+        return json.loads(path.read_text(encoding="utf-8"))
+    schema = read_yaml(path)
+    _check_texts(schema, path)
+    return schema
+
+
+def _check_texts(schema: Any, path: Path) -> None:
+    """Raise ConfigError where YAML made something else of a text: `no` is False, and would be asked for as "false"."""
+    if isinstance(schema, list):
+        for part in schema:
+            _check_texts(part, path)
+    if not isinstance(schema, dict):
+        return
+    values = schema["enum"] if schema.get("type") == "string" and isinstance(schema.get("enum"), list) else []
+    if (wrong := next((one for one in (*schema, *values) if not isinstance(one, str)), None)) is not None:
+        raise ConfigError(
+            f"{path} has {wrong!r} where a text belongs: YAML takes yes, no, on, off and numbers for other values; put "
+            "it into quotes."
+        )
+    for part in schema.values():
+        _check_texts(part, path)
 
 
 def _references(schema: Any) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import glob
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from captionqa.config import media_folder
 from captionqa.config.caption_sets import COMPANIONS, CaptionSet
 from captionqa.config.captionqa_protocol import add_protocol, check_protocol
 from captionqa.config.config import TASKS, Config
+from captionqa.config.context_length import check_context_length
 from captionqa.config.contexts_check import check_contexts
 from captionqa.config.data_sets import check_readers, check_styles, put_together, take_apart
 from captionqa.config.hub_record import is_hub_path
-from captionqa.config.judge_config import check_judge, check_judges
+from captionqa.config.judge_config import check_judge, check_judge_model, check_judges
 from captionqa.config.model_prompts import check_model_prompts
 from captionqa.config.presets import load_caption_preset, load_preset
 from captionqa.config.prompts import STYLES
@@ -52,6 +54,10 @@ def check(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
         check_judges(config)
     else:
         config = _check_data_set(raw, schema)
+    by_name = {part.name: part for part in parts}
+    for name, each in config.data_sets.items():
+        with by_name[name].naming_keys() if name else nullcontext():
+            _check_models(each)
     _check_run(config)
     return config
 
@@ -71,8 +77,7 @@ def _check_data_set(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
     _check_captions(raw)
     _check_reader(raw)
     config = Config.of(raw)
-    check_judge(config)
-    check_samples(config)
+    check_judge_model(config)
     if config.captions is not None:
         known = {*STYLES, *config.captions.prompts}
         for style in config.captions.prompt_styles:
@@ -90,6 +95,16 @@ def _check_data_set(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
             f"qa.relative_tolerance: qa.scoring: {config.qa.scoring} compares texts and has no tolerance; set it to 0."
         )
     return config
+
+
+def _check_models(config: Config) -> None:
+    """Whether what the models of a run do for one data set fits together; raises ConfigError.
+
+    A reader or a judge that another data set names has a part in it, so this waits until all data sets are checked.
+    """
+    check_judge(config)
+    check_samples(config)
+    check_context_length(config)
 
 
 def _check_run(config: Config) -> None:

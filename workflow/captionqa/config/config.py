@@ -169,7 +169,7 @@ class Config:
     def judge_alone(self) -> str | None:
         """The judge, where it neither captions nor answers: unless it may judge itself under its own name."""
         judge = self.any_judge
-        return None if judge is None or judge.model == self.reader else judge.if_alone(self.models)
+        return None if judge is None or judge.model == self.reader else judge.if_alone(self.models, self.reader)
 
     @property
     def captioners(self) -> list[str]:

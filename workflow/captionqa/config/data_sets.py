@@ -5,7 +5,7 @@ Such a configuration is checked once for each data set, as if it had no other, a
 
 import copy
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from itertools import chain, combinations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from captionqa.config.caption_sets import COMPANIONS
 from captionqa.config.captions_config import CaptionsConfig
 from captionqa.config.qa_config import QaConfig
+from captionqa.config.schema_sentence import nearest
 from captionqa.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ ALWAYS_THERE = "max_tokens"
 NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]*")
 #: The names in the output folder of what is of the whole run, or of the data set that has no name.
 TAKEN = ("captions", "qa", "work", "logs", "report", "export", "judge", "audit.tsv", "comparison")
+#: The key by which each section finds its data.
+DATA_KEYS = {"captions": "dataset_path", "qa": "question_path"}
+#: From this ratio of difflib on, a name is taken for a misspelt key.
+NEARLY = 0.8
 #: The keys of both sections.
 KEYS = {task: [one.name for one in fields(of)] for task, of in (("captions", CaptionsConfig), ("qa", QaConfig))}
 
@@ -68,10 +73,13 @@ def take_apart(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> list[Part]:
         ConfigError: a name is none, or only one of the sections names data sets that the other has to name too.
     """
     given = {task: raw.get(task) for task in SECTIONS}
+    keys = {task: schema["properties"][task]["properties"] for task in SECTIONS}
+    maybe = {task: _sections_within(given[task], keys[task]) for task in SECTIONS}
     maps = {
         task: section
         for task, section in given.items()
-        if isinstance(section, dict) and _is_map(task, section, schema["properties"][task]["properties"])
+        if isinstance(section, dict)
+        and _is_map(task, section, keys[task], *(maybe[other] for other in SECTIONS if other != task))
     }
     if not maps:
         return []
@@ -138,22 +146,53 @@ def check_styles(config: "Config") -> None:
                 )
 
 
-def _is_map(task: str, section: Mapping[Any, Any], keys: Mapping[str, Any]) -> bool:
-    """Whether a section of the configuration is a map of data sets; raises ConfigError where it is both."""
-    maps = [name for name, value in section.items() if name not in keys and isinstance(value, dict)]
+def _sections_within(section: Any, keys: Mapping[str, Any]) -> dict[Any, Mapping[Any, Any]]:
+    """What a section holds under names that are none of its keys, and that may be data sets."""
+    given = section.items() if isinstance(section, dict) else ()
+    return {name: value for name, value in given if name not in keys and isinstance(value, dict)}
+
+
+def _is_map(task: str, section: Mapping[Any, Any], keys: Mapping[str, Any], named_by_other: Collection[Any]) -> bool:
+    """Whether a section of the configuration is a map of data sets; the other section names these.
+
+    Raises:
+        ConfigError: it is both, or a name in it may be a misspelt key.
+    """
+    maps = _sections_within(section, keys)
     own = [key for key in section if key in keys]
     others = [key for key in section if key not in maps and key not in own]
-    looks_so = any(keys.keys() & section[name].keys() for name in maps)
-    if own and looks_so:
+    faults = {
+        name: fault
+        for name, value in maps.items()
+        if name not in named_by_other and (fault := _fault_of_data_set(task, name, value, keys))
+    }
+    data_set = next((name for name, value in maps.items() if name not in faults and keys.keys() & value.keys()), None)
+    if own and data_set is not None:
         raise ConfigError(
-            f"{task}.{own[0]}: beside the data set {maps[0]!r} there is no room for keys of all data sets; write "
+            f"{task}.{own[0]}: beside the data set {data_set!r} there is no room for keys of all data sets; write "
             f"{own[0]} into each (YAML's `<<` repeats them: docs/data.md)."
         )
-    if others and looks_so:
+    if others and data_set is not None:
         raise ConfigError(
-            f"{task}.{others[0]}: must be a section of keys like the data set {maps[0]!r}, not {section[others[0]]!r}."
+            f"{task}.{others[0]}: must be a section of keys like the data set {data_set!r}, not {section[others[0]]!r}."
         )
-    return bool(section) and not own and not others
+    if own or others:
+        return False
+    for name, fault in faults.items():
+        meant = nearest(name, keys, NEARLY)
+        raise ConfigError(f"{task}.{name}: {task} has no key {name!r}{meant}; and if it names a data set, {fault}.")
+    return bool(section)
+
+
+def _fault_of_data_set(task: str, name: Any, value: Mapping[Any, Any], keys: Mapping[str, Any]) -> str | None:
+    """Why a section within `captions` or `qa` may be no data set; None where it is clearly one."""
+    is_nearly_a_key = bool(nearest(name, keys, NEARLY))
+    has_known = not keys.keys().isdisjoint(value)
+    if DATA_KEYS[task] in value or (not is_nearly_a_key and (has_known or not value)):
+        return None
+    if unknown := next((key for key in value if key not in keys), None):
+        return f"its key {unknown!r} is unknown{nearest(unknown, keys, NEARLY)}"
+    return f"that has to say where its data are, in {DATA_KEYS[task]}"
 
 
 def _check_names(names: Sequence[Any], maps: Mapping[str, Mapping[Any, Any]]) -> None:

@@ -8,6 +8,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Literal
 
 from captionqa.config.model_config import ModelConfig, base_url
+from captionqa.config.schema_sentence import nearest
 from captionqa.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -15,8 +16,11 @@ if TYPE_CHECKING:
 
 #: Which answers are judged: those that the rules cannot read, those to questions without a letter as ground truth, all.
 When = Literal["unparsed", "freeform", "always"]
-#: What stands in a prompt in place of these, and nothing else in braces.
-FIELD = re.compile(r"\{(question|choices|ground_truth|answer)\}")
+#: What stands in a prompt in place of these, in braces; nothing else in braces is replaced.
+FIELDS = ("question", "choices", "ground_truth", "answer")
+FIELD = re.compile(rf"\{{({'|'.join(FIELDS)})\}}")
+#: From this ratio of difflib on, a word in braces is taken for a misspelt field.
+NEARLY = 0.8
 #: The prompt where the configuration gives none. The grades in its last sentence are what `grading.judge_grade` reads.
 PROMPT = """\
 You grade an answer to a question by the ground truth.
@@ -50,13 +54,14 @@ class JudgeConfig:
     #: Whether the accuracy with its grades is shown before that of the rules.
     decides: bool
 
-    def if_alone(self, models: Mapping[str, ModelConfig]) -> str | None:
-        """The judge's name, if it is asked for nothing else; `models` are all, by their names, and without a reader.
+    def if_alone(self, models: Mapping[str, ModelConfig], reader: str | None) -> str | None:
+        """The judge's name, if it is asked for nothing else; `models` are all of the run, by their names.
 
-        A second entry of a model judges alone, as does one that may not judge itself beside others.
+        A second entry of a model judges alone where another one captions, as does one that may not judge itself beside
+        others.
         """
         others = [name for name in models if name != self.model]
-        is_second = any(is_same_model(models, name, self.model) for name in others)
+        is_second = any(is_same_model(models, name, self.model) for name in others) and others != [reader]
         return self.model if others and (is_second or not self.allow_self) else None
 
     @property
@@ -85,8 +90,25 @@ def judge_text(template: str, fields: Mapping[str, str]) -> str:
     return FIELD.sub(lambda found: fields[found[1]], template)
 
 
+def check_judge_model(config: "Config") -> None:
+    """Whether the judge is one of the models, which comes before all that tells what each model does, and its prompt.
+
+    Raises:
+        ConfigError: it is not, or its prompt has a misspelt field.
+    """
+    judge = config.judge
+    if judge is None:
+        return
+    if judge.model not in config.models:
+        known = ", ".join(config.models)
+        raise ConfigError(f"qa.judge.model: {judge.model!r} is none of models ({known}); add its section there.")
+    for word in re.findall(r"\{(\w+)\}", judge.template):
+        if word not in FIELDS and (meant := nearest(word, FIELDS, NEARLY)):
+            raise ConfigError(f"qa.judge.prompt: nothing would be put in place of {{{word}}}{meant}.")
+
+
 def check_judge(config: "Config") -> None:
-    """Whether the judge is one of the models, grades no answers of its own unless it may, and has files of its own.
+    """Whether the judge grades no answers of its own unless it may, and has files of its own.
 
     Raises:
         ConfigError: it does not.
@@ -94,9 +116,6 @@ def check_judge(config: "Config") -> None:
     judge = config.judge
     if judge is None:
         return
-    known = ", ".join(config.models)
-    if judge.model not in config.models:
-        raise ConfigError(f"qa.judge.model: {judge.model!r} is none of models ({known}); add its section there.")
     if not config.captioners:
         raise ConfigError(
             f"qa.judge.model: beside the judge {judge.model!r} and the reader {config.reader!r} no model is left that "

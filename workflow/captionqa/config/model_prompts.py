@@ -18,14 +18,23 @@ def check_model_prompts(config: "Config") -> None:
                 f"models.{name}.prompts: {unknown!r} is none of captions.prompt_styles{nearest(unknown, styles)}; add "
                 "it there, or leave it out."
             )
-        if model.prompts and name == config.reader:
-            raise ConfigError(f"models.{name}.prompts: {name} is the reader, which writes no captions; leave them out.")
+        if model.prompts and name not in config.captioners:
+            what = "the reader" if name == config.reader else "the judge"
+            raise ConfigError(f"models.{name}.prompts: {name} is {what}, which writes no captions; leave them out.")
         if model.instruction is not None:
             _check_instruction(config, name)
 
 
 def _check_instruction(config: "Config", model: str) -> None:
-    """Whether the questions of all data sets have room for the instruction of a model; raises ConfigError."""
+    """Whether a model is asked the questions, and those of all data sets have room for its instruction.
+
+    Raises:
+        ConfigError: it is not, or they have not.
+    """
+    if model == config.judge_alone:
+        raise ConfigError(
+            f"models.{model}.instruction: {model} is the judge, which is asked by qa.judge.prompt; leave it out."
+        )
     for name, each in config.data_sets.items():
         if each.qa is None:
             continue

@@ -53,6 +53,11 @@ def check_repeats(raw: Mapping[str, Any]) -> None:
             "qa.shuffle_choices: circular asks each rotation of the options once; leave rounds out, or set circular to "
             "false."
         )
+    if shuffle.get("seed") and shuffle["rounds"] == 1 and not shuffle["circular"]:
+        raise ConfigError(
+            "qa.shuffle_choices: seed decides the second order and those after it, and there is one, that of the file; "
+            "set rounds to 2 or more, or leave seed out."
+        )
     if shuffle.get("circular") and qa["samples"] > 1:
         raise ConfigError(
             "qa.samples: CircularEval takes one answer to each rotation; set samples to 1, or shuffle_choices to "

@@ -6,9 +6,6 @@ from typing import Any
 
 from captionqa.errors import ConfigError
 
-#: The schema's default of `models.*.server.max_model_len`.
-MAX_MODEL_LEN = 8192
-
 
 @dataclass(frozen=True)
 class SamplingPreset:
@@ -66,19 +63,3 @@ def add_sampling_preset(raw: Mapping[str, Any]) -> None:
     for task in ("captions", "qa"):
         if isinstance(section := raw.get(task), dict) and "max_tokens" not in section:
             section["max_tokens"] = preset.max_tokens
-            _check_fits(raw, name, task, preset.max_tokens)
-
-
-def _check_fits(raw: Mapping[str, Any], name: str, task: str, max_tokens: int) -> None:
-    """Raise ConfigError where the server's context has no room beside the tokens that a preset gives."""
-    models = raw.get("models")
-    for model, section in models.items() if isinstance(models, dict) else ():
-        if not isinstance(section, dict) or section.get("url"):
-            continue
-        server = section.get("server")
-        length = (server.get("max_model_len", MAX_MODEL_LEN) if isinstance(server, dict) else None) or MAX_MODEL_LEN
-        if isinstance(length, int) and length <= max_tokens:
-            raise ConfigError(
-                f"client.sampling.preset: {name} lets an answer have {max_tokens:,} tokens, and "
-                f"models.{model}.server.max_model_len is {length:,}: raise it above that, or set {task}.max_tokens."
-            )

@@ -3,9 +3,10 @@
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jsonschema
+if TYPE_CHECKING:
+    import jsonschema  # it takes long to import, and what reads configurations names keys too
 
 #: What the schema's types are called in a message.
 TYPE_NAMES = {
@@ -19,7 +20,7 @@ TYPE_NAMES = {
 }
 
 
-def sentence(error: jsonschema.ValidationError) -> str:
+def sentence(error: "jsonschema.ValidationError") -> str:
     """What is wrong, where, and what would be right."""
     place = ".".join(str(part) for part in error.absolute_path) or "the configuration"
     rule: Any = error.validator_value
@@ -51,7 +52,7 @@ def _wanted(types: str | Sequence[str], instance: object) -> str:
     return f"{' or '.join(TYPE_NAMES.get(name, name) for name in names)}, not {instance!r}"
 
 
-def _hint(error: jsonschema.ValidationError) -> str | None:
+def _hint(error: "jsonschema.ValidationError") -> str | None:
     """The schema's own explanation of the rule that was broken, or of the rule around it."""
     at: Any = error
     while at is not None:
@@ -61,12 +62,13 @@ def _hint(error: jsonschema.ValidationError) -> str | None:
     return None
 
 
-def _schema(error: jsonschema.ValidationError) -> Mapping[str, Any]:
+def _schema(error: "jsonschema.ValidationError") -> Mapping[str, Any]:
     """The part of the schema that holds the broken rule."""
     return error.schema if isinstance(error.schema, Mapping) else {}
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def nearest(word: object, known: Iterable[str], least: float = 0.5) -> str:
+    """Which of the known words may be meant, as a remark in brackets; empty where none is as near (difflib's ratio)."""
     by_lower = {name.lower(): name for name in known}
-    match = difflib.get_close_matches(str(word).lower(), by_lower, n=1, cutoff=0.5)
+    match = difflib.get_close_matches(str(word).lower(), by_lower, n=1, cutoff=least)
     return f" (did you mean {by_lower[match[0]]!r}?)" if match else ""

@@ -18,6 +18,8 @@ _NAMES_LETTERS = re.compile(
     r"\(?[A-Z]\)?(?:\s*(?:,|and|or|nor|&|/)\s*(?:and\s+|or\s+)?\(?[A-Z]\)?)+(?:\s.*)?",
     re.IGNORECASE | re.DOTALL,
 )
+#: The same for one letter, such as "A only".
+_NAMES_ONE = re.compile(r"(?:[Oo]nly\s+\(?([A-Z])\)?|\(?([A-Z])\)?\s+[Oo]nly)\.?")
 
 
 def random_order(options: int, generator: random.Random) -> list[int]:
@@ -33,7 +35,7 @@ def text_in_order(text: str, choices: Sequence[str], order: Sequence[int]) -> st
     None where they cannot be moved: the text does not list them as they are, or lists them in a way that would not be
     read in the other order; a choice names others by their letters, or holds an image.
     """
-    if any(IMAGE_MARK in choice or _NAMES_LETTERS.fullmatch(choice.strip()) for choice in choices):
+    if any(IMAGE_MARK in choice or _names_letters(choice.strip(), len(choices)) for choice in choices):
         return None
     read = lettered_choices(text)
     for spans in _listings(text, choices):
@@ -43,6 +45,13 @@ def text_in_order(text: str, choices: Sequence[str], order: Sequence[int]) -> st
         if lettered_choices(moved) == wanted or (read != list(choices) and shows(moved, wanted)):
             return moved
     return None
+
+
+def _names_letters(choice: str, choices: int) -> bool:
+    """Whether one of so many choices names others by their letters."""
+    one = _NAMES_ONE.fullmatch(choice)
+    is_of_one = one is not None and (one[1] or one[2]) in ascii_uppercase[:choices]
+    return is_of_one or _NAMES_LETTERS.fullmatch(choice) is not None
 
 
 def _listings(text: str, choices: Sequence[str]) -> Iterator[list[tuple[int, int]]]:

@@ -23,7 +23,13 @@ from captionqa.files import read_json
 
 DIGEST_BYTES = 6
 #: The code that decides which answers are judged, and what the judge is told of them.
-CHOOSING_CODE = ("grading/*.py", "results/qa_record.py", "results/repeated_question.py", "results/judge_items.py")
+CHOOSING_CODE = (
+    "reasoning.py",
+    "grading/*.py",
+    "results/qa_record.py",
+    "results/repeated_question.py",
+    "results/judge_items.py",
+)
 
 
 class ListIndex(TypedDict):

@@ -27,7 +27,7 @@ PHASES = {
 }
 CHUNK_JOBS = tuple(f"{task}_" for task in get_args(Task))
 START_JOBS = "start_server"
-MERGE_JOBS = ("merge_", "check_failures")
+MERGE_JOBS = ("merge_", "list_items", "check_failures")
 EXPORT_JOBS = "export_"
 PAGE_JOBS = "page"
 

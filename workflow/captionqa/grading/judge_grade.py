@@ -18,9 +18,9 @@ _CUE = re.compile(rf"{_MARKS}(?:final\s+)?grade{_MARKS}(?:[:=]|is\b)", re.IGNORE
 def judge_grade(output: str) -> JudgeGrade | None:
     """The grade that a judge gives; None for words that are none of its grades.
 
-    Reasoning does not count. The last line with `Grade:` counts, or else the last line; it must hold one of the two
-    words and nothing else. Lines with `Grade:` that contradict each other, or a last line that is the other word alone,
-    give no grade. So never a guess: "not correct", "partially correct" and "correct or incorrect" are no grades.
+    Reasoning does not count. The lines that begin with `Grade:` count, or else the last line; each must hold one of the
+    two words and nothing else, all of them the same. A last line that is the other word alone contradicts them. So
+    never a guess: "not correct", "partially correct" and "correct or incorrect" are no grades.
     """
     _, text = split_reasoning(output)
     lines = [line for line in (text or "").splitlines() if line.strip()]

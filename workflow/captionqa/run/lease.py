@@ -139,8 +139,14 @@ class LeaseKeeper:
             "process_started": process_start(os.getpid()),
             "written": time.time(),
         }
-        for files in self._files:
-            write_json(files.lease, record)
+        errors = []
+        for files in self._files:  # the servers of a model go on where the folder of another is lost
+            try:
+                write_json(files.lease, record)
+            except OSError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
 
 class LeaseWatch:

@@ -5,6 +5,7 @@ answers about it when a later request has the name alone. A name that it does no
 """
 
 import re
+from collections.abc import Sequence
 
 from captionqa.config.vllm_options import is_given, option_value
 from captionqa.server.chosen_options import (
@@ -33,14 +34,20 @@ def image_cache_bytes(server: Endpoint) -> int:
 
     Each of several API servers has a cache of its own, and a request cannot choose among them.
     """
-    argv = server.argv
-    if not takes_uuids(server) or _has_several_api_servers(argv):
+    if not takes_uuids(server) or _has_several_api_servers(server.argv):
         return 0
-    size_gb = option_value(argv, IMAGE_CACHE_GB)
+    return int(GIB * image_cache_gb(server.argv))
+
+
+def image_cache_gb(argv: Sequence[str]) -> float:
+    """The image cache of each API server in GiB, by the command line of vLLM; 0 where that gives no number.
+
+    An existing server's is not known, and taken for vLLM's default.
+    """
     try:
-        return int(GIB * (DEFAULT_IMAGE_CACHE_GB if size_gb is None else float(size_gb)))
+        return float(option_value(argv, IMAGE_CACHE_GB) or DEFAULT_IMAGE_CACHE_GB)
     except ValueError:
-        return 0
+        return 0.0
 
 
 def _has_several_api_servers(argv: list[str]) -> bool:
