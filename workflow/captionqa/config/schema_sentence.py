@@ -1,6 +1,5 @@
 """One clear sentence for an error that jsonschema found in a configuration: what, where, and what would be right."""
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -69,6 +68,8 @@ def _schema(error: "jsonschema.ValidationError") -> Mapping[str, Any]:
 
 def nearest(word: object, known: Iterable[str], least: float = 0.5) -> str:
     """Which of the known words may be meant, as a remark in brackets; empty where none is as near (difflib's ratio)."""
+    import difflib  # here, since chunk jobs import this module and name no key
+
     by_lower = {name.lower(): name for name in known}
     match = difflib.get_close_matches(str(word).lower(), by_lower, n=1, cutoff=least)
     return f" (did you mean {by_lower[match[0]]!r}?)" if match else ""
