@@ -7,9 +7,11 @@ from typing import NoReturn, get_args
 
 import captionqa
 from captionqa.config.config import Task
-from captionqa.errors import TRUNCATED, CaptionqaError, Reason
+from captionqa.errors import QUESTION_FAULTS, TRUNCATED, CaptionqaError, Reason
 
 REASONS = (*map(str, Reason), TRUNCATED)
+#: The reasons for which `retry-failed` asks again.
+RETRIED = ", ".join(reason for reason in Reason if reason not in QUESTION_FAULTS)
 SELECTION = "CONFIG [--task captions|qa|judge] [--style STYLE] [--data-set NAME] [--reason REASON] [--yes]"
 EXAMPLES = """\
 examples:
@@ -136,13 +138,15 @@ def _parser_and_commands() -> tuple[argparse.ArgumentParser, Mapping[str, argpar
         return added
 
     run = config_command("run", "CONFIG [Snakemake's own options]", RUN)
-    run.add_argument("options", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    rest = run.add_argument("options", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    rest.required = False  # else a message about a missing CONFIG names it too
     config_command("status", "CONFIG", STATUS)
     config_command("audit", "CONFIG", AUDIT)
     config_command("estimate", "CONFIG", ESTIMATE)
     for name, description in (("retry-failed", RETRY_FAILED), ("forget", FORGET)):
         usage = SELECTION if name == "retry-failed" else f"{SELECTION} [--undo]"
-        _add_selection(asking := config_command(name, usage, description))
+        asking = config_command(name, usage, description)
+        _add_selection(asking, RETRIED if name == "retry-failed" else f"{TRUNCATED}, or as retry-failed: {RETRIED}")
         asking.add_argument("--yes", action="store_true", help="do it without asking, as in a script")
     asking.add_argument("--undo", action="store_true", help="bring back what the last forget moved aside")
     data = command("data", "PATH [PATH ...] [--json] [--preset NAME] [--images FOLDER] [--allow-urls]", DATA)
@@ -182,8 +186,11 @@ def _parser_and_commands() -> tuple[argparse.ArgumentParser, Mapping[str, argpar
     return parser, commands.choices
 
 
-def _add_selection(parser: argparse.ArgumentParser) -> None:
-    """The options that say which items are meant; `--half` is the former name of `--task`."""
+def _add_selection(parser: argparse.ArgumentParser, reasons: str) -> None:
+    """The options that say which items are meant; `--half` is the former name of `--task`.
+
+    `reasons` are those that help names.
+    """
     tasks = get_args(Task)
     task = _one_of("--task", tasks)
     parser.add_argument("--task", metavar="TASK", type=task, help=f"only this task: {', '.join(tasks)}")
@@ -191,7 +198,7 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--style", metavar="STYLE", help="only the captions of this prompt style")
     parser.add_argument("--data-set", metavar="NAME", help="only this one of several data sets")
     reason = _one_of("--reason", REASONS)
-    parser.add_argument("--reason", metavar="REASON", type=reason, help=f"only these items: {', '.join(REASONS)}")
+    parser.add_argument("--reason", metavar="REASON", type=reason, help=f"only these items: {reasons}")
 
 
 def _one_of(option: str, allowed: Sequence[str]) -> Callable[[str], str]:
