@@ -61,7 +61,7 @@ benchmark: setup .easy-vqa ## answer the 9,673 test questions of easy-VQA with a
 	$(SNAKEMAKE) --profile profiles/local --configfile config/easy_vqa.yaml $(ARGS)
 	@.venv/bin/python -m bench.accuracy output/easy-vqa/qa/demo-shapes-2M/demo-shapes-2M_qa_metrics.json
 
-setup: $(DRIVER) $(SERVER) ## install what the two above need: .venv and .venv-vllm (VLLM=gpu|cpu|none)
+setup: $(DRIVER) $(SERVER) ## install .venv (workflow and clients) and .venv-vllm (server; VLLM=gpu|cpu|none)
 
 profiles: ## link the profiles into your Snakemake folder, so that --profile finds local and slurm by name
 	@mkdir -p "$${XDG_CONFIG_HOME:-$$HOME/.config}/snakemake"

@@ -55,7 +55,8 @@ def type_text(node: Schema, root: Schema) -> str:
     if "must be " in hint and "oneOf" in node:
         return str(hint.partition("must be ")[2]).strip()
     if "enum" in node:
-        return "one of " + ", ".join(f"`{value}`" for value in node["enum"])
+        # false is what YAML makes of a bare off
+        return "one of " + ", ".join(f"`{value}`" for value in node["enum"] if value is not False)
     if "const" in node:
         return f"`{node['const']}`"
     if "oneOf" in node:

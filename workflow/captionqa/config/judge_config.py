@@ -129,8 +129,8 @@ def check_judge(config: "Config") -> None:
                 why = " asks the same server for the same model"
             same = f", since models.{itself}{why}"
         raise ConfigError(
-            f"qa.judge.model: {judge.model!r} would grade its own answers{same}; name another model, or say it twice "
-            "by qa.judge.allow_self: true."
+            f"qa.judge.model: {judge.model!r} would grade its own answers{same}; name another model, or "
+            "set qa.judge.allow_self: true."
         )
     if (
         config.servers == "one_at_a_time"

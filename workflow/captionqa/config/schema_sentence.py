@@ -21,7 +21,10 @@ TYPE_NAMES = {
 
 def sentence(error: "jsonschema.ValidationError") -> str:
     """What is wrong, where, and what would be right."""
-    place = ".".join(str(part) for part in error.absolute_path) or "the configuration"
+    path = list(error.absolute_path)
+    if path and isinstance(path[-1], int):  # an element of a list, which the sentence quotes
+        path.pop()
+    place = ".".join(map(str, path)) or "the configuration"
     rule: Any = error.validator_value
     instance: Any = error.instance
     schema = _schema(error)
@@ -40,6 +43,10 @@ def sentence(error: "jsonschema.ValidationError") -> str:
     if error.validator == "pattern" and hint and hint.startswith("a name "):
         allowed = re.sub("[^A-Za-z0-9._-]+", "_", instance).lstrip("._-")
         return f"{place}: {instance!r} is no name: {hint}{f'; try {allowed}' if allowed else ''}."
+    if error.validator == "enum":
+        words = ["null" if value is None else str(value) for value in rule if value is not False]  # a bare off is false
+        wrong = f"{hint}, not {instance!r}" if hint else f"{instance!r} is not one of {', '.join(words)}"
+        return f"{place}: {wrong}{nearest(str(instance), words)}."
     return f"{place}: {hint or error.message}."
 
 

@@ -7,9 +7,11 @@ from typing import NoReturn, get_args
 
 import captionqa
 from captionqa.config.config import Task
-from captionqa.errors import TRUNCATED, CaptionqaError, Reason
+from captionqa.errors import QUESTION_FAULTS, TRUNCATED, CaptionqaError, Reason
 
 REASONS = (*map(str, Reason), TRUNCATED)
+#: The reasons for which `retry-failed` asks again.
+RETRIED = ", ".join(reason for reason in Reason if reason not in QUESTION_FAULTS)
 SELECTION = "CONFIG [--task captions|qa|judge] [--style STYLE] [--data-set NAME] [--reason REASON] [--yes]"
 EXAMPLES = """\
 examples:
@@ -23,7 +25,7 @@ RUN = """\
 Caption and answer; after a stop the same command resumes.
 
 Starts Snakemake with the profile `slurm` where sbatch is on PATH and a cluster answers, otherwise with `local`.
-Options behind CONFIG are Snakemake's own, such as
+Options after CONFIG are Snakemake's own, such as
   -n               list the jobs that would run
   --cores N        client jobs at a time on this machine; on Slurm --jobs N
   --keep-going     let the other chunks finish when one fails
@@ -40,25 +42,25 @@ these that there is, and the estimate says which: the rate of a run that goes on
 minutes old; that of the last run there; rates that your own runs measured with the model, which are kept in
 ~/.cache/captionqa/rates.json; a range by arithmetic, for one GPU of several kinds."""
 STATUS = """\
-Say how far a run is, and whether one is working now.
+Say how far a run is, and whether one is going on.
 
-Reads the output folder only: needs no server and looks at no image."""
+Reads only the output folder; needs no server."""
 RETRY_FAILED = """\
 Let the next run ask again for what failed; answers stay.
 
-Says what it is going to do, and asks. Final files stay until the next run replaces them. What the question file is at
-fault for is asked again only once that file is corrected, and an image that is missing only once it is there."""
+Says what it is going to do, and asks. Final files stay until the next run replaces them. A faulty row of the question
+file is asked again only after it is corrected, and a missing image only when it is there."""
 FORGET = """\
 Drop answers, so that the next run asks for them again.
 
 Without options it drops all answers of the configured model; with --reason truncated those that ended at max_tokens.
 Says what it is going to do, and asks. Final files stay until the next run replaces them. The answers are moved aside
-and stay there until the next forget; --undo exchanges them with those in place."""
+and stay there until the next forget; --undo puts them back, and moves those of a later run aside."""
 DATA = """\
-Look at a file of questions: its columns, three rows as they would be asked, and what is wrong.
+Look at questions (columns, three as they would be asked, what is wrong), or at images to caption.
 
-PATH is a parquet, JSONL, JSON, CSV or TSV file, a glob, a folder of shards or a folder of Dataset.save_to_disk. Needs
-no configuration and no server."""
+PATH is a parquet, JSONL, JSON, CSV or TSV file, a glob, a folder of shards, of images or of Dataset.save_to_disk, a tar,
+or a split of the hub (hf://datasets/ORG/NAME/test). Needs no configuration and no server."""
 COMPARE = """\
 Compare two QA results files, paired by question.
 
@@ -69,18 +71,18 @@ compared need an output_dir or a model name of their own: otherwise the second r
 
 
 VIEW = """\
-Look at all results in a browser, straight from the output folder.
+Look at all results in a browser.
 
-Serves the results page with all items, where the file of a run has a sample of very many, to browsers on this machine
-until Ctrl-C. The address that it prints holds a token, without which nobody gets anything."""
+Serves the results page until Ctrl-C, with all items, where the page on the disk has a sample of very many. Only browsers
+on this machine can open it, by the address that it prints."""
 PUSH = """\
 Put the results of a finished run onto a Hugging Face hub, as a data set with a card.
 
 Pushes captions, answers, metrics, failures, provenance, the comparison and the exports, in one commit; no image, no log
 and no work file. REPO_ID is OWNER/NAME, or NAME for your own; it is made if it is not there, and other files in it
-stay. The card, README.md, says what the files of the run say, and replaces the one before. Folders of this machine,
-names of its nodes and addresses of servers are in nothing that is pushed. Token and hub are those of huggingface_hub:
-`hf auth login` or HF_TOKEN, and HF_ENDPOINT."""
+stay. The card, README.md, is made from the files of the run and replaces the one before. Nothing that is pushed names a
+folder or a node of this machine, or the address of a server. Token and hub are those of huggingface_hub: `hf auth
+login` or HF_TOKEN, and HF_ENDPOINT."""
 
 
 class UsageError(CaptionqaError):
@@ -136,13 +138,15 @@ def _parser_and_commands() -> tuple[argparse.ArgumentParser, Mapping[str, argpar
         return added
 
     run = config_command("run", "CONFIG [Snakemake's own options]", RUN)
-    run.add_argument("options", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    rest = run.add_argument("options", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    rest.required = False  # else a message about a missing CONFIG names it too
     config_command("status", "CONFIG", STATUS)
     config_command("audit", "CONFIG", AUDIT)
     config_command("estimate", "CONFIG", ESTIMATE)
     for name, description in (("retry-failed", RETRY_FAILED), ("forget", FORGET)):
         usage = SELECTION if name == "retry-failed" else f"{SELECTION} [--undo]"
-        _add_selection(asking := config_command(name, usage, description))
+        asking = config_command(name, usage, description)
+        _add_selection(asking, RETRIED if name == "retry-failed" else f"{TRUNCATED}, or as retry-failed: {RETRIED}")
         asking.add_argument("--yes", action="store_true", help="do it without asking, as in a script")
     asking.add_argument("--undo", action="store_true", help="bring back what the last forget moved aside")
     data = command("data", "PATH [PATH ...] [--json] [--preset NAME] [--images FOLDER] [--allow-urls]", DATA)
@@ -151,7 +155,7 @@ def _parser_and_commands() -> tuple[argparse.ArgumentParser, Mapping[str, argpar
     data.add_argument("--preset", metavar="NAME", help="read it under this preset, as qa.preset does")
     data.add_argument("--images", metavar="FOLDER", type=Path, help="the folder that image paths are relative to")
     data.add_argument("--allow-urls", action="store_true", help="read it as with qa.allow_urls: true")
-    compare = command("compare", "A B [--output FILE] [--page FOLDER]", COMPARE)
+    compare = command("compare", "A B [--output FILE] [--page FOLDER [--allow FOLDER]]", COMPARE)
     compare.add_argument("a", metavar="A", type=Path, help="the results file to start from")
     compare.add_argument("b", metavar="B", type=Path, help="the results file to compare with it")
     compare.add_argument(
@@ -171,7 +175,7 @@ def _parser_and_commands() -> tuple[argparse.ArgumentParser, Mapping[str, argpar
         help="a folder outside of the data that links of its images lead to, as client.images.allowed_roots",
     )
     view = config_command("view", "CONFIG [--data-set NAME] [--port N]", VIEW)
-    view.add_argument("--data-set", metavar="NAME", help="the one of several data sets to look at")
+    view.add_argument("--data-set", metavar="NAME", help="look at this one of several data sets")
     view.add_argument("--port", metavar="N", type=int, default=0, help="the port to listen on; by default any free one")
     push = config_command("push", "CONFIG REPO_ID [--private] [--dry-run]", PUSH)
     push.add_argument("repository", metavar="REPO_ID", help="the data set repository, such as me/birds-captions")
@@ -182,8 +186,11 @@ def _parser_and_commands() -> tuple[argparse.ArgumentParser, Mapping[str, argpar
     return parser, commands.choices
 
 
-def _add_selection(parser: argparse.ArgumentParser) -> None:
-    """The options that say which items are meant; `--half` is the former name of `--task`."""
+def _add_selection(parser: argparse.ArgumentParser, reasons: str) -> None:
+    """The options that say which items are meant; `--half` is the former name of `--task`.
+
+    `reasons` are those that help names.
+    """
     tasks = get_args(Task)
     task = _one_of("--task", tasks)
     parser.add_argument("--task", metavar="TASK", type=task, help=f"only this task: {', '.join(tasks)}")
@@ -191,7 +198,7 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--style", metavar="STYLE", help="only the captions of this prompt style")
     parser.add_argument("--data-set", metavar="NAME", help="only this one of several data sets")
     reason = _one_of("--reason", REASONS)
-    parser.add_argument("--reason", metavar="REASON", type=reason, help=f"only these items: {', '.join(REASONS)}")
+    parser.add_argument("--reason", metavar="REASON", type=reason, help=f"only these items: {reasons}")
 
 
 def _one_of(option: str, allowed: Sequence[str]) -> Callable[[str], str]:

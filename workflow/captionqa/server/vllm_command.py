@@ -60,7 +60,7 @@ def check_build(settings: ServerConfig, gpus: int) -> None:
     if gpus and is_cpu_build(settings.command) and not settings.allow_cpu:
         raise ConfigError(
             f"the server's job asks for {gpus} GPUs, but {SERVER_ENVIRONMENT} holds vLLM's CPU build; run "
-            "`make setup VLLM=gpu` (or set server.allow_cpu to waste them)."
+            "`make setup VLLM=gpu` (or leave them unused with server.allow_cpu: true)."
         )
 
 
