@@ -41,8 +41,8 @@ def failed_run(project, seconds, *arguments):
     return project.printed()
 
 
-def test_pending_jobs_are_told_and_other_runs_of_the_checkout_leave_them_alone(one_chunk, cluster, busy_nodes):
-    project = one_chunk
+@pytest.mark.usefixtures("one_chunk")
+def test_pending_jobs_are_told_and_other_runs_of_the_checkout_leave_them_alone(project, cluster, busy_nodes):
     project.config["output_dir"] = "done"
     with_jobs_here = ("--executor", "local", "--cores", "2")
     project.run(*with_jobs_here)
@@ -110,8 +110,8 @@ include: "{snakefile}"
 """
 
 
-def test_clients_that_can_never_start_end_the_run(one_chunk, cluster):
-    project = one_chunk
+@pytest.mark.usefixtures("one_chunk")
+def test_clients_that_can_never_start_end_the_run(project, cluster):
     (project.folder / "Snakefile").write_text(IMPATIENT.format(snakefile=ROOT / "Snakefile"))
     impatient = ("default", "--snakefile", str(project.folder / "Snakefile"))
     # 1 h, and a chunk asks for 2 days

@@ -151,8 +151,8 @@ def test_a_refused_server_job_is_a_sentence(project, cluster):
     assert "invalid partition specified: nowhere" in text
 
 
-def test_a_server_that_waits_in_the_queue_says_why_and_is_waited_for(one_chunk, cluster):
-    project = one_chunk
+@pytest.mark.usefixtures("one_chunk")
+def test_a_server_that_waits_in_the_queue_says_why_and_is_waited_for(project, cluster):
     project.config["models"][MODEL]["server"]["start_timeout_s"] = 1
     cluster.command("sbatch", "--partition=gpu", "--gpus=2", "--output=/dev/null", "--wrap=sleep 600")
     (blocker,) = cluster.jobs()
@@ -212,8 +212,8 @@ def test_a_driver_killed_while_its_server_waits_in_the_queue_leaves_no_job(proje
     cluster.wait_for(lambda: not cluster.jobs())
 
 
-def test_a_controller_that_is_away_for_a_while_does_no_harm(one_chunk, cluster):
-    project = one_chunk
+@pytest.mark.usefixtures("one_chunk")
+def test_a_controller_that_is_away_for_a_while_does_no_harm(project, cluster):
     project.config["models"][MODEL]["server"]["lease_timeout_s"] = 120
     driver = start_slowly(project, "--verbose")
     cluster.stop_controller()
@@ -237,8 +237,8 @@ def test_one_of_two_replicas_is_cancelled_and_no_item_is_lost(project, cluster):
     assert not cluster.jobs()
 
 
-def test_a_second_server_that_still_waits_in_the_queue_is_waited_for_when_the_first_is_gone(one_chunk, cluster):
-    project = one_chunk
+@pytest.mark.usefixtures("one_chunk")
+def test_a_second_server_that_still_waits_in_the_queue_is_waited_for_when_the_first_is_gone(project, cluster):
     project.config["models"][MODEL]["server"]["replicas"] = 2
     blocker = cluster.command(
         "sbatch", "--parsable", "-pgpu", "--gpus=1", "--mem=1G", "-o/dev/null", "--wrap=sleep 600"
@@ -262,8 +262,8 @@ def used_servers(project):
     return {line["answer"]["server"]["url"] for line in lines}
 
 
-def test_the_only_server_is_cancelled_and_the_run_fails_with_that_reason(one_chunk, cluster):
-    project = one_chunk
+@pytest.mark.usefixtures("one_chunk")
+def test_the_only_server_is_cancelled_and_the_run_fails_with_that_reason(project, cluster):
     driver = start_slowly(project)
     number = one_server(cluster)
     cluster.command("scancel", number)

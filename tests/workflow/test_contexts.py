@@ -62,9 +62,8 @@ def test_a_context_or_a_style_that_is_added_to_a_finished_run_asks_only_what_is_
 def test_captions_of_the_questions_images_alone_and_of_a_file(project):
     known = {"a/1.png": "a red one", "a/3": "a green one", "q3": "a blue one"}
     (project.folder / "known.json").write_text(json.dumps(known))
-    del project.config["captions"]["dataset_path"]
-    project.config["captions"]["prompt_styles"] = ["SHORT"]
-    project.config["qa"] |= {"contexts": ["caption"], "captions_from": str(project.folder / "known.json")}
+    project.config["captions"] = {"prompt_styles": ["SHORT"], "chunks": 1}
+    project.config["qa"] |= {"contexts": ["caption"], "captions_from": str(project.folder / "known.json"), "chunks": 1}
     project.config["client"]["max_failed_fraction"] = 1
     project.run()
     assert set(project.captions("short")) == {
@@ -83,12 +82,12 @@ def test_captions_of_the_questions_images_alone_and_of_a_file(project):
 
 @pytest.fixture
 def read(project):
-    """The project with a reader, and a way to read one of its answers files."""
+    """The project with a reader, each task in one chunk, and a way to read one of its answers files."""
     reader = {"path": ".", "served_model_name": READER, "server": stand_in_server(project.folder)}
     reader["server"]["env"]["STAND_IN_REQUESTS"] = str(project.folder / "reader.jsonl")
     project.config["models"][READER] = reader
-    project.config["captions"]["prompt_styles"] = ["SHORT"]
-    project.config["qa"] |= {"contexts": ["image", "caption", "none"], "reader": READER}
+    project.config["captions"] |= {"prompt_styles": ["SHORT"], "chunks": 1}
+    project.config["qa"] |= {"contexts": ["image", "caption", "none"], "reader": READER, "chunks": 1}
 
     def answers(kind):
         return json.loads((project.out / "qa" / READER / f"{READER}_{kind}.json").read_text())
@@ -113,10 +112,10 @@ def test_a_reader_answers_from_the_captions_of_another_model_once_its_server_has
     project.run()
     captions = project.captions("short")
     assert f"[Image: {captions['a/1.png']}]\nWhat is it?\nA. this\nB. that" in asked(to_reader)
-    # with nothing all questions are equal, and asked once by each chunk
-    assert asked(to_reader).count("What is it?\nA. this\nB. that") == 2
-    assert len(asked(to_reader)) == 6 + 2
-    assert len(project.requests()) == 10 + 6 + 2
+    # with nothing all questions are equal, and asked once
+    assert asked(to_reader).count("What is it?\nA. this\nB. that") == 1
+    assert len(asked(to_reader)) == 6 + 1
+    assert len(project.requests()) == 10 + 6 + 1
     ended, started = server_changes(project, MODEL)[-1], server_changes(project, READER)[0]
     assert ended[0] == "dead"
     assert ended[1] < started[1]
@@ -139,7 +138,7 @@ def test_a_reader_answers_from_the_captions_of_another_model_once_its_server_has
     assert project.plan() == {
         **CLOSING,
         "release": 1,
-        "answer_chunk": 2,
+        "answer_chunk": 1,
         "merge_qa": 1,
         "merge_reader_qa": 1,
         "compare_contexts": 1,
@@ -153,7 +152,7 @@ def test_a_reader_answers_from_the_captions_of_another_model_once_its_server_has
     # a setting of both models asks both again in one run
     project.config["qa"]["max_tokens"] = 99
     plan = project.plan()
-    assert (plan["start_server"], plan["answer_chunk"], plan["merge_reader_qa"]) == (2, 8, 1)
+    assert (plan["start_server"], plan["answer_chunk"], plan["merge_reader_qa"]) == (2, 4, 1)
 
 
 def test_two_servers_side_by_side_and_a_style_that_both_models_get(project, read):
@@ -167,7 +166,7 @@ def test_two_servers_side_by_side_and_a_style_that_both_models_get(project, read
     project.config["captions"]["prompt_styles"].append("LONG")
     project.run()
     assert len(project.requests()) == requests + 10
-    assert len(asked(project.folder / "reader.jsonl")) == 8 + 6
+    assert len(asked(project.folder / "reader.jsonl")) == 7 + 6
     assert read(f"with_{MODEL}_long_metrics")["total_questions"] == 6
     comparison = json.loads((project.out / "comparison.json").read_text())
     assert [(cell["model"], cell["context"]) for cell in comparison["cells"]] == [
@@ -180,7 +179,7 @@ def test_two_servers_side_by_side_and_a_style_that_both_models_get(project, read
     assert project.plan() == {}
     for command in ("estimate", "audit", "retry-failed", "forget"):
         project.captionqa(command)
-    assert project.plan()["answer_chunk"] == 2 * 5
+    assert project.plan()["answer_chunk"] == 5
 
 
 def test_a_change_of_one_of_two_models_costs_its_cells_alone_and_without_it_the_table_is_smaller(project, read):
