@@ -10,13 +10,14 @@ pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 
 @pytest.fixture
 def slurm_demo(project, cluster, demo_config):
-    """The demo, in one style and one chunk a task, run through the Slurm profile, and all its jobs as scontrol has them.
+    """The demo, in one style and one chunk a task, run through the Slurm profile, and all its jobs as scontrol shows.
 
-    Three styles and their chunks are the same to Slurm as one, and to vLLM as on one machine.
+    More styles and chunks are the same to Slurm, and the same to vLLM as on one machine.
     """
     project.model = DEMO_MODEL
     captions = {**demo_config["captions"], "prompt_styles": ["SIMPLE"], "chunks": 1}
-    project.config = {**demo_config, "captions": captions, "qa": {**demo_config["qa"], "chunks": 1}, "output_dir": "out"}
+    qa = {**demo_config["qa"], "chunks": 1}
+    project.config = {**demo_config, "captions": captions, "qa": qa, "output_dir": "out"}
     project.run()
     project.jobs = {job["comment"]: cluster.describe(job["number"]) for job in cluster.jobs("all")}
     return project

@@ -16,8 +16,8 @@ def test_a_context_or_a_style_that_is_added_to_a_finished_run_asks_only_what_is_
     images_alone = completed.qa("results")
     completed.forget_requests()
     completed.config["qa"]["contexts"] = ["image", "caption", "none", "gray"]
-    assert completed.plan() == {**CLOSING, "answer_chunk": 8, "merge_captions": 2, "merge_qa": 5, "compare_contexts": 1}
     text = completed.run()
+    assert completed.ran() == {**CLOSING, "answer_chunk": 8, "merge_captions": 2, "merge_qa": 5, "compare_contexts": 1}
     assert text.count("the server is starting") == 1
     requests = completed.requests()
     assert not [request for request in requests if "caption for the given image" in request["text"]]
@@ -36,11 +36,11 @@ def test_a_context_or_a_style_that_is_added_to_a_finished_run_asks_only_what_is_
     assert cells["none"] == completed.qa("none_metrics")["correct_answers"]
     assert (completed.out / "comparison.md").exists()
     assert (completed.out / "comparison.csv").exists()
-    assert completed.plan() == {}
 
     completed.forget_requests()
     completed.config["captions"]["prompt_styles"].append("LONG")
-    assert completed.plan() == {
+    completed.run()
+    assert completed.ran() == {
         **CLOSING,
         "caption_chunk": 2,
         "answer_chunk": 2,
@@ -48,7 +48,6 @@ def test_a_context_or_a_style_that_is_added_to_a_finished_run_asks_only_what_is_
         "merge_qa": 6,
         "compare_contexts": 1,
     }
-    completed.run()
     long, others = [], []
     for request in completed.requests():
         (long if "very long" in request["text"] else others).append(request["text"])
@@ -126,7 +125,6 @@ def test_a_reader_answers_from_the_captions_of_another_model_once_its_server_has
     assert read(f"with_{MODEL}_short_metrics")["model"] == READER
     assert read(f"with_{MODEL}_short_failures") == {}
     assert not list(project.out.glob("qa/*/*_qa_caption_*"))
-    assert project.plan() == {}
     status = project.captionqa("status")
     assert f"{READER}: qa caption SHORT of {MODEL}" in status
     assert f"{READER}: qa none" in status
@@ -135,7 +133,8 @@ def test_a_reader_answers_from_the_captions_of_another_model_once_its_server_has
     requests = len(project.requests())
     to_reader.unlink()
     project.config["qa"]["caption_template"] = "({caption})"
-    assert project.plan() == {
+    text = project.run()
+    assert project.ran() == {
         **CLOSING,
         "release": 1,
         "answer_chunk": 1,
@@ -143,7 +142,6 @@ def test_a_reader_answers_from_the_captions_of_another_model_once_its_server_has
         "merge_reader_qa": 1,
         "compare_contexts": 1,
     }
-    text = project.run()
     assert text.count("the server is starting") == 1
     assert len(asked(to_reader)) == 6
     assert len(project.requests()) == requests
@@ -205,6 +203,6 @@ def test_a_change_of_one_of_two_models_costs_its_cells_alone_and_without_it_the_
     provenance = json.loads((project.out / "qa" / "two" / "two_qa_provenance.json").read_text())
     assert provenance["settings"]["sampling"]["temperature"] == 0.5
     del project.config["models"]["two"]
-    assert project.plan() == {"compare_contexts": 1, "page": 1, "check_failures": 1, "default": 1}
     project.run()
+    assert project.ran() == {"compare_contexts": 1, "page": 1, "check_failures": 1, "default": 1}
     assert compared() == {(MODEL, "image"), (MODEL, "caption_short")}

@@ -4,7 +4,7 @@ import json
 
 import pandas as pd
 import pytest
-from projects import MODEL
+from projects import MODEL, STYLES
 from shard_files import write_parquet
 
 pytestmark = pytest.mark.slow
@@ -15,31 +15,29 @@ QA_FORMATS = ["jsonl", "parquet", "lmms_eval", "vlmevalkit", "responses"]
 
 def folders(project):
     """The folder of each export."""
-    named = [("captions", f"{MODEL}_simple_{form}") for form in CAPTION_FORMATS]
+    named = [("captions", f"{MODEL}_{style}_{form}") for style in STYLES for form in CAPTION_FORMATS]
     named += [("qa", f"{MODEL}_qa_{form}") for form in QA_FORMATS]
     return [project.out / "export" / task / MODEL / name for task, name in named]
 
 
 def test_all_formats_are_written_once_and_none_asks_the_server(completed):
     completed.forget_requests()
-    completed.config["captions"]["prompt_styles"] = ["SIMPLE"]
     completed.config["export"] = {"captions": CAPTION_FORMATS[:-1], "qa": QA_FORMATS}
-    assert completed.plan() == {"export_captions": 6, "export_answers": 5, "check_failures": 1, "default": 1}
     completed.run()
+    assert completed.ran() == {"export_captions": 12, "export_answers": 5, "check_failures": 1, "default": 1}
     completed.config["export"]["captions"] = CAPTION_FORMATS
-    assert completed.plan() == {"export_captions": 1, "check_failures": 1, "default": 1}
     completed.run()
+    assert completed.ran() == {"export_captions": 2, "check_failures": 1, "default": 1}
     assert completed.requests() == []
     for folder in folders(completed):
         assert any(folder.rglob("*")), folder
         summary = json.loads((folder / ".export").read_text())
         assert summary["items"] == (6 if folder.parent.parent.name == "qa" else 10), folder
-    assert "captionqa: nothing to do: " in completed.run()
 
     lines = pd.read_json(
-        completed.out / f"export/captions/{MODEL}/{MODEL}_simple_jsonl/captions-00000.jsonl", lines=True
+        completed.out / f"export/captions/{MODEL}/{MODEL}_short_jsonl/captions-00000.jsonl", lines=True
     )
-    assert dict(zip(lines["id"], lines["caption"], strict=True)) == completed.captions()
+    assert dict(zip(lines["id"], lines["caption"], strict=True)) == completed.captions("short")
 
     # another image: a server starts, so all is merged again; only the captions have changed
     images = completed.folder / "images"

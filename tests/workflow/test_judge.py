@@ -94,10 +94,10 @@ def test_a_judge_that_joins_a_finished_run_asks_what_the_rules_could_not_read_an
     judge.join()
     text = project.run("-n")
     assert f"up to 4 answers to judge by {JUDGE}, 1 server to start" in text
-    plan = project.plan()
-    assert (plan["judge_items"], plan["judge_chunk"], plan["merge_judge"]) == (1, 2, 1)
-    assert not plan.keys() & {"answer_chunk", "merge_qa"}
     text = project.run()
+    ran = project.ran()
+    assert (ran["judge_items"], ran["judge_chunk"], ran["merge_judge"]) == (1, 2, 1)
+    assert not ran.keys() & {"answer_chunk", "merge_qa"}
     assert project.requests() == []
     assert judge.asked() == sorted(UNPARSED)
     assert f"judged by {JUDGE}: 50.0% of 2 correct" in text

@@ -34,10 +34,10 @@ def test_a_chunk_that_fails_ends_the_run_names_the_logs_and_leaves_no_server(pro
 
     answered = len(list(project.out.glob("work/stand-in/*/**/chunks/*.jsonl")))
     project.faults()
-    plan = project.plan()
-    assert plan["start_server"] == 1
-    assert plan.get("caption_chunk", 0) + plan.get("answer_chunk", 0) == 6 - answered
     project.run()
+    ran = project.ran()
+    assert ran["start_server"] == 1
+    assert ran.get("caption_chunk", 0) + ran.get("answer_chunk", 0) == 6 - answered
     assert len(project.captions("short")) == 10
     assert not project.processes()
 
