@@ -10,13 +10,16 @@ SHARING = ("tests/slurm/", "tests/vllm/")
 
 
 def pytest_collection_modifyitems(items):
-    """The longest first, so that two processes end at the same time: what shares a server, then whole workflows."""
+    """The longest first, so that all processes end at the same time: what shares a server, then whole workflows."""
     order = (*SHARING, "tests/workflow/")
     items.sort(key=lambda item: next((n for n, room in enumerate(order) if item.nodeid.startswith(room)), len(order)))
 
 
 class SharedServersScheduling(LoadScopeScheduling):
-    """Keeps the tests that share a Slurm in one process, and those that share a vLLM; all others run beside them."""
+    """Keeps the tests that share a Slurm in one process, and those that share a vLLM; all others run beside them.
+
+    Those on Slurm mostly wait, so two cores have enough for a third process.
+    """
 
     def _split_scope(self, nodeid):
         return next((room for room in SHARING if nodeid.startswith(room)), nodeid)

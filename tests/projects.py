@@ -87,10 +87,11 @@ class Project:
     def plan(self, *arguments: str) -> dict[str, int]:
         """What a dry run says would run: {rule: jobs}."""
         text = self.run("-n", *arguments)
-        if "captionqa: nothing to do: " in text:
-            return {}
-        rows = text.split("Job stats:")[1].split("total")[0].splitlines()[3:]
-        return {name: int(count) for name, count in (row.split() for row in rows if row.strip())}
+        return {} if "captionqa: nothing to do: " in text else job_counts(text)
+
+    def ran(self) -> dict[str, int]:
+        """What the last run ran, or would have run had no job failed: {rule: jobs}. Spares the dry run before it."""
+        return job_counts(max((self.folder / ".snakemake" / "log").glob("*.log")).read_text())
 
     def printed(self) -> str:
         """What a started run has printed so far."""
@@ -173,6 +174,12 @@ class Project:
     def end(self) -> None:
         for process in self.processes():
             process.send_signal(signal.SIGKILL)
+
+
+def job_counts(text: str) -> dict[str, int]:
+    """Snakemake's table of the jobs of a run or a dry run: {rule: jobs}."""
+    rows = text.split("Job stats:")[1].split("total")[0].splitlines()[3:]
+    return {name: int(count) for name, count in (row.split() for row in rows if row.strip())}
 
 
 def draw_image(path: Path, number: int) -> None:

@@ -53,3 +53,10 @@ def project(cluster, tmp_path):
     }
     yield project
     project.end()
+
+
+@pytest.fixture
+def one_chunk(project):
+    """The project in one chunk: each client job on Slurm starts Snakemake twice."""
+    project.config["captions"]["chunks"] = 1
+    return project

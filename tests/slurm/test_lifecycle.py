@@ -70,7 +70,8 @@ def test_a_chunk_that_fails_ends_the_run_and_only_it_runs_again(project, cluster
     for number in range(10, 30):  # enough that the other chunk is still running when it is stopped
         draw_image(project.folder / "images" / f"{number}.png", number)
     for arguments in ((), ("--keep-going",)):
-        known = project.journaled()
+        known, answered = project.journaled(), project.journaled_texts()
+        project.forget_requests()
         project.faults(delay_s=1)
         driver = project.start("--retries", "0", *arguments)
         project.wait_for(lambda known=known: project.journaled() >= known + 2)
@@ -82,22 +83,8 @@ def test_a_chunk_that_fails_ends_the_run_and_only_it_runs_again(project, cluster
         assert f"external_jobid: {unlucky['number']}" in project.printed()
         assert f"{unlucky['number']}.log" in project.printed()
         assert len(project.chunks("simple")) == (1 if arguments else 0)
-        project.faults()
+        assert not answered & {right_answer(request["text"], request["images"]) for request in project.requests()}
         assert project.plan()["caption_chunk"] == (1 if arguments else 2)
-    kept = project.journaled()
-    project.forget_requests()
-    project.run()
-    assert len(project.requests()) == 30 - kept
-    assert len(project.captions()) == 30
-    assert not cluster.jobs()
-
-
-def test_a_lost_client_job_is_submitted_again(project, cluster):
-    driver = start_slowly(project)
-    cluster.command("scancel", cluster.clients()[0]["number"])
-    finish(project, driver)
-    assert "it is tried again; log: " in project.printed()
-    assert len(project.requests()) <= 11  # a request in flight is repeated
 
 
 def test_a_stopped_driver_leaves_no_job_and_the_next_run_asks_only_for_the_rest(project, cluster):
@@ -105,7 +92,7 @@ def test_a_stopped_driver_leaves_no_job_and_the_next_run_asks_only_for_the_rest(
     for number in range(10, 40):
         draw_image(project.folder / "images" / f"{number}.png", number)
     kept = 0
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         known = project.journaled_texts()
         project.forget_requests()
         driver = start_slowly(project, answers=kept + 2)
@@ -164,24 +151,7 @@ def test_a_refused_server_job_is_a_sentence(project, cluster):
     assert "invalid partition specified: nowhere" in text
 
 
-def test_a_sites_wrapper_that_prints_lines_of_its_own_loses_no_job(project, cluster, tmp_path, monkeypatch):
-    wrapper = tmp_path / "bin" / "sbatch"
-    wrapper.parent.mkdir()
-    wrapper.write_text(
-        f'#!/bin/sh\necho Account vision: 4200 of 9000 used\n{shutil.which("sbatch")} "$@" || exit\n'
-        "echo Thank you, see you in 2027\n"
-    )
-    wrapper.chmod(0o755)
-    monkeypatch.setenv("PATH", str(wrapper.parent), prepend=":")
-    driver = start_slowly(project)
-    servers = [json.loads(path.read_text()) for path in project.out.glob(f"work/{MODEL}/server/handles.json")]
-    assert servers == [[{"job": one_server(cluster)}]]
-    assert len(cluster.clients()) == 2
-    finish(project, driver)
-    assert "it is tried again" not in project.printed()
-    assert not cluster.jobs()
-
-
+@pytest.mark.usefixtures("one_chunk")
 def test_a_server_that_waits_in_the_queue_says_why_and_is_waited_for(project, cluster):
     project.config["models"][MODEL]["server"]["start_timeout_s"] = 1
     cluster.command("sbatch", "--partition=gpu", "--gpus=2", "--output=/dev/null", "--wrap=sleep 600")
@@ -195,16 +165,39 @@ def test_a_server_that_waits_in_the_queue_says_why_and_is_waited_for(project, cl
     assert verdict(project)["phases"]["start"] > 0
 
 
-def test_small_chunks_are_told_and_slurms_queue_is_not_blamed(project, cluster):
+@pytest.fixture
+def chatty_wrapper(tmp_path, monkeypatch):
+    """A site's wrapper of sbatch that prints lines of its own."""
+    wrapper = tmp_path / "bin" / "sbatch"
+    wrapper.parent.mkdir()
+    wrapper.write_text(
+        f'#!/bin/sh\necho Account vision: 4200 of 9000 used\n{shutil.which("sbatch")} "$@" || exit\n'
+        "echo Thank you, see you in 2027\n"
+    )
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("PATH", str(wrapper.parent), prepend=":")
+
+
+def test_small_chunks_are_told_and_a_sites_wrapper_that_prints_lines_of_its_own_loses_no_job(
+    project, cluster, chatty_wrapper
+):
+    """Of one job at a time, Slurm's queue is not to blame."""
     project.config["captions"]["chunks"] = 6
     project.config["models"][MODEL]["server"]["health_interval_s"] = 0.25
     project.faults(delay_s=1)
-    text = project.run("--jobs", "1")
+    driver = project.start("--jobs", "1")
+    project.wait_for(lambda: project.journaled() >= 1)
+    assert json.loads((project.out / f"work/{MODEL}/server/handles.json").read_text()) == [{"job": one_server(cluster)}]
+    assert len(cluster.clients()) == 1
+    assert driver.wait(300) == 0, project.printed()
+    assert len(project.captions()) == 10
+    assert "it is tried again" not in project.printed()
+    assert not cluster.jobs()
     made = verdict(project)
     assert made["limit"] == "small_chunks"
     assert made["jobs"]["working_s"] < made["jobs"]["ran_s"] / 2
     assert made["jobs"]["wait_s"] < 2
-    assert "on average: the chunks are too small" in text
+    assert "on average: the chunks are too small" in project.printed()
 
 
 def test_a_driver_killed_while_its_server_waits_in_the_queue_leaves_no_job(project, cluster):
@@ -219,13 +212,14 @@ def test_a_driver_killed_while_its_server_waits_in_the_queue_leaves_no_job(proje
     cluster.wait_for(lambda: not cluster.jobs())
 
 
+@pytest.mark.usefixtures("one_chunk")
 def test_a_controller_that_is_away_for_a_while_does_no_harm(project, cluster):
     project.config["models"][MODEL]["server"]["lease_timeout_s"] = 120
     driver = start_slowly(project, "--verbose")
     cluster.stop_controller()
     try:
         project.faults()
-        project.wait_for(lambda: len(project.chunks("simple")) == 2)
+        project.wait_for(lambda: len(project.chunks("simple")) == 1)
         project.wait_for(lambda: "SLURM query command failed" in project.printed(), 120)
     finally:
         cluster.start_controller()
@@ -243,6 +237,7 @@ def test_one_of_two_replicas_is_cancelled_and_no_item_is_lost(project, cluster):
     assert not cluster.jobs()
 
 
+@pytest.mark.usefixtures("one_chunk")
 def test_a_second_server_that_still_waits_in_the_queue_is_waited_for_when_the_first_is_gone(project, cluster):
     project.config["models"][MODEL]["server"]["replicas"] = 2
     blocker = cluster.command(
@@ -267,6 +262,7 @@ def used_servers(project):
     return {line["answer"]["server"]["url"] for line in lines}
 
 
+@pytest.mark.usefixtures("one_chunk")
 def test_the_only_server_is_cancelled_and_the_run_fails_with_that_reason(project, cluster):
     driver = start_slowly(project)
     number = one_server(cluster)
@@ -374,9 +370,9 @@ def test_jobs_that_slurm_forgot_or_ended_badly_are_found_at_the_second_look(clus
 
 def test_a_dry_run_of_a_thousand_chunks_submits_nothing(project, cluster):
     one = project.folder / "images" / "0.png"
-    for number in range(12_000):
+    for number in range(1000):
         (project.folder / "images" / f"same-{number}.png").hardlink_to(one)
     project.config["captions"]["chunks"] = 1000
-    before = cluster.jobs("all")
+    before = {job["number"] for job in cluster.jobs("all")}
     assert project.plan() == PLAN | {"caption_chunk": 1000}
-    assert cluster.jobs("all") == before
+    assert {job["number"] for job in cluster.jobs("all")} <= before  # Slurm forgets those that ended long ago

@@ -46,6 +46,14 @@ def project(tmp_path):
     project.end()
 
 
+@pytest.fixture
+def small(project):
+    """The project with captions of one style in one chunk alone, where the number of jobs does not matter."""
+    project.config["captions"] |= {"prompt_styles": ["SIMPLE"], "chunks": 1}
+    del project.config["qa"]
+    return project
+
+
 @pytest.fixture(scope="session")
 def _completed_once(tmp_path_factory):
     return tmp_path_factory.mktemp("completed") / "project"

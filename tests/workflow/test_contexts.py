@@ -16,8 +16,8 @@ def test_a_context_or_a_style_that_is_added_to_a_finished_run_asks_only_what_is_
     images_alone = completed.qa("results")
     completed.forget_requests()
     completed.config["qa"]["contexts"] = ["image", "caption", "none", "gray"]
-    assert completed.plan() == {**CLOSING, "answer_chunk": 8, "merge_captions": 2, "merge_qa": 5, "compare_contexts": 1}
     text = completed.run()
+    assert completed.ran() == {**CLOSING, "answer_chunk": 8, "merge_captions": 2, "merge_qa": 5, "compare_contexts": 1}
     assert text.count("the server is starting") == 1
     requests = completed.requests()
     assert not [request for request in requests if "caption for the given image" in request["text"]]
@@ -36,11 +36,11 @@ def test_a_context_or_a_style_that_is_added_to_a_finished_run_asks_only_what_is_
     assert cells["none"] == completed.qa("none_metrics")["correct_answers"]
     assert (completed.out / "comparison.md").exists()
     assert (completed.out / "comparison.csv").exists()
-    assert completed.plan() == {}
 
     completed.forget_requests()
     completed.config["captions"]["prompt_styles"].append("LONG")
-    assert completed.plan() == {
+    completed.run()
+    assert completed.ran() == {
         **CLOSING,
         "caption_chunk": 2,
         "answer_chunk": 2,
@@ -48,7 +48,6 @@ def test_a_context_or_a_style_that_is_added_to_a_finished_run_asks_only_what_is_
         "merge_qa": 6,
         "compare_contexts": 1,
     }
-    completed.run()
     long, others = [], []
     for request in completed.requests():
         (long if "very long" in request["text"] else others).append(request["text"])
@@ -62,9 +61,8 @@ def test_a_context_or_a_style_that_is_added_to_a_finished_run_asks_only_what_is_
 def test_captions_of_the_questions_images_alone_and_of_a_file(project):
     known = {"a/1.png": "a red one", "a/3": "a green one", "q3": "a blue one"}
     (project.folder / "known.json").write_text(json.dumps(known))
-    del project.config["captions"]["dataset_path"]
-    project.config["captions"]["prompt_styles"] = ["SHORT"]
-    project.config["qa"] |= {"contexts": ["caption"], "captions_from": str(project.folder / "known.json")}
+    project.config["captions"] = {"prompt_styles": ["SHORT"], "chunks": 1}
+    project.config["qa"] |= {"contexts": ["caption"], "captions_from": str(project.folder / "known.json"), "chunks": 1}
     project.config["client"]["max_failed_fraction"] = 1
     project.run()
     assert set(project.captions("short")) == {
@@ -83,12 +81,12 @@ def test_captions_of_the_questions_images_alone_and_of_a_file(project):
 
 @pytest.fixture
 def read(project):
-    """The project with a reader, and a way to read one of its answers files."""
+    """The project with a reader, each task in one chunk, and a way to read one of its answers files."""
     reader = {"path": ".", "served_model_name": READER, "server": stand_in_server(project.folder)}
     reader["server"]["env"]["STAND_IN_REQUESTS"] = str(project.folder / "reader.jsonl")
     project.config["models"][READER] = reader
-    project.config["captions"]["prompt_styles"] = ["SHORT"]
-    project.config["qa"] |= {"contexts": ["image", "caption", "none"], "reader": READER}
+    project.config["captions"] |= {"prompt_styles": ["SHORT"], "chunks": 1}
+    project.config["qa"] |= {"contexts": ["image", "caption", "none"], "reader": READER, "chunks": 1}
 
     def answers(kind):
         return json.loads((project.out / "qa" / READER / f"{READER}_{kind}.json").read_text())
@@ -113,10 +111,10 @@ def test_a_reader_answers_from_the_captions_of_another_model_once_its_server_has
     project.run()
     captions = project.captions("short")
     assert f"[Image: {captions['a/1.png']}]\nWhat is it?\nA. this\nB. that" in asked(to_reader)
-    # with nothing all questions are equal, and asked once by each chunk
-    assert asked(to_reader).count("What is it?\nA. this\nB. that") == 2
-    assert len(asked(to_reader)) == 6 + 2
-    assert len(project.requests()) == 10 + 6 + 2
+    # with nothing all questions are equal, and asked once
+    assert asked(to_reader).count("What is it?\nA. this\nB. that") == 1
+    assert len(asked(to_reader)) == 6 + 1
+    assert len(project.requests()) == 10 + 6 + 1
     ended, started = server_changes(project, MODEL)[-1], server_changes(project, READER)[0]
     assert ended[0] == "dead"
     assert ended[1] < started[1]
@@ -127,7 +125,6 @@ def test_a_reader_answers_from_the_captions_of_another_model_once_its_server_has
     assert read(f"with_{MODEL}_short_metrics")["model"] == READER
     assert read(f"with_{MODEL}_short_failures") == {}
     assert not list(project.out.glob("qa/*/*_qa_caption_*"))
-    assert project.plan() == {}
     status = project.captionqa("status")
     assert f"{READER}: qa caption SHORT of {MODEL}" in status
     assert f"{READER}: qa none" in status
@@ -136,15 +133,15 @@ def test_a_reader_answers_from_the_captions_of_another_model_once_its_server_has
     requests = len(project.requests())
     to_reader.unlink()
     project.config["qa"]["caption_template"] = "({caption})"
-    assert project.plan() == {
+    text = project.run()
+    assert project.ran() == {
         **CLOSING,
         "release": 1,
-        "answer_chunk": 2,
+        "answer_chunk": 1,
         "merge_qa": 1,
         "merge_reader_qa": 1,
         "compare_contexts": 1,
     }
-    text = project.run()
     assert text.count("the server is starting") == 1
     assert len(asked(to_reader)) == 6
     assert len(project.requests()) == requests
@@ -153,7 +150,7 @@ def test_a_reader_answers_from_the_captions_of_another_model_once_its_server_has
     # a setting of both models asks both again in one run
     project.config["qa"]["max_tokens"] = 99
     plan = project.plan()
-    assert (plan["start_server"], plan["answer_chunk"], plan["merge_reader_qa"]) == (2, 8, 1)
+    assert (plan["start_server"], plan["answer_chunk"], plan["merge_reader_qa"]) == (2, 4, 1)
 
 
 def test_two_servers_side_by_side_and_a_style_that_both_models_get(project, read):
@@ -167,7 +164,7 @@ def test_two_servers_side_by_side_and_a_style_that_both_models_get(project, read
     project.config["captions"]["prompt_styles"].append("LONG")
     project.run()
     assert len(project.requests()) == requests + 10
-    assert len(asked(project.folder / "reader.jsonl")) == 8 + 6
+    assert len(asked(project.folder / "reader.jsonl")) == 7 + 6
     assert read(f"with_{MODEL}_long_metrics")["total_questions"] == 6
     comparison = json.loads((project.out / "comparison.json").read_text())
     assert [(cell["model"], cell["context"]) for cell in comparison["cells"]] == [
@@ -180,7 +177,7 @@ def test_two_servers_side_by_side_and_a_style_that_both_models_get(project, read
     assert project.plan() == {}
     for command in ("estimate", "audit", "retry-failed", "forget"):
         project.captionqa(command)
-    assert project.plan()["answer_chunk"] == 2 * 5
+    assert project.plan()["answer_chunk"] == 5
 
 
 def test_a_change_of_one_of_two_models_costs_its_cells_alone_and_without_it_the_table_is_smaller(project, read):
@@ -206,6 +203,6 @@ def test_a_change_of_one_of_two_models_costs_its_cells_alone_and_without_it_the_
     provenance = json.loads((project.out / "qa" / "two" / "two_qa_provenance.json").read_text())
     assert provenance["settings"]["sampling"]["temperature"] == 0.5
     del project.config["models"]["two"]
-    assert project.plan() == {"compare_contexts": 1, "page": 1, "check_failures": 1, "default": 1}
     project.run()
+    assert project.ran() == {"compare_contexts": 1, "page": 1, "check_failures": 1, "default": 1}
     assert compared() == {(MODEL, "image"), (MODEL, "caption_short")}

@@ -34,10 +34,10 @@ def test_a_chunk_that_fails_ends_the_run_names_the_logs_and_leaves_no_server(pro
 
     answered = len(list(project.out.glob("work/stand-in/*/**/chunks/*.jsonl")))
     project.faults()
-    plan = project.plan()
-    assert plan["start_server"] == 1
-    assert plan.get("caption_chunk", 0) + plan.get("answer_chunk", 0) == 6 - answered
     project.run()
+    ran = project.ran()
+    assert ran["start_server"] == 1
+    assert ran.get("caption_chunk", 0) + ran.get("answer_chunk", 0) == 6 - answered
     assert len(project.captions("short")) == 10
     assert not project.processes()
 
@@ -144,6 +144,7 @@ def test_a_run_right_after_a_killed_driver_takes_its_server_over(project):
     assert not project.processes()
 
 
+@pytest.mark.usefixtures("small")
 def test_a_second_driver_on_the_same_output_is_refused(project):
     project.faults(delay_s=3)
     driver = project.start()
@@ -167,22 +168,19 @@ def test_a_server_that_crashes_is_replaced_and_no_item_fails(project):
     assert "server's log: out/logs/stand-in/server-0.log" in report
 
 
-def test_a_port_in_use_is_not_an_error(project):
+@pytest.mark.usefixtures("small")
+def test_replicas_share_the_work_and_a_port_in_use_is_not_an_error(project):
+    project.config["models"][MODEL]["server"]["replicas"] = 2
+    project.faults(delay_s=0.3)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         project.config["models"][MODEL]["server"]["port"] = port
         project.run()
-    assert project.qa("metrics")["server_url"] != f"http://127.0.0.1:{port}"
-
-
-def test_replicas_share_the_work(project):
-    project.config["models"][MODEL]["server"]["replicas"] = 2
-    project.faults(delay_s=0.3)
-    project.run()
-    urls = {server["url"] for server in project.qa("provenance")["servers"]}
+    urls = {server["url"] for server in project.captions(suffix="_provenance")["servers"]}
     assert len(urls) == 2
+    assert f"http://127.0.0.1:{port}" not in urls
     assert len(project.captions()) == 10
     assert not project.processes()
 
@@ -283,6 +281,7 @@ def existing_server(project, monkeypatch):
     server.wait()
 
 
+@pytest.mark.usefixtures("small")
 def test_an_existing_server_is_used_and_neither_started_nor_stopped(project, existing_server):
     project.config["models"][MODEL] |= {"url": existing_server, "api_key_env": "OUR_KEY"}
     project.run()
@@ -291,7 +290,7 @@ def test_an_existing_server_is_used_and_neither_started_nor_stopped(project, exi
     completed_requests = len(project.requests())
     project.config["captions"]["max_tokens"] = 5
     project.run()
-    assert len(project.requests()) == completed_requests + 20
+    assert len(project.requests()) == completed_requests + 10
 
 
 def test_an_existing_server_with_another_key_is_a_clear_error(project, existing_server):
@@ -301,11 +300,11 @@ def test_an_existing_server_with_another_key_is_a_clear_error(project, existing_
 
 
 @pytest.fixture
-def elsewhere(project, monkeypatch):
-    """The project, whose jobs go to a scheduler that captionqa has no launcher for."""
+def elsewhere(small, monkeypatch):
+    """The small project, whose jobs go to a scheduler that captionqa has no launcher for."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests" / "another_executor"))
-    project.arguments = ("--executor", "elsewhere", "--jobs", "2", "--seconds-between-status-checks", "1")
-    return project
+    small.arguments = ("--executor", "elsewhere", "--jobs", "2", "--seconds-between-status-checks", "1")
+    return small
 
 
 def test_an_executor_that_cannot_start_a_server_is_refused_in_one_sentence(elsewhere):
@@ -382,6 +381,7 @@ def test_a_task_that_was_released_before_a_kill_does_not_release_the_next_run(pr
     assert project.qa("metrics")["answered_questions"] == 6
 
 
+@pytest.mark.usefixtures("small")
 def test_a_driver_killed_while_the_server_loads_does_not_spoil_the_next_run(project):
     environment = project.config["models"][MODEL]["server"]["env"]
     environment["STAND_IN_LOADING_S"] = "5"
@@ -394,14 +394,6 @@ def test_a_driver_killed_while_the_server_loads_does_not_spoil_the_next_run(proj
     project.wait_for(lambda: not project.processes())
 
 
-def test_without_a_chunk_to_run_no_server_is_started(completed):
-    completed.config["captions"]["prompt_styles"] = ["SIMPLE"]
-    started = (completed.out / "logs" / MODEL / "server-0.log").stat().st_mtime_ns
-    completed.run()
-    assert (completed.out / "logs" / MODEL / "server-0.log").stat().st_mtime_ns == started
-    assert not (completed.out / "logs" / MODEL / "server-0.previous.log").exists()
-
-
 def test_one_final_file_can_be_asked_for_alone(project):
     text = project.run(f"out/captions/{MODEL}/{MODEL}_simple.json")
     assert "10 captions SIMPLE" in text
@@ -409,6 +401,7 @@ def test_one_final_file_can_be_asked_for_alone(project):
     assert len(project.requests()) == 20  # the server is released by a whole task
 
 
+@pytest.mark.usefixtures("small")
 def test_only_failures_that_still_stand_are_retried(project):
     broken = project.folder / "images" / "broken.png"
     broken.write_bytes(b"no image at all")

@@ -1,6 +1,7 @@
 """What a rerun runs: exactly what is missing or changed, and no request for an answer that is known."""
 
 import json
+from collections import Counter
 
 import pandas as pd
 import pytest
@@ -40,8 +41,8 @@ def test_a_lost_chunk_and_final_file_come_back_without_a_request(completed):
     completed.chunks("simple")[0].unlink()
     (completed.out / "captions" / MODEL / f"{MODEL}_simple.json").unlink()
     completed.forget_requests()
-    assert completed.plan() == {"start_server": 1, "caption_chunk": 1, **CLOSING}
     completed.run()
+    assert completed.ran() == {"start_server": 1, "caption_chunk": 1, **CLOSING}
     assert completed.requests() == []
     assert completed.captions() == captions
 
@@ -66,8 +67,8 @@ def test_complete_results_whose_page_cannot_be_made_are_no_failed_run(completed)
     assert fault in text.partition("captionqa: done in")[2]
     assert "browser" not in text
     kept.rename(chunk)
-    assert completed.plan()["page"] == 1
     assert "look at the results in a browser: out/report/index.html" in completed.run()
+    assert completed.ran()["page"] == 1
 
 
 def test_complete_results_whose_page_job_is_killed_are_no_failed_run(completed, tmp_path, monkeypatch):
@@ -84,15 +85,15 @@ def test_complete_results_whose_page_job_is_killed_are_no_failed_run(completed, 
     ]
     assert "the same command makes it; captionqa view" in text.partition("captionqa: done in")[2]
     assert "a job of page" not in text
-    assert completed.plan()["page"] == 1
     assert "look at the results in a browser: out/report/index.html" in completed.run()
+    assert completed.ran()["page"] == 1
 
 
 def test_a_lost_final_file_is_merged_again_without_a_server(completed):
     captions = completed.captions()
     (completed.out / "captions" / MODEL / f"{MODEL}_simple.json").unlink()
-    assert completed.plan() == {"merge_captions": 1, "page": 1, "check_failures": 1, "default": 1}
     completed.run()
+    assert completed.ran() == {"merge_captions": 1, "page": 1, "check_failures": 1, "default": 1}
     assert completed.captions() == captions
 
 
@@ -105,8 +106,8 @@ def test_a_corrected_ground_truth_is_graded_again_without_a_server(completed):
     questions.loc[0, "answer"] = {"A": "\\boxed{B}", "B": "\\boxed{A}"}[truth["q0"]]
     questions.to_parquet(path)
     completed.forget_requests()
-    assert completed.plan() == {"merge_qa": 1, "page": 1, "check_failures": 1, "default": 1}
     text = completed.run()
+    assert completed.ran() == {"merge_qa": 1, "page": 1, "check_failures": 1, "default": 1}
     assert "regraded: 1 of 6 answers flipped (1 now " in text
     assert "  where " not in text
     assert completed.requests() == []
@@ -170,7 +171,6 @@ def test_failures_that_are_retried_leave_the_final_files_until_the_next_run_has_
     assert len(captions) == len(failures) == 10
     project.captionqa("retry-failed")
     assert (project.captions("simple"), project.captions("short", "_failures")) == (captions, failures)
-    assert project.plan() == {"start_server": 1, "caption_chunk": 2, **CLOSING}
 
     broken = project.config["models"][MODEL]["server"]
     project.config["models"][MODEL]["server"] = broken | {"command": ["/nowhere/vllm"]}
@@ -181,6 +181,7 @@ def test_failures_that_are_retried_leave_the_final_files_until_the_next_run_has_
     project.faults()
     project.forget_requests()
     project.run()
+    assert project.ran() == {"start_server": 1, "caption_chunk": 2, **CLOSING}
     assert len(project.requests()) == 10
     assert len(project.captions("short")) == 10
     assert project.captions("short", "_failures") == {}
@@ -195,76 +196,45 @@ def test_what_was_forgotten_comes_back_by_an_undo_without_a_request(completed):
     assert (completed.captions(), completed.qa("results")) == (captions, results)
     assert completed.plan()["caption_chunk"] == 4
     completed.captionqa("forget", "--undo")
-    assert completed.plan() == {"merge_captions": 2, "merge_qa": 1, "page": 1, "check_failures": 1, "default": 1}
     completed.forget_requests()
     completed.run()
+    assert completed.ran() == {"merge_captions": 2, "merge_qa": 1, "page": 1, "check_failures": 1, "default": 1}
     assert completed.requests() == []
     assert (completed.captions(), completed.qa("results")) == (captions, results)
 
 
-def test_changed_max_tokens_asks_for_all_captions_and_no_question(completed):
-    completed.config["captions"]["max_tokens"] = 99
-    completed.forget_requests()
-    assert completed.plan() == {"start_server": 1, "caption_chunk": 4, **CLOSING}
-    completed.run()
-    assert len(completed.requests()) == 20
-    assert {request["max_tokens"] for request in completed.requests()} == {99}
-    clients = json.loads((completed.out / "logs" / MODEL / "verdict.json").read_text())["clients"]
-    assert (clients["jobs"], clients["asked"]) == (4, 20)  # of this run alone
-
-
-def test_changed_max_tokens_and_server_setting_together_ask_for_all(completed):
-    completed.config["captions"]["max_tokens"] = 99
-    completed.config["qa"]["max_tokens"] = 98
-    completed.config["models"][MODEL]["server"]["extra_args"] = ["--some-option"]
-    completed.forget_requests()
-    assert completed.plan() == {"start_server": 1, "caption_chunk": 4, "answer_chunk": 2, **CLOSING}
-    completed.run()
-    assert len(completed.requests()) == 26
-
-
-def test_a_changed_server_setting_alone_runs_nothing(completed):
+def test_a_changed_server_setting_asks_nothing_and_changed_max_tokens_with_it_asks_for_all_of_their_task(completed):
     completed.config["models"][MODEL]["server"]["extra_args"] = ["--some-option"]
     assert completed.plan() == {}
-
-
-def test_a_changed_prompt_asks_for_its_style_alone(completed):
-    completed.config["captions"]["prompts"] = {"SHORT": "Say it in three words."}
+    completed.config["captions"]["max_tokens"] = 99
+    assert completed.plan() == {"start_server": 1, "caption_chunk": 4, **CLOSING}
+    completed.config["qa"]["max_tokens"] = 98
     completed.forget_requests()
-    assert completed.plan() == {"start_server": 1, "caption_chunk": 2, **CLOSING}
     completed.run()
-    assert [request["text"] for request in completed.requests()] == ["<image>Say it in three words."] * 10
+    assert completed.ran() == {"start_server": 1, "caption_chunk": 4, "answer_chunk": 2, **CLOSING}
+    assert Counter(request["max_tokens"] for request in completed.requests()) == {99: 20, 98: 6}
+    clients = json.loads((completed.out / "logs" / MODEL / "verdict.json").read_text())["clients"]
+    assert (clients["jobs"], clients["asked"]) == (6, 26)  # of this run alone
 
 
-def test_three_new_images_ask_for_three_captions_a_style(completed):
+def test_new_and_edited_images_are_asked_and_removed_ones_leave_the_captions_and_touched_ones_are_known(completed):
+    images = completed.folder / "images"
     for number in range(3):
-        draw_image(completed.folder / "images" / "new" / f"{number}.png", 40 + number)
-    completed.forget_requests()
-    plan = completed.plan()
-    assert plan["start_server"] == 1
-    assert 2 <= plan["caption_chunk"] <= 4
-    completed.run()
-    assert len(completed.requests()) == 3 * len(STYLES)
-    assert len(completed.captions()) == 13
-
-
-def test_an_edited_image_is_asked_again_and_a_removed_one_leaves_the_captions(completed):
-    draw_image(completed.folder / "images" / "a" / "1.png", 77)
-    (completed.folder / "images" / "b" / "6.png").unlink()
+        draw_image(images / "new" / f"{number}.png", 40 + number)
+    draw_image(images / "a" / "1.png", 77)
+    (images / "b" / "6.png").unlink()
+    (images / "a" / "3.png").touch()
     before = completed.captions()
     completed.forget_requests()
     completed.run()
+    assert completed.ran()["start_server"] == 1
+    assert 2 <= completed.ran()["caption_chunk"] <= 4
     after = completed.captions()
-    assert after["a/1.png"] != before["a/1.png"]
-    assert set(before) - set(after) == {"b/6.png"}
-    assert len(completed.requests()) == len(STYLES) + 2  # and the two questions on the edited image
-
-
-def test_a_touched_image_is_recognized_by_its_content(completed):
-    (completed.folder / "images" / "a" / "1.png").touch()
-    completed.forget_requests()
-    completed.run()
-    assert completed.requests() == []
+    new = {f"new/{number}.png" for number in range(3)}
+    assert (after.keys() - before.keys(), before.keys() - after.keys()) == (new, {"b/6.png"})
+    assert {name for name in before.keys() & after.keys() if after[name] != before[name]} == {"a/1.png"}
+    # and the two questions on the edited image
+    assert len(completed.requests()) == (len(new) + 1) * len(STYLES) + 2
 
 
 def test_another_number_of_chunks_asks_for_nothing(completed):
@@ -277,18 +247,16 @@ def test_another_number_of_chunks_asks_for_nothing(completed):
     assert (completed.captions(), completed.qa("results")) == before
 
 
-def test_a_task_that_is_left_out_is_left_alone(completed):
+def test_a_changed_prompt_and_a_users_own_style_are_asked_alone_and_a_task_that_is_left_out_is_left_alone(completed):
     del completed.config["qa"]
     assert "start_server" not in completed.plan()
-    completed.config["captions"]["prompt_styles"] = ["LONG"]
+    prompts = {"SHORT": "Say it in three words.", "POEM": "Write a poem."}
+    completed.config["captions"] |= {"prompts": prompts, "prompt_styles": ["SIMPLE", "SHORT", "POEM"]}
     completed.forget_requests()
+    closing = {"release": 1, "merge_captions": 3, "page": 1, "check_failures": 1, "default": 1}
     completed.run()
-    assert len(completed.requests()) == 10
-
-
-def test_a_users_own_style_is_asked_with_its_own_words(completed):
-    completed.config["captions"] |= {"prompts": {"POEM": "Write a poem."}, "prompt_styles": ["SIMPLE", "POEM"]}
-    completed.forget_requests()
-    completed.run()
-    assert {request["text"] for request in completed.requests()} == {"<image>Write a poem."}
+    assert completed.ran() == {"start_server": 1, "caption_chunk": 4, **closing}
+    assert Counter(request["text"] for request in completed.requests()) == {
+        f"<image>{prompt}": 10 for prompt in prompts.values()
+    }
     assert len(completed.captions("poem")) == 10
