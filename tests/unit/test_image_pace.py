@@ -227,7 +227,7 @@ def pace_of(tmp_path, clock, job_of, images):
     return make
 
 
-def test_a_job_goes_on_while_the_file_system_does_not_show_the_servers(tmp_path, make_config):
+def test_a_job_goes_on_while_the_file_system_shows_neither_the_servers_nor_the_other_jobs(tmp_path, make_config):
     cache = ServerCache(tmp_path, caption_settings(make_config(), "tiny", "SIMPLE"))
     cache.add(10)
     unreadable = tmp_path / "endpoint-0.json"
@@ -235,6 +235,8 @@ def test_a_job_goes_on_while_the_file_system_does_not_show_the_servers(tmp_path,
     assert cache.window() is None
     unreadable.rmdir()
     assert cache.window() == MAX_WINDOW
+    no_folder = tmp_path / ("x" * 300) / "own.json"  # the system refuses the name: it cannot be looked into
+    assert list(PositionWatch(no_folder, "0-of-1").read()) == []
 
 
 class Stuck(Exception):
