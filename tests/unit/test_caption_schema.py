@@ -8,11 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 from captionqa.client.chunk_result import read_chunk
 from captionqa.client.chunk_run import ChunkRun
-from captionqa.client.schema_answer import readable
+from captionqa.client.schema_answer import check_schema_answer, readable
 from captionqa.config.layout import Layout
 from captionqa.config.settings import caption_settings, fingerprint
 from captionqa.dataset.planning import plan_task
-from captionqa.errors import ConfigError, ResultError
+from captionqa.errors import ConfigError, ItemFailure, ResultError
 from exported import Captions
 
 SCHEMA = {
@@ -70,6 +70,11 @@ def write_schema(tmp_path):
         (SCHEMA | {"$defs": {}}, "s.json", r"refers to '#/\$defs/shape', which is not in it"),
         (
             {"type": "object", "properties": {"a": {"$ref": "https://example.org/a.json"}}},
+            "s.json",
+            "refers to 'https://example.org/a.json', which is not in it",
+        ),
+        (
+            {"type": "object", "properties": {"a": {"$dynamicRef": "https://example.org/a.json"}}},
             "s.json",
             "refers to 'https://example.org/a.json', which is not in it",
         ),
@@ -147,6 +152,14 @@ def test_an_answer_that_does_not_fit_is_a_failure_and_asked_once(
     assert answered["answer"]["text"] == FITTING
     assert len(scripted.requests) == len(names) == len(lines)
     assert journal_ids(job) == [answered["id"]]
+
+
+def test_an_answer_that_is_nested_too_deeply_is_a_failure_and_ends_no_job():
+    schema = {"type": "object", "properties": {"parts": {"type": "array", "items": {"$ref": "#"}}}}
+    answer = {"text": '{"parts": [' * 300 + "]}" * 300, "finish_reason": "stop"}
+    with pytest.raises(ItemFailure, match="nested too deeply") as caught:
+        check_schema_answer(answer, {"schema": json.dumps(schema)})
+    assert caught.value.reason == "schema_mismatch"
 
 
 def test_the_schema_goes_with_each_request_in_its_own_order(caption_by, jobs, scripted, write_schema):

@@ -17,6 +17,7 @@ from captionqa.client.image_pace import (
     LOOK_S,
     MARGIN,
     MAX_PATIENCE_S,
+    MAX_WINDOW,
     MIN_IN_FLIGHT,
     MIN_WINDOW,
     PATIENCE_S,
@@ -27,6 +28,7 @@ from captionqa.client.image_pace import (
 )
 from captionqa.client.item_stream import ItemStream, following
 from captionqa.config.prompts import STYLES
+from captionqa.config.settings import caption_settings
 from captionqa.run import positions as positions_module
 from captionqa.run.positions import NEW_JOBS_S, OTHER_IMAGES_S, PositionFile, PositionWatch
 from captionqa.server import generation_key
@@ -223,6 +225,18 @@ def pace_of(tmp_path, clock, job_of, images):
         return ImagePace(PositionFile(path, chunk), PositionWatch(path, chunk, clock), cache, clock)
 
     return make
+
+
+def test_a_job_goes_on_while_the_file_system_shows_neither_the_servers_nor_the_other_jobs(tmp_path, make_config):
+    cache = ServerCache(tmp_path, caption_settings(make_config(), "tiny", "SIMPLE"))
+    cache.add(10)
+    unreadable = tmp_path / "endpoint-0.json"
+    unreadable.mkdir()
+    assert cache.window() is None
+    unreadable.rmdir()
+    assert cache.window() == MAX_WINDOW
+    no_folder = tmp_path / ("x" * 300) / "own.json"  # the system refuses the name: it cannot be looked into
+    assert list(PositionWatch(no_folder, "0-of-1").read()) == []
 
 
 class Stuck(Exception):

@@ -89,11 +89,17 @@ class ServerCache:
         self._tokens += prompt_tokens
 
     def window(self) -> int | None:
-        """How many images a job may be ahead of others; None while no answer has told the images' size."""
+        """How many images a job may be ahead of others; None while no answer has told the images' size.
+
+        So it is while a flickering file system does not show the servers.
+        """
         if not self._tokens:
             return None
         if self._bytes is None:
-            caches = [image_cache_gb(server.argv) for server in endpoint.read_all(self._server)]
+            try:
+                caches = [image_cache_gb(server.argv) for server in endpoint.read_all(self._server)]
+            except OSError:
+                return None
             self._bytes = min(caches, default=DEFAULT_IMAGE_CACHE_GB) * 2**30
         kept = self._bytes * self._requests / (self._tokens * self._bytes_per_token)
         return max(MIN_WINDOW, min(int(kept / MARGIN), MAX_WINDOW))

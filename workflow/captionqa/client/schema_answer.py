@@ -55,7 +55,10 @@ def _fault(text: str, validator: "Validator") -> str | None:
         value = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         return f"the answer is no JSON ({error}): {printable(text[:QUOTED_CHARACTERS])}"
-    worst = best_match(validator.iter_errors(value))
+    try:
+        worst = best_match(validator.iter_errors(value))
+    except RecursionError:  # by a schema that refers to itself
+        return f"the answer is nested too deeply to be checked: {printable(text[:QUOTED_CHARACTERS])}"
     if worst is None:
         return None
     place = ".".join(map(str, worst.absolute_path)) or "its top"

@@ -90,10 +90,9 @@ def _check_texts(schema: Any, path: Path) -> None:
 
 
 def _references(schema: Any) -> Iterator[str]:
-    """The values of all `$ref` in a schema."""
+    """The values of all `$ref` and `$dynamicRef` in a schema."""
     if isinstance(schema, dict):
-        if isinstance(schema.get("$ref"), str):
-            yield schema["$ref"]
+        yield from (schema[key] for key in ("$ref", "$dynamicRef") if isinstance(schema.get(key), str))
         schema = list(schema.values())
     if isinstance(schema, list):
         for part in schema:

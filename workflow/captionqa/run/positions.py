@@ -102,7 +102,8 @@ class PositionWatch:
         now = self._clock()
         if now - self._looked_s >= NEW_JOBS_S:
             self._looked_s = now
-            self._files = [path for path in self._own.parent.glob("*.json") if path != self._own]
+            with suppress(OSError):  # of a flickering file system; what was seen last holds until the next time
+                self._files = [path for path in self._own.parent.glob("*.json") if path != self._own]
         for path in self._files:
             record = self._record(path, now)
             if record is None:
