@@ -92,6 +92,7 @@ def test_it_says_its_version(capsys):
         ),
         (["adit", "my.yaml"], "there is no command 'adit'; the commands are run, status, audit, "),
         (["audit"], "the following arguments are required: CONFIG; usage: captionqa audit CONFIG"),
+        (["run"], "the following arguments are required: CONFIG; usage: captionqa run CONFIG"),
         (["status", "my.yaml", "--fast"], "unknown argument --fast; usage: captionqa status CONFIG"),
         (["run", "-n", "my.yaml"], "unknown argument -n; usage: captionqa run CONFIG [Snakemake's own options]"),
         (["compare", "a.json"], "required: B; usage: captionqa compare A B [--output FILE]"),

@@ -137,6 +137,8 @@ def test_a_model_without_a_path_is_named(raw_config, schema):
         ({"captions": {"max_tokens": 0}}, r"captions\.max_tokens"),
         ({"captions": {"chunks": 0}}, r"captions\.chunks: .*'auto' or a whole number from 1 to 1024"),
         ({"captions": {"chunks": "some"}}, r"captions\.chunks: .*'auto'"),
+        ({"export": {"captions": ["jsonll"]}}, r"export\.captions: 'jsonll' is not .* txt \(did you mean 'jsonl'\?\)"),
+        ({"qa": {"contexts": ["img"]}}, r"qa\.contexts: .* or gray, not 'img' \(did you mean 'image'\?\)\."),
         ({"qa": {"columns": {"choices": ["A"]}}}, r"qa\.columns\.choices: choices must be 'auto', null, a column"),
         (
             {"qa": {"scoring": "vqa", "relative_tolerance": 0.05}},

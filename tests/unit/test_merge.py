@@ -639,11 +639,25 @@ def test_a_final_file_without_any_answer_fails_the_gate_whatever_the_fault(tmp_p
             "List: f.json. Accept: client.max_failed_fraction: 0.1",
         ),
         (
+            2,
+            {"missing_image": 2},
+            False,
+            "Done, but none of 2 questions has an answer: 2 name missing files. Is qa.dataset_path the folder that the "
+            "images' paths are relative to? List: f.json. Accept: client.max_failed_fraction: 1",
+        ),
+        (
+            8,
+            {"missing_caption": 1},
+            False,
+            "Done, but 1 of 8 questions failed (limit 5 %): 1 missing_caption. List: f.json. Accept: "
+            "client.max_failed_fraction: 0.13",
+        ),
+        (
             60,
             {"path_outside_dataset": 1, "timeout": 20},
             True,
             "Done, but 21 of 60 questions failed (limit 5 %): 1 leads out of the data set, 20 timeout. "
-            "`make retry-failed` and a new run ask again for what may succeed. "
+            "`captionqa retry-failed` and a new run ask again for what may succeed. "
             "List: f.json. Accept: client.max_failed_fraction: 0.35",
         ),
         (
@@ -651,7 +665,7 @@ def test_a_final_file_without_any_answer_fails_the_gate_whatever_the_fault(tmp_p
             {"missing_image": 2, "timeout": 4},
             False,
             "Done, but 4 of 60 questions failed (limit 5 %): 4 timeout. 2 more have faults of the data, which do not "
-            "count (client.count_data_faults). `make retry-failed` and a new run ask again for what may succeed. "
+            "count (client.count_data_faults). `captionqa retry-failed` and a new run ask again for what may succeed. "
             "List: f.json. Accept: client.max_failed_fraction: 0.07",
         ),
     ],

@@ -48,8 +48,8 @@ def layout(config, images, tmp_path, monkeypatch):
     return layout
 
 
-def results(layout, failed):
-    reasons = {"unreadable_image": failed} if failed else {}
+def results(layout, failed, reason="unreadable_image"):
+    reasons = {reason: failed} if failed else {}
     counts = {"answered": 10 - failed, "failed": failed, "failures_by_reason": reasons}
     write_json(layout.captions("simple", "_provenance"), {"counts": counts})
 
@@ -75,6 +75,12 @@ def test_a_few_bad_rows_are_one_line_below_the_summary(config, layout):
     rows = done(config, END).text().splitlines()
     assert rows[2] == f"        2 failed: 2 unreadable_image  {layout.captions('simple', '_failures')}"
     assert rows[-1] == "  next: captionqa retry-failed my.yaml lets the next run ask again for what failed"
+
+
+def test_nothing_is_asked_again_for_images_that_are_not_there(config, layout):
+    results(layout, failed=2, reason="missing_image")
+    rows = done(config, END).text().splitlines()
+    assert rows[-1] == "  next: correct the data; then the same command asks for what failed"
 
 
 def test_nothing_to_do_says_what_there_is(config, layout):

@@ -73,6 +73,12 @@ def test_a_limit_is_of_what_is_chosen():
     assert selection.note() == "20 of 1,000 questions are asked, as qa.limit and qa.where say"
 
 
+def test_only_what_is_set_is_said_to_choose():
+    selection = Selection(20)
+    assert sum(1 for _ in selection.of(ROWS)) == 20
+    assert selection.note() == "20 of 1,000 questions are asked, as qa.limit says"
+
+
 def test_where_nothing_is_chosen_it_is_said_what_there_is():
     with pytest.raises(
         InputError, match=r"qa\.where: none of 1,000 questions is what it asks for; category is even, odd"

@@ -99,3 +99,8 @@ def test_jobs_that_slurm_would_never_run_are_found_without_submitting_them(sbatc
 def test_what_passes_by_itself_is_no_refusal(sbatch, said, code):
     sbatch(said, code)
     assert slurm.refusal(["--partition=cpu"]) is None
+
+
+def test_what_sbatch_said_is_one_line_without_the_call():
+    said = "SLURM sbatch failed. The error message was 'sbatch: error: Invalid qos'."
+    assert slurm.sbatch_fault(f"{said}\n    sbatch call:\n        sbatch --wrap=x") == said

@@ -82,7 +82,7 @@ def test_a_finished_run_names_its_final_files_failures_and_flips(config, layout)
 def test_a_question_that_is_asked_more_than_once_is_no_further_question(make_config, config, layout):
     repeated = make_config({"qa": {"samples": 3}, "client": {"sampling": {"temperature": 1}}})
     plan_task(repeated, layout, "qa")
-    assert "6 questions, each as often as it is asked, in 1 chunk (" in plan_line(repeated, layout)
+    assert "6 questions with their repeats in 1 chunk (" in plan_line(repeated, layout)
 
 
 @pytest.mark.parametrize(

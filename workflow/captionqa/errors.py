@@ -89,6 +89,8 @@ class Reason(StrEnum):
 QUESTION_FAULTS = (Reason.INVALID_QUESTION, Reason.UNGRADABLE_GROUND_TRUTH)
 #: Faults of the data, found without a request: only other data or another `client.images.allowed_roots` helps.
 DATA_FAULTS = (Reason.MISSING_IMAGE, Reason.PATH_OUTSIDE_DATASET, *QUESTION_FAULTS)
+#: What only corrected data helps: `retry-failed` leaves such items, and the next run notices a correction by itself.
+NOT_RETRIED = frozenset({Reason.MISSING_IMAGE, Reason.MISSING_CAPTION, *QUESTION_FAULTS})
 #: Selects answers that ended at max_tokens, where a Reason selects failures.
 TRUNCATED = "truncated"
 

@@ -45,7 +45,6 @@ def begin_run():
     from captionqa.dataset.plan import check_plans
     from captionqa.driver.driver import Driver
     from captionqa.driver.terminal import print_message
-    from captionqa.driver.summary import plan_line, plan_notes
     from captionqa.server.client_job_times import ClientJobClock
     from captionqa.server.slurm_client_jobs import LostJobs
     from captionqa.server.slurm_waiting_clients import WaitingClients
@@ -91,14 +90,21 @@ def begin_run():
             planned.save(LAYOUTS[model])  # the jobs read it; only now, since a dry run must change nothing
     except (CaptionqaError, OSError) as error:
         refuse(error)
-    if plan.cache_info().currsize:
-        print_message(plan_line(CONFIG, RUN_LAYOUT))
-        for note in plan_notes(CONFIG, RUN_LAYOUT):
-            print_message(note)
+    tell_plan()
     if chunks and not any(server_needed.values()):
         print_message("no request is left to send, so no server starts")
     for warning in warnings():
         print_message(f"WARNING: {warning}", "yellow")
+
+
+def tell_plan():
+    """Say what the plan found in the data, if there is something to do with it."""
+    from captionqa.driver.summary import plan_line, plan_notes
+    from captionqa.driver.terminal import print_message
+
+    if plan.cache_info().currsize:
+        for text in (plan_line(CONFIG, RUN_LAYOUT), *plan_notes(CONFIG, RUN_LAYOUT)):
+            print_message(text)
 
 
 def needs_server_of(model, chunks):

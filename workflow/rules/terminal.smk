@@ -56,7 +56,9 @@ class JobErrors(logging.Filter):
 
     @staticmethod
     def _lines(record):
-        ended = record.process_end or " ".join(str(record.rule_msg or "").split())
+        from captionqa.server.slurm import sbatch_fault
+
+        ended = record.process_end or sbatch_fault(str(record.rule_msg or ""))
         yield f"a job of {record.rule_name} failed" + (f": {ended}" if ended else "")
         for name, value in record.aux.items():
             yield f"  {name}: {value}"
@@ -123,11 +125,13 @@ def print_nothing_to_do():
 
 
 def print_dry_run():
-    """The last sentences of a dry run: what it would ask, and what smaller images would save."""
+    """The last sentences of a dry run: what was found, what it would ask, and what smaller images would save."""
     from captionqa.client.pending_requests import count_requests
     from captionqa.driver.dry_run import PlannedWork, dry_run_text
     from captionqa.driver.pixel_savings import dry_run_savings
     from captionqa.driver.terminal import print_message
+
+    tell_plan()
 
     jobs = [job for job in workflow.dag.needrun_jobs(exclude_finished=False)]
     starts = {job.wildcards.model for job in jobs if job.rule.name == "start_server"}

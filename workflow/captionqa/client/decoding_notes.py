@@ -156,7 +156,7 @@ class Decoding:
             raise ItemFailure(
                 Reason.UNREADABLE_IMAGE,
                 f"its job was killed {deaths} times while it was decoded, as by a lack of memory; "
-                "`make retry-failed` tries it again",
+                "`captionqa retry-failed` tries it again",
             )
         self._notes.budget.check(bytes_needed)
         if self._began:

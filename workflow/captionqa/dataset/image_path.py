@@ -32,7 +32,7 @@ def locate(dataset: Path, name: str, allowed_roots: Sequence[Path]) -> Path:
             raise ItemFailure(
                 Reason.PATH_OUTSIDE_DATASET,
                 f"{name!r} leads to {real}, outside {dataset}; if that is meant, add its folder to "
-                "client.images.allowed_roots and `make retry-failed`",
+                "client.images.allowed_roots and `captionqa retry-failed`",
             )
         if not plain and not real.is_file():
             raise ItemFailure(Reason.MISSING_IMAGE, f"no file {name!r} in {dataset}")

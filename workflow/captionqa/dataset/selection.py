@@ -57,7 +57,9 @@ class Selection:
         """A sentence on what was chosen; None where nothing is left out."""
         if self.limit is None and not self.where:
             return None
-        return f"{self.chosen:,} of {self.seen:,} questions are asked, as qa.limit and qa.where say"
+        keys = [*(["qa.limit"] if self.limit is not None else []), *(["qa.where"] if self.where else [])]
+        say = "says" if len(keys) == 1 else "say"
+        return f"{self.chosen:,} of {self.seen:,} questions are asked, as {' and '.join(keys)} {say}"
 
     def _is_wanted(self, row: Row) -> bool:
         return all(_values(row, key) & _as_set(wanted) for key, wanted in self.where.items())

@@ -59,8 +59,8 @@ and stay there until the next forget; --undo puts them back, and moves those of 
 DATA = """\
 Look at questions (columns, three as they would be asked, what is wrong), or at images to caption.
 
-PATH is a parquet, JSONL, JSON, CSV or TSV file, a glob, a folder of shards, of images or of Dataset.save_to_disk, a tar,
-or a split of the hub (hf://datasets/ORG/NAME/test). Needs no configuration and no server."""
+PATH is a parquet, JSONL, JSON, CSV or TSV file, a glob, a folder of shards, of images or of Dataset.save_to_disk, a
+tar, or a split of the hub (hf://datasets/ORG/NAME/test). Needs no configuration and no server."""
 COMPARE = """\
 Compare two QA results files, paired by question.
 
@@ -73,8 +73,8 @@ compared need an output_dir or a model name of their own: otherwise the second r
 VIEW = """\
 Look at all results in a browser.
 
-Serves the results page until Ctrl-C, with all items, where the page on the disk has a sample of very many. Only browsers
-on this machine can open it, by the address that it prints."""
+Serves the results page until Ctrl-C, with all items, where the page on the disk has a sample of very many. Only
+browsers on this machine can open it, by the address that it prints."""
 PUSH = """\
 Put the results of a finished run onto a Hugging Face hub, as a data set with a card.
 

@@ -11,8 +11,9 @@ from captionqa.config.layout import Layout
 from captionqa.dataset.final_files import planned_items
 from captionqa.driver.failure_report import failure_messages, only_too_many_failures, restarts
 from captionqa.driver.run_view import answered_text
-from captionqa.driver.summary import result_rows
+from captionqa.driver.summary import failed_reasons, result_rows
 from captionqa.driver.terminal import print_message
+from captionqa.errors import NOT_RETRIED
 from captionqa.run.progress import duration
 
 DONE, STOPPED, FAILED = "bold green", "bold yellow", "bold red"
@@ -98,6 +99,9 @@ def _results(config: Config, layout: Layout) -> list[str]:
 def _next(config: Config, layout: Layout, end: RunEnd) -> list[str]:
     """The page, and what can be typed next."""
     rows = [row.replace(config.output_dir, layout.output_dir) for row in end.page]
-    if any(" failed: " in row for row in result_rows(config, layout)):
+    failed = failed_reasons(config, layout)
+    if failed - NOT_RETRIED:
         rows.append(f"next: captionqa retry-failed {end.config_path} lets the next run ask again for what failed")
+    elif failed:
+        rows.append("next: correct the data; then the same command asks for what failed")
     return rows

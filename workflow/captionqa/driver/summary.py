@@ -1,7 +1,7 @@
 """The summary of a run: what it starts with and what it has produced, for the user at the terminal."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Literal
 
 from captionqa.config.config import Config, Task
@@ -62,7 +62,7 @@ def _plan_parts(config: Config, layout: Layout) -> list[str]:
     for task in planned_tasks(config, layout):
         plan = load_plan(layout, task)
         text = _counted(plan.items, "image" if task == "captions" else "question")
-        text += ", each as often as it is asked," if task == "qa" and config.qa and config.qa.is_repeated else ""
+        text += " with their repeats" if task == "qa" and config.qa and config.qa.is_repeated else ""
         text += f" in {_counted(len(plan.chunks), 'chunk')}"
         notes = []
         if plan.missing_images:
@@ -105,6 +105,17 @@ def result_rows(config: Config, layout: Layout) -> list[str]:
 
     Those of several models or data sets have a heading each.
     """
+    rows, failed = _rows_and_failures(config, layout)
+    return rows + _failed([(counts, path) for counts, path in failed if counts["failed"]])
+
+
+def failed_reasons(config: Config, layout: Layout) -> Set[str]:
+    """Why items of the final files failed."""
+    return {reason for counts, _ in _rows_and_failures(config, layout)[1] for reason in counts["failures_by_reason"]}
+
+
+def _rows_and_failures(config: Config, layout: Layout) -> tuple[list[str], list[tuple[ItemTotals, str]]]:
+    """The rows of all final files, and the counts and the failures file of each."""
     rows: list[str] = []
     failed: list[tuple[ItemTotals, str]] = []
     layouts = [
@@ -120,7 +131,7 @@ def result_rows(config: Config, layout: Layout) -> list[str]:
     for form, folder in (export for each, of_model in layouts for export in export_folders(each, of_model)):
         if (made := read_json(layout.export_summary(folder))) is not None:
             rows.append(f"  {made['items']:>7,} exported {form:<8} {folder}/")
-    return rows + _failed([(counts, path) for counts, path in failed if counts["failed"]])
+    return rows, failed
 
 
 def _add_rows(rows: list[str], failed: list[tuple[ItemTotals, str]], config: Config, layout: Layout) -> None:

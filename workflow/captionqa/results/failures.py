@@ -53,8 +53,10 @@ def check_failures(
     text += f": {_described(by_reason, count_data_faults)}."
     if uncounted:
         text += f" {uncounted:,} more have faults of the data, which do not count (client.count_data_faults)."
-    if by_reason.keys() - DATA_FAULTS:
-        text += " `make retry-failed` and a new run ask again for what may succeed."
+    if what == "questions" and by_reason.get(Reason.MISSING_IMAGE) == items:
+        text += " Is qa.dataset_path the folder that the images' paths are relative to?"
+    if by_reason.keys() - {*DATA_FAULTS, Reason.MISSING_CAPTION}:
+        text += " `captionqa retry-failed` and a new run ask again for what may succeed."
     accepted = -(-failed * 100 // items) / 100
     raise TooManyFailuresError(f"{text} List: {failures_path}. Accept: client.max_failed_fraction: {accepted:g}")
 

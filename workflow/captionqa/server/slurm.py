@@ -54,6 +54,11 @@ def ended(state: str, rule: str) -> str:
     return ENDED[state].format(rule=rule)
 
 
+def sbatch_fault(message: str) -> str:
+    """What the executor says of a job that sbatch refused, in one line and without the call, which has pages."""
+    return " ".join(message.partition("sbatch call:")[0].split())
+
+
 def jobs(numbers: Iterable[str]) -> dict[str, Job] | None:
     """{job id: job} of those that Slurm still knows; None while Slurm does not answer."""
     return _jobs("--states=all", f"--jobs={','.join(numbers)}")
