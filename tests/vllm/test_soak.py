@@ -21,9 +21,9 @@ from projects import DEMO_MODEL, ROOT
 
 pytestmark = pytest.mark.vllm
 
-COPIES = 3
+COPIES = 4
 #: {journaled answers: the process to kill then}: vLLM's first one, one of its two API servers, or the engine.
-KILLS = {30: "server", 75: "API server", 120: "engine"}
+KILLS = {50: "server", 110: "API server", 170: "engine"}
 
 
 @pytest.fixture
