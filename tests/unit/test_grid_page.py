@@ -1,6 +1,7 @@
 """The page of several data sets: its table is that of the comparison, and it leads to the page of each."""
 
 import json
+import math
 import os
 import re
 import threading
@@ -19,7 +20,7 @@ from captionqa.page.page_server import PageServer
 from captionqa.page.results_page import write_page
 from captionqa.page.run_end import PageEnd, grid_page_after_run
 from captionqa.page.unfinished_page import write_unfinished_page
-from finished_run import finish_run
+from finished_run import finish_run, judge_run
 
 SCRIPT = "<img src=x onerror=\"document.title='run'\">"
 
@@ -34,7 +35,7 @@ def answer(work, entry):
 
 
 @pytest.fixture
-def config(raw_config, schema, images, tmp_path):
+def raw(raw_config, images, tmp_path):
     """Two models on two data sets in two contexts."""
     images.add("a.png", "b.png")
     for name, count in (("birds", 4), ("cars", 7)):
@@ -48,6 +49,11 @@ def config(raw_config, schema, images, tmp_path):
     raw["models"] = dict.fromkeys(("tiny", "other"), raw["models"]["tiny"])
     qa = {"dataset_path": str(images.path), "contexts": ["image", "none"], "shuffle_choices": {"rounds": 2}}
     raw["qa"] = {name: {"question_path": str(tmp_path / f"{name}.parquet"), **qa} for name in ("birds", "cars")}
+    return raw
+
+
+@pytest.fixture
+def config(raw, schema):
     return check(raw, schema)
 
 
@@ -135,6 +141,92 @@ def test_a_run_that_fails_after_all_results_keeps_the_table_or_makes_it(run):
     Path(layout.comparison("json")).unlink()
     assert grid_page_after_run(config, layout, 0.0, False, PHASES) == PageEnd(layout.page)
     assert overview(Path(layout.page).parent)["is_unfinished"]
+
+
+def test_a_comparison_that_is_older_than_the_results_of_any_data_set_is_not_shown(raw, schema):
+    del raw["models"]["other"]
+    for qa in raw["qa"].values():  # one answer set each, which have a comparison only together
+        qa["contexts"] = ["image"]
+    config = check(raw, schema)
+    layout = finish_run(config, answer)
+    for each, of_data in config.by_data_set(layout):
+        write_page(each, of_data)
+    os.utime(layout.comparison("json"), (0, 0))
+    assert grid_page_after_run(config, layout, 0.0, False, PHASES) == PageEnd(layout.page)
+    assert overview(Path(layout.page).parent)["is_unfinished"]
+
+
+def test_a_page_that_is_older_than_the_grades_is_made_anew_at_the_end_of_a_run_that_failed(run):
+    config, layout = run
+    results = Path(config.by_data_set(layout)[1][1].qa("results"))
+    for made in (path for _, of_data in config.by_data_set(layout) for path in Path(of_data.page).parent.iterdir()):
+        os.utime(made, (1_800_000_000, 1_800_000_000))
+    for path in (layout.page, layout.comparison("json")):
+        os.utime(path, (1_800_000_000, 1_800_000_000))
+    for path in (results, *results.parent.glob("*_qa_[mfp]*.json")):  # graded anew
+        os.utime(path, (1_800_000_001, 1_800_000_001))
+    assert page_rows(config, layout, 0.0, False, "my.yaml") == [f"look at the results in a browser: {layout.page}"]
+    assert overview(Path(layout.page).parent)["is_unfinished"]
+
+
+def test_one_answer_set_alone_is_shown_too(raw, schema):
+    del raw["models"]["other"], raw["qa"]["cars"]
+    raw["qa"]["birds"]["contexts"] = ["image"]
+    config = check(raw, schema)
+    layout = finish_run(config, answer)
+    write_grid_page(config, layout)
+    shown = overview(Path(layout.page).parent)
+    (row,) = shown["rows"]
+    (cell,) = row["cells"]
+    assert (row["macro"], cell["graded"], cell["failed"], cell["share"]) == (None, 3, 1, 1 / 3)
+    (birds,) = shown["data_sets"]
+    assert (birds["questions"], birds["majority"]["answer"]) == (4, "A")
+
+
+def test_a_judges_accuracies_stand_beside_those_of_the_rules_with_their_means(raw, schema, tmp_path):
+    raw["models"]["critic"] = {**raw["models"]["tiny"], "path": "org/critic"}
+    for qa in raw["qa"].values():
+        qa["judge"] = {"model": "critic", "when": "always"}
+    config = check(raw, schema)
+    layout = finish_run(config, answer)
+    judge_run(config, lambda entry: f"Grade: {'incorrect' if entry['id'] == 'q5' else 'correct'}")
+    for each, of_data in config.by_data_set(layout):
+        write_page(each, of_data)
+    write_grid_page(config, layout)
+    shown = overview(Path(layout.page).parent)["judge"]
+    assert (shown["judge"], shown["averaged"]) == ("critic", ["birds", "cars"])
+    birds, cars = shown["data_sets"]
+    rows = [("tiny", "image"), ("other", "image"), ("tiny", "none"), ("other", "none")]
+    for part in (birds["rows"], cars["rows"], shown["averages"]):
+        assert [(row["model"], row["context"]) for row in part] == rows
+    for mean, one, other in zip(shown["averages"], birds["rows"], cars["rows"], strict=True):
+        for by in ("rules", "by_judge", "combined"):
+            figures = one["figures"][by], other["figures"][by]
+            assert mean["figures"][by]["accuracy"] == pytest.approx(sum(each["accuracy"] for each in figures) / 2)
+            for bound, end in zip(mean["figures"][by]["accuracy_interval_95"], (0, 1), strict=True):
+                reach = math.hypot(*(each["accuracy"] - each["accuracy_interval_95"][end] for each in figures)) / 2
+                assert abs(bound - mean["figures"][by]["accuracy"]) == pytest.approx(reach)
+    # by the rules the failed question counts, and the judge did not get it
+    assert birds["rows"][0]["figures"]["rules"]["accuracy"] == 1 / 4
+    assert cars["rows"][0]["figures"]["by_judge"]["accuracy"] == 5 / 6
+    with Tab(tmp_path / "browser") as tab:
+        tab.open(Path(layout.page).resolve().as_uri())
+        text = tab.run("document.querySelector('.judge tbody').innerText")
+        assert text.split()[:4] == ["macro", "average", "tiny", "image"]
+        assert f"{100 * shown['averages'][0]['figures']['combined']['accuracy']:.1f}%" in text
+        assert tab.run("document.querySelectorAll('.judge .group a').length") == 2
+        assert tab.console == []
+
+    # a prompt that the judge has not been asked yet, and a data set without a judge
+    raw["qa"]["birds"]["judge"] = {**raw["qa"]["birds"]["judge"], "prompt": "{answer} / {ground_truth}"}
+    write_grid_page(check(raw, schema), layout)
+    shown = overview(Path(layout.page).parent)["judge"]
+    assert {row["figures"] for row in shown["data_sets"][0]["rows"]} == {None}
+    assert [set(row["figures"].values()) for row in shown["averages"]] == [{None}] * 4
+    del raw["qa"]["birds"]["judge"]
+    write_grid_page(check(raw, schema), layout)
+    shown = overview(Path(layout.page).parent)["judge"]
+    assert ([one["name"] for one in shown["data_sets"]], shown["averages"]) == (["cars"], [])
 
 
 def test_the_end_of_a_run_names_the_page_of_all_and_only_the_faults_of_others(run):
