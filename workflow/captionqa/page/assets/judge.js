@@ -27,7 +27,7 @@ const judgedShare = (figure) => (figure && figure.accuracy !== null ? [make("b",
   smallNumber(`${(100 * figure.accuracy_interval_95[0]).toFixed(1)} to ${(100 * figure.accuracy_interval_95[1]).toFixed(1)}`),
   figure.total !== undefined && smallNumber(`${counted(figure.correct)} of ${counted(figure.total)}`)] : ["–"]);
 const smallNumber = (text) => make("span", { class: "interval number" }, text);
-const kappa = ({ n, cohens_kappa: value }) => (n ? [value === null ? "–" : make("b", { class: "number" }, value.toFixed(2)), smallNumber(`n = ${counted(n)}`)] : ["–"]);
+const kappa = ({ n, cohens_kappa: value }) => (n ? [value === null ? "–" : make("b", { class: "number" }, value.toFixed(2).replace("-", "−")), smallNumber(`n = ${counted(n)}`)] : ["–"]);
 
 // The columns of a judge's figures: name, explanation, and what a cell has. Means over data sets have the first three alone.
 const JUDGE_SHARES = [["rules", "The accuracy by the rules; a failed question is wrong", (of) => judgedShare(of.rules)],
@@ -49,9 +49,11 @@ function judgeTable(judge, rows, note) {
 
 // One row; `columns` are those that it has a cell in.
 function judgeRow(head, figures, columns = JUDGE_COLUMNS) {
+  const empty = JUDGE_COLUMNS.length - columns.length;
   return make("tr", {}, make("th", { scope: "row" }, ...head),
     ...figures ? columns.map(([name, , cell]) => make("td", { class: "count number", "data-label": name }, ...cell(figures)))
-      : [make("td", { colspan: String(columns.length) }, "not judged: the run ended before, or the answers have changed since")]);
+      : [make("td", { colspan: String(columns.length) }, "not judged: the run ended before, or the answers have changed since")],
+    empty > 0 && make("td", { class: "filler", colspan: String(empty) }));
 }
 
 // A row for each context: the accuracies by the rules, by the judge and by both, and how far they agree.
