@@ -55,7 +55,7 @@ def _finish_data_set(config, layout, answers, begin_s, chunk_s, merged):
 
 
 def judge_run(config: Config, says) -> None:
-    """Have the judge of a finished run say `says(entry of the item list)`, as in `finish_run`, of each judged data set."""
+    """Have the judge of a finished run say `says(entry of the item list)`, as in `finish_run`."""
     for each, layout in config.by_data_set(config.layout(config.any_judge.model)):
         for file in final_files(each, layout, "judge"):
             answers, paths = file.judged, file.results(each, layout)

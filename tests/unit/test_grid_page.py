@@ -106,6 +106,7 @@ def test_the_page_of_a_data_set_has_only_its_own_answers(run):
             *("tiny, image", "other, image", "tiny, none", "other, none")
         ]
         assert len(index["differences"]) == 4
+        assert f"<h1 dir='auto'>tiny, other on {each.data_set}</h1>" in Path(of_data.page_tables).read_text()
         for column in index["columns"]:
             found = (column["model"], column["context"], each.data_set)
             cell = next(one for one in cells if (one["model"], one["context"], one["data_set"]) == found)

@@ -99,10 +99,7 @@ def estimate_text(config: Config, layout: Layout) -> str:
     ]
     statuses = {file.name: file for file in read_status(config, layout).files}
     estimates = [
-        file
-        for each, of_model in parts
-        for task in each.tasks
-        for file in _estimates(each, of_model, task, statuses)
+        file for each, of_model in parts for task in each.tasks for file in _estimates(each, of_model, task, statuses)
     ]
     estimates += [file for each, of_model in parts for file in _judge_estimates(each, of_model, statuses)]
     lines = [line for estimate in estimates for line in estimate.lines()]

@@ -77,7 +77,8 @@ def judge_grid(config: Config, layout: Layout) -> JudgeGrid | None:
     return {
         "judge": judge.model,
         "data_sets": [
-            {"name": name, "rows": [_row(key, figures) for key, figures in sets.items()]} for name, sets in found.items()
+            {"name": name, "rows": [_row(key, figures) for key, figures in sets.items()]}
+            for name, sets in found.items()
         ],
         "averaged": averaged,
         "averages": [_row(key, _means([found[name].get(key) for name in averaged])) for key in keys],
