@@ -14,8 +14,10 @@ from browser import Tab, find_browser
 from captionqa.config.check import check
 from captionqa.driver.phases import PHASES
 from captionqa.driver.summary import page_rows
+from captionqa.errors import ResultError
 from captionqa.page.grid import write_grid_page
 from captionqa.page.live_grid import LiveGrid
+from captionqa.page.live_page import LivePage
 from captionqa.page.page_server import PageServer
 from captionqa.page.results_page import write_page
 from captionqa.page.run_end import PageEnd, grid_page_after_run
@@ -240,6 +242,17 @@ def test_the_end_of_a_run_names_the_page_of_all_and_only_the_faults_of_others(ru
     Path(layout.page).unlink()
     (row,) = page_rows(config, layout, 0.0, True, "my.yaml")
     assert row == f"look at the results in a browser: {of_cars.page}"
+
+
+def test_a_comparison_of_earlier_results_is_named_and_not_served(run, tmp_path):
+    config, layout = run
+    (birds, of_birds), _ = config.by_data_set(layout)
+    metrics = Path(of_birds.qa("metrics"))
+    metrics.write_text(json.dumps(json.loads(metrics.read_text()) | {"correct_answers": 3}))  # graded anew
+    for page, of in ((LiveGrid, (config, layout)), (LivePage, (birds, of_birds))):
+        (folder := tmp_path / page.__name__).mkdir()
+        with pytest.raises(ResultError, match=r"comparison\.json is of earlier results; run the same command again"):
+            page(*of, folder, PHASES)
 
 
 @pytest.mark.slow

@@ -79,6 +79,7 @@ def test_what_a_judge_said_of_other_answers_is_left_out(config, layout):
     write_json(judged, {"no longer asked": before["q1"], **before})
     metrics = sets.with_name(sets.name.replace("results", "metrics"))
     write_json(metrics, read_json(metrics) | {"correct_answers": 3})
+    Path(layout.comparison("json")).unlink()  # it is of the former answers
     write_page(config, layout)
     found = judgements(layout)
     assert found["q1"] is None

@@ -9,7 +9,7 @@ from typing import Any, TypedDict, cast
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.dataset.final_files import planned_files
-from captionqa.files import read_json
+from captionqa.page.answer_columns import read_comparison
 from captionqa.page.judged_grid import judge_grid
 from captionqa.page.page_lists import PageContents
 from captionqa.page.results_page import HTML, finish_folder, fresh_data
@@ -94,7 +94,7 @@ def write_grid_page(config: Config, layout: Layout) -> None:
     """Write the page of all data sets of a complete run, beside which are the pages of each.
 
     Raises:
-        ResultError: a provenance file is missing.
+        ResultError: as for `grid_overview`.
         OSError: the folder cannot be written.
     """
     folder = Path(layout.page).parent
@@ -138,7 +138,7 @@ def grid_overview(config: Config, layout: Layout, to_root: str = "..") -> dict[s
     """What the page shows; `to_root` is the address of the output folder from it.
 
     Raises:
-        ResultError: a provenance file is missing.
+        ResultError: a provenance file is missing, or the comparison is of earlier results.
     """
     comparison, contents, names = _comparison(config, layout), PageContents(), list(config.data_sets)
     data_sets = [
@@ -160,8 +160,7 @@ def _comparison(config: Config, layout: Layout) -> Comparison | None:
     sets = answer_sets(config, layout)
     if len(sets) < 2:
         return compare_contexts(sets) if sets else None
-    comparison: Comparison | None = read_json(layout.comparison("json"))
-    return comparison
+    return read_comparison(layout, sets)
 
 
 def _data_set(
