@@ -191,7 +191,8 @@ def test_a_judges_accuracies_stand_beside_those_of_the_rules_with_their_means(ra
     for qa in raw["qa"].values():
         qa["judge"] = {"model": "critic", "when": "always"}
     config = check(raw, schema)
-    layout = finish_run(config, answer)
+    # nothing can be read of one answer, so that what the judge says of it counts
+    layout = finish_run(config, lambda work, entry: "Hm." if entry["id"][:2] == "q3" else answer(work, entry))
     judge_run(config, lambda entry: f"Grade: {'incorrect' if entry['id'] == 'q5' else 'correct'}")
     for each, of_data in config.by_data_set(layout):
         write_page(each, of_data)
@@ -212,6 +213,10 @@ def test_a_judges_accuracies_stand_beside_those_of_the_rules_with_their_means(ra
     # by the rules the failed question counts, and the judge did not get it
     assert birds["rows"][0]["figures"]["rules"]["accuracy"] == 1 / 4
     assert cars["rows"][0]["figures"]["by_judge"]["accuracy"] == 5 / 6
+    assert (birds["rows"][0]["figures"]["combined"]["accuracy"], cars["rows"][0]["figures"]["rules"]["total"]) == (
+        1 / 2,
+        7,
+    )
     with Tab(tmp_path / "browser") as tab:
         tab.open(Path(layout.page).resolve().as_uri())
         text = tab.run("document.querySelector('.judge tbody').innerText")
