@@ -55,17 +55,17 @@ def _finish_data_set(config, layout, answers, begin_s, chunk_s, merged):
 
 
 def judge_run(config: Config, says) -> None:
-    """Have the judge of the only data set of a finished run say `says(entry of the item list)`, as in `finish_run`."""
-    layout = config.layout(config.judge.model)
-    for file in final_files(config, layout, "judge"):
-        answers, paths = file.judged, file.results(config, layout)
-        rows = layout.question_rows(answers.plan().rows)
-        write_judge_items(answers, answers.path("results"), rows, answers.index)
-        for path, items in zip(paths, file.item_lists(layout), strict=True):
-            said = [(entry, says(entry)) for entry in read_json_lines(items)]
-            _write_chunk(path, file.settings, said, 1_700_001_000.0, 1.0)
-        kinds = {kind: answers.path(f"judge_{kind}") for kind in ("metrics", "failures", "provenance")}
-        merge_judged(answers, paths, file.settings, JudgedPaths(judged=answers.path("judged"), **kinds))
+    """Have the judge of a finished run say `says(entry of the item list)`, as in `finish_run`."""
+    for each, layout in config.by_data_set(config.layout(config.any_judge.model)):
+        for file in final_files(each, layout, "judge"):
+            answers, paths = file.judged, file.results(each, layout)
+            rows = layout.question_rows(answers.plan().rows)
+            write_judge_items(answers, answers.path("results"), rows, answers.index)
+            for path, items in zip(paths, file.item_lists(layout), strict=True):
+                said = [(entry, says(entry)) for entry in read_json_lines(items)]
+                _write_chunk(path, file.settings, said, 1_700_001_000.0, 1.0)
+            kinds = {kind: answers.path(f"judge_{kind}") for kind in ("metrics", "failures", "provenance")}
+            merge_judged(answers, paths, file.settings, JudgedPaths(judged=answers.path("judged"), **kinds))
 
 
 def _write_chunk(path, settings, said, begin_s, chunk_s):

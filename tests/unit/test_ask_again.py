@@ -11,7 +11,7 @@ from captionqa.config.settings import fingerprint, qa_settings
 from captionqa.dataset.question_plan import plan_questions
 from captionqa.errors import ConfigError
 from captionqa.files import write_json
-from captionqa.results.ask_again import question_faults, retry_failed
+from captionqa.results.ask_again import Retry, question_faults, retry_failed
 
 
 @pytest.fixture
@@ -95,6 +95,15 @@ def test_what_would_fail_the_same_way_is_not_counted_beside_what_is_asked_again(
     assert "5 missing_image ('q0', 'q1', 'q2', ...)" in retry.text()
     retry.apply()
     assert not result.exists()
+
+
+def test_a_question_that_fails_in_several_contexts_is_named_once_and_its_fault_counted_once(make_config):
+    assert "4 missing_image ('q1', 'q2'); " in Retry(left={"missing_image": ["q1", "q2", "q1", "q2"]}).text()
+    config = make_config({"captions": None, "qa": {"contexts": ["image", "none"]}})
+    for suffix in ("", "_none"):
+        counts = {"failures_by_reason": {"invalid_question": 2, "timeout": 1}}
+        write_json(config.layout().qa("provenance", suffix), {"counts": counts})
+    assert question_faults(config, None, None) == {"invalid_question": 2}
 
 
 def test_an_image_that_is_there_now_is_asked_again(config, failed, images):

@@ -3,7 +3,9 @@
 import csv
 import json
 import random
+import shlex
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -47,13 +49,16 @@ def record(qid, number, correct, score=None, truth="A"):
 def write(tmp_path):
     """Write the results and failures of a context; gives its answer set."""
 
+    folder = tmp_path / "an output"
+    folder.mkdir()
+
     def write(context, results, failures=(), model="tiny"):
         infix = "" if context == "image" else f"_{context}"
-        path = tmp_path / f"{model}_qa{infix}_results.json"
+        path = folder / f"{model}_qa{infix}_results.json"
         with json_object_writer(path) as add:
             for qid, entry in results.items():
                 add(qid, entry)
-        with json_object_writer(tmp_path / f"{model}_qa{infix}_failures.json") as add:
+        with json_object_writer(folder / f"{model}_qa{infix}_failures.json") as add:
             for qid in failures:
                 add(qid, {"reason": "timeout", "detail": "no answer"})
         return AnswerSet(model, context, str(path))
@@ -304,7 +309,7 @@ def test_the_files_have_every_figure_and_the_command_lists_the_questions(simulat
     text = paths[2].read_text()
     assert "| tiny | image - none |" in text
     assert "Always answering A would be right in 100.0 %" in text
-    first, second = difference["list_questions"].split()[2:4]
+    first, second = shlex.split(difference["list_questions"])[2:4]
     assert main(["compare", first, second, "--output", str(tmp_path / "questions.json")]) == 0
     listed = json.loads((tmp_path / "questions.json").read_text())
     flips = difference["only_a_correct"] + difference["only_b_correct"]
@@ -316,7 +321,7 @@ def test_a_missing_or_cut_results_file_is_named(write, tmp_path):
     good = write("image", {"q0": record("q0", 0, True)})
     with pytest.raises(ResultError, match=r"gone_qa_results\.json is not there; name results files MODEL_qa_"):
         compare_contexts([good, AnswerSet("gone", "none", str(tmp_path / "gone_qa_results.json"))])
-    path = tmp_path / "tiny_qa_results.json"
+    path = Path(good.results)
     path.write_text(path.read_text()[:-20])
     with pytest.raises(ResultError, match="its end is missing"):
         compare_contexts([good])

@@ -172,6 +172,19 @@ def test_a_model_whose_answers_all_failed_has_no_average(grid, write):
     ]
 
 
+def test_styles_that_data_sets_name_in_another_order_are_one_difference(write):
+    styles = ["caption_long", "caption_short"]
+    sets = [write("birds", "a", style, [True, False, True]) for style in styles]
+    sets += [write("cars", "a", style, [style == styles[0], True]) for style in reversed(styles)]
+    comparison = compare_contexts(sets)
+    assert [(one["data_set"], one["a"], one["b"]) for one in comparison["differences"]] == [
+        ("birds", *styles),
+        ("cars", *styles),
+    ]
+    (average,) = comparison["macro_differences"]
+    assert (average["difference"], average["not_averaged"]) == (0.25, {})
+
+
 def test_mean_scores_are_averaged_beside_the_accuracies_where_one_data_set_has_them(grid, write):
     scored = write("boats", "a", "image", [True, False, False], scores=[1.0, 0.6, 0.5])
     comparison = compare_contexts([grid[0], scored])

@@ -1,6 +1,7 @@
 """The page of several data sets: its table is that of the comparison, and it leads to the page of each."""
 
 import json
+import math
 import os
 import re
 import threading
@@ -13,13 +14,15 @@ from browser import Tab, find_browser
 from captionqa.config.check import check
 from captionqa.driver.phases import PHASES
 from captionqa.driver.summary import page_rows
+from captionqa.errors import ResultError
 from captionqa.page.grid import write_grid_page
 from captionqa.page.live_grid import LiveGrid
+from captionqa.page.live_page import LivePage
 from captionqa.page.page_server import PageServer
 from captionqa.page.results_page import write_page
 from captionqa.page.run_end import PageEnd, grid_page_after_run
 from captionqa.page.unfinished_page import write_unfinished_page
-from finished_run import finish_run
+from finished_run import finish_run, judge_run
 
 SCRIPT = "<img src=x onerror=\"document.title='run'\">"
 
@@ -34,7 +37,7 @@ def answer(work, entry):
 
 
 @pytest.fixture
-def config(raw_config, schema, images, tmp_path):
+def raw(raw_config, images, tmp_path):
     """Two models on two data sets in two contexts."""
     images.add("a.png", "b.png")
     for name, count in (("birds", 4), ("cars", 7)):
@@ -48,6 +51,11 @@ def config(raw_config, schema, images, tmp_path):
     raw["models"] = dict.fromkeys(("tiny", "other"), raw["models"]["tiny"])
     qa = {"dataset_path": str(images.path), "contexts": ["image", "none"], "shuffle_choices": {"rounds": 2}}
     raw["qa"] = {name: {"question_path": str(tmp_path / f"{name}.parquet"), **qa} for name in ("birds", "cars")}
+    return raw
+
+
+@pytest.fixture
+def config(raw, schema):
     return check(raw, schema)
 
 
@@ -100,6 +108,7 @@ def test_the_page_of_a_data_set_has_only_its_own_answers(run):
             *("tiny, image", "other, image", "tiny, none", "other, none")
         ]
         assert len(index["differences"]) == 4
+        assert f"<h1 dir='auto'>tiny, other on {each.data_set}</h1>" in Path(of_data.page_tables).read_text()
         for column in index["columns"]:
             found = (column["model"], column["context"], each.data_set)
             cell = next(one for one in cells if (one["model"], one["context"], one["data_set"]) == found)
@@ -137,6 +146,97 @@ def test_a_run_that_fails_after_all_results_keeps_the_table_or_makes_it(run):
     assert overview(Path(layout.page).parent)["is_unfinished"]
 
 
+def test_a_comparison_that_is_older_than_the_results_of_any_data_set_is_not_shown(raw, schema):
+    del raw["models"]["other"]
+    for qa in raw["qa"].values():  # one answer set each, which have a comparison only together
+        qa["contexts"] = ["image"]
+    config = check(raw, schema)
+    layout = finish_run(config, answer)
+    for each, of_data in config.by_data_set(layout):
+        write_page(each, of_data)
+    os.utime(layout.comparison("json"), (0, 0))
+    assert grid_page_after_run(config, layout, 0.0, False, PHASES) == PageEnd(layout.page)
+    assert overview(Path(layout.page).parent)["is_unfinished"]
+
+
+def test_a_page_that_is_older_than_the_grades_is_made_anew_at_the_end_of_a_run_that_failed(run):
+    config, layout = run
+    results = Path(config.by_data_set(layout)[1][1].qa("results"))
+    for made in (path for _, of_data in config.by_data_set(layout) for path in Path(of_data.page).parent.iterdir()):
+        os.utime(made, (1_800_000_000, 1_800_000_000))
+    for path in (layout.page, layout.comparison("json")):
+        os.utime(path, (1_800_000_000, 1_800_000_000))
+    for path in (results, *results.parent.glob("*_qa_[mfp]*.json")):  # graded anew
+        os.utime(path, (1_800_000_001, 1_800_000_001))
+    assert page_rows(config, layout, 0.0, False, "my.yaml") == [f"look at the results in a browser: {layout.page}"]
+    assert overview(Path(layout.page).parent)["is_unfinished"]
+
+
+def test_one_answer_set_alone_is_shown_too(raw, schema):
+    del raw["models"]["other"], raw["qa"]["cars"]
+    raw["qa"]["birds"]["contexts"] = ["image"]
+    config = check(raw, schema)
+    layout = finish_run(config, answer)
+    write_grid_page(config, layout)
+    shown = overview(Path(layout.page).parent)
+    (row,) = shown["rows"]
+    (cell,) = row["cells"]
+    assert (row["macro"], cell["graded"], cell["failed"], cell["share"]) == (None, 3, 1, 1 / 3)
+    (birds,) = shown["data_sets"]
+    assert (birds["questions"], birds["majority"]["answer"]) == (4, "A")
+
+
+def test_a_judges_accuracies_stand_beside_those_of_the_rules_with_their_means(raw, schema, tmp_path):
+    raw["models"]["critic"] = {**raw["models"]["tiny"], "path": "org/critic"}
+    for qa in raw["qa"].values():
+        qa["judge"] = {"model": "critic", "when": "always"}
+    config = check(raw, schema)
+    # nothing can be read of one answer, so that what the judge says of it counts
+    layout = finish_run(config, lambda work, entry: "Hm." if entry["id"][:2] == "q3" else answer(work, entry))
+    judge_run(config, lambda entry: f"Grade: {'incorrect' if entry['id'] == 'q5' else 'correct'}")
+    for each, of_data in config.by_data_set(layout):
+        write_page(each, of_data)
+    write_grid_page(config, layout)
+    shown = overview(Path(layout.page).parent)["judge"]
+    assert (shown["judge"], shown["averaged"]) == ("critic", ["birds", "cars"])
+    birds, cars = shown["data_sets"]
+    rows = [("tiny", "image"), ("other", "image"), ("tiny", "none"), ("other", "none")]
+    for part in (birds["rows"], cars["rows"], shown["averages"]):
+        assert [(row["model"], row["context"]) for row in part] == rows
+    for mean, one, other in zip(shown["averages"], birds["rows"], cars["rows"], strict=True):
+        for by in ("rules", "by_judge", "combined"):
+            figures = one["figures"][by], other["figures"][by]
+            assert mean["figures"][by]["accuracy"] == pytest.approx(sum(each["accuracy"] for each in figures) / 2)
+            for bound, end in zip(mean["figures"][by]["accuracy_interval_95"], (0, 1), strict=True):
+                reach = math.hypot(*(each["accuracy"] - each["accuracy_interval_95"][end] for each in figures)) / 2
+                assert abs(bound - mean["figures"][by]["accuracy"]) == pytest.approx(reach)
+    # by the rules the failed question counts, and the judge did not get it
+    assert birds["rows"][0]["figures"]["rules"]["accuracy"] == 1 / 4
+    assert cars["rows"][0]["figures"]["by_judge"]["accuracy"] == 5 / 6
+    assert (birds["rows"][0]["figures"]["combined"]["accuracy"], cars["rows"][0]["figures"]["rules"]["total"]) == (
+        1 / 2,
+        7,
+    )
+    with Tab(tmp_path / "browser") as tab:
+        tab.open(Path(layout.page).resolve().as_uri())
+        text = tab.run("document.querySelector('.judge tbody').innerText")
+        assert text.split()[:4] == ["macro", "average", "tiny", "image"]
+        assert f"{100 * shown['averages'][0]['figures']['combined']['accuracy']:.1f}%" in text
+        assert tab.run("document.querySelectorAll('.judge .group a').length") == 2
+        assert tab.console == []
+
+    # a prompt that the judge has not been asked yet, and a data set without a judge
+    raw["qa"]["birds"]["judge"] = {**raw["qa"]["birds"]["judge"], "prompt": "{answer} / {ground_truth}"}
+    write_grid_page(check(raw, schema), layout)
+    shown = overview(Path(layout.page).parent)["judge"]
+    assert {row["figures"] for row in shown["data_sets"][0]["rows"]} == {None}
+    assert [set(row["figures"].values()) for row in shown["averages"]] == [{None}] * 4
+    del raw["qa"]["birds"]["judge"]
+    write_grid_page(check(raw, schema), layout)
+    shown = overview(Path(layout.page).parent)["judge"]
+    assert ([one["name"] for one in shown["data_sets"]], shown["averages"]) == (["cars"], [])
+
+
 def test_the_end_of_a_run_names_the_page_of_all_and_only_the_faults_of_others(run):
     config, layout = run
     assert page_rows(config, layout, 0.0, True, "my.yaml") == [f"look at the results in a browser: {layout.page}"]
@@ -147,6 +247,17 @@ def test_the_end_of_a_run_names_the_page_of_all_and_only_the_faults_of_others(ru
     Path(layout.page).unlink()
     (row,) = page_rows(config, layout, 0.0, True, "my.yaml")
     assert row == f"look at the results in a browser: {of_cars.page}"
+
+
+def test_a_comparison_of_earlier_results_is_named_and_not_served(run, tmp_path):
+    config, layout = run
+    (birds, of_birds), _ = config.by_data_set(layout)
+    metrics = Path(of_birds.qa("metrics"))
+    metrics.write_text(json.dumps(json.loads(metrics.read_text()) | {"correct_answers": 3}))  # graded anew
+    for page, of in ((LiveGrid, (config, layout)), (LivePage, (birds, of_birds))):
+        (folder := tmp_path / page.__name__).mkdir()
+        with pytest.raises(ResultError, match=r"comparison\.json is of earlier results; run the same command again"):
+            page(*of, folder, PHASES)
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -78,12 +79,22 @@ def test_what_a_judge_said_of_other_answers_is_left_out(config, layout):
     write_json(judged, {"no longer asked": before["q1"], **before})
     metrics = sets.with_name(sets.name.replace("results", "metrics"))
     write_json(metrics, read_json(metrics) | {"correct_answers": 3})
+    Path(layout.comparison("json")).unlink()  # it is of the former answers
     write_page(config, layout)
     found = judgements(layout)
     assert found["q1"] is None
     assert found["q2"]["output"].endswith("I cannot tell.")
     index = data(layout, "overview")["questions"]
     assert [column["judge"] is None for column in index["columns"]] == [True, False]
+
+
+@pytest.mark.parametrize("changed", [{"prompt": "Is {answer} right?"}, {"when": "unparsed"}])
+def test_what_a_judge_said_of_another_prompt_or_choice_of_answers_is_left_out(config, layout, changed):
+    judge_run(config, says)
+    now = replace(config, qa=replace(config.qa, judge=replace(config.judge, **changed)))
+    write_page(now, layout)
+    assert [column["judge"] for column in data(layout, "overview")["questions"]["columns"]] == [None, None]
+    assert set(judgements(layout).values()) == {None}
 
 
 def test_a_run_whose_judge_failed_has_the_page_of_all_results_until_the_next_run(config, layout):

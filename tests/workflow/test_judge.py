@@ -220,6 +220,8 @@ def test_of_two_data_sets_the_one_that_names_the_judge_is_judged(project, judge)
     assert judge.asked() == sorted(UNPARSED)
     files = {path.relative_to(project.out).parts[0] for path in project.out.glob("*/qa/*/*_judged.json")}
     assert files == {"judged"}
+    overview = (project.out / "report" / "data" / "overview.js").read_text()
+    assert "cohens_kappa" in overview
     assert project.plan() == {}
 
 

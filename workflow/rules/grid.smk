@@ -5,6 +5,8 @@ rule page_of_all:
     input:
         provenance=final_files(("_provenance", "provenance")),
         comparison=comparison_if_wanted(),
+        # where the judge fails, the end of the run makes the page
+        judged=judged_files("judge_metrics", "judge_provenance"),
         code=code(PAGE_CODE),
     output:
         RUN_LAYOUT.page,

@@ -17,7 +17,7 @@ rule page:
         comparison=comparison_if_wanted(),
         # where the judge fails, the end of the run makes the page
         judged=lambda wildcards: judged_files(
-            "judged", "judge_metrics", "judge_failures", data_sets=[wildcards.data_set]
+            "judged", "judge_metrics", "judge_failures", "judge_provenance", data_sets=[wildcards.data_set]
         ),
         code=code(PAGE_CODE),
     output:

@@ -11,9 +11,9 @@ def pages_if_wanted():
 
 
 def pages_without_judge():
-    """Those that show nothing of a judge."""
+    """Those that show nothing of a judge, where there is one: that of all data sets shows it."""
     judged = [one.layout().page for one in CONFIG.data_sets.values() if one.judge is not None]
-    return [page for page in pages_if_wanted() if page not in judged]
+    return [page for page in pages_if_wanted() if page not in (*judged, RUN_LAYOUT.page)]
 
 
 def report_labels(what):

@@ -171,9 +171,10 @@ def view_text(view: DataView) -> str:
     else:
         lines += ["preset: none is needed, the columns are clear"]
     items = view.items()
-    for number, item in enumerate(islice(items, SHOWN_ROWS), 1):
+    shown = list(islice(items, SHOWN_ROWS))
+    for number, item in enumerate(shown, 1):
         lines += ["", *_asked(number, item)]
-    count = min(SHOWN_ROWS, number if "number" in locals() else 0) + sum(1 for _ in items)
+    count = len(shown) + sum(1 for _ in items)
     wrong = view.wrong()
     lines += ["", f"{count:,} questions; {'nothing is wrong' if not wrong else 'what is wrong or was settled:'}"]
     return "\n".join([*lines, *(f"  {sentence}" for sentence in wrong)])

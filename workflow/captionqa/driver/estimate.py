@@ -6,7 +6,7 @@ is that of the run that goes on in the folder, or of its last one; else by rates
 model (`captionqa.driver.measured_rates`), and without any a range by arithmetic (`captionqa.driver.gpu_time`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from statistics import mean, median
@@ -97,8 +97,11 @@ def estimate_text(config: Config, layout: Layout) -> str:
         for each, of_data in config.by_data_set(layout)
         for of_model in of_data.of_models(config.model_names)
     ]
-    estimates = [file for each, of_model in parts for task in each.tasks for file in _estimates(each, of_model, task)]
-    estimates += [file for each, of_model in parts for file in _judge_estimates(each, of_model)]
+    statuses = {file.name: file for file in read_status(config, layout).files}
+    estimates = [
+        file for each, of_model in parts for task in each.tasks for file in _estimates(each, of_model, task, statuses)
+    ]
+    estimates += [file for each, of_model in parts for file in _judge_estimates(each, of_model, statuses)]
     lines = [line for estimate in estimates for line in estimate.lines()]
     requests = sum(estimate.status.to_do for estimate in estimates)
     if not requests:
@@ -113,11 +116,12 @@ def estimate_text(config: Config, layout: Layout) -> str:
     return "\n".join([*lines, *_times(config, layout, requests, estimates)])
 
 
-def _estimates(config: Config, layout: Layout, task: Task) -> Iterator[FileEstimate]:
+def _estimates(
+    config: Config, layout: Layout, task: Task, statuses: Mapping[str, FileStatus]
+) -> Iterator[FileEstimate]:
     plan = load_plan(layout, task)
     sampled = list(sampled_items(plan, layout, task, SAMPLE))
     sources = ImageSources.of_task(config, task, fetch=False)
-    statuses = {file.name: file for file in read_status(config, layout).files}
     for file in planned_files(config, layout):
         if file.task == task:
             is_of_run = file.context is not None and file.context.is_of_run
@@ -128,9 +132,8 @@ def _estimates(config: Config, layout: Layout, task: Task) -> Iterator[FileEstim
             yield FileEstimate(status, layout.model, settings["max_tokens"], sample, answers)
 
 
-def _judge_estimates(config: Config, layout: Layout) -> Iterator[FileEstimate]:
+def _judge_estimates(config: Config, layout: Layout, statuses: Mapping[str, FileStatus]) -> Iterator[FileEstimate]:
     """What the layout's model has to judge, if it is the judge: each question with an answer as long as may be."""
-    statuses = {file.name: file for file in read_status(config, layout).files}
     for file in final_files(config, layout, "judge"):
         sampled = list(sampled_items(file.plan(layout), layout, "qa", SAMPLE))
         sample = look_at(sampled, file.settings, ImageSources.of_task(config, "qa", fetch=False))

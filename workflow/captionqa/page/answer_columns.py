@@ -1,4 +1,4 @@
-"""The columns of the page: the answer sets of a run, each with its label, its figures and the captions that it read."""
+"""The columns of the page: the answer sets of a run, each with its label and its figures in the comparison."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +7,8 @@ from typing import Any
 from captionqa.config.config import Config
 from captionqa.config.contexts import IMAGES, Context
 from captionqa.config.layout import Layout
+from captionqa.errors import ResultError
+from captionqa.files import read_json
 from captionqa.results.answer_sets import AnswerSet, answer_sets
 from captionqa.results.comparison_records import Cell, Comparison, cell_key, difference_keys
 
@@ -17,8 +19,8 @@ class AnswerColumn:
 
     answers: AnswerSet
     label: str
-    #: The context of the configuration that it is of; None for any other.
-    context: Context | None
+    #: The context of the configuration that it is of.
+    context: Context
 
     def names(self) -> dict[str, str]:
         """What it is of."""
@@ -40,6 +42,24 @@ def context_label(context: Context) -> str:
     """As a person reads it: image, caption SHORT, caption SHORT of MODEL."""
     of = "" if context.captioner is None else f" of {context.captioner}"
     return context.kind if context.captions is None else f"{context.kind} {context.captions}{of}"
+
+
+def read_comparison(layout: Layout, sets: Sequence[AnswerSet]) -> Comparison | None:
+    """The comparison of a run, of which these are answer sets; None where there is none.
+
+    Raises:
+        ResultError: it is of earlier results of theirs, by the counts in their metrics.
+    """
+    path = layout.comparison("json")
+    comparison: Comparison | None = read_json(path)
+    if comparison is None:
+        return None
+    counts = {cell_key(cell): (cell["questions"], cell["correct"]) for cell in comparison["cells"]}
+    for one in sets:
+        metrics = read_json(one.companion("metrics"))
+        if metrics is not None and counts.get(one.key) != (metrics["total_questions"], metrics["correct_answers"]):
+            raise ResultError(f"{path} is of earlier results; run the same command again to write it.")
+    return comparison
 
 
 def cell_of(comparison: Comparison | None, column: AnswerColumn) -> Cell | None:

@@ -49,7 +49,7 @@ def _captions_of(
     config: Config, layout: Layout, column: AnswerColumn, images: Collection[str]
 ) -> QuestionCaptions | None:
     context = column.context
-    if context is None or context.captions is None:
+    if context.captions is None:
         return None
     if context.file is None:
         layout = replace(layout, model=context.captioned_by(column.answers.model))

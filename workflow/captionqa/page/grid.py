@@ -9,12 +9,21 @@ from typing import Any, TypedDict, cast
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.dataset.final_files import planned_files
-from captionqa.files import read_json
+from captionqa.page.answer_columns import read_comparison
+from captionqa.page.judged_grid import judge_grid
 from captionqa.page.page_lists import PageContents
 from captionqa.page.results_page import HTML, finish_folder, fresh_data
 from captionqa.page.run_figures import run_figures
 from captionqa.results.answer_sets import answer_sets
-from captionqa.results.comparison_records import Cell, Comparison, MajorityAnswer, cell_key, difference_keys
+from captionqa.results.comparison import compare_contexts
+from captionqa.results.comparison_records import (
+    Cell,
+    Comparison,
+    MajorityAnswer,
+    answered_by,
+    cell_key,
+    difference_keys,
+)
 from captionqa.results.provenance import read_provenance
 
 #: What the page draws of an average of differences, and of a difference.
@@ -85,7 +94,7 @@ def write_grid_page(config: Config, layout: Layout) -> None:
     """Write the page of all data sets of a complete run, beside which are the pages of each.
 
     Raises:
-        ResultError: a provenance file is missing.
+        ResultError: as for `grid_overview`.
         OSError: the folder cannot be written.
     """
     folder = Path(layout.page).parent
@@ -117,6 +126,7 @@ def write_unfinished_grid_page(config: Config, layout: Layout) -> None:
         ],
         "rows": [],
         "differences": [],
+        "judge": None,
     }
     fresh_data(folder)
     finish_folder(folder, overview, run_figures(config, layout))
@@ -128,11 +138,9 @@ def grid_overview(config: Config, layout: Layout, to_root: str = "..") -> dict[s
     """What the page shows; `to_root` is the address of the output folder from it.
 
     Raises:
-        ResultError: a provenance file is missing.
+        ResultError: a provenance file is missing, or the comparison is of earlier results.
     """
-    is_compared = len(answer_sets(config, layout)) > 1
-    comparison: Comparison | None = read_json(layout.comparison("json")) if is_compared else None
-    contents, names = PageContents(), list(config.data_sets)
+    comparison, contents, names = _comparison(config, layout), PageContents(), list(config.data_sets)
     data_sets = [
         _data_set(contents, each, of_data, comparison, to_root) for each, of_data in config.by_data_set(layout)
     ]
@@ -143,7 +151,16 @@ def grid_overview(config: Config, layout: Layout, to_root: str = "..") -> dict[s
         "data_sets": data_sets,
         "rows": [] if comparison is None else _rows(comparison, names),
         "differences": [] if comparison is None else _differences(comparison, names),
+        "judge": judge_grid(config, layout),
     }
+
+
+def _comparison(config: Config, layout: Layout) -> Comparison | None:
+    """The comparison of the run; of a single answer set, of which none is written, its figures alone."""
+    sets = answer_sets(config, layout)
+    if len(sets) < 2:
+        return compare_contexts(sets) if sets else None
+    return read_comparison(layout, sets)
 
 
 def _data_set(
@@ -187,7 +204,7 @@ def _rows(comparison: Comparison, names: list[str]) -> list[GridRow]:
         is_known = average is not None and average["accuracy"] is not None
         rows.append(
             {
-                "model": _answered_by(of[0], of[1]),
+                "model": answered_by(of[0], of[1]),
                 "context": of[2],
                 "macro": {"share": average["accuracy"], "interval": average["accuracy_interval_95"]}
                 if average is not None and is_known
@@ -221,8 +238,8 @@ def _differences(comparison: Comparison, names: list[str]) -> list[GridDifferenc
         is_known = average is not None and average["difference"] is not None
         differences.append(
             {
-                "a": {"model": _answered_by(a[0], a[1]), "context": a[2]},
-                "b": {"model": _answered_by(b[0], b[1]), "context": b[2]},
+                "a": {"model": answered_by(a[0], a[1]), "context": a[2]},
+                "b": {"model": answered_by(b[0], b[1]), "context": b[2]},
                 "macro": _chosen(average, MACRO_KEYS) if average is not None and is_known else None,
                 "not_averaged": None if average is None else cast(dict[str, str], average["not_averaged"]),
                 "of": [None if one is None else _chosen(one, DIFFERENCE_KEYS) for one in of],
@@ -233,7 +250,3 @@ def _differences(comparison: Comparison, names: list[str]) -> list[GridDifferenc
 
 def _chosen(record: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
     return {key: record[key] for key in keys}
-
-
-def _answered_by(model: str, captioner: str | None) -> str:
-    return model if captioner is None else f"{model} with {captioner}"

@@ -15,10 +15,10 @@ from captionqa.dataset.plan import load_plan
 from captionqa.errors import ResultError
 from captionqa.files import read_json
 from captionqa.page import captions, questions
-from captionqa.page.answer_columns import AnswerColumn, answer_columns, cell_of, differences_of
+from captionqa.page.answer_columns import AnswerColumn, answer_columns, cell_of, differences_of, read_comparison
 from captionqa.page.captions_read import CaptionsRead
 from captionqa.page.failure_rows import FailureRows
-from captionqa.page.judgements import judge_figures
+from captionqa.page.judgements import judge_figures, judgements
 from captionqa.page.overview import Accuracy, Part, accuracy, compared_accuracy, model_facts, part
 from captionqa.page.questions import AnswerCounts, QuestionItem
 from captionqa.page.sample import Kind, Sample, limits_for
@@ -114,7 +114,7 @@ def complete_contents(config: Config, layout: Layout, keep: Keep = sampled) -> P
     """What the page of complete results shows; captions come first, since they describe the images of questions.
 
     Raises:
-        ResultError: a final file or a chunk result is missing or incomplete.
+        ResultError: a final file or a chunk result is missing or incomplete, or the comparison is of earlier results.
     """
     contents = PageContents()
     layouts = layout.of_models(config.model_names)
@@ -160,9 +160,9 @@ def _add_captions(contents: PageContents, config: Config, layout: Layout, keep: 
 
 
 def _add_questions(contents: PageContents, config: Config, layout: Layout, keep: Keep) -> None:
-    columns = answer_columns(config, layout)
-    comparison: Comparison | None = read_json(layout.comparison("json")) if len(columns) > 1 else None
-    figures = []
+    columns, figures = answer_columns(config, layout), []
+    sets = [column.answers for column in columns]
+    comparison = read_comparison(layout, sets) if len(sets) > 1 else None
     for column in columns:
         contents.add_part(part_name(column, columns), column.answers.companion("provenance"))
         metrics = read_json(column.answers.companion("metrics"))
@@ -171,11 +171,11 @@ def _add_questions(contents: PageContents, config: Config, layout: Layout, keep:
         cell = cell_of(comparison, column)
         figures.append(accuracy(metrics) if cell is None else compared_accuracy(metrics, cell))
         if config.judge is not None:
-            figures[-1]["judge"] = judge_figures(column.answers, metrics)
+            figures[-1]["judge"] = judge_figures(config, column.answers, metrics)
     counts = AnswerCounts(len(columns))
     kept = keep(load_plan(layout, "qa").items)
     rows = layout.question_rows(load_plan(layout, "qa").rows or "")
-    for item in questions.question_items(rows, [column.answers for column in columns], config.judge is not None):
+    for item in questions.question_items(rows, sets, [judgements(config, one) for one in sets]):
         counts.add(item)
         kept.add(questions.kind_of(item), item["qid"], item)
     items = kept.ordered(questions.page_order)
@@ -216,7 +216,7 @@ def captions_read(
     config: Config, layout: Layout, columns: Sequence[AnswerColumn], items: Iterable[QuestionItem]
 ) -> CaptionsRead | None:
     """The captions that these questions were asked with; None where all were asked without."""
-    if not any(column.context is not None and column.context.captions for column in columns):
+    if not any(column.context.captions for column in columns):
         return None
     return CaptionsRead(config, layout, columns, {image for item in items for image in item["images"]})
 

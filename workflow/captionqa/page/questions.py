@@ -40,20 +40,22 @@ class QuestionItem(TypedDict):
     has_pictures: bool
 
 
-def question_items(rows_path: str, answer_sets: Sequence[AnswerSet], is_judged: bool = False) -> Iterator[QuestionItem]:
+def question_items(
+    rows_path: str, answer_sets: Sequence[AnswerSet], judges: Sequence[Judgements | None] = ()
+) -> Iterator[QuestionItem]:
     """Every question of the rows that an answer set has; all files are sorted by qid and read in step.
 
-    `is_judged` is whether a judge grades the answers: what it said of them is with them.
+    `judges` have what a judge said of the answers of each set, which is with them then.
     """
     columns = [_Column(one) for one in answer_sets]
-    judges = [Judgements(one) for one in answer_sets] if is_judged else []
     for row in read_json_lines(rows_path):
         outcomes = [column.take(row["id"]) for column in columns]
         if not any(outcomes):
             continue
         item = question_item(row, outcomes)
         for number, judge in enumerate(judges):
-            judgement, answer = judge.of(row["id"], outcomes[number]), item["answers"][number]
+            answer = item["answers"][number]
+            judgement = None if judge is None else judge.of(row["id"], outcomes[number])
             if judgement is not None and answer is not None:
                 answer["judge"] = judgement
         yield item

@@ -50,7 +50,7 @@ def write_page(config: Config, layout: Layout, thumbnails_s: float = inf) -> Non
     pictures = Pictures.configured(config.client.images, folder / "thumbs", min(time_s, thumbnails_s))
     write_folder(folder, overview, contents, pictures, figures)
     write_single_file(Path(layout.page_in_one_file), folder, overview, contents, figures)
-    write_tables(Path(layout.page_tables), contents, _metrics(config, layout))
+    write_tables(Path(layout.page_tables), contents, _metrics(config, layout), config.data_set)
     remove_unused(folder / "thumbs", pictures.all())
 
 

@@ -32,15 +32,19 @@ td { border-top: 1px solid #8884; unicode-bidi: isolate; overflow-wrap: anywhere
 _COUNTS = ("unparsed", "truncated", "refused", "failed")
 
 
-def write_tables(path: Path, contents: PageContents, metrics: Mapping[str, QaMetrics]) -> None:
-    """Write the tables; `metrics` are by the labels of the page's columns, none where no questions were asked.
+def write_tables(path: Path, contents: PageContents, metrics: Mapping[str, QaMetrics], data_set: str) -> None:
+    """Write the tables of a run, or of one of its named data sets.
+
+    `metrics` are by the labels of the page's columns, none where no questions were asked.
 
     Raises:
         OSError: the file cannot be written.
     """
     contents_of = without_folders({"parts": contents.parts, "model": contents.model}, hidden_folders(contents))
     model = contents_of["model"]
-    body = [f"<h1 dir='auto'>{escape(model['name'])}</h1>"]
+    models = dict.fromkeys(column["model"] for column in _questions(contents).get("columns", ()))
+    title = ", ".join(models or [model["name"]]) + (f" on {data_set}" if data_set else "")
+    body = [f"<h1 dir='auto'>{escape(title)}</h1>"]
     for label, each in metrics.items():
         body += _accuracies(each, f", {label}" if len(metrics) > 1 else "")
     body += _judged(contents) + _differences(contents)
@@ -89,10 +93,14 @@ def _accuracies(metrics: QaMetrics, of_column: str) -> list[str]:
     return body
 
 
+def _questions(contents: PageContents) -> Mapping[str, Any]:
+    """What the page's overview says of the questions; nothing where none were asked."""
+    return next((shown.index for shown in contents.lists if shown.name == "questions"), {})
+
+
 def _judged(contents: PageContents) -> list[str]:
     """The figures of a judge beside those of the rules."""
-    index: Mapping[str, Any] = next((shown.index for shown in contents.lists if shown.name == "questions"), {})
-    rows = []
+    index, rows = _questions(contents), []
     for column in index.get("columns", ()):
         if metrics := column.get("judge"):
             of_judge, agreement = metrics["by_judge"], metrics["agreement"]
@@ -110,8 +118,7 @@ def _percent(share: float | None) -> str:
 
 def _differences(contents: PageContents) -> list[str]:
     """The paired differences of contexts, over the questions that both answered."""
-    index: Mapping[str, Any] = next((shown.index for shown in contents.lists if shown.name == "questions"), {})
-    rows = []
+    index, rows = _questions(contents), []
     for one in index.get("differences", ()):
         a, b = (index["columns"][one[side]]["label"] for side in ("a", "b"))
         low, high = one["interval_95"]

@@ -6,7 +6,7 @@ outside of the data set, or a question whose caption is: it would fail again wit
 """
 
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,8 +62,9 @@ class Retry:
         else:
             lines[0] += "."
         for reason, ids in self.left.items():
-            names = ", ".join(repr(shown_id(item)) for item in ids[:NAMES_SHOWN]) + (
-                ", ..." if len(ids) > NAMES_SHOWN else ""
+            different = list(dict.fromkeys(ids))  # of several contexts an item may be in each
+            names = ", ".join(repr(shown_id(item)) for item in different[:NAMES_SHOWN]) + (
+                ", ..." if len(different) > NAMES_SHOWN else ""
             )
             what = f"{len(ids):,} {reason} ({names}); {REMEDIES[reason]}"
             lines.append(f"Left, since they would fail the same way: {what}.")
@@ -123,15 +124,17 @@ def retry_failed(config: Config, task: Task | None, style: str | None, reason: s
 
 
 def question_faults(config: Config, task: Task | None, style: str | None) -> dict[str, int]:
-    """{reason: items} of the failures that only a corrected question file helps with.
+    """{reason: questions} of the failures that only a corrected question file helps with.
 
     Raises:
         ConfigError: the style is not configured, or a run is going on.
     """
-    counts: Counter[str] = Counter()
+    #: {data set: questions by reason}: all its models and contexts have the same faults.
+    of_data_set: dict[str, Counter[str]] = defaultdict(Counter)
     for selected in selected_results(config, task, style):
         if (stored := read_json(selected.file.provenance)) is not None:
-            counts.update(stored["counts"]["failures_by_reason"])
+            of_data_set[selected.config.data_set] |= Counter(stored["counts"]["failures_by_reason"])
+    counts = sum(of_data_set.values(), Counter[str]())
     return {reason: counts[reason] for reason in QUESTION_FAULTS if counts[reason]}
 
 

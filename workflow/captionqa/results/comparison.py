@@ -6,6 +6,7 @@ Questions that failed are no wrong answers: a difference is over the questions t
 left out is counted beside it.
 """
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
@@ -46,7 +47,10 @@ def compare_contexts(answer_sets: Sequence[AnswerSet]) -> Comparison:
         ResultError: a file is missing or is none of results.
     """
     names = list(dict.fromkeys(one.data_set for one in answer_sets))
-    found = [_compare_on_data_set([one for one in answer_sets if one.data_set == name]) for name in names]
+    # in one order for all data sets, so that A and B of a difference are the same on each
+    order = {key: number for number, key in enumerate(dict.fromkeys(one.key[:3] for one in answer_sets))}
+    ordered = sorted(answer_sets, key=lambda one: order[one.key[:3]])
+    found = [_compare_on_data_set([one for one in ordered if one.data_set == name]) for name in names]
     cells = [cell for each in found for cell in each.cells]
     differences = [difference for each in found for difference in each.differences]
     _correct_all(differences)
@@ -201,7 +205,9 @@ def _difference(table: GradeTable, groups: Mapping[str, "Numbers"], a: int, b: i
         **_data_set(set_a),
         **others,
         # that command takes the run to start from first
-        "list_questions": f"captionqa compare {set_b.results} {set_a.results} --output questions.json",
+        "list_questions": shlex.join(
+            ["captionqa", "compare", set_b.results, set_a.results, "--output", "questions.json"]
+        ),
         "left_out": _left_out(table, a, b),
         "categories": {
             name: _paired(table, a, b, both, has_scores)

@@ -14,6 +14,7 @@ from captionqa.results.comparison_records import (
     MajorityAnswer,
     PairedDifference,
     Tested,
+    answered_by,
     cell_key,
 )
 from captionqa.shown_text import printable
@@ -244,13 +245,13 @@ def _shown(text: str) -> str:
 
 def _answered_by(cell: Cell | MacroAverage) -> str:
     """The model of a cell, with the one that made the captions."""
-    return _with(cell["model"], cell.get("captioner"))
+    return answered_by(cell["model"], cell.get("captioner"))
 
 
 def _compared(difference: Difference | MacroDifference) -> str:
     """The model of a difference, or those of A and B."""
-    a = _with(difference["model"], difference.get("captioner"))
-    b = _with(difference.get("model_b", difference["model"]), difference.get("captioner_b"))
+    a = answered_by(difference["model"], difference.get("captioner"))
+    b = answered_by(difference.get("model_b", difference["model"]), difference.get("captioner_b"))
     is_one_model = "model_b" not in difference and (difference.get("captioner") is None or a == b)
     return a if is_one_model else f"{a} - {b}"
 
@@ -265,10 +266,6 @@ def _row_names(difference: Difference) -> list[str]:
     """The first cells of the row of a difference: its data set where that has a name, its models, A and B."""
     named = [difference["data_set"]] if "data_set" in difference else []
     return [*named, _compared(difference), f"{difference['a']} - {difference['b']}"]
-
-
-def _with(model: str, captioner: str | None) -> str:
-    return model if captioner is None else f"{model} with {captioner}"
 
 
 def _listed(names: Sequence[str]) -> str:

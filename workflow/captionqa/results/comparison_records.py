@@ -198,3 +198,8 @@ def difference_keys(difference: Mapping[str, Any]) -> tuple[Key, Key]:
     of, data_set = difference, difference.get("data_set", "")
     a = (of["model"], of.get("captioner"), of["a"], data_set)
     return a, (of.get("model_b", of["model"]), of.get("captioner_b"), of["b"], data_set)
+
+
+def answered_by(model: str, captioner: str | None) -> str:
+    """A model as a person reads it, with the one that made the captions where that is another one."""
+    return model if captioner is None else f"{model} with {captioner}"

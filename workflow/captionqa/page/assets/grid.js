@@ -6,7 +6,7 @@ const LEFT_OUT = { no_ground_truth: "no ground truth", not_asked: "not asked", n
 
 class DataSetsPage extends Page {
   start() {
-    const { data_sets: dataSets, rows, differences, is_unfinished: isUnfinished } = this.overview;
+    const { data_sets: dataSets, rows, differences, judge, is_unfinished: isUnfinished } = this.overview;
     const title = plural(dataSets.length, "data set"), models = new Set(rows.map((row) => row.model));
     document.title = `${title} · captionqa results`;
     const header = document.getElementById("header"), panels = make("div", { class: "panels" });
@@ -17,6 +17,7 @@ class DataSetsPage extends Page {
     }
     header.append(this.facts(), panels);
     if (rows.length) panels.append(gridPanel(rows, dataSets));
+    if (judge) panels.append(judgeOfDataSets(judge, dataSets));
     const between = (kind) => differences.filter((one) => (one.a.context === one.b.context) === (kind === "models"));
     for (const [kind, found] of [["models", between("models")], ["contexts", between("contexts")]]) {
       if (found.length) panels.append(gridDifferences(kind, found, dataSets));

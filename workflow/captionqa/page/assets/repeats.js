@@ -25,7 +25,7 @@ function repeatsPanel(view) {
   if (!columns.length) return null;
   const share = (value, interval) => [value === null ? "–" : make("b", { class: "number" }, percent(value)),
     interval && make("span", { class: "interval number" }, `${(100 * interval[0]).toFixed(1)} to ${(100 * interval[1]).toFixed(1)}`)];
-  const range = (of) => [of ? `${percent(of.lowest)} to ${percent(of.highest)}` : "–"];
+  const range = (of) => [of ? make("span", { class: "range" }, `${percent(of.lowest)} to ${percent(of.highest)}`) : "–"];
   const some = (key) => columns.some(({ repeats }) => repeats[key]);
   const ks = [...new Set(columns.flatMap(({ repeats }) => Object.keys(repeats.pass_at)))].filter((k, n, all) => k > 1 && (all.length <= 4 || n === all.length - 1 || k < 3));
   const heads = [["first answer", "By the first answer alone", (of) => share(of.first_accuracy)],
