@@ -4,19 +4,26 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from captionqa.config.config import Config
+from captionqa.config.settings import fingerprint, judge_settings
 from captionqa.dataset.json_elements import KEY_COLUMN, elements
 from captionqa.files import read_json
 from captionqa.page.answers import PageJudgement, cut
 from captionqa.results.answer_sets import AnswerSet
 from captionqa.results.judged_records import JudgeMetrics
-from captionqa.results.metrics import QaMetrics
+from captionqa.results.provenance import Provenance, file_digest, read_provenance
 
 
 class Judgements:
-    """What a judge said of the answers of one set, read in the order of their qids; nothing where it did not judge."""
+    """What the judge of a configuration said of the answers of one set, read in the order of their qids.
 
-    def __init__(self, answers: AnswerSet):
-        paths = [Path(answers.companion(kind)) for kind in ("judged", "judge_failures")]
+    Nothing where it did not judge, or where the files are of an earlier judge or prompt, as after a run whose judge
+    failed.
+    """
+
+    def __init__(self, answers: AnswerSet, config: Config):
+        kinds = () if _judged_now(answers, config) is None else ("judged", "judge_failures")
+        paths = [Path(answers.companion(kind)) for kind in kinds]
         self._streams: list[Iterator[Any]] = [elements(path) for path in paths if path.exists()]
         self._next = [next(stream, None) for stream in self._streams]
 
@@ -52,10 +59,21 @@ def _judgement(said: Any) -> PageJudgement:
     return judgement
 
 
-def judge_figures(answers: AnswerSet, rules: QaMetrics) -> JudgeMetrics | None:
-    """The judge's metrics of a set; None where it did not judge these answers, by the figures of the rules in both."""
+def judge_figures(answers: AnswerSet, config: Config) -> JudgeMetrics | None:
+    """The metrics of a set by the judge of a configuration; None where it has not judged all of these answers."""
+    described = _judged_now(answers, config)
+    if described is None or config.judge is None or described["judged"]["when"] != config.judge.when:
+        return None
+    with open(answers.results, "rb") as file:
+        if described["judged"]["fingerprint"] != file_digest(file):
+            return None
     judged: JudgeMetrics | None = read_json(answers.companion("judge_metrics"))
-    graded = rules["total_questions"] - rules["ungraded_questions"]
-    of_rules = rules["correct_answers"], graded
-    is_of_these = judged is not None and (judged["rules"]["correct"], judged["rules"]["total"]) == of_rules
-    return judged if is_of_these else None
+    return judged
+
+
+def _judged_now(answers: AnswerSet, config: Config) -> Provenance | None:
+    """The provenance of the judge's files beside a set; None where they are not of the judge and prompt of now."""
+    described = read_provenance(answers.companion("judge_provenance"))
+    if described is None or fingerprint(described["settings"]) != fingerprint(judge_settings(config)):
+        return None
+    return described

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
+from captionqa.config.config import Config
 from captionqa.dataset.json_elements import KEY_COLUMN, elements
 from captionqa.dataset.question_row import InvalidRow, QuestionRow
 from captionqa.files import read_json_lines
@@ -40,13 +41,15 @@ class QuestionItem(TypedDict):
     has_pictures: bool
 
 
-def question_items(rows_path: str, answer_sets: Sequence[AnswerSet], is_judged: bool = False) -> Iterator[QuestionItem]:
+def question_items(
+    rows_path: str, answer_sets: Sequence[AnswerSet], judged_by: Config | None = None
+) -> Iterator[QuestionItem]:
     """Every question of the rows that an answer set has; all files are sorted by qid and read in step.
 
-    `is_judged` is whether a judge grades the answers: what it said of them is with them.
+    `judged_by` is the configuration of a judge that grades the answers: what it said of them is with them.
     """
     columns = [_Column(one) for one in answer_sets]
-    judges = [Judgements(one) for one in answer_sets] if is_judged else []
+    judges = [] if judged_by is None else [Judgements(one, judged_by) for one in answer_sets]
     for row in read_json_lines(rows_path):
         outcomes = [column.take(row["id"]) for column in columns]
         if not any(outcomes):
