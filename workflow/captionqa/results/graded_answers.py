@@ -185,6 +185,6 @@ def records_of(path: AnyPath) -> Iterator[tuple[str, Any]]:
         yield from read_json_object(path)
     except ValueError as error:
         raise ResultError(
-            f"{path} is no file of results or failures as a run writes it: {error}; if a run wrote it, delete it and run "
-            "again."
+            f"{path} is no file of results or failures as a run writes it: {error}; if a run wrote it, delete it and "
+            "run again."
         ) from error
