@@ -341,6 +341,13 @@ def test_lists_that_are_gone_or_emptied_or_have_no_index_are_written_again(judge
     assert is_dropped(lambda path: path.write_text(""), index)
 
 
+def test_answers_are_not_listed_by_another_plan_than_the_runs(judged):
+    project = judged()
+    rows = project.layout.question_rows(project.answers.plan().rows)
+    with pytest.raises(ResultError, match="planned anew since this run began; run the same command again"):
+        write_judge_items(project.answers, project.answers.path("results"), rows, f"{project.answers.lists}/0a.json")
+
+
 def test_damaged_results_are_named(judged):
     project = judged()
     results = Path(project.answers.path("results"))

@@ -35,10 +35,15 @@ def write_judge_items(answers: JudgedAnswers, results_path: str, rows_path: str,
     Lists of other answers are removed.
 
     Raises:
-        ResultError: the results are damaged, or not of these questions.
+        ResultError: the results are damaged, or not of these questions, or another plan was saved since `index_path`
+            was named.
     """
     judge, plan = answers.config.judge, answers.plan()
     assert judge is not None, "there is a judge"
+    if index_path != answers.index:
+        raise ResultError(
+            "the questions or their chunks were planned anew since this run began; run the same command again."
+        )
     folder, by_image = Path(answers.lists), answers.layout.questions_by_image.exists()
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.iterdir():
