@@ -9,6 +9,8 @@ import pytest
 from captionqa.client.chunk_result import read_chunk
 from captionqa.client.chunk_run import ChunkRun
 from captionqa.client.schema_answer import check_schema_answer, readable
+from captionqa.config.check import check
+from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.config.settings import caption_settings, fingerprint
 from captionqa.dataset.planning import plan_task
@@ -90,6 +92,13 @@ def test_what_is_no_schema_is_refused_before_a_run(make_config, write_schema, co
 def test_a_missing_schema_is_named(make_config):
     with pytest.raises(ConfigError, match=r"captions.schema: there is no file no/schema.json; name a JSON schema"):
         make_config({"captions": {"schema": "no/schema.json"}})
+
+
+def test_jobs_have_the_schema_as_it_was_when_the_run_began(raw_config, schema, write_schema, tmp_path):
+    raw = raw_config(write_schema())
+    asked = caption_settings(check(raw, schema), "tiny", "SIMPLE")
+    (tmp_path / "schema.json").unlink()
+    assert caption_settings(Config.of(json.loads(json.dumps(raw))), "tiny", "SIMPLE") == asked
 
 
 def test_what_the_schema_says_decides_the_answers_and_how_it_is_written_does_not(make_config, write_schema):

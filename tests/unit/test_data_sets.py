@@ -125,6 +125,15 @@ def test_captions_without_names_are_of_the_images_of_all_questions_with_captions
             "qa.judge: the grades of the answers MODEL_qa_caption_x would be in the files of MODEL_qa_caption_x_judge",
         ),
         (
+            "output_dir: .\ncaptions: {docs: {dataset_path: docs/a}, photos: {dataset_path: ./photos}}",
+            "output_dir: the results of the data set photos would be in the folder ./photos, among the images of "
+            "captions.photos.dataset_path",
+        ),
+        (
+            "output_dir: .\ncaptions: {docs: {dataset_path: .}}",
+            "output_dir: the results of the data set docs would be in the folder ./docs, among the images of",
+        ),
+        (
             "export: {qa: [jsonl]}\ncaptions: {docs: {dataset_path: x}}",
             "export.qa: the configuration asks for no qa",
         ),
@@ -165,6 +174,10 @@ def test_a_name_that_is_nearly_a_key_is_a_data_set_where_its_data_or_the_other_s
         "qa: {limits: {question_path: q.parquet, contexts: [caption]}, judged: {question_path: q.parquet}}"
     )
     assert list(config.data_sets) == ["sample", "limits", "judged"]
+
+
+def test_an_output_folder_below_the_images_is_left_out_of_them(named):
+    assert named("output_dir: x/out\ncaptions: {docs: {dataset_path: x}}").data_sets["docs"].captions
 
 
 def test_a_run_has_one_reader_which_takes_no_part_in_data_sets_that_do_not_name_it(named, tmp_path):

@@ -12,11 +12,19 @@ from captionqa.driver.driver import Driver
 
 with open(sys.argv[1], "rb") as file:
     config, layout = pickle.load(file)
-driver = Driver(config, layout, interrupt=True)
+driver = Driver(config, layout, interrupt=sys.argv[2] != "Ctrl-C twice")
 driver.begin({}, {"tiny": False}, {"tiny": {"name": "run"}})
 if sys.argv[2] == "a stop signal":
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(60)
+elif sys.argv[2] == "Ctrl-C twice":
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+    except KeyboardInterrupt:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.2)
+        driver.cancel()
 elif sys.argv[2] == "an error":
     raise RuntimeError
 elif sys.argv[2] == "an error that is handled":
@@ -45,7 +53,7 @@ def scancel(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("end", "left"),
-    [("a stop signal", []), ("an error", []), ("an error that is handled", []), ("success", ALL)],
+    [("a stop signal", []), ("Ctrl-C twice", []), ("an error", []), ("an error that is handled", []), ("success", ALL)],
 )
 def test_a_run_that_does_not_succeed_cancels_its_slurm_jobs_once_however_it_ends(
     end, left, scancel, make_config, tmp_path, start_python
@@ -54,5 +62,5 @@ def test_a_run_that_does_not_succeed_cancels_its_slurm_jobs_once_however_it_ends
     (tmp_path / "driver.pickle").write_bytes(pickle.dumps((config, Layout(config.output_dir, "tiny"))))
     process = start_python(ENDS, tmp_path / "driver.pickle", end)
     _, errors = process.communicate(timeout=60)
-    assert (process.returncode == 0) == (end in ("an error that is handled", "success")), errors
+    assert (process.returncode == 0) == (end in ("Ctrl-C twice", "an error that is handled", "success")), errors
     assert scancel() == [name for name in ALL if name not in left]

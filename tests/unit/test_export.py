@@ -12,9 +12,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from captionqa.config.export_config import ExportConfig
+from captionqa.config.exports import export_folders
 from captionqa.errors import ConfigError, ResultError
 from captionqa.export.answer_stream import GradedAnswer
 from captionqa.export.export import ANSWER_FORMATS, CAPTION_FORMATS, check_exports
+from captionqa.export.lost_files import drop_lost_exports
 from captionqa.export.named_files import file_path
 from captionqa.export.target import Target
 from captionqa.export.vlmevalkit import write_vlmevalkit
@@ -511,3 +513,16 @@ def test_results_without_their_answers_are_refused(answers):
     results.write_text(results.read_text().replace("q/1", "q/0"))
     with pytest.raises(ResultError, match="'q/0' is in no chunk result"):
         answers.export("jsonl")
+
+
+def test_only_an_export_of_which_no_file_is_left_is_written_again(make_config):
+    config = make_config({"captions": None, "export": {"qa": ["jsonl", "parquet", "responses"]}})
+    lost, kept, empty = (Path(folder) for _, folder in export_folders(config, config.layout()))
+    for folder, files in ((lost, 1), (kept, 2), (empty, 0)):
+        folder.mkdir(parents=True)
+        (folder / ".export").write_text(json.dumps({"files": files}))
+        (folder / ".made_from").touch()
+    (kept / "answers-00001.parquet").touch()
+    drop_lost_exports(config, config.layout())
+    assert list(lost.iterdir()) == []
+    assert all((folder / name).exists() for folder in (kept, empty) for name in (".export", ".made_from"))

@@ -1,6 +1,7 @@
 """A judge: what is read of its words, which answers it gets, and what its files say beside those of the rules."""
 
 import copy
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -22,6 +23,7 @@ from captionqa.results.agreement import Agreement
 from captionqa.results.failures import check_failures
 from captionqa.results.judge_items import is_to_judge, write_judge_items
 from captionqa.results.judged import JudgedPaths, merge_judged
+from captionqa.results.provenance import file_digest
 from captionqa.results.qa_record import qa_record
 from captionqa.results.repeated_question import repeated_record
 from hypothesis import given
@@ -328,6 +330,40 @@ def test_the_judge_is_told_the_question_its_truth_and_the_final_words(judged):
     assert found["number"]["question"] == "How many?"
 
 
+def test_lists_that_are_gone_or_emptied_or_have_no_index_are_written_again(judged):
+    project = judged()
+
+    def is_dropped(damage, path):
+        project.list_items()
+        project.answers.drop_damaged_lists()
+        assert index.exists()
+        damage(path)
+        project.answers.drop_damaged_lists()
+        return not index.exists()
+
+    project.list_items()
+    index = Path(project.answers.index)
+    full = next(path for path in map(Path, project.file.item_lists(project.layout)) if path.stat().st_size)
+    assert is_dropped(Path.unlink, full)
+    assert is_dropped(lambda path: path.write_text(""), full)
+    assert is_dropped(lambda path: path.write_text(""), index)
+
+
+def test_answers_are_not_listed_by_another_plan_than_the_runs(judged):
+    project = judged()
+    rows = project.layout.question_rows(project.answers.plan().rows)
+    with pytest.raises(ResultError, match="planned anew since this run began; run the same command again"):
+        write_judge_items(project.answers, project.answers.path("results"), rows, f"{project.answers.lists}/0a.json")
+
+
+def test_damaged_results_are_named(judged):
+    project = judged()
+    results = Path(project.answers.path("results"))
+    results.write_text(results.read_text()[:-9])
+    with pytest.raises(ResultError, match=f"^{re.escape(str(results))} is no file of results .* delete it and run"):
+        project.list_items()
+
+
 def test_of_several_ground_truths_the_judge_is_told_each_once(judged):
     project = judged(rows=[("many", "What is it?", ["a cab", "a taxi", "a cab"], "It carries people for money.")])
     assert project.list_items()["many"]["judged"]["ground_truth"] == "a cab | a taxi"
@@ -366,7 +402,10 @@ def test_the_grades_stand_beside_those_of_the_rules(judged):
     }
     provenance = read_json(project.answers.path("judge_provenance"))
     assert provenance["counts"]["items"] == 4
-    assert provenance["judged"] == {"results": project.answers.path("results"), "model": "tiny", "when": "always"}
+    results = project.answers.path("results")
+    with open(results, "rb") as file:
+        of_results = {"results": results, "fingerprint": file_digest(file)}
+    assert provenance["judged"] == {**of_results, "model": "tiny", "when": "always"}
     with pytest.raises(TooManyFailuresError, match="1 of 4 answers to judge by critic failed"):
         check_failures(project.answers.path("judge_failures"), project.answers.path("judge_provenance"), 0.05)
 

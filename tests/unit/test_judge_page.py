@@ -77,8 +77,6 @@ def test_what_a_judge_said_of_other_answers_is_left_out(config, layout):
     judged = sets.with_name(sets.name.replace("results", "judged"))
     before = read_json(judged)
     write_json(judged, {"no longer asked": before["q1"], **before})
-    metrics = sets.with_name(sets.name.replace("results", "metrics"))
-    write_json(metrics, read_json(metrics) | {"correct_answers": 3})
     Path(layout.comparison("json")).unlink()  # it is of the former answers
     write_page(config, layout)
     found = judgements(layout)
@@ -88,13 +86,18 @@ def test_what_a_judge_said_of_other_answers_is_left_out(config, layout):
     assert [column["judge"] is None for column in index["columns"]] == [True, False]
 
 
-@pytest.mark.parametrize("changed", [{"prompt": "Is {answer} right?"}, {"when": "unparsed"}])
-def test_what_a_judge_said_of_another_prompt_or_choice_of_answers_is_left_out(config, layout, changed):
+def test_what_an_earlier_judge_said_is_not_shown_as_that_of_the_present_one(config, layout):
     judge_run(config, says)
-    now = replace(config, qa=replace(config.qa, judge=replace(config.judge, **changed)))
-    write_page(now, layout)
-    assert [column["judge"] for column in data(layout, "overview")["questions"]["columns"]] == [None, None]
-    assert set(judgements(layout).values()) == {None}
+
+    def shown(**changes):
+        judge = replace(config.qa.judge, **changes)
+        write_page(replace(config, qa=replace(config.qa, judge=judge)), layout)
+        columns = data(layout, "overview")["questions"]["columns"]
+        return [column["judge"] is not None for column in columns], any(judgements(layout).values())
+
+    assert shown() == ([True, True], True)
+    assert shown(when="unparsed") == ([False, False], True)
+    assert shown(prompt="Right? {answer}") == ([False, False], False)
 
 
 def test_a_run_whose_judge_failed_has_the_page_of_all_results_until_the_next_run(config, layout):

@@ -26,11 +26,13 @@ def test_all_formats_are_written_once_and_none_asks_the_server(completed):
     completed.run()
     assert completed.ran() == {"export_captions": 12, "export_answers": 5, "check_failures": 1, "default": 1}
     completed.config["export"]["captions"] = CAPTION_FORMATS
+    for file in (completed.out / f"export/qa/{MODEL}/{MODEL}_qa_jsonl").glob("*.jsonl"):
+        file.unlink()
     completed.run()
-    assert completed.ran() == {"export_captions": 2, "check_failures": 1, "default": 1}
+    assert completed.ran() == {"export_captions": 2, "export_answers": 1, "check_failures": 1, "default": 1}
     assert completed.requests() == []
     for folder in folders(completed):
-        assert any(folder.rglob("*")), folder
+        assert list(folder.glob("[!.]*")), folder
         summary = json.loads((folder / ".export").read_text())
         assert summary["items"] == (6 if folder.parent.parent.name == "qa" else 10), folder
 

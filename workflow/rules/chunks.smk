@@ -87,7 +87,10 @@ def judged_files_of(data_set):
     if one.judge is None:
         return {}
     planned_results(data_set, JUDGE, "judge")
-    files = files_of_task(one, one.layout(JUDGE), "judge")
+    files = list(files_of_task(one, one.layout(JUDGE), "judge"))
+    if workflow.is_main_process and live_lease(LAYOUTS[JUDGE].server) is None:
+        for file in files:
+            file.judged.drop_damaged_lists()
     return {(file.judged.model, file.judged.context.suffix): file for file in files}
 
 

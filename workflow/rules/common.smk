@@ -53,6 +53,7 @@ if workflow.is_main_process:
     from captionqa.dataset.hub_data import plan_hub_data
     from captionqa.driver.planned_model import plan_model
     from captionqa.driver.terminal import print_message
+    from captionqa.run.lease import live_lease
 
     for layout in LAYOUTS.values():
         drop_stale_live_markers(layout)

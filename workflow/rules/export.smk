@@ -1,5 +1,10 @@
 # Exports: the results in the formats of `export`, each written from what was merged. None needs a server.
 
+if workflow.is_main_process:
+    from captionqa.export.lost_files import drop_lost_exports
+
+    drop_lost_exports(CONFIG, RUN_LAYOUT)
+
 
 rule export_captions:
     input:

@@ -58,7 +58,7 @@ class CaptionsConfig:
         fields = {**checked, "columns": CaptionColumnsConfig(**checked["columns"]), "hub": hub}
         if checked["dataset_path"] is None and qa is not None:
             fields |= {"dataset_path": qa.dataset_path, "questions_root": qa.data_path}
-        if checked["schema"] is not None:
+        if checked["schema"] is not None and checked.get("schema_text") is None:
             from captionqa.config.caption_schema import read_schema  # jsonschema takes long to import
 
             fields["schema_text"] = read_schema(checked["schema"])

@@ -18,7 +18,7 @@ from captionqa.config.captionqa_protocol import add_protocol, check_protocol
 from captionqa.config.config import TASKS, Config
 from captionqa.config.context_length import check_context_length
 from captionqa.config.contexts_check import check_contexts
-from captionqa.config.data_sets import check_readers, check_styles, put_together, take_apart
+from captionqa.config.data_sets import check_folders, check_readers, check_styles, put_together, take_apart
 from captionqa.config.hub_record import is_hub_path
 from captionqa.config.judge_config import check_judge, check_judge_model, check_judges
 from captionqa.config.model_prompts import check_model_prompts
@@ -51,6 +51,7 @@ def check(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
         config = Config.of(raw)
         check_readers(config)
         check_styles(config)
+        check_folders(config)
         check_judges(config)
     else:
         config = _check_data_set(raw, schema)
@@ -77,6 +78,8 @@ def _check_data_set(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
     _check_captions(raw)
     _check_reader(raw)
     config = Config.of(raw)
+    if config.captions is not None and config.captions.schema_text is not None:
+        raw["captions"]["schema_text"] = config.captions.schema_text  # for jobs, whatever becomes of the file
     check_judge_model(config)
     if config.captions is not None:
         known = {*STYLES, *config.captions.prompts}

@@ -4,11 +4,13 @@ Such a configuration is checked once for each data set, as if it had no other, a
 """
 
 import copy
+import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from itertools import chain, combinations
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from captionqa.config.caption_sets import COMPANIONS
@@ -144,6 +146,26 @@ def check_styles(config: "Config") -> None:
                     f"captions.{name}.prompt_styles: {captions.title!r} is called like a file that stands beside the "
                     f"captions of {beside.title!r} of the data set {other}; name the style otherwise."
                 )
+
+
+def check_folders(config: "Config") -> None:
+    """Whether no data set's folder is among the images of one; raises ConfigError.
+
+    The page there has pictures, which the next run would caption. An output folder below the images is left out of them.
+    """
+    output = Path(os.path.realpath(config.output_dir))
+    for name, sections in config.named.items():
+        if sections.captions is None or sections.captions.of_questions:
+            continue
+        images = Path(os.path.realpath(sections.captions.dataset_path))
+        if images in output.parents:
+            continue
+        if inside := next((each for each in config.named if (output / each).is_relative_to(images)), None):
+            raise ConfigError(
+                f"output_dir: the results of the data set {inside} would be in the folder {config.output_dir}/{inside}, "
+                f"among the images of captions.{name}.dataset_path, and the next run would caption the pictures of its "
+                "page; set output_dir to another folder."
+            )
 
 
 def _sections_within(section: Any, keys: Mapping[str, Any]) -> dict[Any, Mapping[Any, Any]]:

@@ -9,6 +9,7 @@ import json
 import os
 from dataclasses import asdict, dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import TypedDict
 
 from captionqa import PACKAGE
@@ -127,6 +128,19 @@ class JudgedAnswers:
             # captions that are asked for again change answers
             if all(map(os.path.exists, [path, *([] if links is None else links.paths[chunk.number])]))
         }
+
+    def drop_damaged_lists(self) -> None:
+        """Remove the index where it is damaged, or a list is gone or was emptied: then all are written again."""
+        if os.path.exists(self.index) and not self._has_lists():
+            Path(self.index).unlink(missing_ok=True)
+
+    def _has_lists(self) -> bool:
+        found: ListIndex | None = read_json(self.index)
+        lists = [Path(self.lists, name) for name in self.list_names()]
+        return found is not None and all(
+            path.exists() and bool(path.stat().st_size) == bool(found["items"][str(chunk.number)])
+            for chunk, path in zip(self.plan().chunks, lists, strict=True)
+        )
 
     def unknown_chunks(self) -> dict[int, str]:
         """{number of a chunk: the list of its questions}, of the chunks of which it is not known what is judged."""

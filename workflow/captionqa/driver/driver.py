@@ -1,9 +1,11 @@
 """The driver: holds the lease, watches the servers and jobs, handles stop signals, and prints progress."""
 
 import atexit
+import math
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -27,6 +29,9 @@ WATCH_INTERVAL_S = 5.0
 #: How many checks in a row have to find all servers dead before the run is stopped. In between, the chunk
 #: jobs, which fail for the same reason, can store their own errors.
 DEAD_CHECKS = 2
+#: A further Ctrl-C in this time is part of the first: it would break off the stopping, and how the run ended would not
+#: be said. A later one gets through.
+SAME_STOP_S = 10.0
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -66,6 +71,8 @@ class Driver:
         #: The names of its servers' jobs, if there are any.
         self._server_jobs: list[str] = []
         self._was_suspended = self._gave_up = False
+        #: When the last Ctrl-C came that got through, by the monotonic clock.
+        self._interrupted_s = -math.inf
 
     def begin(
         self,
@@ -198,6 +205,10 @@ class Driver:
         before = signal.getsignal(number)
 
         def handle(received: int, frame: FrameType | None) -> None:
+            if received == signal.SIGINT:
+                if time.monotonic() - self._interrupted_s < SAME_STOP_S:
+                    return
+                self._interrupted_s = time.monotonic()
             self._lease.release()
             if not self._ended.is_set() and not self._gave_up:
                 self.stopped_by = self.stopped_by or signal.Signals(received)

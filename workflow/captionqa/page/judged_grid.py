@@ -1,11 +1,11 @@
 """A judge on the page of several data sets: its figures of each answer set, and their means over the data sets."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TypedDict
 
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
-from captionqa.files import read_json
 from captionqa.page.answer_columns import answer_columns
 from captionqa.page.judgements import judge_figures
 from captionqa.results.answer_sets import AnswerSet
@@ -86,8 +86,7 @@ def judge_grid(config: Config, layout: Layout) -> JudgeGrid | None:
 
 
 def _figures(config: Config, answers: AnswerSet) -> JudgeMetrics | None:
-    rules = read_json(answers.companion("metrics"))
-    return None if rules is None else judge_figures(config, answers, rules)
+    return judge_figures(answers, config) if Path(answers.results).exists() else None
 
 
 def _row(key: Key, figures: JudgeMetrics | JudgeMeans | None) -> JudgedRow:

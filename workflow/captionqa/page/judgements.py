@@ -11,15 +11,19 @@ from captionqa.files import read_json
 from captionqa.page.answers import PageJudgement, cut
 from captionqa.results.answer_sets import AnswerSet
 from captionqa.results.judged_records import JudgeMetrics
-from captionqa.results.metrics import QaMetrics
-from captionqa.results.provenance import read_provenance
+from captionqa.results.provenance import Provenance, file_digest, read_provenance
 
 
 class Judgements:
-    """What a judge said of the answers of one set, read in the order of their qids."""
+    """What the judge of a configuration said of the answers of one set, read in the order of their qids.
 
-    def __init__(self, answers: AnswerSet):
-        paths = [Path(answers.companion(kind)) for kind in ("judged", "judge_failures")]
+    Nothing where it did not judge, or where the files are of an earlier judge or prompt, as after a run whose judge
+    failed.
+    """
+
+    def __init__(self, answers: AnswerSet, config: Config):
+        kinds = () if _judged_now(answers, config) is None else ("judged", "judge_failures")
+        paths = [Path(answers.companion(kind)) for kind in kinds]
         self._streams: list[Iterator[Any]] = [elements(path) for path in paths if path.exists()]
         self._next = [next(stream, None) for stream in self._streams]
 
@@ -55,29 +59,21 @@ def _judgement(said: Any) -> PageJudgement:
     return judgement
 
 
-def judgements(config: Config, answers: AnswerSet) -> Judgements | None:
-    """What the configured judge said of a set; None where none is configured, or another one said it."""
-    return Judgements(answers) if _is_by_judge(config, answers) else None
-
-
-def judge_figures(config: Config, answers: AnswerSet, rules: QaMetrics) -> JudgeMetrics | None:
-    """The configured judge's metrics of a set; None where it did not judge these answers.
-
-    Whether it judged these is told by the figures of the rules in both.
-    """
-    if not _is_by_judge(config, answers):
+def judge_figures(answers: AnswerSet, config: Config) -> JudgeMetrics | None:
+    """The metrics of a set by the judge of a configuration; None where it has not judged all of these answers."""
+    described = _judged_now(answers, config)
+    if described is None or config.judge is None or described["judged"]["when"] != config.judge.when:
         return None
+    with open(answers.results, "rb") as file:
+        if described["judged"]["fingerprint"] != file_digest(file):
+            return None
     judged: JudgeMetrics | None = read_json(answers.companion("judge_metrics"))
-    graded = rules["total_questions"] - rules["ungraded_questions"]
-    of_rules = rules["correct_answers"], graded
-    is_of_these = judged is not None and (judged["rules"]["correct"], judged["rules"]["total"]) == of_rules
-    return judged if is_of_these else None
+    return judged
 
 
-def _is_by_judge(config: Config, answers: AnswerSet) -> bool:
-    """Whether the files of a judge beside an answer set are by the configured one, with its prompt and its `when`."""
-    stored, judge = read_provenance(answers.companion("judge_provenance")), config.judge
-    if stored is None or judge is None:
-        return False
-    by_same = fingerprint(stored["settings"]) == fingerprint(judge_settings(config))
-    return by_same and stored["judged"]["when"] == judge.when
+def _judged_now(answers: AnswerSet, config: Config) -> Provenance | None:
+    """The provenance of the judge's files beside a set; None where they are not of the judge and prompt of now."""
+    described = read_provenance(answers.companion("judge_provenance"))
+    if described is None or fingerprint(described["settings"]) != fingerprint(judge_settings(config)):
+        return None
+    return described

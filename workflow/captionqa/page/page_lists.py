@@ -18,7 +18,7 @@ from captionqa.page import captions, questions
 from captionqa.page.answer_columns import AnswerColumn, answer_columns, cell_of, differences_of, read_comparison
 from captionqa.page.captions_read import CaptionsRead
 from captionqa.page.failure_rows import FailureRows
-from captionqa.page.judgements import judge_figures, judgements
+from captionqa.page.judgements import judge_figures
 from captionqa.page.overview import Accuracy, Part, accuracy, compared_accuracy, model_facts, part
 from captionqa.page.questions import AnswerCounts, QuestionItem
 from captionqa.page.sample import Kind, Sample, limits_for
@@ -171,11 +171,12 @@ def _add_questions(contents: PageContents, config: Config, layout: Layout, keep:
         cell = cell_of(comparison, column)
         figures.append(accuracy(metrics) if cell is None else compared_accuracy(metrics, cell))
         if config.judge is not None:
-            figures[-1]["judge"] = judge_figures(config, column.answers, metrics)
+            figures[-1]["judge"] = judge_figures(column.answers, config)
     counts = AnswerCounts(len(columns))
     kept = keep(load_plan(layout, "qa").items)
     rows = layout.question_rows(load_plan(layout, "qa").rows or "")
-    for item in questions.question_items(rows, sets, [judgements(config, one) for one in sets]):
+    judged_by = None if config.judge is None else config
+    for item in questions.question_items(rows, [column.answers for column in columns], judged_by):
         counts.add(item)
         kept.add(questions.kind_of(item), item["qid"], item)
     items = kept.ordered(questions.page_order)

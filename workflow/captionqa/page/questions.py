@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
+from captionqa.config.config import Config
 from captionqa.dataset.json_elements import KEY_COLUMN, elements
 from captionqa.dataset.question_row import InvalidRow, QuestionRow
 from captionqa.files import read_json_lines
@@ -41,13 +42,14 @@ class QuestionItem(TypedDict):
 
 
 def question_items(
-    rows_path: str, answer_sets: Sequence[AnswerSet], judges: Sequence[Judgements | None] = ()
+    rows_path: str, answer_sets: Sequence[AnswerSet], judged_by: Config | None = None
 ) -> Iterator[QuestionItem]:
     """Every question of the rows that an answer set has; all files are sorted by qid and read in step.
 
-    `judges` have what a judge said of the answers of each set, which is with them then.
+    `judged_by` is the configuration of a judge that grades the answers: what it said of them is with them.
     """
     columns = [_Column(one) for one in answer_sets]
+    judges = [] if judged_by is None else [Judgements(one, judged_by) for one in answer_sets]
     for row in read_json_lines(rows_path):
         outcomes = [column.take(row["id"]) for column in columns]
         if not any(outcomes):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from captionqa.errors import ResultError
-from captionqa.files import read_json_object
+from captionqa.files import AnyPath, read_json_object
 from captionqa.results.answer_sets import RESULTS_ENDING, AnswerSet
 
 if TYPE_CHECKING:  # numpy takes 0.1 s to import
@@ -176,13 +176,15 @@ def _records(answer_set: AnswerSet) -> Iterator[tuple[str, Mapping[str, Any]]]:
             raise ResultError(
                 f"{path} is not there; name results files MODEL_qa{RESULTS_ENDING}, such as a run writes."
             )
-        yield from _object(path)
+        yield from records_of(path)
 
 
-def _object(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def records_of(path: AnyPath) -> Iterator[tuple[str, Any]]:
+    """(qid, record) of each entry of a file of results or failures; raises ResultError where it is none, or damaged."""
     try:
         yield from read_json_object(path)
     except ValueError as error:
         raise ResultError(
-            f"{path} is no file of results or failures as a run writes it: {error}; let the run write it again."
+            f"{path} is no file of results or failures as a run writes it: {error}; if a run wrote it, delete it and "
+            "run again."
         ) from error

@@ -14,9 +14,10 @@ from captionqa.dataset.question_row import QuestionRow
 from captionqa.dataset.repeat_planning import repeated_text
 from captionqa.errors import ResultError
 from captionqa.external_sort import ExternalSort
-from captionqa.files import atomic_writer, json_line, read_json_lines, read_json_object, write_json
+from captionqa.files import atomic_writer, json_line, read_json_lines, write_json
 from captionqa.grading.choices import LETTERS
 from captionqa.reasoning import split_reasoning
+from captionqa.results.graded_answers import records_of
 from captionqa.results.qa_record import QaRecord
 
 #: What `graded_by` says of several answers together, none of which the record is about.
@@ -34,10 +35,15 @@ def write_judge_items(answers: JudgedAnswers, results_path: str, rows_path: str,
     Lists of other answers are removed.
 
     Raises:
-        ResultError: the results are not of these questions.
+        ResultError: the results are damaged, or not of these questions, or another plan was saved since `index_path`
+            was named.
     """
     judge, plan = answers.config.judge, answers.plan()
     assert judge is not None, "there is a judge"
+    if index_path != answers.index:
+        raise ResultError(
+            "the questions or their chunks were planned anew since this run began; run the same command again."
+        )
     folder, by_image = Path(answers.lists), answers.layout.questions_by_image.exists()
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.iterdir():
@@ -87,8 +93,7 @@ def _final_words(record: QaRecord) -> str:
 def _joined(rows_path: str, results_path: str) -> Iterator[tuple[QuestionRow, QaRecord]]:
     """Each record with its row; both files are sorted by id, and rows without a record are left out."""
     rows: Iterator[QuestionRow] = read_json_lines(rows_path)
-    records: Iterator[tuple[str, Any]] = read_json_object(results_path)
-    for qid, record in records:
+    for qid, record in records_of(results_path):
         row = next((row for row in rows if row["id"] == qid), None)
         if row is None:
             raise ResultError(f"{results_path} has {qid!r}, which is no present question; run the same command again.")

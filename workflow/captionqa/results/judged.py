@@ -1,7 +1,7 @@
 """Merging a judge's answers: its grades beside those of the rules, whose files stay as they are."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from captionqa.client.chunk_result import ChunkResults, ResultLine
 from captionqa.config.contexts import IMAGES
@@ -9,13 +9,14 @@ from captionqa.config.judge_config import JudgeConfig
 from captionqa.config.settings import AnswerSettings
 from captionqa.dataset.judged_answers import JudgedAnswers, ListIndex
 from captionqa.errors import ResultError
-from captionqa.files import json_object_writer, read_json, read_json_object, write_json
+from captionqa.files import json_object_writer, read_json, write_json
 from captionqa.grading.judge_grade import judge_grade
 from captionqa.results.agreement import Agreement
+from captionqa.results.graded_answers import records_of
 from captionqa.results.judge_items import is_to_judge
 from captionqa.results.judged_records import AccuracyFigures, JudgedRecord, JudgeMetrics, JudgesGrade
 from captionqa.results.metrics import InContext, QaMetrics
-from captionqa.results.provenance import ItemCounts, provenance
+from captionqa.results.provenance import ItemCounts, file_digest, provenance
 from captionqa.results.qa_record import QaRecord
 from captionqa.results.statistics import wilson_interval
 
@@ -125,7 +126,13 @@ def merge_judged(answers: JudgedAnswers, chunks: Sequence[str], settings: Answer
     context: InContext = {} if answers.context == IMAGES else {"context": answers.context.name}
     write_json(to["metrics"], tally.metrics(judge, rules, context, index["without_words"]))
     described = provenance(results.headers, counts, settings, dataset)
-    described["judged"] = {"results": answers.path("results"), "model": answers.model, "when": judge.when}
+    with open(answers.path("results"), "rb") as file:
+        described["judged"] = {
+            "results": answers.path("results"),
+            "fingerprint": file_digest(file),
+            "model": answers.model,
+            "when": judge.when,
+        }
     write_json(to["provenance"], described)
 
 
@@ -137,8 +144,8 @@ def _joined(
     Raises:
         ResultError: an answer has no line, or a line no answer.
     """
-    records: Iterator[tuple[str, Any]] = read_json_object(answers.path("results"))
-    wanted = (record for _, record in records if is_to_judge(record, judge.when))
+    records = (record for _, record in records_of(answers.path("results")))
+    wanted = (record for record in records if is_to_judge(record, judge.when))
     for record in wanted:
         line = next(lines, None)
         if line is None or line["id"] != record["qid"]:

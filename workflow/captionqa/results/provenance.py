@@ -84,8 +84,9 @@ class CaptionSource(TypedDict, total=False):
 class JudgedSource(TypedDict):
     """Which answers a judge graded."""
 
-    #: The results file.
+    #: The results file, and a digest of its content.
     results: str
+    fingerprint: str
     #: Who answered.
     model: str
     #: `qa.judge.when`.
