@@ -14,7 +14,7 @@ rule page:
         results=lambda wildcards: final_files(data_sets=[wildcards.data_set]),
         failures=lambda wildcards: final_files(("_failures", "failures"), [wildcards.data_set]),
         provenance=lambda wildcards: final_files(("_provenance", "provenance"), [wildcards.data_set]),
-        comparison=comparison_if_wanted(),
+        comparison=comparison_if_shown,
         # where the judge fails, the end of the run makes the page
         judged=lambda wildcards: judged_files(
             "judged", "judge_metrics", "judge_failures", "judge_provenance", data_sets=[wildcards.data_set]

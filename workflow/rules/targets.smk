@@ -59,6 +59,11 @@ def comparison_if_wanted():
     return [LAYOUT.comparison(ending) for ending in endings]
 
 
+def comparison_if_shown(wildcards):
+    """The files of the comparison, for the page of a data set whose answers it compares with each other."""
+    return comparison_if_wanted() if len(CONFIG.of_data_set(wildcards.data_set).answers) > 1 else []
+
+
 def exports():
     """The summaries of all exports, each of which is in the folder of its export."""
     parts = [(one, one.layout(model)) for one in CONFIG.data_sets.values() for model in MODELS]
