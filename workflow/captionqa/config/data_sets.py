@@ -163,8 +163,8 @@ def check_folders(config: "Config") -> None:
         if inside := next((each for each in config.named if (output / each).is_relative_to(images)), None):
             raise ConfigError(
                 f"output_dir: the results of the data set {inside} would be in the folder "
-                f"{config.output_dir}/{inside}, among the images of captions.{name}.dataset_path, and the next run would "
-                "caption the pictures of its page; set output_dir to another folder."
+                f"{config.output_dir}/{inside}, among the images of captions.{name}.dataset_path, and the next run "
+                "would caption the pictures of its page; set output_dir to another folder."
             )
 
 
