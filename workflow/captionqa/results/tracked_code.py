@@ -14,6 +14,7 @@ MERGING_CODE = (
     "client/answer.py",
     "client/chunk_result.py",
     "client/final_text.py",
+    "client/text_figures.py",
 )
 #: Patterns of the modules that decide, beside these, what `merge_qa` writes.
 GRADING_CODE = ("grading/*.py", "dataset/question_row.py", "dataset/question_repeats.py")
