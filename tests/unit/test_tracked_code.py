@@ -55,5 +55,5 @@ def test_no_pattern_can_be_left_out(module, pattern):
 
 def test_of_the_client_the_reading_of_chunk_results_alone_is_tracked():
     tracked = tracked_modules(TRACKED["qa"])
-    wanted = [Path("client/answer.py"), Path("client/chunk_result.py"), Path("client/final_text.py")]
+    wanted = [Path(f"client/{name}.py") for name in ("answer", "chunk_result", "final_text", "text_figures")]
     assert [path for path in tracked if path.parts[0] == "client"] == wanted
