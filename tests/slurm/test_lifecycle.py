@@ -370,7 +370,7 @@ def test_jobs_that_slurm_forgot_or_ended_badly_are_found_at_the_second_look(clus
 
 def test_a_dry_run_of_a_thousand_chunks_submits_nothing(project, cluster):
     one = project.folder / "images" / "0.png"
-    for number in range(1000):
+    for number in range(12_000):
         (project.folder / "images" / f"same-{number}.png").hardlink_to(one)
     project.config["captions"]["chunks"] = 1000
     before = {job["number"] for job in cluster.jobs("all")}
