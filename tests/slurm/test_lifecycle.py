@@ -231,7 +231,7 @@ def test_one_of_two_replicas_is_cancelled_and_no_item_is_lost(project, cluster):
     project.config["models"][MODEL]["server"]["replicas"] = 2
     driver = start_slowly(project)
     cluster.wait_for(lambda: len(cluster.servers()) == 2)
-    project.wait_for(lambda: len(used_servers(project)) == 2)
+    project.wait_for(lambda: len(project.used_servers()) == 2)
     cluster.command("scancel", cluster.servers()[0]["number"])
     finish(project, driver)
     assert not cluster.jobs()
@@ -251,15 +251,6 @@ def test_a_second_server_that_still_waits_in_the_queue_is_waited_for_when_the_fi
     project.wait_for(lambda: "was cancelled" in project.printed())
     cluster.command("scontrol", "release", second["number"])
     finish(project, driver)
-
-
-def used_servers(project):
-    lines = [
-        json.loads(line)
-        for path in project.out.glob("work/*/captions/*/journal/*.jsonl")
-        for line in path.read_text().splitlines()
-    ]
-    return {line["answer"]["server"]["url"] for line in lines}
 
 
 @pytest.mark.usefixtures("one_chunk")
