@@ -299,11 +299,11 @@ def test_an_existing_server_with_another_key_is_a_clear_error(project, existing_
 
 
 @pytest.fixture
-def elsewhere(small, monkeypatch):
-    """The small project, whose jobs go to a scheduler that captionqa has no launcher for."""
+def elsewhere(project, monkeypatch):
+    """The project, whose jobs go to a scheduler that captionqa has no launcher for."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests" / "another_executor"))
-    small.arguments = ("--executor", "elsewhere", "--jobs", "2", "--seconds-between-status-checks", "1")
-    return small
+    project.arguments = ("--executor", "elsewhere", "--jobs", "2", "--seconds-between-status-checks", "1")
+    return project
 
 
 def test_an_executor_that_cannot_start_a_server_is_refused_in_one_sentence(elsewhere):
@@ -400,7 +400,6 @@ def test_one_final_file_can_be_asked_for_alone(project):
     assert len(project.requests()) == 20  # the server is released by a whole task
 
 
-@pytest.mark.usefixtures("small")
 def test_only_failures_that_still_stand_are_retried(project):
     broken = project.folder / "images" / "broken.png"
     broken.write_bytes(b"no image at all")
