@@ -108,6 +108,12 @@ class Project:
         lines = (line for path in journals for line in path.read_text().splitlines(keepends=True))
         return {json.loads(line)["answer"]["text"] for line in lines if line.endswith("\n")}
 
+    def used_servers(self) -> set[str]:
+        """The URLs of the servers that gave the answers in the journals of captions."""
+        journals = self.out.glob(f"work/{self.model}/captions/*/journal/*.jsonl")
+        lines = [json.loads(line) for path in journals for line in path.read_text().splitlines()]
+        return {line["answer"]["server"]["url"] for line in lines}
+
     def asked_once(self) -> bool:
         """Whether the server was asked for nothing twice."""
         seen = [(request["text"], *request["images"]) for request in self.requests()]

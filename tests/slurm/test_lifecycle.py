@@ -231,7 +231,7 @@ def test_one_of_two_replicas_is_cancelled_and_no_item_is_lost(project, cluster):
     project.config["models"][MODEL]["server"]["replicas"] = 2
     driver = start_slowly(project)
     cluster.wait_for(lambda: len(cluster.servers()) == 2)
-    project.wait_for(lambda: len(used_servers(project)) == 2)
+    project.wait_for(lambda: len(project.used_servers()) == 2)
     cluster.command("scancel", cluster.servers()[0]["number"])
     finish(project, driver)
     assert not cluster.jobs()
@@ -251,15 +251,6 @@ def test_a_second_server_that_still_waits_in_the_queue_is_waited_for_when_the_fi
     project.wait_for(lambda: "was cancelled" in project.printed())
     cluster.command("scontrol", "release", second["number"])
     finish(project, driver)
-
-
-def used_servers(project):
-    lines = [
-        json.loads(line)
-        for path in project.out.glob("work/*/captions/*/journal/*.jsonl")
-        for line in path.read_text().splitlines()
-    ]
-    return {line["answer"]["server"]["url"] for line in lines}
 
 
 @pytest.mark.usefixtures("one_chunk")
@@ -370,7 +361,7 @@ def test_jobs_that_slurm_forgot_or_ended_badly_are_found_at_the_second_look(clus
 
 def test_a_dry_run_of_a_thousand_chunks_submits_nothing(project, cluster):
     one = project.folder / "images" / "0.png"
-    for number in range(1000):
+    for number in range(12_000):
         (project.folder / "images" / f"same-{number}.png").hardlink_to(one)
     project.config["captions"]["chunks"] = 1000
     before = {job["number"] for job in cluster.jobs("all")}

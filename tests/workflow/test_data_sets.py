@@ -17,10 +17,10 @@ models:
   stand-in: &model {path: ., served_model_name: stand-in, server: SERVER}
   two: {<<: *model, served_model_name: two, server: SECOND}
 captions:
-  docs: &captions {dataset_path: docs, prompt_styles: [SHORT], chunks: 1}
+  docs: &captions {dataset_path: docs, prompt_styles: [SHORT], chunks: 2}
   photos: {<<: *captions, dataset_path: photos}
 qa:
-  docs: &qa {question_path: docs.parquet, contexts: [image, caption], chunks: 1}
+  docs: &qa {question_path: docs.parquet, contexts: [image, caption], chunks: 2}
   photos: {<<: *qa, question_path: photos.parquet}
 client: {concurrency: 4, backoff_s: 0.1, max_attempts: 3}
 """

@@ -24,7 +24,7 @@ qa:
     contexts: [image, none]
     shuffle_choices: {{rounds: 2, seed: 1}}
     instruction: Answer with a letter.
-    chunks: 1
+    chunks: 2
   cars:
     <<: *each
     question_path: cars.parquet

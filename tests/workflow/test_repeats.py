@@ -14,7 +14,6 @@ def test_rounds_contexts_and_samples_ask_only_what_is_new_and_totals_add_up(proj
     questions["question"] = [QUESTION] * 5 + ["What is it?"]
     questions.to_parquet(project.folder / "questions.parquet")
     del project.config["captions"]
-    project.config["qa"]["chunks"] = 1
     project.run()
     assert len(project.requests()) == 6
     once = project.qa("results")
@@ -77,7 +76,7 @@ def test_rounds_contexts_and_samples_ask_only_what_is_new_and_totals_add_up(proj
 
 
 def test_further_samples_of_captions_have_files_and_seeds_of_their_own(project):
-    project.config["captions"] |= {"prompt_styles": ["SIMPLE"], "samples": 3, "chunks": 1}
+    project.config["captions"] |= {"prompt_styles": ["SIMPLE"], "samples": 3}
     del project.config["qa"]
     project.config["client"]["sampling"] = {"temperature": 0.7}
     project.run()
