@@ -14,7 +14,7 @@ import requests
 from captionqa.config.layout import Layout
 from captionqa.errors import ConfigError, RunStoppedError, ServerStartError
 from captionqa.files import write_json
-from captionqa.run.lease import RUN_VARIABLE, LeaseKeeper
+from captionqa.run.lease import LeaseKeeper
 from captionqa.run.process_identity import process_start
 from captionqa.server import generation_key, start_wait
 from captionqa.server.endpoint import Endpoint, State
@@ -320,14 +320,6 @@ def test_live_markers_are_dropped_only_when_no_driver_lives(run, held):
     drop_stale_live_markers(run.layout)
     lease.release()
     assert marker.exists() is held
-
-
-def test_servers_that_a_run_has_started_for_one_data_set_serve_its_others(run, monkeypatch):
-    monkeypatch.setenv(RUN_VARIABLE, "1")
-    Endpoint(replica=0, request_id="first", settings="s", model="tiny", state=State.READY).publish(run.folder)
-    write_json(run.layout.of_data_set("docs").live("qa"), {"run": "1"})
-    assert [each.request_id for each in run.server().start()] == ["first"]
-    assert not run.processes()
 
 
 def test_only_endpoints_that_say_so_are_dead(make_run, tmp_path):
