@@ -17,7 +17,7 @@ there counts only if it belongs to that user:
 | endpoint-N.json | start_server, supervisor, driver | clients, driver, jobs | where server N is, and its state |
 | load-N.jsonl | supervisor | verdict | load of server N at each health check |
 | ready.json | start_server | Snakemake | sentinel: the endpoints that were ready first |
-| live/TASK | start_server | Snakemake, driver, start_server | a server runs for the task, not released yet |
+| live/TASK | start_server | Snakemake, driver, next start_server | a server runs for the task, which is not released yet |
 | released/TASK.json | release | release, Snakemake | the task needs no server any more; the last one stops it |
 
 start_server and release are the jobs of these rules; each named data set has its own, which write ready/NAME.json,
