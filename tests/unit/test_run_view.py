@@ -105,7 +105,7 @@ def test_the_messages_of_start_server_are_printed_once_and_no_errors(tmp_path, c
 def test_a_file_gets_a_line_now_and_then_without_control_characters(layout, capsys, monkeypatch):
     monkeypatch.setattr(run_display, "LOOK_INTERVAL_S", 0.01)
     monkeypatch.setattr(run_display, "FIRST_LINE_INTERVAL_S", 0.02)
-    display = run_display.RunDisplay(layout)
+    display = run_display.RunDisplay([layout])
     display.start()
     text = ""
     while text.count("\n") < 2:

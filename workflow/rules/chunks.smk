@@ -161,20 +161,6 @@ def servers_before(wildcards):
     return [*released, *graded_files(), *exports(), *pages_without_judge(), *indexes]
 
 
-def start_slots():
-    """{model: the resource that each start of its servers takes}, of which there is one."""
-    return {model: f"start_of_model_{number}" for number, model in enumerate(MODELS)}
-
-
-def one_start_at_a_time():
-    """The resources by which the servers of a model are started once: each further data set then finds them."""
-
-    def taken(model):
-        return lambda wildcards: int(wildcards.model == model)
-
-    return {slot: taken(model) for model, slot in start_slots().items()}
-
-
 def asked_again(work):
     """The marker of retry-failed and forget, if there is one.
 

@@ -38,8 +38,6 @@ def limit_chunk_jobs():
 
 if workflow.is_main_process:
     limit_chunk_jobs()
-    for slot in start_slots().values():
-        workflow.register_resource(slot, 1)
 
 
 def begin_run():
@@ -87,8 +85,7 @@ def begin_run():
         for model in MODELS:
             if server_needed[model]:
                 check_executor(model)
-        releases = {model: planned_releases(model) for model in MODELS}
-        DRIVER.begin(items_to_do(CONFIG, RUN_LAYOUT), server_needed, slurm_runs(executor, server_needed), releases)
+        DRIVER.begin(items_to_do(CONFIG, RUN_LAYOUT), server_needed, slurm_runs(executor, server_needed))
         for model, planned in PLANNED_MODELS.items():
             planned.save(LAYOUTS[model])  # the jobs read it; only now, since a dry run must change nothing
     except (CaptionqaError, OSError) as error:
@@ -108,12 +105,6 @@ def tell_plan():
     if plan.cache_info().currsize:
         for text in (plan_line(CONFIG, RUN_LAYOUT), *plan_notes(CONFIG, RUN_LAYOUT)):
             print_message(text)
-
-
-def planned_releases(model):
-    """The files of the jobs of this run that release a server of a model."""
-    jobs = [job for job in workflow.dag.needrun_jobs() if job.rule.name == "release"]
-    return [str(job.output[0]) for job in jobs if job.wildcards.model == model]
 
 
 def needs_server_of(model, chunks):

@@ -3,8 +3,6 @@
 # that put the servers of several models in an order, a judge's after all that needs none. These are not ancient:
 # Snakemake looks at no trigger below a job that runs, so behind an ancient edge it would leave the next model's
 # answers as they are. The script starts no server for nothing.
-# Each data set has a start of its own, so that one with a chunk to run has no other merged again: all that is below
-# the start runs. The first start starts the servers, the others find them.
 
 
 localrules:
@@ -19,17 +17,21 @@ rule start_server:
         # update: if a start fails, Snakemake deletes a plain output, and then every finished chunk would run again
         sentinel=update(LAYOUT.sentinel),
         # temp: deleted once its task is released, so a task with chunks to run always starts a server
-        live=temp([LAYOUT.live(task) for task in SERVER_TASKS]),
+        live=temp(
+            [
+                Layout(CONFIG.output_dir).of_data_set(name).live(task)
+                for name, one in CONFIG.data_sets.items()
+                for task in (*one.tasks, *(["judge"] if one.judge else []))
+            ]
+        ),
     log:
-        LAYOUT.start_log,
-    priority: AHEAD_OF_CHUNKS
+        f"{LAYOUT.server_logs}/start_server.log",
     retries: 0  # a profile's retries are for faults of a client's node
     conda:
         "../../environment.yml"
     # the server's job under Slurm, in the resource names of Snakemake's Slurm executor; the profile overrides them, for
     # each model by expressions of wildcards.model
     resources:
-        **one_start_at_a_time(),
         slurm_partition="gpu",
         gpu=1,
         cpus_per_task=8,

@@ -1,33 +1,29 @@
-"""Start the model server for a data set, or take over a running one, and write the sentinel once it is healthy.
+"""Start the model server, or take over a running one, and write the sentinel once it is healthy.
 
 If no chunk is going to run (for example, since a style was dropped from the configuration), no server is started. Where
 the servers of several models run one at a time, it starts once those of the others have ended, with their Slurm jobs. A
 judge's is started only where it gets an answer to judge.
 """
 
+import shutil
 from dataclasses import asdict
+from pathlib import Path
 
 from captionqa.config.config import Config
 from captionqa.config.model_versions import planned_version
-from captionqa.errors import ServerStartError
 from captionqa.files import write_json
-from captionqa.run.job_log import failure_reason, job_log
-from captionqa.run.lease import current_run
+from captionqa.run.job_log import job_log
 from captionqa.run.run_record import read_run_record
 from captionqa.server.launcher import LocalLauncher
 from captionqa.server.lifecycle import Server
 from captionqa.server.slurm_launcher import SlurmLauncher
 
-wildcards, model = snakemake.wildcards, snakemake.wildcards.model
-config = Config.of(snakemake.config)
-layout = config.of_data_set(wildcards.data_set).layout(model)
+config, model = Config.of(snakemake.config), snakemake.wildcards.model
+layout = config.layout(model)
 
 with job_log(snakemake.log[0], "start_server", layout):
     run = read_run_record(layout.server)
     launcher = SlurmLauncher(**run["slurm"]) if run["slurm"] else LocalLauncher()
-    for _, other in config.by_data_set(layout):
-        if other != layout and (reason := failure_reason("start_server", other)):
-            raise ServerStartError(reason)
     needed = run["server_needed"]
     if needed and model == config.judge_alone:
         from captionqa.client.pending_requests import judge_needs_server  # slow: it reads requests
@@ -37,6 +33,8 @@ with job_log(snakemake.log[0], "start_server", layout):
         for other in layout.of_models(name for name in config.model_names if name != model):
             Server(config, other.model, other).stop()
     endpoints = Server(config, model, layout, launcher).start() if needed else []
+    # drop the releases of an earlier run, whose server may have been taken over
+    shutil.rmtree(layout.server_files.released_folder, ignore_errors=True)
     write_json(snakemake.output.sentinel, [asdict(endpoint) for endpoint in endpoints])
     for marker in snakemake.output.live:
-        write_json(marker, {"run": current_run()})
+        Path(marker).touch()

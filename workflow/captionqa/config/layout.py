@@ -109,11 +109,6 @@ class Layout:
         """Folder of the logs of the model's servers."""
         return f"{self.output_dir}/logs/{self.model}"
 
-    @property
-    def start_log(self) -> str:
-        """The log of the start of the model's servers for the data set."""
-        return f"{self.server_logs}/start_server{self.data_set}.log"
-
     def server_log(self, replica: int = 0) -> str:
         return f"{self.server_logs}/server-{replica}.log"
 
@@ -288,7 +283,7 @@ class Layout:
 
     @property
     def sentinel(self) -> str:
-        return str(self.server_files.sentinel(self.data_set))
+        return str(self.server_files.sentinel)
 
     def live(self, task: str = "{task}") -> str:
         return str(self.server_files.live(task, self.data_set))

@@ -94,32 +94,27 @@ class ServerFiles:
         """The load logs that exist."""
         return sorted(self.folder.glob("load-*.jsonl"))
 
-    def sentinel(self, data_set: str = "") -> Path:
-        """What the chunks of a data set wait for, which is written as in `captionqa.config.layout.Layout`."""
-        return Path(f"{self.folder}/ready{data_set}.json")
+    @property
+    def sentinel(self) -> Path:
+        return self.folder / "ready.json"
 
     @property
     def live_folder(self) -> Path:
         return self.folder / "live"
 
     def live(self, task: str, data_set: str = "") -> Path:
-        """As `sentinel`: the live marker of a task of a data set."""
+        """The live marker of a task of a data set, which is written as in `captionqa.config.layout.Layout`."""
         return Path(f"{self.live_folder}{data_set}/{task}")
 
     def has_live_marker(self) -> bool:
         return any(path.is_file() for path in self.live_folder.rglob("*"))
-
-    def is_live_in(self, run: str | None) -> bool:
-        """Whether a live marker is of the run with this id."""
-        markers = (read_own_json(path) for path in self.live_folder.rglob("*") if path.is_file())
-        return any(marker is not None and marker["run"] == run for marker in markers)
 
     @property
     def released_folder(self) -> Path:
         return self.folder / "released"
 
     def released(self, task: str, data_set: str = "") -> Path:
-        """As `sentinel`: what says that a task of a data set needs no server any more."""
+        """As `live`: what says that a task of a data set needs no server any more."""
         return Path(f"{self.released_folder}{data_set}/{task}.json")
 
 

@@ -61,8 +61,7 @@ class Driver:
         self._layouts = layout.of_models(config.model_names)
         self._lease = LeaseKeeper(*(each.server for each in self._layouts))
         self._servers = [Server(config, each.model, each) for each in self._layouts]
-        starts = [of_data.start_log for each in self._layouts for _, of_data in config.by_data_set(each)]
-        self._display = RunDisplay(layout, starts, in_place)
+        self._display = RunDisplay(self._layouts, in_place)
         #: Set when `end` or `cancel` begins, or a stop signal interrupts the main thread.
         self._ended = threading.Event()
         #: Whether no Slurm job is left to cancel.
@@ -80,13 +79,11 @@ class Driver:
         to_do: Mapping[Task, int],
         server_needed: Mapping[str, bool],
         slurm_runs: Mapping[str, SlurmRun] | None = None,
-        releases: Mapping[str, list[str]] | None = None,
     ) -> None:
         """Take the lease, store what the jobs need to know, and start to show progress.
 
-        `to_do` counts the items of each task that are in chunks without a result. The others are by model: `slurm_runs`
-        says how Slurm runs the jobs, and is None where they run on this machine; `releases` are the files of the jobs
-        that release a server.
+        `to_do` counts the items of each task that are in chunks without a result. `server_needed` and `slurm_runs` are
+        by model; the second says how Slurm runs the jobs, and is None where they run on this machine.
 
         Raises:
             LeaseTakenError: another driver works on the same output folder.
@@ -107,8 +104,6 @@ class Driver:
         for each, server in zip(self._layouts, self._servers, strict=True):
             run = slurm_runs[each.model] if slurm_runs else None
             record: RunRecord = {"server_needed": server_needed[each.model], "slurm": run}
-            if releases is not None:
-                record["releases"] = releases[each.model]
             if each.model == self._layout.model:
                 record["to_do"] = dict(to_do)
                 if len(self._layouts) > 1:

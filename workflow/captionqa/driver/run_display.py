@@ -28,15 +28,15 @@ LOG_MESSAGE = re.compile(r"^\d{4}-\d\d-\d\d [\d:,]+ (?:INFO|WARNING) (.*)$")
 
 
 class RunDisplay:
-    """Shows the run until it ends; `start_logs` are the logs of start_server.
+    """Shows the run until it ends; `layouts` are those of its models, that of the first comes first.
 
     `in_place`: bars that are replaced, where a terminal is there.
     """
 
-    def __init__(self, layout: Layout, start_logs: Sequence[str] = (), in_place: bool = True):
-        self._layout = layout
+    def __init__(self, layouts: Sequence[Layout], in_place: bool = True):
+        self._layout = layouts[0]
         self._area = LiveArea() if in_place and is_terminal() else None
-        self._start_logs = [StartLog(Path(path)) for path in start_logs]
+        self._start_logs = [StartLog(Path(layout.server_logs) / "start_server.log") for layout in layouts]
         self._began = self._printed_at = time.monotonic()
         self._thread: threading.Thread | None = None
         self._ended = threading.Event()

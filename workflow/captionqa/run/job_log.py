@@ -10,7 +10,7 @@ from typing import NotRequired, TypedDict
 
 from captionqa.config.layout import Layout
 from captionqa.errors import CaptionqaError, RunStoppedError
-from captionqa.files import DISK_FULL, disk_full_error, not_through_link, read_json, write_json
+from captionqa.files import DISK_FULL, disk_full_error, not_through_link, write_json
 from captionqa.run.job_times import begin_job_time, record_job_time
 from captionqa.shown_text import PrintableFormatter, printable_lines
 
@@ -76,12 +76,6 @@ def job_log(path: str, name: str, layout: Layout, echo: bool = False) -> Iterato
     finally:
         with suppress(OSError):
             record_job_time(layout.job_times, file_name, started)
-
-
-def failure_reason(name: str, layout: Layout) -> str | None:
-    """Why a job of this run failed, by its name and the paths of its data set; None where it did not."""
-    stored: JobError | None = read_json(layout.job_error(layout.job_file(name)))
-    return None if stored is None else stored.get("reason")
 
 
 def _set_up_logging(path: str, echo: bool) -> None:

@@ -159,7 +159,7 @@ class LeaseWatch:
         self._path = ServerFiles(folder).lease
         self._timeout_s = timeout_s
         self._any_run = any_run
-        self._own_run_id = self._run_id = current_run()
+        self._own_run_id = self._run_id = os.environ.get(RUN_VARIABLE)
         self._seen: tuple[str, int] | None = None
         self._moved_s = time.monotonic()
 
@@ -207,11 +207,6 @@ def end_with_run(folder: Path) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     threading.Thread(target=poll, daemon=True, name="run").start()
-
-
-def current_run() -> str | None:
-    """The id of the run that this process is a job of; None where it is of none."""
-    return os.environ.get(RUN_VARIABLE)
 
 
 def live_lease(folder: Path) -> LeaseRecord | None:

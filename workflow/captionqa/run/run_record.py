@@ -32,9 +32,6 @@ class RunRecord(TypedDict):
     #: {task: items that were in chunks without a result when the run began}; missing in the record of an older version,
     #: and of a model that is not the run's first.
     to_do: NotRequired[dict[Task, int]]
-    #: The files that this run's releases of the model write, of which the last one stops the servers; missing in the
-    #: record of an older version.
-    releases: NotRequired[list[str]]
     #: All models of the run, in their order; only in the record of the first of several.
     models: NotRequired[list[str]]
 

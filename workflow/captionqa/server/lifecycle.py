@@ -16,12 +16,11 @@ there counts only if it belongs to that user:
 | stopping | release | driver, next start_server | the servers were told to stop: no fault, not to be adopted |
 | endpoint-N.json | start_server, supervisor, driver | clients, driver, jobs | where server N is, and its state |
 | load-N.jsonl | supervisor | verdict | load of server N at each health check |
-| ready.json | start_server | Snakemake | sentinel: the endpoints that were ready first |
-| live/TASK | start_server | Snakemake, driver, next start_server | a server runs for the task, which is not released yet |
+| ready.json | start_server | Snakemake, release | sentinel: the endpoints that were ready first |
+| live/TASK | start_server | Snakemake, driver | a server runs for the task, which is not released yet |
 | released/TASK.json | release | release, Snakemake | the task needs no server any more; the last one stops it |
 
-start_server and release are the jobs of these rules; each named data set has its own, which write ready/NAME.json,
-live/NAME/TASK and released/NAME/TASK.json. The driver writes an endpoint only where the supervisor cannot: it
+start_server and release are the jobs of these rules. The driver writes an endpoint only where the supervisor cannot: it
 was killed, or its job is in the queue again.
 """
 
@@ -42,7 +41,7 @@ from captionqa.config.model_versions import planned_version
 from captionqa.config.server_files import read_own_json
 from captionqa.errors import ConfigError, ServerError
 from captionqa.files import write_json
-from captionqa.run.lease import current_run, live_lease
+from captionqa.run.lease import live_lease
 from captionqa.server import chosen_options, endpoint, generation_key, start_request, vllm_command
 from captionqa.server.endpoint import Endpoint, State
 from captionqa.server.launcher import Handle, Launcher, LocalLauncher, SupervisorStatus, wait_until_gone
@@ -78,8 +77,6 @@ class Server:
             RunStoppedError: the driver stopped the run meanwhile.
         """
         self._files.make_folder()
-        if self._files.is_live_in(current_run()):  # it was started for another data set
-            return endpoint.read_all(self._folder)
         if self._model.url:
             self.stop()
             name, planned = self._layout.model, planned_version(self._layout)
