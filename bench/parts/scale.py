@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd  # type: ignore[import-untyped]  # has no type stubs
 from captionqa.client.answer import Answer
 from captionqa.client.chunk_result import FORMAT, ChunkHeader, ResultLine, write_chunk
+from captionqa.client.text_figures import text_figures
 from captionqa.config.answer_files import AnswerFiles
 from captionqa.config.config import Task
 from captionqa.config.layout import Layout
@@ -107,7 +108,10 @@ def write_results(folder: Path) -> None:
                 "servers": [],
             }
             ids = sorted(item["id"] for item in read_json_lines(listed))
-            lines: Iterator[ResultLine] = ({"id": one, "answer": answer, "files": ["0" * 24]} for one in ids)
+            line: ResultLine = {"id": "", "answer": answer, "files": ["0" * 24]}
+            if task == "captions":
+                line["figures"] = text_figures(text)
+            lines: Iterator[ResultLine] = ({**line, "id": one} for one in ids)
             write_chunk(result, header, lines)
         write_json(layout.released(task), {"servers": []})
     write_json(layout.sentinel, [])

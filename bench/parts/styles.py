@@ -13,8 +13,8 @@ from statistics import median
 from typing import Any
 
 from captionqa.client.image_pace import BYTES_PER_PX
+from captionqa.config.vllm_options import IMAGE_CACHE_GB
 from captionqa.run.job_times import seconds, union
-from captionqa.server.chosen_options import IMAGE_CACHE_GB
 
 from bench import ours, servers
 from bench.clients import Target

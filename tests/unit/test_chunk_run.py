@@ -20,6 +20,7 @@ from captionqa.client import server_pool as pool_module
 from captionqa.client.chunk_result import ChunkResults, read_chunk
 from captionqa.client.chunk_run import ChunkRun
 from captionqa.client.image_part import file_url
+from captionqa.client.text_figures import text_figures
 from captionqa.config.layout import Layout
 from captionqa.config.settings import fingerprint
 from captionqa.dataset import image_source as source_module
@@ -120,6 +121,7 @@ def test_every_image_gets_the_answer_to_its_own_bytes(images, server, run):
     assert {request["max_tokens"] for request in server.asked} == {256}
     sent = [request["images"] for request in server.asked]
     assert all(sum(digests[0] in text for text in result.answers.values()) == 1 for digests in sent)
+    assert all(line["figures"] == text_figures(line["answer"]["text"]) for line in result.lines.values())
 
 
 def test_a_result_says_how_it_was_made(images, server, run, jobs, tmp_path):

@@ -8,9 +8,9 @@ from statistics import fmean
 
 import pytest
 from captionqa.client.chunk_result import FORMAT, write_chunk
+from captionqa.client.text_figures import text_figures
 from captionqa.config.settings import caption_settings, fingerprint, qa_settings
 from captionqa.errors import ResultError, TooManyFailuresError
-from captionqa.external_sort import ExternalSort
 from captionqa.files import json_line, read_json, write_json
 from captionqa.grading.scoring import GradingRules
 from captionqa.results.caption_figures import CaptionFigures
@@ -267,18 +267,23 @@ def test_statistics_tell_lengths_cuts_loops_and_copies(chunk, captions, styles):
     assert made["duplicates"] == {"captions": 3, "share": pytest.approx(3 / 5), "most": 3}
 
 
+def test_the_figures_of_a_text_are_those_that_its_job_took_if_it_took_any(chunk, captions, styles):
+    taken = answered("b.png") | {"figures": {"words": 60, "repetition": 0.25}}
+    made = captions(chunk(styles, [answered("a.png"), taken])).statistics
+    assert made["words"] == {"mean": 31.0, **lengths(2, 2, 60, 60)}
+    assert made["repetition"] == {"captions": 1, "mean": 0.25, "max": 0.25}
+
+
 def lengths(least, median, p95, most):
     return {"min": least, "median": median, "p95": p95, "max": most}
 
 
 @given(texts=st.lists(st.text("ab \ud83d", max_size=4), max_size=40))
-def test_statistics_are_those_of_all_captions_however_many_are_in_memory(tmp_path, texts):
-    figures = CaptionFigures(tmp_path)
-    figures._texts = ExternalSort(tmp_path, run_records=3)
-    with figures:
-        for text in texts:
-            figures.add(text, answered("a", text)["answer"], shared=False)
-        made = figures.statistics()
+def test_statistics_are_those_of_all_captions(texts):
+    figures = CaptionFigures()
+    for text in texts:
+        figures.add(text, text_figures(text), answered("a", text)["answer"], shared=False)
+    made = figures.statistics()
     copies = [count for count in Counter(texts).values() if count > 1]
     assert made["duplicates"]["captions"] == sum(copies)
     assert made["duplicates"]["most"] == max(copies, default=0)

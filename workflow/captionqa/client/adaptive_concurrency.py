@@ -21,7 +21,6 @@ multiplicative decrease makes shares fair where no queue length is known (Chiu &
 """
 
 from dataclasses import dataclass, field
-from statistics import mean
 
 from captionqa.client.in_flight_limit import InFlightLimiter
 from captionqa.server.probe import EngineLoad
@@ -89,6 +88,11 @@ class _Measurement:
     finished: float
     #: The job's requests that were before the engine, at each look.
     before_engine: list[float] = field(default_factory=list)
+
+    @property
+    def mean_before_engine(self) -> float:
+        """To import the package `statistics` for this would be felt at the start of each chunk job."""
+        return sum(self.before_engine) / len(self.before_engine)
 
 
 class AdaptiveLimit:
@@ -205,7 +209,7 @@ class AdaptiveLimit:
 
     def _step_size(self, now: float, measurement: _Measurement, queue_known: bool) -> float:
         """By how much to change the limit next; 0 where the front end is the limit and has a queue."""
-        before_engine = mean(measurement.before_engine)
+        before_engine = measurement.mean_before_engine
         is_long = before_engine > 2 * TARGET_QUEUED and before_engine >= FRONT_FRACTION * self._limit
         if is_long and now >= self._front_is_needed_until:
             return -min(before_engine - TARGET_QUEUED, STEP_FRACTION * self._limit)
@@ -219,7 +223,7 @@ class AdaptiveLimit:
         """Remember why a step was not worth it, where the front end was the reason."""
         if self._limit < step.limit:
             self._front_is_needed_until = now + FRONT_HOLDS_S
-        elif mean(measurement.before_engine) >= TARGET_QUEUED / 2:
+        elif measurement.mean_before_engine >= TARGET_QUEUED / 2:
             self._front_is_limit_until = now + FRONT_HOLDS_S
 
     def _step_back(self, now: float, limit: float) -> None:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from captionqa.client.chunk_result import FORMAT, ChunkHeader, ResultLine, write_chunk
+from captionqa.client.final_text import split_answer
 from captionqa.client.memory_budget import PART_OF_JOB
 from captionqa.client.question_captions import QuestionCaptions
+from captionqa.client.text_figures import text_figures
 from captionqa.config.client_config import ClientConfig
 from captionqa.config.model_versions import ModelVersion
 from captionqa.config.settings import AnswerSettings, fingerprint
@@ -80,4 +82,13 @@ class ChunkJob:
             "client": {"host": socket.gethostname(), "job": os.environ.get("SLURM_JOB_ID")},
             "servers": [endpoint.summary(entry) for entry in endpoint.read_all(self.server)],
         }
-        write_chunk(self.result, header, sorted(lines, key=lambda line: line["id"]))
+        by_id = sorted(lines, key=lambda line: line["id"])
+        are_captions = "prompt" in self.settings
+        write_chunk(self.result, header, map(_with_figures, by_id) if are_captions else by_id)
+
+
+def _with_figures(line: ResultLine) -> ResultLine:
+    """The line of a caption with the figures of its text, if it has one."""
+    if "answer" not in line or not (text := split_answer(line["answer"])[1]):
+        return line
+    return {**line, "figures": text_figures(text)}

@@ -7,6 +7,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Required, TypedDict, final
 
 from captionqa.client.answer import Answer, is_answer
+from captionqa.client.text_figures import TextFigures
 from captionqa.config.settings import AnswerSettings, fingerprint
 from captionqa.errors import ResultError
 from captionqa.files import AnyPath, atomic_writer, checked_line, read_checked_lines
@@ -75,6 +76,8 @@ class ResultLine(TypedDict, total=False):
     answer: Answer
     #: The digests of the image files that the answer is about, in their order.
     files: list[str]
+    #: Of a caption's text as `final_text.caption_text` reads it; absent in the results of earlier versions.
+    figures: TextFigures
     #: The fallback's answer, or why there is none; absent where no fallback was asked for.
     fallback: Answer | FailureRecord
     #: The item whose request was identical and whose outcome this is.

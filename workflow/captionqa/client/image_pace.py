@@ -20,11 +20,10 @@ from pathlib import Path
 from captionqa.client.chunk_job import ChunkJob
 from captionqa.client.item_stream import ItemStream, following
 from captionqa.config.settings import AnswerSettings
-from captionqa.config.vllm_options import option_value
+from captionqa.config.vllm_options import DEFAULT_IMAGE_CACHE_GB, IMAGE_CACHE_GB, option_value
 from captionqa.run.positions import ImageKey, Position, PositionFile, PositionWatch
 from captionqa.run.progress import Progress
 from captionqa.server import endpoint
-from captionqa.server.chosen_options import DEFAULT_IMAGE_CACHE_GB, IMAGE_CACHE_GB
 
 #: The smallest window, in images. Where the server keeps fewer than twice as many, keeping together gains nothing.
 MIN_WINDOW = 8

@@ -5,6 +5,14 @@ vLLM's parser takes `--name value` and `--name=value`, reads `_` in a name as `-
 
 from collections.abc import Iterator, Sequence
 
+API_SERVERS = "--api-server-count"
+#: Options by which a user decides on the number of API servers.
+API_SERVERS_GIVEN = (API_SERVERS, "--data-parallel-size")
+API_SERVERS_GIVEN_SHORT = {"-asc", "-dp"}
+#: The image cache of each API server, in GiB, and vLLM's own default.
+IMAGE_CACHE_GB = "--mm-processor-cache-gb"
+DEFAULT_IMAGE_CACHE_GB = 4
+
 
 def is_given(arguments: Sequence[str], name: str) -> bool:
     """Whether the arguments hold an option; `name` is written with hyphens, such as `--max-num-seqs`."""

@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from captionqa.config.config import Config, Task
 from captionqa.config.data_root import data_root
@@ -24,10 +24,12 @@ from captionqa.dataset.image_file import read_failures, read_stamped
 from captionqa.dataset.image_path import locate
 from captionqa.dataset.image_ref import CellRef, ContainedRef, DataRef, FileRef, ImageRef, LineRef, MemberRef, UrlRef
 from captionqa.dataset.item_entry import Stamp
-from captionqa.dataset.row_groups import RowGroups
 from captionqa.dataset.text_line import line_value
 from captionqa.dataset.url_image import UrlImages
 from captionqa.errors import ItemFailure, Reason
+
+if TYPE_CHECKING:
+    from captionqa.dataset.row_groups import RowGroups
 
 #: Containers that are open at a time, of those that are read by their offsets.
 MAX_OPEN = 64
@@ -74,8 +76,10 @@ class ImageSources:
         self.urls = urls
         self.dataset = dataset
         self.allowed_roots = allowed_roots
-        self.row_groups = RowGroups()
         self.extents = _Extents()
+        #: Guards `_row_groups`, which are made for the first cell.
+        self._lock = threading.Lock()
+        self._row_groups: RowGroups | None = None
 
     @classmethod
     def of_task(cls, config: Config, task: Task, fetch: bool = True) -> Self:
@@ -85,6 +89,16 @@ class ImageSources:
             [Path(root).resolve() for root in config.client.images.allowed_roots],
             UrlImages() if fetch and config.sections.allows_urls(task) else None,
         )
+
+    @property
+    def row_groups(self) -> "RowGroups":
+        """The groups of rows that cells are read from."""
+        from captionqa.dataset.row_groups import RowGroups  # felt at the start of a chunk job, and most have no cells
+
+        with self._lock:
+            if self._row_groups is None:
+                self._row_groups = RowGroups()
+            return self._row_groups
 
     def find(self, text: str) -> ImageSource:
         """An image by its reference; raises ItemFailure as `image_path.locate`, and missing_image for a container."""

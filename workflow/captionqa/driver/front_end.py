@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
-from captionqa.config.vllm_options import option_value
+from captionqa.config.vllm_options import API_SERVERS, option_value
 from captionqa.driver.load_figures import ClientLoad, ServerLoad
 from captionqa.driver.phases import RequestTime
-from captionqa.server.chosen_options import API_SERVERS, CORES_PER_API_SERVER, MOST_API_SERVERS
+from captionqa.server.chosen_options import CORES_PER_API_SERVER, MOST_API_SERVERS
 from captionqa.server.endpoint import Endpoint
 
 #: Where less than this fraction of the requests in flight is in the servers' engines, what comes before is the limit.

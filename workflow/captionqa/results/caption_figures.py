@@ -1,22 +1,15 @@
 """Figures of the captions of one prompt style: how long they are, how often cut, repetitive, or alike.
 
-They are taken while the captions are merged, one by one; the memory that they need does not grow with their number.
+They are counted while the captions are merged, one by one; eight bytes of each stay in memory.
 """
 
-import hashlib
+from array import array
 from collections import Counter
-from collections.abc import Iterable
 from itertools import accumulate, groupby
-from operator import itemgetter
-from typing import Self, TypedDict
+from typing import TypedDict
 
 from captionqa.client.answer import Answer
-from captionqa.external_sort import ExternalSort
-from captionqa.files import AnyPath
-
-#: Words of the parts that are looked for twice in a caption.
-REPEATED_WORDS = 4
-DIGEST_BYTES = 12
+from captionqa.client.text_figures import TextFigures
 
 
 class Lengths(TypedDict):
@@ -37,10 +30,7 @@ class Share(TypedDict):
 
 
 class Repetition(TypedDict):
-    """seq-rep-4 of Welleck et al. 2020 ("Neural Text Generation with Unlikelihood Training"), over words.
-
-    That is 1 - (different 4-grams / 4-grams) of a caption: 0 where none comes twice, near 1 for a loop.
-    """
+    """`client.text_figures.repeated_share`: 0 where no four words come twice in a caption, near 1 for a loop."""
 
     #: Of at least four words, which the figures are about.
     captions: int
@@ -71,42 +61,34 @@ class CaptionStatistics(TypedDict):
 
 
 class CaptionFigures:
-    """Counts captions; a context manager, since it may hold a temporary file in `folder`."""
+    """Counts captions."""
 
-    def __init__(self, folder: AnyPath):
+    def __init__(self) -> None:
         self._characters: Counter[int] = Counter()
         self._words: Counter[int] = Counter()
         self._tokens: Counter[int] = Counter()
         self._truncated = 0
         self._repeatable, self._repeated, self._most_repeated = 0, 0.0, 0.0
-        self._texts = ExternalSort(folder)
+        #: Of each text the hash that Python keeps it by, which is the same for equal texts within one process.
+        self._texts = array("q")
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._texts.__exit__(*error)
-
-    def add(self, text: str, answer: Answer, shared: bool) -> None:
+    def add(self, text: str, figures: TextFigures, answer: Answer, shared: bool) -> None:
         """Add a caption and the answer that it is from; a `shared` answer came from an identical request."""
-        words = text.split()
         self._characters[len(text)] += 1
-        self._words[len(words)] += 1
+        self._words[figures["words"]] += 1
         self._tokens[answer["completion_tokens"]] += 1
         self._truncated += answer["finish_reason"] == "length"
-        if len(words) >= REPEATED_WORDS:
-            share = repeated_share(words)
+        if (share := figures["repetition"]) is not None:
             self._repeatable += 1
             self._repeated += share
             self._most_repeated = max(self._most_repeated, share)
         if not shared:
-            digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES)
-            self._texts.add((digest.hexdigest(),))
+            self._texts.append(hash(text))
 
     def statistics(self) -> CaptionStatistics:
-        """The figures; no caption may be added after this."""
+        """The figures of the captions added so far."""
         captions, asked = self._characters.total(), len(self._texts)
-        copies = [count for count in _counts(self._texts) if count > 1]
+        copies = [count for _, same in groupby(sorted(self._texts)) if (count := sum(1 for _ in same)) > 1]
         return {
             "captions": captions,
             "characters": _lengths(self._characters),
@@ -126,17 +108,6 @@ class CaptionFigures:
             return None
         mean = self._repeated / self._repeatable
         return {"captions": self._repeatable, "mean": mean, "max": self._most_repeated}
-
-
-def repeated_share(words: list[str]) -> float:
-    """seq-rep-4 of at least four words; see `Repetition`."""
-    different = set(zip(*(words[start:] for start in range(REPEATED_WORDS)), strict=False))
-    return 1 - len(different) / (len(words) - REPEATED_WORDS + 1)
-
-
-def _counts(texts: Iterable[tuple[str]]) -> Iterable[int]:
-    """How often each text comes, of sorted ones."""
-    return (sum(1 for _ in same) for _, same in groupby(texts, key=itemgetter(0)))
 
 
 def _lengths(counts: Counter[int]) -> Lengths | None:

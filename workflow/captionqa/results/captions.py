@@ -1,10 +1,10 @@
 """Merging captions: the chunk results of one prompt style become its captions JSON and the companions."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from captionqa.client.chunk_result import ChunkResults, ResultLine
 from captionqa.client.final_text import caption_text
+from captionqa.client.text_figures import text_figures
 from captionqa.config.settings import AnswerSettings
 from captionqa.errors import ItemFailure, Reason
 from captionqa.files import json_object_writer, write_json
@@ -27,12 +27,8 @@ def merge_captions(
     Raises:
         ResultError: a chunk result is incomplete or was made under other settings, or answers are of two models.
     """
-    results, counts = ChunkResults(chunks, settings), ItemCounts()
-    with (
-        CaptionFigures(Path(statistics_path).parent) as figures,
-        json_object_writer(captions_path) as add_caption,
-        json_object_writer(failures_path) as add_failure,
-    ):
+    results, counts, figures = ChunkResults(chunks, settings), ItemCounts(), CaptionFigures()
+    with json_object_writer(captions_path) as add_caption, json_object_writer(failures_path) as add_failure:
         for line in results.lines():
             try:
                 text = _caption(line)
@@ -41,11 +37,11 @@ def merge_captions(
                 add_failure(line["id"], {"reason": failure.reason, "detail": failure.detail})
             else:
                 counts.add_answer(line["id"], line["answer"], line["files"], shared="same_as" in line)
-                figures.add(text, line["answer"], shared="same_as" in line)
+                of_text = line.get("figures") or text_figures(text)
+                figures.add(text, of_text, line["answer"], shared="same_as" in line)
                 add_caption(line["id"], text)
         counts.check_one_model(chunks)
-        statistics = figures.statistics()
-    write_json(statistics_path, statistics)
+    write_json(statistics_path, figures.statistics())
     write_json(provenance_path, provenance(results.headers, counts, settings, dataset_path, hub_commits))
 
 

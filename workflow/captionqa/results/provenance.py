@@ -207,10 +207,14 @@ class _Distinct(Generic[T]):
 
     def __init__(self, values: Iterable[T] = ()):
         self._values: dict[str, T] = {}
+        self._last: T | None = None
         for value in values:
             self.add(value)
 
     def add(self, value: T) -> None:
+        if value == self._last:  # mostly the same server comes again, and to compare is faster than to encode
+            return
+        self._last = value
         self._values.setdefault(_CANONICAL.encode(value), value)
 
     def values(self) -> list[T]:

@@ -11,7 +11,6 @@ import signal
 import socket
 import threading
 import time
-import uuid
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Literal, TypedDict
@@ -212,7 +211,7 @@ def live_lease(folder: Path) -> LeaseRecord | None:
 
 def _run_id(milliseconds: int) -> str:
     """An id that sorts by its time, so that a job can tell a later run from an earlier one."""
-    return f"{milliseconds}-{uuid.uuid4().hex[:8]}"
+    return f"{milliseconds}-{os.urandom(4).hex()}"
 
 
 def _is_live(lease: LeaseRecord) -> bool:

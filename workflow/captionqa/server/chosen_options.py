@@ -11,17 +11,17 @@ from typing import NotRequired, TypedDict
 
 from captionqa.config.config import Config
 from captionqa.config.model_config import ServerConfig
-from captionqa.config.vllm_options import is_given
+from captionqa.config.vllm_options import (
+    API_SERVERS,
+    API_SERVERS_GIVEN,
+    API_SERVERS_GIVEN_SHORT,
+    DEFAULT_IMAGE_CACHE_GB,
+    IMAGE_CACHE_GB,
+    is_given,
+)
 
-API_SERVERS = "--api-server-count"
-#: Options by which a user decides on the number of API servers.
-API_SERVERS_GIVEN = (API_SERVERS, "--data-parallel-size")
-API_SERVERS_GIVEN_SHORT = {"-asc", "-dp"}
 #: The command that starts one API server whatever it is told, though it takes the option.
 SINGLE_API_SERVER = "openai.api_server"
-#: The image cache of each API server, in GiB, and vLLM's own default.
-IMAGE_CACHE_GB = "--mm-processor-cache-gb"
-DEFAULT_IMAGE_CACHE_GB = 4
 #: Of vLLM's two backends that can leave out white space this one takes more of JSON schema.
 COMPACT_JSON = ("--structured-outputs-config", '{"backend": "guidance", "disable_any_whitespace": true}')
 #: What an API server keeps busy: one thread that preprocesses images, and threads that decode them and do HTTP.

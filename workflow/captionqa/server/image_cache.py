@@ -6,13 +6,14 @@ answers about it when a later request has the name alone. A name that it does no
 
 import re
 
-from captionqa.config.vllm_options import is_given, option_value
-from captionqa.server.chosen_options import (
+from captionqa.config.vllm_options import (
     API_SERVERS,
     API_SERVERS_GIVEN,
     API_SERVERS_GIVEN_SHORT,
     DEFAULT_IMAGE_CACHE_GB,
     IMAGE_CACHE_GB,
+    is_given,
+    option_value,
 )
 from captionqa.server.endpoint import Endpoint
 
