@@ -143,7 +143,8 @@ def check_styles(config: "Config") -> None:
 def check_folders(config: "Config") -> None:
     """Whether no data set's folder is among the images of one; raises ConfigError.
 
-    The page there has pictures, which the next run would caption. An output folder below the images is left out of them.
+    The page there has pictures, which the next run would caption. Of images the output folder is left out that is below
+    them.
     """
     output = Path(os.path.realpath(config.output_dir))
     for name, sections in config.named.items():
@@ -154,9 +155,9 @@ def check_folders(config: "Config") -> None:
             continue
         if inside := next((each for each in config.named if (output / each).is_relative_to(images)), None):
             raise ConfigError(
-                f"output_dir: the results of the data set {inside} would be in the folder {config.output_dir}/{inside}, "
-                f"among the images of captions.{name}.dataset_path, and the next run would caption the pictures of its "
-                "page; set output_dir to another folder."
+                f"output_dir: the results of the data set {inside} would be in the folder {config.output_dir}/{inside}"
+                f", among the images of captions.{name}.dataset_path, and the next run would caption the pictures of "
+                "its page; set output_dir to another folder."
             )
 
 
