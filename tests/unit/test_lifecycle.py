@@ -112,8 +112,10 @@ def test_a_started_server_answers_with_the_runs_key_alone_and_stops_when_told_to
     files = [path for path in Path(run.layout.output_dir).rglob("*") if path.is_file()]
     assert [path.name for path in files if key in path.read_text()] == [key_file.name]
 
-    server.stop()
+    # a run that needs no server stops that of one that was killed
+    assert server.start(needed=False) == []
     assert run.processes() == []
+    assert not run.layout.server_files.handles.exists()
     assert not key_file.exists()
     assert all(map(gone, processes))
     assert endpoint.read(run.folder, 0).state is State.DEAD

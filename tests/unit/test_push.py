@@ -508,6 +508,18 @@ def test_folders_of_this_machine_become_their_names(tmp_path):
         assert private.is_in(text) == (shown is not None)
 
 
+def test_a_push_removes_the_copies_of_one_that_was_killed_and_not_those_of_one_that_goes_on(run):
+    killed = run.out / ".push-killed"
+    killed.mkdir()
+    (killed / "README.md").write_text("x")
+    with prepared_push(run.config, run.layout, "me/results"):
+        assert not killed.exists()
+        (others,) = run.out.glob(".push-*")
+        with prepared_push(run.config, run.layout, "me/results"):
+            assert others.exists()
+    assert not list(run.out.glob(".push-*"))
+
+
 def test_of_the_paths_in_a_message_the_last_part_stays():
     private = PrivateText({}, [])
     for text, shown in {

@@ -127,12 +127,12 @@ def test_a_judge_that_joins_a_finished_run_asks_what_the_rules_could_not_read_an
     shown = text.index("accuracy with the judge 75.0% (3 of 4;")
     assert shown < text.index("accuracy 25.0% (1 of 4;")
 
-    # forgotten, it is asked again; a result that is gone, or a list of answers, is made anew without a request
+    # forgotten, it is asked again; a result that is gone is made anew without a request
     project.captionqa("forget", "--task", "judge")
     project.run()
     assert judge.asked() == ["q0", "q1", "q2", "q3"]
     chunks = project.out / "work" / JUDGE / "judge" / MODEL / "qa" / "chunks"
-    for path in [*chunks.iterdir(), next((chunks.parent / "items").glob("*.jsonl"))]:
+    for path in chunks.iterdir():
         path.unlink()
     (project.out / "qa" / MODEL / f"{MODEL}_qa_judged.json").unlink()
     assert "no request is left to send, so no server starts" in project.run()

@@ -32,7 +32,7 @@ with job_log(snakemake.log[0], "start_server", layout):
     if needed and config.servers == "one_at_a_time":
         for other in layout.of_models(name for name in config.model_names if name != model):
             Server(config, other.model, other).stop()
-    endpoints = Server(config, model, layout, launcher).start() if needed else []
+    endpoints = Server(config, model, layout, launcher).start(needed)
     # drop the releases of an earlier run, whose server may have been taken over
     shutil.rmtree(layout.server_files.released_folder, ignore_errors=True)
     write_json(snakemake.output.sentinel, [asdict(endpoint) for endpoint in endpoints])

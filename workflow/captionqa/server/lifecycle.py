@@ -69,14 +69,20 @@ class Server:
         self._server = replace(self._model.server, allowed_local_media_path=media_folder.allowed_folder(config, model))
         self.replicas = self._server.replicas
 
-    def start(self) -> list[Endpoint]:
+    def start(self, needed: bool = True) -> list[Endpoint]:
         """Make sure that a server is ready, and return the endpoints that are.
+
+        Where none is `needed`, those of a run that was killed are stopped: they would hold their GPUs, and the driver
+        would take their end for that of this run's server.
 
         Raises:
             ServerStartError: with the reason, advice, and the path and the end of the server's log.
             RunStoppedError: the driver stopped the run meanwhile.
         """
         self._files.make_folder()
+        if not needed:
+            self.stop()
+            return []
         if self._model.url:
             self.stop()
             name, planned = self._layout.model, planned_version(self._layout)
