@@ -15,9 +15,9 @@ def test_an_audit_stops_a_run_before_its_server_starts_and_can_be_asked_for_alon
     assert not (project.out / "work" / MODEL / "server" / "request.json").exists()
 
     project.config["audit"] = {}
-    assert project.plan("audit") == {"audit": 1}
     (project.out / "audit.tsv").unlink()
     text = project.run("audit")
+    assert project.ran() == {"audit": 1}
     assert "1 unreadable_image: the run fails the item without asking" in text
     assert "empty.png\tunreadable_image" in (project.out / "audit.tsv").read_text()
     assert project.requests() == []

@@ -247,26 +247,16 @@ def test_another_number_of_chunks_asks_for_nothing(completed):
     assert (completed.captions(), completed.qa("results")) == before
 
 
-def test_a_changed_prompt_asks_for_its_style_alone(completed):
-    completed.config["captions"]["prompts"] = {"SHORT": "Say it in three words."}
-    completed.forget_requests()
-    assert completed.plan() == {"start_server": 1, "caption_chunk": 2, **CLOSING}
-    completed.run()
-    assert [request["text"] for request in completed.requests()] == ["<image>Say it in three words."] * 10
-
-
-def test_a_task_that_is_left_out_is_left_alone(completed):
+def test_a_changed_prompt_and_a_users_own_style_are_asked_alone_and_a_task_that_is_left_out_is_left_alone(completed):
     del completed.config["qa"]
     assert "start_server" not in completed.plan()
-    completed.config["captions"]["prompt_styles"] = ["LONG"]
+    prompts = {"SHORT": "Say it in three words.", "POEM": "Write a poem."}
+    completed.config["captions"] |= {"prompts": prompts, "prompt_styles": ["SIMPLE", "SHORT", "POEM"]}
     completed.forget_requests()
+    closing = {"release": 1, "merge_captions": 3, "page": 1, "check_failures": 1, "default": 1}
     completed.run()
-    assert len(completed.requests()) == 10
-
-
-def test_a_users_own_style_is_asked_with_its_own_words(completed):
-    completed.config["captions"] |= {"prompts": {"POEM": "Write a poem."}, "prompt_styles": ["SIMPLE", "POEM"]}
-    completed.forget_requests()
-    completed.run()
-    assert {request["text"] for request in completed.requests()} == {"<image>Write a poem."}
+    assert completed.ran() == {"start_server": 1, "caption_chunk": 4, **closing}
+    assert Counter(request["text"] for request in completed.requests()) == {
+        f"<image>{prompt}": 10 for prompt in prompts.values()
+    }
     assert len(completed.captions("poem")) == 10
