@@ -65,7 +65,7 @@ def judge_figures(answers: AnswerSet, config: Config) -> JudgeMetrics | None:
     if described is None or config.judge is None or described["judged"]["when"] != config.judge.when:
         return None
     with open(answers.results, "rb") as file:
-        if described["judged"]["fingerprint"] != file_digest(file):
+        if described["judged"].get("fingerprint") != file_digest(file):
             return None
     judged: JudgeMetrics | None = read_json(answers.companion("judge_metrics"))
     return judged
