@@ -4,13 +4,11 @@ from pathlib import Path
 
 from captionqa.client.chunk_job import ChunkJob
 from captionqa.client.chunk_run import ChunkRun
-from captionqa.client.question_captions import planned_captions
 from captionqa.config.answer_files import AnswerFiles
 from captionqa.config.config import Config
 from captionqa.config.data_root import data_root
 from captionqa.config.model_versions import planned_version
 from captionqa.config.settings import caption_settings, check_planned, qa_settings
-from captionqa.dataset.url_image import UrlImages
 from captionqa.run.job_log import job_log
 
 wildcards, task = snakemake.wildcards, snakemake.params.task
@@ -32,9 +30,16 @@ with job_log(snakemake.log[0], name, layout):
         settings, work = qa_settings(config, wildcards.model, context), layout.qa_work(context.suffix)
     check_planned(settings, wildcards.fingerprint)
     items, files = Path(snakemake.input.item_list), AnswerFiles(work)
-    captions = None
+    # what few jobs need, and all would feel at their start, is imported where it is needed
+    captions = urls = None
     if context is not None and context.captions is not None:
+        from captionqa.client.question_captions import planned_captions
+
         captions = planned_captions(config, layout, context, items, snakemake.input.captions, wildcards.digest)
+    if config.sections.allows_urls(task):
+        from captionqa.dataset.url_image import UrlImages
+
+        urls = UrlImages()
     ChunkRun(
         ChunkJob(
             name=f"{wildcards.chunk}-of-{wildcards.n}",
@@ -50,7 +55,7 @@ with job_log(snakemake.log[0], name, layout):
             lease_timeout_s=model.server.lease_timeout_s,
             own_servers=model.url is None,
             model_version=planned_version(layout),
-            urls=UrlImages() if config.sections.allows_urls(task) else None,
+            urls=urls,
             captions=captions,
             mem_mb=snakemake.resources.mem_mb,
         )

@@ -5,18 +5,21 @@ import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from captionqa.client.chunk_result import FORMAT, ChunkHeader, ResultLine, write_chunk
 from captionqa.client.final_text import split_answer
 from captionqa.client.memory_budget import PART_OF_JOB
-from captionqa.client.question_captions import QuestionCaptions
 from captionqa.client.text_figures import text_figures
 from captionqa.config.client_config import ClientConfig
 from captionqa.config.model_versions import ModelVersion
 from captionqa.config.settings import AnswerSettings, fingerprint
-from captionqa.dataset.url_image import UrlImages
 from captionqa.run.progress import Progress
 from captionqa.server import endpoint
+
+if TYPE_CHECKING:  # few jobs need them, and all would feel the import
+    from captionqa.client.question_captions import QuestionCaptions
+    from captionqa.dataset.url_image import UrlImages
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,9 @@ class ChunkJob:
     #: The version of the model that the run was planned with. Answers in the journal that another gave do not count.
     model_version: ModelVersion | None = None
     #: Fetches images at addresses; None where the configuration does not allow it.
-    urls: UrlImages | None = None
+    urls: "UrlImages | None" = None
     #: What its questions are asked with in place of their images; None where that are not captions.
-    captions: QuestionCaptions | None = None
+    captions: "QuestionCaptions | None" = None
     #: Where it tells the jobs that ask about the same images how far it is; None for a job that goes at its own speed.
     position: Path | None = None
     #: The memory that Snakemake or Slurm grants to it, in MB.

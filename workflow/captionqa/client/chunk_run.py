@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from captionqa.client.adaptive_concurrency import AUTO, initial_limit
 from captionqa.client.api_key import ApiKeys
@@ -13,7 +15,6 @@ from captionqa.client.chunk_job import ChunkJob
 from captionqa.client.chunk_result import ResultLine
 from captionqa.client.concurrency_tuner import ConcurrencyTuner
 from captionqa.client.decoding_notes import DecodingNotes
-from captionqa.client.image_pace import ImagePace
 from captionqa.client.in_flight_limit import InFlightLimiter
 from captionqa.client.item_processor import ItemProcessor
 from captionqa.client.item_stream import ItemStream, following, image_of
@@ -29,6 +30,9 @@ from captionqa.dataset.item_entry import ItemEntry
 from captionqa.errors import ServerDeadError
 from captionqa.run.lease import LeaseWatch
 from captionqa.run.progress import Outcome, Progress
+
+if TYPE_CHECKING:
+    from captionqa.client.image_pace import ImagePace
 
 #: How often the lease is checked and a locked segment is tried again; worker errors are looked for five times as often.
 HEARTBEAT_S = 0.5
@@ -72,7 +76,7 @@ class ChunkRun:
         self._tuner = ConcurrencyTuner(self._limiter, self._pool, keys)
         self._workers: list[threading.Thread] = []
         self._queue: WorkQueue[tuple[SegmentJournals, ItemEntry]] = WorkQueue(self._limiter.limit)
-        self._pace = None if job.position is None else ImagePace.of(job, job.position)
+        self._pace = None if job.position is None else _pace(job, job.position)
         self._opened: list[SegmentJournals] = []
         self._next_lease_check = 0.0
         self._lock = threading.Lock()
@@ -211,3 +215,9 @@ class ChunkRun:
                 self._pace.cache.add(line["answer"]["prompt_tokens"])
             if self._progress.done == self._progress.total:
                 self._finished_or_failed.set()
+
+
+def _pace(job: ChunkJob, position: Path) -> "ImagePace":
+    from captionqa.client.image_pace import ImagePace  # felt at the start of a job, and most go at their own speed
+
+    return ImagePace.of(job, position)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from captionqa.client.chat_request import ChatRequest
 from captionqa.client.decoding_notes import DecodingNotes
@@ -11,8 +11,6 @@ from captionqa.client.image_transport import ImageTransport
 from captionqa.client.item_file import ItemFile, content_digest, whole_digest
 from captionqa.client.journal import FileMark, ItemMark
 from captionqa.client.known_images import KnownImage, KnownImages
-from captionqa.client.question_captions import QuestionCaptions
-from captionqa.config.judge_config import judge_text
 from captionqa.config.prompts import place_captions, place_images, question_text, without_marks
 from captionqa.config.repeats import sample_seed
 from captionqa.config.settings import AnswerSettings, caption_prompt, image_budget_px, sends_text_alone
@@ -23,6 +21,9 @@ from captionqa.dataset.image_source import ImageSources
 from captionqa.dataset.item_entry import ItemEntry
 from captionqa.dataset.question_repeats import question_of
 from captionqa.errors import ItemFailure, Reason
+
+if TYPE_CHECKING:
+    from captionqa.client.question_captions import QuestionCaptions
 
 T = TypeVar("T")
 #: The failures by which a server shows that it cannot decode an image.
@@ -42,7 +43,7 @@ class Item:
         transport: ImageTransport,
         changed: ChangedFiles,
         notes: DecodingNotes,
-        captions: QuestionCaptions | None = None,
+        captions: "QuestionCaptions | None" = None,
         known: KnownImages | None = None,
     ):
         """A file that is not as planned is added to `changed`; `captions` are asked about in place of images.
@@ -151,11 +152,13 @@ class Item:
         return question_text(self.question, self._settings.get("instruction"))
 
     def _judged_text(self, entry: ItemEntry) -> str:
+        from captionqa.config.judge_config import judge_text  # felt at the start of a job, and most do not judge
+
         told = entry["judged"]
         fields = {"choices": told["choices"], "ground_truth": told["ground_truth"], "answer": told["answer"]}
         return judge_text(self._settings["judge_prompt"], {"question": entry["question"], **fields})
 
-    def _text_without_images(self, names: Sequence[str], captions: QuestionCaptions | None) -> str:
+    def _text_without_images(self, names: Sequence[str], captions: "QuestionCaptions | None") -> str:
         """The text with captions in place of the images, or with nothing where there are no captions."""
         if captions is None:
             return without_marks(self._text)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
-from typing import Any, Literal, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from captionqa.config.audit_config import AuditConfig
 from captionqa.config.caption_sets import CaptionSet, caption_sets
@@ -20,15 +20,16 @@ from captionqa.config.contexts import (
     with_pictures,
     without_pictures,
 )
-from captionqa.config.data_sets import named_sections
 from captionqa.config.export_config import ExportConfig
-from captionqa.config.judge_config import JudgeConfig
 from captionqa.config.layout import Layout
 from captionqa.config.model_config import ModelConfig
 from captionqa.config.model_versions import planned_key
-from captionqa.config.qa_config import QaConfig
+from captionqa.config.qa_config import QaConfig, judge_config
 from captionqa.config.report_config import ReportConfig
-from captionqa.config.sections import Sections
+from captionqa.config.sections import Sections, named_sections
+
+if TYPE_CHECKING:
+    from captionqa.config.judge_config import JudgeConfig
 
 #: What models are asked: the two tasks of a run, and the judging of answers.
 Task = Literal["captions", "qa", "judge"]
@@ -61,7 +62,7 @@ class Config:
     data_set: str = ""
     #: Of one named data set: the reader and the judge of the whole run.
     run_reader: str | None = None
-    run_judge: JudgeConfig | None = None
+    run_judge: "JudgeConfig | None" = None
 
     @classmethod
     def of(cls, checked: Mapping[str, Any]) -> Self:
@@ -91,7 +92,7 @@ class Config:
             named=named,
             data_set=data_set,
             run_reader=checked.get("run_reader"),
-            run_judge=JudgeConfig(**judge) if (judge := checked.get("run_judge")) else None,
+            run_judge=judge_config(judge) if (judge := checked.get("run_judge")) else None,
         )
 
     @cached_property
@@ -152,13 +153,13 @@ class Config:
         return next((qa.reader for qa in sections if qa is not None and qa.reader is not None), None)
 
     @property
-    def judge(self) -> JudgeConfig | None:
+    def judge(self) -> "JudgeConfig | None":
         """How answers of the one data set are judged; None where they are not."""
         self._assert_of_one()
         return None if self.qa is None else self.qa.judge
 
     @property
-    def any_judge(self) -> JudgeConfig | None:
+    def any_judge(self) -> "JudgeConfig | None":
         """The judge of the run, the same model for all data sets that are judged; None where none is."""
         if self.run_judge is not None:
             return self.run_judge

@@ -17,15 +17,12 @@ from captionqa.config.caption_sets import COMPANIONS
 from captionqa.config.captions_config import CaptionsConfig
 from captionqa.config.qa_config import QaConfig
 from captionqa.config.schema_sentence import nearest
+from captionqa.config.sections import SECTIONS
 from captionqa.errors import ConfigError
 
 if TYPE_CHECKING:
     from captionqa.config.config import Config
 
-#: The sections that may be a map of data sets.
-SECTIONS = ("captions", "qa")
-#: A key that each checked section of one data set has, and no map of data sets.
-ALWAYS_THERE = "max_tokens"
 NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]*")
 #: The names in the output folder of what is of the whole run, or of the data set that has no name.
 TAKEN = ("captions", "qa", "work", "logs", "report", "export", "judge", "audit.tsv", "comparison")
@@ -107,17 +104,6 @@ def put_together(raw: dict[str, Any], parts: Sequence[Part]) -> None:
         raw.pop(task, None)
         raw |= {task: sections} if sections else {}
     raw |= {key: value for key, value in parts[0].raw.items() if key not in SECTIONS}
-
-
-def named_sections(checked: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """{name of a data set: its sections} of a checked configuration; empty for one without names."""
-    given = {task: checked.get(task) for task in SECTIONS}
-    maps = {task: section for task, section in given.items() if section is not None and ALWAYS_THERE not in section}
-    orders = list(maps.values())
-    if all(name in orders[-1] for name in chain.from_iterable(orders)):
-        orders.reverse()  # captions without names are of some of the data sets of the questions, whose order it is
-    names = dict.fromkeys(chain.from_iterable(orders))
-    return {name: {task: sections[name] for task, sections in maps.items() if name in sections} for name in names}
 
 
 def check_readers(config: "Config") -> None:

@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from captionqa.config.contexts import UNNAMED, ContextKind
 from captionqa.config.data_root import data_folder
 from captionqa.config.hub_record import HubRecord, local_files
 from captionqa.config.instructions import instructions_by_type
-from captionqa.config.judge_config import JudgeConfig
 from captionqa.config.repeats import ASKED_ONCE, Repeats, ShuffleConfig
+
+if TYPE_CHECKING:
+    from captionqa.config.judge_config import JudgeConfig
 
 Auto = Literal["auto"]
 #: How an answer is scored, and what the ground truths of the question file are.
@@ -95,7 +97,7 @@ class QaConfig:
     #: How many answers to each question, by different seeds.
     samples: int = 1
     #: The model that grades answers which the rules cannot read; None for none.
-    judge: JudgeConfig | None = None
+    judge: "JudgeConfig | None" = None
     #: No key of the configuration: the local files of data sets of the hub.
     hub: HubRecord = field(default_factory=dict)
 
@@ -107,7 +109,7 @@ class QaConfig:
                 **checked,
                 "columns": ColumnsConfig(**checked["columns"]),
                 "shuffle_choices": None if shuffle is None else ShuffleConfig(**shuffle),
-                "judge": None if judge is None else JudgeConfig(**judge),
+                "judge": None if judge is None else judge_config(judge),
                 "hub": hub,
             }
         )
@@ -145,3 +147,10 @@ class QaConfig:
     def instructions_by_type(self) -> Mapping[str, str]:
         """The instructions by the type of question, which planning adds; none where one is for all."""
         return instructions_by_type(self.instruction, self.instructions)
+
+
+def judge_config(checked: Mapping[str, Any]) -> "JudgeConfig":
+    """`qa.judge` of a checked configuration; most have none, and each job would feel the import."""
+    from captionqa.config.judge_config import JudgeConfig
+
+    return JudgeConfig(**checked)

@@ -1,6 +1,7 @@
 """The sections of one data set, `captions` and `qa`: where their data are, and what both have in common."""
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from captionqa.config.captions_config import CaptionsConfig
@@ -10,6 +11,11 @@ from captionqa.config.qa_config import QaConfig
 
 if TYPE_CHECKING:
     from captionqa.config.config import Task
+
+#: The sections that may be a map of data sets.
+SECTIONS = ("captions", "qa")
+#: A key that each checked section of one data set has, and no map of data sets.
+ALWAYS_THERE = "max_tokens"
 
 
 class Sections(NamedTuple):
@@ -50,3 +56,14 @@ class Sections(NamedTuple):
         if self.captions is None or self.qa is None or self.captions.of_questions:
             return False
         return self.captions.dataset_path == self.qa.dataset_path
+
+
+def named_sections(checked: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """{name of a data set: its sections} of a checked configuration; empty for one without names."""
+    given = {task: checked.get(task) for task in SECTIONS}
+    maps = {task: section for task, section in given.items() if section is not None and ALWAYS_THERE not in section}
+    orders = list(maps.values())
+    if all(name in orders[-1] for name in chain.from_iterable(orders)):
+        orders.reverse()  # captions without names are of some of the data sets of the questions, whose order it is
+    names = dict.fromkeys(chain.from_iterable(orders))
+    return {name: {task: sections[name] for task, sections in maps.items() if name in sections} for name in names}

@@ -25,11 +25,11 @@ from captionqa.dataset.image_path import locate
 from captionqa.dataset.image_ref import CellRef, ContainedRef, DataRef, FileRef, ImageRef, LineRef, MemberRef, UrlRef
 from captionqa.dataset.item_entry import Stamp
 from captionqa.dataset.text_line import line_value
-from captionqa.dataset.url_image import UrlImages
 from captionqa.errors import ItemFailure, Reason
 
 if TYPE_CHECKING:
     from captionqa.dataset.row_groups import RowGroups
+    from captionqa.dataset.url_image import UrlImages
 
 #: Containers that are open at a time, of those that are read by their offsets.
 MAX_OPEN = 64
@@ -68,7 +68,7 @@ class ImageSource(ABC):
 class ImageSources:
     """The images of a data set; safe to share between threads. Containers that were read stay open for the next."""
 
-    def __init__(self, dataset: Path, allowed_roots: Sequence[Path] = (), urls: UrlImages | None = None):
+    def __init__(self, dataset: Path, allowed_roots: Sequence[Path] = (), urls: "UrlImages | None" = None):
         """`dataset` is the data folder, `allowed_roots` other folders that files may be in; all are resolved.
 
         `urls` fetches what is at addresses; None where nothing may be fetched.
@@ -84,11 +84,13 @@ class ImageSources:
     @classmethod
     def of_task(cls, config: Config, task: Task, fetch: bool = True) -> Self:
         """Those of a configured task; only with `fetch` may addresses be fetched, where the task allows that."""
-        return cls(
-            data_root(config.section(task).data_path),
-            [Path(root).resolve() for root in config.client.images.allowed_roots],
-            UrlImages() if fetch and config.sections.allows_urls(task) else None,
-        )
+        urls = None
+        if fetch and config.sections.allows_urls(task):
+            from captionqa.dataset.url_image import UrlImages  # as for `row_groups`
+
+            urls = UrlImages()
+        roots = [Path(root).resolve() for root in config.client.images.allowed_roots]
+        return cls(data_root(config.section(task).data_path), roots, urls)
 
     @property
     def row_groups(self) -> "RowGroups":
@@ -212,7 +214,7 @@ class _DataSource(ImageSource):
 class _UrlSource(ImageSource):
     """An image at an address, which is fetched once. Belongs to one item."""
 
-    def __init__(self, ref: UrlRef, urls: UrlImages):
+    def __init__(self, ref: UrlRef, urls: "UrlImages"):
         self._ref = ref
         self._urls = urls
         self._data: bytes | None = None

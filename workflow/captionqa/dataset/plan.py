@@ -15,7 +15,6 @@ from typing import NamedTuple, TypedDict, Unpack
 
 from captionqa.config.answer_files import CHUNK_NAME, AnswerFiles
 from captionqa.config.config import Config, Task
-from captionqa.config.data_sets import with_keys_named
 from captionqa.config.layout import ITEMS_NAME, Layout
 from captionqa.config.qa_config import Auto
 from captionqa.dataset.places import HASH_BITS
@@ -206,6 +205,8 @@ def check_plans(config: Config, layout: Layout) -> None:
     for each, of_data in config.by_data_set(layout):
         for task in planned_tasks(each, of_data):
             if faults := load_plan(of_data, task).faults:
+                from captionqa.config.data_sets import with_keys_named  # felt at the start of a chunk job
+
                 raise InputError(with_keys_named(f"{task}: {faults[0]}.", each.data_set))
 
 
