@@ -83,8 +83,7 @@ def captionqa(target: Target, folder: Path, jobs: int = 1, **client: Any) -> Out
     raw = ours.configuration(
         folder, target.images, target.url, target.model, target.max_tokens, chunks=chunks, **client
     )
-    chunks = ours.prepare(folder, raw, target.own)
-    argvs = [[OURS, "-m", "bench.ours", "--folder", str(folder), "--chunk", str(number)] for number in range(chunks)]
+    argvs = [job.command(OURS) for job in ours.prepare(folder, raw, target.own)]
     processes = list(map(start, argvs))
     try:
         figures = [figures_of(process) for process in processes]

@@ -1,19 +1,13 @@
-"""captionqa itself: a configuration for a given server, chunk jobs as Snakemake would run them, and whole runs.
+"""captionqa itself: a configuration for a given server, chunk jobs that are ready to run, and whole runs."""
 
-python -m bench.ours --folder FOLDER --file "captions SIMPLE" --chunk 0     one chunk job of a prepared folder
-"""
-
-import argparse
 import json
 import os
-import runpy
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import yaml
@@ -22,12 +16,10 @@ from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.config.settings import fingerprint
 from captionqa.dataset.final_files import FinalFile, final_files
-from captionqa.dataset.plan import Plan, load_plan
+from captionqa.dataset.plan import Plan
 from captionqa.dataset.planning import plan_task
 from captionqa.server import endpoint, generation_key
 from captionqa.server.endpoint import Endpoint, State
-
-from bench.meter import measured
 
 ROOT = Path(__file__).resolve().parents[1]
 STYLE = "SIMPLE"
@@ -46,6 +38,21 @@ class OwnServer:
     argv: Sequence[str]
     #: The version of vLLM.
     version: str
+
+
+@dataclass(frozen=True)
+class PreparedJob:
+    """A chunk job that is ready to run."""
+
+    #: The name of its final file, and the number of its chunk.
+    file: str
+    number: int
+    #: What Snakemake would hand to its script, as JSON.
+    given: Path
+
+    def command(self, python: str) -> list[str]:
+        """The command that runs it, in a Python that has what a chunk job imports."""
+        return [python, "-m", "bench.chunk_job", str(self.given)]
 
 
 def configuration(
@@ -83,31 +90,25 @@ def plan_of(config: Config) -> tuple[Layout, str, Plan]:
     return layout, task, plan_task(config, layout, task)
 
 
-def prepare(folder: Path, raw: dict[str, Any], own: OwnServer | None = None) -> int:
-    """Plan the chunks of a configuration and publish its server; returns how many chunks there are.
-
-    With `own`, the server at the configured address is published as one that the workflow started.
-    """
-    return len(prepare_all(folder, raw, own))
-
-
-def prepare_all(
+def prepare(
     folder: Path, raw: dict[str, Any], own: OwnServer | None = None, options: Sequence[str] = ()
-) -> list[tuple[str, int]]:
-    """Plan the chunks of all tasks and publish the server; returns (final file, number) of each.
+) -> list[PreparedJob]:
+    """Plan the chunks of all tasks and publish the server; returns the jobs.
 
-    `own` is as for `prepare`; `options` are those of any other server.
+    With `own`, the server at the configured address is published as one that the workflow started; `options` are those
+    of any other server.
     """
     url = raw["models"]["bench"]["url"]
     if own is not None:
         raw["models"]["bench"]["url"] = None
     save(folder, raw)
-    config, _ = load(folder)
+    config, completed = load(folder)
     layout = Layout(config.output_dir, "bench")
-    chunks = []
+    jobs = []
     for task in config.tasks:
         plan = plan_task(config, layout, task)
-        chunks += [(file.name, n) for file in final_files(config, layout, task) for n in range(len(plan.chunks))]
+        for file in final_files(config, layout, task):
+            jobs += [_job(folder, config, completed, plan, file, n) for n in range(len(plan.chunks))]
     server = Endpoint(
         replica=0,
         request_id="bench",
@@ -123,46 +124,33 @@ def prepare_all(
         endpoint.write_key(layout.server, None)
     else:
         generation_key.write(layout.server, server, KEY)
-    return chunks
+    return jobs
 
 
-def _file_of(config: Config, layout: Layout, name: str) -> FinalFile:
-    files = [file for task in config.tasks for file in final_files(config, layout, task)]
-    return next(file for file in files if file.name == name or not name)
-
-
-def ask_chunk(folder: Path, number: int, name: str = "") -> None:
-    """Run the workflow's own script for one chunk of a final file, the only one by default, and print its figures."""
-    import captionqa.client.chunk_run  # noqa: F401 - importing is start-up, which bench.parts.startup measures
-    import PIL.JpegImagePlugin  # noqa: F401
-
-    config, completed = load(folder)
-    layout = Layout(config.output_dir, "bench")
-    file = _file_of(config, layout, name)
-    task, plan = file.task, load_plan(layout, file.task)
-    result = Path(file.results(config, layout)[number])
-    snakemake = SimpleNamespace(
-        config=completed,
-        wildcards=SimpleNamespace(
-            model="bench",
-            data_set="",
-            style=file.name.split()[-1].lower(),
-            context="",
-            chunk=str(number),
-            n=str(plan.n),
-            fingerprint=fingerprint(file.settings),
-        ),
-        resources=SimpleNamespace(mem_mb=16_000),
-        params=SimpleNamespace(task=task),
-        log=[str(folder / f"chunk-{name.replace(' ', '-')}-{number}.log")],
-        input=SimpleNamespace(item_list=plan.item_lists(layout, task)[number]),
-        output=[str(result)],
-    )
-    with measured() as figures:
-        runpy.run_path(str(ROOT / "workflow" / "scripts" / "ask_chunk.py"), init_globals={"snakemake": snakemake})
-        with open(result, encoding="utf-8") as lines:
-            next(lines)
-            figures["images"] = sum("answer" in json.loads(line) for line in lines)
+def _job(
+    folder: Path, config: Config, completed: dict[str, Any], plan: Plan, file: FinalFile, number: int
+) -> PreparedJob:
+    layout, name = Layout(config.output_dir, "bench"), f"{file.name.replace(' ', '-')}-{number}"
+    given = {
+        "config": completed,
+        "wildcards": {
+            "model": "bench",
+            "data_set": "",
+            "style": file.name.split()[-1].lower(),
+            "context": "",
+            "chunk": str(number),
+            "n": str(plan.n),
+            "fingerprint": fingerprint(file.settings),
+        },
+        "resources": {"mem_mb": 16_000},
+        "params": {"task": file.task},
+        "log": [str(folder / f"chunk-{name}.log")],
+        "input": {"item_list": plan.item_lists(layout, file.task)[number]},
+        "output": [file.results(config, layout)[number]],
+    }
+    path = folder / f"job-{name}.json"
+    path.write_text(json.dumps(given), encoding="utf-8")
+    return PreparedJob(file.name, number, path)
 
 
 def run_workflow(folder: Path, raw: dict[str, Any], *arguments: str) -> tuple[float, float]:
@@ -181,16 +169,3 @@ def run_workflow(folder: Path, raw: dict[str, Any], *arguments: str) -> tuple[fl
     if done.returncode:
         raise RuntimeError(f"the workflow failed: {(done.stdout + done.stderr)[-2000:]}")
     return seconds, sum(after[2:4]) - sum(before[2:4])
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--file", default="", help="the final file, such as 'captions SIMPLE'; by default the only one")
-    parser.add_argument("--chunk", type=int, required=True)
-    options = parser.parse_args()
-    ask_chunk(options.folder, options.chunk, options.file)
-
-
-if __name__ == "__main__":
-    main()

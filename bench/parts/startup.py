@@ -37,9 +37,9 @@ def startup(bench: Bench) -> list[Row]:
 def first_request_s(folder: Path, images: Path) -> float:
     """The seconds from the start of a chunk job's process until the server has its first request."""
     with simulator() as url:
-        ours.prepare(folder, ours.configuration(folder, images, url, "simulator", 64))
+        (job,) = ours.prepare(folder, ours.configuration(folder, images, url, "simulator", 64))
         started = time.time()
-        figures_of(start([OURS, "-m", "bench.ours", "--folder", str(folder), "--chunk", "0"]))
+        figures_of(start(job.command(OURS)))
         with urlopen(f"{url}/metrics") as answer:
             first = _FIRST.search(answer.read().decode())
     if first is None:

@@ -153,15 +153,12 @@ def ask(target: Target, folder: Path, asking: Asking, cache: Sequence[str], **cl
             "max_tokens": target.max_tokens,
             "chunks": CHUNKS * PART,
         }
-    jobs = ours.prepare_all(folder, raw, options=cache)
+    jobs = ours.prepare(folder, raw, options=cache)
     most = JOBS
     if asking.together:
-        jobs.sort(key=lambda job: job[1])
-        most -= JOBS % len({name for name, _ in jobs})
-    argvs = [
-        [PYTHON, "-m", "bench.ours", "--folder", str(folder), "--file", name, "--chunk", str(chunk)]
-        for name, chunk in jobs
-    ]
+        jobs.sort(key=lambda job: job.number)
+        most -= JOBS % len({job.file for job in jobs})
+    argvs = [job.command(PYTHON) for job in jobs]
     figures = list(_run(argvs, most))
     total = {
         "images": sum(one["images"] for one in figures),

@@ -118,11 +118,14 @@ def test_a_chunk_job_answers_questions(tmp_path, stand_in):
 def test_a_chunk_job_is_the_workflows_own(tmp_path, stand_in):
     images, folder = tmp_path / "pictures", tmp_path / "job"
     make_images(images, count=3, side_px=64, size_kb=2)
-    assert ours.prepare(folder, ours.configuration(folder, images, stand_in.url, "stand-in", 64)) == 1
-    command = [sys.executable, "-m", "bench.ours", "--folder", str(folder), "--chunk", "0"]
+    (job,) = ours.prepare(folder, ours.configuration(folder, images, stand_in.url, "stand-in", 64))
+    command = job.command(sys.executable)
+    command[1:1] = ["-X", "importtime"]
     paths = f"{ours.ROOT}:{ours.ROOT / 'workflow'}"
     done = subprocess.run(command, env={"PYTHONPATH": paths}, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+    assert "captionqa.config.config" in done.stderr
+    assert "captionqa.config.check" not in done.stderr, "what only the driver imports is none of a job's start-up"
     assert parse(done.stdout)["images"] == len(stand_in.asked) == 3
     (result,) = folder.glob("output/work/bench/captions/simple/chunks/*.jsonl")
     assert next(read_json_lines(result))["items"] == 3
