@@ -135,10 +135,12 @@ class JudgedAnswers:
             Path(self.index).unlink(missing_ok=True)
 
     def _has_lists(self) -> bool:
-        found: ListIndex | None = read_json(self.index)
-        lists = [Path(self.lists, name) for name in self.list_names()]
-        return found is not None and all(
-            path.exists() and bool(path.stat().st_size) == bool(found["items"][str(chunk.number)])
+        found = read_json(self.index)
+        if not isinstance(found, dict) or not ListIndex.__annotations__.keys() <= found.keys():
+            return False
+        items, lists = found["items"], [Path(self.lists, name) for name in self.list_names()]
+        return isinstance(items, dict) and all(
+            path.exists() and bool(path.stat().st_size) == bool(items.get(str(chunk.number)))
             for chunk, path in zip(self.plan().chunks, lists, strict=True)
         )
 
