@@ -193,6 +193,9 @@ def test_chunks_of_questions_wait_for_the_captions_of_their_images_alone(ask_que
             if {entry["id"] for entry in read_json_lines(path)} & wanted
         }
         assert chunks == held
+    for damage in ("", "[]", "{}"):
+        layout.caption_links.write_text(damage)
+        assert CaptionLinks.of(config, layout, captioned.context) == links
 
 
 def layout_lists(layout, task):

@@ -65,7 +65,7 @@ def _linked(config: Config, layout: Layout, questions: Plan, captions: Plan) -> 
     captions_n = (captions.n, [chunk.number for chunk in captions.chunks])
     state = inputs_digest(questions.n, questions.chunks, captions_n, ids.key())
     stored = read_json(layout.caption_links)
-    if stored is None or stored["state"] != state:
+    if not isinstance(stored, dict) or stored.get("state") != state:
         links = linked_chunks(questions, layout, captions, ids)
         stored = {"state": state, "links": {str(number): chunks for number, chunks in links.items()}}
         write_json(layout.caption_links, stored)
