@@ -2,11 +2,11 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -155,15 +155,14 @@ class Project:
         assert any(".snakemake" in path.parts for path in files)
         return [path for path in files if secret.encode() in path.read_bytes()]
 
-    def processes(self) -> list[psutil.Process]:
-        """Every process that belongs to this project: driver, jobs, supervisor, server."""
+    def processes(self, word: str = "") -> list[psutil.Process]:
+        """Every process that belongs to this project: driver, jobs, supervisor, server; or those that a word names."""
         found = []
         for process in psutil.process_iter():
-            try:
-                if process.status() != psutil.STATUS_ZOMBIE and self._mine(process):
+            with suppress(psutil.Error):  # it may end while it is looked at
+                named = word in " ".join(process.cmdline())
+                if named and process.status() != psutil.STATUS_ZOMBIE and self._mine(process):
                     found.append(process)
-            except psutil.Error:
-                continue
         return found
 
     def _mine(self, process: psutil.Process) -> bool:
@@ -177,9 +176,11 @@ class Project:
             assert time.monotonic() < deadline, f"waited {seconds} s in vain; {self.printed()}"
             time.sleep(0.1)
 
-    def end(self) -> None:
-        for process in self.processes():
-            process.send_signal(signal.SIGKILL)
+    def kill(self, word: str = "") -> None:
+        """Kill the processes that a word names, or all; one may end with the one before it."""
+        for process in self.processes(word):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 def job_counts(text: str) -> dict[str, int]:

@@ -52,7 +52,7 @@ def project(cluster, tmp_path):
         "client": {"concurrency": 1, "backoff_s": 0.1, "max_attempts": 2},
     }
     yield project
-    project.end()
+    project.kill()
 
 
 @pytest.fixture

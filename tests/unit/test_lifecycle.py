@@ -5,6 +5,7 @@ import os
 import signal
 import stat
 import sys
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -57,7 +58,8 @@ class Run:
         for process in psutil.process_iter(["cmdline"]):
             words = process.info["cmdline"] or []
             if "captionqa.server.supervisor" in words and str(self.folder) in words:
-                found += [process, *process.children(recursive=True)]
+                with suppress(psutil.NoSuchProcess):  # it may have ended since it was listed
+                    found += [process, *process.children(recursive=True)]
         return found
 
     def get(self, path, key=None):

@@ -17,7 +17,7 @@ def complete(demo, tmp_path):
     captions = {**demo.config["captions"], "prompt_styles": ["SIMPLE"], "chunks": 1}
     project.config = {**demo.config, "captions": captions, "qa": None}
     yield project
-    project.end()
+    project.kill()
 
 
 def test_retouched_weights_and_a_changed_template_under_their_names_ask_for_all_again(complete):

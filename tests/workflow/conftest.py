@@ -43,7 +43,7 @@ def project(tmp_path):
         "client": {"concurrency": 4, "backoff_s": 0.1, "max_attempts": 3},
     }
     yield project
-    project.end()
+    project.kill()
 
 
 @pytest.fixture

@@ -112,7 +112,7 @@ def test_a_driver_stopped_while_merging_leaves_no_process_and_the_next_run_merge
         os.mkfifo(chunk)
         os.utime(chunk, ns=(kept.stat().st_mtime_ns,) * 2)
         driver = completed.start()
-        completed.wait_for(lambda: any("merge_captions" in " ".join(job.cmdline()) for job in completed.processes()))
+        completed.wait_for(lambda: completed.processes("merge_captions"))
         stop(driver, number)
         assert not merged.exists()
         kept.replace(chunk)
@@ -209,7 +209,7 @@ def small_disk(project):
     if done.returncode:
         pytest.skip(f"a full disk needs a file system of its own, which only root may mount: {done.stderr.strip()}")
     yield project.out
-    project.end()
+    project.kill()
     subprocess.run(["umount", "--lazy", str(project.out)], check=True)
 
 
