@@ -15,6 +15,8 @@ import pytest
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 #: How long a browser may take for anything, in seconds.
 PATIENCE_S = 60
+#: What Chromium says of a script whose page was left meanwhile.
+NAVIGATED = ("Inspected target navigated or closed", "Execution context was destroyed.")
 OPTIONS = (
     "--headless",
     "--no-sandbox",
@@ -35,6 +37,10 @@ def find_browser() -> str:
             pytest.fail(reason)
         pytest.skip(reason)
     return found
+
+
+class NavigatedError(AssertionError):
+    """The page was left while a script of ours ran in it."""
 
 
 class Tab:
@@ -87,7 +93,9 @@ class Tab:
         os.write(self._writing, json.dumps(message).encode() + b"\0")
         while (answer := self._message()).get("id") != number:
             self._note(answer)
-        assert "error" not in answer, (method, answer["error"])
+        if "error" in answer:
+            navigated = answer["error"]["message"] in NAVIGATED
+            raise (NavigatedError if navigated else AssertionError)(method, answer["error"])
         return answer["result"]
 
     def resize(self, width: int, height: int) -> None:
@@ -110,10 +118,17 @@ class Tab:
         return done["result"].get("value")
 
     def wait(self, condition: str) -> None:
+        """Wait until a condition holds, on the next page where a click leads to one."""
         deadline = time.monotonic() + PATIENCE_S
-        while not self.run(condition):
+        while not self._holds(condition):
             assert time.monotonic() < deadline, f"waited in vain for {condition}; {self.console}"
             time.sleep(0.05)
+
+    def _holds(self, condition: str) -> bool:
+        try:
+            return bool(self.run(condition))
+        except NavigatedError:
+            return False
 
     def click(self, selector: str) -> None:
         """Click in the middle of the first element that a selector finds, as a person does."""
