@@ -92,15 +92,15 @@ def test_a_question_that_is_asked_more_than_once_is_no_further_question(make_con
         (4, "2 questions answered each time (of 12 requests 4 failed): mean"),
     ],
 )
-def test_questions_that_are_asked_more_than_once_are_told_with_their_requests(config, layout, failed, said):
+@pytest.mark.parametrize(("ties", "told"), [(1, "1 tie, which counts as wrong"), (2, "2 ties, which count as wrong")])
+def test_questions_that_are_asked_more_than_once_are_told_with_their_requests(config, layout, failed, said, ties, told):
     metrics = {"overall_accuracy": 0.5, "correct_answers": 1, "total_questions": 2, "answered_questions": 2}
     metrics |= {"unparsed_answers": 0, "truncated_answers": 0, "overall_accuracy_interval_95": [0.0945, 0.9055]}
     repeats = {"questions": 2, "requests": 12, "failed_requests": failed, "mean_accuracy": 0.5, "consistency": 1.0}
     repeats |= dict.fromkeys(["mean_accuracy_interval_95", "spread_over_rounds", "spread_over_samples"])
-    write_json(layout.qa("metrics"), {**metrics, "repeats": {**repeats, "ties": 1}})
-    assert any(
-        row.strip().startswith(said) and row.endswith("alike each time, 1 tie") for row in result_rows(config, layout)
-    )
+    write_json(layout.qa("metrics"), {**metrics, "repeats": {**repeats, "ties": ties}})
+    rows = [row.strip() for row in result_rows(config, layout)]
+    assert any(row.startswith(said) and row.endswith(f"alike each time, {told}") for row in rows)
 
 
 def test_the_final_files_of_several_models_have_a_heading_each(make_config, layout):

@@ -219,7 +219,9 @@ def _repeated(repeats: RepeatMetrics) -> str:
     spread = repeats["spread_over_rounds"] or repeats["spread_over_samples"]
     between = f"from {spread['lowest']:.1%} to {spread['highest']:.1%}, " if spread else ""
     asked = f"asked {repeats['requests']:,} times"
-    ties = f", {_counted(repeats['ties'], 'tie')}" if repeats["ties"] else ""
+    ties = ""
+    if repeats["ties"]:
+        ties = f", {_counted(repeats['ties'], 'tie')}, which {'counts' if repeats['ties'] == 1 else 'count'} as wrong"
     if repeats["failed_requests"]:  # a question without an answer to each is in none of the figures
         asked = f"answered each time (of {repeats['requests']:,} requests {repeats['failed_requests']:,} failed)"
     return (
