@@ -1,14 +1,16 @@
 """The summary: what a run starts with and what it has produced."""
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from captionqa.config.check import check
 from captionqa.config.layout import Layout
 from captionqa.dataset.final_files import final_files
 from captionqa.dataset.plan import load_plan
 from captionqa.dataset.planning import plan_task
-from captionqa.driver.summary import plan_line, result_rows
+from captionqa.driver.summary import plan_line, plan_notes, result_rows
 from captionqa.files import write_json
 
 NAMES = [f"image{number}.png" for number in range(40)]
@@ -30,6 +32,20 @@ def layout(config, images):
     for task in ("captions", "qa"):
         plan_task(config, layout, task)
     return layout
+
+
+def test_results_of_the_time_when_the_data_set_had_no_name_are_said_to_stay(config, layout, raw_config, schema):
+    raw = raw_config({"captions": {"prompt_styles": ["SIMPLE"]}})
+    named = check({**raw, **{task: {"docs": raw[task]} for task in ("captions", "qa")}}, schema)
+    assert plan_notes(named, layout) == []
+    for path in (layout.qa("results"), layout.captions("simple")):
+        write_json(path, {})
+    assert plan_notes(config, layout) == []
+    (note,) = plan_notes(named, layout)
+    folders = f"{config.output_dir}/captions and {config.output_dir}/qa"
+    assert note.startswith(f"{folders} are of a data set without a name: this run neither reads nor changes")
+    shutil.rmtree(Path(config.output_dir, "captions"))
+    assert plan_notes(named, layout)[0].startswith(f"{config.output_dir}/qa is of a data set without a name: ")
 
 
 def test_a_first_run_has_all_items_to_do(config, layout):
