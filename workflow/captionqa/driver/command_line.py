@@ -74,7 +74,9 @@ def _profile() -> Path:
     if not shutil.which("sbatch"):
         return local
     if (fault := no_answer()) is None:
-        print_message(f"a Slurm cluster answers, so the profile is {slurm}; to run all on this machine: --profile {local}")
+        print_message(
+            f"a Slurm cluster answers, so the profile is {slurm}; to run all on this machine: --profile {local}"
+        )
         return slurm
     print_message(
         f"no Slurm cluster answers ({printable(fault)}), so all runs on this machine; once one does: --profile {slurm}"

@@ -62,7 +62,7 @@ def _repeat_record(record: QaRecord, repeat: Repeat, sampling: Sampling) -> Repe
 
 
 def _by_majority(records: Sequence[QaRecord], repeats: Sequence[Repeat]) -> tuple[QaRecord, DecidedBy]:
-    """The record of the first of the most frequent answers; without these that of the first answer, without a letter."""
+    """The record of the first of the most frequent answers, or of the first answer where none is."""
     groups, votes = _ballot(records)
     if winners := plurality(groups):
         number = winners[0]
