@@ -302,6 +302,14 @@ def test_the_protocol_and_rounds_combine(project):
     assert (colour["is_correct"], colour["choices"]["ABCD".index(colour["predicted_letter"])]) == (False, "red")
     assert made["metrics"]["captionqa"] == once["metrics"]["captionqa"]
 
+    def cannot_answer_at_first(entry):
+        return letter_of(entry, "Cannot answer from the caption" if "\0" not in entry["id"] else "red")
+
+    questions = {key: values[:1] for key, values in questions.items()}
+    made = project(questions, cannot_answer_at_first, Repeats(ShuffleConfig(rounds=2)), protocol="captionqa")
+    (tie,) = made["results"].values()
+    assert (tie["graded_by"], tie["cannot_answer"], tie["published"]["cannot_answer"]) == ("tie", False, True)
+
 
 def test_the_notes_name_questions_whose_choices_stay(project):
     questions = {

@@ -92,6 +92,8 @@ def _undecided(record: QaRecord, rule: str, is_parsed: bool) -> QaRecord:
         "is_parsed": is_parsed,
         "refused": record["refused"] and not is_parsed,
     }
+    if "cannot_answer" in record:
+        record["cannot_answer"] = False
     record.pop("fallback_letter", None)
     record.pop("fallback_is_correct", None)
     return record
