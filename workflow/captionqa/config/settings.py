@@ -194,7 +194,7 @@ def _settings(config: Config, name: str, max_tokens: int) -> AnswerSettings:
         "model": name,
         "model_path": model.path,
         "max_tokens": max_tokens,
-        "sampling": {**config.client.sampling, **model.sampling},
+        "sampling": config.sampling_of(name),
         "images": image_settings(images),
         "max_model_len": model.server.max_model_len if isinstance(images.max_pixels, str) else None,
     }
