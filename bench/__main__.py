@@ -3,6 +3,7 @@
 make bench                              all parts (an hour, half of it for styles)
 make bench ARGS="--quick"               small numbers, about two minutes: shows whether it works, not how fast
 make bench ARGS="--parts client,vllm"   some of the parts that docs/performance.md lists
+make bench ARGS="--parts styles --photograph-ms 128,20"             the simulator of styles with costs that are given
 make bench ARGS="--parts gpu --model Qwen/Qwen3-VL-4B-Instruct"     a real model, for a machine with a GPU
 """
 
@@ -56,6 +57,15 @@ def parts(text: str) -> list[str]:
     return names
 
 
+def photograph_s(text: str) -> tuple[float, float]:
+    """Two times in milliseconds with a comma between them, in seconds."""
+    try:
+        new, cached = (float(number) / 1000 for number in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no two numbers with a comma between them") from None
+    return new, cached
+
+
 def measured_parts(bench: Bench, names: Iterable[str]) -> Iterator[Row]:
     for name in names:
         started = time.perf_counter()
@@ -69,6 +79,12 @@ def main() -> None:
         "--parts", type=parts, help="comma-separated; all but gpu by default, with --quick all without vLLM"
     )
     parser.add_argument("--model", help="the hub id or folder that the part gpu serves; by default the demo's model")
+    parser.add_argument(
+        "--photograph-ms",
+        type=photograph_s,
+        metavar="NEW,CACHED",
+        help="what the part styles simulates for a new and for a cached photograph; by default what vLLM takes",
+    )
     parser.add_argument("--quick", action="store_true", help="small numbers: shows whether it works, not how fast")
     parser.add_argument("--rounds", type=int, help="how often each row is measured")
     parser.add_argument("--json", type=Path, default=Path("output/bench.json"), help="the file for all figures")
@@ -82,8 +98,9 @@ def main() -> None:
     rows: list[Row] = []
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: terminated"))  # no server outlives the run
     with tempfile.TemporaryDirectory(dir=options.folder, prefix="captionqa-bench-") as folder:
+        bench = Bench(sizes, Path(folder), options.model, options.photograph_ms)
         try:
-            rows.extend(measured_parts(Bench(sizes, Path(folder), options.model), names))
+            rows.extend(measured_parts(bench, names))
         finally:
             print(table(rows))
             more = {"served": about(options.model or "demo, widened")} if GPU_PART in names else {}

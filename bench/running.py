@@ -35,11 +35,18 @@ def say(text: str) -> None:
 class Bench:
     """One run of the benchmark; all its parts write below one folder."""
 
-    def __init__(self, sizes: Sizes, folder: Path, model: str | None = None):
-        """`model` is what the part `gpu` serves, by default the demo's."""
+    def __init__(
+        self, sizes: Sizes, folder: Path, model: str | None = None, photograph_s: tuple[float, float] | None = None
+    ):
+        """`model` is what the part `gpu` serves, by default the demo's.
+
+        `photograph_s` are the seconds that the part `styles` simulates for a new and for a cached photograph; by
+        default it measures them.
+        """
         self.sizes = sizes
         self.folder = folder
         self.model = model
+        self.photograph_s = photograph_s
 
     def images(self, side_px: int, size_kb: float, count: int) -> tuple[Path, float]:
         """A folder of images, made where it is not there yet, and their mean size in kB (1,000 bytes)."""

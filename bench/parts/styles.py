@@ -53,8 +53,17 @@ class Asking:
 def styles(bench: Bench) -> list[Row]:
     """One and three styles over the same photographs, and questions too, with an image cache for some of them.
 
-    On vLLM, and on the simulator with the costs of a cached and of another photograph as measured on vLLM.
+    On vLLM, and on the simulator with the costs of a new and of a cached photograph as measured on vLLM. Where these
+    are given, on the simulator alone.
     """
+    if bench.photograph_s is not None:
+        return _simulated(bench, bench.photograph_s, bench.sizes.style_images)
+    rows, cost_s = _on_vllm(bench)
+    return rows + _simulated(bench, cost_s, simulated_images(bench.sizes.style_images, cost_s[0]))
+
+
+def _on_vllm(bench: Bench) -> tuple[list[Row], tuple[float, float]]:
+    """The rows of vLLM, and the seconds that a new and a cached photograph took."""
     sizes = bench.sizes
     images, image_kb = bench.images(2048, 1200, sizes.style_photographs)
     model = servers.wide_model(MODEL, bench.folder / "wide-model-styles")
@@ -68,16 +77,20 @@ def styles(bench: Bench) -> list[Row]:
         cost_s = request_s(few, bench.folder / "styles-cost", running, cache, **grid)
         rows = _asked(bench, "", target, cache, **grid)
     rows[0].figures |= {"API server ms a new photograph": 1000 * cost_s[0], "a cached one": 1000 * cost_s[1]}
-    count = simulated_images(sizes.style_images, cost_s[0])
+    return rows, cost_s
+
+
+def _simulated(bench: Bench, cost_s: tuple[float, float], count: int) -> list[Row]:
+    """The rows of the simulator with `count` images, of which a new and a cached one take `cost_s`, in seconds."""
     images, image_kb = bench.images(512, 40, count)
     kept = max(1, count // IMAGES_PER_CACHED)
     front = ("--preprocess-s", str(cost_s[0]), "--cached-images", str(kept), "--cached-s", str(cost_s[1]))
     with servers.simulator(*SIMULATED_GPU, *front) as url:
         target = Target(url, "simulator", images, image_kb, count, MAX_TOKENS)
-        simulated = _asked(bench, ", simulated", target, cache_option(kept, PROMPT_TOKENS, GRID_PX))
-    for row in simulated:
+        rows = _asked(bench, ", simulated", target, cache_option(kept, PROMPT_TOKENS, GRID_PX))
+    for row in rows:
         row.figures |= {"simulated images": count, "of them in the cache": kept}
-    return rows + simulated
+    return rows
 
 
 def simulated_images(most: int, new_image_s: float) -> int:

@@ -1,19 +1,24 @@
 """That no client can hold up the benchmark, and that one which failed leaves a row that says so."""
 
+import argparse
+import re
 import socket
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 
 import psutil
 import pytest
 import requests
+from projects import ROOT
 
 from bench import processes
+from bench.__main__ import photograph_s
 from bench.parts import gpu, styles
 from bench.report import Row, table
 from bench.running import Bench
-from bench.sizes import QUICK
+from bench.sizes import FULL, QUICK
 
 #: A client that starts another process, which keeps its output open, and tells that one's id.
 STARTS_ANOTHER = """
@@ -90,6 +95,32 @@ def test_the_part_for_gpus_says_what_it_was_measured_on(monkeypatch):
 def test_a_slow_machine_simulates_fewer_images_but_enough():
     assert [styles.simulated_images(1000, cost_s) for cost_s in (0.1, 0.24, 1.0)] == [1000, 500, 300]
     assert styles.simulated_images(60, 1.0) == 60
+
+
+def test_the_costs_of_the_documented_run_of_styles_are_simulated_for_all_its_images(tmp_path, monkeypatch):
+    started, asked = [], []
+
+    @contextmanager
+    def simulator(*arguments):
+        started.append(arguments[-6:])
+        yield "http://127.0.0.1:1"
+
+    def rows_of(bench, kind, target, cache):
+        asked.append((kind, target.count))
+        return [Row("styles", "captionqa")]
+
+    monkeypatch.setattr(styles.servers, "simulator", simulator)
+    monkeypatch.setattr(styles, "_asked", rows_of)
+    monkeypatch.setattr(Bench, "images", lambda *_: (tmp_path, 40.0))
+    documented = (ROOT / "docs" / "performance.md").read_text().partition("--photograph-ms ")[2]
+    costs_s = photograph_s(re.match(r"[\d.,]+", documented)[0])
+    (row,) = styles.styles(Bench(FULL, tmp_path, photograph_s=costs_s))
+    # what is said above the table
+    assert started == [("--preprocess-s", "0.128", "--cached-images", "100", "--cached-s", "0.02")]
+    assert asked == [(", simulated", 1000)]
+    assert row.figures == {"simulated images": 1000, "of them in the cache": 100}
+    with pytest.raises(argparse.ArgumentTypeError, match="'128' is no two numbers"):
+        photograph_s("128")
 
 
 def test_captionqas_own_failure_ends_the_benchmark(tmp_path):

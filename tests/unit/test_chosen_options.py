@@ -7,6 +7,7 @@ import time
 
 import pytest
 from captionqa.server import hardware as hardware_module
+from captionqa.server import vllm_command
 from captionqa.server.chosen_options import ServerJob, Work, choose, job_cores, work_of
 from captionqa.server.hardware import hardware
 
@@ -128,6 +129,84 @@ def test_captions_by_a_schema_have_no_blanks_to_fill(chosen, make_config, tmp_pa
     assert chosen(FEW, tuning="off", work=work) == ([], [])
     for given in ("--structured-outputs-config={}", "--structured_outputs_config.backend=xgrammar"):
         assert chosen(FEW, tuning="auto", work=work, extra_args=[given]) == ([], [])
+
+
+CPU_BUILD = ServerJob(4, True, True)
+SEEDS: Work = {**TEXT, "seeds": True}
+WHOLE_PROMPTS = "--no-enable-chunked-prefill"
+
+
+def test_the_cpu_build_prefills_no_prompt_in_parts_where_requests_have_seeds(chosen):
+    words, (sentence,) = chosen(CPU_BUILD, work=SEEDS, tuning="auto")
+    assert words == [WHOLE_PROMPTS]
+    assert "with a seed" in sentence
+    assert chosen(CPU_BUILD, work=TEXT, tuning="auto") == chosen(FEW, work=SEEDS, tuning="auto") == ([], [])
+    assert chosen(CPU_BUILD, work=SEEDS, tuning="off") == ([], [])
+    for given in ("--enable-chunked-prefill", "--no_enable_chunked_prefill"):
+        assert chosen(CPU_BUILD, work=SEEDS, tuning="auto", extra_args=[given]) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("settings", "missing"),
+    [
+        ({"extra_args": ["--max-num-batched-tokens=8192"]}, None),
+        ({"extra_args": ["--max_num_batched_tokens", "8191"]}, "of 8192 or more, and server.extra_args has 8191"),
+        ({"extra_args": ["--max-num-batched-tokens", "8k"]}, "of 8192 or more, and server.extra_args has 8k"),
+        ({"max_model_len": None}, "a server.max_model_len, which is null"),
+    ],
+    ids=str,
+)
+def test_whole_prompts_are_chosen_only_where_a_step_holds_the_longest_one(chosen, settings, missing):
+    """vLLM does not start where it does not."""
+    words, (sentence,) = chosen(CPU_BUILD, work=SEEDS, tuning="auto", **settings)
+    assert words == ([] if missing else [WHOLE_PROMPTS])
+    assert missing is None or sentence.endswith(missing)
+
+
+@pytest.fixture
+def cpu_build(tmp_path, monkeypatch):
+    """A checkout with vLLM's CPU build: the file that marks it."""
+    monkeypatch.setattr(vllm_command, "CHECKOUT", tmp_path)
+    marker = tmp_path / vllm_command.SERVER_ENVIRONMENT / vllm_command.CPU_MARKER
+    marker.parent.mkdir()
+    marker.touch()
+    return marker
+
+
+SAMPLED = {"sampling": {"temperature": 0.7}}
+SEEDED = {"sampling": {"temperature": 0.7, "seed": 1}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "has_seeds"),
+    [
+        ({"client": SEEDED}, True),
+        ({"client": {"sampling": {"temperature": None, "seed": 1}}}, True),
+        ({"client": SAMPLED, "qa": {"samples": 2}}, True),
+        ({"client": SAMPLED, "captions": {"samples": 2}}, True),
+        ({"models": {"tiny": SEEDED}}, True),
+        ({"client": SEEDED, "models": {"tiny": {"sampling": {"seed": None}}}}, False),
+        ({"client": SAMPLED}, False),
+        # vLLM makes a generator only for what is drawn
+        ({"client": {"sampling": {"seed": 1}}}, False),
+        ({"qa": {"shuffle_choices": {"rounds": 2, "seed": 1}}}, False),
+        ({"client": SEEDED, "models": {"tiny": {"server": {"tuning": "off"}}}}, False),
+        ({"client": SEEDED, "models": {"tiny": {"server": {"command": ["vllm", "serve"]}}}}, False),
+    ],
+    ids=str,
+)
+def test_seeds_are_part_of_the_work_where_a_server_has_options_for_them(make_config, cpu_build, changes, has_seeds):
+    """Else a running server would be replaced by one like it."""
+    config = make_config(changes)
+    assert work_of(config, "tiny") == IMAGES | ({"seeds": True} if has_seeds else {})
+    cpu_build.unlink()
+    assert work_of(config, "tiny") == IMAGES
+
+
+def test_a_judge_has_the_seed_of_its_sampling_and_none_of_further_samples(make_config, cpu_build):
+    judged = {"models": {"critic": {"path": "org/critic"}}, "qa": {"judge": {"model": "critic"}, "samples": 2}}
+    assert work_of(make_config(judged | {"client": SAMPLED}), "critic") == TEXT
+    assert work_of(make_config(judged | {"client": SEEDED}), "critic") == SEEDS
 
 
 @pytest.mark.parametrize(

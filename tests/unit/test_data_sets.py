@@ -17,7 +17,7 @@ from captionqa.dataset.audit import audit
 from captionqa.dataset.final_files import items_to_do, planned_items
 from captionqa.dataset.planning import plan_all
 from captionqa.driver.dry_run import PlannedWork, dry_run_text
-from captionqa.driver.summary import plan_line
+from captionqa.driver.summary import plan_line, plan_notes
 from captionqa.errors import ConfigError, InputError
 from captionqa.results.answer_sets import answer_sets
 from captionqa.results.ask_again import retry_failed
@@ -278,6 +278,14 @@ def test_counts_of_a_run_are_of_all_data_sets_and_all_models(planned):
     assert items_to_do(docs, of_docs) == {"captions": 8}
     line = plan_line(planned, layout)
     assert line == "docs: 4 images in 2 chunks; photos: 2 images in 2 chunks; 12 items to do"
+
+
+def test_the_plan_tells_the_key_of_a_long_answer_that_leaves_images_little_room(planned, named):
+    config = named("captions: {docs: &c {dataset_path: docs, max_tokens: 8000}, photos: {<<: *c, max_tokens: 80}}")
+    notes = plan_notes(config, planned.layout())
+    said = "docs: captions.docs.max_tokens: 8,000 of the 8,192 tokens of models.{}.server.max_model_len are kept"
+    assert len(notes) == 2
+    assert [note.startswith(said.format(name)) for note, name in zip(notes, ("tiny", "tex"), strict=True)] == [True] * 2
 
 
 def test_a_data_set_that_no_run_has_planned_yet_keeps_nobody_from_asking_again(planned, named):

@@ -3,6 +3,7 @@
 from contextlib import nullcontext
 
 import pytest
+from captionqa.config.context_length import image_room_notes
 from captionqa.config.pixel_presets import PIXEL_PRESETS
 from captionqa.config.settings import answer_fingerprint, caption_settings, fingerprint, image_budget_px, qa_settings
 from captionqa.errors import ConfigError
@@ -210,6 +211,48 @@ def test_no_image_is_shrunk_to_nothing_for_the_sake_of_a_long_answer(make_config
     refused = pytest.raises(ConfigError, match=r"^qa\.max_tokens: .* 8,192, which leaves none for images: raise it")
     with refused if is_refused else nullcontext():
         make_config({"qa": qa, "client": {"images": images}})
+
+
+KEPT = (
+    "qa.max_tokens: {} of the 8,192 tokens of models.tiny.server.max_model_len are kept for an answer, so images above "
+    "{} megapixels are shrunk; for the {} set qa.max_tokens to {} or less, or max_model_len to {} or more"
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"qa": {"max_tokens": 7900}}, [KEPT.format("7,900", "0.15", "4.01 of qwen_eval", "3,760", "12,332")]),
+        ({"qa": {"max_tokens": 7900}, "models": {"tiny": {"server": {"max_model_len": 12_332}}}}, []),
+        ({"qa": {"max_tokens": 3760}}, []),
+        ({"qa": {"max_tokens": 4097}}, [KEPT.format("4,097", "3.67", "4.01 of qwen_eval", "3,760", "8,529")]),
+        # a short context, of which an answer gets the smaller part
+        ({"qa": {"max_tokens": 4096}}, []),
+        ({"models": {"tiny": {"server": {"max_model_len": 2048}}}}, []),
+        ({"models": {"tiny": {"server": {"max_model_len": None}}}, "qa": {"max_tokens": 7900}}, []),
+        ({"qa": {"max_tokens": 7900, "contexts": ["none"]}}, []),
+        ({"qa": {"max_tokens": 7900}, "client": {"images": {"max_pixels": 1_000_000}}}, []),
+        ({"qa": {"max_tokens": 5632}, "client": {"images": {"max_pixels": "document"}}}, []),
+        (
+            {"qa": {"max_tokens": 5633}, "client": {"images": {"max_pixels": "document"}}},
+            [KEPT.format("5,633", "2.10", "2.10 of document", "5,632", "8,193")],
+        ),
+        (
+            {
+                "captions": None,
+                "client": {"images": {"max_pixels": "qwen_eval"}},
+                "models": {"tiny": {"server": {"max_model_len": 4096}}},
+            },
+            [
+                "qa.max_tokens: 128 of the 4,096 tokens of models.tiny.server.max_model_len are kept for an answer, so "
+                "images above 3.54 megapixels are shrunk; for the 4.01 of qwen_eval set max_model_len to 4,560 or more"
+            ],
+        ),
+    ],
+    ids=str,
+)
+def test_images_that_a_long_answer_leaves_little_room_are_told_with_what_to_set(make_config, changes, said):
+    assert list(image_room_notes(make_config(changes))) == said
 
 
 def test_without_a_known_context_length_images_are_not_limited(make_config):

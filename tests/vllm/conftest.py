@@ -47,8 +47,8 @@ def live_dataset(tmp_path_factory):
 def live(demo_config, live_folder, live_dataset):
     """A vLLM of two API servers that serves the demo model under our supervisor: (layout, endpoint).
 
-    It is tuned for captions by a schema, and for questions, which ask about images again: each API server has a cache
-    of images.
+    It is tuned for captions by a schema, for questions, which ask about images again (each API server has a cache of
+    images), and for seeds.
     """
     (live_folder / "schema.json").write_text('{"type": "object"}')
     schema = yaml.safe_load((ROOT / "workflow" / "schemas" / "config.schema.yaml").read_text())
@@ -60,7 +60,7 @@ def live(demo_config, live_folder, live_dataset):
             "output_dir": str(live_folder),
             "captions": {"dataset_path": str(live_dataset), "schema": str(live_folder / "schema.json")},
             "qa": {**demo_config["qa"], "dataset_path": str(live_dataset)},
-            "client": {"image_transport": "file"},
+            "client": {"image_transport": "file", "sampling": {"temperature": 1, "seed": 1}},
         },
         schema,
     )

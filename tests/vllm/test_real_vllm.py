@@ -11,6 +11,7 @@ import stat
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -68,6 +69,8 @@ GENERATING_ROUTES = {
     "/inference/v1/generate": {"token_ids": [1], "sampling_params": {"max_tokens": 1}},
     "/tokenize": {"prompt": "Hello"},
 }
+#: The most tokens in a step of vLLM's CPU build.
+DEFAULT_STEP_TOKENS = 2048
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 #: Other ways to write a route that generates, of which some servers and proxies make the route itself or an open one.
 SPELLINGS = (
@@ -169,6 +172,30 @@ def test_every_photograph_comes_through(photographs):
     assert set(captions) == images
     (server,) = photographs.captions("simple", "_provenance")["servers"]
     assert server["versions"]["model_root"] == photographs.config["models"][DEMO_MODEL]["path"]
+
+
+def test_prompts_with_seeds_that_fill_many_steps_together_end_no_server(live_server, live_folder, demo_config):
+    """By default vLLM's CPU build cuts the last prompt of a full step in two, and ends where that one has a seed."""
+    url, key = live_server
+    headers = {"Authorization": f"Bearer {key}"}
+    body = {"model": demo_config["models"][DEMO_MODEL]["path"], "max_tokens": 4, "temperature": 1}
+
+    def ask(number):
+        messages = [{"role": "user", "content": f"{number}: {'Which shape is it? ' * 60}"}]
+        asked = body | {"messages": messages, "seed": number}
+        return requests.post(f"{url}/v1/chat/completions", json=asked, headers=headers, timeout=120).json()
+
+    def server():
+        (found,) = endpoint.read_all(Layout(str(live_folder), DEMO_MODEL).server)
+        return found.generation, found.crashes, found.state
+
+    before = server()
+    with ThreadPoolExecutor(32) as threads:
+        answers = list(threads.map(ask, range(64)))
+    assert server() == before
+    assert min(answer["usage"]["prompt_tokens"] for answer in answers) > DEFAULT_STEP_TOKENS / 8
+    (ready,) = endpoint.read_all(Layout(str(live_folder), DEMO_MODEL).server)
+    assert any(text.startswith("--no-enable-chunked-prefill: ") for text in ready.chosen)
 
 
 @pytest.fixture

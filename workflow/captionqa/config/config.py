@@ -207,6 +207,10 @@ class Config:
         judging: list[Task] = ["judge"] if self.judge is not None and self.judge.model == model else []
         return [*self.tasks_of(model), *judging]
 
+    def sampling_of(self, model: str) -> Mapping[str, float | None]:
+        """What the requests to one model sample by: `client.sampling`, with the model's own values in place of its."""
+        return {**self.client.sampling, **self.models[model].sampling}
+
     @property
     def tasks(self) -> list[Task]:
         """The tasks that the configuration asks for, captions first; of several data sets those of any."""

@@ -6,6 +6,7 @@ The places are files of github.com/QwenLM/Qwen3-VL. A preset is a number of pixe
 
 from dataclasses import dataclass
 
+MEGAPIXEL = 1_000_000
 #: The values that mean what fits into `max_model_len`; the first is the one in fingerprints.
 FITS = ("auto", "fits")
 

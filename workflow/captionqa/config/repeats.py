@@ -44,6 +44,15 @@ def sample_seed(sampling: Mapping[str, float | None], sample: int) -> int | None
     return (None if base is None else int(base)) if sample == 1 else int(base or 0) + sample - 1
 
 
+def samples_by_seed(config: "Config", model: str) -> bool:
+    """Whether a request about the one data set has a seed by which the model samples; at temperature 0 none counts."""
+    sampling = config.sampling_of(model)
+    if sampling["temperature"] == 0:
+        return False
+    samples = [1 if task == "judge" else config.section(task).samples for task in config.server_tasks(model)]
+    return any(sample_seed(sampling, last) is not None for last in samples)
+
+
 def check_repeats(raw: Mapping[str, Any]) -> None:
     """Whether repeats make sense together; raises ConfigError."""
     qa = raw.get("qa") or {}
@@ -68,11 +77,10 @@ def check_repeats(raw: Mapping[str, Any]) -> None:
 def check_samples(config: "Config") -> None:
     """Whether the samples of each model can differ from each other; raises ConfigError."""
     for name in config.model_names:
-        own, given = config.models[name].sampling, config.client.sampling
-        where = f"models.{name}.sampling" if "temperature" in own else "client.sampling"
+        where = f"models.{name}.sampling" if "temperature" in config.models[name].sampling else "client.sampling"
         for task in config.tasks_of(name):
             samples = config.section(task).samples
-            if samples > 1 and {**given, **own}["temperature"] == 0:
+            if samples > 1 and config.sampling_of(name)["temperature"] == 0:
                 raise ConfigError(
                     f"{task}.samples: {samples} samples at {where}.temperature 0 would all be the same; set a "
                     "temperature above 0, or samples to 1."

@@ -173,19 +173,24 @@ def check_planned(settings: AnswerSettings, planned: str) -> None:
 
 
 def image_budget_px(settings: AnswerSettings, images: int) -> int | None:
-    """The most pixels that an image may have in an item of `images` images; None for no limit.
-
-    Qwen3-VL spends one token on each square of `pixel_grid_px` pixels a side. TEXT_TOKENS stay free for the text, or
-    half of the context where it is shorter than twice that.
-    """
+    """The most pixels that an image may have in an item of `images` images; None for no limit."""
     limits = settings["images"]
     most_px = None if limits["max_pixels"] == "auto" else limits["max_pixels"]
     if settings["max_model_len"] is None:
         return most_px
-    tokens = settings["max_model_len"] - settings["max_tokens"]
+    room_px = fitting_px(settings["max_model_len"], settings["max_tokens"], images, limits["pixel_grid_px"])
+    return room_px if most_px is None else min(most_px, room_px)
+
+
+def fitting_px(max_model_len: int, max_tokens: int, images: int, pixel_grid_px: int) -> int:
+    """The most pixels that each of `images` images may have to fit into the context beside the answer and the text.
+
+    Qwen3-VL spends one token on each square of `pixel_grid_px` pixels a side. TEXT_TOKENS stay free for the text, or
+    half of the context where it is shorter than twice that.
+    """
+    tokens = max_model_len - max_tokens
     tokens -= min(TEXT_TOKENS, tokens // 2)
-    fitting_px = max(1, tokens // max(1, images)) * limits["pixel_grid_px"] ** 2
-    return fitting_px if most_px is None else min(most_px, fitting_px)
+    return max(1, tokens // max(1, images)) * pixel_grid_px**2
 
 
 def _settings(config: Config, name: str, max_tokens: int) -> AnswerSettings:
@@ -194,7 +199,7 @@ def _settings(config: Config, name: str, max_tokens: int) -> AnswerSettings:
         "model": name,
         "model_path": model.path,
         "max_tokens": max_tokens,
-        "sampling": {**config.client.sampling, **model.sampling},
+        "sampling": config.sampling_of(name),
         "images": image_settings(images),
         "max_model_len": model.server.max_model_len if isinstance(images.max_pixels, str) else None,
     }

@@ -15,7 +15,7 @@ from captionqa.client.journal import read_lines
 from captionqa.config.answer_files import AnswerFiles
 from captionqa.config.config import Config, Task
 from captionqa.config.layout import Layout
-from captionqa.config.pixel_presets import PIXEL_PRESETS
+from captionqa.config.pixel_presets import MEGAPIXEL, PIXEL_PRESETS
 from captionqa.config.settings import AnswerSettings, answer_fingerprint
 from captionqa.dataset.final_files import final_files, planned_files
 from captionqa.dataset.image_source import ImageSources
@@ -23,7 +23,7 @@ from captionqa.dataset.plan import load_plan
 from captionqa.driver.gpu_time import PEAK_FLOPS, Tokens, active_parameters, gpu_seconds
 from captionqa.driver.item_sample import CHARACTERS_PER_TOKEN, ItemSample, look_at, sampled_items
 from captionqa.driver.measured_rates import MIN_REQUESTS, model_key, rates_file, read_rates
-from captionqa.driver.pixel_savings import MEGAPIXEL, SentItems, savings_text
+from captionqa.driver.pixel_savings import SentItems, savings_text
 from captionqa.driver.run_view import read_view
 from captionqa.driver.status import FileStatus, read_status
 from captionqa.driver.verdict import Verdict

@@ -8,13 +8,12 @@ from time import monotonic
 
 from captionqa.config.config import Config, Task
 from captionqa.config.layout import Layout
-from captionqa.config.pixel_presets import PIXEL_PRESETS
+from captionqa.config.pixel_presets import MEGAPIXEL, PIXEL_PRESETS
 from captionqa.dataset.final_files import planned_files
 from captionqa.dataset.image_source import ImageSources
 from captionqa.dataset.plan import load_plan
 from captionqa.driver.item_sample import ItemSample, look_at, sampled_items
 
-MEGAPIXEL = 1_000_000
 #: A preset that saves less of the image tokens is not worth a word.
 WORTHWHILE = 0.05
 #: Items of a task that a dry run looks at, and for how long: images in a container are read as a whole for their size.

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from captionqa.config.config import Config, Task
+from captionqa.config.context_length import image_room_notes
 from captionqa.config.contexts import Context
 from captionqa.config.data_sets import with_keys_named
 from captionqa.config.exports import export_folders
@@ -92,13 +93,12 @@ def _plan_parts(config: Config, layout: Layout) -> list[str]:
 
 
 def plan_notes(config: Config, layout: Layout) -> list[str]:
-    """What was settled or left out where the questions were read, a sentence each."""
-    notes = [
-        f"{each.data_set}: {with_keys_named(note, each.data_set)}" if each.data_set else note
-        for each, of_data in config.by_data_set(layout)
-        for task in planned_tasks(each, of_data)
-        for note in load_plan(of_data, task).notes
-    ]
+    """What was settled or left out where the questions were read, and where images get little room; a sentence each."""
+    notes = []
+    for each, of_data in config.by_data_set(layout):
+        found = [note for task in planned_tasks(each, of_data) for note in load_plan(of_data, task).notes]
+        for note in (*found, *image_room_notes(each)):
+            notes.append(f"{each.data_set}: {with_keys_named(note, each.data_set)}" if each.data_set else note)
     folders = [Path(layout.output_dir, task) for task in ("captions", "qa")]
     # no data set is called like these folders
     if config.named and (earlier := [str(folder) for folder in folders if any(folder.glob("*/*.json"))]):

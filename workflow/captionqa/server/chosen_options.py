@@ -11,6 +11,7 @@ from typing import NotRequired, TypedDict
 
 from captionqa.config.config import Config
 from captionqa.config.model_config import ServerConfig
+from captionqa.config.repeats import samples_by_seed
 from captionqa.config.vllm_options import (
     API_SERVERS,
     API_SERVERS_GIVEN,
@@ -18,12 +19,18 @@ from captionqa.config.vllm_options import (
     DEFAULT_IMAGE_CACHE_GB,
     IMAGE_CACHE_GB,
     is_given,
+    option_value,
 )
+from captionqa.server.vllm_command import is_cpu_build
 
 #: The command that starts one API server whatever it is told, though it takes the option.
 SINGLE_API_SERVER = "openai.api_server"
 #: Of vLLM's two backends that can leave out white space this one takes more of JSON schema.
 COMPACT_JSON = ("--structured-outputs-config", '{"backend": "guidance", "disable_any_whitespace": true}')
+#: Each prompt is then prefilled in one step, which has to hold all of it. vLLM makes its steps as large as the longest
+#: prompt unless BATCHED_TOKENS says how large.
+WHOLE_PROMPTS = "--no-enable-chunked-prefill"
+BATCHED_TOKENS = "--max-num-batched-tokens"
 #: What an API server keeps busy: one thread that preprocesses images, and threads that decode them and do HTTP.
 CORES_PER_API_SERVER = 2
 #: More would cost memory (about 1.5 GB each), and no published server has needed more.
@@ -39,6 +46,8 @@ class Work(TypedDict):
     reuse: bool
     #: Whether captions are JSON by a schema; missing where they are not.
     schema: NotRequired[bool]
+    #: Whether some requests sample by a seed; missing where they do not, and where no option depends on it.
+    seeds: NotRequired[bool]
 
 
 @dataclass(frozen=True)
@@ -73,6 +82,8 @@ def work_of(config: Config, model: str) -> Work:
     work: Work = {"images": any(each["images"] for each in works), "reuse": any(each["reuse"] for each in works)}
     if any("schema" in each for each in works):
         work["schema"] = True
+    if any("seeds" in each for each in works):
+        work["seeds"] = True
     return work
 
 
@@ -86,6 +97,10 @@ def _work_of(config: Config, model: str) -> Work:
     }
     if captions and config.section("captions").schema is not None:
         work["schema"] = True
+    server = config.models[model].server
+    # of another server this would be a reason to start it again, with the same options
+    if server.tuning == "auto" and is_cpu_build(server.command) and samples_by_seed(config, model):
+        work["seeds"] = True
     return work
 
 
@@ -101,12 +116,11 @@ def choose(
 ) -> list[Choice]:
     """The options that a server gets; `command` is what starts it, and its vLLM does not know those of `unknown`."""
     api_servers = _api_servers(settings, command, job, work)
-    tuned = (
-        [*_caches(api_servers, work), *_encoder(settings, work), *_compact_json(settings, work)]
-        if settings.tuning == "auto"
-        else []
-    )
+    if settings.tuning != "auto":
+        return [_unless_unknown(choice, unknown) for choice in api_servers]
+    tuned = [*_caches(api_servers, work), *_encoder(settings, work), *_compact_json(settings, work)]
     wanted = [choice for choice in tuned if not _is_given(settings.extra_args, choice.words[0])]
+    wanted += _whole_prompts(settings, job, work)
     return [_unless_unknown(choice, unknown) for choice in (*api_servers, *wanted)]
 
 
@@ -149,6 +163,24 @@ def _compact_json(settings: ServerConfig, work: Work) -> list[Choice]:
     if not work.get("schema") or any(word.startswith(COMPACT_JSON[0]) for word in given):
         return []
     return [Choice(COMPACT_JSON, "captions.schema: a small model may fill its answer with blanks that JSON allows")]
+
+
+def _whole_prompts(settings: ServerConfig, job: ServerJob, work: Work) -> list[Choice]:
+    """No prefill in parts where vLLM would end with "CPU Generator does not use offset".
+
+    After each part but the last it sets the generator of a request with a seed back, which torch has for GPUs alone.
+    """
+    if not job.is_cpu_build or not work.get("seeds") or _is_given(settings.extra_args, WHOLE_PROMPTS):
+        return []
+    length, given = settings.max_model_len, option_value(settings.extra_args, BATCHED_TOKENS)
+    if length is None:
+        missing = "a server.max_model_len, which is null"
+    elif given is not None and not (given.isdecimal() and int(given) >= length):
+        missing = f"{BATCHED_TOKENS} of {length} or more, and server.extra_args has {given}"
+    else:
+        return [Choice((WHOLE_PROMPTS,), "vLLM's CPU build crashes where a prompt with a seed is prefilled in parts")]
+    crash = "vLLM's CPU build may crash on requests with a seed"
+    return [Choice((), f"{crash}: {WHOLE_PROMPTS}, which avoids it, needs {missing}")]
 
 
 def _api_servers(settings: ServerConfig, command: Sequence[str], job: ServerJob, work: Work) -> list[Choice]:
