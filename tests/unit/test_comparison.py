@@ -214,6 +214,22 @@ def test_intervals_keep_a_width_where_all_answers_agree():
     assert difference_interval(np.ones(2), np.zeros(2), np.zeros(2)) == [-1, 1]
 
 
+def test_intervals_keep_a_width_where_all_differ_alike_or_each_image_balances():
+    images = np.repeat(np.arange(3), 2)
+    # Newcombe's of 3 questions of which A alone is right: both bounds of Wilson's of 3 of 3 and of 0 of 3
+    width = 2**0.5 * (1 - proportion_confint(3, 3, method="wilson")[0])
+    assert difference_interval(np.ones(6), np.zeros(6), images) == pytest.approx([1 - width, 1])
+    assert difference_interval(np.zeros(6), np.ones(6), images) == pytest.approx([-1, width - 1])
+    one_each = np.array([1.0, 0, 0, 1, 1, 0])
+    low, high = difference_interval(one_each, 1 - one_each, images)
+    assert low == pytest.approx(-high)
+    assert high > 0.5
+    # 0.8 - 0.7 and 0.4 - 0.3 differ by rounding
+    low, high = difference_interval(np.array([0.8, 0.4, 0.9]), np.array([0.7, 0.3, 0.8]), np.arange(3))
+    assert low < -0.1 < 0.1 < 0.3 < high
+    assert mean_interval(np.full(4, 0.3), np.arange(4)) == pytest.approx(proportion_confint(1.2, 4, method="wilson"))
+
+
 def test_what_a_difference_leaves_out_is_counted_and_never_wrong(write):
     results = {f"q{n}": record(f"q{n}", n, True) for n in range(8)}
     image = write("image", {k: v for k, v in results.items() if k not in ("q0", "q1")}, ["q0", "q1"])
