@@ -74,12 +74,13 @@ def difference_interval(values_a: "Floats", values_b: "Floats", clusters: "Numbe
 
 
 def _interval_without_error(values_a: "Floats", values_b: "Floats", count: int) -> list[float] | None:
-    """Newcombe's interval of mean A minus mean B for `count` questions that are right as often as these."""
+    """Newcombe's interval of mean A minus mean B for `count` questions of which the same shares are right."""
     import numpy as np
 
-    both, only_a, only_b = np.minimum(values_a, values_b), values_a - values_b, values_b - values_a
-    shares = [float(part.clip(0).mean()) * count for part in (both, only_b, only_a)]
-    return paired_interval(*shares, max(0.0, count - sum(shares)))
+    both, either = np.minimum(values_a, values_b), np.maximum(values_a, values_b)
+    parts = (both, values_b - both, values_a - both, 1 - either)
+    both_right, only_b, only_a, neither = (float(part.mean()) * count for part in parts)
+    return paired_interval(both_right, only_b, only_a, neither)
 
 
 def sign_flip_p(differences: "Floats", clusters: "Numbers | None" = None) -> float:
