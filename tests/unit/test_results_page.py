@@ -267,6 +267,7 @@ def test_the_counts_of_contexts_are_of_all_questions_and_their_figures_those_of_
         key: first[key] for key in ("difference", "interval_95", "p_holm", "p_by_image_holm")
     }
     assert [column["accuracy"] for column in index["columns"]] == [cell["accuracy"] for cell in comparison["cells"]]
+    assert [column["mean_score"] for column in index["columns"]] == [1, 0.4, 0.4, 0]
     assert index["columns"][2]["counts"] == {"all": 5, "right": 2, "wrong": 3, "truncated": 0}
 
 
