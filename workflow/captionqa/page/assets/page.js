@@ -119,7 +119,9 @@ class Page {
   groupPanel(column, isNamed) {
     const both = column.categories.length > 1 && column.sources.length > 1;
     const groups = this.group === "category" ? column.categories : column.sources;
-    const heading = make("h2", {}, `Accuracy by ${this.group}${isNamed ? `, with ${column.label}` : ""}`, both && make("button", { class: "plain", type: "button",
+    // a comparison has no sources: theirs are of the metrics
+    const countedAs = this.group === "source" && column.leaves_out_failed ? "; here a failed question is wrong" : "";
+    const heading = make("h2", {}, `Accuracy by ${this.group}${isNamed ? `, with ${column.label}` : ""}${countedAs}`, both && make("button", { class: "plain", type: "button",
       onclick: () => { this.group = this.group === "category" ? "source" : "category"; this.buildPanels(); } },
     `show by ${this.group === "category" ? "source" : "category"}`));
     return this.barsPanel(heading, groups.map((group) => ({ name: group.name, drawing: track(group.accuracy, group.interval),
