@@ -726,6 +726,7 @@ def test_reasoning_is_kept_apart_counted_and_not_graded(chunk, answers, asked, t
         "mean_characters": len(thinking or ""),
     }
     assert made.metrics.get("thinking") == (counted if thinking else None)
+    assert not any(isinstance(number, bool) for number in made.metrics.get("thinking", {}).values())
 
 
 def test_a_caption_is_what_follows_the_reasoning_and_without_that_a_failure(chunk, captions, styles):

@@ -216,6 +216,13 @@ def test_questions_are_in_files_that_are_loaded_one_by_one(config, monkeypatch):
     ]["qids"]
 
 
+def test_what_a_single_image_is_counted_as_is_a_number(make_config, images):
+    images.add("c.png")
+    config = make_config({"qa": None})
+    counts = Page(config, finish_run(config, answer)).overview["captions"]["counts"]
+    assert json.dumps(counts) == '{"all": 1, "failed": 0, "truncated": 1}'
+
+
 def in_contexts(make_config, **changes):
     contexts = ["image", "caption", "none"]
     return make_config({"captions": {"prompt_styles": ["SIMPLE", "SHORT"]}, "qa": {"contexts": contexts} | changes})
