@@ -333,6 +333,13 @@ def test_the_files_have_every_figure_and_the_command_lists_the_questions(simulat
     assert len(listed["left_out"]["failed_in_a"]) == difference["left_out"]["failed_in_b"]
 
 
+def test_of_equally_frequent_ground_truths_the_majority_answer_is_the_same_in_each_order_of_the_files(write):
+    results = {"q0": record("q0", 0, True, truth="B"), "q1": record("q1", 1, True, truth="A")}
+    image, none = write("image", results), write("none", {"q1": results["q1"]}, ["q0"])
+    found = [compare_contexts(sets)["majority_answer"]["answer"] for sets in ([image, none], [none, image])]
+    assert found == ["A", "A"]
+
+
 def test_a_missing_or_cut_results_file_is_named(write, tmp_path):
     good = write("image", {"q0": record("q0", 0, True)})
     with pytest.raises(ResultError, match=r"gone_qa_results\.json is not there; name results files MODEL_qa_"):
