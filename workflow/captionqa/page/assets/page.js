@@ -47,7 +47,7 @@ class Page {
   // What a comparison leaves out.
   leftOut() {
     const { left_out: leftOut, answered_by_both: both } = this.overview.comparison;
-    const words = { only_in_a: "only in A", only_in_b: "only in B", failed_in_a: "failed in A", failed_in_b: "failed in B",
+    const words = { only_in_a: "only in A", only_in_b: "only in B", failed_in_a: "failed in A", failed_in_b: "failed in B", ungraded: "without a ground truth",
       another_question_or_ground_truth: "with another text or ground truth" };
     const facts = [`${plural(both.questions, "question")} compared`, ...Object.entries(leftOut).filter(([, number]) => number)
       .map(([key, number]) => `${counted(number)} ${words[key]} left out`)];
