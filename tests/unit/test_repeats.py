@@ -249,6 +249,15 @@ def test_a_failed_request_fails_its_question_by_name_and_the_totals_add_up(proje
     assert made["metrics"]["failures_by_reason"] == {"timeout": 1}
 
 
+def test_requests_without_a_ground_truth_to_grade_them_are_in_no_figure(project, four):
+    four |= {"answer": ["B", None, "F", "D", "12"]}
+    repeats = project(four, lambda entry: "A", Repeats(ShuffleConfig(rounds=3)))["metrics"]["repeats"]
+    assert (repeats["questions"], repeats["requests"], repeats["answered_requests"]) == (2, 6, 6)
+    assert repeats["failed_requests"] == 0
+    hidden = project(four | {"answer": [None] * 5}, lambda entry: "A", Repeats(ShuffleConfig(rounds=3)))
+    assert (hidden["metrics"]["repeats"]["questions"], hidden["metrics"]["repeats"]["requests"]) == (0, 0)
+
+
 def test_samples_of_an_open_question_are_counted_by_value(project, four):
     four = {key: values[-1:] for key, values in four.items()}
     said = {1: ("The answer is 13. And", "length"), 2: "12", 3: "The answer is 12.0"}

@@ -64,8 +64,6 @@ def merge_qa(
         ):
             for row, lines in _joined(read_json_lines(rows_path), results.lines()):
                 answers = [line for line in lines if "answer" in line]
-                if "repeats" in row:
-                    repeats.add_requests(len(answers), len(lines) - len(answers))
                 try:
                     if "repeats" in row and "invalid" not in row:
                         record = repeated_record(row, lines, rules, settings["sampling"])
@@ -75,6 +73,8 @@ def merge_qa(
                     for line in answers:
                         counts.add_request(line["answer"], shared="same_as" in line)
                         _count_fallback(counts, line)
+                    if "repeats" in row and "invalid" not in row:
+                        repeats.add_failure(len(answers), len(lines) - len(answers), row["answer"] is not None)
                     counts.add_failure(row["id"], failure.reason)
                     tally.add_failure(row, failure.reason)
                     protocol.add_failure(row)
