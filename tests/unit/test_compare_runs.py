@@ -139,11 +139,23 @@ def test_flips_and_what_is_left_out_are_named(runs):
         "only_in_b": ["only b"],
         "failed_in_a": ["failed a", "failed both"],
         "failed_in_b": ["failed b", "failed both"],
+        "ungraded": [],
         "another_question_or_ground_truth": ["changed"],
     }
     text = table(made)
     assert "1 question right only in A: q6 (B -> -)" in text
     assert "2 questions left out, failed in B: failed b, failed both" in text
+
+
+def test_a_question_without_a_ground_truth_is_left_out_and_named_and_never_wrong(files):
+    hidden, timeout = record(None, truth=None), {"reason": "timeout", "detail": ""}
+    made = compare(
+        *files({"q": record(True), "h1": hidden}, {"q": record(True), "h1": hidden, "h2": hidden}, {"h2": timeout})
+    )
+    assert made["answered_by_both"]["questions"] == made["failed_counted_as_wrong"]["questions"] == 1
+    left_out = {kind: qids for kind, qids in made["left_out"].items() if qids}
+    assert left_out == {"ungraded": ["h1"], "failed_in_a": ["h2"]}
+    assert "1 question left out, without a ground truth: h1" in table(made)
 
 
 def test_a_long_list_of_names_is_cut_in_the_table_alone(files, monkeypatch):

@@ -214,6 +214,22 @@ def test_intervals_keep_a_width_where_all_answers_agree():
     assert difference_interval(np.ones(2), np.zeros(2), np.zeros(2)) == [-1, 1]
 
 
+def test_intervals_keep_a_width_where_all_differ_alike_or_each_image_balances():
+    images = np.repeat(np.arange(3), 2)
+    # Newcombe's of 3 questions of which A alone is right: both bounds of Wilson's of 3 of 3 and of 0 of 3
+    width = 2**0.5 * (1 - proportion_confint(3, 3, method="wilson")[0])
+    assert difference_interval(np.ones(6), np.zeros(6), images) == pytest.approx([1 - width, 1])
+    assert difference_interval(np.zeros(6), np.ones(6), images) == pytest.approx([-1, width - 1])
+    one_each = np.array([1.0, 0, 0, 1, 1, 0])
+    low, high = difference_interval(one_each, 1 - one_each, images)
+    assert low == pytest.approx(-high)
+    assert high > 0.5
+    # 0.8 - 0.7 and 0.4 - 0.3 differ by rounding
+    low, high = difference_interval(np.array([0.8, 0.4, 0.9]), np.array([0.7, 0.3, 0.8]), np.arange(3))
+    assert low < -0.1 < 0.1 < 0.3 < high
+    assert mean_interval(np.full(4, 0.3), np.arange(4)) == pytest.approx(proportion_confint(1.2, 4, method="wilson"))
+
+
 def test_what_a_difference_leaves_out_is_counted_and_never_wrong(write):
     results = {f"q{n}": record(f"q{n}", n, True) for n in range(8)}
     image = write("image", {k: v for k, v in results.items() if k not in ("q0", "q1")}, ["q0", "q1"])
@@ -315,6 +331,13 @@ def test_the_files_have_every_figure_and_the_command_lists_the_questions(simulat
     flips = difference["only_a_correct"] + difference["only_b_correct"]
     assert len(listed["flipped_questions"]) == flips
     assert len(listed["left_out"]["failed_in_a"]) == difference["left_out"]["failed_in_b"]
+
+
+def test_of_equally_frequent_ground_truths_the_majority_answer_is_the_same_in_each_order_of_the_files(write):
+    results = {"q0": record("q0", 0, True, truth="B"), "q1": record("q1", 1, True, truth="A")}
+    image, none = write("image", results), write("none", {"q1": results["q1"]}, ["q0"])
+    found = [compare_contexts(sets)["majority_answer"]["answer"] for sets in ([image, none], [none, image])]
+    assert found == ["A", "A"]
 
 
 def test_a_missing_or_cut_results_file_is_named(write, tmp_path):

@@ -458,6 +458,7 @@ def test_a_ground_truth_that_cannot_be_graded_is_a_failure_and_counts(chunk, ans
     assert set(made.results) == {"q1"}
     assert made.metrics["total_questions"] == 3
     assert made.provenance["counts"]["failures_by_reason"] == {"timeout": 1, "ungradable_ground_truth": 1}
+    assert made.provenance["tokens"] == {"prompt": 20, "completion": 10}
 
 
 def test_an_answer_without_a_ground_truth_is_kept_and_not_graded(chunk, answers, asked):
@@ -503,10 +504,11 @@ def test_metrics_count_the_rules_of_all_records(chunk, answers, asked):
 
 def test_a_fallback_is_reported_apart_and_makes_no_answer_right(chunk, answers, asked):
     unsure = [
-        answered(qid, "Red or blue.") | {"fallback": {"text": letter}} for qid, letter in (("q1", "A"), ("q2", "B"))
+        answered(qid, "Red or blue.") | {"fallback": answered(qid, letter)["answer"]}
+        for qid, letter in (("q1", "A"), ("q2", "B"))
     ]
     refused = answered("q3", "Red or blue.") | {"fallback": {"failure": "request_rejected", "detail": "no"}}
-    sure = answered("q4", "The answer is A.") | {"fallback": {"text": "B"}}
+    sure = answered("q4", "The answer is A.") | {"fallback": answered("q4", "B")["answer"]}
     rows, lines = [row(f"q{number}") for number in range(1, 5)], [*unsure, refused, sure]
     without = answers(rows, chunk(asked, lines)).metrics
     asked["fallback"] = "Which option is it?"
@@ -523,12 +525,14 @@ def test_a_fallback_is_reported_apart_and_makes_no_answer_right(chunk, answers, 
     found = {qid: (record.get("fallback_letter"), record["is_correct"]) for qid, record in made.results.items()}
     assert found == {"q1": ("A", False), "q2": ("B", False), "q3": (None, False), "q4": (None, True)}
     assert "fallback_letter" not in made.results["q4"]
+    assert made.provenance["tokens"] == {"prompt": 70, "completion": 35}
 
 
 @pytest.mark.parametrize(("text", "letter"), [(" B", "B"), ("B.", "B"), ("C", None), ("Based on", None), ("", None)])
 def test_a_reply_to_the_fallback_that_is_no_letter_of_the_options_gives_none(chunk, answers, asked, text, letter):
     asked["fallback"] = "Which option is it?"
-    made = answers([row("q1")], chunk(asked, [answered("q1", "Red or blue.") | {"fallback": {"text": text}}]))
+    unsure = answered("q1", "Red or blue.") | {"fallback": answered("q1", text)["answer"]}
+    made = answers([row("q1")], chunk(asked, [unsure]))
     assert made.results["q1"]["fallback_letter"] == letter
     assert made.metrics["fallback"]["answered"] == (letter is not None)
 
@@ -722,6 +726,7 @@ def test_reasoning_is_kept_apart_counted_and_not_graded(chunk, answers, asked, t
         "mean_characters": len(thinking or ""),
     }
     assert made.metrics.get("thinking") == (counted if thinking else None)
+    assert not any(isinstance(number, bool) for number in made.metrics.get("thinking", {}).values())
 
 
 def test_a_caption_is_what_follows_the_reasoning_and_without_that_a_failure(chunk, captions, styles):

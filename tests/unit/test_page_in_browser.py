@@ -346,6 +346,15 @@ def test_flips_between_two_contexts_are_chosen_by_two_selects_or_by_a_count_of_t
             "none",
         ]
         tab.run("page.clear()")
+        heading = "[...document.querySelectorAll('h2')].find(one => one.textContent.includes(', with image'))"
+        headings = (
+            "['source', 'category'].map(group => { page.group = group; page.buildPanels();"
+            f"return {heading}.textContent; }})"
+        )
+        assert tab.run(headings) == [
+            "Accuracy by source, with image; here a failed question is wrong",
+            "Accuracy by category, with image",
+        ]
         tab.click(".bars.contexts .bar:last-child")
         begins(tab, "Question q01, wrong")
         tab.click(".tile.right")

@@ -134,13 +134,14 @@ def project(tmp_path, images, make_config):
 
 
 def answered(entry, answer):
-    """The line of an item by what `answer` makes of its entry: a text, or None for a failure."""
+    """The line of an item by what `answer` makes of its entry: a text, (text, finish reason), or None for a failure."""
     if (text := answer(entry)) is None:
         return {"id": entry["id"], "failure": "timeout", "detail": "it took too long"}
+    text, reason = text if isinstance(text, tuple) else (text, "stop")
     tokens = {"prompt_tokens": 10, "completion_tokens": 5}
     return {
         "id": entry["id"],
-        "answer": {"text": text, "finish_reason": "stop", **tokens, "server": SERVER},
+        "answer": {"text": text, "finish_reason": reason, **tokens, "server": SERVER},
         "files": [],
     }
 
@@ -248,14 +249,24 @@ def test_a_failed_request_fails_its_question_by_name_and_the_totals_add_up(proje
     assert made["metrics"]["failures_by_reason"] == {"timeout": 1}
 
 
+def test_requests_without_a_ground_truth_to_grade_them_are_in_no_figure(project, four):
+    four |= {"answer": ["B", None, "F", "D", "12"]}
+    repeats = project(four, lambda entry: "A", Repeats(ShuffleConfig(rounds=3)))["metrics"]["repeats"]
+    assert (repeats["questions"], repeats["requests"], repeats["answered_requests"]) == (2, 6, 6)
+    assert repeats["failed_requests"] == 0
+    hidden = project(four | {"answer": [None] * 5}, lambda entry: "A", Repeats(ShuffleConfig(rounds=3)))
+    assert (hidden["metrics"]["repeats"]["questions"], hidden["metrics"]["repeats"]["requests"]) == (0, 0)
+
+
 def test_samples_of_an_open_question_are_counted_by_value(project, four):
     four = {key: values[-1:] for key, values in four.items()}
-    said = {1: "13", 2: "12", 3: "The answer is 12.0"}
+    said = {1: ("The answer is 13. And", "length"), 2: "12", 3: "The answer is 12.0"}
     made = project(four, lambda entry: said[entry.get("sample", 1)], Repeats(samples=3))
     record = made["results"]["open"]
     assert (record["model_output"], record["is_correct"], record["decided_by"]["sample"]) == ("12", True, 2)
     assert [one["seed"] for one in record["rounds"]] == [40, 41, 42]
     assert record["decided_by"]["votes"] == {"13": 1, "12": 2}
+    assert (made["provenance"]["counts"]["truncated"], made["metrics"]["truncated_answers"]) == (0, 0)
     assert made["metrics"]["repeats"]["pass_at"] == pytest.approx({"1": 2 / 3, "2": 1, "3": 1})
 
 

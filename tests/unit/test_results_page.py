@@ -216,6 +216,13 @@ def test_questions_are_in_files_that_are_loaded_one_by_one(config, monkeypatch):
     ]["qids"]
 
 
+def test_what_a_single_image_is_counted_as_is_a_number(make_config, images):
+    images.add("c.png")
+    config = make_config({"qa": None})
+    counts = Page(config, finish_run(config, answer)).overview["captions"]["counts"]
+    assert json.dumps(counts) == '{"all": 1, "failed": 0, "truncated": 1}'
+
+
 def in_contexts(make_config, **changes):
     contexts = ["image", "caption", "none"]
     return make_config({"captions": {"prompt_styles": ["SIMPLE", "SHORT"]}, "qa": {"contexts": contexts} | changes})
@@ -267,6 +274,7 @@ def test_the_counts_of_contexts_are_of_all_questions_and_their_figures_those_of_
         key: first[key] for key in ("difference", "interval_95", "p_holm", "p_by_image_holm")
     }
     assert [column["accuracy"] for column in index["columns"]] == [cell["accuracy"] for cell in comparison["cells"]]
+    assert [column["mean_score"] for column in index["columns"]] == [1, 0.4, 0.4, 0]
     assert index["columns"][2]["counts"] == {"all": 5, "right": 2, "wrong": 3, "truncated": 0}
 
 

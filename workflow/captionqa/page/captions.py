@@ -137,6 +137,13 @@ def is_truncated(item: CaptionItem) -> bool:
     return any(caption.get("truncated", False) for caption in item["captions"] if caption is not None)
 
 
+def count_item(counts: Counter[str], item: CaptionItem) -> None:
+    """Count an item, and whether it failed or was cut."""
+    counts["all"] += 1
+    counts["failed"] += is_failed(item)
+    counts["truncated"] += is_truncated(item)
+
+
 def kind_of(item: CaptionItem) -> Kind:
     """How a sample sees an item."""
     return "failed" if is_failed(item) else "other"

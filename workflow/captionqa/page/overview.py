@@ -127,7 +127,8 @@ def compared_accuracy(metrics: QaMetrics, cell: Cell) -> Accuracy:
         "interval": cell["accuracy_interval_95"],
         "correct": cell["correct"],
         "graded": cell["graded"],
-        "mean_score": cell.get("mean_score") or metrics["mean_score"],
+        # a cell without one has no score but 0 and 1
+        "mean_score": cell.get("mean_score", cell["accuracy"]) or 0.0,
         "categories": _worst_first(categories),
     }
 

@@ -146,7 +146,7 @@ def _add_captions(contents: PageContents, config: Config, layout: Layout, keep: 
         chunks[style] = paths, settings
     lengths, kept = captions.LengthCounts(), keep(max(each["items"] for each in contents.parts))
     for item in captions.caption_items(chunks):
-        counts.update({"all": 1, "failed": captions.is_failed(item), "truncated": captions.is_truncated(item)})
+        captions.count_item(counts, item)
         lengths.add(item)
         kept.add(captions.kind_of(item), item["name"], item)
     items = kept.ordered(captions.page_order)

@@ -109,7 +109,7 @@ def _add_captions(contents: PageContents, config: Config, layout: Layout, deadli
             if any(found):
                 item = captions.caption_item(entry["id"], found)
                 item["images"] = entry.get("images", item["images"])
-                counts.update({"all": 1, "failed": captions.is_failed(item), "truncated": captions.is_truncated(item)})
+                captions.count_item(counts, item)
                 lengths.add(item)
                 sample.add(captions.kind_of(item), item["name"], item)
     items = sample.ordered(captions.page_order)

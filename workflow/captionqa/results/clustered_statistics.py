@@ -20,6 +20,9 @@ if TYPE_CHECKING:  # numpy takes 0.1 s to import
     Floats = NDArray[np.float64]
     Numbers = NDArray[np.int64]
 
+#: A standard error below this is 0 but for rounding.
+NO_ERROR = 1e-9
+
 
 def standard_error(values: "Floats", clusters: "Numbers") -> float | None:
     """The cluster-robust standard error of the mean; None where there are fewer than two clusters."""
@@ -35,7 +38,7 @@ def mean_interval(values: "Floats", clusters: "Numbers") -> list[float] | None:
 
     Of values that are all 0 or 1 it is Wilson's at the number of independent questions that would have the same
     standard error, at most the number of questions, and of clusters where all values are equal. Of other values it is
-    the mean plus and minus 1.96 standard errors.
+    the mean plus and minus 1.96 standard errors; where that has no width it is Wilson's at the number of clusters.
     """
     if not len(values):
         return None
@@ -44,29 +47,40 @@ def mean_interval(values: "Floats", clusters: "Numbers") -> list[float] | None:
         if error is None or mean in (0, 1):
             independent = float(cluster_count(clusters))
         else:
-            independent = min(len(values), mean * (1 - mean) / error**2) if error else len(values)
+            independent = min(len(values), mean * (1 - mean) / error**2) if error > NO_ERROR else len(values)
         return wilson_interval(mean * independent, independent)
     if error is None:
         return [0.0, 1.0]
+    if error < NO_ERROR:
+        return wilson_interval(mean * (count := cluster_count(clusters)), count)
     return [max(0.0, mean - Z_95 * error), min(1.0, mean + Z_95 * error)]
 
 
 def difference_interval(values_a: "Floats", values_b: "Floats", clusters: "Numbers") -> list[float] | None:
     """The 95 % interval of mean A minus mean B on the same questions, as [low, high]; None without questions.
 
-    It is the mean difference plus and minus 1.96 standard errors. Without any difference that would have no width: then
-    it is Newcombe's interval for as many independent questions as there are clusters.
+    It is the mean difference plus and minus 1.96 standard errors. Where that has no width, as where no question differs
+    or all differ alike, it is Newcombe's interval for as many independent questions as there are clusters.
     """
     if not len(values_a):
         return None
     differences = values_a - values_b
     mean, error = float(differences.mean()), standard_error(differences, clusters)
-    if not differences.any():
-        right = float(values_a.mean()) * (count := cluster_count(clusters))
-        return paired_interval(right, 0, 0, count - right)
-    if error is None:
+    if error is None and differences.any():
         return [-1.0, 1.0]
+    if error is None or error < NO_ERROR:
+        return _interval_without_error(values_a, values_b, cluster_count(clusters))
     return [max(-1.0, mean - Z_95 * error), min(1.0, mean + Z_95 * error)]
+
+
+def _interval_without_error(values_a: "Floats", values_b: "Floats", count: int) -> list[float] | None:
+    """Newcombe's interval of mean A minus mean B for `count` questions of which the same shares are right."""
+    import numpy as np
+
+    both, either = np.minimum(values_a, values_b), np.maximum(values_a, values_b)
+    parts = (both, values_b - both, values_a - both, 1 - either)
+    both_right, only_b, only_a, neither = (float(part.mean()) * count for part in parts)
+    return paired_interval(both_right, only_b, only_a, neither)
 
 
 def sign_flip_p(differences: "Floats", clusters: "Numbers | None" = None) -> float:

@@ -1,8 +1,8 @@
 """A paired comparison of two QA results files: how much better B is than A, and whether that may be chance.
 
 Only questions that both files answer are compared. A question is left out, counted and named where it is in one file
-alone, where its text or ground truth differs, or where it failed in one run, as the failures file beside each results
-file tells. A second line counts failed questions as wrong, as the metrics do.
+alone, where its text or ground truth differs, where it has no ground truth, or where it failed in one run, as the
+failures file beside each results file tells. A second line counts failed questions as wrong, as the metrics do.
 """
 
 from collections import Counter, defaultdict
@@ -84,6 +84,8 @@ class LeftOut(TypedDict):
     only_in_b: list[str]
     failed_in_a: list[str]
     failed_in_b: list[str]
+    #: Answered in both, and without a ground truth.
+    ungraded: list[str]
     another_question_or_ground_truth: list[str]
 
 
@@ -109,9 +111,9 @@ def compare(path_a: str | Path, path_b: str | Path) -> Comparison:
         ResultError: a file is missing or has no QA results, or no question is answered by both.
     """
     (results_a, failed_a), (results_b, failed_b) = _load(path_a), _load(path_b)
-    shared = [qid for qid in results_a if qid in results_b]
-    changed = [qid for qid in shared if _identity(results_a[qid]) != _identity(results_b[qid])]
-    pairs = {qid: (results_a[qid], results_b[qid]) for qid in sorted(set(shared) - set(changed))}
+    shared = {qid: (results_a[qid], results_b[qid]) for qid in sorted(results_a.keys() & results_b.keys())}
+    same = {qid: records for qid, records in shared.items() if _identity(records[0]) == _identity(records[1])}
+    pairs = {qid: records for qid, records in same.items() if all(one["is_correct"] is not None for one in records)}
     if not pairs:
         raise ResultError(f"{path_a} and {path_b} have no answered question in common; compare two runs of one set.")
     groups: dict[str, list[GradedPair]] = defaultdict(list)
@@ -119,7 +121,8 @@ def compare(path_a: str | Path, path_b: str | Path) -> Comparison:
         groups[record_a["category"]].append(_graded_pair(record_a, record_b))
     answered = [pair for group in groups.values() for pair in group]
     known_a, known_b = results_a.keys() | failed_a.keys(), results_b.keys() | failed_b.keys()
-    failed = ((failed_a.keys() & known_b) | (failed_b.keys() & known_a)) - set(changed)
+    without_truth = {qid for each in (results_a, results_b) for qid in each if each[qid]["is_correct"] is None}
+    failed = ((failed_a.keys() & known_b) | (failed_b.keys() & known_a)) - shared.keys() - without_truth
     with_failed = answered + [_graded_pair(results_a.get(qid), results_b.get(qid)) for qid in failed]
     return {
         "a": str(path_a),
@@ -144,7 +147,8 @@ def compare(path_a: str | Path, path_b: str | Path) -> Comparison:
             "only_in_b": sorted(known_b - known_a),
             "failed_in_a": sorted(failed_a.keys() & known_b),
             "failed_in_b": sorted(failed_b.keys() & known_a),
-            "another_question_or_ground_truth": sorted(changed),
+            "ungraded": sorted(same.keys() - pairs.keys()),
+            "another_question_or_ground_truth": sorted(shared.keys() - same.keys()),
         },
     }
 
@@ -181,6 +185,7 @@ def table(comparison: Comparison) -> str:
         ("are only in B", left_out["only_in_b"]),
         ("left out, failed in A", left_out["failed_in_a"]),
         ("left out, failed in B", left_out["failed_in_b"]),
+        ("left out, without a ground truth", left_out["ungraded"]),
         ("left out, with another text or ground truth", left_out["another_question_or_ground_truth"]),
     ):
         lines += _names(what, qids)
@@ -275,7 +280,7 @@ def _identity(record: QaRecord) -> tuple[str, str | list[str] | None]:
 
 
 def _load(path: str | Path) -> tuple[dict[str, QaRecord], dict[str, Failure]]:
-    """The graded records of a results file, and the failures of the file beside it.
+    """The records of a results file, and the failures of the file beside it.
 
     Raises:
         ResultError: a file is not what it should be.
@@ -292,4 +297,4 @@ def _load(path: str | Path) -> tuple[dict[str, QaRecord], dict[str, Failure]]:
     failures = read_json(beside) if beside != path and beside.is_file() else {}
     if not isinstance(failures, dict):
         raise ResultError(f"{beside} is no file of failures; let the run write it again, or move it away.")
-    return {qid: record for qid, record in results.items() if record["is_correct"] is not None}, failures
+    return results, failures

@@ -287,7 +287,8 @@ def _majority(table: GradeTable, group: "Numbers") -> MajorityAnswer | None:
         return None
     truths = table.truth[known]
     answers, counts = np.unique(truths, return_counts=True)
-    most = answers[counts.argmax()]
+    # of several the first by its text: their numbers are in the order in which the files have them
+    most = min(answers[counts == counts.max()], key=table.truths.__getitem__)
     is_it = (truths == most).astype(float)
     return {
         "answer": table.truths[most],

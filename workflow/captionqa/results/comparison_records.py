@@ -5,7 +5,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 #: (model, captioner, context, data set), as in `AnswerSet.key`.
 Key = tuple[str, str | None, str, str]
-#: Why a data set is not in an average: its questions have no ground truth, the model was not asked them in this
+#: Why a data set is not in an average: no answered question has a ground truth, the model was not asked them in this
 #: context, or no answer has a grade. Of the latter two there is no average over the other data sets.
 LeftOutReason = Literal["no_ground_truth", "not_asked", "nothing_graded"]
 

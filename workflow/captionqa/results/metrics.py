@@ -157,8 +157,9 @@ class Tally:
         self._count(record["category"], record["source"], flags, record["score"])
         self._rules[record["graded_by"]] += 1
         if thinking := record.get("thinking"):
-            is_unfinished = not split_reasoning(record["model_output"])[1]
-            self._thinking.update({"answers": 1, "unfinished": is_unfinished, "characters": len(thinking)})
+            self._thinking["answers"] += 1
+            self._thinking["unfinished"] += not split_reasoning(record["model_output"])[1]
+            self._thinking["characters"] += len(thinking)
 
     def add_failure(self, row: QuestionRow | InvalidRow, reason: str) -> None:
         """Count a question without a result, which is wrong where it has a ground truth."""

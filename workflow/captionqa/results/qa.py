@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from captionqa.client.chunk_result import ChunkResults, ResultLine
 from captionqa.config.contexts import IMAGES, Context
 from captionqa.config.settings import FALLBACK, AnswerSettings
-from captionqa.dataset.question_repeats import question_of, repeats_of, shown_id
+from captionqa.dataset.question_repeats import question_of, repeat_of, repeats_of, shown_id
 from captionqa.dataset.question_row import InvalidRow, QuestionRow
 from captionqa.errors import ItemFailure, ResultError
 from captionqa.files import atomic_writer, json_line, json_object_writer, read_json_lines, write_json
@@ -64,16 +64,17 @@ def merge_qa(
         ):
             for row, lines in _joined(read_json_lines(rows_path), results.lines()):
                 answers = [line for line in lines if "answer" in line]
-                if "repeats" in row:
-                    repeats.add_requests(len(answers), len(lines) - len(answers))
                 try:
                     if "repeats" in row and "invalid" not in row:
                         record = repeated_record(row, lines, rules, settings["sampling"])
                     else:
                         record = qa_record(row, lines[0], rules)
                 except ItemFailure as failure:
-                    for line in answers if "repeats" in row else ():
+                    for line in answers:
                         counts.add_request(line["answer"], shared="same_as" in line)
+                        _count_fallback(counts, line)
+                    if "repeats" in row and "invalid" not in row:
+                        repeats.add_failure(len(answers), len(lines) - len(answers), row["answer"] is not None)
                     counts.add_failure(row["id"], failure.reason)
                     tally.add_failure(row, failure.reason)
                     protocol.add_failure(row)
@@ -81,10 +82,13 @@ def merge_qa(
                     continue
                 if context != IMAGES:
                     record["context"] = context.name
-                line = lines[0]
-                counts.add_answer(row["id"], line["answer"], line["files"], shared="same_as" in line)
-                for line in lines[1:]:
-                    counts.add_request(line["answer"], shared="same_as" in line)
+                decided = record.get("decided_by", {"round": 1, "sample": 1})
+                for line in lines:
+                    if repeat_of(line["id"]) == (decided["round"], decided["sample"]):
+                        counts.add_answer(row["id"], line["answer"], line["files"], shared="same_as" in line)
+                    else:
+                        counts.add_request(line["answer"], shared="same_as" in line)
+                    _count_fallback(counts, line)
                 tally.add_record(record)
                 repeats.add_record(record)
                 # the published evaluation asks once
@@ -106,6 +110,13 @@ def merge_qa(
         write_json(provenance_path, described)
     if flip_kinds:
         log.info("%s: %s", flips_line(flip_kinds, counts.answered), flips_path)
+
+
+def _count_fallback(counts: ItemCounts, line: ResultLine) -> None:
+    """Count the request for an answer's letter alone, where there was one and it was answered."""
+    reply = line.get("fallback")
+    if reply and "text" in reply:
+        counts.add_request(reply, shared="same_as" in line)
 
 
 def _metrics(

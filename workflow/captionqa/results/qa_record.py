@@ -51,7 +51,8 @@ class QaRecord(TypedDict):
     graded_by: str
     #: Whether a letter or value could be read from the output; with circular, from that of each rotation.
     is_parsed: bool
-    #: Whether an output that could not be read is a refusal.
+    #: Whether an output that could not be read is a refusal. False without a ground truth, since "cannot be determined"
+    #: may be right.
     refused: bool
     #: Whether the output ended at max_tokens.
     truncated: bool

@@ -34,6 +34,7 @@ class RepeatTally:
     """Collects the questions that are asked more than once, one by one."""
 
     def __init__(self) -> None:
+        self._is_repeated = False
         self._answered = self._failed = self._ties = 0
         #: By question.
         self._first, self._mean, self._decided, self._consistent = array("d"), array("d"), array("d"), array("d")
@@ -43,15 +44,21 @@ class RepeatTally:
         self._passes: dict[int, array[float]] = defaultdict(lambda: array("d"))
         self._rounds, self._samples = _Series(), _Series()
 
-    def add_requests(self, answered: int, failed: int) -> None:
-        """Count the items of a question, whether it has a record or not."""
-        self._answered += answered
-        self._failed += failed
+    def add_failure(self, answered: int, failed: int, has_truth: bool) -> None:
+        """Count the items of a question without a record; none of them failed where the ground truth is at fault."""
+        self._is_repeated = True
+        if failed and has_truth:
+            self._answered += answered
+            self._failed += failed
 
     def add_record(self, record: QaRecord) -> None:
         """Count a question, unless it was asked once or has no ground truth."""
-        if "rounds" not in record or record["is_correct"] is None:
+        if "rounds" not in record:
             return
+        self._is_repeated = True
+        if record["is_correct"] is None:
+            return
+        self._answered += len(record["rounds"])
         rounds, decided_by, question = record["rounds"], record["decided_by"], len(self._mean)
         right = [float(bool(one["is_correct"])) for one in rounds]
         self._image.append(self._cluster(record["image_paths"]))
@@ -71,7 +78,7 @@ class RepeatTally:
 
     def metrics(self) -> RepeatMetrics | None:
         """The figures; None where no question is asked more than once."""
-        if not self._answered + self._failed:
+        if not self._is_repeated:
             return None
         import numpy as np
 

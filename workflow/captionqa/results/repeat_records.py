@@ -67,7 +67,7 @@ class RepeatMetrics(TypedDict):
     """The figures of questions that are asked more than once, have a ground truth and an answer to each request."""
 
     questions: int
-    #: Requests of all questions that are asked more than once: answered + failed.
+    #: Of these questions, and of those with a ground truth that lack an answer: answered + failed.
     requests: int
     answered_requests: int
     failed_requests: int

@@ -47,7 +47,7 @@ class Page {
   // What a comparison leaves out.
   leftOut() {
     const { left_out: leftOut, answered_by_both: both } = this.overview.comparison;
-    const words = { only_in_a: "only in A", only_in_b: "only in B", failed_in_a: "failed in A", failed_in_b: "failed in B",
+    const words = { only_in_a: "only in A", only_in_b: "only in B", failed_in_a: "failed in A", failed_in_b: "failed in B", ungraded: "without a ground truth",
       another_question_or_ground_truth: "with another text or ground truth" };
     const facts = [`${plural(both.questions, "question")} compared`, ...Object.entries(leftOut).filter(([, number]) => number)
       .map(([key, number]) => `${counted(number)} ${words[key]} left out`)];
@@ -119,7 +119,9 @@ class Page {
   groupPanel(column, isNamed) {
     const both = column.categories.length > 1 && column.sources.length > 1;
     const groups = this.group === "category" ? column.categories : column.sources;
-    const heading = make("h2", {}, `Accuracy by ${this.group}${isNamed ? `, with ${column.label}` : ""}`, both && make("button", { class: "plain", type: "button",
+    // a comparison has no sources: theirs are of the metrics
+    const countedAs = this.group === "source" && column.leaves_out_failed ? "; here a failed question is wrong" : "";
+    const heading = make("h2", {}, `Accuracy by ${this.group}${isNamed ? `, with ${column.label}` : ""}${countedAs}`, both && make("button", { class: "plain", type: "button",
       onclick: () => { this.group = this.group === "category" ? "source" : "category"; this.buildPanels(); } },
     `show by ${this.group === "category" ? "source" : "category"}`));
     return this.barsPanel(heading, groups.map((group) => ({ name: group.name, drawing: track(group.accuracy, group.interval),
