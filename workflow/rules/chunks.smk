@@ -89,8 +89,12 @@ def judged_files_of(data_set):
     planned_results(data_set, JUDGE, "judge")
     files = list(files_of_task(one, one.layout(JUDGE), "judge"))
     if workflow.is_main_process and live_lease(LAYOUTS[JUDGE].server) is None:
-        for file in files:
-            file.judged.drop_damaged_lists()
+        try:
+            for file in files:
+                file.judged.drop_damaged_lists()
+        except OSError as error:
+            # raised here, Snakemake would pass over it where the judge's files are there
+            refuse(error, one.data_set)
     return {(file.judged.model, file.judged.context.suffix): file for file in files}
 
 

@@ -51,14 +51,16 @@ if workflow.is_main_process:
     from captionqa.server.slurm_client_jobs import end_killed_run
 
     from captionqa.dataset.hub_data import plan_hub_data
+    from captionqa.driver.output_folder import check_output_folder
     from captionqa.driver.planned_model import plan_model
     from captionqa.driver.terminal import print_message
     from captionqa.run.lease import live_lease
 
-    for layout in LAYOUTS.values():
-        drop_stale_live_markers(layout)
-        end_killed_run(layout)
     try:
+        check_output_folder(CONFIG, RUN_LAYOUT)
+        for layout in LAYOUTS.values():
+            drop_stale_live_markers(layout)
+            end_killed_run(layout)
         CONFIG = plan_hub_data(CONFIG, RUN_LAYOUT)
     except CaptionqaError as error:
         sys.exit(f"captionqa: {printable_lines(str(error))}")
