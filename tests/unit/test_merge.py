@@ -1,5 +1,6 @@
 """Merging: totals add up, and chunk results that are incomplete or of other settings are refused."""
 
+import os
 from collections import Counter
 from contextlib import nullcontext
 from operator import itemgetter
@@ -197,8 +198,10 @@ def test_a_chunk_of_another_version_is_refused(chunk, captions, styles, version)
 
 
 def test_an_item_in_two_chunks_is_refused(chunk, captions, styles):
-    with pytest.raises(ResultError, match=r"'a\.png' is in two chunk results"):
-        captions(chunk(styles, [answered("a.png")]), chunk(styles, [failed("a.png")]))
+    paths = chunk(styles, [answered("a.png")]), chunk(styles, [failed("a.png")])
+    folder = os.path.dirname(paths[0])
+    with pytest.raises(ResultError, match=rf"'a\.png' is in two chunk results; delete {folder} and run"):
+        captions(*paths)
 
 
 def test_an_item_that_is_there_twice_in_one_chunk_is_refused(chunk, captions, styles):
@@ -424,16 +427,17 @@ def test_a_chunk_of_other_questions_settings_is_refused(chunk, answers, asked):
 @pytest.mark.parametrize("qid", ["q0", "q1", "q2", "q3", "q4"])
 def test_a_question_without_a_line_is_refused(chunk, answers, asked, outputs, qid):
     path = chunk(asked, [answered(f"q{number}") for number in range(5) if f"q{number}" != qid])
-    with pytest.raises(ResultError, match=f"the question '{qid}' is in no chunk result"):
+    folder = os.path.dirname(path)
+    with pytest.raises(ResultError, match=f"the question '{qid}' is in no chunk result; delete {folder} and run"):
         answers([row(f"q{number}") for number in range(5)], path)
     assert outputs.results is None
 
 
 @pytest.mark.parametrize("qid", ["q0", "q1", "q2", "q3", "q4"])
 def test_a_line_without_a_question_is_refused(chunk, answers, asked, outputs, qid):
-    path = chunk(asked, [answered(f"q{number}") for number in range(5)])
-    with pytest.raises(ResultError, match=f"'{qid}' is in a chunk result and no present question"):
-        answers([row(f"q{number}") for number in range(5) if f"q{number}" != qid], path)
+    path, other = chunk(asked, [answered(f"q{number}") for number in range(5)]), chunk(asked, [answered("q5")])
+    with pytest.raises(ResultError, match=f"^{path} has '{qid}', which is no present question; delete it and run"):
+        answers([row(f"q{number}") for number in range(6) if f"q{number}" != qid], other, path)
     assert outputs.results is None
 
 

@@ -1,6 +1,7 @@
 """A chunk's result: its header and its lines, and how merging reads them as one stream sorted by item."""
 
 import heapq
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, pairwise
 from operator import itemgetter
@@ -161,6 +162,7 @@ class ChunkResults:
 
     def __init__(self, paths: Sequence[str], settings: Mapping[str, Any]):
         wanted = fingerprint(settings)
+        self._paths = paths
         self.headers: list[ChunkHeader] = []
         self._chunks: list[Iterator[ResultLine]] = []
         for path in paths:
@@ -183,9 +185,8 @@ class ChunkResults:
             if line is None:  # only the last `following` is
                 return
             if following is not None and line["id"] == following["id"]:
-                raise ResultError(
-                    f"the item {line['id']!r} is in two chunk results; delete the chunks folder and run again."
-                )
+                folder = os.path.dirname(self._paths[0])
+                raise ResultError(f"the item {line['id']!r} is in two chunk results; delete {folder} and run again.")
             yield line
 
 
