@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from contextlib import nullcontext
+from dataclasses import asdict
 from operator import itemgetter
 from pathlib import Path
 from statistics import fmean
@@ -17,6 +18,7 @@ from captionqa.grading.scoring import GradingRules
 from captionqa.results.caption_figures import CaptionFigures
 from captionqa.results.captions import merge_captions
 from captionqa.results.failures import check_failures
+from captionqa.results.made_from import is_made_from, made_from
 from captionqa.results.qa import merge_qa
 from captionqa.results.statistics import wilson_interval
 from hypothesis import given, settings
@@ -350,6 +352,22 @@ def test_the_fingerprint_of_contents_depends_on_the_answered_files_alone(chunk, 
         fingerprint(answered("a.png")),
     )
     assert first not in others
+
+
+def test_provenance_tells_whether_a_file_is_of_these_chunks_and_rules(chunk, captions, answers, styles, asked, outputs):
+    path = chunk(styles, [answered("a.png")])
+    captions(path)
+    assert is_made_from(outputs.path("provenance"), made_from(["elsewhere/" + os.path.basename(path)]))
+    assert not is_made_from(outputs.path("provenance"), made_from([path, path]))
+    path = chunk(asked, [answered("q1", "A")])
+    made = answers([row("q1")], path, scoring="relaxed").provenance
+    of_rules = [
+        made_from([path], {**asdict(GradingRules("relaxed")), **changed}) for changed in ({}, {"scoring": "any"})
+    ]
+    assert [is_made_from(outputs.path("provenance"), each) for each in of_rules] == [True, False]
+    del made["made_from"]  # as of an earlier version
+    write_json(outputs.path("provenance"), made)
+    assert is_made_from(outputs.path("provenance"), of_rules[1])
 
 
 def test_provenance_of_answers_tells_one_question_file_from_another(chunk, answers, asked):

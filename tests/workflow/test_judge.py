@@ -1,6 +1,7 @@
 """A judge, from start to end: what it is asked, when its server starts, and that the rules' grades stay as they are."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -121,6 +122,7 @@ def test_a_judge_that_joins_a_finished_run_asks_what_the_rules_could_not_read_an
     # another prompt asks the judge alone, and which answers it gets is known
     judge.join(when="always", prompt="{ground_truth} / {answer} / {question}", decides=True)
     judge.says({"q2": "correct", "q3": "correct"}, prompt="{1} / {2} / {0}")
+    shutil.rmtree(project.folder / ".snakemake")  # as where a run starts from another folder
     assert f": 4 answers to judge by {JUDGE}, 1 server to start" in project.run("-n")
     text = project.run()
     assert judge.asked() == ["q0", "q1", "q2", "q3"]

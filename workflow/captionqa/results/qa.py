@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from captionqa.client.chunk_result import ChunkResults, ResultLine, read_chunk
@@ -14,6 +15,7 @@ from captionqa.errors import ItemFailure, ResultError
 from captionqa.files import atomic_writer, json_line, json_object_writer, read_json_lines, write_json
 from captionqa.grading.scoring import GradingRules
 from captionqa.results.captionqa_metrics import ProtocolTally, WithProtocol
+from captionqa.results.made_from import made_from
 from captionqa.results.metrics import InContext, QaMetrics, Tally, WithFallback
 from captionqa.results.provenance import CaptionSource, ItemCounts, file_digest, provenance
 from captionqa.results.qa_record import qa_record
@@ -100,6 +102,7 @@ def merge_qa(
         metrics = _metrics(tally, protocol, repeats, counts, settings, rules, question_path, dataset_path, context)
         write_json(metrics_path, metrics)
         described = provenance(results.headers, counts, settings, dataset_path, hub_commits)
+        described["made_from"] = made_from(chunks, asdict(rules))
         with open(rows_path, "rb") as rows:
             described["question_file"] = {"path": question_path, "fingerprint": file_digest(rows)}
         if captions is not None:
