@@ -229,6 +229,14 @@ def test_final_files_are_replaced_whole(chunk, captions, styles, outputs):
     assert {path.name for path in outputs.folder.iterdir()} == CAPTION_FILES
 
 
+def test_what_killed_jobs_left_of_large_files_goes(chunk, answers, asked, tmp_path):
+    remains = [tmp_path / ".chunk0.jsonl.k1_lled2", tmp_path / ".graded.jsonl.k1_lled2"]
+    for path in remains:
+        path.touch()
+    answers([row("q1")], chunk(asked, [answered("q1", "A")]))
+    assert not any(path.exists() for path in remains)
+
+
 def test_provenance_says_how_a_file_was_made(chunk, captions, styles):
     lines = [answered("a.png"), answered("b.png", finish_reason="length"), failed("c.png")]
     lines.append(answered("d.png") | {"same_as": "b.png"})

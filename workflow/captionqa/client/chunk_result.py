@@ -11,7 +11,7 @@ from captionqa.client.answer import Answer, is_answer
 from captionqa.client.text_figures import TextFigures
 from captionqa.config.settings import AnswerSettings, fingerprint
 from captionqa.errors import ResultError
-from captionqa.files import AnyPath, atomic_writer, checked_line, read_checked_lines
+from captionqa.files import AnyPath, checked_line, large_file_writer, read_checked_lines
 
 if TYPE_CHECKING:  # merging reads chunk results and has no use for the code of the server room
     from captionqa.server.endpoint import EndpointSummary
@@ -90,7 +90,7 @@ class ResultLine(TypedDict, total=False):
 
 def write_chunk(path: AnyPath, header: ChunkHeader, lines: Iterable[ResultLine]) -> None:
     """Write a chunk's result, atomically; the lines are sorted by id. Raises DiskFullError or another OSError."""
-    with atomic_writer(path) as file:
+    with large_file_writer(path) as file:
         file.write(checked_line(header))
         file.writelines(map(checked_line, lines))
 

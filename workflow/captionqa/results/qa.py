@@ -12,7 +12,7 @@ from captionqa.config.settings import FALLBACK, AnswerSettings
 from captionqa.dataset.question_repeats import question_of, repeats_of, shown_id
 from captionqa.dataset.question_row import InvalidRow, QuestionRow
 from captionqa.errors import ItemFailure, ResultError
-from captionqa.files import atomic_writer, json_line, json_object_writer, read_json_lines, write_json
+from captionqa.files import json_line, json_object_writer, large_file_writer, read_json_lines, write_json
 from captionqa.grading.scoring import GradingRules
 from captionqa.results.captionqa_metrics import ProtocolTally, WithProtocol
 from captionqa.results.made_from import made_from
@@ -59,7 +59,7 @@ def merge_qa(
     last_grading = LastGrading(graded_path)
     flip_kinds: Counter[str] = Counter()
     # entered first and so written last: a merge that is stopped and repeated compares with the same last grading
-    with atomic_writer(graded_path) as graded:
+    with large_file_writer(graded_path) as graded:
         with (
             json_object_writer(results_path) as add_record,
             json_object_writer(failures_path) as add_failure,
