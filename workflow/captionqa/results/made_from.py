@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 
-from captionqa.results.provenance import read_provenance
+from captionqa.files import read_json
 
 DIGEST_BYTES = 6
 
@@ -24,6 +24,6 @@ def made_from(chunks: Sequence[str], rules: Mapping[str, object] | None = None) 
 
 
 def is_made_from(provenance_path: str, made: str) -> bool:
-    """Whether a final file is what it would be now, by its provenance; one of an earlier version counts as such."""
-    stored = read_provenance(provenance_path)
-    return stored is None or stored.get("made_from", made) == made
+    """Whether a final file is what it would be now, by its provenance; where that does not tell, it counts as such."""
+    stored: object = read_json(provenance_path)
+    return not isinstance(stored, dict) or stored.get("made_from", made) == made
