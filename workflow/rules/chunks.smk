@@ -63,7 +63,10 @@ def caption_links(data_set, model, suffix):
     context = one.context(suffix)
     if context.is_of_run:
         plan(data_set, "captions")
-    return CaptionLinks.of(one, one.layout(model), context)
+    try:
+        return CaptionLinks.of(one, one.layout(model), context)
+    except (CaptionqaError, OSError) as error:
+        refuse(error, one.data_set)
 
 
 @cache
