@@ -26,6 +26,10 @@ captions: {{docs: {{dataset_path: docs}}, photos: {{dataset_path: photos}}}}
 """
 
 
+#: Those of a data set.
+FOLDERS = [f"photos/{name}" for name in ("work/items/captions", "work/tiny", "captions/tiny", "logs/tiny", "report")]
+
+
 @pytest.fixture
 def said(tmp_path, start_python, without_privileges):
     """What a user hears who may write only where modes allow it."""
@@ -39,12 +43,11 @@ def said(tmp_path, start_python, without_privileges):
     return run
 
 
-@pytest.mark.parametrize("closed", ["", "docs/work/items", "photos", "photos/work/items/captions", "photos/work/tiny"])
+@pytest.mark.parametrize("closed", ["", "docs/work/items", "photos", *FOLDERS])
 def test_a_folder_that_this_user_may_not_write_in_is_named(tmp_path, said, closed):
     out = tmp_path / "out"
-    (out / "photos/work/items/captions").mkdir(parents=True)
-    (out / "photos/work/tiny").mkdir()
-    (out / "docs/work/items").mkdir(parents=True)
+    for folder in ("docs/work/items", *FOLDERS):
+        (out / folder).mkdir(parents=True)
     assert said(out) == ""
     (out / closed).chmod(0o555)
     sentence = f"output_dir: you cannot write in {out / closed}, whose mode forbids it; set another output_dir.\n"

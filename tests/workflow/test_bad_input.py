@@ -22,6 +22,11 @@ def put_a_file_in_the_way(project):
     (project.out / "work" / MODEL).write_text("")
 
 
+def close_questions(project):
+    (project.folder / "questions.parquet").chmod(0)
+    project.prefix = AS_ANYBODY
+
+
 def close_output_folder(project):
     project.out.mkdir(mode=0o555)
     project.prefix = AS_ANYBODY
@@ -55,6 +60,10 @@ CASES = {
     "no work folder": (
         put_a_file_in_the_way,
         f"/out/work/{MODEL}: File exists; is output_dir a folder that you can write to?",
+    ),
+    "closed questions": (
+        close_questions,
+        "captionqa: questions.parquet: Permission denied; is that something that you can read?",
     ),
     "closed output folder": (
         close_output_folder,

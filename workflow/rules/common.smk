@@ -108,8 +108,10 @@ def refuse(error, data_set=""):
     if isinstance(error, CaptionqaError):
         where = f"{data_set}: " if data_set else ""
         sys.exit(f"captionqa: {where}{printable_lines(with_keys_named(str(error), data_set))}")
-    where = printable(str(error.filename or CONFIG.output_dir))
-    sys.exit(f"captionqa: {where}: {error.strerror}; is output_dir a folder that you can write to?")
+    where, output = Path(error.filename or CONFIG.output_dir).absolute(), Path(CONFIG.output_dir).absolute()
+    is_output = where.is_relative_to(output) or output.is_relative_to(where)
+    doubt = "is output_dir a folder that you can write to?" if is_output else "is that something that you can read?"
+    sys.exit(f"captionqa: {printable(str(error.filename or CONFIG.output_dir))}: {error.strerror}; {doubt}")
 
 
 def of_data_set(wildcards):

@@ -24,10 +24,12 @@ def check_output_folder(config: Config, layout: Layout) -> None:
 def _written(config: Config, layout: Layout) -> Iterable[str]:
     yield layout.output_dir
     for each, of_data in config.by_data_set(layout):
-        yield from (of_data.data_folder, of_data.plans)
+        yield from (of_data.data_folder, of_data.plans, os.path.dirname(of_data.page))
         yield from map(of_data.task_items, each.tasks)
         for of_model in of_data.of_models(config.model_names):
-            yield of_model.work
+            # Snakemake removes final files before it has them made again
+            final = (of_model.captions(), of_model.qa("results"))
+            yield from (of_model.work, of_model.logs, *map(os.path.dirname, final))
 
 
 def _existing(path: str) -> Path:
