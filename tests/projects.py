@@ -17,6 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 MODEL = "stand-in"
 STYLES = ("simple", "short")
 DEMO_MODEL = "demo-shapes-2M"
+#: What a command is started by that may read and write only what modes allow, also where the tests are run by root.
+AS_ANYBODY = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
 
 #: A sitecustomize.py that has the job of a script killed where it writes a page.
 KILL_PAGE_JOB = """

@@ -156,6 +156,7 @@ def test_a_model_without_a_path_is_named(raw_config, schema):
         ({"models": {"tiny": {"server": {"env": {"THREADS": 4}}}}}, r"server\.env\.THREADS: must be text, not 4"),
         ({"models": {"tiny": {"server": {"lease_timeout_s": 1}}}}, r"server\.lease_timeout_s"),
         ({"models": {"a/b": {"path": "x"}}}, "models"),
+        ({"models": {"Tiny": {"path": "x"}}}, r"models\.Tiny: Tiny and tiny differ in case alone, and so would their"),
         ({"qa": {"reader": "tinny"}}, "qa.reader: 'tinny' is none of models"),
         ({"qa": {"reader": "tiny"}}, "qa.reader: 'tiny' is the only model"),
         (

@@ -1,7 +1,9 @@
 """Merging: totals add up, and chunk results that are incomplete or of other settings are refused."""
 
+import os
 from collections import Counter
 from contextlib import nullcontext
+from dataclasses import asdict
 from operator import itemgetter
 from pathlib import Path
 from statistics import fmean
@@ -16,6 +18,7 @@ from captionqa.grading.scoring import GradingRules
 from captionqa.results.caption_figures import CaptionFigures
 from captionqa.results.captions import merge_captions
 from captionqa.results.failures import check_failures
+from captionqa.results.made_from import is_made_from, made_from
 from captionqa.results.qa import merge_qa
 from captionqa.results.statistics import wilson_interval
 from hypothesis import given, settings
@@ -197,8 +200,10 @@ def test_a_chunk_of_another_version_is_refused(chunk, captions, styles, version)
 
 
 def test_an_item_in_two_chunks_is_refused(chunk, captions, styles):
-    with pytest.raises(ResultError, match=r"'a\.png' is in two chunk results"):
-        captions(chunk(styles, [answered("a.png")]), chunk(styles, [failed("a.png")]))
+    paths = chunk(styles, [answered("a.png")]), chunk(styles, [failed("a.png")])
+    folder = os.path.dirname(paths[0])
+    with pytest.raises(ResultError, match=rf"'a\.png' is in two chunk results; delete {folder} and run"):
+        captions(*paths)
 
 
 def test_an_item_that_is_there_twice_in_one_chunk_is_refused(chunk, captions, styles):
@@ -222,6 +227,14 @@ def test_final_files_are_replaced_whole(chunk, captions, styles, outputs):
     captions(chunk(styles, [answered("b.png")]))
     assert set(outputs.captions) == {"b.png"}
     assert {path.name for path in outputs.folder.iterdir()} == CAPTION_FILES
+
+
+def test_what_killed_jobs_left_of_large_files_goes(chunk, answers, asked, tmp_path):
+    remains = [tmp_path / ".chunk0.jsonl.k1_lled2", tmp_path / ".graded.jsonl.k1_lled2"]
+    for path in remains:
+        path.touch()
+    answers([row("q1")], chunk(asked, [answered("q1", "A")]))
+    assert not any(path.exists() for path in remains)
 
 
 def test_provenance_says_how_a_file_was_made(chunk, captions, styles):
@@ -349,6 +362,22 @@ def test_the_fingerprint_of_contents_depends_on_the_answered_files_alone(chunk, 
     assert first not in others
 
 
+def test_provenance_tells_whether_a_file_is_of_these_chunks_and_rules(chunk, captions, answers, styles, asked, outputs):
+    path = chunk(styles, [answered("a.png")])
+    captions(path)
+    assert is_made_from(outputs.path("provenance"), made_from(["elsewhere/" + os.path.basename(path)]))
+    assert not is_made_from(outputs.path("provenance"), made_from([path, path]))
+    path = chunk(asked, [answered("q1", "A")])
+    made = answers([row("q1")], path, scoring="relaxed").provenance
+    of_rules = [
+        made_from([path], {**asdict(GradingRules("relaxed")), **changed}) for changed in ({}, {"scoring": "any"})
+    ]
+    assert [is_made_from(outputs.path("provenance"), each) for each in of_rules] == [True, False]
+    del made["made_from"]  # as of an earlier version
+    write_json(outputs.path("provenance"), made)
+    assert is_made_from(outputs.path("provenance"), of_rules[1])
+
+
 def test_provenance_of_answers_tells_one_question_file_from_another(chunk, answers, asked):
     def fingerprint(**changes):
         made = answers([row("q1", **changes)], chunk(asked, [answered("q1", "A")])).provenance["question_file"]
@@ -424,16 +453,17 @@ def test_a_chunk_of_other_questions_settings_is_refused(chunk, answers, asked):
 @pytest.mark.parametrize("qid", ["q0", "q1", "q2", "q3", "q4"])
 def test_a_question_without_a_line_is_refused(chunk, answers, asked, outputs, qid):
     path = chunk(asked, [answered(f"q{number}") for number in range(5) if f"q{number}" != qid])
-    with pytest.raises(ResultError, match=f"the question '{qid}' is in no chunk result"):
+    folder = os.path.dirname(path)
+    with pytest.raises(ResultError, match=f"the question '{qid}' is in no chunk result; delete {folder} and run"):
         answers([row(f"q{number}") for number in range(5)], path)
     assert outputs.results is None
 
 
 @pytest.mark.parametrize("qid", ["q0", "q1", "q2", "q3", "q4"])
 def test_a_line_without_a_question_is_refused(chunk, answers, asked, outputs, qid):
-    path = chunk(asked, [answered(f"q{number}") for number in range(5)])
-    with pytest.raises(ResultError, match=f"'{qid}' is in a chunk result and no present question"):
-        answers([row(f"q{number}") for number in range(5) if f"q{number}" != qid], path)
+    path, other = chunk(asked, [answered(f"q{number}") for number in range(5)]), chunk(asked, [answered("q5")])
+    with pytest.raises(ResultError, match=f"^{path} has '{qid}', which is no present question; delete it and run"):
+        answers([row(f"q{number}") for number in range(6) if f"q{number}" != qid], other, path)
     assert outputs.results is None
 
 

@@ -130,21 +130,28 @@ def test_the_users_key_is_not_sent_to_a_forged_address(images, scripted, publish
 
 
 @needs_root
-def test_a_folder_that_another_user_closed_holds_no_run_of_ours(server_folder, start_python):
-    ServerFiles(server_folder).make_folder()
-    write_json(ServerFiles(server_folder).lease, {})
-    server_folder.parent.chmod(0o755)
+def test_a_folder_that_another_user_closed_holds_no_run_of_ours(tmp_path, start_python):
+    folder = Layout(str(tmp_path / "out"), "tiny").server
+    ServerFiles(folder).make_folder()
+    for path in (ServerFiles(folder).lease, ServerFiles(folder).request):
+        write_json(path, {})
+    tmp_path.chmod(0o755)
+    (tmp_path / "my.yaml").write_text("models: {tiny: {path: .}}\ncaptions: {dataset_path: .}\noutput_dir: out")
     looking = start_python(
         "import os, sys; from pathlib import Path\n"
+        "from captionqa.config.check import load_config\n"
+        "from captionqa.driver.planned_model import plan_model\n"
         "from captionqa.run.lease import live_lease\n"
         "from captionqa.server import endpoint\n"
         "os.chdir(sys.argv[1])\n"
         "os.setuid(65534)\n"
-        "print(live_lease(Path('server')), endpoint.read_all(Path('server')))\n",
-        server_folder.parent,
+        "config = load_config(Path('my.yaml'))\n"
+        "layout = config.layout()\n"
+        "print(live_lease(layout.server), endpoint.read_all(layout.server), plan_model(config, layout).message)\n",
+        tmp_path,
     )
     said, errors = looking.communicate(timeout=60)
-    assert said == "None []\n", errors
+    assert said == "None [] None\n", errors
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from projects import MODEL
+from projects import AS_ANYBODY, MODEL
 
 pytestmark = pytest.mark.slow
 
@@ -20,6 +20,16 @@ def empty_the_folder(project):
 def put_a_file_in_the_way(project):
     (project.out / "work").mkdir(parents=True)
     (project.out / "work" / MODEL).write_text("")
+
+
+def close_questions(project):
+    (project.folder / "questions.parquet").chmod(0)
+    project.prefix = AS_ANYBODY
+
+
+def close_output_folder(project):
+    project.out.mkdir(mode=0o555)
+    project.prefix = AS_ANYBODY
 
 
 def set_key(*keys, value):
@@ -50,6 +60,14 @@ CASES = {
     "no work folder": (
         put_a_file_in_the_way,
         f"/out/work/{MODEL}: File exists; is output_dir a folder that you can write to?",
+    ),
+    "closed questions": (
+        close_questions,
+        "captionqa: questions.parquet: Permission denied; is that something that you can read?",
+    ),
+    "closed output folder": (
+        close_output_folder,
+        "/out, whose mode forbids it; set another output_dir.",
     ),
     "missing model": (
         set_key("models", MODEL, "path", value="./no-model"),

@@ -57,6 +57,13 @@ def test_a_context_or_a_style_that_is_added_to_a_finished_run_asks_only_what_is_
     assert len(others) == 6
     assert completed.plan() == {}
 
+    # what cannot be read stops the plan, though all files that would be made are there
+    links = completed.out / "work" / "items" / "qa" / "caption_links.json"
+    links.unlink()
+    links.mkdir()
+    said = "captionqa: out/work/items/qa/caption_links.json: Is a directory; is output_dir a folder"
+    assert said in completed.run("-n", check=False)
+
 
 def test_captions_of_the_questions_images_alone_and_of_a_file(project):
     known = {"a/1.png": "a red one", "a/3": "a green one", "q3": "a blue one"}

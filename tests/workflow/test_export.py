@@ -4,7 +4,7 @@ import json
 
 import pandas as pd
 import pytest
-from projects import MODEL, STYLES
+from projects import AS_ANYBODY, MODEL, STYLES
 from shard_files import write_parquet
 
 pytestmark = pytest.mark.slow
@@ -52,6 +52,16 @@ def test_all_formats_are_written_once_and_none_asks_the_server(completed):
     files = completed.out / f"export/captions/{MODEL}/{MODEL}_simple_txt"
     assert (files / "b" / "more.txt").read_text() == completed.captions()["b/more.png"]
     assert "captionqa: nothing to do: " in completed.run()
+
+    # an export that is gone from a folder of somebody else
+    lost = completed.out / f"export/qa/{MODEL}/{MODEL}_qa_jsonl"
+    for file in lost.glob("*.jsonl"):
+        file.unlink()
+    lost.chmod(0o555)
+    completed.prefix = AS_ANYBODY
+    text = completed.run("-n", check=False)
+    assert f"captionqa: {lost.relative_to(completed.folder)}/.made_from: Permission denied; is output_dir a" in text
+    assert "Error in file" not in text
 
 
 def test_images_without_files_are_refused_before_the_run_in_a_format_that_names_files(project):

@@ -1,11 +1,12 @@
 """A judge, from start to end: what it is asked, when its server starts, and that the rules' grades stay as they are."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from projects import MODEL, stand_in_server
+from projects import AS_ANYBODY, MODEL, stand_in_server
 
 pytestmark = pytest.mark.slow
 
@@ -121,6 +122,7 @@ def test_a_judge_that_joins_a_finished_run_asks_what_the_rules_could_not_read_an
     # another prompt asks the judge alone, and which answers it gets is known
     judge.join(when="always", prompt="{ground_truth} / {answer} / {question}", decides=True)
     judge.says({"q2": "correct", "q3": "correct"}, prompt="{1} / {2} / {0}")
+    shutil.rmtree(project.folder / ".snakemake")  # as where a run starts from another folder
     assert f": 4 answers to judge by {JUDGE}, 1 server to start" in project.run("-n")
     text = project.run()
     assert judge.asked() == ["q0", "q1", "q2", "q3"]
@@ -148,6 +150,14 @@ def test_a_judge_that_joins_a_finished_run_asks_what_the_rules_could_not_read_an
     assert judge.asked() == ["q3"]
     assert "British" in project.qa("judged")["q3"]["model_output"]
     assert project.plan() == {}
+
+    # lists that are gone from a folder of somebody else
+    lists = project.out / "work" / JUDGE / "judge" / MODEL / "qa" / "items"
+    for path in lists.glob("*.jsonl"):
+        path.unlink()
+    lists.chmod(0o555)
+    project.prefix = AS_ANYBODY
+    assert f"captionqa: {lists.relative_to(project.folder)}/" in project.run("-n", check=False)
 
 
 def test_a_judge_that_talks_nonsense_says_nothing_or_dies_changes_no_grade_and_is_named(project, judge):

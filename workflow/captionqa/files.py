@@ -130,17 +130,20 @@ def write_json(path: AnyPath, value: Any, mode: int = 0o644) -> None:
 
 
 @contextmanager
-def json_object_writer(path: AnyPath) -> Iterator[Callable[[str, Any], None]]:
-    """Write a JSON object of any size, atomically: yields a function that appends one key and its value.
-
-    The file must have one writer at a time: temporary files that a killed writer left behind, which may be large, are
-    removed first.
-    """
+def large_file_writer(path: AnyPath) -> Iterator[TextIO]:
+    """As `atomic_writer`, for a file that has one writer at a time: what a killed one left behind is removed first."""
     path = Path(path)
     if len(path.name) <= PREFIX_CHARACTERS:  # a longer name may share its prefix with another file
         for remains in path.parent.glob(f"{escape(_temporary_prefix(path))}????????"):
             remains.unlink(missing_ok=True)
     with atomic_writer(path) as file:
+        yield file
+
+
+@contextmanager
+def json_object_writer(path: AnyPath) -> Iterator[Callable[[str, Any], None]]:
+    """Write a JSON object of any size, as `large_file_writer`: yields a function that appends one key and its value."""
+    with large_file_writer(path) as file:
         comma, end = "", "}\n"
         file.write("{")
 

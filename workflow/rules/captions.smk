@@ -29,7 +29,7 @@ rule merge_captions:
     input:
         chunks=caption_chunks,
         released=LAYOUT.released("captions"),
-        asked_again=lambda wildcards: asked_again(of_data_set(wildcards)[1].captions_work(wildcards.style)),
+        asked_again=captions_asked_again,
         code=code(MERGING_CODE),
     output:
         captions=LAYOUT.captions(),

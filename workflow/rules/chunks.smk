@@ -1,8 +1,10 @@
 # The chunks of each task, by the plan of its data, and what their jobs wait for.
+import os
 from functools import cache
 
 from captionqa.config.layout import ITEMS_NAME
 from captionqa.config.settings import caption_settings, fingerprint
+from snakemake.io import IOFile
 
 
 @cache
@@ -61,7 +63,10 @@ def caption_links(data_set, model, suffix):
     context = one.context(suffix)
     if context.is_of_run:
         plan(data_set, "captions")
-    return CaptionLinks.of(one, one.layout(model), context)
+    try:
+        return CaptionLinks.of(one, one.layout(model), context)
+    except (CaptionqaError, OSError) as error:
+        refuse(error, one.data_set)
 
 
 @cache
@@ -89,8 +94,12 @@ def judged_files_of(data_set):
     planned_results(data_set, JUDGE, "judge")
     files = list(files_of_task(one, one.layout(JUDGE), "judge"))
     if workflow.is_main_process and live_lease(LAYOUTS[JUDGE].server) is None:
-        for file in files:
-            file.judged.drop_damaged_lists()
+        try:
+            for file in files:
+                file.judged.drop_damaged_lists()
+        except OSError as error:
+            # raised here, Snakemake would pass over it where the judge's files are there
+            refuse(error, one.data_set)
     return {(file.judged.model, file.judged.context.suffix): file for file in files}
 
 
@@ -161,11 +170,49 @@ def servers_before(wildcards):
     return [*released, *graded_files(), *exports(), *pages_without_judge(), *indexes]
 
 
-def asked_again(work):
+def grading_rules(wildcards):
+    """The keys of `qa` that decide how answers are graded; they change no request."""
+    qa = of_data_set(wildcards)[0].qa
+    return {key: getattr(qa, key) for key in ("scoring", "answer_is", "relative_tolerance")}
+
+
+def captions_asked_again(wildcards):
+    layout = of_data_set(wildcards)[1]
+    paths = (layout.captions(wildcards.style, suffix) for suffix in ("", "_provenance"))
+    return asked_again(layout.captions_work(wildcards.style), *paths, caption_chunks(wildcards))
+
+
+def answers_asked_again(wildcards):
+    layout = of_data_set(wildcards)[1]
+    paths = (layout.qa(kind, wildcards.context) for kind in ("results", "provenance"))
+    return asked_again(layout.qa_work(wildcards.context), *paths, answer_chunks(wildcards), grading_rules(wildcards))
+
+
+def judge_asked_again(wildcards):
+    answers = judged_answers(wildcards)
+    return asked_again(answers.work, answers.path("judged"), answers.path("judge_provenance"), judge_chunks(wildcards))
+
+
+def asked_again(work, merged, provenance, chunks, rules=None):
     """The marker of retry-failed and forget, if there is one.
 
     They remove chunk results and leave the final files. Snakemake makes a missing chunk result anew only if the merge
-    has a reason of its own to run: this marker, which is new or has changed.
+    has a reason of its own to run: this marker, which is new or has changed. So it is written where the merged file is
+    not made from these chunks and rules, and Snakemake does not know what it was made from.
     """
     marker = AnswerFiles(work).asked_again
+    if workflow.is_main_process and not is_recorded(merged) and live_lease(RUN_LAYOUT.server) is None:
+        from captionqa.results.made_from import is_made_from, made_from
+
+        try:
+            if os.path.exists(merged) and not is_made_from(provenance, made_from(chunks, rules)):
+                AnswerFiles(work).let_merge_run()
+        except OSError as error:
+            refuse(error)
     return [str(marker)] if marker.exists() else []
+
+
+def is_recorded(path):
+    """Whether Snakemake has a record of the job that made this file as it is."""
+    record = workflow.persistence.metadata(IOFile(path))
+    return record is not None and os.path.exists(path) and os.path.getmtime(path) < (record.endtime or 0) + 1

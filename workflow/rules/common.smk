@@ -51,14 +51,16 @@ if workflow.is_main_process:
     from captionqa.server.slurm_client_jobs import end_killed_run
 
     from captionqa.dataset.hub_data import plan_hub_data
+    from captionqa.driver.output_folder import check_output_folder
     from captionqa.driver.planned_model import plan_model
     from captionqa.driver.terminal import print_message
     from captionqa.run.lease import live_lease
 
-    for layout in LAYOUTS.values():
-        drop_stale_live_markers(layout)
-        end_killed_run(layout)
     try:
+        check_output_folder(CONFIG, RUN_LAYOUT)
+        for layout in LAYOUTS.values():
+            drop_stale_live_markers(layout)
+            end_killed_run(layout)
         CONFIG = plan_hub_data(CONFIG, RUN_LAYOUT)
     except CaptionqaError as error:
         sys.exit(f"captionqa: {printable_lines(str(error))}")
@@ -106,8 +108,10 @@ def refuse(error, data_set=""):
     if isinstance(error, CaptionqaError):
         where = f"{data_set}: " if data_set else ""
         sys.exit(f"captionqa: {where}{printable_lines(with_keys_named(str(error), data_set))}")
-    where = printable(str(error.filename or CONFIG.output_dir))
-    sys.exit(f"captionqa: {where}: {error.strerror}; is output_dir a folder that you can write to?")
+    where, output = Path(error.filename or CONFIG.output_dir).absolute(), Path(CONFIG.output_dir).absolute()
+    is_output = where.is_relative_to(output) or output.is_relative_to(where)
+    doubt = "is output_dir a folder that you can write to?" if is_output else "is that something that you can read?"
+    sys.exit(f"captionqa: {printable(str(error.filename or CONFIG.output_dir))}: {error.strerror}; {doubt}")
 
 
 def of_data_set(wildcards):

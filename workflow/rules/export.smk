@@ -3,7 +3,10 @@
 if workflow.is_main_process:
     from captionqa.export.lost_files import drop_lost_exports
 
-    drop_lost_exports(CONFIG, RUN_LAYOUT)
+    try:
+        drop_lost_exports(CONFIG, RUN_LAYOUT)
+    except OSError as error:
+        refuse(error)
 
 
 rule export_captions:

@@ -53,7 +53,7 @@ rule merge_judge:
         lists=judge_lists,
         chunks=judge_chunks,
         released=JUDGE_LAYOUT.released("judge"),
-        asked_again=lambda wildcards: asked_again(judged_answers(wildcards).work),
+        asked_again=judge_asked_again,
         code=code(MERGING_CODE + GRADING_CODE),
     output:
         judged=LAYOUT.qa("judged", "{context}"),

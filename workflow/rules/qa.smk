@@ -1,8 +1,5 @@
 # Questions: one job per context and chunk of questions, then grading once the server is no longer needed.
 
-#: The keys of `qa` that decide how answers are graded; they change no request.
-GRADING_KEYS = ("scoring", "answer_is", "relative_tolerance")
-
 
 rule answer_chunk:
     input:
@@ -36,7 +33,7 @@ rule merge_qa:
         chunks=answer_chunks,
         questions=question_rows,
         released=LAYOUT.released("qa"),
-        asked_again=lambda wildcards: asked_again(of_data_set(wildcards)[1].qa_work(wildcards.context)),
+        asked_again=answers_asked_again,
         code=code(MERGING_CODE + GRADING_CODE),
     output:
         results=LAYOUT.qa("results", "{context}"),
@@ -57,7 +54,7 @@ rule merge_qa:
         question_path=lambda wildcards: of_data_set(wildcards)[0].qa.question_path,
         dataset_path=lambda wildcards: of_data_set(wildcards)[0].qa.dataset_path,
         hub_commits=lambda wildcards: of_data_set(wildcards)[0].sections.hub_commits("qa"),
-        rules=lambda wildcards: {key: getattr(of_data_set(wildcards)[0].qa, key) for key in GRADING_KEYS},
+        rules=grading_rules,
     script:
         "../scripts/merge_qa.py"
 

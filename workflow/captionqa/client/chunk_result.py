@@ -1,6 +1,7 @@
 """A chunk's result: its header and its lines, and how merging reads them as one stream sorted by item."""
 
 import heapq
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, pairwise
 from operator import itemgetter
@@ -10,7 +11,7 @@ from captionqa.client.answer import Answer, is_answer
 from captionqa.client.text_figures import TextFigures
 from captionqa.config.settings import AnswerSettings, fingerprint
 from captionqa.errors import ResultError
-from captionqa.files import AnyPath, atomic_writer, checked_line, read_checked_lines
+from captionqa.files import AnyPath, checked_line, large_file_writer, read_checked_lines
 
 if TYPE_CHECKING:  # merging reads chunk results and has no use for the code of the server room
     from captionqa.server.endpoint import EndpointSummary
@@ -89,7 +90,7 @@ class ResultLine(TypedDict, total=False):
 
 def write_chunk(path: AnyPath, header: ChunkHeader, lines: Iterable[ResultLine]) -> None:
     """Write a chunk's result, atomically; the lines are sorted by id. Raises DiskFullError or another OSError."""
-    with atomic_writer(path) as file:
+    with large_file_writer(path) as file:
         file.write(checked_line(header))
         file.writelines(map(checked_line, lines))
 
@@ -161,6 +162,7 @@ class ChunkResults:
 
     def __init__(self, paths: Sequence[str], settings: Mapping[str, Any]):
         wanted = fingerprint(settings)
+        self._paths = paths
         self.headers: list[ChunkHeader] = []
         self._chunks: list[Iterator[ResultLine]] = []
         for path in paths:
@@ -183,9 +185,8 @@ class ChunkResults:
             if line is None:  # only the last `following` is
                 return
             if following is not None and line["id"] == following["id"]:
-                raise ResultError(
-                    f"the item {line['id']!r} is in two chunk results; delete the chunks folder and run again."
-                )
+                folder = os.path.dirname(self._paths[0])
+                raise ResultError(f"the item {line['id']!r} is in two chunk results; delete {folder} and run again.")
             yield line
 
 

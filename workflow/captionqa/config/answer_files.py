@@ -1,7 +1,10 @@
 """The work files behind one final file: the journal of its answers and the results of its chunks."""
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from captionqa.files import write_json
 
 #: The name of a chunk's result. `fingerprint` is that of the settings, `digest` that of the list of items. Of questions
 #: with captions another digest, which stands for the captions, follows it after a dot.
@@ -44,6 +47,10 @@ class AnswerFiles:
     def asked_again(self) -> Path:
         """Marker: when a command last let the next run ask again; an input of the merge, so that it merges anew."""
         return Path(self.folder) / "asked_again.json"
+
+    def let_merge_run(self) -> None:
+        """Give the merge a reason to run, so that Snakemake makes the missing chunk results; the final file stays."""
+        write_json(self.asked_again, {"time": time.time()})
 
     @property
     def forgotten(self) -> Path:

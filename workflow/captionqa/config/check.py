@@ -119,6 +119,7 @@ def _check_run(config: Config) -> None:
             raise ConfigError(
                 f"export.{task}: the configuration asks for no {task}; add the section {task}, or leave it out."
             )
+    _refuse_case_alone(config.models)
     check_model_prompts(config)
     _refuse_braces(config.output_dir)
     for name, model in config.models.items():
@@ -211,6 +212,17 @@ def _with_defaults(schema: Mapping[str, Any]) -> Any:
 
     extend: Any = validators.extend  # jsonschema leaves it untyped
     return extend(Draft202012Validator, {"properties": fill})(schema)
+
+
+def _refuse_case_alone(models: Iterable[str]) -> None:
+    """A file system that ignores case would have one folder for both."""
+    seen: dict[str, str] = {}
+    for name in models:
+        if (other := seen.setdefault(name.lower(), name)) != name:
+            raise ConfigError(
+                f"models.{name}: {name} and {other} differ in case alone, and so would their folders; name one model "
+                "otherwise."
+            )
 
 
 def _refuse_braces(output_dir: str) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 from captionqa.config.layout import Layout
+from captionqa.errors import ConfigError
 from captionqa.files import read_json
 
 #: What stands for a revision or a root that nobody can tell.
@@ -59,8 +60,15 @@ def planned_version(layout: Layout) -> ModelVersion | None:
 
 
 def planned_key(output_dir: str, model: str, configured: Mapping[str, Any]) -> str | None:
-    """The key of that version, if it is of the source of the configured model."""
-    version = planned_version(Layout(output_dir, model))
+    """The key of that version, if it is of the source of the configured model.
+
+    Raises:
+        ConfigError: the output folder is closed to this user.
+    """
+    try:
+        version = planned_version(Layout(output_dir, model))
+    except PermissionError as error:
+        raise ConfigError(f"output_dir: you cannot read {error.filename}; set another output_dir.") from error
     source_now = source(configured["path"], configured["url"], configured["served_model_name"])
     return version.get("key") if version is not None and version["source"] == source_now else None
 

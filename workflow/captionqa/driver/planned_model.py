@@ -18,9 +18,10 @@ from captionqa.config.model_versions import (
     new_key,
     read_record,
 )
+from captionqa.config.server_files import read_own_json
 from captionqa.config.server_options import deciding_options, server_options
 from captionqa.errors import ResultError
-from captionqa.files import read_json, write_json
+from captionqa.files import write_json
 from captionqa.server import endpoint
 from captionqa.server.endpoint import Versions
 from captionqa.server.model_revision import existing_version, started_version
@@ -99,7 +100,7 @@ def _version_now(model: ModelConfig, layout: Layout) -> ModelVersion:
         is_same = ended is not None and ended.url == base_url(model.url) and ended.model == model.served_name
         return existing_version(model, _known(ended.versions.get("model_root")) if ended and is_same else None)
     now = started_version(model.path, model.server)
-    request: StartRequest | None = read_json(layout.server_files.request)
+    request: StartRequest | None = read_own_json(layout.server_files.request)
     if ended is not None and request is not None and ended.request_id == request["request_id"]:
         asked = server_options(ServerConfig(**request["server"]))
         if request["model_path"] == model.path and asked == now["options"] and not Path(model.path).is_dir():

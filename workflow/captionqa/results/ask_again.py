@@ -101,7 +101,7 @@ class Retry:
     def apply(self) -> int:
         """Do it; returns how many items will be asked again."""
         for selected, paths, ids in self._changes:
-            selected.let_merge_run()
+            selected.files.let_merge_run()
             _forget_crashes(selected, ids)
             for path in paths:
                 selected.files.decoding(path.name.partition(".")[0]).unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from captionqa.config.settings import AnswerSettings
 from captionqa.errors import ItemFailure, Reason
 from captionqa.files import json_object_writer, write_json
 from captionqa.results.caption_figures import CaptionFigures
+from captionqa.results.made_from import made_from
 from captionqa.results.provenance import ItemCounts, provenance
 
 
@@ -42,7 +43,8 @@ def merge_captions(
                 add_caption(line["id"], text)
         counts.check_one_model(chunks)
     write_json(statistics_path, figures.statistics())
-    write_json(provenance_path, provenance(results.headers, counts, settings, dataset_path, hub_commits))
+    described = provenance(results.headers, counts, settings, dataset_path, hub_commits)
+    write_json(provenance_path, {**described, "made_from": made_from(chunks)})
 
 
 def _caption(line: ResultLine) -> str:

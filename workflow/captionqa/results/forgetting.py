@@ -66,7 +66,7 @@ class Forgetting:
     def apply(self) -> int:
         """Do it; returns how many items will be asked again."""
         for change in self._changes:
-            change.selected.let_merge_run()
+            change.selected.files.let_merge_run()
             if self._only_truncated:
                 segments = change.selected.journal
                 journal = change.selected.files.journal
@@ -96,7 +96,7 @@ class Undo:
 
     def apply(self) -> None:
         for change in self._changes:
-            change.selected.let_merge_run()
+            change.selected.files.let_merge_run()
             change.aside.undo(change.answers)
 
 

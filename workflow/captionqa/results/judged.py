@@ -15,6 +15,7 @@ from captionqa.results.agreement import Agreement
 from captionqa.results.graded_answers import records_of
 from captionqa.results.judge_items import is_to_judge
 from captionqa.results.judged_records import AccuracyFigures, JudgedRecord, JudgeMetrics, JudgesGrade
+from captionqa.results.made_from import made_from
 from captionqa.results.metrics import InContext, QaMetrics
 from captionqa.results.provenance import ItemCounts, file_digest, provenance
 from captionqa.results.qa_record import QaRecord
@@ -126,6 +127,7 @@ def merge_judged(answers: JudgedAnswers, chunks: Sequence[str], settings: Answer
     context: InContext = {} if answers.context == IMAGES else {"context": answers.context.name}
     write_json(to["metrics"], tally.metrics(judge, rules, context, index["without_words"]))
     described = provenance(results.headers, counts, settings, dataset)
+    described["made_from"] = made_from(chunks)
     with open(answers.path("results"), "rb") as file:
         described["judged"] = {
             "results": answers.path("results"),

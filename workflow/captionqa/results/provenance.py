@@ -106,6 +106,8 @@ class Provenance(TypedDict):
     tokens: Tokens
     #: How many chunk results were merged.
     chunks: int
+    #: As `made_from` makes it; missing in the files of earlier versions.
+    made_from: NotRequired[str]
     #: When the first chunk started, as ISO 8601 in UTC.
     started: str
     #: When the last chunk finished, as ISO 8601 in UTC.

@@ -3,16 +3,19 @@
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
 
-from captionqa.client.chunk_result import ChunkResults, ResultLine
+from captionqa.client.chunk_result import ChunkResults, ResultLine, read_chunk
 from captionqa.config.contexts import IMAGES, Context
 from captionqa.config.settings import FALLBACK, AnswerSettings
 from captionqa.dataset.question_repeats import question_of, repeat_of, repeats_of, shown_id
 from captionqa.dataset.question_row import InvalidRow, QuestionRow
 from captionqa.errors import ItemFailure, ResultError
-from captionqa.files import atomic_writer, json_line, json_object_writer, read_json_lines, write_json
+from captionqa.files import json_line, json_object_writer, large_file_writer, read_json_lines, write_json
 from captionqa.grading.scoring import GradingRules
 from captionqa.results.captionqa_metrics import ProtocolTally, WithProtocol
+from captionqa.results.made_from import made_from
 from captionqa.results.metrics import InContext, QaMetrics, Tally, WithFallback
 from captionqa.results.provenance import CaptionSource, ItemCounts, file_digest, provenance
 from captionqa.results.qa_record import qa_record
@@ -23,7 +26,7 @@ from captionqa.results.repeated_question import repeated_record
 
 log = logging.getLogger(__name__)
 
-_START_ANEW = "delete the chunks folder and run again, the answers are in the journal."
+_START_ANEW = "run again, the answers are in the journal."
 
 
 def merge_qa(
@@ -56,13 +59,13 @@ def merge_qa(
     last_grading = LastGrading(graded_path)
     flip_kinds: Counter[str] = Counter()
     # entered first and so written last: a merge that is stopped and repeated compares with the same last grading
-    with atomic_writer(graded_path) as graded:
+    with large_file_writer(graded_path) as graded:
         with (
             json_object_writer(results_path) as add_record,
             json_object_writer(failures_path) as add_failure,
             json_object_writer(flips_path) as add_flip,
         ):
-            for row, lines in _joined(read_json_lines(rows_path), results.lines()):
+            for row, lines in _joined(read_json_lines(rows_path), results.lines(), chunks):
                 answers = [line for line in lines if "answer" in line]
                 try:
                     if "repeats" in row and "invalid" not in row:
@@ -103,6 +106,7 @@ def merge_qa(
         metrics = _metrics(tally, protocol, repeats, counts, settings, rules, question_path, dataset_path, context)
         write_json(metrics_path, metrics)
         described = provenance(results.headers, counts, settings, dataset_path, hub_commits)
+        described["made_from"] = made_from(chunks, asdict(rules))
         with open(rows_path, "rb") as rows:
             described["question_file"] = {"path": question_path, "fingerprint": file_digest(rows)}
         if captions is not None:
@@ -155,11 +159,11 @@ def _metrics(
 
 
 def _joined(
-    rows: Iterator[QuestionRow | InvalidRow], lines: Iterator[ResultLine]
+    rows: Iterator[QuestionRow | InvalidRow], lines: Iterator[ResultLine], chunks: Sequence[str]
 ) -> Iterator[tuple[QuestionRow | InvalidRow, list[ResultLine]]]:
     """Yield each question row with the lines of its items, in their order; all rows and lines are sorted by id.
 
-    An invalid row has one line without an outcome.
+    An invalid row has one line without an outcome. `chunks` are the results that the lines are from.
 
     Raises:
         ResultError: an item of a row has no line, or a line no row.
@@ -176,14 +180,21 @@ def _joined(
         wanted = [repeat.id for repeat in repeats_of(row["id"], row.get("repeats"))]
         if missing := next((item for item in wanted if item not in found), None):
             if line is not None and line["id"] < missing:
-                raise _no_question(line)
-            raise ResultError(f"the question {shown_id(missing)!r} is in no chunk result; {_START_ANEW}")
+                raise _no_question(line, chunks)
+            folder = Path(chunks[0]).parent
+            raise ResultError(
+                f"the question {shown_id(missing)!r} is in no chunk result; delete {folder} and {_START_ANEW}"
+            )
         if further := found.keys() - set(wanted):
-            raise _no_question(found[min(further)])
+            raise _no_question(found[min(further)], chunks)
         yield row, [found[item] for item in wanted]
     if line is not None:
-        raise _no_question(line)
+        raise _no_question(line, chunks)
 
 
-def _no_question(line: ResultLine) -> ResultError:
-    return ResultError(f"{shown_id(line['id'])!r} is in a chunk result and no present question; {_START_ANEW}")
+def _no_question(line: ResultLine, chunks: Sequence[str]) -> ResultError:
+    """That a line of one of these chunk results, which are read again to tell of which, is of no question."""
+    path = next(path for path in chunks if any(other["id"] == line["id"] for other in read_chunk(path)[1]))
+    return ResultError(
+        f"{path} has {shown_id(line['id'])!r}, which is no present question; delete it and {_START_ANEW}"
+    )

@@ -1,6 +1,5 @@
 """The stored results of one final file, selected by task and prompt style."""
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from captionqa.config.layout import Layout
 from captionqa.config.settings import AnswerSettings
 from captionqa.dataset.final_files import FinalFile, final_files
 from captionqa.errors import ConfigError
-from captionqa.files import write_json
 from captionqa.run.lease import live_lease
 
 
@@ -45,10 +43,6 @@ class ResultSet:
     def journal(self) -> list[Path]:
         """The segments of the journal of answers."""
         return journal_segments(self.files.journal)
-
-    def let_merge_run(self) -> None:
-        """Give the merge a reason to run, so that Snakemake makes the missing chunk results; the final file stays."""
-        write_json(self.files.asked_again, {"time": time.time()})
 
 
 def selected_results(config: Config, task: Task | None, style: str | None) -> list[ResultSet]:
