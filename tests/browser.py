@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+#: What the browser says where the page that is asked is being left.
+NAVIGATED = "Inspected target navigated or closed"
 #: How long a browser may take for anything, in seconds.
 PATIENCE_S = 60
 OPTIONS = (
@@ -35,6 +37,10 @@ def find_browser() -> str:
             pytest.fail(reason)
         pytest.skip(reason)
     return found
+
+
+class Navigated(AssertionError):
+    """The page that was asked is being left."""
 
 
 class Tab:
@@ -87,6 +93,8 @@ class Tab:
         os.write(self._writing, json.dumps(message).encode() + b"\0")
         while (answer := self._message()).get("id") != number:
             self._note(answer)
+        if answer.get("error", {}).get("message") == NAVIGATED:
+            raise Navigated(method)
         assert "error" not in answer, (method, answer["error"])
         return answer["result"]
 
@@ -111,9 +119,15 @@ class Tab:
 
     def wait(self, condition: str) -> None:
         deadline = time.monotonic() + PATIENCE_S
-        while not self.run(condition):
+        while not self._holds(condition):
             assert time.monotonic() < deadline, f"waited in vain for {condition}; {self.console}"
             time.sleep(0.05)
+
+    def _holds(self, condition: str) -> bool:
+        try:
+            return bool(self.run(condition))
+        except Navigated:  # a click leads to another page just now
+            return False
 
     def click(self, selector: str) -> None:
         """Click in the middle of the first element that a selector finds, as a person does."""
