@@ -13,6 +13,7 @@ from captionqa.dataset.final_files import final_files, items_to_do, planned_item
 from captionqa.dataset.plan import load_plan, planned_tasks
 from captionqa.dataset.question_plan import ASKS_FOR_REASONING
 from captionqa.dataset.skipped_files import skipped_text
+from captionqa.driver.grid_summary import grid_rows, is_grid
 from captionqa.driver.judge_summary import combined_text, judge_text
 from captionqa.driver.phases import PHASES
 from captionqa.files import read_json
@@ -34,6 +35,8 @@ MISSING = {
 REASONING_TOKENS = 1024
 #: Above this share of truncated answers the summary says which key to raise.
 MANY_TRUNCATED = 0.02
+#: The most lists of failures that are named.
+LISTS_NAMED = 3
 #: The counts of answers that stand beside the accuracy, with the word for each.
 _UNREAD: dict[Literal["unparsed_answers", "truncated_answers"], str] = {
     "unparsed_answers": "unparsed",
@@ -79,7 +82,8 @@ def _plan_parts(config: Config, layout: Layout) -> list[str]:
         parts.append(text)
         if plan.choices_added:
             its = "its column" if plan.choices_added == 1 else "their columns"
-            again = " (questions that were asked without them are asked again)" if _has_asked(config, layout) else ""
+            is_asked = bool(items_to_do(config, layout)["qa"]) and _has_asked(config, layout)
+            again = " (questions that were asked without them are asked again)" if is_asked else ""
             parts.append(f"the choices of {_counted(plan.choices_added, 'question')} come from {its}{again}")
         if task == "qa" and config.qa and config.qa.max_tokens < REASONING_TOKENS:
             one_for_all = config.qa.instruction if isinstance(config.qa.instruction, str) else ""
@@ -111,9 +115,11 @@ def plan_notes(config: Config, layout: Layout) -> list[str]:
 def result_rows(config: Config, layout: Layout) -> list[str]:
     """The final files, with their counts and the accuracy, then one row about the items that failed.
 
-    Those of several models or data sets have a heading each.
+    Those of several models or data sets have a heading each; of very many their data sets have a row each.
     """
     rows, failed = _rows_and_failures(config, layout)
+    if is_grid(config, layout):
+        rows = grid_rows(config, layout, MANY_TRUNCATED)
     return rows + _failed([(counts, path) for counts, path in failed if counts["failed"]])
 
 
@@ -272,4 +278,6 @@ def _failed(files: Sequence[tuple[ItemTotals, str]]) -> list[str]:
     for counts, _ in files:
         by_reason.update(counts["failures_by_reason"])
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in by_reason.items())
-    return [f"  {by_reason.total():>7,} failed: {reasons}  {', '.join(path for _, path in files)}"]
+    paths = [path for _, path in files]
+    more = f" and {len(paths) - LISTS_NAMED} more" if len(paths) > LISTS_NAMED else ""
+    return [f"  {by_reason.total():>7,} failed: {reasons}  {', '.join(paths[:LISTS_NAMED])}{more}"]

@@ -55,9 +55,10 @@ class Retry:
         if self.again:
             results = sum(len(paths) for _, paths, _ in self._changes)
             lines[0] += f": {counted_reasons(self.again)}"
+            chunks = "1 chunk" if results == 1 else f"{results:,} chunks"
             lines.append(
-                f"This removes the results of {results:,} chunks. Answers stay, and the final files stay as they are "
-                "until the next run replaces them."
+                f"This removes the results of {chunks}. Answers stay, and the final files stay as they are until the "
+                "next run replaces them."
             )
         else:
             lines[0] += "."
