@@ -104,8 +104,13 @@ def test_between_two_models_no_server_is_missed():
     chunks = [(42.0, 60.0), (90.0, 100.0)]
     # the first model's files are merged before the second one's server starts
     servers = [server(("starting", 15.0), ("ready", 40.0), ("dead", 61.0)), server(("starting", 76.0), ("ready", 87.5))]
-    found = request_time(chunks, servers, starts=[(5.0, 40.5), (75.0, 88.0)])
+    starts = [(5.0, 40.5), (75.0, 88.0)]
+    found = request_time(chunks, servers, starts=starts)
     assert found == RequestTime(30.0, without_server_s=0.0, without_client_s=2.0)
+    # a judge that has nothing to judge starts no server
+    second = server(("starting", 76.0), ("ready", 87.5), ("dead", 101.0))
+    servers = [servers[0], second, server(("starting", -90.0), ("ready", -80.0), ("dead", -50.0))]
+    assert request_time([*chunks, (101.0, 120.0)], servers, starts=starts).without_server_s == 0.0
 
 
 def test_what_is_not_known_of_a_server_is_not_held_against_it():
