@@ -109,8 +109,8 @@ def _not_averaged(rows: Iterable[tuple[str, Averaged]]) -> Iterator[str]:
             of_reason.setdefault((name, LEFT_OUT[reason]), []).append(row)
     for (name, why), names in of_reason.items():
         yield ""
-        rows = "; ".join(names[:NAMED]) + (f"; and {len(names) - NAMED} more" if len(names) > NAMED else "")
-        yield _shown(f"{name} {why.format(rows=rows)}")
+        shown = "; ".join(names[:NAMED]) + (f"; and {len(names) - NAMED} more" if len(names) > NAMED else "")
+        yield _shown(f"{name} {why.format(rows=shown)}")
 
 
 def _cells(
