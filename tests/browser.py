@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-#: What the browser says where the page that is asked is being left.
-NAVIGATED = "Inspected target navigated or closed"
 #: How long a browser may take for anything, in seconds.
 PATIENCE_S = 60
+#: What Chromium says of a script whose page was left meanwhile.
+NAVIGATED = ("Inspected target navigated or closed", "Execution context was destroyed.")
 OPTIONS = (
     "--headless",
     "--no-sandbox",
@@ -39,8 +39,8 @@ def find_browser() -> str:
     return found
 
 
-class Navigated(AssertionError):
-    """The page that was asked is being left."""
+class NavigatedError(AssertionError):
+    """The page was left while a script of ours ran in it."""
 
 
 class Tab:
@@ -93,9 +93,9 @@ class Tab:
         os.write(self._writing, json.dumps(message).encode() + b"\0")
         while (answer := self._message()).get("id") != number:
             self._note(answer)
-        if answer.get("error", {}).get("message") == NAVIGATED:
-            raise Navigated(method)
-        assert "error" not in answer, (method, answer["error"])
+        if "error" in answer:
+            navigated = answer["error"]["message"] in NAVIGATED
+            raise (NavigatedError if navigated else AssertionError)(method, answer["error"])
         return answer["result"]
 
     def resize(self, width: int, height: int) -> None:
@@ -118,6 +118,7 @@ class Tab:
         return done["result"].get("value")
 
     def wait(self, condition: str) -> None:
+        """Wait until a condition holds, on the next page where a click leads to one."""
         deadline = time.monotonic() + PATIENCE_S
         while not self._holds(condition):
             assert time.monotonic() < deadline, f"waited in vain for {condition}; {self.console}"
@@ -126,7 +127,7 @@ class Tab:
     def _holds(self, condition: str) -> bool:
         try:
             return bool(self.run(condition))
-        except Navigated:  # a click leads to another page just now
+        except NavigatedError:
             return False
 
     def click(self, selector: str) -> None:
