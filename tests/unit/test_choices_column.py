@@ -9,6 +9,7 @@ import pytest
 from captionqa.client.letter_fallback import allowed_letters
 from captionqa.config.layout import Layout
 from captionqa.config.qa_config import ColumnsConfig
+from captionqa.dataset.final_files import final_files
 from captionqa.dataset.plan import load_plan
 from captionqa.dataset.question_file import read_questions
 from captionqa.dataset.question_plan import plan_questions
@@ -187,4 +188,8 @@ def test_a_plan_sends_the_choices_and_says_why_it_asks_again(images, make_config
     assert now["q0"] == before["q0"] | {"question": ASKED, "choices": 2}
     assert now["q1"] == before["q1"]  # lists its choices itself: the same request as before
     assert load_plan(layout, "qa").choices_added == 1
-    assert "the choices of 1 questions come from their columns" in plan_line(config, layout)
+    said = "the choices of 1 question come from its column"
+    assert plan_line(config, layout).endswith(f"{said}; 2 items to do")
+    (file,) = final_files(config, layout, "qa")
+    file.files.journal.mkdir(parents=True)  # asked before
+    assert f"{said} (questions that were asked without them are asked again); 2 items" in plan_line(config, layout)

@@ -226,13 +226,13 @@ def test_the_selection_reaches_what_asks_again(config_path, found, capsys):
     assert capsys.readouterr().out == "This changes 3.\n"
     assert main(["forget", "my.yaml", "--reason", "timeout", "--yes"]) == 0
     assert main(["forget", "my.yaml", "--reason", "truncated", "--task", "captions", "--yes"]) == 0
-    assert main(["forget", "my.yaml", "--undo"]) == 0
+    assert main(["forget", "my.yaml", "--undo", "--model", "tiny"]) == 0
     assert found.selections == [
-        ("captions", "SHORT", None),
-        (None, None, "timeout"),
-        (None, None, "timeout"),
-        ("captions", None, True),
-        (None, None),
+        ("captions", "SHORT", None, None),
+        (None, None, "timeout", None),
+        (None, None, "timeout", None),
+        ("captions", None, True, None),
+        (None, None, "tiny"),
     ]
     assert len(found.done) == 5
 

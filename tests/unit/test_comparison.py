@@ -303,9 +303,10 @@ def test_what_a_reader_answers_is_compared_with_the_pictures_of_the_model_that_c
         "| one - tex with one | image - caption_short |",
         "| tex with one - tex | caption_short - none |",
         "| tex with one - tex with two | caption_short - caption_short |",
-        "## one - two: image - image by category",
     ):
         assert row in text
+    assert "\n## Paired differences by category\n" in text
+    assert "No difference leaves out a question." in text
     rows = csv.DictReader((tmp_path / "comparison.csv").read_text().splitlines())
     (row,) = [row for row in rows if (row["model"], row["b"], row["category"]) == ("one", "caption_short", "")]
     assert (row["captioner"], row["model_b"], row["captioner_b"]) == ("", "tex", "one")

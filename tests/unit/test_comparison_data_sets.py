@@ -10,6 +10,7 @@ from captionqa.files import json_object_writer
 from captionqa.results.answer_sets import AnswerSet
 from captionqa.results.comparison import compare_contexts
 from captionqa.results.comparison_files import write_comparison
+from captionqa.results.comparison_markdown import markdown
 from captionqa.results.statistics import interval_of_mean, wilson_interval
 from recompute_comparison import check_comparison
 from statsmodels.stats.multitest import multipletests
@@ -129,9 +130,18 @@ def test_every_number_is_that_of_the_files(grid, tmp_path):
     for heading in (
         "## Each context, birds",
         "### Accuracy by category, cars",
-        "## cars, a - b: image - image by category",
+        "## Paired differences by category, cars",
     ):
         assert heading in text
+    assert "The first 6 commands are here, and all in comparison.json" in text
+    assert text.count("    captionqa compare ") == 6 < len(comparison["differences"])
+    of_cars = text.partition("## Paired differences by category, cars")[2]
+    for one in comparison["differences"]:
+        if one["data_set"] == "cars":
+            for name, paired in one["categories"].items():
+                models = one["model"] if "model_b" not in one else f"{one['model']} - {one['model_b']}"
+                row = f"| {models} | {one['a']} - {one['b']} | {name} | {paired['questions']} |"
+                assert of_cars.count(row) == 1
 
 
 def test_there_is_no_average_over_fewer_data_sets_and_the_files_say_which_is_missing(grid, write, tmp_path):
@@ -146,10 +156,26 @@ def test_there_is_no_average_over_fewer_data_sets_and_the_files_say_which_is_mis
         assert found[of]["not_averaged"] == {"boats": "not_asked"}
     assert {each["difference"] for each in comparison["macro_differences"]} == {None}
     text = (tmp_path / "comparison.md").read_text()
-    assert "boats was not asked there, so there is no average: a, none, b, image and b, none." in text
+    assert "boats was not asked there, so there is no average: a, none; b, image; b, none.\n" in text
+    # of differences those that have one
+    head, _, rest = text.partition("## Macro averages of the paired differences\n\n")[2].partition(
+        "boats was not asked"
+    )
+    assert "|" not in head
+    assert rest.count(";") == 3
     rows = csv.DictReader((tmp_path / "comparison.csv").read_text().splitlines())
     row = next(row for row in rows if (row["measure"], row["model"]) == ("macro accuracy", "b"))
     assert (row["estimate"], row["data_set"], row["not_averaged"]) == ("", "birds + cars", "boats")
+
+
+def test_differences_by_category_are_left_out_where_there_is_one_category(grid, tmp_path):
+    comparison = compare_contexts(grid)
+    for one in comparison["differences"]:
+        if one["data_set"] == "cars":
+            one["categories"] = dict(list(one["categories"].items())[:1])
+    text = "\n".join(markdown(comparison))
+    assert "## Paired differences by category, birds" in text
+    assert "by category, cars" not in text.partition("## Paired differences\n")[2]
 
 
 def test_a_data_set_without_ground_truths_is_in_no_average(grid, write, tmp_path):

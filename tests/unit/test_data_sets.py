@@ -17,12 +17,18 @@ from captionqa.dataset.audit import audit
 from captionqa.dataset.final_files import items_to_do, planned_items
 from captionqa.dataset.planning import plan_all
 from captionqa.driver.dry_run import PlannedWork, dry_run_text
+from captionqa.driver.estimate import estimate_text
+from captionqa.driver.status import FileStatus, grouped, read_status, status_text
 from captionqa.driver.summary import plan_line, plan_notes
 from captionqa.errors import ConfigError, InputError
+from captionqa.export.export import check_exports
+from captionqa.files import json_line
 from captionqa.results.answer_sets import answer_sets
 from captionqa.results.ask_again import retry_failed
+from captionqa.results.result_set import selected_results
 from captionqa.server.chosen_options import work_of
 from projects import ROOT, draw_image
+from shard_files import write_parquet
 
 #: Two models, whose data sets a test adds.
 MODELS = "models: {tiny: {path: org/tiny}, tex: {path: org/tex}}\n"
@@ -276,8 +282,11 @@ def test_counts_of_a_run_are_of_all_data_sets_and_all_models(planned):
     assert planned_items(planned, layout) == 12
     docs, of_docs = planned.by_data_set(layout)[0]
     assert items_to_do(docs, of_docs) == {"captions": 8}
-    line = plan_line(planned, layout)
-    assert line == "docs: 4 images in 2 chunks; photos: 2 images in 2 chunks; 12 items to do"
+    assert plan_line(planned, layout).splitlines() == [
+        "12 items to do",
+        "  docs: 4 images in 2 chunks",
+        "  photos: 2 images in 2 chunks",
+    ]
 
 
 def test_the_plan_tells_the_key_of_a_long_answer_that_leaves_images_little_room(planned, named):
@@ -291,6 +300,13 @@ def test_the_plan_tells_the_key_of_a_long_answer_that_leaves_images_little_room(
 def test_a_data_set_that_no_run_has_planned_yet_keeps_nobody_from_asking_again(planned, named):
     config = named("captions: {docs: &c {dataset_path: docs}, photos: {<<: *c, dataset_path: photos}, maps: *c}")
     assert retry_failed(config, None, None, None).items == 0
+
+
+def test_what_is_asked_again_can_be_of_one_model_alone(planned):
+    assert {one.layout.model for one in selected_results(planned, None, None)} == {"tiny", "tex"}
+    assert {one.layout.model for one in selected_results(planned, None, None, "tex")} == {"tex"}
+    with pytest.raises(ConfigError, match=r"^--model tax: the models are tiny, tex\.$"):
+        retry_failed(planned, None, None, None, "tax")
 
 
 def test_commands_name_the_key_of_a_data_set_that_cannot_be_planned(planned, named):
@@ -313,11 +329,33 @@ def test_the_audit_names_the_data_set_in_each_row(planned):
         ["photos", "captions", "duplicate_image"],
     ]
     assert report.items == 8
+    assert "    docs: 1.png, photos: 0.png" in report.text()
+
+
+def test_the_audit_names_the_keys_of_the_data_set(named, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [{"id": "a", "question": "What?", "answer": "yes"}]
+    Path("docs.jsonl").write_text("".join(map(json_line, rows)))
+    config = named("qa: {docs: {question_path: docs.jsonl}}")
+    plan_all(config, config.layout())
+    text = audit(config, config.layout(), [("docs", "qa")]).text()
+    assert "  docs: no column qid: each question is called by the number of its row; set qa.docs.columns.qid" in text
 
 
 def test_of_two_data_sets_one_can_be_audited_alone(planned):
     report = audit(planned, planned.layout(), [("photos", "captions"), ("docs", "qa")])
     assert report.items == 2
+
+
+def test_an_export_that_the_images_of_a_data_set_do_not_allow_names_it(named, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    draw_image(Path("docs") / "0.png", 0)
+    draw_image(tmp_path / "b.png", 1)
+    write_parquet(Path("photos") / "0.parquet", {"b.png": (tmp_path / "b.png").read_bytes()})
+    config = named("export: {captions: [coco]}\ncaptions: {docs: {dataset_path: docs}, photos: {dataset_path: photos}}")
+    plan_all(config, config.layout())
+    with pytest.raises(ConfigError, match=r"^photos: export\.captions: coco names image files, and 'b\.png'"):
+        check_exports(config, config.layout())
 
 
 def test_a_server_is_made_for_what_any_data_set_needs(named):
@@ -362,6 +400,92 @@ def test_a_dry_run_names_what_each_data_set_is_asked():
     }
     text = "docs: 2 images to caption (4 requests) and 1 question to answer, photos: 3 questions to answer"
     assert dry_run_text([PlannedWork("tiny", {}, 1, named=named)], 2) == f"{text}, 1 server to start"
+
+
+def test_a_dry_run_of_many_models_and_data_sets_has_a_line_for_each():
+    docs, photos = {"captions": PendingRequests(2, 4), "qa": PendingRequests(1, 3)}, {"qa": PendingRequests(3, 3)}
+    same = {"docs": docs, "photos": photos, "idle": {"qa": PendingRequests(0, 0)}}
+    work = [
+        PlannedWork("tiny", {}, 1, named=same),
+        PlannedWork("tex", {}, 2, named=same),
+        PlannedWork("idle", {}, 0, named={"docs": {"qa": PendingRequests(0, 0)}}),
+        PlannedWork("own", {}, 0, "http://a:1", {"photos": photos}),
+    ]
+    assert dry_run_text(work, 2).splitlines() == [
+        "would ask 3 models, one after another:",
+        "  tiny, 1 server to start",
+        "  tex, 2 servers to start:",
+        "    docs: 2 images to caption (4 requests) and 1 question to answer (3 requests)",
+        "    photos: 3 questions to answer",
+        "  own, by the server at http://a:1:",
+        "    photos: 3 questions to answer",
+        "  together 23 requests",
+    ]
+    judge = PlannedWork("judge", {}, 1, named={"docs": {"judge": PendingRequests(4, 4, at_most=True)}})
+    lines = dry_run_text([*work, judge], 2, "side_by_side").splitlines()
+    assert (lines[0], lines[-1]) == ("would ask 4 models, side by side:", "  together up to 27 requests")
+
+
+def test_the_status_of_a_grid_has_a_row_for_each_model_and_task(planned, named):
+    styles = [f"S{number}" for number in range(8)]
+    prompts = f"prompt_styles: {styles}, prompts: {{{', '.join(f'{style}: {style}' for style in styles)}}}"
+    config = named(
+        f"captions: {{docs: &c {{dataset_path: docs, {prompts}}}, photos: {{<<: *c, dataset_path: photos}}}}"
+    )
+    status = read_status(config, config.layout())
+    assert len(status.files) == 32
+    lines = status_text(status, Path("my.yaml")).splitlines()
+    assert [line.partition("  ")[2].partition("   ")[0].strip() for line in lines[2:7]] == [
+        "docs: tiny: captions, 8 files",
+        "docs: tex: captions, 8 files",
+        "photos: tiny: captions, 8 files",
+        "photos: tex: captions, 8 files",
+        "together",
+    ]
+    assert lines[6].split()[1:] == ["0", "of", "64", "96", "0", "0", "0", "96"]
+    assert any(line.endswith("each by itself: captionqa status my.yaml --data-set docs") for line in lines)
+    lines = estimate_text(config, config.layout()).splitlines()
+    assert lines[0].startswith("docs: tiny: captions: 32 requests, ")
+    assert lines[4].startswith("together: 96 requests, ")
+    # of one data set each file has a row
+    docs = config.of_data_set("docs")
+    assert status_text(read_status(docs, docs.layout()), Path("my.yaml")).count("docs: tiny: captions S") == 8
+
+
+def test_failures_of_files_that_share_a_row_are_counted_together():
+    counts = (4, 4, 60, 58, 2, 0, True)
+    files = [
+        FileStatus("tiny: qa", *counts, {"timeout": 2}, "qa_failures.json", "tiny: qa"),
+        FileStatus("tiny: qa none", *counts, {"timeout": 1, "empty_output": 1}, "none_failures.json", "tiny: qa"),
+        FileStatus("tex: qa", *counts[:-1], False, {}, "tex_failures.json", "tex: qa"),
+    ]
+    tiny, tex = grouped(files)
+    assert (tiny.name, tiny.files, tiny.items, tiny.failed, tiny.merged) == ("tiny: qa", 2, 120, 4, True)
+    assert tiny.failures_by_reason == {"timeout": 3, "empty_output": 1}
+    assert tiny.failures_path == "qa_failures.json and 1 more"
+    assert (tex.files, tex.merged, tex.failures_path) == (1, False, "")
+
+
+@pytest.mark.parametrize(
+    ("data_sets", "said"),
+    [
+        (
+            "captions: {docs: {prompt_styles: [SHORT]}}\nqa: {doc: {question_path: x, contexts: [caption]}}",
+            r"captions\.docs: there is no dataset_path, and no qa\.docs \(did you mean 'doc'\?\) whose images",
+        ),
+        (
+            "captions: {docs: {dataset_path: x}}\nqa: {doc: {question_path: x, contexts: [caption]}}",
+            r"qa\.doc\.contexts: caption needs captions\.doc, and there is none \(did you mean 'docs'\?\)",
+        ),
+        (
+            "captions: {docs: {dataset_path: x}, maps: {}}\nqa: {docs: {question_path: x}}",
+            r"captions\.maps: there is no dataset_path, and no qa\.maps whose images",
+        ),
+    ],
+)
+def test_a_data_set_that_is_called_otherwise_in_the_other_section_is_named(named, data_sets, said):
+    with pytest.raises(ConfigError, match=said):
+        named(data_sets)
 
 
 def test_the_record_of_the_hub_is_of_the_data_set(tmp_path):

@@ -255,6 +255,63 @@ def test_a_judges_accuracies_stand_beside_those_of_the_rules_with_their_means(ra
     assert ([one["name"] for one in shown["data_sets"]], shown["averages"]) == (["cars"], [])
 
 
+def test_answers_of_which_the_judge_gets_none_have_no_row_of_its_figures(raw, schema, tmp_path):
+    raw["models"]["critic"] = {**raw["models"]["tiny"], "path": "org/critic"}
+    for qa in raw["qa"].values():
+        qa["judge"] = {"model": "critic", "when": "unparsed"}
+    config = check(raw, schema)
+    # nothing can be read of one answer with its images
+    layout = finish_run(
+        config, lambda work, entry: "Hm." if (work, entry["id"][:2]) == ("qa", "q3") else answer(work, entry)
+    )
+    judge_run(config, lambda entry: "Grade: correct")
+    for each, of_data in config.by_data_set(layout):
+        write_page(each, of_data)
+    write_grid_page(config, layout)
+    shown = overview(Path(layout.page).parent)["judge"]
+    rows = [(row["model"], row["context"]) for row in shown["averages"]]
+    assert rows == [("tiny", "image"), ("other", "image")]
+    said = "In 2 contexts no answer had to be judged."
+    with Tab(tmp_path / "browser", width=420) as tab:
+        tab.open(Path(layout.page).resolve().as_uri())
+        heads = "[...document.querySelectorAll('.judge tbody th[scope=row]')].map(head => head.innerText)"
+        assert tab.run(heads) == ["tiny\nimage", "other\nimage"] * 3
+        assert tab.run("[...document.querySelectorAll('.unjudged')].map(cell => cell.innerText)") == [said] * 2
+        assert tab.run("document.querySelector('.unjudged').getBoundingClientRect().height") < 40  # one line
+        for _, of_data in config.by_data_set(layout):
+            tab.open(Path(of_data.page).resolve().as_uri())
+            assert tab.run(heads) == ["tiny, image", "other, image"]
+            assert tab.run(f"document.querySelector('#header').innerText.includes('{said} All else')")
+        assert tab.console == []
+
+
+def test_a_data_set_without_questions_is_no_column_of_the_tables(raw, schema, images, tmp_path):
+    raw["captions"] = {"photos": {"dataset_path": str(images.path)}}
+    raw["qa"]["old-timers"] = raw["qa"].pop("cars") | {"contexts": ["image"]}
+    config = check(raw, schema)
+    layout = finish_run(config, lambda work, entry: answer(work, entry) if "question" in entry else "A cat.")
+    write_grid_page(config, layout)
+    with Tab(tmp_path / "browser", width=420) as tab:
+        tab.open(Path(layout.page).resolve().as_uri())
+        heads = "[...document.querySelectorAll('.grid thead th')].map(head => head.textContent)"
+        assert (
+            tab.run(heads)
+            == ["model", "", "macro average", "birds", "old-timers"]
+            + ["A \u2212 B", "", "macro average", "birds", "old-timers"] * 2
+        )
+        assert "The macro average is the mean over birds, old-timers; each" in tab.run("document.body.innerText")
+        links = tab.run("[...document.querySelectorAll('.data-set > a')].map(link => link.textContent)")
+        assert links == ["captions and images"] + ["questions, answers and images"] * 2
+        # not cut on a narrow screen
+        assert (
+            tab.run("[...document.querySelectorAll('.reason')].map(text => text.innerText)")
+            == ["old-timers: not asked"] * 5
+        )
+        assert tab.run(
+            "[...document.querySelectorAll('.grid .interval')].every(text => text.scrollWidth <= text.clientWidth)"
+        )
+
+
 def test_the_end_of_a_run_names_the_page_of_all_and_only_the_faults_of_others(run):
     config, layout = run
     assert page_rows(config, layout, 0.0, True, "my.yaml") == [f"look at the results in a browser: {layout.page}"]
@@ -312,5 +369,12 @@ def test_its_links_lead_to_the_pages_from_the_disk_and_when_served(run, tmp_path
             assert tab.run("document.querySelector('article details.rounds .order').textContent") == "BA"
             assert tab.run("document.querySelector('.grid tbody td[data-label=consistency] b').textContent") == "100.0%"
             assert tab.run("document.title") == "2 models on cars · captionqa results"
+            pairs = tab.run("[...document.querySelectorAll('.pairs tbody th')].map(head => head.innerText)")
+            assert pairs == [
+                "image \u2212 none\ntiny",
+                "image \u2212 none\nother",
+                "tiny \u2212 other\nimage",
+                "tiny \u2212 other\nnone",
+            ]
         assert tab.console == []
         server.shutdown()

@@ -15,6 +15,8 @@ from captionqa.config.layout import Layout
 from captionqa.config.settings import fingerprint, judge_settings
 from captionqa.dataset.final_files import final_files, items_to_do
 from captionqa.dataset.planning import plan_task
+from captionqa.driver.estimate import estimate_text
+from captionqa.driver.status import read_status
 from captionqa.errors import ConfigError, ResultError, TooManyFailuresError
 from captionqa.files import read_json, read_json_lines, write_json
 from captionqa.grading.judge_grade import judge_grade
@@ -454,6 +456,23 @@ def test_what_is_to_judge_is_known_once_the_lists_are_there(judged, monkeypatch)
     for path in project.answers.answer_results():
         Path(path).unlink()
     assert count_requests(config, layout, results)["judge"].requests == 4
+
+
+def test_of_a_question_that_is_asked_more_than_once_one_answer_is_judged(judged):
+    repeats = {"qa": {"judge": {"model": "critic"}, "samples": 3}, "client": {"sampling": {"temperature": 1}}}
+    project = judged({**JUDGED, **repeats, "captions": None})
+    config, layout = project.config, project.layout
+    assert sum(chunk.items for chunk in project.answers.plan().chunks) == 3 * 4
+    of_run = Layout(config.output_dir, "tiny")
+    assert items_to_do(config, of_run)["judge"] == 4
+    assert count_requests(config, layout, project.file.results(config, layout))["judge"].requests == 4
+    for path in project.answers.answer_results():
+        Path(path).unlink()  # its content is none
+    (file,) = (file for file in read_status(config, of_run).files if "judge" in file.name)
+    assert (file.items, file.to_do) == (4, 4)
+    lines = estimate_text(config, of_run).splitlines()
+    assert "critic: judge qa of tiny: at most 4 requests to send" in lines
+    assert any(line.startswith("together: at most 16 requests") for line in lines)
 
 
 def test_what_decides_the_judged_answers_is_in_the_names(judged, make_config):

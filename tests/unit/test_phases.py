@@ -100,6 +100,19 @@ def test_time_without_a_server_or_a_client_is_known():
     assert request_time(chunks, [sick, other]).without_server_s == 2.0
 
 
+def test_between_two_models_no_server_is_missed():
+    chunks = [(42.0, 60.0), (90.0, 100.0)]
+    # the first model's files are merged before the second one's server starts
+    servers = [server(("starting", 15.0), ("ready", 40.0), ("dead", 61.0)), server(("starting", 76.0), ("ready", 87.5))]
+    starts = [(5.0, 40.5), (75.0, 88.0)]
+    found = request_time(chunks, servers, starts=starts)
+    assert found == RequestTime(30.0, without_server_s=0.0, without_client_s=2.0)
+    # a judge that has nothing to judge starts no server
+    second = server(("starting", 76.0), ("ready", 87.5), ("dead", 101.0))
+    servers = [servers[0], second, server(("starting", -90.0), ("ready", -80.0), ("dead", -50.0))]
+    assert request_time([*chunks, (101.0, 120.0)], servers, starts=starts).without_server_s == 0.0
+
+
 def test_what_is_not_known_of_a_server_is_not_held_against_it():
     cut = server(("replacing", 60.0), ("ready", 62.0))
     assert request_time([(40.0, 80.0)], [cut]).without_server_s == 2.0

@@ -42,6 +42,16 @@ def test_each_task_has_its_own_progress_and_each_server_its_load(layout):
     assert server == "server 0: ready at http://node:1, for 0 s, 8 requests running, 3 waiting"
 
 
+def test_a_judge_is_in_the_view_once_it_is_its_turn(layout):
+    write_run_record(
+        layout.server, {"server_needed": True, "slurm": None, "to_do": {"captions": 400, "qa": 6, "judge": 9}}
+    )
+    assert [task.task for task in read_view(layout).tasks] == ["captions", "qa"]
+    counts = {"done": 1, "failed": 0, "reused": 0, "shared": 0, "total": 4}
+    write_json(layout.job_progress("judge_chunk_0-of-1"), counts)
+    assert "; judge: 1/4 items (25 %)" in read_view(layout).line()
+
+
 def test_an_old_load_and_one_that_is_being_written_say_nothing(layout, monkeypatch):
     log = layout.server_files.load_log(0)
     with log.open("a") as file:

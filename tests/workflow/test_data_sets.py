@@ -82,9 +82,14 @@ def texts(requests):
 def test_two_models_and_two_data_sets_and_what_a_change_of_one_cell_asks(project, asked, tmp_path, monkeypatch):
     text = project.run("-n")
     # captions, then questions with their images and with captions
-    first = "docs: 4 images to caption and 6 questions to answer (12 requests), photos: 3 images to caption"
-    assert f"{first} and 4 questions to answer (8 requests) by {MODEL}, 1 server to start; then docs: " in text
-    assert text.index(f"by {MODEL}") < text.index(f"by {SECOND}")
+    assert (
+        "would ask 2 models, one after another:\n"
+        f"  {MODEL}, 1 server to start\n"
+        f"  {SECOND}, 1 server to start:\n"
+        "    docs: 4 images to caption and 6 questions to answer (12 requests)\n"
+        "    photos: 3 images to caption and 4 questions to answer (8 requests)\n"
+        "  together 54 requests\n"
+    ) in text
     text = project.run()
     assert text.count("the server is starting") == 2
     requests = asked()

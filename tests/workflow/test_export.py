@@ -70,8 +70,8 @@ def test_images_without_files_are_refused_before_the_run_in_a_format_that_names_
     del project.config["qa"]
     project.config["captions"]["dataset_path"] = "ds"
     project.config["export"] = {"captions": ["jsonl", "imagefolder"]}
-    text = project.run(check=False)
-    assert "export.captions: imagefolder names image files, and" in text
+    for arguments in (["-n"], []):
+        assert "export.captions: imagefolder names image files, and" in project.run(*arguments, check=False)
     assert project.requests() == []
 
 

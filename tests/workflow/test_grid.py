@@ -85,14 +85,15 @@ def overview(project):
 
 
 def test_every_cell_of_a_grid_is_what_its_files_say_and_follows_each_change(project, asked):
-    text = project.run("-n")
-    assert text.index(f"by {MODEL}, 1 server to start") < text.index(f"by {SECOND}, 1 server to start")
+    forecast = project.run("-n")
+    assert f"  {MODEL}, 1 server to start\n  {SECOND}, 1 server to start:\n    birds: " in forecast
     text = project.run()
     assert "look at the results in a browser: out/report/index.html" in text
     assert text.count("look at the results") == 1
     # the open question once, the others in two orders, each in two contexts
     requests = sum(1 + 2 * (count - 1) for count in QUESTIONS.values()) * 2
     assert asked() == {MODEL: requests, SECOND: requests}
+    assert f"  together {2 * requests} requests\n" in forecast
     assert check_comparison(project.out) == {"cells": 8, "macro averages": 4}
     comparison = project.comparison()
     failed = {(cell["model"], cell["context"], cell["data_set"]): cell["failed"] for cell in comparison["cells"]}

@@ -40,9 +40,19 @@ if workflow.is_main_process:
     limit_chunk_jobs()
 
 
+def check_data():
+    """Raise CaptionqaError where the data are such that no run may begin; a dry run ends by it too."""
+    from captionqa.dataset.plan import check_plans
+
+    check_plans(CONFIG, RUN_LAYOUT)
+    if CONFIG.export.captions:
+        from captionqa.export.export import check_exports
+
+        check_exports(CONFIG, RUN_LAYOUT)
+
+
 def begin_run():
     from captionqa.dataset.final_files import items_to_do
-    from captionqa.dataset.plan import check_plans
     from captionqa.driver.driver import Driver
     from captionqa.driver.terminal import print_message
     from captionqa.server.client_job_times import ClientJobClock
@@ -72,11 +82,7 @@ def begin_run():
     chunks = [job for job in workflow.dag.needrun_jobs() if job.rule.name in CHUNK_RULES]
     running = {(CONFIG.of_data_set(job.wildcards.data_set).data_set, CHUNK_RULES[job.rule.name]) for job in chunks}
     try:
-        check_plans(CONFIG, RUN_LAYOUT)
-        if CONFIG.export.captions:
-            from captionqa.export.export import check_exports
-
-            check_exports(CONFIG, RUN_LAYOUT)
+        check_data()
         if CONFIG.audit.stop_on:
             audit_first(running)
         if executor is not None:

@@ -131,6 +131,10 @@ def print_dry_run():
     from captionqa.driver.pixel_savings import dry_run_savings
     from captionqa.driver.terminal import print_message
 
+    try:
+        check_data()
+    except (CaptionqaError, OSError) as error:
+        refuse(error)
     tell_plan()
 
     jobs = [job for job in workflow.dag.needrun_jobs(exclude_finished=False)]

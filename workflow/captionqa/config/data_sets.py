@@ -86,6 +86,8 @@ def take_apart(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> list[Part]:
     names = list(dict.fromkeys(chain.from_iterable(maps.values())))
     _check_names(names, maps)
     _check_plain(given, maps)
+    if len(maps) == len(SECTIONS):
+        _check_partners(**maps)
     parts = []
     for name in names:
         sections = {task: sections[name] for task, sections in maps.items() if name in sections}
@@ -248,6 +250,23 @@ def _check_plain(given: Mapping[str, Any], maps: Mapping[str, Mapping[str, Any]]
             "captions: qa names data sets, and none of them has caption in its contexts; name the data set of the "
             f"captions too, as in captions: {{{name}: {{dataset_path: ...}}}}."
         )
+
+
+def _check_partners(captions: Mapping[str, Any], qa: Mapping[str, Any]) -> None:
+    """Whether a data set that needs its other section is called alike in both maps; raises ConfigError."""
+    for name, section in captions.items():
+        if name not in qa and not (section or {}).get("dataset_path"):
+            raise ConfigError(
+                f"captions.{name}: there is no dataset_path, and no qa.{name}{nearest(name, qa, NEARLY)} whose images "
+                "could be captioned; add one of them, with the same name in captions and qa."
+            )
+    for name, section in qa.items():
+        needs = name not in captions and _asks_with_captions(section) and not section.get("captions_from")
+        if needs and (hint := nearest(name, captions, NEARLY)):
+            raise ConfigError(
+                f"qa.{name}.contexts: caption needs captions.{name}, and there is none{hint}; write the same name in "
+                "captions and qa."
+            )
 
 
 def _asks_with_captions(qa: Mapping[str, Any]) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from captionqa.config.config import Config, Task
+from captionqa.config.data_sets import with_keys_named
 from captionqa.config.layout import Layout
 from captionqa.dataset.audit_checks import TaskChecks
 from captionqa.dataset.findings import COUNTED_ONLY, EFFECTS, AuditReport, Finding, FindingKind
@@ -47,7 +48,7 @@ def audit(config: Config, layout: Layout, audited: Collection[tuple[str, Task]])
         for each, of_data in config.by_data_set(layout):
             for task in (task for task in planned_tasks(each, of_data) if (each.data_set, task) in audited):
                 for finding in _findings(report, each, of_data, task, pool):
-                    report.add(finding)
+                    report.add(finding, each.data_set)
                     if finding.kind not in COUNTED_ONLY:
                         cells = finding.item, finding.kind, EFFECTS[finding.kind], finding.detail
                         table.writerow([*filter(None, [each.data_set]), task, *map(printable, cells)])
@@ -60,7 +61,8 @@ def _findings(
     """The findings in a task of one data set, whose counts are added to the report."""
     plan = load_plan(layout, task)
     report.skipped.update(plan.skipped)
-    report.notes += [f"{config.data_set}: {note}" if config.data_set else note for note in plan.notes]
+    of = f"{config.data_set}: " if config.data_set else ""
+    report.notes += [f"{of}{with_keys_named(note, config.data_set)}" for note in plan.notes]
     yield from TaskChecks(config, layout, task, pool).findings(_counted(report, plan.item_lists(layout, task)))
     if plan.rows is not None:
         report.items += plan.invalid_rows

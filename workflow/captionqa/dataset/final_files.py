@@ -51,8 +51,8 @@ class FinalFile:
         return self.plan(layout).item_lists(layout, self.task)
 
     def pending_items(self, config: Config, layout: Layout) -> int:
-        """How many items are in chunks without a result; of a judge all answers of a chunk, until these are graded."""
-        known = None if self.judged is None else self.judged.known_items()
+        """How many items are in chunks without a result; of a judge all questions of one, until it is graded."""
+        known = None if self.judged is None else self.judged.most_items()
         return self.plan(layout).pending_items(self.results(config, layout), known)
 
 

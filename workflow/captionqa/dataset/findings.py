@@ -89,10 +89,11 @@ class AuditReport:
     #: The first `EXAMPLES` items of each kind, fit to be printed.
     examples: dict[FindingKind, list[str]] = field(default_factory=lambda: defaultdict(list))
 
-    def add(self, finding: Finding) -> None:
+    def add(self, finding: Finding, data_set: str) -> None:
+        """Count a finding; `data_set` is the name of its data set, if that has one."""
         self.counts[finding.kind] += 1
         if len(self.examples[finding.kind]) < EXAMPLES:
-            self.examples[finding.kind].append(printable(finding.item))
+            self.examples[finding.kind].append(f"{data_set}: " * bool(data_set) + printable(finding.item))
 
     def text(self) -> str:
         """The counts and examples as text for a terminal."""

@@ -20,7 +20,8 @@ from captionqa.config.layout import Layout
 from captionqa.config.settings import fingerprint, qa_settings
 from captionqa.dataset.caption_links import CaptionLinks
 from captionqa.dataset.plan import Plan, load_plan
-from captionqa.files import read_json
+from captionqa.dataset.question_repeats import is_first
+from captionqa.files import read_json, read_json_lines
 
 DIGEST_BYTES = 6
 #: The code that decides which answers are judged, and what the judge is told of them.
@@ -129,6 +130,17 @@ class JudgedAnswers:
             if all(map(os.path.exists, [path, *([] if links is None else links.paths[chunk.number])]))
         }
 
+    def most_items(self) -> dict[int, int]:
+        """As `known_items`, and of other chunks the most that it can be: one answer to each question.
+
+        It has no other chunks where all their items are questions of their own.
+        """
+        if not self.config.section("qa").is_repeated:
+            return self.known_items()
+        unknown = self.unknown_chunks()
+        questions = {number: _questions(path) for number, path in unknown.items() if os.path.exists(path)}
+        return questions | self.known_items()
+
     def drop_damaged_lists(self) -> None:
         """Remove the index where it is damaged, or a list is gone or was emptied: then all are written again."""
         if os.path.exists(self.index) and not self._has_lists():
@@ -149,6 +161,12 @@ class JudgedAnswers:
         known, plan = self.known_items(), self.plan()
         lists = zip(plan.chunks, plan.item_lists(self.layout, "qa"), strict=True)
         return {chunk.number: path for chunk, path in lists if chunk.number not in known}
+
+
+@cache
+def _questions(item_list: str) -> int:
+    """How many questions the items of a list are about; its name has a digest of its content."""
+    return sum(is_first(entry["id"]) for entry in read_json_lines(item_list))
 
 
 @cache

@@ -96,8 +96,8 @@ def _run(options: argparse.Namespace) -> None:
 def _status(options: argparse.Namespace) -> None:
     from captionqa.driver.status import read_status, status_text
 
-    config, layout = _load(options.config)
-    show(status_text(read_status(config, layout), options.config))
+    config = _chosen_data_sets(options)
+    show(status_text(read_status(config, config.layout()), options.config))
 
 
 def _audit(options: argparse.Namespace) -> None:
@@ -127,8 +127,8 @@ def _retry_failed(options: argparse.Namespace) -> None:
     if options.reason == TRUNCATED:
         raise ConfigError("truncated is a flag on an answer, not a failure: use forget.")
     config = _chosen_data_sets(options)
-    faults = question_faults(config, options.task, options.style)
-    retry = retry_failed(config, options.task, options.style, options.reason)
+    faults = question_faults(config, options.task, options.style, options.model)
+    retry = retry_failed(config, options.task, options.style, options.reason, options.model)
     show(retry.text())
     if faults and options.reason is None:
         reasons = ", ".join(f"{items} {reason}" for reason, items in faults.items())
@@ -147,11 +147,12 @@ def _forget(options: argparse.Namespace) -> None:
         return _retry_failed(options)
     config = _chosen_data_sets(options)
     if options.undo:
-        undo = undo_forget(config, options.task, options.style)
+        undo = undo_forget(config, options.task, options.style, options.model)
         said = undo.text()  # before the counts change
         undo.apply()
         return show(said)
-    forgetting = forget(config, options.task, options.style, only_truncated=options.reason == TRUNCATED)
+    only_truncated = options.reason == TRUNCATED
+    forgetting = forget(config, options.task, options.style, only_truncated, options.model)
     show(forgetting.text())
     if forgetting.has_effect:
         _confirm(options)

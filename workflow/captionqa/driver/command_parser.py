@@ -12,7 +12,9 @@ from captionqa.errors import QUESTION_FAULTS, TRUNCATED, CaptionqaError, Reason
 REASONS = (*map(str, Reason), TRUNCATED)
 #: The reasons for which `retry-failed` asks again.
 RETRIED = ", ".join(reason for reason in Reason if reason not in QUESTION_FAULTS)
-SELECTION = "CONFIG [--task captions|qa|judge] [--style STYLE] [--data-set NAME] [--reason REASON] [--yes]"
+SELECTION = (
+    "CONFIG [--task captions|qa|judge] [--style STYLE] [--data-set NAME] [--model NAME] [--reason REASON] [--yes]"
+)
 EXAMPLES = """\
 examples:
   captionqa run my.yaml -n       list the jobs that would run
@@ -53,7 +55,7 @@ file is asked again only after it is corrected, and a missing image only when it
 FORGET = """\
 Drop answers, so that the next run asks for them again.
 
-Without options it drops all answers of the configured model; with --reason truncated those that ended at max_tokens.
+Without options it drops all answers of the configured models; with --reason truncated those that ended at max_tokens.
 Says what it is going to do, and asks. Final files stay until the next run replaces them. The answers are moved aside
 and stay there until the next forget; --undo puts them back, and moves those of a later run aside."""
 DATA = """\
@@ -140,7 +142,8 @@ def _parser_and_commands() -> tuple[argparse.ArgumentParser, Mapping[str, argpar
     run = config_command("run", "CONFIG [Snakemake's own options]", RUN)
     rest = run.add_argument("options", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     rest.required = False  # else a message about a missing CONFIG names it too
-    config_command("status", "CONFIG", STATUS)
+    status = config_command("status", "CONFIG [--data-set NAME]", STATUS)
+    status.add_argument("--data-set", metavar="NAME", help="how far this one of several data sets is, file by file")
     config_command("audit", "CONFIG", AUDIT)
     config_command("estimate", "CONFIG", ESTIMATE)
     for name, description in (("retry-failed", RETRY_FAILED), ("forget", FORGET)):
@@ -197,6 +200,7 @@ def _add_selection(parser: argparse.ArgumentParser, reasons: str) -> None:
     parser.add_argument("--half", type=task, dest="task", help=argparse.SUPPRESS)
     parser.add_argument("--style", metavar="STYLE", help="only the captions of this prompt style")
     parser.add_argument("--data-set", metavar="NAME", help="only this one of several data sets")
+    parser.add_argument("--model", metavar="NAME", help="only what this one of several models answered")
     reason = _one_of("--reason", REASONS)
     parser.add_argument("--reason", metavar="REASON", type=reason, help=f"only these items: {reasons}")
 

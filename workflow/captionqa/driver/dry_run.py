@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from captionqa.client.pending_requests import PendingRequests
 from captionqa.config.config import Servers, Task
@@ -12,6 +13,8 @@ WORK: Mapping[Task, tuple[str, str]] = {
     "qa": ("question", "answer"),
     "judge": ("answer", "judge"),
 }
+#: Up to this many pairs of a model and a data set to ask stand in one sentence; more have a line each.
+IN_A_SENTENCE = 2
 
 
 @dataclass(frozen=True)
@@ -29,28 +32,47 @@ class PlannedWork:
 
     def text(self, several: bool) -> str:
         """Empty where nothing would be asked; with `several` models the text names this one."""
-        parts = _task_texts(self.pending)
-        for name, pending in self.named.items():
-            if texts := _task_texts(pending):
-                parts.append(f"{name}: {' and '.join(texts)}")
+        parts = [*_task_texts(self.pending), *self.data_sets()]
         if not parts:
             return ""
-        by = f" by {self.model}" if several else ""
-        if self.url:
-            return f"{', '.join(parts)}{by}, by the server at {self.url}"
-        return f"{', '.join(parts)}{by}, {_counted(self.servers, 'server')} to start"
+        return f"{', '.join(parts)}{f' by {self.model}' if several else ''}, {self.server()}"
+
+    def data_sets(self) -> list[str]:
+        """What is asked about each named data set, of those about which something is."""
+        found = {name: _task_texts(pending) for name, pending in self.named.items()}
+        return [f"{name}: {' and '.join(texts)}" for name, texts in found.items() if texts]
+
+    def server(self) -> str:
+        return f"by the server at {self.url}" if self.url else f"{_counted(self.servers, 'server')} to start"
 
 
 def dry_run_text(models: Sequence[PlannedWork], other_jobs: int, servers: Servers = "one_at_a_time") -> str:
     """Such as `1 image to caption (3 requests), 1 server to start`.
 
-    Several models are in the order in which their `servers` start. `other_jobs` send no request.
+    Several models are in the order in which their `servers` start. `other_jobs` send no request. With many models and
+    data sets each has a line of its own.
     """
+    if sum(len(work.data_sets()) for work in models) > IN_A_SENTENCE:
+        return _lines(models, servers)
     parts = [text for work in models if (text := work.text(len(models) > 1))]
     if not parts:
         jobs = "1 job makes" if other_jobs == 1 else f"{other_jobs:,} jobs make"
         return f"no request to send and no server to start; {jobs} files anew from what is answered"
     return ("; then " if servers == "one_at_a_time" else "; beside it ").join(parts)
+
+
+def _lines(models: Sequence[PlannedWork], servers: Servers) -> str:
+    """A line for each model and one for each of its data sets; models that are asked the same share theirs."""
+    asked = [work for work in models if work.data_sets()]
+    several = {"one_at_a_time": "one after another", "side_by_side": "side by side"}[servers]
+    lines = [f"would ask {_counted(len(asked), 'model')}{f', {several}' if len(asked) > 1 else ''}:"]
+    for data_sets, alike in groupby(asked, key=PlannedWork.data_sets):
+        lines += [f"  {work.model}, {work.server()}" for work in alike]
+        lines[-1] += ":"
+        lines += [f"    {text}" for text in data_sets]
+    counts = [count for work in asked for pending in work.named.values() for count in pending.values()]
+    most = "up to " if any(count.at_most and count.items for count in counts) else ""
+    return "\n".join([*lines, f"  together {most}{_counted(sum(count.requests for count in counts), 'request')}"])
 
 
 def _task_texts(pending: Mapping[Task, PendingRequests]) -> list[str]:

@@ -8,7 +8,7 @@ model (`captionqa.driver.measured_rates`), and without any a range by arithmetic
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from itertools import chain, groupby, islice
 from statistics import mean, median
 
 from captionqa.client.journal import read_lines
@@ -25,7 +25,7 @@ from captionqa.driver.item_sample import CHARACTERS_PER_TOKEN, ItemSample, look_
 from captionqa.driver.measured_rates import MIN_REQUESTS, model_key, rates_file, read_rates
 from captionqa.driver.pixel_savings import SentItems, savings_text
 from captionqa.driver.run_view import read_view
-from captionqa.driver.status import FileStatus, read_status
+from captionqa.driver.status import MAX_ROWS, FileStatus, read_status
 from captionqa.driver.verdict import Verdict
 from captionqa.files import read_json
 from captionqa.run.lease import live_lease
@@ -59,6 +59,8 @@ class FileEstimate:
     sample: ItemSample
     #: None where there are none under the present settings.
     answers: _Answers | None
+    #: Whether `status` has the most requests that a judge may get.
+    most: bool = False
 
     def tokens(self) -> Tokens:
         """Of all its requests; without answers so far each is taken to reach `max_tokens`."""
@@ -69,7 +71,7 @@ class FileEstimate:
 
     def lines(self) -> Iterator[str]:
         sample, answers = self.sample, self.answers
-        yield f"{self.status.name}: {self.status.to_do:,} requests to send"
+        yield f"{self.status.name}: {'at most ' * self.most}{self.status.to_do:,} requests to send"
         if not self.status.to_do:
             return
         if sample.stored_px:
@@ -102,18 +104,31 @@ def estimate_text(config: Config, layout: Layout) -> str:
         file for each, of_model in parts for task in each.tasks for file in _estimates(each, of_model, task, statuses)
     ]
     estimates += [file for each, of_model in parts for file in _judge_estimates(each, of_model, statuses)]
-    lines = [line for estimate in estimates for line in estimate.lines()]
+    many = bool(config.named) and len(estimates) > MAX_ROWS
+    lines = [*_group_lines(estimates)] if many else [line for estimate in estimates for line in estimate.lines()]
     requests = sum(estimate.status.to_do for estimate in estimates)
     if not requests:
         return "\n".join([*lines, "nothing is left to send"])
-    tokens = _sum([estimate.tokens() for estimate in estimates])
-    at_most = "" if all(estimate.answers for estimate in estimates if estimate.status.to_do) else "at most "
-    lines.append(
-        f"together: {requests:,} requests, {_millions(tokens.prompt)} prompt tokens, "
-        f"{at_most}{_millions(tokens.answer)} answer tokens"
-    )
+    lines.append(f"together: {_requests_and_tokens(estimates)}")
     lines += _smaller_images(estimates)
     return "\n".join([*lines, *_times(config, layout, requests, estimates)])
+
+
+def _group_lines(estimates: Sequence[FileEstimate]) -> Iterator[str]:
+    """A line for all files of a data set, model and task."""
+    for group, members in groupby(estimates, key=lambda estimate: estimate.status.group):
+        yield f"{group}: {_requests_and_tokens(list(members))}"
+
+
+def _requests_and_tokens(estimates: Sequence[FileEstimate]) -> str:
+    requests = sum(estimate.status.to_do for estimate in estimates)
+    tokens = _sum([estimate.tokens() for estimate in estimates])
+    at_most = "" if all(estimate.answers for estimate in estimates if estimate.status.to_do) else "at most "
+    most = "at most " if any(estimate.most and estimate.status.to_do for estimate in estimates) else ""
+    return (
+        f"{most}{requests:,} requests, {_millions(tokens.prompt)} prompt tokens, "
+        f"{at_most}{_millions(tokens.answer)} answer tokens"
+    )
 
 
 def _estimates(
@@ -140,7 +155,8 @@ def _judge_estimates(config: Config, layout: Layout, statuses: Mapping[str, File
         around = len(file.settings["judge_prompt"]) // CHARACTERS_PER_TOKEN + config.section("qa").max_tokens
         sample = replace(sample, text_tokens=sample.text_tokens + around)
         status, answers = statuses[config.title(file.name, layout.model)], _answers(file.files, file.settings)
-        yield FileEstimate(status, layout.model, file.settings["max_tokens"], sample, answers)
+        most = file.judged is not None and bool(file.judged.unknown_chunks())
+        yield FileEstimate(status, layout.model, file.settings["max_tokens"], sample, answers, most)
 
 
 def _answers(files: AnswerFiles, settings: AnswerSettings) -> _Answers | None:
@@ -214,4 +230,4 @@ def _sum(parts: Sequence[Tokens]) -> Tokens:
 
 
 def _millions(tokens: float) -> str:
-    return f"{tokens / 1e6:,.1f} million" if tokens >= 1e5 else f"{tokens:,.0f}"
+    return f"{tokens / 1e6:,.1f} million" if tokens >= 1e6 else f"{tokens:,.0f}"

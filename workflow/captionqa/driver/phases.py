@@ -135,16 +135,21 @@ def request_time(
 ) -> RequestTime:
     """The time of requests by the spans of the chunk jobs, of which there is at least one.
 
-    A server counts as unhealthy only while its state is known. The `starts` of servers are no time of requests where no
-    chunk job runs meanwhile, as where one model follows another.
+    A server counts as unhealthy only while its state is known and it has not ended: no client waits for one that has,
+    and a model that nothing is asked has one of an earlier run. Where no chunk job runs until another of the `starts`
+    of servers is over, as where one model follows another, is no time of requests.
     """
     whole = _whole(job_spans)
-    between = minus(clip(starts, whole), job_spans)
+    gaps = minus([whole], job_spans)
+    between = union(
+        (gap[0], min(gap[1], end)) for gap in gaps for start, end in starts if start < gap[1] and end > gap[0]
+    )
     known, ready = [], []
     for server in servers:
         ends = [*(at for _, at in server.changes[1:]), whole[1]]
         for (state, since), end in zip(server.changes, ends, strict=False):
-            known.append((since, end))
+            if state != State.DEAD:
+                known.append((since, end))
             if state == State.READY:
                 ready.append((since, end))
     without_client = minus(minus([whole], clip(job_spans, whole)), between)

@@ -87,7 +87,8 @@ def read_view(layout: Layout) -> RunView:
     """
     now, record = time.time(), read_run_record(layout.server)
     to_do = {} if record is None else record.get("to_do", {})
-    tasks = [_task_view(layout, task, items, now) for task, items in to_do.items() if items]
+    views = [_task_view(layout, task, items, now) for task, items in to_do.items() if items]
+    tasks = [view for view in views if view.to_do]  # of a judge it is not known before its turn
     layouts, several = server_layouts(layout), len(run_layouts(layout)) > 1
     needed = [each for each in layouts if not (several and _is_over(each))]
     return RunView(tasks, server_views(needed, several))

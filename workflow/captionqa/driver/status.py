@@ -1,7 +1,8 @@
 """Status: how far a run is, by the files in its output folder; no server is asked and nothing is planned anew."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from pathlib import Path
 
@@ -21,6 +22,10 @@ from captionqa.run.lease import LeaseRecord, live_lease
 
 COLUMNS = ("chunks", "items", "answered", "in journal", "failed", "to do")
 LEGEND = "  answered, failed: in finished chunks; in journal: answered, in chunks that are not finished yet"
+#: Up to this many final files of several data sets have a row each; of more those of a model and task share one.
+MAX_ROWS = 30
+#: From this many rows on the last one has their sums.
+SUMMED_FROM = 4
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,7 @@ class FileStatus:
     name: str
     chunks: int
     finished_chunks: int
-    #: Items of the last plan; of a judge all answers of a chunk, until it is known which of them it gets.
+    #: Items of the last plan; of a judge one answer to each question of a chunk, until it is known which it gets.
     items: int
     #: Items of finished chunks that have an answer.
     answered: int
@@ -46,6 +51,10 @@ class FileStatus:
     failures_by_reason: Mapping[str, int]
     #: The list of failures beside the final file.
     failures_path: str
+    #: As `name`, for all files of its data set, model and task together.
+    group: str = ""
+    #: How many final files it stands for.
+    files: int = 1
 
     @property
     def complete(self) -> bool:
@@ -62,7 +71,7 @@ class RunStatus:
     """What the output folder of a run says."""
 
     output_dir: str
-    #: One model, or several with `and`.
+    #: One model, or several with commas.
     model: str
     #: One entry per final file of the tasks that were planned.
     files: list[FileStatus]
@@ -74,6 +83,8 @@ class RunStatus:
     view: RunView | None
     #: The servers of the run, or of the last one.
     servers: list[ServerView]
+    #: The data sets, where they have names.
+    named: Sequence[str] = ()
 
 
 def read_status(config: Config, layout: Layout) -> RunStatus:
@@ -82,7 +93,7 @@ def read_status(config: Config, layout: Layout) -> RunStatus:
     parts = [(each, of_data, planned_tasks(each, of_data)) for each, of_data in config.by_data_set(layout)]
     return RunStatus(
         output_dir=layout.output_dir,
-        model=" and ".join(config.model_names),
+        model=", ".join(config.model_names),
         files=[
             file
             for each, of_data, _ in parts
@@ -98,13 +109,18 @@ def read_status(config: Config, layout: Layout) -> RunStatus:
         lease=(lease := live_lease(layout.server)),
         view=None if lease is None else read_view(layout),
         servers=server_views(layouts, len(layouts) > 1),
+        named=[*config.named],
     )
 
 
 def status_text(status: RunStatus, config_path: Path) -> str:
     """A status for a person at the terminal; `config_path` is the configuration that it is of."""
-    lines = [f"output folder {status.output_dir}, model {status.model}"]
-    lines += _table(status.files)
+    lines = [f"output folder {status.output_dir}, {'models' if ', ' in status.model else 'model'} {status.model}"]
+    many = bool(status.named) and len(status.files) > MAX_ROWS
+    lines += _table(grouped(status.files) if many else status.files)
+    if many:
+        example = f"captionqa status {config_path} --data-set {status.named[0]}"
+        lines.append(f"  a row is all files of a model and a task; each by itself: {example}")
     lines += [f"{task}: not planned yet" for task in status.unplanned if status.files]
     if status.lease is not None:
         lines.append(f"a run works on this folder now: process {status.lease['pid']} on {status.lease['host']}")
@@ -119,6 +135,30 @@ def status_text(status: RunStatus, config_path: Path) -> str:
     return "\n".join([*lines, *(server.line() for server in status.servers)])
 
 
+def grouped(files: Iterable[FileStatus]) -> list[FileStatus]:
+    """One status for all files of a data set, model and task."""
+    return [_together(group, list(members)) for group, members in groupby(files, key=lambda file: file.group)]
+
+
+def _together(name: str, files: Sequence[FileStatus]) -> FileStatus:
+    """The status of several final files: their sums."""
+    counts = ("chunks", "finished_chunks", "items", "answered", "failed", "journaled", "files")
+    sums = {count: sum(getattr(file, count) for file in files) for count in counts}
+    reasons: Counter[str] = Counter()
+    for file in files:
+        reasons.update(file.failures_by_reason)
+    paths = [file.failures_path for file in files if file.failures_by_reason]
+    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    return replace(
+        files[0],
+        **sums,
+        name=name,
+        merged=all(file.merged for file in files),
+        failures_by_reason=reasons,
+        failures_path=f"{paths[0]}{more}" if paths else "",
+    )
+
+
 def _files(config: Config, layout: Layout) -> Iterable[FileStatus]:
     """The status of each final file that the layout's model has of the planned tasks, and as the judge."""
     for file in asked_files(config, layout):
@@ -131,7 +171,7 @@ def _files(config: Config, layout: Layout) -> Iterable[FileStatus]:
         if file.judged is not None:
             items = sum(header["items"] for header in headers)
             items += plan.pending_items(
-                [path if path in finished else "" for path in results], file.judged.known_items()
+                [path if path in finished else "" for path in results], file.judged.most_items()
             )
             unfinished = [path for path in unfinished if Path(path).exists()]
         yield FileStatus(
@@ -145,6 +185,7 @@ def _files(config: Config, layout: Layout) -> Iterable[FileStatus]:
             merged=Path(file.path).exists(),
             failures_by_reason=_failures_by_reason(file.provenance, file.settings),
             failures_path=file.failures,
+            group=config.title(file.task, layout.model),
         )
 
 
@@ -169,14 +210,15 @@ def _failures_by_reason(provenance_path: str, settings: AnswerSettings) -> Mappi
     return stored["counts"]["failures_by_reason"]
 
 
-def _table(files: Iterable[FileStatus]) -> list[str]:
+def _table(files: Sequence[FileStatus]) -> list[str]:
+    together = [_together("together", files)] if len(files) >= SUMMED_FROM else []
     rows = [
         (
-            file.name,
+            file.name if file.files == 1 or file in together else f"{file.name}, {file.files} files",
             f"{file.finished_chunks:,} of {file.chunks:,}",
             *(f"{count:,}" for count in (file.items, file.answered, file.journaled, file.failed, file.to_do)),
         )
-        for file in files
+        for file in (*files, *together)
     ]
     if not rows:
         return []
@@ -189,5 +231,7 @@ def _table(files: Iterable[FileStatus]) -> list[str]:
     for file in files:
         if file.failures_by_reason:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in file.failures_by_reason.items())
-            lines.append(f"  {file.name}, failures in its final file: {reasons}  {file.failures_path}")
+            lines.append(
+                f"  {file.name}, failures in its final file{'s' * (file.files > 1)}: {reasons}  {file.failures_path}"
+            )
     return [*lines, LEGEND]

@@ -11,10 +11,11 @@ from captionqa.config.contexts import Context
 from captionqa.config.data_sets import with_keys_named
 from captionqa.config.exports import export_folders
 from captionqa.config.layout import Layout
-from captionqa.dataset.final_files import items_to_do, planned_items
+from captionqa.dataset.final_files import final_files, items_to_do, planned_items
 from captionqa.dataset.plan import load_plan, planned_tasks
 from captionqa.dataset.question_plan import ASKS_FOR_REASONING
 from captionqa.dataset.skipped_files import skipped_text
+from captionqa.driver.grid_summary import grid_rows, is_grid
 from captionqa.driver.judge_summary import combined_text, judge_text
 from captionqa.driver.phases import PHASES
 from captionqa.files import read_json
@@ -36,6 +37,8 @@ MISSING = {
 REASONING_TOKENS = 1024
 #: Above this share of truncated answers the summary says which key to raise.
 MANY_TRUNCATED = 0.02
+#: The most lists of failures that are named.
+LISTS_NAMED = 3
 #: The counts of answers that stand beside the accuracy, with the word for each.
 _UNREAD: dict[Literal["unparsed_answers", "truncated_answers"], str] = {
     "unparsed_answers": "unparsed",
@@ -44,18 +47,21 @@ _UNREAD: dict[Literal["unparsed_answers", "truncated_answers"], str] = {
 
 
 def plan_line(config: Config, layout: Layout) -> str:
-    """What the plan found in the data, and how many items are in chunks without a result."""
+    """What the plan found in the data, and how many items are in chunks without a result.
+
+    Each named data set has a line of its own.
+    """
     parts = []
     for each, of_data in config.by_data_set(layout):
         found = _plan_parts(each, of_data)
-        parts += [f"{each.data_set}: {', '.join(found)}"] if each.data_set and found else found
+        parts += [f"  {each.data_set}: {', '.join(found)}"] if each.data_set and found else found
     counts = items_to_do(config, layout)
     judged = counts.pop("judge", 0)
     to_do = sum(counts.values())
     finished = planned_items(config, layout) - to_do
-    between = "; " if config.named else ", "
-    text = f"{between.join(parts)}; {_counted(to_do, 'item')} to do" + (f", {finished:,} known" if finished else "")
-    return text + (f"; then at most {_counted(judged, 'answer')} to judge" if judged else "")
+    text = f"{_counted(to_do, 'item')} to do" + (f", {finished:,} known" if finished else "")
+    text += f"; then at most {_counted(judged, 'answer')} to judge" if judged else ""
+    return "\n".join([text, *parts]) if config.named else f"{', '.join(parts)}; {text}"
 
 
 def _plan_parts(config: Config, layout: Layout) -> list[str]:
@@ -77,10 +83,10 @@ def _plan_parts(config: Config, layout: Layout) -> list[str]:
         text += f" ({', '.join(notes)})" if notes else ""
         parts.append(text)
         if plan.choices_added:
-            parts.append(
-                f"the choices of {plan.choices_added:,} questions come from their columns and are written below them "
-                "(questions that were asked without are asked again)"
-            )
+            its = "its column" if plan.choices_added == 1 else "their columns"
+            is_asked = bool(items_to_do(config, layout)["qa"]) and _has_asked(config, layout)
+            again = " (questions that were asked without them are asked again)" if is_asked else ""
+            parts.append(f"the choices of {_counted(plan.choices_added, 'question')} come from {its}{again}")
         if task == "qa" and config.qa and config.qa.max_tokens < REASONING_TOKENS:
             one_for_all = config.qa.instruction if isinstance(config.qa.instruction, str) else ""
             asked_of_all = ASKS_FOR_REASONING.search(one_for_all)
@@ -90,6 +96,12 @@ def _plan_parts(config: Config, layout: Layout) -> list[str]:
                     f"before the answer: set {_key('qa', config)}.max_tokens to {REASONING_TOKENS} or more"
                 )
     return parts
+
+
+def _has_asked(config: Config, layout: Layout) -> bool:
+    """Whether a run has asked questions of the layout's data set before."""
+    models = layout.of_models(config.model_names)
+    return any(file.files.journal.exists() for of_model in models for file in final_files(config, of_model, "qa"))
 
 
 def plan_notes(config: Config, layout: Layout) -> list[str]:
@@ -113,9 +125,11 @@ def plan_notes(config: Config, layout: Layout) -> list[str]:
 def result_rows(config: Config, layout: Layout) -> list[str]:
     """The final files, with their counts and the accuracy, then one row about the items that failed.
 
-    Those of several models or data sets have a heading each.
+    Those of several models or data sets have a heading each; of very many their data sets have a row each.
     """
     rows, failed = _rows_and_failures(config, layout)
+    if is_grid(config, layout):
+        rows = grid_rows(config, layout, MANY_TRUNCATED)
     return rows + _failed([(counts, path) for counts, path in failed if counts["failed"]])
 
 
@@ -276,4 +290,6 @@ def _failed(files: Sequence[tuple[ItemTotals, str]]) -> list[str]:
     for counts, _ in files:
         by_reason.update(counts["failures_by_reason"])
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in by_reason.items())
-    return [f"  {by_reason.total():>7,} failed: {reasons}  {', '.join(path for _, path in files)}"]
+    paths = [path for _, path in files]
+    more = f" and {len(paths) - LISTS_NAMED} more" if len(paths) > LISTS_NAMED else ""
+    return [f"  {by_reason.total():>7,} failed: {reasons}  {', '.join(paths[:LISTS_NAMED])}{more}"]

@@ -89,7 +89,8 @@ def _check_export(config: Config, layout: Layout) -> None:
             try:
                 file_path(entry["id"], entry["images"], form)
             except ResultError as error:
-                raise ConfigError(str(error)) from error
+                of = f"{config.data_set}: " if config.data_set else ""
+                raise ConfigError(f"{of}{error}") from error
 
 
 def export_captions(

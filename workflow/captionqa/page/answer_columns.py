@@ -24,7 +24,8 @@ class AnswerColumn:
 
     def names(self) -> dict[str, str]:
         """What it is of."""
-        return {"label": self.label, "model": self.answers.model, "context": self.answers.context}
+        of_model = {"model": self.answers.model, "context": self.answers.context}
+        return {"label": self.label, **of_model, "context_label": context_label(self.context)}
 
 
 def answer_columns(config: Config, layout: Layout) -> list[AnswerColumn]:

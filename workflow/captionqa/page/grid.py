@@ -56,7 +56,7 @@ class GridRow(TypedDict):
     macro: GridFigure | None
     #: {data set: why it is not averaged}; None where there is only one data set.
     not_averaged: dict[str, str] | None
-    #: One for each data set; None where the model was not asked.
+    #: One for each data set with questions; None where the model was not asked.
     cells: list[GridCell | None]
 
 
@@ -81,6 +81,8 @@ class GridDataSet(TypedDict):
     """A data set, with counts over all models and contexts."""
 
     name: str
+    #: Whether questions are asked about it, so that the tables have a column for it.
+    has_questions: bool
     #: The address of its page, relative to this one.
     page: str | None
     questions: int
@@ -133,6 +135,7 @@ def write_unfinished_grid_page(config: Config, layout: Layout) -> None:
         "data_sets": [
             {
                 "name": each.data_set,
+                "has_questions": each.qa is not None,
                 "page": _address(each) if Path(of_data.page).exists() else None,
                 "questions": 0,
                 "images": 0,
@@ -169,7 +172,7 @@ def grid_overview(config: Config, layout: Layout, to_root: str = "..") -> dict[s
     Raises:
         ResultError: a provenance file is missing, or the comparison is of earlier results.
     """
-    comparison, contents, names = _comparison(config, layout), PageContents(), list(config.data_sets)
+    comparison, contents, names = _comparison(config, layout), PageContents(), _asked(config)
     data_sets = [
         _data_set(contents, each, of_data, comparison, to_root) for each, of_data in config.by_data_set(layout)
     ]
@@ -182,6 +185,11 @@ def grid_overview(config: Config, layout: Layout, to_root: str = "..") -> dict[s
         "differences": [] if comparison is None else _differences(comparison, names),
         "judge": judge_grid(config, layout),
     }
+
+
+def _asked(config: Config) -> list[str]:
+    """The names of the data sets with questions."""
+    return [name for name, each in config.data_sets.items() if each.qa is not None]
 
 
 def _comparison(config: Config, layout: Layout) -> Comparison | None:
@@ -211,6 +219,7 @@ def _data_set(
     majorities = of_data_sets.get(config.data_set)
     return {
         "name": config.data_set,
+        "has_questions": config.qa is not None,
         "page": _address(config, to_root),
         "questions": questions,
         "images": images,

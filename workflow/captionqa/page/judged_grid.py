@@ -56,7 +56,7 @@ class JudgeGrid(TypedDict):
     data_sets: list[JudgedDataSet]
     #: The names of the data sets that the averages are over: those with ground truths.
     averaged: list[str]
-    #: None of a single data set.
+    #: None of a single data set, nor of answers of which the judge got none anywhere.
     averages: list[JudgedRow]
 
 
@@ -73,7 +73,9 @@ def judge_grid(config: Config, layout: Layout) -> JudgeGrid | None:
     averaged = [
         name for name, sets in found.items() if any(one is None or one["rules"]["total"] for one in sets.values())
     ]
-    keys = dict.fromkeys(key for sets in found.values() for key in sets) if len(averaged) > 1 else ()
+    asked = {key for sets in found.values() for key, one in sets.items() if one is None or one["by_judge"]["items"]}
+    all_keys = dict.fromkeys(key for sets in found.values() for key in sets)
+    keys = [key for key in all_keys if key in asked] if len(averaged) > 1 else []
     return {
         "judge": judge.model,
         "data_sets": [

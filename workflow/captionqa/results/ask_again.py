@@ -55,9 +55,10 @@ class Retry:
         if self.again:
             results = sum(len(paths) for _, paths, _ in self._changes)
             lines[0] += f": {counted_reasons(self.again)}"
+            chunks = "1 chunk" if results == 1 else f"{results:,} chunks"
             lines.append(
-                f"This removes the results of {results:,} chunks. Answers stay, and the final files stay as they are "
-                "until the next run replaces them."
+                f"This removes the results of {chunks}. Answers stay, and the final files stay as they are until the "
+                "next run replaces them."
             )
         else:
             lines[0] += "."
@@ -109,21 +110,24 @@ class Retry:
         return self.items
 
 
-def retry_failed(config: Config, task: Task | None, style: str | None, reason: str | None) -> Retry:
-    """What asking again for failures takes; None for `task`, `style` or `reason` means all of them.
+def retry_failed(
+    config: Config, task: Task | None, style: str | None, reason: str | None, model: str | None = None
+) -> Retry:
+    """What asking again for failures takes; None for `task`, `style`, `reason` or `model` means all of them.
 
     Raises:
-        ConfigError: asking again does not help with this reason, the style is not configured, or a run is going on.
+        ConfigError: asking again does not help with this reason, the style or the model is not configured, or a
+            run is going on.
     """
     if reason in QUESTION_FAULTS:
         raise ConfigError(f"{reason} is a fault of the question file: correct it there and run again.")
     retry = Retry()
-    for selected in selected_results(config, task, style):
+    for selected in selected_results(config, task, style, model):
         retry.add(selected, reason)
     return retry
 
 
-def question_faults(config: Config, task: Task | None, style: str | None) -> dict[str, int]:
+def question_faults(config: Config, task: Task | None, style: str | None, model: str | None = None) -> dict[str, int]:
     """{reason: questions} of the failures that only a corrected question file helps with.
 
     Raises:
@@ -131,7 +135,7 @@ def question_faults(config: Config, task: Task | None, style: str | None) -> dic
     """
     #: {data set: questions by reason}: all its models and contexts have the same faults.
     of_data_set: dict[str, Counter[str]] = defaultdict(Counter)
-    for selected in selected_results(config, task, style):
+    for selected in selected_results(config, task, style, model):
         if (stored := read_json(selected.file.provenance)) is not None:
             of_data_set[selected.config.data_set] |= Counter(stored["counts"]["failures_by_reason"])
     counts = sum(of_data_set.values(), Counter[str]())

@@ -23,6 +23,8 @@ from captionqa.shown_text import printable
 TESTS = {"p": "p", "p_holm": "p (Holm)", "p_by_image": "p by image", "p_by_image_holm": "p by image (Holm)"}
 #: The heads of a table of differences, below those that name the rows.
 PAIRED = ("questions", "images", "points", "interval", "only A right", "only B right", *TESTS.values())
+#: The most rows without an average that a sentence names, and the most commands that are written out.
+NAMED = 6
 #: Why a macro average has no figure for, or does without, a data set: what follows its name.
 LEFT_OUT: dict[LeftOutReason, str] = {
     "no_ground_truth": "has no ground truth, so it is in no average.",
@@ -47,8 +49,8 @@ def markdown(comparison: Comparison) -> Iterator[str]:
     yield from _differences(comparison["differences"])
     if "macro_differences" in comparison:
         yield from _macro_differences(comparison["macro_differences"])
-    for difference in comparison["differences"]:
-        yield from _by_category(difference)
+    for name in dict.fromkeys(one.get("data_set", "") for one in comparison["differences"]):
+        yield from _by_category([one for one in comparison["differences"] if one.get("data_set", "") == name], name)
 
 
 def _macro_averages(comparison: Comparison) -> Iterator[str]:
@@ -87,13 +89,14 @@ def _macro_differences(differences: Sequence[MacroDifference]) -> Iterator[str]:
     if not differences:
         yield "No two of these have graded questions in common."
         return
-    yield from _table_head(["model", "A - B", "points", "interval"])
-    for one in differences:
-        shown = ["-", "-"]
-        if one["difference"] is not None and one["interval_95"] is not None:
-            shown = _points(one["difference"], one["interval_95"])
-        yield _row([_compared(one), f"{one['a']} - {one['b']}", *shown])
-    yield ""
+    rows = [
+        _row([_compared(one), f"{one['a']} - {one['b']}", *_points(one["difference"], one["interval_95"])])
+        for one in differences
+        if one["difference"] is not None and one["interval_95"] is not None
+    ]
+    if rows:
+        yield from [*_table_head(["model", "A - B", "points", "interval"]), *rows]
+        yield ""
     yield "Each is the mean of the differences on the data sets, each with the weight 1; its interval is by MOVER."
     yield from _not_averaged((f"{_compared(one)}: {one['a']} - {one['b']}", one) for one in differences)
 
@@ -106,7 +109,8 @@ def _not_averaged(rows: Iterable[tuple[str, Averaged]]) -> Iterator[str]:
             of_reason.setdefault((name, LEFT_OUT[reason]), []).append(row)
     for (name, why), names in of_reason.items():
         yield ""
-        yield _shown(f"{name} {why.format(rows=_listed(names))}")
+        shown = "; ".join(names[:NAMED]) + (f"; and {len(names) - NAMED} more" if len(names) > NAMED else "")
+        yield _shown(f"{name} {why.format(rows=shown)}")
 
 
 def _cells(
@@ -180,25 +184,37 @@ def _differences(differences: Sequence[Difference]) -> Iterator[str]:
         "not. Holm's correction is for the number of rows."
     )
     yield ""
-    yield from _table_head(
-        ["left out of A - B", "failed in A", "failed in B", "only in A", "only in B", "ungraded", "changed"]
-    )
-    for one in differences:
-        yield _row([_difference_name(one), *(f"{count:,}" for count in one["left_out"].values())])
+    if incomplete := [one for one in differences if any(one["left_out"].values())]:
+        yield from _table_head(
+            ["left out of A - B", "failed in A", "failed in B", "only in A", "only in B", "ungraded", "changed"]
+        )
+        for one in incomplete:
+            yield _row([_difference_name(one), *(f"{count:,}" for count in one["left_out"].values())])
+        if len(incomplete) < len(differences):
+            yield ""
+            yield "The other differences leave out no question."
+    else:
+        yield "No difference leaves out a question."
     yield ""
     yield "The questions behind a row, by qid: those that one of the two alone got right, and those left out."
+    if len(differences) > NAMED:
+        yield f"The first {NAMED} commands are here, and all in comparison.json (`list_questions`)."
     yield ""
-    for one in differences:
+    for one in differences[:NAMED]:
         yield f"    {one['list_questions']}"
 
 
-def _by_category(difference: Difference) -> Iterator[str]:
+def _by_category(differences: Sequence[Difference], data_set: str) -> Iterator[str]:
+    """All differences on a data set in one table, unless it has a single category, which would say it all again."""
+    if all(len(one["categories"]) < 2 for one in differences):
+        return
     yield ""
-    yield f"## {_shown(_difference_name(difference))} by category"
+    yield f"## Paired differences by category{f', {_shown(data_set)}' if data_set else ''}"
     yield ""
-    yield from _table_head(["category", *PAIRED])
-    for name, paired in difference["categories"].items():
-        yield _row([name, *_paired(paired)])
+    yield from _table_head(["model", "A - B", "category", *PAIRED])
+    for one in differences:
+        for name, paired in one["categories"].items():
+            yield _row([_compared(one), f"{one['a']} - {one['b']}", name, *_paired(paired)])
     yield ""
     yield "Here Holm's correction is for all categories of all differences."
 

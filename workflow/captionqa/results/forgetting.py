@@ -100,14 +100,16 @@ class Undo:
             change.aside.undo(change.answers)
 
 
-def forget(config: Config, task: Task | None, style: str | None, only_truncated: bool = False) -> Forgetting:
-    """What forgetting answers takes; None for `task` or `style` means all of them.
+def forget(
+    config: Config, task: Task | None, style: str | None, only_truncated: bool = False, model: str | None = None
+) -> Forgetting:
+    """What forgetting answers takes; None for `task`, `style` or `model` means all of them.
 
     Raises:
         ConfigError: the style is not configured, or a run is going on.
     """
     changes = []
-    for selected in selected_results(config, task, style):
+    for selected in selected_results(config, task, style, model):
         aside = SetAside(selected.files)
         aside.finish_exchange()
         answers, truncated = _count_answers(selected)
@@ -119,14 +121,14 @@ def forget(config: Config, task: Task | None, style: str | None, only_truncated:
     return Forgetting(changes, only_truncated)
 
 
-def undo_forget(config: Config, task: Task | None, style: str | None) -> Undo:
+def undo_forget(config: Config, task: Task | None, style: str | None, model: str | None = None) -> Undo:
     """What bringing back takes of what `forget` last moved aside.
 
     Raises:
         ConfigError: nothing was moved aside, the style is not configured, or a run is going on.
     """
     changes = []
-    for selected in selected_results(config, task, style):
+    for selected in selected_results(config, task, style, model):
         aside = SetAside(selected.files)
         aside.finish_exchange()
         if aside.record() is not None:

@@ -1,4 +1,4 @@
-"""The stored results of one final file, selected by task and prompt style."""
+"""The stored results of one final file, selected by task, prompt style and model."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,17 +45,19 @@ class ResultSet:
         return journal_segments(self.files.journal)
 
 
-def selected_results(config: Config, task: Task | None, style: str | None) -> list[ResultSet]:
-    """The result sets of a task and a prompt style; None means all that are configured.
+def selected_results(config: Config, task: Task | None, style: str | None, model: str | None = None) -> list[ResultSet]:
+    """The result sets of a task, a prompt style and a model; None means all that are configured.
 
     Raises:
-        ConfigError: the style is not configured, or a run is going on.
+        ConfigError: the style or the model is not configured, or a run is going on.
     """
     layout = config.layout()
     check_no_run(config, layout)
     styles = {name.lower() for each in config.data_sets.values() for name in each.prompt_styles}
     if style is not None and style.lower() not in styles:
         raise ConfigError(f"{style!r} is none of the configured styles: {', '.join(sorted(styles)) or 'none'}.")
+    if model is not None and model not in config.model_names:
+        raise ConfigError(f"--model {model}: the models are {', '.join(config.model_names)}.")
     return [
         ResultSet(each, of_model, file, ItemChecker(each, name, file.settings))
         for each, of_data in config.by_data_set(layout)
@@ -63,6 +65,7 @@ def selected_results(config: Config, task: Task | None, style: str | None) -> li
         for name in (*each.tasks, "judge")
         if task in (None, name)
         for file in final_files(each, of_model, name)
+        if model in (None, of_model.model)
         if style is None or file.files.folder in _of_style(each, of_model, style)
     ]
 

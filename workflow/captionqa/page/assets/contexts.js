@@ -27,12 +27,13 @@ function pairsPanel(view) {
   const { columns, differences } = view.index;
   const reach = Math.max(0.05, ...differences.flatMap((one) => one.interval_95.map(Math.abs)));
   const rows = differences.map((one) => {
-    const [a, b] = [columns[one.a].label, columns[one.b].label], [low, high] = one.interval_95;
+    const [low, high] = one.interval_95, [a, b] = [columns[one.a], columns[one.b]].map(({ model, context_label: context }) => ({ model, context }));
+    const names = page.models().length > 1 ? compared({ a, b }) : [foreign("span", `${a.context} − ${b.context}`)];
     const flips = (right, wrong, count) => make("td", { class: "count flip" }, make("button", { type: "button", class: "plain number", disabled: !count,
       title: `Show the questions that are right with ${columns[right].label} and not with ${columns[wrong].label}`,
       onclick: () => page.setFilter({ right: String(right), wrong: String(wrong), status: "" }, true) }, counted(count)));
     const p = (value, css) => make("td", { class: `count number ${css}${value < 0.05 ? " clear" : ""}` }, pValue(value));
-    return make("tr", {}, make("th", { scope: "row" }, `${a} − ${b}`), make("td", { class: "drawing" }, pairTrack(one, reach)),
+    return make("tr", {}, make("th", { scope: "row" }, ...names), make("td", { class: "drawing" }, pairTrack(one, reach)),
       make("td", { class: "count number" }, points(one.difference)), make("td", { class: "count number between" }, `${points(low)} to ${points(high)}`),
       flips(one.a, one.b, one.only_a), flips(one.b, one.a, one.only_b), p(one.p_by_image_holm, "clustered"), p(one.p_holm, "unclustered"));
   });

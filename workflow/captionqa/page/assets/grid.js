@@ -16,11 +16,12 @@ class DataSetsPage extends Page {
         "The page of each data set shows what is answered so far. The same command goes on and makes this page anew."));
     }
     header.append(this.facts(), panels);
-    if (rows.length) panels.append(gridPanel(rows, dataSets));
+    const asked = dataSets.filter((dataSet) => dataSet.has_questions);
+    if (rows.length) panels.append(gridPanel(rows, asked));
     if (judge) panels.append(judgeOfDataSets(judge, dataSets));
     const between = (kind) => differences.filter((one) => (one.a.context === one.b.context) === (kind === "models"));
     for (const [kind, found] of [["models", between("models")], ["contexts", between("contexts")]]) {
-      if (found.length) panels.append(gridDifferences(kind, found, dataSets));
+      if (found.length) panels.append(gridDifferences(kind, found, asked));
     }
     panels.append(dataSetsPanel(dataSets));
     if (this.overview.parts.length) header.append(runPanel(this.run, this.overview.parts, this.servers(), this.ran()));
@@ -60,7 +61,7 @@ function gridPanel(rows, dataSets) {
 const share = ({ share: value, interval }) => (value === null ? ["–"] : [make("b", { class: "number" }, percent(value)),
   interval && make("span", { class: "interval number" }, `${(100 * interval[0]).toFixed(1)} to ${(100 * interval[1]).toFixed(1)}`)]);
 
-const missing = (leftOut) => ["–", make("span", { class: "interval" }, Object.entries(leftOut).map(([name, reason]) => `${name}: ${LEFT_OUT[reason]}`).join("; "))];
+const missing = (leftOut) => ["–", make("span", { class: "interval reason" }, Object.entries(leftOut).map(([name, reason]) => `${name}: ${LEFT_OUT[reason]}`).join("; "))];
 
 function averagedNote(rows, dataSets) {
   const whole = rows.find((row) => row.macro), averaged = whole ? dataSets.map(({ name }) => name).filter((name) => !(name in whole.not_averaged)) : [];
@@ -103,6 +104,6 @@ function dataSetsPanel(dataSets) {
       dataSet.failed && `${counted(dataSet.failed)} failed`,
       dataSet.majority && `always answering ${dataSet.majority.answer} would be right in ${percent(dataSet.majority.share)}`];
     return make("div", { class: "data-set" }, make("b", {}, pageLink(dataSet)), make("p", { class: "facts" }, ...facts.filter(Boolean).map((fact) => foreign("span", fact))),
-      dataSet.page && make("a", { href: dataSet.page }, "questions, answers and images"));
+      dataSet.page && make("a", { href: dataSet.page }, dataSet.has_questions ? "questions, answers and images" : "captions and images"));
   })));
 }

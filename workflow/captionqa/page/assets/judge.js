@@ -56,12 +56,18 @@ function judgeRow(head, figures, columns = JUDGE_COLUMNS) {
     empty > 0 && make("td", { class: "filler", colspan: String(empty) }));
 }
 
-// A row for each context: the accuracies by the rules, by the judge and by both, and how far they agree.
+// Whether a row has anything of the judge: answers that it got, or that it was not asked yet.
+const isJudged = (figures) => !figures || figures.by_judge.items > 0;
+// On the rows that are left out, since all their figures are those of the rules.
+const notJudged = (count) => (count ? `In ${count} ${count === 1 ? "context" : "contexts"} no answer had to be judged. ` : "");
+
+// A row for each context with answers for the judge: the accuracies by the rules, by the judge and by both, and how far they agree.
 function judgePanel(view) {
   const { columns, judge } = view.index;
   if (!judge) return null;
-  const rows = columns.map(({ label, judge: figures }) => judgeRow([foreign("span", view.isCompared ? label : "all")], figures));
-  return judgeTable(judge, rows, "All else on this page is by the rules.");
+  const asked = columns.filter(({ judge: figures }) => isJudged(figures));
+  const rows = asked.map(({ label, judge: figures }) => judgeRow([foreign("span", view.isCompared ? label : "all")], figures));
+  return judgeTable(judge, rows, `${notJudged(columns.length - asked.length)}All else on this page is by the rules.`);
 }
 
 // The same of several data sets, which are judged where they have a judge: first the means over them, then each.
@@ -69,7 +75,11 @@ function judgeOfDataSets({ judge, data_sets: judged, averaged, averages }, dataS
   const head = ({ model, context }) => [foreign("span", model), make("span", { class: "interval foreign" }, context)];
   const group = (child) => make("tr", { class: "group" }, make("th", { scope: "rowgroup", colspan: String(JUDGE_COLUMNS.length + 1) }, child));
   const means = averages.length ? [group(MACRO), ...averages.map((row) => judgeRow(head(row), row.figures, JUDGE_SHARES))] : [];
-  const rows = judged.flatMap(({ name, rows: sets }) => [group(pageLink(dataSets.find((one) => one.name === name))), ...sets.map((row) => judgeRow(head(row), row.figures))]);
+  const rows = judged.flatMap(({ name, rows: sets }) => {
+    const asked = sets.filter(({ figures }) => isJudged(figures)), out = sets.length - asked.length;
+    const rest = out ? [make("tr", {}, make("td", { class: "unjudged", colspan: String(JUDGE_COLUMNS.length + 1) }, notJudged(out).trim()))] : [];
+    return [group(pageLink(dataSets.find((one) => one.name === name))), ...asked.map((row) => judgeRow(head(row), row.figures)), ...rest];
+  });
   const note = averages.length ? `The macro averages are the means over ${averaged.join(", ")}; each data set has the weight 1, and the intervals are by MOVER. ` : "";
   return judgeTable(judge, [...means, ...rows], `${note}By the rules a failed question is wrong here. All else on this page is by the rules alone, and leaves failed questions out.`);
 }
