@@ -93,7 +93,11 @@ class Project:
 
     def ran(self) -> dict[str, int]:
         """What the last run ran, or would have run had no job failed: {rule: jobs}. Spares the dry run before it."""
-        return job_counts(max((self.folder / ".snakemake" / "log").glob("*.log")).read_text())
+        return job_counts(self.log())
+
+    def log(self) -> str:
+        """Snakemake's log of the last run."""
+        return max((self.folder / ".snakemake" / "log").glob("*.log")).read_text()
 
     def printed(self) -> str:
         """What a started run has printed so far."""

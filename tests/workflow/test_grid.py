@@ -1,6 +1,7 @@
 """Models x data sets x contexts x rounds from one configuration in one call: each number of the table is recomputed."""
 
 import json
+import re
 
 import pandas as pd
 import pytest
@@ -87,7 +88,11 @@ def overview(project):
 def test_every_cell_of_a_grid_is_what_its_files_say_and_follows_each_change(project, asked):
     forecast = project.run("-n")
     assert f"  {MODEL}, 1 server to start\n  {SECOND}, 1 server to start:\n    birds: " in forecast
-    text = project.run()
+    text = project.run("--cores", "1")
+    started = [job for job in re.findall(r"rule (\w+):\n((?:    .+\n)+)", project.log())]
+    (server,) = (n for n, (rule, of) in enumerate(started) if rule == "start_server" and f"model={SECOND}" in of)
+    merges = [n for n, (rule, of) in enumerate(started) if rule == "merge_qa" and f"model={MODEL}" in of]
+    assert server < max(merges)  # a GPU waits for no merge
     assert "look at the results in a browser: out/report/index.html" in text
     assert text.count("look at the results") == 1
     # the open question once, the others in two orders, each in two contexts

@@ -78,6 +78,8 @@ else:
 
 #: The priority of jobs that need no server and that others wait for, above that of any chunk.
 AHEAD_OF_CHUNKS = 2
+#: That of the start and the release of servers, since a GPU waits for both.
+AHEAD_OF_MERGES = 3
 
 
 wildcard_constraints:

@@ -26,6 +26,7 @@ rule start_server:
         ),
     log:
         f"{LAYOUT.server_logs}/start_server.log",
+    priority: AHEAD_OF_MERGES
     retries: 0  # a profile's retries are for faults of a client's node
     conda:
         "../../environment.yml"
@@ -49,7 +50,7 @@ rule release:
         LAYOUT.released(),
     log:
         f"{LAYOUT.logs}/release_{{task}}.log",
-    priority: AHEAD_OF_CHUNKS
+    priority: AHEAD_OF_MERGES
     retries: 0
     conda:
         "../../environment.yml"
