@@ -83,12 +83,22 @@ def test_the_guard_in_vllm_loads_only_what_needs_the_standard_library_alone():
     assert sorted(done.stdout.split()) == [*package, *own], done.stderr
 
 
-def test_the_files_of_a_run_are_named_without_what_grades_them():
-    """Each job that Slurm runs names them twice."""
-    listing = "import sys, captionqa.dataset.final_files; print(*sys.modules)"
+@pytest.mark.parametrize(
+    ("module", "also"),
+    [
+        ("dataset.final_files", "dataset.judged_answers"),
+        ("dataset.planning", "grading.choices"),
+        ("driver.run_end", "driver.summary"),
+    ],
+    ids=["names files", "plans", "ends"],
+)
+def test_what_every_start_of_the_workflow_needs_is_there_without_what_grades(module, also):
+    """Each job that Slurm runs starts it twice."""
+    listing = f"import sys, captionqa.{module}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", listing], cwd=captionqa.WORKFLOW, capture_output=True, text=True)
-    assert "captionqa.dataset.judged_answers" in done.stdout.split(), done.stderr
+    assert f"captionqa.{also}" in done.stdout.split(), done.stderr
     assert "captionqa.grading.ground_truth" not in done.stdout.split()
+    assert "captionqa.page.grid" not in done.stdout.split()
 
 
 #: What only a server, data sets of tables or at addresses, captions as context, or a judge needs.
