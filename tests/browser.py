@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+#: What the browser says of an expression where its page went away meanwhile.
+WENT_AWAY = "Inspected target navigated or closed"
 #: How long a browser may take for anything, in seconds.
 PATIENCE_S = 60
 OPTIONS = (
@@ -111,9 +113,18 @@ class Tab:
 
     def wait(self, condition: str) -> None:
         deadline = time.monotonic() + PATIENCE_S
-        while not self.run(condition):
+        while not self._holds(condition):
             assert time.monotonic() < deadline, f"waited in vain for {condition}; {self.console}"
             time.sleep(0.05)
+
+    def _holds(self, condition: str) -> bool:
+        """Whether a condition holds; not yet, where a link that was clicked leads to another page meanwhile."""
+        try:
+            return bool(self.run(condition))
+        except AssertionError as error:
+            if WENT_AWAY not in str(error):
+                raise
+            return False
 
     def click(self, selector: str) -> None:
         """Click in the middle of the first element that a selector finds, as a person does."""
