@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-#: What the browser says of an expression where its page went away meanwhile.
-WENT_AWAY = "Inspected target navigated or closed"
 #: How long a browser may take for anything, in seconds.
 PATIENCE_S = 60
+#: What Chromium says of a script whose page was left meanwhile.
+NAVIGATED = ("Inspected target navigated or closed", "Execution context was destroyed.")
 OPTIONS = (
     "--headless",
     "--no-sandbox",
@@ -37,6 +37,10 @@ def find_browser() -> str:
             pytest.fail(reason)
         pytest.skip(reason)
     return found
+
+
+class NavigatedError(AssertionError):
+    """The page was left while a script of ours ran in it."""
 
 
 class Tab:
@@ -89,7 +93,9 @@ class Tab:
         os.write(self._writing, json.dumps(message).encode() + b"\0")
         while (answer := self._message()).get("id") != number:
             self._note(answer)
-        assert "error" not in answer, (method, answer["error"])
+        if "error" in answer:
+            navigated = answer["error"]["message"] in NAVIGATED
+            raise (NavigatedError if navigated else AssertionError)(method, answer["error"])
         return answer["result"]
 
     def resize(self, width: int, height: int) -> None:
@@ -112,18 +118,16 @@ class Tab:
         return done["result"].get("value")
 
     def wait(self, condition: str) -> None:
+        """Wait until a condition holds, on the next page where a click leads to one."""
         deadline = time.monotonic() + PATIENCE_S
         while not self._holds(condition):
             assert time.monotonic() < deadline, f"waited in vain for {condition}; {self.console}"
             time.sleep(0.05)
 
     def _holds(self, condition: str) -> bool:
-        """Whether a condition holds; not yet, where a link that was clicked leads to another page meanwhile."""
         try:
             return bool(self.run(condition))
-        except AssertionError as error:
-            if WENT_AWAY not in str(error):
-                raise
+        except NavigatedError:
             return False
 
     def click(self, selector: str) -> None:

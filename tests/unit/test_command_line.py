@@ -307,12 +307,13 @@ def test_a_target_is_not_taken_for_a_second_configuration_file(config_path, exec
     [
         ({}, "local", None),
         ({"srun": ""}, "local", None),
-        ({"sbatch": "", "sinfo": "echo debug up"}, "slurm", None),
+        ({"sbatch": "", "sinfo": "echo debug up"}, "slurm", "a Slurm cluster answers, so the profile is "),
         ({"sbatch": "", "sinfo": "echo error: one >&2; echo sinfo: fatal: no configuration >&2; exit 1"}, "local",
-         "(sinfo: fatal: no configuration)"),
-        ({"sbatch": "", "sinfo": "exit 3"}, "local", "(sinfo ends with exit code 3)"),
-        ({"sbatch": "", "sinfo": "exec /bin/sleep 60"}, "local", "(sinfo says nothing for 1 s)"),
-        ({"sbatch": ""}, "local", "(sinfo: No such file or directory)"),
+         "no Slurm cluster answers (sinfo: fatal: no configuration), so all runs on this machine"),
+        ({"sbatch": "", "sinfo": "exit 3"}, "local", "no Slurm cluster answers (sinfo ends with exit code 3), so"),
+        ({"sbatch": "", "sinfo": "exec /bin/sleep 60"}, "local",
+         "no Slurm cluster answers (sinfo says nothing for 1 s), so"),
+        ({"sbatch": ""}, "local", "no Slurm cluster answers (sinfo: No such file or directory), so"),
     ],
     ids=["no Slurm", "no sbatch", "a cluster", "no configuration", "no word", "hangs", "no sinfo"],
 )  # fmt: skip
@@ -329,7 +330,8 @@ def test_the_profile_is_slurms_where_a_cluster_answers(
     assert (path / "config.yaml").is_file()
     text = capsys.readouterr().err
     assert text.count("\n") == (said is not None)
-    assert said is None or f"no Slurm cluster answers {said}, so all runs on this machine" in text
+    other = "local" if profile == "slurm" else "slurm"
+    assert said is None or (said in text and text.endswith(f": --profile {path.with_name(other)}\n"))
 
 
 @pytest.mark.parametrize("options", [["--profile", "mine"], ["-n", "--profile=mine"]])

@@ -129,8 +129,10 @@ def test_answers_that_are_even_or_differ_by_the_order_of_choices_are_not_judged(
     row |= {"source": "s", "repeats": {"orders": [[0, 1], [1, 0]], "samples": 1}}
     lines = [{"id": name, "answer": answer("The answer is A."), "files": []} for name in ("q", "q\0round 2 sample 1")]
     tie = repeated_record(row, lines, GradingRules(), {})
-    assert (tie["graded_by"], tie["is_parsed"]) == ("tie", False)
-    assert not is_to_judge(tie, "unparsed")
+    assert tie["graded_by"] == "tie"
+    circular = repeated_record(row | {"repeats": {**row["repeats"], "circular": True}}, lines, GradingRules(), {})
+    assert circular["graded_by"] == "circular"
+    assert not any(is_to_judge(one, when) for one in (tie, circular) for when in ("unparsed", "always"))
 
 
 def test_the_text_has_each_field_once_and_no_field_within_a_field():

@@ -116,6 +116,33 @@ def test_a_search_finds_words_of_all_questions_also_of_those_that_are_not_loaded
     tab.run("page.clear()")
 
 
+def test_ties_have_a_filter_and_a_search_finds_and_opens_what_another_sample_said(run, make_config, tmp_path):
+    def said(work, entry):
+        is_other = entry["id"].startswith("q05") and entry.get("sample", 1) == 2
+        return "A zeppelin. The answer is B." if is_other else "The answer is A."
+
+    changes = {"captions": None, "qa": {"samples": 2}, "client": {"sampling": {"temperature": 1}}}
+    config = make_config({**changes, "output_dir": str(tmp_path / "samples")})
+    layout = finish_run(config, said)
+    write_page(config, layout)
+    find_browser()
+    with Tab(tmp_path / "browser") as tab:
+        tab.open(Path(layout.page).as_uri())
+        begins(tab, "Question q05, tied")
+        assert tab.run("document.querySelector('.tile.unparsed').disabled")
+        tab.click(".tile.tie")
+        says(tab, "1 of 60 questions")
+        assert tab.run("document.querySelector('article .badge').textContent") == "= tied"
+        assert not tab.run("document.querySelector('.rounds').open")
+        tab.press("Escape")
+        says(tab, "60 questions")
+        tab.press("/")
+        tab.call("Input.insertText", text="ZEPPELIN")
+        says(tab, "1 of 60 questions")
+        assert tab.run("document.querySelector('.rounds').open")
+        assert tab.console == []
+
+
 def test_keys_go_from_card_to_card_over_the_edge_of_a_file(tab):
     for _ in range(2):
         tab.press("j")

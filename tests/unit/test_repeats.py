@@ -191,7 +191,7 @@ def test_a_model_that_says_a_letter_is_told_by_the_rounds(project, four):
             "majority" if max(record["decided_by"]["votes"].values()) > 1 else "tie"
         )
         if record["decided_by"]["rule"] == "tie":
-            assert (record["predicted_letter"], record["is_parsed"], record["is_correct"]) == (None, False, False)
+            assert (record["predicted_letter"], record["is_parsed"], record["is_correct"]) == (None, True, False)
     assert repeats["mean_accuracy"] == pytest.approx(np.mean(shares))
     expected = mean_interval(np.array(shares), np.array([0, 0, 1, 1]))
     assert repeats["mean_accuracy_interval_95"] == pytest.approx(expected)
@@ -199,7 +199,17 @@ def test_a_model_that_says_a_letter_is_told_by_the_rounds(project, four):
     assert by_round[0] == repeats["first_accuracy"] == 0.25
     assert repeats["spread_over_rounds"]["standard_deviation"] == pytest.approx(np.std(by_round, ddof=1))
     assert (repeats["requests"], metrics["total_questions"], made["plan"].items) == (12, 5, 13)
-    assert metrics["unparsed_answers"] == repeats["ties"]
+    assert metrics["graded_by"]["tie"] == repeats["ties"] > 0
+    assert metrics["unparsed_answers"] == 0
+
+
+def test_a_tie_beside_a_refusal_is_neither_unparsed_nor_refused(project, four):
+    said = {1: "I cannot answer that.", 2: "A", 3: "B"}
+    made = project(four, lambda entry: said[entry.get("sample", 1)], Repeats(samples=3))
+    record, metrics = made["results"]["q1"], made["metrics"]
+    assert (record["graded_by"], record["is_parsed"], record["refused"]) == ("tie", True, False)
+    assert record["rounds"][0]["refused"]
+    assert (metrics["unparsed_answers"], metrics["refused_answers"]) == (0, 0)
 
 
 def test_circular_is_right_only_if_right_in_each_rotation(project, four):
@@ -291,6 +301,14 @@ def test_the_protocol_and_rounds_combine(project):
     colour = made["results"]["q1"]
     assert (colour["is_correct"], colour["choices"]["ABCD".index(colour["predicted_letter"])]) == (False, "red")
     assert made["metrics"]["captionqa"] == once["metrics"]["captionqa"]
+
+    def cannot_answer_at_first(entry):
+        return letter_of(entry, "Cannot answer from the caption" if "\0" not in entry["id"] else "red")
+
+    questions = {key: values[:1] for key, values in questions.items()}
+    made = project(questions, cannot_answer_at_first, Repeats(ShuffleConfig(rounds=2)), protocol="captionqa")
+    (tie,) = made["results"].values()
+    assert (tie["graded_by"], tie["cannot_answer"], tie["published"]["cannot_answer"]) == ("tie", False, True)
 
 
 def test_the_notes_name_questions_whose_choices_stay(project):

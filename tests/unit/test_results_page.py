@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from captionqa.errors import ResultError
 from captionqa.page import failure_rows, page_lists, sample, thumbnails
-from captionqa.page.answers import STATUSES, TEXT_CHARACTERS, cut
-from captionqa.page.questions import without_choices
-from captionqa.page.results_page import write_page
+from captionqa.page.answers import MISSED, STATUSES, TEXT_CHARACTERS, cut, status_of
+from captionqa.page.questions import kind_of, without_choices
+from captionqa.page.results_page import ASSETS, write_page
 from captionqa.page.sample import Sample, limits_for
 from captionqa.page.script_data import script
 from finished_run import finish_run
@@ -275,7 +275,7 @@ def test_a_question_that_is_asked_more_than_once_has_all_its_answers(config, mak
     page = Page(config, finish_run(config, lambda work, entry: "The answer is A."))
     cards = {card["qid"]: card for card in page.data("questions-0")}
     (answer,) = cards["q0"]["answers"]
-    assert (answer["decided_by"], answer["votes"], answer["status"]) == ("tie", {"A": 1, "B": 1}, "unparsed")
+    assert (answer["decided_by"], answer["votes"], answer["status"]) == ("tie", {"A": 1, "B": 1}, "tie")
     same = {"sample": 1, "truncated": False, "output": "The answer is A."}
     assert answer["rounds"] == [
         {"round": 1, "order": None, "status": "right", "letter": "A", **same},
@@ -286,6 +286,30 @@ def test_a_question_that_is_asked_more_than_once_has_all_its_answers(config, mak
     repeats = index["columns"][0]["repeats"]
     assert (repeats["questions"], repeats["consistency"], repeats["mean_accuracy"]) == (4, 0, 0.5)
     assert not index["is_circular"]
+    assert index["columns"][0]["counts"] == {"all": 5, "tie": 4, "right": 1, "truncated": 0}
+
+
+def test_rotations_with_different_answers_are_told_from_those_that_could_not_be_read(config, make_config):
+    config = make_config({"captions": None, "qa": {"shuffle_choices": {"circular": True}}})
+
+    def answer(work, entry):
+        return "no idea" if entry["id"].startswith("q1\0") or entry["id"] == "q4" else "The answer is A."
+
+    index = Page(config, finish_run(config, answer)).overview["questions"]
+    of = dict(zip(index["qids"], statuses(index), strict=True))
+    assert of == {"q1": "unparsed", "q4": "unparsed"} | dict.fromkeys(["q0", "q2", "q3"], "inconsistent")
+    assert index["columns"][0]["counts"] == {"all": 5, "inconsistent": 3, "unparsed": 2, "truncated": 0}
+
+
+def test_a_tie_of_an_earlier_version_which_called_it_unparsed_is_one():
+    assert status_of({"is_correct": False, "graded_by": "tie", "is_parsed": False}) == "tie"
+
+
+def test_the_page_and_its_data_have_the_same_statuses_and_a_tie_is_missed():
+    scripts = "".join((ASSETS / name).read_text(encoding="utf-8") for name in ("elements.js", "contexts.js"))
+    listed = {name: json.loads(text) for name, text in re.findall(r"const (STATUSES|MISSED) = (\[.*?\]);", scripts)}
+    assert listed == {"STATUSES": list(STATUSES), "MISSED": list(MISSED)}
+    assert {kind_of({"answers": [{"status": status}]}) for status in ("tie", "inconsistent")} == {"wrong"}
 
 
 def test_captions_of_a_file_that_changed_since_are_not_shown(config, make_config, tmp_path):

@@ -1,14 +1,16 @@
 """The summary: what a run starts with and what it has produced."""
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from captionqa.config.check import check
 from captionqa.config.layout import Layout
 from captionqa.dataset.final_files import final_files
 from captionqa.dataset.plan import load_plan
 from captionqa.dataset.planning import plan_task
-from captionqa.driver.summary import plan_line, result_rows
+from captionqa.driver.summary import plan_line, plan_notes, result_rows
 from captionqa.files import write_json
 
 NAMES = [f"image{number}.png" for number in range(40)]
@@ -30,6 +32,20 @@ def layout(config, images):
     for task in ("captions", "qa"):
         plan_task(config, layout, task)
     return layout
+
+
+def test_results_of_the_time_when_the_data_set_had_no_name_are_said_to_stay(config, layout, raw_config, schema):
+    raw = raw_config({"captions": {"prompt_styles": ["SIMPLE"]}})
+    named = check({**raw, **{task: {"docs": raw[task]} for task in ("captions", "qa")}}, schema)
+    assert plan_notes(named, layout) == []
+    for path in (layout.qa("results"), layout.captions("simple")):
+        write_json(path, {})
+    assert plan_notes(config, layout) == []
+    (note,) = plan_notes(named, layout)
+    folders = f"{config.output_dir}/captions and {config.output_dir}/qa"
+    assert note.startswith(f"{folders} are of a data set without a name: this run neither reads nor changes")
+    shutil.rmtree(Path(config.output_dir, "captions"))
+    assert plan_notes(named, layout)[0].startswith(f"{config.output_dir}/qa is of a data set without a name: ")
 
 
 def test_a_first_run_has_all_items_to_do(config, layout):
@@ -92,15 +108,15 @@ def test_a_question_that_is_asked_more_than_once_is_no_further_question(make_con
         (4, "2 questions answered each time (of 12 requests 4 failed): mean"),
     ],
 )
-def test_questions_that_are_asked_more_than_once_are_told_with_their_requests(config, layout, failed, said):
+@pytest.mark.parametrize(("ties", "told"), [(1, "1 tie, which counts as wrong"), (2, "2 ties, which count as wrong")])
+def test_questions_that_are_asked_more_than_once_are_told_with_their_requests(config, layout, failed, said, ties, told):
     metrics = {"overall_accuracy": 0.5, "correct_answers": 1, "total_questions": 2, "answered_questions": 2}
     metrics |= {"unparsed_answers": 0, "truncated_answers": 0, "overall_accuracy_interval_95": [0.0945, 0.9055]}
     repeats = {"questions": 2, "requests": 12, "failed_requests": failed, "mean_accuracy": 0.5, "consistency": 1.0}
     repeats |= dict.fromkeys(["mean_accuracy_interval_95", "spread_over_rounds", "spread_over_samples"])
-    write_json(layout.qa("metrics"), {**metrics, "repeats": {**repeats, "ties": 1}})
-    assert any(
-        row.strip().startswith(said) and row.endswith("alike each time, 1 tie") for row in result_rows(config, layout)
-    )
+    write_json(layout.qa("metrics"), {**metrics, "repeats": {**repeats, "ties": ties}})
+    rows = [row.strip() for row in result_rows(config, layout)]
+    assert any(row.startswith(said) and row.endswith(f"alike each time, {told}") for row in rows)
 
 
 def test_the_final_files_of_several_models_have_a_heading_each(make_config, layout):

@@ -13,6 +13,7 @@ from captionqa.dataset.places import HASH_BITS, entry_place
 from captionqa.dataset.plan import load_plan
 from captionqa.driver.phases import PHASES
 from captionqa.files import checked_line, read_json_lines, write_json
+from captionqa.page.answers import STATUSES
 from captionqa.page.results_page import write_page
 from captionqa.page.run_end import give_up_page, page_after_run
 from captionqa.page.unfinished_page import write_unfinished_page
@@ -132,8 +133,9 @@ def test_it_has_the_contexts_that_are_answered_so_far(config, make_config):
     index = data(layout, "overview")["questions"]
     assert [column["label"] for column in index["columns"]] == ["image", "none", "caption SIMPLE"]
     image, none, caption = index["status"]
-    assert (set(none), set(caption), set(image)) == ({"0"}, {"-"}, {"3", "-"})
-    assert [part["answered"] for part in data(layout, "overview")["parts"]] == [12, image.count("3"), 9, 0]
+    wrong, right = str(STATUSES.index("wrong")), str(STATUSES.index("right"))
+    assert (set(none), set(caption), set(image)) == ({wrong}, {"-"}, {right, "-"})
+    assert [part["answered"] for part in data(layout, "overview")["parts"]] == [12, image.count(right), 9, 0]
     assert (index["columns"][0]["accuracy"], index["differences"]) == (1.0, [])
     card = data(layout, "questions-0")[0]
     assert [card["answers"][0]["output"], card["answers"][2]] == ["The answer is A.", None]

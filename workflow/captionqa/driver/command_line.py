@@ -67,19 +67,21 @@ def snakemake_command(config: Path, options: Sequence[str]) -> list[str]:
 
 
 def _profile() -> Path:
-    """The checkout's profile for this machine; says why it is the local one where only Slurm's programs are there."""
+    """The checkout's profile for this machine; says which it is, and why, where Slurm's programs are there."""
     from captionqa.server.slurm import no_answer
 
-    profiles = captionqa.CHECKOUT / "profiles"
+    local, slurm = (captionqa.CHECKOUT / "profiles" / name for name in ("local", "slurm"))
     if not shutil.which("sbatch"):
-        return profiles / "local"
+        return local
     if (fault := no_answer()) is None:
-        return profiles / "slurm"
+        print_message(
+            f"a Slurm cluster answers, so the profile is {slurm}; to run all on this machine: --profile {local}"
+        )
+        return slurm
     print_message(
-        f"no Slurm cluster answers ({printable(fault)}), so all runs on this machine; once one does: "
-        f"--profile {profiles / 'slurm'}"
+        f"no Slurm cluster answers ({printable(fault)}), so all runs on this machine; once one does: --profile {slurm}"
     )
-    return profiles / "local"
+    return local
 
 
 def _run(options: argparse.Namespace) -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence, Set
+from pathlib import Path
 from typing import Literal
 
 from captionqa.config.config import Config, Task
@@ -92,12 +93,21 @@ def _plan_parts(config: Config, layout: Layout) -> list[str]:
 
 def plan_notes(config: Config, layout: Layout) -> list[str]:
     """What was settled or left out where the questions were read, a sentence each."""
-    return [
+    notes = [
         f"{each.data_set}: {with_keys_named(note, each.data_set)}" if each.data_set else note
         for each, of_data in config.by_data_set(layout)
         for task in planned_tasks(each, of_data)
         for note in load_plan(of_data, task).notes
     ]
+    folders = [Path(layout.output_dir, task) for task in ("captions", "qa")]
+    # no data set is called like these folders
+    if config.named and (earlier := [str(folder) for folder in folders if any(folder.glob("*/*.json"))]):
+        notes.append(
+            f"{' and '.join(earlier)} {'is' if len(earlier) == 1 else 'are'} of a data set without a name: this run "
+            "neither reads nor changes what is there; docs/data.md, Several data sets, says how to give it a name, so "
+            "that nothing is asked again"
+        )
+    return notes
 
 
 def result_rows(config: Config, layout: Layout) -> list[str]:
@@ -219,7 +229,9 @@ def _repeated(repeats: RepeatMetrics) -> str:
     spread = repeats["spread_over_rounds"] or repeats["spread_over_samples"]
     between = f"from {spread['lowest']:.1%} to {spread['highest']:.1%}, " if spread else ""
     asked = f"asked {repeats['requests']:,} times"
-    ties = f", {_counted(repeats['ties'], 'tie')}" if repeats["ties"] else ""
+    ties = ""
+    if repeats["ties"]:
+        ties = f", {_counted(repeats['ties'], 'tie')}, which {'counts' if repeats['ties'] == 1 else 'count'} as wrong"
     if repeats["failed_requests"]:  # a question without an answer to each is in none of the figures
         asked = f"answered each time (of {repeats['requests']:,} requests {repeats['failed_requests']:,} failed)"
     return (

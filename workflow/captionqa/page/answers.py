@@ -11,8 +11,10 @@ from captionqa.results.qa_record import QaRecord
 from captionqa.results.repeat_records import DecisionRule, RepeatRecord
 
 #: What became of a question, in the order in which the page shows them.
-Status = Literal["wrong", "unparsed", "failed", "right", "ungraded"]
-STATUSES: tuple[Status, ...] = ("wrong", "unparsed", "failed", "right", "ungraded")
+Status = Literal["wrong", "tie", "inconsistent", "unparsed", "failed", "right", "ungraded"]
+STATUSES: tuple[Status, ...] = ("wrong", "tie", "inconsistent", "unparsed", "failed", "right", "ungraded")
+#: Those of answers that are not right, as the selects of two contexts and a sample see them.
+MISSED: tuple[Status, ...] = ("wrong", "tie", "inconsistent", "unparsed")
 #: Characters of a text on the page; a longer one is cut there, and says so.
 TEXT_CHARACTERS = 20_000
 #: The same of each answer to a question that is asked more than once.
@@ -129,7 +131,12 @@ def status_of(record: QaRecord | RepeatRecord) -> Status:
         return "ungraded"
     if record["is_correct"]:
         return "right"
-    return "wrong" if record.get("is_parsed", True) else "unparsed"
+    rule = record.get("graded_by")
+    if rule == "tie":  # an earlier version took it for unparsed
+        return "tie"
+    if not record.get("is_parsed", True):
+        return "unparsed"
+    return "inconsistent" if rule == "circular" else "wrong"
 
 
 def cut(text: str, characters: int = TEXT_CHARACTERS) -> str:

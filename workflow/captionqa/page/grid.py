@@ -9,6 +9,7 @@ from typing import Any, TypedDict, cast
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.dataset.final_files import planned_files
+from captionqa.files import atomic_writer
 from captionqa.page.answer_columns import read_comparison
 from captionqa.page.judged_grid import judge_grid
 from captionqa.page.page_lists import PageContents
@@ -90,6 +91,25 @@ class GridDataSet(TypedDict):
     majority: MajorityAnswer | None
 
 
+#: What stands in the place of a file of the time when the data set had no name.
+_ELSEWHERE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'">
+<meta name="color-scheme" content="light dark">
+<title>captionqa results</title>
+</head>
+<body>
+<p>The data sets of this run have names, and each has a page of its own.</p>
+<ul>
+{links}
+</ul>
+</body>
+</html>
+"""
+
+
 def write_grid_page(config: Config, layout: Layout) -> None:
     """Write the page of all data sets of a complete run, beside which are the pages of each.
 
@@ -97,9 +117,7 @@ def write_grid_page(config: Config, layout: Layout) -> None:
         ResultError: as for `grid_overview`.
         OSError: the folder cannot be written.
     """
-    folder = Path(layout.page).parent
-    fresh_data(folder)
-    finish_folder(folder, grid_overview(config, layout), run_figures(config, layout))
+    _write(config, layout, grid_overview(config, layout))
 
 
 def write_unfinished_grid_page(config: Config, layout: Layout) -> None:
@@ -108,7 +126,6 @@ def write_unfinished_grid_page(config: Config, layout: Layout) -> None:
     Raises:
         OSError: the folder cannot be written.
     """
-    folder = Path(layout.page).parent
     overview = {
         "model": {},
         "parts": [],
@@ -128,10 +145,22 @@ def write_unfinished_grid_page(config: Config, layout: Layout) -> None:
         "differences": [],
         "judge": None,
     }
-    fresh_data(folder)
-    finish_folder(folder, overview, run_figures(config, layout))
+    _write(config, layout, overview)
     # older than all results, so that the next run makes the page anew
     os.utime(layout.page, (0, 0))
+
+
+def _write(config: Config, layout: Layout, overview: Mapping[str, Any]) -> None:
+    """Write the page, and have the other pages in its folder, which are of a data set without a name, lead to it."""
+    folder = Path(layout.page).parent
+    fresh_data(folder)
+    finish_folder(folder, overview, run_figures(config, layout))
+    links = [f'<li><a href="{HTML}">all data sets</a></li>']
+    links += [f'<li><a href="{_address(each)}">{each.data_set}</a></li>' for each, _ in config.by_data_set(layout)]
+    for earlier in (layout.page_in_one_file, layout.page_tables):
+        if Path(earlier).exists():
+            with atomic_writer(earlier) as file:
+                file.write(_ELSEWHERE.format(links="\n".join(links)))
 
 
 def grid_overview(config: Config, layout: Layout, to_root: str = "..") -> dict[str, Any]:

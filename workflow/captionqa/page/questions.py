@@ -10,7 +10,7 @@ from captionqa.config.config import Config
 from captionqa.dataset.json_elements import KEY_COLUMN, elements
 from captionqa.dataset.question_row import InvalidRow, QuestionRow
 from captionqa.files import read_json_lines
-from captionqa.page.answers import IMAGE_FAULTS, STATUSES, PageAnswer, cut, failed, given
+from captionqa.page.answers import IMAGE_FAULTS, MISSED, STATUSES, PageAnswer, cut, failed, given
 from captionqa.page.judgements import Judgements
 from captionqa.page.sample import Kind
 from captionqa.results.answer_sets import AnswerSet
@@ -174,7 +174,7 @@ def kind_of(item: QuestionItem) -> Kind:
     statuses = [answer["status"] for answer in item["answers"] if answer is not None]
     if "failed" in statuses:
         return "failed"
-    return "wrong" if statuses[0] in ("wrong", "unparsed") else "other"
+    return "wrong" if statuses[0] in MISSED else "other"
 
 
 def page_order(item: QuestionItem) -> tuple[str, str]:

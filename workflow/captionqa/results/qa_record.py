@@ -46,9 +46,10 @@ class QaRecord(TypedDict):
     #: Relative to qa.dataset_path.
     image_paths: list[str]
     num_images: int
-    #: The rule that read the output: box, cue, letter, option text, verify, vqa, anls, none or ungraded.
+    #: The rule that read the output: box, cue, letter, option text, verify, vqa, anls, none or ungraded. Where several
+    #: answers to the question are as frequent tie, and where not all rotations have the same one circular.
     graded_by: str
-    #: Whether a letter or value could be read from the output.
+    #: Whether a letter or value could be read from the output; with circular, from that of each rotation.
     is_parsed: bool
     #: Whether an output that could not be read is a refusal.
     refused: bool

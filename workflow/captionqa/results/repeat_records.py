@@ -2,8 +2,8 @@
 
 from typing import Literal, NotRequired, TypedDict
 
-#: majority: the record is that of the first answer among the most frequent. tie: two were as frequent, so that the
-#: question counts as unparsed. circular: it is right only if it is right in each round. none: no answer could be read.
+#: majority: the record is that of the first answer among the most frequent. tie: two were as frequent, so that none
+#: counts. circular: it is right only if it is right in each round. none: no answer could be read.
 DecisionRule = Literal["majority", "tie", "circular", "none"]
 
 

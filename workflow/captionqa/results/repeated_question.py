@@ -62,12 +62,12 @@ def _repeat_record(record: QaRecord, repeat: Repeat, sampling: Sampling) -> Repe
 
 
 def _by_majority(records: Sequence[QaRecord], repeats: Sequence[Repeat]) -> tuple[QaRecord, DecidedBy]:
-    """The record of the first of the most frequent answers; without these that of the first answer, as unparsed."""
+    """The record of the first of the most frequent answers, or of the first answer where none is."""
     groups, votes = _ballot(records)
     if winners := plurality(groups):
         number = winners[0]
         return records[number].copy(), _decided_by("majority", repeats[number], votes)
-    record = _unread(records[0], "tie", is_parsed=False) if groups else records[0].copy()
+    record = _undecided(records[0], "tie", is_parsed=True) if groups else records[0].copy()
     return record, _decided_by("tie" if groups else "none", repeats[0], votes)
 
 
@@ -76,12 +76,12 @@ def _right_in_each(records: Sequence[QaRecord], repeats: Sequence[Repeat]) -> tu
     groups, votes = _ballot(records)
     record = records[0].copy()
     if len(groups) != 1 or len(groups[0]) != len(records):
-        record = _unread(record, "circular", is_parsed=all(one["is_parsed"] for one in records))
+        record = _undecided(record, "circular", is_parsed=all(one["is_parsed"] for one in records))
     return record, _decided_by("circular", repeats[0], votes)
 
 
-def _unread(record: QaRecord, rule: str, is_parsed: bool) -> QaRecord:
-    """The record of an answer that does not count."""
+def _undecided(record: QaRecord, rule: str, is_parsed: bool) -> QaRecord:
+    """The record of answers of which none counts."""
     is_graded = record["is_correct"] is not None
     record = {
         **record,
@@ -90,7 +90,10 @@ def _unread(record: QaRecord, rule: str, is_parsed: bool) -> QaRecord:
         "score": 0.0 if is_graded else None,
         "graded_by": rule,
         "is_parsed": is_parsed,
+        "refused": record["refused"] and not is_parsed,
     }
+    if "cannot_answer" in record:
+        record["cannot_answer"] = False
     record.pop("fallback_letter", None)
     record.pop("fallback_is_correct", None)
     return record

@@ -1,7 +1,7 @@
 // The same questions in several contexts: with their images, with captions of them, with nothing.
 "use strict";
 
-const MISSED = ["wrong", "unparsed"];
+const MISSED = ["wrong", "tie", "inconsistent", "unparsed"];
 
 // One row for each context: its accuracy with its interval. The chosen one is what counts and groups are about.
 function contextsPanel(view, tiles) {
@@ -77,7 +77,7 @@ function flipsOfAll(view) {
 }
 
 const contextBadges = (columns, answers) => answers.map((answer, number) => answer &&
-  make("span", { class: `badge ${answer.status}`, title: EXPLAINED[answer.status] }, `${SIGNS[answer.status]} ${columns[number].label}`));
+  statusBadge(answer, columns[number].label));
 
 // The answers of all contexts side by side.
 function contextAnswers(columns, answers) {
@@ -86,6 +86,6 @@ function contextAnswers(columns, answers) {
     if (!answer) return make("div", {}, make("div", { class: "label" }, make("b", {}, label), "not answered yet"));
     const read = answer.letter ? make("span", { class: `letter-read ${answer.status}` }, answer.letter) : null;
     return make("div", {}, make("div", { class: "label" }, make("b", {}, label), read,
-      badge(answer.status, `${SIGNS[answer.status]} ${WORDS[answer.status]}`), answer.truncated && badge("truncated", "truncated")), ...answerTexts(answer, scoring));
+      statusBadge(answer), answer.truncated && badge("truncated", "truncated")), ...answerTexts(answer, scoring));
   }));
 }

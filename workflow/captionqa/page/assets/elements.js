@@ -4,14 +4,16 @@
 const LONG_TEXT = 900, LONG_LINES = 12; // of an output that is shown in part at first
 const LONG_QUESTION = 280; // characters above which a question is set smaller
 const WORDS = {
-  right: "right", wrong: "wrong", unparsed: "unparsed", failed: "failed", ungraded: "no ground truth",
+  right: "right", wrong: "wrong", tie: "tied", inconsistent: "inconsistent", unparsed: "unparsed", failed: "failed", ungraded: "no ground truth",
   truncated: "truncated", duplicate: "duplicate", all: "all", only_a: "right only in A", only_b: "right only in B",
 };
-const STATUSES = ["wrong", "unparsed", "failed", "right", "ungraded"]; // as the data number them
-const SIGNS = { right: "✓", wrong: "✗", unparsed: "?", failed: "!", ungraded: "–" };
+const STATUSES = ["wrong", "tie", "inconsistent", "unparsed", "failed", "right", "ungraded"]; // as the data number them
+const SIGNS = { right: "✓", wrong: "✗", tie: "=", inconsistent: "≠", unparsed: "?", failed: "!", ungraded: "–" };
 const EXPLAINED = {
   right: "The answer is the ground truth.",
   wrong: "An answer was read, and it is not the ground truth.",
+  tie: "Two answers to the question are as frequent, so that none counts; it counts as wrong.",
+  inconsistent: "The answers are not the same in each rotation of the choices; it counts as wrong.",
   unparsed: "No answer could be read from the output; it counts as wrong.",
   failed: "There is no output; it counts as wrong.",
   ungraded: "The question file gives no ground truth.",
@@ -22,7 +24,8 @@ const EXPLAINED = {
 const RULES = {
   box: "The answer was read from the last \\boxed{…}.", cue: "The answer was read behind a cue such as “the answer is”.",
   letter: "The output is only a letter.", "option text": "The output has the text of one option alone.",
-  tie: "Two answers to the question are as frequent, so that none counts.", circular: "The answers are not the same in each rotation of the choices.",
+  tie: "Two answers to the question are as frequent, so that none counts.",
+  circular: "The answers are not the same in each rotation of the choices, or one could not be read.",
   verify: "The value was compared with the ground truth.", none: "No rule found an answer.", ungraded: "Nothing to grade against.",
 };
 // Data: scripts of the folder data/ call `receive`.
@@ -65,7 +68,10 @@ const counted = (number) => number.toLocaleString("en-US");
 const percent = (share) => `${(100 * share).toFixed(1)}%`;
 const interval95 = (interval) => (interval ? `; 95\u00a0%\u00a0interval ${percent(interval[0])} to ${percent(interval[1])}` : "");
 const time = (iso) => iso.slice(0, 16).replace("T", " ");
-const badge = (kind, text) => make("span", { class: `badge ${kind}`, title: EXPLAINED[kind] }, text);
+const badge = (kind, text, title = EXPLAINED[kind]) => make("span", { class: `badge ${kind}`, title }, text);
+// What became of an answer; `name` is what is said in place of that.
+const statusBadge = ({ status, rule }, name = WORDS[status]) => badge(status, `${SIGNS[status]} ${name}`,
+  status === "unparsed" && rule === "circular" ? "The answer to a rotation of the choices could not be read; it counts as wrong." : EXPLAINED[status]);
 
 function plural(number, word) { return `${counted(number)} ${word}${number === 1 ? "" : "s"}`; }
 

@@ -4,18 +4,22 @@
 const DECIDED = { majority: "the most frequent answer counts", tie: "two answers are as frequent, so none counts",
   circular: "right only if right in each rotation", none: "no answer could be read" };
 
-// The answers to one question, closed at first.
-function foldedRounds({ rounds, decided_by: rule, votes }) {
+const roundTexts = ({ rounds = [] }) => rounds.map((one) => one.output);
+
+// The answers to one question: closed, unless a word of the search is in these and not in the output above them.
+function foldedRounds(answer) {
+  const { output, rounds, decided_by: rule, votes } = answer, shown = output.toLowerCase(), texts = roundTexts(answer).join("\n").toLowerCase();
+  const isFound = page.view.words().some((word) => texts.includes(word) && !shown.includes(word));
   const right = rounds.filter((one) => one.status === "right").length, hasSamples = rounds.some((one) => one.sample > 1);
-  const isGraded = rounds.some((one) => one.status !== "ungraded");
+  const isGraded = rounds.some((one) => one.status !== "ungraded"), unread = rounds.filter((one) => one.status === "unparsed").length;
   const said = Object.entries(votes).map(([answer, count]) => `${answer} ×${count}`).join(", ");
-  const summary = [plural(rounds.length, "answer"), isGraded && `${right} right`, DECIDED[rule]].filter(Boolean).join(" · ");
+  const summary = [plural(rounds.length, "answer"), isGraded && `${right} right`, unread && `${unread} unparsed`, DECIDED[rule]].filter(Boolean).join(" · ");
   const lines = rounds.map((one) => make("li", {}, make("div", { class: "label" },
     make("span", { class: "number" }, `round ${one.round}${hasSamples ? `, sample ${one.sample}` : ""}`),
-    one.letter && make("span", { class: `letter-read ${one.status}` }, one.letter), badge(one.status, `${SIGNS[one.status]} ${WORDS[one.status]}`),
+    one.letter && make("span", { class: `letter-read ${one.status}` }, one.letter), statusBadge(one),
     one.truncated && badge("truncated", "truncated"), one.order ? make("span", { class: "order", title: "The choices in the order in which they were asked, by their letters in the file" }, one.order) : null),
   expandable(foreign("div", one.output, "output"), one.output, 240)));
-  return make("details", { class: "folded rounds" }, make("summary", {}, summary),
+  return make("details", { class: "folded rounds", open: isFound }, make("summary", {}, summary),
     said && make("p", { class: "small" }, foreign("span", `Answers: ${said}. Letters are those of the file's order.`)), make("ol", {}, ...lines));
 }
 

@@ -52,8 +52,11 @@ class View {
 
   isFiltered() { return Object.values(this.filter).some((value) => value !== "" && value !== undefined); }
 
+  // What somebody searches for.
+  words() { return (this.filter.text || "").toLowerCase().split(/\s+/).filter(Boolean); }
+
   find() {
-    const words = (this.filter.text || "").toLowerCase().split(/\s+/).filter(Boolean);
+    const words = this.words();
     this.matches = [];
     for (let number = 0; number < this.length; number++) {
       if (this.only !== null ? number !== this.only : !this.fits(number)) continue;
@@ -82,7 +85,7 @@ class Questions extends View {
   status(number, column = this.column) { return STATUSES[this.index.status[column][number]]; }
 
   text(item) {
-    const given = item.answers.filter(Boolean).flatMap((answer) => [answer.output, answer.detail, answer.judge?.output, ...answer.captions ?? []]);
+    const given = item.answers.filter(Boolean).flatMap((answer) => [answer.output, answer.detail, answer.judge?.output, ...answer.captions ?? [], ...roundTexts(answer)]);
     const parts = [item.qid, item.question, item.category, item.source, ...given];
     return [...parts, ...item.choices, ...item.truth, ...item.images.map((image) => image.name)].join("\n");
   }
@@ -104,7 +107,11 @@ class Questions extends View {
     this.matches.sort((a, b) => place(a) - place(b) || a - b);
   }
 
-  tiles() { return ["all", "right", "wrong", "unparsed", "failed", "truncated", ...this.counts.ungraded ? ["ungraded"] : []]; }
+  // What only some runs have has a tile where there is any.
+  tiles() {
+    const rare = (kind) => (this.counts[kind] ? [kind] : []);
+    return ["all", "right", "wrong", ...rare("tie"), ...rare("inconsistent"), "unparsed", "failed", "truncated", ...rare("ungraded")];
+  }
 
   selects() { return [...this.isCompared ? flipSelects(this) : [], ...super.selects()]; }
 
@@ -117,7 +124,7 @@ class Questions extends View {
   card(item) {
     const number = this.names.indexOf(item.qid), what = WORDS[this.status(number)] ?? "not answered yet", [answer] = item.answers;
     const badges = this.isCompared ? contextBadges(this.index.columns, item.answers)
-      : [badge(answer.status, `${SIGNS[answer.status]} ${WORDS[answer.status]}`), answer.truncated && badge("truncated", "truncated"),
+      : [statusBadge(answer), answer.truncated && badge("truncated", "truncated"),
         answer.judge && judgeBadge(answer.judge)];
     const head = make("div", { class: "head" }, ...badges, this.link(item.qid), ...this.chips(item, ["category", "source"]));
     if (this.isCompared) {
@@ -195,7 +202,7 @@ class Flips extends View {
     const body = questionBody(item, { "run A": item.a.letter, "run B": item.b.letter });
     body.append(make("div", { class: "answers" }, ...["a", "b"].map((key) => {
       const answer = item[key];
-      return make("div", {}, make("div", { class: "label" }, key.toUpperCase(), badge(answer.status, `${SIGNS[answer.status]} ${WORDS[answer.status]}`),
+      return make("div", {}, make("div", { class: "label" }, key.toUpperCase(), statusBadge(answer),
         answer.truncated && badge("truncated", "truncated"), rule(answer)), expandable(foreign("div", answer.output, "output"), answer.output));
     })));
     return questionCard(item, WORDS[item.direction], head, body);
