@@ -37,8 +37,8 @@ help: ## list these tasks
 demo: setup ## caption the bundled images and answer the bundled questions with a real vLLM
 	$(SNAKEMAKE) --profile profiles/local --configfile config/demo.yaml $(ARGS)
 
-test: setup ## run the whole test suite in three processes (ARGS go to pytest)
-	.venv/bin/pytest --numprocesses 3 $(ARGS)
+test: setup ## run the whole test suite in four processes (ARGS go to pytest)
+	.venv/bin/pytest --numprocesses 4 $(ARGS)
 
 test-fast: $(DRIVER) ## run the tests of the inner loop, in less than a minute
 	.venv/bin/pytest --numprocesses 2 -m "not slow and not vllm" $(ARGS)

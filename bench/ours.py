@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from captionqa.config.check import SCHEMA, check
+from captionqa.config.check import check, read_schema
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.config.settings import fingerprint
@@ -81,7 +81,7 @@ def save(folder: Path, raw: dict[str, Any]) -> None:
 def load(folder: Path) -> tuple[Config, dict[str, Any]]:
     """The configuration that was saved in a folder, checked, and the mapping that Snakemake hands to its jobs."""
     raw = yaml.safe_load((folder / CONFIG).read_text())
-    return check(raw, yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))), raw
+    return check(raw, read_schema()), raw
 
 
 def plan_of(config: Config) -> tuple[Layout, str, Plan]:

@@ -18,7 +18,7 @@ def pytest_collection_modifyitems(items):
 class SharedServersScheduling(LoadScopeScheduling):
     """Keeps the tests that share a Slurm in one process, and those that share a vLLM; all others run beside them.
 
-    Those on Slurm mostly wait, so two cores have enough for a third process.
+    Those on Slurm and those of starts and ends mostly wait, so two cores have enough for four processes.
     """
 
     def _split_scope(self, nodeid):

@@ -20,7 +20,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(CHECKOUT / "workflow"), str(CHECKOUT / "tests")]
 
 from browser import Tab  # noqa: E402
-from captionqa.config.check import SCHEMA, check  # noqa: E402
+from captionqa.config.check import check, read_schema  # noqa: E402
 from captionqa.config.config import Config  # noqa: E402
 from captionqa.driver.phases import PHASES  # noqa: E402
 from captionqa.files import json_line, write_json  # noqa: E402
@@ -128,9 +128,7 @@ def prepare(folder: Path, contexts: bool) -> Config:
     }
     if contexts:
         raw["qa"]["contexts"] = ["image", "caption", "none"]
-    import yaml
-
-    return check(raw, yaml.safe_load(SCHEMA.read_text(encoding="utf-8")))
+    return check(raw, read_schema())
 
 
 class Answers:

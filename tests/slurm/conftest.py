@@ -50,6 +50,7 @@ def project(cluster, tmp_path):
         },
         "captions": {"dataset_path": "images", "chunks": 2},
         "client": {"concurrency": 1, "backoff_s": 0.1, "max_attempts": 2},
+        "report": {"page": False},  # each job on Slurm starts Snakemake twice; two tests have it made
     }
     yield project
     project.kill()

@@ -15,7 +15,7 @@ from stand_in_server import right_answer
 
 pytestmark = pytest.mark.slow
 
-PLAN = dict.fromkeys(("start_server", "release", "merge_captions", "page", "check_failures", "default"), 1)
+PLAN = dict.fromkeys(("start_server", "release", "merge_captions", "check_failures", "default"), 1)
 PLAN |= {"caption_chunk": 2}
 
 
@@ -34,6 +34,7 @@ def one_server(cluster):
 
 def test_a_run_uses_the_nodes_it_should_and_leaves_no_job(project, cluster):
     """With the documents' squeue line, and a client job that is requeued, which starts again at once."""
+    project.config["report"] = {"page": True}
     driver = start_slowly(project)
     (line,) = re.findall(r"^    (squeue .*?)    #", (ROOT / "docs/slurm.md").read_text(), re.MULTILINE)
     rows = subprocess.run(line, shell=True, capture_output=True, text=True, check=True).stdout.splitlines()
@@ -60,6 +61,7 @@ def test_a_run_uses_the_nodes_it_should_and_leaves_no_job(project, cluster):
     assert project.files_with(key) == []
     assert not cluster.jobs()
     assert project.plan() == {}
+    assert [part["answered"] for part in project.page()["parts"]] == [10]
     provenance = project.captions(suffix="_provenance")
     assert [entry["job"] for entry in provenance["servers"]] == [server["JobId"]]
     assert {entry["job"] for entry in provenance["clients"]} == {client["JobId"] for client in clients}
@@ -182,7 +184,7 @@ def test_small_chunks_are_told_and_a_sites_wrapper_that_prints_lines_of_its_own_
     project, cluster, chatty_wrapper
 ):
     """Of one job at a time, Slurm's queue is not to blame."""
-    project.config["captions"]["chunks"] = 6
+    project.config["captions"]["chunks"] = 4
     project.config["models"][MODEL]["server"]["health_interval_s"] = 0.25
     project.faults(delay_s=1)
     driver = project.start("--jobs", "1")

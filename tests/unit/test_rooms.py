@@ -83,12 +83,25 @@ def test_the_guard_in_vllm_loads_only_what_needs_the_standard_library_alone():
     assert sorted(done.stdout.split()) == [*package, *own], done.stderr
 
 
-def test_the_files_of_a_run_are_named_without_what_grades_them():
-    """Each job that Slurm runs names them twice."""
-    listing = "import sys, captionqa.dataset.final_files; print(*sys.modules)"
+@pytest.mark.parametrize(
+    ("module", "also", "left_out"),
+    [
+        ("dataset.final_files", "captionqa.dataset.judged_answers", "captionqa.grading.ground_truth"),
+        ("dataset.planning", "captionqa.grading.choices", "captionqa.grading.ground_truth"),
+        ("driver.run_end", "captionqa.driver.summary", "captionqa.grading.ground_truth"),
+        ("driver.run_end", "captionqa.driver.summary", "captionqa.page.grid"),
+        ("server.lifecycle", "captionqa.server.running_server", "requests"),
+        ("page.results_page", "captionqa.page.run_figures", "requests"),
+    ],
+    ids=["naming files", "planning", "the end", "the end of one data set", "a release", "a page"],
+)
+def test_what_every_run_does_imports_nothing_that_only_some_need(module, also, left_out):
+    """Each job that Slurm runs starts the workflow twice."""
+    listing = f"import sys, captionqa.{module}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", listing], cwd=captionqa.WORKFLOW, capture_output=True, text=True)
-    assert "captionqa.dataset.judged_answers" in done.stdout.split(), done.stderr
-    assert "captionqa.grading.ground_truth" not in done.stdout.split()
+    imported = done.stdout.split()
+    assert also in imported, done.stderr
+    assert left_out not in imported
 
 
 #: What only a server, data sets of tables or at addresses, captions as context, or a judge needs.

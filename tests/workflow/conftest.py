@@ -4,6 +4,7 @@ import shutil
 
 import pandas as pd
 import pytest
+from filelock import FileLock
 from projects import MODEL, Project, draw_image, stand_in_server
 
 
@@ -55,17 +56,20 @@ def small(project):
 
 
 @pytest.fixture(scope="session")
-def _completed_once(tmp_path_factory):
-    return tmp_path_factory.mktemp("completed") / "project"
+def _completed_once(tmp_path_factory, worker_id):
+    base = tmp_path_factory.getbasetemp()
+    return (base if worker_id == "master" else base.parent) / "completed"
 
 
 @pytest.fixture
 def completed(project, _completed_once):
-    """A project whose run is complete; it ran once in the session and is copied, times and all."""
-    if not _completed_once.exists():
-        project.first_run = project.run()
-        shutil.copytree(project.folder, _completed_once)
-        return project
+    """A project whose run is complete; it ran once for all processes of the suite and is copied, times and all."""
+    with FileLock(f"{_completed_once}.lock"):
+        if not _completed_once.exists():
+            project.run()
+            shutil.copytree(project.folder, made := _completed_once.with_name("completing"))
+            made.rename(_completed_once)
+            return project
     shutil.rmtree(project.folder)
     shutil.copytree(_completed_once, project.folder)
     return project

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from projects import AS_ANYBODY, MODEL, stand_in_server
+from projects import AS_ANYBODY, MODEL, job_counts, stand_in_server
 
 pytestmark = pytest.mark.slow
 
@@ -95,7 +95,7 @@ def test_a_judge_that_joins_a_finished_run_asks_what_the_rules_could_not_read_an
     judge.join()
     text = project.run("-n")
     assert f"up to 4 answers to judge by {JUDGE}, 1 server to start" in text
-    plan = project.plan()
+    plan = job_counts(text)
     assert (plan["judge_items"], plan["judge_chunk"], plan["merge_judge"]) == (1, 2, 1)
     assert not plan.keys() & {"answer_chunk", "merge_qa"}
     text = project.run()

@@ -299,11 +299,11 @@ def test_an_existing_server_with_another_key_is_a_clear_error(project, existing_
 
 
 @pytest.fixture
-def elsewhere(project, monkeypatch):
-    """The project, whose jobs go to a scheduler that captionqa has no launcher for."""
+def elsewhere(small, monkeypatch):
+    """The project, whose jobs go to a scheduler that captionqa has no launcher for; each starts Snakemake again."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests" / "another_executor"))
-    project.arguments = ("--executor", "elsewhere", "--jobs", "2", "--seconds-between-status-checks", "1")
-    return project
+    small.arguments = ("--executor", "elsewhere", "--jobs", "2", "--seconds-between-status-checks", "1")
+    return small
 
 
 def test_an_executor_that_cannot_start_a_server_is_refused_in_one_sentence(elsewhere):

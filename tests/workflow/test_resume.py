@@ -6,7 +6,7 @@ from collections import Counter
 
 import pandas as pd
 import pytest
-from projects import KILL_PAGE_JOB, MODEL, STYLES, draw_image
+from projects import KILL_PAGE_JOB, MODEL, ROOT, STYLES, draw_image
 
 pytestmark = pytest.mark.slow
 
@@ -23,6 +23,11 @@ def test_a_complete_run_has_nothing_to_do_and_needs_no_server(completed):
     assert completed.plan() == {}
     assert "captionqa: nothing to do: " in completed.run()
     assert not completed.processes()
+    # by another name of a module, all finished results of earlier versions would be merged again
+    records = [json.loads(path.read_text()) for path in (completed.folder / ".snakemake" / "metadata").iterdir()]
+    merges = [record["input"] for record in records if record["rule"].startswith("merge_")]
+    assert merges
+    assert all(f"{ROOT}/workflow/rules/../captionqa/results/provenance.py" in inputs for inputs in merges)
 
 
 def test_every_item_is_in_the_results_or_the_failures(completed):

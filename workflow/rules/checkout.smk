@@ -1,5 +1,6 @@
 # Where the workflow may run: from its checkout, as a part of the main Snakefile. Elsewhere its package is missing, or
 # Snakemake calls no hook of it: then no lease is kept, and nothing would end the server.
+import gc
 import sys
 from pathlib import Path
 
@@ -10,6 +11,8 @@ INSTEAD = (
     "(docs/elsewhere.md)"
 )
 
+# What Snakemake has loaded so far stays: the collector of garbage would look through all of it again and again.
+gc.freeze()
 
 if not workflow.modifier.is_main_snakefile():
     sys.exit(

@@ -1,12 +1,10 @@
 # What all rules share: the checked configuration, the paths and the wildcards.
 import re
 
-import yaml
-
 sys.path.insert(0, str(WORKFLOW_FOLDER))
 
 from captionqa.config.answer_files import CHUNK_NAME, AnswerFiles
-from captionqa.config.check import check
+from captionqa.config.check import check, read_schema
 from captionqa.config.contexts import READ
 from captionqa.config.data_sets import with_keys_named
 from captionqa.errors import CaptionqaError
@@ -27,7 +25,7 @@ from captionqa.shown_text import printable, printable_lines
 prefer_checkout()
 
 try:
-    CONFIG = check(config, yaml.safe_load(Path(workflow.source_path("../schemas/config.schema.yaml")).read_text()))
+    CONFIG = check(config, read_schema())
 except CaptionqaError as error:
     sys.exit(f"captionqa: {printable_lines(str(error))}")
 
@@ -101,8 +99,11 @@ wildcard_constraints:
 
 
 def code(patterns):
-    """The package's modules that match the patterns, as inputs of a rule: a change of one runs the rule again."""
-    return [workflow.source_path(f"../captionqa/{path}") for path in tracked_modules(patterns)]
+    """The package's modules that match the patterns, as inputs of a rule: a change of one runs the rule again.
+
+    They are named as workflow.source_path names them in the records of a run, but not copied at each start as it does.
+    """
+    return [f"{WORKFLOW_FOLDER}/rules/../captionqa/{path}" for path in tracked_modules(patterns)]
 
 
 def refuse(error, data_set=""):

@@ -4,7 +4,6 @@ import re
 
 from captionqa.dataset.question_row import QuestionRow
 from captionqa.grading.choices import lettered_choices
-from captionqa.grading.ground_truth import GroundTruth
 from captionqa.grading.scoring import GradingRules
 
 #: What is in a text that lists choices; a quick look before a thorough one.
@@ -44,6 +43,8 @@ class IndexTruths:
         self._highest = max(self._highest, index)
         self._reaches_end |= index == len(choices)
         self._count += 1
+        from captionqa.grading.ground_truth import GroundTruth  # all rules of grading, and few runs get here
+
         if GroundTruth.read(text, choices, self._rules).letter is None:
             self._misfits += 1
             self.first = self.first or row["id"]

@@ -17,7 +17,6 @@ from captionqa.config.layout import Layout
 from captionqa.errors import CaptionqaError, RunStoppedError
 from captionqa.files import read_json, write_json
 from captionqa.page.completeness import has_comparison, has_final_files, is_of_all_results
-from captionqa.page.grid import write_grid_page, write_unfinished_grid_page
 from captionqa.page.run_figures import page_data, run_figures
 from captionqa.page.script_data import write_script
 from captionqa.run.job_log import JobError
@@ -66,6 +65,8 @@ def grid_page_after_run(
         return PageEnd(None)
     try:
         if not finished and not all(is_of_all_results(layout.page, *part) for part in parts):
+            from captionqa.page.grid import write_grid_page, write_unfinished_grid_page  # few runs get here, all wait
+
             if all(has_final_files(*part) for part in parts) and has_comparison(config, layout):
                 write_grid_page(config, layout)
                 os.utime(layout.page, (0, 0))  # as for an unfinished page

@@ -5,12 +5,14 @@ letters as `captionqa_rules.published_letter` does; captionqa's figures count th
 """
 
 from collections import Counter, defaultdict
-from typing import NotRequired, TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from captionqa.dataset.question_row import InvalidRow, QuestionRow
 from captionqa.grading.captionqa_rules import CANNOT_ANSWER, cannot_answer_score, has_yes_and_no
-from captionqa.results.qa_record import QaRecord
 from captionqa.results.score_statistics import bootstrap_interval
+
+if TYPE_CHECKING:
+    from captionqa.results.qa_record import QaRecord
 
 #: Stands in a category of the data set between its main category and the rest.
 SEPARATOR = " - "
@@ -107,7 +109,7 @@ class ProtocolTally:
         self._categories: dict[str, _Group] = defaultdict(_Group)
         self._counts: Counter[str] = Counter()
 
-    def add_record(self, record: QaRecord) -> None:
+    def add_record(self, record: "QaRecord") -> None:
         """Count an answer; one to a question that was not asked by the protocol changes nothing."""
         if "published" not in record or record["score"] is None:
             return

@@ -2,16 +2,18 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from typing import NotRequired, TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from captionqa.config.qa_config import AnswerForm, Scoring
 from captionqa.dataset.question_row import InvalidRow, QuestionRow
 from captionqa.reasoning import split_reasoning
 from captionqa.results.captionqa_metrics import WithProtocol
-from captionqa.results.qa_record import QaRecord
 from captionqa.results.repeat_records import WithRepeats
 from captionqa.results.score_statistics import bootstrap_interval
 from captionqa.results.statistics import wilson_interval
+
+if TYPE_CHECKING:
+    from captionqa.results.qa_record import QaRecord
 
 
 class ScoreMetrics(TypedDict):
@@ -146,7 +148,7 @@ class Tally:
         self._reasons: Counter[str] = Counter()
         self._thinking: Counter[str] = Counter()
 
-    def add_record(self, record: QaRecord) -> None:
+    def add_record(self, record: "QaRecord") -> None:
         """Count a question that has a result."""
         flags = ["total", "answered"] + ["ungraded"] * (record["is_correct"] is None)
         flags += ["correct"] * bool(record["is_correct"]) + ["unparsed"] * (not record["is_parsed"])

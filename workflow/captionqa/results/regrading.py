@@ -6,10 +6,12 @@ A flip is an answer whose text is the same as at the last merge and whose letter
 import hashlib
 from collections import Counter
 from pathlib import Path
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from captionqa.files import read_json_lines
-from captionqa.results.qa_record import QaRecord
+
+if TYPE_CHECKING:
+    from captionqa.results.qa_record import QaRecord
 
 
 class Grading(TypedDict):
@@ -39,7 +41,7 @@ class Flip(TypedDict):
     now: Grading
 
 
-def grading_line(record: QaRecord) -> GradingLine:
+def grading_line(record: "QaRecord") -> GradingLine:
     """What the next merge needs to know of a result record."""
     output = hashlib.blake2b(record["model_output"].encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
     return {

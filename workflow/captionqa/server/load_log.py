@@ -11,11 +11,13 @@ from contextlib import suppress
 from dataclasses import asdict
 from os import SEEK_END
 from pathlib import Path
-from typing import NotRequired, TypedDict, cast
+from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
 
 from captionqa.config.server_files import ServerFiles
 from captionqa.files import json_line, read_json_lines
-from captionqa.server.probe import EngineLoad
+
+if TYPE_CHECKING:
+    from captionqa.server.probe import EngineLoad
 
 #: More than the longest line.
 LAST_BYTES = 1000
@@ -43,7 +45,7 @@ class LoadLog:
             if not self._path.exists() or next(read_json_lines(self._path), None) != request_id:
                 self._path.write_text(json_line(request_id))
 
-    def add(self, load: EngineLoad | None) -> EngineLoad | None:
+    def add(self, load: "EngineLoad | None") -> "EngineLoad | None":
         """Append a load with the present time and return it; None, of a server without metrics, is not appended.
 
         Where the file cannot be written, as on a full disk, the line is lost.

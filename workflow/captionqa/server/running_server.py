@@ -14,7 +14,6 @@ from captionqa.server import endpoint, generation_key
 from captionqa.server.endpoint import Endpoint, State
 from captionqa.server.launcher import Handle, Launcher
 from captionqa.server.model_revision import existing_version
-from captionqa.server.probe import Probe
 
 
 def use_existing(
@@ -30,6 +29,8 @@ def use_existing(
     key = os.environ.get(variable) if variable else None
     if variable and not key:
         raise ServerStartError(f"api_key_env names {variable}, which is not set; export it and start again.")
+    from captionqa.server.probe import Probe  # requests, and every start of the workflow would wait for it
+
     url = base_url(url)
     probe = Probe(url, key)
     try:
@@ -69,6 +70,8 @@ def adopt(folder: Path, handles: Sequence[Handle], launcher: Launcher, served_na
     found = endpoint.read_all(folder)
     if not all(entry.state is State.READY and entry.settings == digest for entry in found):
         return []
+    from captionqa.server.probe import Probe  # as above
+
     try:
         for entry in found:
             key = generation_key.read(folder, entry)
