@@ -89,7 +89,7 @@ def test_every_cell_of_a_grid_is_what_its_files_say_and_follows_each_change(proj
     forecast = project.run("-n")
     assert f"  {MODEL}, 1 server to start\n  {SECOND}, 1 server to start:\n    birds: " in forecast
     text = project.run("--cores", "1")
-    started = [job for job in re.findall(r"rule (\w+):\n((?:    .+\n)+)", project.log())]
+    started = re.findall(r"rule (\w+):\n((?:    .+\n)+)", project.log())
     (server,) = (n for n, (rule, of) in enumerate(started) if rule == "start_server" and f"model={SECOND}" in of)
     merges = [n for n, (rule, of) in enumerate(started) if rule == "merge_qa" and f"model={MODEL}" in of]
     assert server < max(merges)  # a GPU waits for no merge
