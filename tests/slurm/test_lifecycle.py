@@ -186,7 +186,7 @@ def test_small_chunks_are_told_and_a_sites_wrapper_that_prints_lines_of_its_own_
     """Of one job at a time, Slurm's queue is not to blame."""
     project.config["captions"]["chunks"] = 4
     project.config["models"][MODEL]["server"]["health_interval_s"] = 0.25
-    project.faults(delay_s=1)
+    project.faults(delay_s=0.5)
     driver = project.start("--jobs", "1")
     project.wait_for(lambda: project.journaled() >= 1)
     assert json.loads((project.out / f"work/{MODEL}/server/handles.json").read_text()) == [{"job": one_server(cluster)}]

@@ -262,7 +262,7 @@ def test_a_job_that_waits_for_something_else_ends_with_its_run(
     else:
         write_json(path, read_json(path) | {"run_id": f"{keeper.run_id}-next"})
     assert process.wait(20) == 1
-    assert "RunStoppedError" in process.stderr.read()
+    assert ("RunTakenOverError" if ending == "taken over" else "RunStoppedError") in process.stderr.read()
 
 
 def test_a_process_is_the_same_by_pid_and_start():

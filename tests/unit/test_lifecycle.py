@@ -1,6 +1,7 @@
 """The server's life as the driver sees it: start, adoption, use of an existing server, stop; no process is left."""
 
 import ipaddress
+import json
 import os
 import signal
 import stat
@@ -13,9 +14,9 @@ import psutil
 import pytest
 import requests
 from captionqa.config.layout import Layout
-from captionqa.errors import ConfigError, RunStoppedError, ServerStartError
+from captionqa.errors import ConfigError, RunStoppedError, RunTakenOverError, ServerStartError
 from captionqa.files import write_json
-from captionqa.run.lease import LeaseKeeper
+from captionqa.run.lease import RUN_VARIABLE, LeaseKeeper
 from captionqa.run.process_identity import process_start
 from captionqa.server import generation_key, start_wait
 from captionqa.server.endpoint import Endpoint, State
@@ -122,6 +123,18 @@ def test_a_started_server_answers_with_the_runs_key_alone_and_stops_when_told_to
     assert all(map(gone, processes))
     assert endpoint.read(run.folder, 0).state is State.DEAD
     server.stop()
+
+
+def test_a_start_that_a_killed_driver_left_behind_does_not_stop_what_the_next_run_takes_over(run, lease, monkeypatch):
+    """It finds out when the next run begins, which looks at the server in the same moment."""
+    monkeypatch.setenv(RUN_VARIABLE, "1")  # of an earlier run than the lease's
+    with pytest.raises(RunTakenOverError):
+        run.server().start()
+    (left,) = json.loads(run.layout.server_files.handles.read_text())
+    assert psutil.Process(left["pid"]).status() != psutil.STATUS_ZOMBIE
+    monkeypatch.delenv(RUN_VARIABLE)
+    run.server().start()
+    assert len(run.processes()) == 3
 
 
 def test_a_supervisor_that_is_suspended_still_ends_when_told_to(run, lease, gone):

@@ -47,6 +47,10 @@ class RunStoppedError(CaptionqaError):
     """The run or this job is being stopped, or the driver has died."""
 
 
+class RunTakenOverError(RunStoppedError):
+    """Another run works in this output folder now; what this one leaves there is that run's."""
+
+
 class ResultError(CaptionqaError):
     """Stored results are missing, unreadable, or contradict each other or the configuration."""
 

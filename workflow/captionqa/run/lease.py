@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal, TypedDict
 
 from captionqa.config.server_files import ServerFiles, read_own_json
-from captionqa.errors import CaptionqaError, RunStoppedError
+from captionqa.errors import CaptionqaError, RunStoppedError, RunTakenOverError
 from captionqa.files import write_json
 from captionqa.run.file_lock import Lock, try_lock
 from captionqa.run.process_identity import process_start, same_process
@@ -30,6 +30,7 @@ POLL_S = 1.0
 #: Age in seconds at which a lease of another host expires unless its lock is held. A dry run or a second driver cannot
 #: wait to see whether the counter moves.
 FOREIGN_LEASE_TIMEOUT_S = 600.0
+TAKEN_OVER = "another run has taken over"
 
 LeaseState = Literal["held", "released"]
 
@@ -174,7 +175,7 @@ class LeaseWatch:
                 return "the driver stopped the run"
             self._run_id = self._run_id or lease["run_id"]
             if lease["run_id"] != self._run_id and not self._any_run:
-                return "another run has taken over"
+                return TAKEN_OVER
             seen = (lease["run_id"], lease["counter"])
             if seen != self._seen:
                 self._seen, self._moved_s = seen, time.monotonic()
@@ -183,9 +184,10 @@ class LeaseWatch:
         return None
 
     def check(self) -> None:
-        """Raise RunStoppedError when the run is over."""
+        """Raise RunStoppedError when the run is over, and RunTakenOverError when another one has taken over."""
         if reason := self.end_reason():
-            raise RunStoppedError(f"{reason}; finished answers are kept, run the same command again to go on.")
+            kind = RunTakenOverError if reason == TAKEN_OVER else RunStoppedError
+            raise kind(f"{reason}; finished answers are kept, run the same command again to go on.")
 
 
 def end_with_run(folder: Path) -> None:

@@ -39,7 +39,7 @@ from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.config.model_versions import planned_version
 from captionqa.config.server_files import read_own_json
-from captionqa.errors import ConfigError, ServerError
+from captionqa.errors import ConfigError, RunTakenOverError, ServerError
 from captionqa.files import write_json
 from captionqa.run.lease import live_lease
 from captionqa.server import chosen_options, endpoint, generation_key, start_request, vllm_command
@@ -78,6 +78,7 @@ class Server:
         Raises:
             ServerStartError: with the reason, advice, and the path and the end of the server's log.
             RunStoppedError: the driver stopped the run meanwhile.
+            RunTakenOverError: another run has begun; the servers are left to it.
         """
         self._files.make_folder()
         if not needed:
@@ -156,11 +157,13 @@ class Server:
             where = f" as Slurm job {jobs}" if jobs else ""
             log.info("the server is starting%s, which can take minutes; its log is %s", where, request["logs"][0])
             return wait_until_ready(self._folder, self._launcher, handles, request)
-        except BaseException:
-            try:
-                self._end(handles)
-            except ServerError as error:
-                log.warning("%s", error)  # the error that is being raised matters more
+        except BaseException as error:
+            # the start of the next run takes over or stops the servers that the file of handles names
+            if not (isinstance(error, RunTakenOverError) and self._handles() == handles):
+                try:
+                    self._end(handles)
+                except ServerError as fault:
+                    log.warning("%s", fault)  # the error that is being raised matters more
             raise
 
     def _request(self) -> StartRequest:
