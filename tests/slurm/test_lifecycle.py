@@ -184,7 +184,7 @@ def test_small_chunks_are_told_and_a_sites_wrapper_that_prints_lines_of_its_own_
     project, cluster, chatty_wrapper
 ):
     """Of one job at a time, Slurm's queue is not to blame."""
-    project.config["captions"]["chunks"] = 4
+    project.config["captions"]["chunks"] = 10  # requests of less than 30 s tell nothing
     project.config["models"][MODEL]["server"]["health_interval_s"] = 0.25
     project.faults(delay_s=0.5)
     driver = project.start("--jobs", "1")
