@@ -58,10 +58,11 @@ def test_a_folder_that_this_user_may_not_write_in_is_named(tmp_path, said, close
 
 def test_a_folder_that_this_user_may_not_read_is_named(tmp_path, said):
     out = tmp_path / "out"
-    (out / "work" / "tiny").mkdir(parents=True)
-    (out / "work" / "tiny" / "model_versions.json").write_text("{}")
+    closed = out / "work" / "tiny" / "model_versions.json"
+    closed.parent.mkdir(parents=True)
+    closed.write_text("{}")
     out.chmod(0)
-    assert said(out) == f"output_dir: you cannot read {out}/work/tiny/model_versions.json; set another output_dir.\n"
+    assert said(out) == f"output_dir: you cannot read {closed}; set another output_dir.\n"
     out.chmod(0o755)
 
 
