@@ -19,6 +19,7 @@ from captionqa.results.judged_records import JudgeMetrics
 from captionqa.results.metrics import QaMetrics
 from captionqa.results.provenance import read_provenance
 from captionqa.results.regrading import Flip, flip_kind, flips_line
+from captionqa.run.progress import counted
 
 #: Up to this many final files of named data sets have rows of their own.
 MAX_FILES = 12
@@ -45,15 +46,16 @@ class _DataSet:
         return self.config.data_set
 
     def rows(self, many_truncated: float) -> Iterator[str]:
-        counts = [(self.captions, "caption"), (self.answers, "answer")]
-        parts = [f"{number:,} {what}{'' if number == 1 else 's'}" for number, what in counts if number]
+        parts = [
+            counted(number, what) for number, what in ((self.captions, "caption"), (self.answers, "answer")) if number
+        ]
         if self.unparsed:
             parts.append(f"{self.unparsed:,} unparsed (what has no letter or value is wrong)")
         if self.truncated:
             parts.append(f"{self.truncated:,} truncated")
         if self.judged and self.config.judge is not None:
             parts.append(f"{self.config.judge.model} called {self.judged_correct:,} of {self.judged:,} answers correct")
-        parts += [f"{number:,} {form} exports" for form, number in self.exports.items() if number]
+        parts += [counted(number, f"{form} export") for form, number in self.exports.items() if number]
         if parts:
             yield f"  {self.name}: {', '.join(parts)}  {Path(self.layout.page).parent.parent}/"
         if self.truncated > many_truncated * self.answers:
