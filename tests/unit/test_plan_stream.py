@@ -22,7 +22,7 @@ from captionqa.config.layout import Layout
 from captionqa.dataset import caption_plan, image_file, plan_state, planning, question_plan, scan
 from captionqa.dataset.caption_plan import plan_captions
 from captionqa.dataset.places import place, question_place
-from captionqa.dataset.question_file import read_questions
+from captionqa.dataset.question_file import Questions
 from captionqa.dataset.question_plan import plan_questions
 from captionqa.driver import summary
 from captionqa.errors import DiskFullError, InputError
@@ -146,7 +146,7 @@ def lists_in_memory(data, task, n):
         names = set(found) - {"notes", "broken"}
         items = [(place(name), name, {"id": name, "stamps": [stamp(data.path / name)]}) for name in names]
     else:
-        rows = sorted(read_questions(data.questions), key=lambda row: row["id"])
+        rows = sorted(Questions(data.questions), key=lambda row: row["id"])
         lines = list(map(compact, rows))
         written[f"questions.{digest(lines)}.jsonl"] = "".join(lines)
         items = [

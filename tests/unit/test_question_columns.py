@@ -182,7 +182,7 @@ def test_a_configured_column_that_is_not_there_is_named(questions, field):
     "text", [base64.b64encode(PNG).decode(), f"data:image/png;base64,{base64.b64encode(PNG).decode()}"]
 )
 def test_an_image_in_base64_is_named_by_its_place(tmp_path, suffix, text):
-    from captionqa.dataset.image_source import read_image_bytes
+    from captionqa.dataset.image_source import ImageSources
 
     path, rows = tmp_path / f"q{suffix}", [ROW, ROW | {"qid": "q2", "image": text}]
     if suffix == ".tsv":
@@ -193,14 +193,14 @@ def test_an_image_in_base64_is_named_by_its_place(tmp_path, suffix, text):
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     first, second = Questions(path, ColumnsConfig())
     assert first["images"] == ["a.png"]
-    assert read_image_bytes(tmp_path, second["images"][0]) == PNG
+    assert ImageSources(tmp_path).find(second["images"][0]).read()[0] == PNG
 
 
 @pytest.mark.parametrize("size", [100, 100_000])
 @pytest.mark.parametrize("start", ["", "data:image/png;base64,"])
 @pytest.mark.parametrize("suffix", [".tsv", ".jsonl"])
 def test_several_images_in_base64_may_be_a_list_as_text(tmp_path, suffix, size, start):
-    from captionqa.dataset.image_source import read_image_bytes
+    from captionqa.dataset.image_source import ImageSources
 
     pictures = [b"\x89PNG\r\n\x1a\n" + os.urandom(size) for _ in range(2)]
     cell = str([f"{start}{base64.b64encode(picture).decode()}" for picture in pictures])
@@ -210,7 +210,7 @@ def test_several_images_in_base64_may_be_a_list_as_text(tmp_path, suffix, size, 
     else:
         path.write_text(json.dumps(ROW | {"image": cell}) + "\n")
     (row,) = Questions(path, ColumnsConfig())
-    assert [read_image_bytes(tmp_path, image) for image in row["images"]] == pictures
+    assert [ImageSources(tmp_path).find(image).read()[0] for image in row["images"]] == pictures
 
 
 def test_a_text_that_is_no_path_is_said(row):

@@ -187,11 +187,6 @@ class Questions:
         return shared
 
 
-def read_questions(paths: AnyPaths, wanted: ColumnsConfig = NO_COLUMNS) -> Questions:
-    """The questions of a table with these columns."""
-    return Questions(paths, wanted)
-
-
 def _first_columns(files: Sequence[TableFile], wanted: ColumnsConfig, preset: str | None) -> list[TableColumn]:
     """The columns of the first file that has some."""
     layouts = load_preset(preset).layouts if preset else ()
