@@ -421,6 +421,13 @@ def test_a_qid_that_is_there_twice_is_refused_by_name_and_rows(tmp_path, rows, l
     assert list((tmp_path / "output").rglob("*.jsonl")) == []
 
 
+def test_a_qid_that_would_be_taken_for_a_repeat_of_another_is_refused(tmp_path):
+    path = tmp_path / "questions.parquet"
+    pd.DataFrame({"qid": ["q0", "q1\0b"], "question": "What?", "answer": "A", "image": "a.png"}).to_parquet(path)
+    with pytest.raises(InputError, match=r"the qid 'q1\\x00b' in row 1 has a null character; remove it\.$"):
+        plan_questions(path, tmp_path, 4, Layout(str(tmp_path / "output"), "tiny"))
+
+
 def test_a_full_disk_is_said_in_one_sentence(data, make_config, monkeypatch):
     monkeypatch.setattr(external_sort.tempfile, "TemporaryFile", lambda dir: io.FileIO("/dev/full", "r+"))
     config = make_config({"captions": {"dataset_path": str(data.path)}})
