@@ -12,7 +12,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa  # type: ignore[import-untyped]  # it has no type stubs
+import pyarrow as pa
 
 from captionqa.dataset.arrow_file import arrow_reader, map_file, record_batches
 from captionqa.dataset.image_ref import CellRef

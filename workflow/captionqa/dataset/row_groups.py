@@ -26,7 +26,7 @@ from captionqa.dataset.parquet_encoding import NotUnderstoodError
 from captionqa.errors import ItemFailure, Reason
 
 if TYPE_CHECKING:
-    import pyarrow as pa  # type: ignore[import-untyped]  # has no type stubs
+    import pyarrow as pa
 
     from captionqa.dataset.arrow_cells import ArrowCells
 
