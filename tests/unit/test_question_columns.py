@@ -13,6 +13,7 @@ from captionqa.grading.scoring import GradingRules
 
 ROW = {"qid": "q1", "question": "What?", "answer": "red", "image": "a.png"}
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
+B64 = base64.b64encode(PNG).decode()
 
 
 @pytest.fixture
@@ -211,6 +212,35 @@ def test_several_images_in_base64_may_be_a_list_as_text(tmp_path, suffix, size, 
         path.write_text(json.dumps(ROW | {"image": cell}) + "\n")
     (row,) = Questions(path, ColumnsConfig())
     assert [ImageSources(tmp_path).find(image).read()[0] for image in row["images"]] == pictures
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_an_image_in_base64_is_found_by_what_separates_the_cells_of_its_file(tmp_path, delimiter):
+    from captionqa.dataset.image_source import ImageSources
+
+    path, cells = tmp_path / "q.csv", [["question", "image"], ["What?", f"data:image/png;base64,{B64}"]]
+    lines = [delimiter.join(f'"{cell}"' for cell in row) for row in cells]
+    path.write_text("\n".join(lines), encoding="utf-8-sig")
+    (row,) = Questions(path, ColumnsConfig())
+    assert ImageSources(tmp_path).find(row["images"][0]).read()[0] == PNG
+
+
+@pytest.mark.parametrize(
+    ("cells", "column", "count"),
+    [
+        (["What?", B64], "1", 1),
+        ({"0": "What?", "shown": [{"by": {"image": B64}}, {"by": {"image": B64}}]}, "shown.by.image", 2),
+        ({"0": "What?", "shown": [{"image": B64}, {"image": B64}]}, "shown[].image", 2),
+        ({"0": "What?", "shown": json.dumps({"image": B64})}, "shown.image", 1),
+    ],
+)
+def test_an_image_in_base64_is_found_wherever_in_a_row_of_json_its_column_leads(tmp_path, cells, column, count):
+    from captionqa.dataset.image_source import ImageSources
+
+    path = tmp_path / "q.jsonl"
+    path.write_text(json.dumps(cells) + "\n")
+    (row,) = Questions(path, ColumnsConfig(question="0", images=column))
+    assert [ImageSources(tmp_path).find(image).read()[0] for image in row["images"]] == [PNG] * count
 
 
 def test_a_text_that_is_no_path_is_said(row):

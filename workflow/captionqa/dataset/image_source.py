@@ -20,11 +20,11 @@ from captionqa.config.config import Config, Task
 from captionqa.config.data_root import data_root
 from captionqa.dataset.file_extents import FileExtents
 from captionqa.dataset.image_cell import cell_image, data_uri_bytes
-from captionqa.dataset.image_file import read_stamped
+from captionqa.dataset.image_file import read_failures, read_stamped
 from captionqa.dataset.image_path import locate
 from captionqa.dataset.image_ref import CellRef, ContainedRef, DataRef, FileRef, ImageRef, LineRef, MemberRef, UrlRef
 from captionqa.dataset.item_entry import Stamp
-from captionqa.dataset.text_line import line_value
+from captionqa.dataset.text_line import delimiter_of, line_value
 from captionqa.errors import ItemFailure, Reason
 
 if TYPE_CHECKING:
@@ -192,7 +192,9 @@ class _CellSource(ImageSource):
         if isinstance(ref, CellRef):
             return self.sources.row_groups.cell(self.container, ref)
         line, stamp = self.sources.extents.read(self.container, ref.start, ref.length)
-        return line_value(line, ref.column, self.container.suffix), stamp
+        with read_failures(self.container):
+            delimiter = delimiter_of(self.container)
+        return line_value(line, ref.column, delimiter), stamp
 
 
 @dataclass(frozen=True, slots=True)
