@@ -5,6 +5,8 @@ import json
 import os
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from captionqa.config.qa_config import ColumnsConfig
 from captionqa.dataset.question_file import Questions
@@ -241,6 +243,55 @@ def test_an_image_in_base64_is_found_wherever_in_a_row_of_json_its_column_leads(
     path.write_text(json.dumps(cells) + "\n")
     (row,) = Questions(path, ColumnsConfig(question="0", images=column))
     assert [ImageSources(tmp_path).find(image).read()[0] for image in row["images"]] == [PNG] * count
+
+
+@pytest.fixture(params=[".jsonl", ".parquet", ".arrow"])
+def nested(tmp_path, request):
+    """Write rows to a file, and give its questions and what their images hold."""
+
+    def write(rows, columns):
+        from captionqa.dataset.image_source import ImageSources
+
+        path = tmp_path / f"q{request.param}"
+        table = pa.Table.from_pylist(rows)
+        if request.param == ".jsonl":
+            path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        elif request.param == ".parquet":
+            pq.write_table(table, path)
+        else:
+            with pa.ipc.new_file(path, table.schema) as writer:
+                writer.write_table(table)
+        questions = list(Questions(path, columns))
+        sources = ImageSources(tmp_path)
+        return questions, [[sources.find(name).read()[0] for name in row["images"]] for row in questions]
+
+    return write
+
+
+def pictures_of(*names):
+    """Different images, and their base64."""
+    pictures = [PNG + name.encode() for name in names]
+    return pictures, [base64.b64encode(picture).decode() for picture in pictures]
+
+
+@pytest.mark.parametrize("column", ["shown.image", "shown[].image"])
+def test_an_image_in_base64_is_found_in_objects_of_a_list(nested, column):
+    (a, b, c), (a64, b64, c64) = pictures_of("a", "b", "c")
+    rows = [ROW | {"shown": [{"image": a64}, {"image": b64}]}, ROW | {"qid": "q2", "shown": [{"image": c64}]}]
+    assert nested(rows, ColumnsConfig(images=column))[1] == [[a, b], [c]]
+
+
+def test_an_image_in_base64_is_found_in_an_element_that_is_a_question(nested):
+    (a, b, c), (a64, b64, c64) = pictures_of("a", "b", "c")
+    rows = [
+        {"qid": "q1", "items": [{"q": "What?", "pictures": [a64]}, {"q": "Who?", "pictures": [b64]}]},
+        {"qid": "q2", "items": [{"q": "Why?", "pictures": [c64]}]},
+    ]
+    columns = ColumnsConfig(explode="items", question="items.q", images="items.pictures", answer=None)
+    assert nested(rows, columns)[1] == [[a], [b], [c]]
+    rows[0]["items"][0]["pictures"].append(c64)
+    (row, _, _), _ = nested(rows, columns)
+    assert "holds several images in one element of a list; write them as files" in row["invalid"]
 
 
 def test_a_text_that_is_no_path_is_said(row):

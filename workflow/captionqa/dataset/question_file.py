@@ -71,7 +71,7 @@ class Questions:
         self._classes = {column.name: column.classes for column in self.table_columns if column.classes}
         if rules.answer_is in ("index0", "index1") and isinstance(self.columns.answer, str):
             self._classes.pop(self.columns.answer, None)
-        self._images = RowImages(self._dataset, self.columns.images, allow_urls)
+        self._images = RowImages(self._dataset, self.columns.images, allow_urls, self.columns.explode)
         self._rules = rules
         self._index_truths = IndexTruths(rules)
         self._read_qid = reader_of(self.columns.qid)
