@@ -20,7 +20,7 @@ NAMED = ("wildcards", "resources", "params", "input")
 def main() -> None:
     """Run the job, and print its figures."""
     import captionqa.client.chunk_run  # noqa: F401 - importing is start-up, which bench.parts.startup measures
-    import PIL.JpegImagePlugin  # noqa: F401
+    import PIL.JpegImagePlugin  # noqa: F401 - as above
 
     given: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     snakemake = SimpleNamespace(**given | {name: SimpleNamespace(**given[name]) for name in NAMED})

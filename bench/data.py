@@ -9,9 +9,9 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import pandas as pd  # type: ignore[import-untyped]  # has no type stubs
-import pyarrow as pa  # type: ignore[import-untyped]  # has no type stubs
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from captionqa.dataset.places import HASH_BITS, place
 from PIL import Image
 

@@ -75,7 +75,7 @@ def make_pictures(folder: Path) -> list[Path]:
 
 def prepare_questions(folder: Path, questions: int, images: int, contexts: bool) -> None:
     """Write images, questions and the answers of a finished run into a folder."""
-    import pandas as pd  # type: ignore[import-untyped]  # has no type stubs
+    import pandas as pd
     from finished_run import finish_run
 
     pictures = make_pictures(folder)

@@ -125,7 +125,7 @@ def main() -> None:
     if options.peer == "openai":
         import openai  # noqa: F401 - importing is start-up, not work
     elif options.peer == "datatrove":
-        import datatrove.pipeline.inference.run_inference  # noqa: F401
+        import datatrove.pipeline.inference.run_inference  # noqa: F401 - as above
     with measured() as figures:
         captions = ASK[options.peer](paths, options)
         figures["images"] = sum(bool(text) for text in captions.values())

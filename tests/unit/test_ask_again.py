@@ -55,7 +55,7 @@ def test_only_what_asking_again_may_help_is_asked_again(config, failed):
     assert question_faults(config, None, None) == {"invalid_question": 1, "ungradable_ground_truth": 1}
     retry = retry_failed(config, None, None, None)
     assert result.exists()
-    assert retry.text().startswith("1 failed items will be asked again by the next run: 1 timeout\n")
+    assert retry.text().startswith("1 failed item will be asked again by the next run: 1 timeout\n")
     assert retry.apply() == 1
     assert not result.exists()
 
@@ -91,7 +91,7 @@ def test_what_would_fail_the_same_way_is_not_counted_beside_what_is_asked_again(
     names = {f"q{number}": "missing_image" for number in range(5)}
     result = failed({**names, "q9": "timeout"}, ["nowhere.png"] * 5 + ["there.png"])
     retry = retry_failed(config, None, None, None)
-    assert "1 failed items will be asked again by the next run: 1 timeout" in retry.text()
+    assert "1 failed item will be asked again by the next run: 1 timeout" in retry.text()
     assert "5 missing_image ('q0', 'q1', 'q2', ...)" in retry.text()
     retry.apply()
     assert not result.exists()

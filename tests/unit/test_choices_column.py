@@ -11,7 +11,7 @@ from captionqa.config.layout import Layout
 from captionqa.config.qa_config import ColumnsConfig
 from captionqa.dataset.final_files import final_files
 from captionqa.dataset.plan import load_plan
-from captionqa.dataset.question_file import read_questions
+from captionqa.dataset.question_file import Questions
 from captionqa.dataset.question_plan import plan_questions
 from captionqa.driver.summary import plan_line
 from captionqa.errors import InputError
@@ -30,7 +30,7 @@ def read(tmp_path):
         frame = {"qid": [f"q{n}" for n in range(count)], "question": [question] * count, "answer": ["A"] * count}
         path = tmp_path / "questions.parquet"
         pd.DataFrame(frame | {"image": ["a.png"] * count} | columns).to_parquet(path)
-        return list(read_questions(path, ColumnsConfig(choices=wanted)))
+        return list(Questions(path, ColumnsConfig(choices=wanted)))
 
     return through
 
@@ -75,7 +75,7 @@ def test_choices_are_read_in_every_form_and_written_below_the_question(read, nam
 def test_a_map_of_labels_and_texts_is_read_as_choices(tmp_path):
     labelled = pa.array([[("A", "red"), ("B", "dark blue")]], pa.map_(pa.string(), pa.string()))
     pq.write_table(pa.table({"question": ["What colour?"], "choices": labelled}), tmp_path / "q.parquet")
-    (row,) = read_questions(tmp_path / "q.parquet", ColumnsConfig())
+    (row,) = Questions(tmp_path / "q.parquet", ColumnsConfig())
     assert (row["question"], row["choices"]) == (ASKED, ["red", "dark blue"])
 
 

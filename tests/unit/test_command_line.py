@@ -10,11 +10,13 @@ from importlib import import_module
 import captionqa
 import pytest
 import yaml
+from captionqa.config.check import load_config
 from captionqa.driver import command_line
 from captionqa.driver.command_line import COMMANDS, main, snakemake_command
 from captionqa.driver.command_parser import UsageError, parse
 from captionqa.errors import ConfigError
 from captionqa.results import ask_again, forgetting
+from captionqa.run.lease import LeaseKeeper
 from captionqa.server import slurm
 
 #: Modules that take long to import, which no help needs.
@@ -209,9 +211,15 @@ def found(monkeypatch):
 def terminal(monkeypatch):
     """A terminal at which a person answers."""
 
-    def answers(text):
+    def answers(text, meanwhile=lambda: None):
+        def read(prompt):
+            meanwhile()
+            if text is None:
+                raise EOFError
+            return text
+
         monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
-        monkeypatch.setattr("builtins.input", lambda prompt: text)
+        monkeypatch.setattr("builtins.input", read)
 
     return answers
 
@@ -249,12 +257,22 @@ def test_without_a_terminal_nothing_is_changed_and_yes_is_named(command, config_
 
 
 @pytest.mark.parametrize("command", ["retry-failed", "forget"])
-@pytest.mark.parametrize(("said", "code"), [("y", 0), (" YES ", 0), ("", 1), ("n", 1), ("yessir", 1)])
+@pytest.mark.parametrize(("said", "code"), [("y", 0), (" YES ", 0), ("", 1), ("n", 1), ("yessir", 1), (None, 1)])
 def test_at_a_terminal_only_a_yes_lets_it_happen(command, said, code, config_path, found, terminal, capsys):
     terminal(said)
     assert main([command, "my.yaml"]) == code
     assert len(found.done) == (code == 0)
     assert ("nothing was changed" in capsys.readouterr().err) == bool(code)
+
+
+@pytest.mark.parametrize("command", ["retry-failed", "forget"])
+def test_nothing_is_changed_below_a_run_that_begins_before_the_answer(command, config_path, found, terminal, capsys):
+    lease = LeaseKeeper(load_config(config_path).layout().server)
+    terminal("y", meanwhile=lease.start)
+    assert main([command, "my.yaml"]) == 1
+    lease.release()
+    assert "a run works on " in capsys.readouterr().err
+    assert found.done == []
 
 
 @pytest.mark.parametrize("command", ["retry-failed", "forget"])

@@ -201,3 +201,13 @@ def test_a_page_is_not_written_into_a_folder_that_holds_something_else(tmp_path)
     with pytest.raises(ResultError, match="is not empty and holds no page; name another folder"):
         write_comparison_page(comparison, tmp_path)
     assert (tmp_path / "data" / "mine.js").exists()
+
+
+def test_a_page_shows_the_images_of_a_run_that_was_asked_without_them(files, images, tmp_path):
+    images.add("a.png")
+    shown = {"image_paths": ["a.png"]}
+    runs = files({"q1": record(True) | shown}, {"q1": record(False) | shown})
+    provenance = {"dataset_path": str(images.path), "settings": {"context": "none"}}
+    (tmp_path / "a_qa_provenance.json").write_text(json.dumps(provenance))
+    page = write_comparison_page(compare(*runs), tmp_path / "page")
+    assert len(list((page.parent / "thumbs").glob("*.jpg"))) == 1

@@ -79,13 +79,19 @@ def test_regraded_answers_exports_and_a_judge_are_summed_up(raw, schema):
     for of_model in cars.of_models(["tiny", "other"]):
         write_json(of_model.qa("flips"), {"q1": flip})
         write_json(Path(layout.export_summary(of_model.answer_export("jsonl", ""))), {"items": 7, "format": "jsonl"})
+    only = layout.of_data_set("boats").answer_export("jsonl", "")
+    write_json(Path(layout.export_summary(only)), {"items": 2, "format": "jsonl"})
     rows = result_rows(config, layout)
-    assert rows[0] == "  accuracy in % with the judge  birds   cars  boats"
+    assert rows[0] == "  accuracy in %, with the judge on boats  birds   cars  boats"
     assert rows[1].split() == ["tiny,", "image", "75.0", "100.0", "50.0"]
     assert f"  cars: 42 answers, 2 jsonl exports  {layout.output_dir}/cars/" in rows
     assert "    regraded: 2 of 42 answers flipped (2 now right)" in rows
     boats = next(row for row in rows if row.startswith("  boats: "))
-    assert "critic called 6 of 12 answers correct" in boats
+    assert "critic called 6 of 12 answers correct, 1 jsonl export  " in boats
+    del raw["qa"]["boats"]["judge"], raw["models"]["critic"]
+    rows = result_rows(check(raw, schema), layout)
+    assert rows[0] == "  accuracy in % (failed is wrong)  birds   cars  boats"
+    assert rows[1].split() == ["tiny,", "image", "75.0", "100.0", "0.0"]
 
 
 def test_a_data_set_without_ground_truths_has_no_accuracy_and_many_lists_are_counted(raw, schema, tmp_path):

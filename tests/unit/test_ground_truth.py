@@ -13,7 +13,7 @@ from captionqa.grading import math_verify
 from captionqa.grading.choices import LETTERS
 from captionqa.grading.ground_truth import GroundTruth, extract_answer, grade
 from captionqa.grading.math_verify import SHORT_LIMIT_S, Verifier
-from captionqa.grading.model_output import last_box, without_reasoning
+from captionqa.grading.model_output import boxes, without_reasoning
 from captionqa.grading.same_value import same_value
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -354,6 +354,11 @@ def test_truncated_reasoning_is_wrong_and_unparsed_for_free_form_too():
 )
 def test_the_last_balanced_box_counts(text, box):
     assert last_box(text) == box
+
+
+def last_box(text):
+    found = boxes(text)
+    return text[slice(*found[-1].content)].strip() if found else None
 
 
 @given(inner=st.text(alphabet="ab{}", max_size=12), before=st.text(max_size=10), after=st.text(max_size=10))

@@ -15,7 +15,7 @@ from captionqa.dataset import row_groups
 from captionqa.dataset.arrow_cells import ArrowCells
 from captionqa.dataset.column_cells import ColumnCells
 from captionqa.dataset.image_ref import CellRef, DataRef, LineRef, MemberRef
-from captionqa.dataset.image_source import ImageSources, read_image_bytes, stamp_of
+from captionqa.dataset.image_source import ImageSources, stamp_of
 from captionqa.dataset.parquet_encoding import NotUnderstoodError
 from captionqa.errors import ItemFailure, Reason
 from PIL import Image
@@ -42,7 +42,7 @@ def failure(sources, reference):
 def one_cell(tmp_path, values, kind=None):
     """A file with one column of these cells, and the bytes that its first cell gives."""
     pq.write_table(pa.table({"image": pa.array(values, kind)}), tmp_path / "t.parquet")
-    return read_image_bytes(tmp_path.resolve(), str(CellRef("t.parquet", 0, 0, "image", None)))
+    return ImageSources(tmp_path.resolve()).find(str(CellRef("t.parquet", 0, 0, "image", None))).read()[0]
 
 
 def test_a_cell_may_hold_bytes_a_struct_text_or_the_path_of_a_file(tmp_path, pictures):

@@ -20,7 +20,7 @@ from captionqa.run.lease import RUN_VARIABLE, LeaseKeeper
 from captionqa.run.process_identity import process_start
 from captionqa.server import generation_key, start_wait
 from captionqa.server.endpoint import Endpoint, State
-from captionqa.server.launcher import LocalLauncher, wait_until_gone
+from captionqa.server.launcher import LocalLauncher, SupervisorStatus, wait_until_gone
 from captionqa.server.lifecycle import Server, check_model_path, drop_stale_live_markers, endpoint
 from captionqa.server.ports import listen_address
 
@@ -368,3 +368,27 @@ def test_a_handle_stops_the_process_it_was_made_for_and_no_other(start_python):
     assert not wait_until_gone(launcher, [handle], timeout_s=0.2)
     launcher.stop([handle])
     assert wait_until_gone(launcher, [handle])
+
+
+class _LateLauncher(LocalLauncher):
+    """Sees processes as they were before they ended, as at the moment before."""
+
+    def status(self, handles):
+        return [SupervisorStatus(True)] * len(handles)
+
+
+def test_a_process_that_ends_by_itself_meanwhile_is_stopped(start_python):
+    process = start_python("pass")
+    handle = {"pid": process.pid, "process_started": process_start(process.pid)}
+    process.wait()
+    _LateLauncher().stop([handle])
+
+
+def test_two_processes_may_stop_a_server_at_the_same_time(make_run, tmp_path, monkeypatch):
+    """As the driver and start_server at Ctrl-C: the other has removed the file of handles after it was read."""
+    server = make_run(tmp_path).server()
+    handles = [{"pid": os.getpid(), "process_started": process_start(os.getpid()) - 9}]
+    looks = iter([handles, handles])
+    monkeypatch.setattr(server, "_handles", lambda: next(looks, []))
+    server.stop()
+    assert next(looks, None) is None

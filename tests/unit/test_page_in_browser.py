@@ -154,6 +154,12 @@ def test_keys_go_from_card_to_card_over_the_edge_of_a_file(tab):
     assert tab.run("document.activeElement.getAttribute('aria-label')") == "Question q56, right"
 
 
+def test_a_key_waits_for_the_cards_that_are_on_their_way(tab):
+    tab.run("(async () => { page.more(); await page.move(21); })()")  # the next file is read outside of this script
+    assert tab.run("document.activeElement.matches('article:nth-child(21)')")
+    assert tab.run("document.querySelectorAll('article').length") == 40
+
+
 def test_a_link_shows_its_question_alone(tab, page):
     qid = f"q07{SCRIPT}"
     tab.call("Page.navigate", url="about:blank")
@@ -242,6 +248,9 @@ def test_a_file_that_is_missing_is_named_and_the_page_goes_on(page, tmp_path):
         tab.open(page.as_uri())
         tab.wait("document.querySelector('.status').textContent.startsWith('data/questions-1.js is missing: ')")
         assert tab.run("document.querySelectorAll('article').length") == 20
+        tab.run("page.move(21)")  # a key, to a card that cannot be shown
+        tab.press("j")
+        tab.wait("document.activeElement.matches('article:first-child')")
 
 
 def test_the_page_in_one_file_needs_no_other_and_no_text_of_it_does_anything(run, page, tmp_path):

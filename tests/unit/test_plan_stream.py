@@ -22,7 +22,7 @@ from captionqa.config.layout import Layout
 from captionqa.dataset import caption_plan, image_file, plan_state, planning, question_plan, scan
 from captionqa.dataset.caption_plan import plan_captions
 from captionqa.dataset.places import place, question_place
-from captionqa.dataset.question_file import read_questions
+from captionqa.dataset.question_file import Questions
 from captionqa.dataset.question_plan import plan_questions
 from captionqa.driver import summary
 from captionqa.errors import DiskFullError, InputError
@@ -146,7 +146,7 @@ def lists_in_memory(data, task, n):
         names = set(found) - {"notes", "broken"}
         items = [(place(name), name, {"id": name, "stamps": [stamp(data.path / name)]}) for name in names]
     else:
-        rows = sorted(read_questions(data.questions), key=lambda row: row["id"])
+        rows = sorted(Questions(data.questions), key=lambda row: row["id"])
         lines = list(map(compact, rows))
         written[f"questions.{digest(lines)}.jsonl"] = "".join(lines)
         items = [
@@ -419,6 +419,13 @@ def test_a_qid_that_is_there_twice_is_refused_by_name_and_rows(tmp_path, rows, l
     with pytest.raises(InputError, match=f"the qid {rows[first]!r} is there twice, in rows {first} and {second};"):
         plan_questions(path, tmp_path, 4, Layout(str(tmp_path / "output"), "tiny"))
     assert list((tmp_path / "output").rglob("*.jsonl")) == []
+
+
+def test_a_qid_that_would_be_taken_for_a_repeat_of_another_is_refused(tmp_path):
+    path = tmp_path / "questions.parquet"
+    pd.DataFrame({"qid": ["q0", "q1\0b"], "question": "What?", "answer": "A", "image": "a.png"}).to_parquet(path)
+    with pytest.raises(InputError, match=r"the qid 'q1\\x00b' in row 1 has a null character; remove it\.$"):
+        plan_questions(path, tmp_path, 4, Layout(str(tmp_path / "output"), "tiny"))
 
 
 def test_a_full_disk_is_said_in_one_sentence(data, make_config, monkeypatch):

@@ -364,6 +364,8 @@ def test_a_users_own_preset_is_a_file(tmp_path, raw_config, schema):
         ("own.yaml", "about: x", "has no list of layouts"),
         ("own.yaml", "layout: []\nlayouts: [{question: q}]", "has the unknown key 'layout'"),
         ("own.yaml", "layouts: [{qestion: q}]", r"unknown key 'qestion' \(did you mean 'question'\?\)"),
+        ("own.yaml", "layouts: [question]", "has the layout 'question', which is no mapping of qa.columns"),
+        ("own.yaml", "layouts: [{question: q, has: id}]", "with `has` as a list of columns"),
     ],
 )  # fmt: skip
 def test_a_preset_that_is_none_is_one_sentence(tmp_path, monkeypatch, raw_config, schema, name, content, says):

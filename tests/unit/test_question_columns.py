@@ -5,6 +5,8 @@ import json
 import os
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from captionqa.config.qa_config import ColumnsConfig
 from captionqa.dataset.question_file import Questions
@@ -13,6 +15,7 @@ from captionqa.grading.scoring import GradingRules
 
 ROW = {"qid": "q1", "question": "What?", "answer": "red", "image": "a.png"}
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
+B64 = base64.b64encode(PNG).decode()
 
 
 @pytest.fixture
@@ -182,7 +185,7 @@ def test_a_configured_column_that_is_not_there_is_named(questions, field):
     "text", [base64.b64encode(PNG).decode(), f"data:image/png;base64,{base64.b64encode(PNG).decode()}"]
 )
 def test_an_image_in_base64_is_named_by_its_place(tmp_path, suffix, text):
-    from captionqa.dataset.image_source import read_image_bytes
+    from captionqa.dataset.image_source import ImageSources
 
     path, rows = tmp_path / f"q{suffix}", [ROW, ROW | {"qid": "q2", "image": text}]
     if suffix == ".tsv":
@@ -193,14 +196,14 @@ def test_an_image_in_base64_is_named_by_its_place(tmp_path, suffix, text):
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     first, second = Questions(path, ColumnsConfig())
     assert first["images"] == ["a.png"]
-    assert read_image_bytes(tmp_path, second["images"][0]) == PNG
+    assert ImageSources(tmp_path).find(second["images"][0]).read()[0] == PNG
 
 
 @pytest.mark.parametrize("size", [100, 100_000])
 @pytest.mark.parametrize("start", ["", "data:image/png;base64,"])
 @pytest.mark.parametrize("suffix", [".tsv", ".jsonl"])
 def test_several_images_in_base64_may_be_a_list_as_text(tmp_path, suffix, size, start):
-    from captionqa.dataset.image_source import read_image_bytes
+    from captionqa.dataset.image_source import ImageSources
 
     pictures = [b"\x89PNG\r\n\x1a\n" + os.urandom(size) for _ in range(2)]
     cell = str([f"{start}{base64.b64encode(picture).decode()}" for picture in pictures])
@@ -210,7 +213,85 @@ def test_several_images_in_base64_may_be_a_list_as_text(tmp_path, suffix, size, 
     else:
         path.write_text(json.dumps(ROW | {"image": cell}) + "\n")
     (row,) = Questions(path, ColumnsConfig())
-    assert [read_image_bytes(tmp_path, image) for image in row["images"]] == pictures
+    assert [ImageSources(tmp_path).find(image).read()[0] for image in row["images"]] == pictures
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_an_image_in_base64_is_found_by_what_separates_the_cells_of_its_file(tmp_path, delimiter):
+    from captionqa.dataset.image_source import ImageSources
+
+    path, cells = tmp_path / "q.csv", [["question", "image"], ["What?", f"data:image/png;base64,{B64}"]]
+    lines = [delimiter.join(f'"{cell}"' for cell in row) for row in cells]
+    path.write_text("\n".join(lines), encoding="utf-8-sig")
+    (row,) = Questions(path, ColumnsConfig())
+    assert ImageSources(tmp_path).find(row["images"][0]).read()[0] == PNG
+
+
+@pytest.mark.parametrize(
+    ("cells", "column", "count"),
+    [
+        (["What?", B64], "1", 1),
+        ({"0": "What?", "shown": [{"by": {"image": B64}}, {"by": {"image": B64}}]}, "shown.by.image", 2),
+        ({"0": "What?", "shown": [{"image": B64}, {"image": B64}]}, "shown[].image", 2),
+        ({"0": "What?", "shown": json.dumps({"image": B64})}, "shown.image", 1),
+    ],
+)
+def test_an_image_in_base64_is_found_wherever_in_a_row_of_json_its_column_leads(tmp_path, cells, column, count):
+    from captionqa.dataset.image_source import ImageSources
+
+    path = tmp_path / "q.jsonl"
+    path.write_text(json.dumps(cells) + "\n")
+    (row,) = Questions(path, ColumnsConfig(question="0", images=column))
+    assert [ImageSources(tmp_path).find(image).read()[0] for image in row["images"]] == [PNG] * count
+
+
+@pytest.fixture(params=[".jsonl", ".parquet", ".arrow"])
+def nested(tmp_path, request):
+    """Write rows to a file, and give its questions and what their images hold."""
+
+    def write(rows, columns):
+        from captionqa.dataset.image_source import ImageSources
+
+        path = tmp_path / f"q{request.param}"
+        table = pa.Table.from_pylist(rows)
+        if request.param == ".jsonl":
+            path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        elif request.param == ".parquet":
+            pq.write_table(table, path)
+        else:
+            with pa.ipc.new_file(path, table.schema) as writer:
+                writer.write_table(table)
+        questions = list(Questions(path, columns))
+        sources = ImageSources(tmp_path)
+        return questions, [[sources.find(name).read()[0] for name in row["images"]] for row in questions]
+
+    return write
+
+
+def pictures_of(*names):
+    """Different images, and their base64."""
+    pictures = [PNG + name.encode() for name in names]
+    return pictures, [base64.b64encode(picture).decode() for picture in pictures]
+
+
+@pytest.mark.parametrize("column", ["shown.image", "shown[].image"])
+def test_an_image_in_base64_is_found_in_objects_of_a_list(nested, column):
+    (a, b, c), (a64, b64, c64) = pictures_of("a", "b", "c")
+    rows = [ROW | {"shown": [{"image": a64}, {"image": b64}]}, ROW | {"qid": "q2", "shown": [{"image": c64}]}]
+    assert nested(rows, ColumnsConfig(images=column))[1] == [[a, b], [c]]
+
+
+def test_an_image_in_base64_is_found_in_an_element_that_is_a_question(nested):
+    (a, b, c), (a64, b64, c64) = pictures_of("a", "b", "c")
+    rows = [
+        {"qid": "q1", "items": [{"q": "What?", "pictures": [a64]}, {"q": "Who?", "pictures": [b64]}]},
+        {"qid": "q2", "items": [{"q": "Why?", "pictures": [c64]}]},
+    ]
+    columns = ColumnsConfig(explode="items", question="items.q", images="items.pictures", answer=None)
+    assert nested(rows, columns)[1] == [[a], [b], [c]]
+    rows[0]["items"][0]["pictures"].append(c64)
+    (row, _, _), _ = nested(rows, columns)
+    assert "holds several images in one element of a list; write them as files" in row["invalid"]
 
 
 def test_a_text_that_is_no_path_is_said(row):

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from captionqa.dataset.question_file import read_questions
+from captionqa.dataset.question_file import Questions
 from captionqa.errors import InputError
 
 ROW = {"qid": "q1", "question": "What?\nA. red\nB. blue", "answer": r"\boxed{A}", "image": "a.png"}
@@ -21,7 +21,7 @@ def read(tmp_path):
     def through(columns):
         path = tmp_path / "questions.parquet"
         pd.DataFrame(columns).to_parquet(path)
-        return list(read_questions(path))
+        return list(Questions(path))
 
     return through
 
@@ -114,7 +114,7 @@ def test_a_missing_column_of_questions_is_named_with_those_there_are(read):
 def test_what_a_table_does_without_is_said(tmp_path, name, field, wanted, says):
     path = tmp_path / "questions.parquet"
     pd.DataFrame(columns(**{name: None})).to_parquet(path)
-    questions = read_questions(path)
+    questions = Questions(path)
     assert [row[field] for row in questions] == wanted
     assert questions.notes == [says]
 
@@ -154,7 +154,7 @@ def test_a_row_without_a_qid_is_called_none_or_by_its_file_and_number(tmp_path, 
     path = tmp_path / "questions.parquet"
     row = {name: [cell] * len(cells) for name, cell in ROW.items()}
     pd.DataFrame({**row, "qid": cells}).to_parquet(path)
-    questions = read_questions(path)
+    questions = Questions(path)
     for _ in range(2):
         assert [row["id"] for row in questions] == ids
         assert questions.notes == says
@@ -234,7 +234,7 @@ def test_cells_of_unusual_types_are_read_as_their_text(tmp_path, name, cells, wa
     usual = {"qid": ["q1", "q2"], "question": ["What?"] * 2, "answer": ["x"] * 2, "image": ["a.png"] * 2}
     changed = pa.array(cells, from_pandas=isinstance(cells, np.ndarray))
     pq.write_table(pa.table(usual | {name: changed}), tmp_path / "q.parquet")
-    rows = list(read_questions(tmp_path / "q.parquet"))
+    rows = list(Questions(tmp_path / "q.parquet"))
     assert [row[{"qid": "id"}.get(name, name)] for row in rows] == wanted
 
 
@@ -254,9 +254,9 @@ def test_a_file_that_is_no_parquet_is_refused(tmp_path, content):
     path = tmp_path / "questions.parquet"
     path.write_bytes(content)
     with pytest.raises(InputError, match="cannot be read as a parquet file"):
-        list(read_questions(path))
+        list(Questions(path))
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r"there is no file .*none\.parquet"):
-        list(read_questions(tmp_path / "none.parquet"))
+        list(Questions(tmp_path / "none.parquet"))

@@ -104,3 +104,11 @@ def test_what_passes_by_itself_is_no_refusal(sbatch, said, code):
 def test_what_sbatch_said_is_one_line_without_the_call():
     said = "SLURM sbatch failed. The error message was 'sbatch: error: Invalid qos'."
     assert slurm.sbatch_fault(f"{said}\n    sbatch call:\n        sbatch --wrap=x") == said
+
+
+def test_a_name_of_a_job_that_is_not_utf_8_hides_no_other(tmp_path, monkeypatch):
+    script = tmp_path / "squeue"
+    script.write_bytes(b"#!/bin/sh\nprintf '7|gr\\366sse\\n8|captions\\n'\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert slurm.running_names() == {"gr\udcf6sse", "captions"}

@@ -277,8 +277,8 @@ def write_images(path, row_group):
 def peak_mb(path):
     """The most memory that reading the questions of a file takes, in a process of its own."""
     program = (
-        "import re, sys; from captionqa.dataset.question_file import read_questions\n"
-        "images = sum(len(row['images']) for row in read_questions([sys.argv[1]]))\n"
+        "import re, sys; from captionqa.dataset.question_file import Questions\n"
+        "images = sum(len(row['images']) for row in Questions([sys.argv[1]]))\n"
         "print(images, int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]) // 1024)"
     )
     done = subprocess.run(

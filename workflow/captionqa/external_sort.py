@@ -27,7 +27,7 @@ class BlockFile:
 
     def __init__(self, folder: AnyPath):
         os.makedirs(folder, exist_ok=True)
-        self._file = tempfile.TemporaryFile(dir=os.fspath(folder))  # noqa: SIM115
+        self._file = tempfile.TemporaryFile(dir=os.fspath(folder))  # noqa: SIM115 - closed by `close`
         self._end = 0
 
     def append(self, block: bytes) -> Extent:

@@ -214,7 +214,7 @@ class LineFile:
         self.count = 0
         self._digest = hashlib.blake2b(digest_size=6)
         os.makedirs(folder, exist_ok=True)
-        self._file = tempfile.SpooledTemporaryFile(LINES_IN_MEMORY_BYTES, dir=os.fspath(folder))  # noqa: SIM115
+        self._file = tempfile.SpooledTemporaryFile(LINES_IN_MEMORY_BYTES, dir=os.fspath(folder))  # noqa: SIM115 - closed by `close`
 
     def __enter__(self) -> Self:
         return self

@@ -137,7 +137,7 @@ def print_dry_run():
         refuse(error)
     tell_plan()
 
-    jobs = [job for job in workflow.dag.needrun_jobs(exclude_finished=False)]
+    jobs = list(workflow.dag.needrun_jobs(exclude_finished=False))
     starts = {job.wildcards.model for job in jobs if job.rule.name == "start_server"}
     models = []
     for model in MODELS:

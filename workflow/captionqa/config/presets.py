@@ -65,6 +65,11 @@ def load_preset(name: str) -> Preset:
     if not isinstance(stored, dict) or not isinstance(stored.get("layouts"), list) or not stored["layouts"]:
         raise ConfigError(f"qa.preset: {path} has no list of layouts; take one of {FOLDER} as a model.")
     _refuse_unknown("qa.preset", path, stored, KEYS)
+    if (wrong := next((one for one in stored["layouts"] if not _is_layout(one)), None)) is not None:
+        raise ConfigError(
+            f"qa.preset: {path} has the layout {wrong!r}, which is no mapping of qa.columns, with `has` as a list of "
+            f"columns; take one of {FOLDER} as a model."
+        )
     return Preset(
         path.stem,
         str(stored.get("about", path.stem)),
@@ -107,6 +112,11 @@ def _stored(key: str, name: str, folder: Path) -> tuple[Path, Any]:
 def _refuse_unknown(key: str, path: Path, stored: Mapping[str, Any], known: Sequence[str]) -> None:
     if unknown := [name for name in stored if name not in known]:
         raise ConfigError(f"{key}: {path} has the unknown key {unknown[0]!r}; known are {', '.join(known)}.")
+
+
+def _is_layout(stored: Any) -> bool:
+    has = stored.get("has", []) if isinstance(stored, dict) else None
+    return isinstance(has, list) and all(isinstance(column, str) for column in has)
 
 
 def _layout(stored: Mapping[str, Any]) -> Layout:

@@ -12,7 +12,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa  # type: ignore[import-untyped]  # it has no type stubs
+import pyarrow as pa
 
 from captionqa.dataset.arrow_file import arrow_reader, map_file, record_batches
 from captionqa.dataset.image_ref import CellRef
@@ -61,15 +61,23 @@ class ArrowCells:
         return self._column(ref.group, ref.column, ref.index)(ref.row)
 
     def _find_column(self, group: int, column: str, index: int | None) -> _Values:
-        """The values of a column of a record batch, or of a field within structs."""
-        batch, valid = self._batches[group], list[_Values]()
+        """The values of a column of a record batch, or of a field within structs or lists of them."""
+        batch = self._batches[group]
         array, rest = _field(batch.schema.names, batch.columns, column, column)
-        while rest:
-            names = [field.name for field in array.type] if pa.types.is_struct(array.type) else []
-            valid.append(self._validity(array))
-            array, rest = _field(names, list(map(array.field, range(len(names)))), rest, column)
-        values = self._values(array, index)
-        return lambda row: values(row) if all(is_valid(row) for is_valid in valid) else None
+        return self._inner_values(array, rest, column, index)
+
+    def _inner_values(self, array: Any, rest: str, column: str, index: int | None) -> _Values:
+        """The values of the field within an array that `rest`, the end of a column's path, leads to."""
+        if not rest:
+            return self._values(array, index)
+        is_valid = self._validity(array)
+        if _is_list(array.type):
+            extents, elements = self._extents(array), self._inner_values(array.values, rest, column, None)
+            return lambda row: _of_list(range(*extents(row)), elements, index) if is_valid(row) else None
+        names = [field.name for field in array.type] if pa.types.is_struct(array.type) else []
+        field, rest = _field(names, list(map(array.field, range(len(names)))), rest, column)
+        values = self._inner_values(field, rest, column, index)
+        return lambda row: values(row) if is_valid(row) else None
 
     def _values(self, array: Any, index: int | None = None) -> _Values:
         """The values of an array; of lists their elements `index`, where it is one."""
@@ -175,8 +183,8 @@ def _viewed(view: bytes, reads: Sequence[_Bytes]) -> bytes:
 def _field(names: Sequence[str], arrays: Sequence[Any], path: str, column: str) -> tuple[Any, str]:
     """The array that a path of names leads into, and the rest of the path."""
     for name, array in zip(names, arrays, strict=True):
-        if path == name or path.startswith(f"{name}."):
-            return array, path[len(name) + 1 :]
+        if path == name or path.startswith((f"{name}.", f"{name}[].")):
+            return array, path[len(name) :].removeprefix("[]").removeprefix(".")
     raise ItemFailure(Reason.MISSING_IMAGE, f"there is no column {column!r}")
 
 

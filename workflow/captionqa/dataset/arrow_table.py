@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import pyarrow as pa  # type: ignore[import-untyped]  # it has no type stubs
-import pyarrow.compute as pc  # type: ignore[import-untyped]
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from captionqa.dataset.arrow_file import open_arrow, open_parquet, record_batches
 from captionqa.dataset.embedded import EMBEDDED, Embedded

@@ -17,7 +17,7 @@ from captionqa.dataset.page_content import PageContent, PageFile
 from captionqa.dataset.parquet_encoding import NotUnderstoodError, hybrid_numbers, thrift_struct
 
 if TYPE_CHECKING:
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]  # it has no type stubs
+    import pyarrow.parquet as pq
 
 #: Bytes that are read for the header of a page.
 HEADER_BYTES = 1 << 14

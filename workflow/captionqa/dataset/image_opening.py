@@ -47,7 +47,7 @@ def open_image(file: IO[bytes], head: bytes) -> "PillowImage":
 
         pillow_heif.register_heif_opener()
     elif kind == "JXL":
-        import pillow_jxl  # noqa: F401
+        import pillow_jxl  # noqa: F401 - importing registers it
     return Image.open(file, formats=READ_FORMATS if kind in (None, "BMP") else (kind,))
 
 

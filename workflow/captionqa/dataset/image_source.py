@@ -11,7 +11,6 @@ A stamp is that of the file which holds the image: of a container, for all its i
 import os
 import threading
 from abc import ABC, abstractmethod
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,22 +18,18 @@ from typing import TYPE_CHECKING, Any, Self
 
 from captionqa.config.config import Config, Task
 from captionqa.config.data_root import data_root
+from captionqa.dataset.file_extents import FileExtents
 from captionqa.dataset.image_cell import cell_image, data_uri_bytes
 from captionqa.dataset.image_file import read_failures, read_stamped
 from captionqa.dataset.image_path import locate
 from captionqa.dataset.image_ref import CellRef, ContainedRef, DataRef, FileRef, ImageRef, LineRef, MemberRef, UrlRef
 from captionqa.dataset.item_entry import Stamp
-from captionqa.dataset.text_line import line_value
+from captionqa.dataset.text_line import delimiter_of, line_value
 from captionqa.errors import ItemFailure, Reason
 
 if TYPE_CHECKING:
     from captionqa.dataset.row_groups import RowGroups
     from captionqa.dataset.url_image import UrlImages
-
-#: Containers that are open at a time, of those that are read by their offsets.
-MAX_OPEN = 64
-#: Bytes in which line breaks are counted at a time.
-BLOCK_BYTES = 1 << 20
 
 
 class ImageSource(ABC):
@@ -76,7 +71,7 @@ class ImageSources:
         self.urls = urls
         self.dataset = dataset
         self.allowed_roots = allowed_roots
-        self.extents = _Extents()
+        self.extents = FileExtents()
         #: Guards `_row_groups`, which are made for the first cell.
         self._lock = threading.Lock()
         self._row_groups: RowGroups | None = None
@@ -197,7 +192,9 @@ class _CellSource(ImageSource):
         if isinstance(ref, CellRef):
             return self.sources.row_groups.cell(self.container, ref)
         line, stamp = self.sources.extents.read(self.container, ref.start, ref.length)
-        return line_value(line, ref.column, self.container.suffix), stamp
+        with read_failures(self.container):
+            delimiter = delimiter_of(self.container)
+        return line_value(line, ref.column, delimiter), stamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,49 +228,6 @@ class _UrlSource(ImageSource):
         return self._data, text_stamp(self._ref)
 
 
-class _Extents:
-    """Parts of files by their offset; `_lock` guards the open files, each of which may be read by many threads."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._files: OrderedDict[Path, _OpenFile] = OrderedDict()
-
-    def read(self, path: Path, offset: int, size: int) -> tuple[bytes, Stamp]:
-        """The bytes, fewer where the file ends before, and its stamp after they were read; raises ItemFailure."""
-        with read_failures(path):
-            with self._lock:
-                file = self._files.get(path)
-                if file is None:
-                    self._files[path] = file = _OpenFile(os.open(path, os.O_RDONLY))
-                self._files.move_to_end(path)
-                if len(self._files) > MAX_OPEN:
-                    self._files.popitem(last=False)
-            data = os.pread(file.descriptor, size, offset)
-            while 0 < len(data) < size and (more := os.pread(file.descriptor, size - len(data), offset + len(data))):
-                data += more
-            status = os.fstat(file.descriptor)
-        return data, (status.st_size, status.st_mtime_ns)
-
-    def line_number(self, path: Path, offset: int) -> int:
-        """The line that begins at an offset, the first is 1; 0 where the file cannot be read."""
-        try:
-            with open(path, "rb") as file:
-                blocks = (file.read(min(BLOCK_BYTES, offset - at)) for at in range(0, offset, BLOCK_BYTES))
-                return 1 + sum(block.count(b"\n") for block in blocks)
-        except OSError:
-            return 0
-
-
-class _OpenFile:
-    """A file that is closed once nobody reads it any more."""
-
-    def __init__(self, descriptor: int):
-        self.descriptor = descriptor
-
-    def __del__(self) -> None:
-        os.close(self.descriptor)
-
-
 def stamp_of(dataset: Path, text: str, containers: dict[str, Stamp | None] | None = None) -> Stamp | None:
     """The stamp of an image by its reference; None where there is no such file.
 
@@ -302,8 +256,3 @@ def _file_stamp(path: Path) -> Stamp | None:
 def text_stamp(ref: DataRef | UrlRef) -> Stamp:
     """A stamp of an image that is named by its text alone, whose name tells a change of it."""
     return len(str(ref)), 0
-
-
-def read_image_bytes(dataset: Path, text: str, allowed_roots: Sequence[Path] = ()) -> bytes:
-    """The bytes of one image; who reads many keeps an `ImageSources`."""
-    return ImageSources(dataset, allowed_roots).find(text).read()[0]

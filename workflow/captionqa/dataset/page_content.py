@@ -69,7 +69,7 @@ class PageFile:
         return self._blocks[start]
 
     def _read_block(self, start: int, end: int, size: int) -> bytes:
-        import pyarrow as pa  # type: ignore[import-untyped]  # it has no type stubs
+        import pyarrow as pa
 
         # the compressed bytes of a page begin with its size; a block has at most three times seven bits
         head = bytes((size & 0x7F | 0x80, size >> 7 & 0x7F | 0x80, size >> 14))

@@ -71,7 +71,7 @@ class Questions:
         self._classes = {column.name: column.classes for column in self.table_columns if column.classes}
         if rules.answer_is in ("index0", "index1") and isinstance(self.columns.answer, str):
             self._classes.pop(self.columns.answer, None)
-        self._images = RowImages(self._dataset, self.columns.images, allow_urls)
+        self._images = RowImages(self._dataset, self.columns.images, allow_urls, self.columns.explode)
         self._rules = rules
         self._index_truths = IndexTruths(rules)
         self._read_qid = reader_of(self.columns.qid)
@@ -185,11 +185,6 @@ class Questions:
             if not (isinstance(cell, str | int) and number_text(cell).isdecimal()):
                 shared[self._qid(row.cells, row.place)] = self._images.images(row.cells, row.place)
         return shared
-
-
-def read_questions(paths: AnyPaths, wanted: ColumnsConfig = NO_COLUMNS) -> Questions:
-    """The questions of a table with these columns."""
-    return Questions(paths, wanted)
 
 
 def _first_columns(files: Sequence[TableFile], wanted: ColumnsConfig, preset: str | None) -> list[TableColumn]:

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urldefrag, urlsplit
 
 from captionqa.dataset.cell import CellError, is_empty
 from captionqa.dataset.embedded import Embedded
-from captionqa.dataset.field_value import Source, parsed, reader_of
+from captionqa.dataset.field_value import ELEMENT_NUMBER, Source, parsed, reader_of
 from captionqa.dataset.image_cell import MAX_PATH, MIN_BASE64, image_list, is_inline
 from captionqa.dataset.image_ref import CellRef, FileRef, LineRef, UrlRef
 from captionqa.dataset.table_files import KINDS
@@ -22,18 +22,21 @@ _ADDRESS = re.compile(r"(?:https?|ftp|s3|gs|hf)://", re.IGNORECASE)
 _FILE_ADDRESS = re.compile(r"file:/", re.IGNORECASE)
 #: The fields of a struct that may hold the path of an image.
 _PATHS = ("path", "file_name", "filename", "url")
+#: Stands for the number of an element that a reference has no place for.
+NAMELESS = -1
 
 
 class RowImages:
     """Names the images of rows; paths are relative to the folder of the data set."""
 
-    def __init__(self, dataset: Path, source: Source, allow_urls: bool = False):
-        """`source` is the columns of images, in their order."""
+    def __init__(self, dataset: Path, source: Source, allow_urls: bool = False, explode: str | None = None):
+        """`source` is the columns of images, in their order; `explode` is the column whose elements are rows."""
         self._allow_urls = allow_urls
         self._dataset = os.path.abspath(dataset)
         paths = [source] if isinstance(source, str) else source if isinstance(source, Sequence) else []
         self._readers = [(path, reader_of(path)) for path in paths]
         self._container = cache(self._container_of)
+        self._explode = explode
         #: The first image at an address that is not fetched, as the beginning of a sentence.
         self.address: str | None = None
 
@@ -52,10 +55,13 @@ class RowImages:
         return images
 
     def _images(self, value: Any, cells: Mapping[str, Any], place: RowPlace, path: str) -> Iterator[str | None]:
+        number = cells.get(ELEMENT_NUMBER) if self._is_exploded(path) else None
         if not isinstance(value, list):
-            yield self._image(value, cells, place, path, None)
+            yield self._image(value, cells, place, path, number)
             return
         for index, one in enumerate(value):
+            if number is not None:
+                index = number if len(value) == 1 else NAMELESS
             for inner in _flat(one):
                 yield self._image(inner, cells, place, path, index)
 
@@ -87,6 +93,8 @@ class RowImages:
 
     def cell(self, cells: Mapping[str, Any], place: RowPlace, path: str, index: int | None) -> str:
         """The reference to a cell with the bytes of an image."""
+        if index == NAMELESS:
+            raise CellError("holds several images in one element of a list; write them as files, and their paths here")
         container = self._container(place.file)
         if place.group >= 0:
             return str(CellRef(container, place.group, place.row_in_group, path, index))
@@ -94,6 +102,11 @@ class RowImages:
         if KINDS.get(place.file.suffix.lower()) in ("csv", "tsv"):
             column = str(list(cells).index(path))
         return str(LineRef(container, place.offset, place.length, column, index))
+
+    def _is_exploded(self, path: str) -> bool:
+        """Whether a path leads into the list whose elements are rows."""
+        start = self._explode
+        return start is not None and (path == start or path.startswith((f"{start}.", f"{start}[].")))
 
     def _container_of(self, file: Path) -> str:
         """A file with rows, relative to the folder of the data set where it is in it."""

@@ -15,7 +15,7 @@ from captionqa.dataset.places import question_place
 from captionqa.dataset.plan import Plan, PlanFields, load_complete_plan, save_by_digest, save_plan, write_plan
 from captionqa.dataset.plan_state import question_inputs_digest
 from captionqa.dataset.question_file import NO_COLUMNS, AnyPaths, Questions
-from captionqa.dataset.question_repeats import repeats_of
+from captionqa.dataset.question_repeats import is_first, repeats_of
 from captionqa.dataset.question_row import InvalidRow, QuestionRow
 from captionqa.dataset.repeat_planning import PlannedRepeats, repeated_text
 from captionqa.dataset.scan import NamedImages
@@ -73,7 +73,8 @@ def plan_questions(
     arguments are as for `Questions`.
 
     Raises:
-        InputError: as for `Questions`; or a qid occurs twice, no row can be asked, or the folder of images is missing.
+        InputError: as for `Questions`; or a qid occurs twice or has a null character, no row can be asked, or the
+            folder of images is missing.
     """
     if not dataset.is_dir():
         raise InputError(
@@ -200,7 +201,7 @@ def _write_rows(rows: ExternalSort, question_path: Path, layout: Layout) -> str:
     """Write the rows, (id, number, line) sorted by id, to the file of question rows; returns the digest in its name.
 
     Raises:
-        InputError: a qid occurs twice.
+        InputError: a qid occurs twice, or could be mistaken for a repeat of another.
     """
     last, first = None, 0
     with LineFile(layout.plans) as file:
@@ -210,6 +211,8 @@ def _write_rows(rows: ExternalSort, question_path: Path, layout: Layout) -> str:
                     f"{question_path}: the qid {name!r} is there twice, in rows {first} and {number}; each "
                     "question needs its own."
                 )
+            if not is_first(name):
+                raise InputError(f"{question_path}: the qid {name!r} in row {number} has a null character; remove it.")
             last, first = name, number
             file.add(line)
         save_by_digest(file, layout.question_rows(file.digest()))

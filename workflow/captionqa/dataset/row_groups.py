@@ -26,7 +26,7 @@ from captionqa.dataset.parquet_encoding import NotUnderstoodError
 from captionqa.errors import ItemFailure, Reason
 
 if TYPE_CHECKING:
-    import pyarrow as pa  # type: ignore[import-untyped]  # has no type stubs
+    import pyarrow as pa
 
     from captionqa.dataset.arrow_cells import ArrowCells
 
@@ -147,14 +147,15 @@ class _Pass:
         self._end = 0
         self._error: Exception | None = None
 
-    def scalar(self, row: int, column: str) -> "pa.Scalar":
+    def value(self, ref: CellRef) -> Any:
+        row = ref.row
         if row >= self._end:
             _decoder().submit(self._advance_to, row).result()
         start = self._end
         for batch in reversed(self._kept):
             start -= batch.num_rows
             if row >= start:
-                return _of_row(batch, row - start, column)
+                return _of_row(batch, row - start, ref)
         raise AssertionError("the row was dropped")  # who asks for one before `first` takes a new pass
 
     def _advance_to(self, row: int) -> None:
@@ -217,9 +218,9 @@ class _ParquetCells:
         if found is None or ref.row < found.first:
             batches = self._batches(ref.group, ref.column)
             found = _Pass(batches, self._starts[ref.group + 1] - self._starts[ref.group])
-        scalar = found.scalar(ref.row, ref.column)
+        value = found.value(ref)
         self._passes.keep(key, found)
-        return _value(scalar, ref)
+        return value
 
     def _content(self, ref: CellRef) -> bytes | None:
         """The bytes of a cell, read from their place in the file; None where pyarrow has to read it."""
@@ -243,6 +244,9 @@ class _ParquetCells:
             for part in map(whole.column, range(whole.num_columns))
             if _is_below(part.path_in_schema, column)
         )
+        if not size:  # within a list, whose elements have names of their own in the file
+            column = next(filter(partial(_is_below, column), self._parquet.schema_arrow.names), column)
+            size = whole.total_byte_size
         rows = max(1, min(BATCH_ROWS, BATCH_BYTES * whole.num_rows // max(1, size)))
         batches: Iterator[pa.RecordBatch] = self._parquet.iter_batches(
             rows, row_groups=[group], columns=[column], use_threads=False
@@ -261,28 +265,30 @@ def _open_cells(path: Path, passes: "_Passes") -> "_ParquetCells | ArrowCells":
 
 
 def _is_below(path: str, column: str) -> bool:
-    """Whether a leaf of the schema, by its path with dots, belongs to a column or a part of one."""
-    return path == column or path.startswith(f"{column}.")
+    """Whether a path with dots, of the schema or of an image, belongs to a column or a part of one."""
+    return path == column or path.startswith((f"{column}.", f"{column}[]."))
 
 
-def _of_row(batch: "pa.RecordBatch", row: int, column: str) -> "pa.Scalar":
-    """The value of a column, or of a field within a column of structs."""
-    names = batch.schema.names
-    name = next((name for name in names if _is_below(column, name)), None)
-    if name is None:
-        raise ItemFailure(Reason.MISSING_IMAGE, f"there is no column {column!r}")
-    value, path = batch.column(name)[row], column[len(name) + 1 :]
-    while path and value.is_valid:
-        field = next((field.name for field in value.type if _is_below(path, field.name)), None)
-        if field is None:
-            raise ItemFailure(Reason.MISSING_IMAGE, f"there is no column {column!r}")
-        value, path = value[field], path[len(field) + 1 :]
-    return value
+def _of_row(batch: "pa.RecordBatch", row: int, ref: CellRef) -> Any:
+    """The Python value of a column, or of a field within a column of structs or of lists of them.
 
+    Of a list only the element that is wanted, since a list may hold many large images.
+    """
+    import pyarrow as pa
 
-def _value(scalar: "pa.Scalar", ref: CellRef) -> Any:
-    """The Python value; of a list only the element that is wanted, since a list may hold many large images."""
-    values = getattr(scalar, "values", None)
-    if ref.index is None or values is None or not scalar.is_valid:
-        return scalar.as_py()
-    return values[ref.index].as_py() if ref.index < len(values) else None
+    names, path, index = batch.schema.names, ref.column, ref.index
+    value = None
+    while path:
+        name = next((name for name in names if _is_below(path, name)), None)
+        if name is None:
+            raise ItemFailure(Reason.MISSING_IMAGE, f"there is no column {ref.column!r}")
+        value = batch.column(name)[row] if value is None else value[name]
+        path = path[len(name) :].removeprefix("[]").removeprefix(".")
+        if index is not None and value.is_valid and isinstance(value, pa.ListScalar):
+            if index >= len(value.values):
+                return None
+            value, index = value.values[index], None
+        if not value.is_valid:
+            return None
+        names = [field.name for field in value.type] if path and hasattr(value, "keys") else []
+    return None if value is None else value.as_py()

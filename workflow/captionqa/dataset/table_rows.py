@@ -88,7 +88,7 @@ def read_rows(
 @contextmanager
 def _errors_named(file: TableFile) -> Iterator[None]:
     """Say of which file an error of a reader is."""
-    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow as pa
 
     try:
         yield

@@ -11,13 +11,12 @@ from typing import Any
 from captionqa.dataset.json_elements import BLOCK_BYTES, columns_of, elements
 from captionqa.dataset.table_files import TableFile
 from captionqa.dataset.table_rows import RowPlace, TableColumn, TableRow
+from captionqa.dataset.text_line import BOM, delimiter_of
 
 #: Rows that are looked at to learn the columns of a file.
 SAMPLE_ROWS = 200
 #: How a list begins that is no row of cells.
 _LIST_OF_OBJECTS = re.compile(rb"\[\s*\{")
-#: What the byte-order mark of a file in UTF-8 looks like.
-BOM = b"\xef\xbb\xbf"
 PACKED, IN_UTF_16 = "it is packed; unpack it first", "it is text in UTF-16; save it in UTF-8"
 #: How files begin that are no text in UTF-8, and what to do.
 OTHER_HEADS = {
@@ -102,7 +101,7 @@ def _separated(file: TableFile) -> Iterator[TableRow]:
     with file.path.open("rb") as opened:
         lines = _CountedLines(opened)
         first = next((line for line in lines if line.strip()), "")
-        delimiter = _delimiter(file, first)
+        delimiter = delimiter_of(file.path) or ","
         if "\r" in first.rstrip("\r\n"):
             raise ValueError("its lines end as on old Macs (CR); save it with line ends of Unix or Windows")
         try:
@@ -160,13 +159,6 @@ class _CountedLines:
             raise ValueError(f"byte {place} ({line[error.start]:#x}) is no text in UTF-8; save it in UTF-8") from error
         self.offset += len(line)
         return str(text)
-
-
-def _delimiter(file: TableFile, header: str) -> str:
-    """What separates cells: some programs write semicolons where a comma is the decimal point."""
-    if file.kind == "tsv":
-        return "\t"
-    return next((sign for sign in ",;\t" if sign in header), ",")
 
 
 def _type_text(cell: Any) -> str:

@@ -14,7 +14,7 @@ import captionqa
 from captionqa.config.config import Config
 from captionqa.config.layout import Layout
 from captionqa.driver.command_parser import UsageError, parse
-from captionqa.driver.terminal import log_to_terminal, print_message, show
+from captionqa.driver.terminal import answer_to, log_to_terminal, print_message, show
 from captionqa.errors import TRUNCATED, CaptionqaError, ConfigError, InputError
 from captionqa.shown_text import printable
 
@@ -134,7 +134,7 @@ def _retry_failed(options: argparse.Namespace) -> None:
         reasons = ", ".join(f"{items} {reason}" for reason, items in faults.items())
         show(f"Not asked again: {reasons}. Correct these in the question file and run again.")
     if retry.items:
-        _confirm(options)
+        _confirm(options, config)
         retry.apply()
 
 
@@ -155,7 +155,7 @@ def _forget(options: argparse.Namespace) -> None:
     forgetting = forget(config, options.task, options.style, only_truncated, options.model)
     show(forgetting.text())
     if forgetting.has_effect:
-        _confirm(options)
+        _confirm(options, config)
         show(f"{forgetting.apply():,} items were forgotten and will be asked again by the next run.")
 
 
@@ -246,19 +246,21 @@ COMMANDS = {
 }
 
 
-def _confirm(options: argparse.Namespace) -> None:
+def _confirm(options: argparse.Namespace, config: Config) -> None:
     """Ask the person at the terminal whether to go on, unless `--yes` says so.
 
     Raises:
         UsageError: nobody can be asked.
-        ConfigError: the answer is no.
+        ConfigError: the answer is no, or a run has begun while the question stood there.
     """
-    if options.yes:
-        return
-    if not sys.stdin.isatty():
+    from captionqa.results.result_set import check_no_run
+
+    answer = "yes" if options.yes else answer_to("Go on? [y/N] ")
+    if answer is None:
         raise UsageError("nothing was changed, since nobody can be asked without a terminal; add --yes (make: YES=1)")
-    if input("Go on? [y/N] ").strip().lower() not in ("y", "yes"):
+    if answer.strip().lower() not in ("y", "yes"):
         raise ConfigError("nothing was changed.")
+    check_no_run(config, config.layout())
 
 
 def _chosen_data_sets(options: argparse.Namespace) -> Config:

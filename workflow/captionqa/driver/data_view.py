@@ -23,6 +23,7 @@ from captionqa.errors import InputError
 from captionqa.grading.choices import lettered_choices
 from captionqa.grading.ground_truth import GroundTruth
 from captionqa.grading.scoring import GradingRules
+from captionqa.run.progress import counted
 
 #: Rows that are shown as they would be asked, and lines of a question's text that are shown.
 SHOWN_ROWS, SHOWN_LINES = 3, 12
@@ -71,11 +72,10 @@ class DataView:
 
     def wrong(self) -> list[str]:
         """What is wrong, odd or left out, a sentence each."""
-        counted = [
-            f"{count:,} question{'' if count == 1 else 's'} {what}, such as {first}"
-            for what, (count, first) in self._wrong.items()
+        of_rows = [
+            f"{counted(count, 'question')} {what}, such as {first}" for what, (count, first) in self._wrong.items()
         ]
-        return [*self.questions.faults, *counted, *self.questions.notes]
+        return [*self.questions.faults, *of_rows, *self.questions.notes]
 
     def _item(self, row: QuestionRow | InvalidRow) -> DataItem:
         if (key := hashlib.blake2b(row["id"].encode("utf-8", "surrogatepass"), digest_size=8).digest()) in self._seen:
@@ -181,8 +181,7 @@ def view_text(view: DataView) -> str:
 
 
 def _asked(number: int, item: DataItem) -> Iterator[str]:
-    images = f"{item['images']} image{'' if item['images'] == 1 else 's'}"
-    yield f"question {number}: {item['id']}, {images}"
+    yield f"question {number}: {item['id']}, {counted(item['images'], 'image')}"
     text = (item["question"] or "(no text)").splitlines()
     yield from (f"  | {_cut(line)}" for line in text[:SHOWN_LINES])
     if len(text) > SHOWN_LINES:

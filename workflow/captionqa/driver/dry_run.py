@@ -6,6 +6,7 @@ from itertools import groupby
 
 from captionqa.client.pending_requests import PendingRequests
 from captionqa.config.config import Servers, Task
+from captionqa.run.progress import counted
 
 #: {task: what an item is, and what the model does with it}.
 WORK: Mapping[Task, tuple[str, str]] = {
@@ -43,7 +44,7 @@ class PlannedWork:
         return [f"{name}: {' and '.join(texts)}" for name, texts in found.items() if texts]
 
     def server(self) -> str:
-        return f"by the server at {self.url}" if self.url else f"{_counted(self.servers, 'server')} to start"
+        return f"by the server at {self.url}" if self.url else f"{counted(self.servers, 'server')} to start"
 
 
 def dry_run_text(models: Sequence[PlannedWork], other_jobs: int, servers: Servers = "one_at_a_time") -> str:
@@ -65,14 +66,14 @@ def _lines(models: Sequence[PlannedWork], servers: Servers) -> str:
     """A line for each model and one for each of its data sets; models that are asked the same share theirs."""
     asked = [work for work in models if work.data_sets()]
     several = {"one_at_a_time": "one after another", "side_by_side": "side by side"}[servers]
-    lines = [f"would ask {_counted(len(asked), 'model')}{f', {several}' if len(asked) > 1 else ''}:"]
+    lines = [f"would ask {counted(len(asked), 'model')}{f', {several}' if len(asked) > 1 else ''}:"]
     for data_sets, alike in groupby(asked, key=PlannedWork.data_sets):
         lines += [f"  {work.model}, {work.server()}" for work in alike]
         lines[-1] += ":"
         lines += [f"    {text}" for text in data_sets]
     counts = [count for work in asked for pending in work.named.values() for count in pending.values()]
     most = "up to " if any(count.at_most and count.items for count in counts) else ""
-    return "\n".join([*lines, f"  together {most}{_counted(sum(count.requests for count in counts), 'request')}"])
+    return "\n".join([*lines, f"  together {most}{counted(sum(count.requests for count in counts), 'request')}"])
 
 
 def _task_texts(pending: Mapping[Task, PendingRequests]) -> list[str]:
@@ -84,9 +85,5 @@ def _task_text(task: Task, counts: PendingRequests) -> str:
         return ""
     most = "up to " if counts.at_most else ""
     item, verb = WORK[task]
-    requests = f" ({most}{_counted(counts.requests, 'request')})" if counts.requests != counts.items else ""
-    return f"{most}{_counted(counts.items, item)} to {verb}{requests}"
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+    requests = f" ({most}{counted(counts.requests, 'request')})" if counts.requests != counts.items else ""
+    return f"{most}{counted(counts.items, item)} to {verb}{requests}"

@@ -19,6 +19,7 @@ from captionqa.results.judged_records import JudgeMetrics
 from captionqa.results.metrics import QaMetrics
 from captionqa.results.provenance import read_provenance
 from captionqa.results.regrading import Flip, flip_kind, flips_line
+from captionqa.run.progress import counted
 
 #: Up to this many final files of named data sets have rows of their own.
 MAX_FILES = 12
@@ -45,15 +46,16 @@ class _DataSet:
         return self.config.data_set
 
     def rows(self, many_truncated: float) -> Iterator[str]:
-        counts = [(self.captions, "caption"), (self.answers, "answer")]
-        parts = [f"{number:,} {what}{'' if number == 1 else 's'}" for number, what in counts if number]
+        parts = [
+            counted(number, what) for number, what in ((self.captions, "caption"), (self.answers, "answer")) if number
+        ]
         if self.unparsed:
             parts.append(f"{self.unparsed:,} unparsed (what has no letter or value is wrong)")
         if self.truncated:
             parts.append(f"{self.truncated:,} truncated")
         if self.judged and self.config.judge is not None:
             parts.append(f"{self.config.judge.model} called {self.judged_correct:,} of {self.judged:,} answers correct")
-        parts += [f"{number:,} {form} exports" for form, number in self.exports.items() if number]
+        parts += [counted(number, f"{form} export") for form, number in self.exports.items() if number]
         if parts:
             yield f"  {self.name}: {', '.join(parts)}  {Path(self.layout.page).parent.parent}/"
         if self.truncated > many_truncated * self.answers:
@@ -92,8 +94,14 @@ def grid_rows(config: Config, layout: Layout, many_truncated: float) -> list[str
 
 def _accuracies(config: Config, layout: Layout) -> Iterator[str]:
     """A row for each model in each context, a column for each data set with questions."""
-    sets = answer_sets(config, layout)
-    found = {one.key: _accuracy(one.companion("metrics"), one.companion("judge_metrics")) for one in sets}
+    # of a judge of before, who is no longer configured, the files may still be there
+    deciding = [name for name, each in config.data_sets.items() if each.judge is not None and each.judge.decides]
+    found = {
+        one.key: _accuracy(
+            one.companion("metrics"), one.companion("judge_metrics") if one.data_set in deciding else None
+        )
+        for one in answer_sets(config, layout)
+    }
     if not any(found.values()):
         return
     names = list(dict.fromkeys(name for *_, name in found))
@@ -101,9 +109,7 @@ def _accuracies(config: Config, layout: Layout) -> Iterator[str]:
     contexts = list(dict.fromkeys(context for _, _, context in of_sets))
     ordered = sorted(of_sets, key=lambda of: contexts.index(of[2]))
     labels = {of: f"{answered_by(of[0], of[1])}, {of[2]}" for of in ordered}
-    head = "accuracy in % (failed is wrong)"
-    if config.any_judge is not None and config.any_judge.decides:
-        head = "accuracy in % with the judge"
+    head = f"accuracy in %, with the judge on {', '.join(deciding)}" if deciding else "accuracy in % (failed is wrong)"
     widths = [max(len(name), 5) for name in names]
     first = max(map(len, [head, *labels.values()]))
     yield _line(f"  {head:<{first}}", names, widths)
@@ -145,11 +151,11 @@ def _line(label: str, cells: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join([label, *(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))])
 
 
-def _accuracy(metrics_path: str, judged_path: str) -> str:
-    """An accuracy in per cent; empty where there is none."""
+def _accuracy(metrics_path: str, judged_path: str | None) -> str:
+    """An accuracy in per cent, with the grades of a judge where its metrics are given; empty where there is none."""
     metrics: QaMetrics | None = read_json(metrics_path)
-    judged: JudgeMetrics | None = read_json(judged_path)
+    judged: JudgeMetrics | None = None if judged_path is None else read_json(judged_path)
     if metrics is None or metrics.get("ungraded_questions", 0) == metrics["total_questions"]:
         return ""
-    decided = judged["combined"]["accuracy"] if judged is not None and judged["decides"] else None
+    decided = None if judged is None else judged["combined"]["accuracy"]
     return f"{100 * (metrics['overall_accuracy'] if decided is None else decided):.1f}"

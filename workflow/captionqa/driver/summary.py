@@ -26,6 +26,7 @@ from captionqa.results.metrics import QaMetrics
 from captionqa.results.provenance import ItemTotals, read_provenance
 from captionqa.results.regrading import flip_kind, flips_line
 from captionqa.results.repeat_records import RepeatMetrics
+from captionqa.run.progress import counted
 
 #: What is wrong with an item whose image is not there: with one, with more.
 MISSING = {
@@ -59,8 +60,8 @@ def plan_line(config: Config, layout: Layout) -> str:
     judged = counts.pop("judge", 0)
     to_do = sum(counts.values())
     finished = planned_items(config, layout) - to_do
-    text = f"{_counted(to_do, 'item')} to do" + (f", {finished:,} known" if finished else "")
-    text += f"; then at most {_counted(judged, 'answer')} to judge" if judged else ""
+    text = f"{counted(to_do, 'item')} to do" + (f", {finished:,} known" if finished else "")
+    text += f"; then at most {counted(judged, 'answer')} to judge" if judged else ""
     return "\n".join([text, *parts]) if config.named else f"{', '.join(parts)}; {text}"
 
 
@@ -69,9 +70,9 @@ def _plan_parts(config: Config, layout: Layout) -> list[str]:
     parts = []
     for task in planned_tasks(config, layout):
         plan = load_plan(layout, task)
-        text = _counted(plan.items, "image" if task == "captions" else "question")
+        text = counted(plan.items, "image" if task == "captions" else "question")
         text += " with their repeats" if task == "qa" and config.qa and config.qa.is_repeated else ""
-        text += f" in {_counted(len(plan.chunks), 'chunk')}"
+        text += f" in {counted(len(plan.chunks), 'chunk')}"
         notes = []
         if plan.missing_images:
             one, more = MISSING[task]
@@ -86,7 +87,7 @@ def _plan_parts(config: Config, layout: Layout) -> list[str]:
             its = "its column" if plan.choices_added == 1 else "their columns"
             is_asked = bool(items_to_do(config, layout)["qa"]) and _has_asked(config, layout)
             again = " (questions that were asked without them are asked again)" if is_asked else ""
-            parts.append(f"the choices of {_counted(plan.choices_added, 'question')} come from {its}{again}")
+            parts.append(f"the choices of {counted(plan.choices_added, 'question')} come from {its}{again}")
         if task == "qa" and config.qa and config.qa.max_tokens < REASONING_TOKENS:
             one_for_all = config.qa.instruction if isinstance(config.qa.instruction, str) else ""
             asked_of_all = ASKS_FOR_REASONING.search(one_for_all)
@@ -245,11 +246,11 @@ def _repeated(repeats: RepeatMetrics) -> str:
     asked = f"asked {repeats['requests']:,} times"
     ties = ""
     if repeats["ties"]:
-        ties = f", {_counted(repeats['ties'], 'tie')}, which {'counts' if repeats['ties'] == 1 else 'count'} as wrong"
+        ties = f", {counted(repeats['ties'], 'tie')}, which {'counts' if repeats['ties'] == 1 else 'count'} as wrong"
     if repeats["failed_requests"]:  # a question without an answer to each is in none of the figures
         asked = f"answered each time (of {repeats['requests']:,} requests {repeats['failed_requests']:,} failed)"
     return (
-        f"{_counted(repeats['questions'], 'question')} {asked}: {between}mean "
+        f"{counted(repeats['questions'], 'question')} {asked}: {between}mean "
         f"{repeats['mean_accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}), {repeats['consistency']:.1%} "
         f"answered alike each time{ties}"
     )
@@ -270,10 +271,6 @@ def _accuracy(metrics: QaMetrics) -> str:
 def _key(task: Task, config: Config) -> str:
     """The section of a task, as the configuration names it."""
     return f"{task}.{config.data_set}" if config.data_set else task
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _counts(path: str) -> ItemTotals | None:

@@ -62,6 +62,17 @@ def show(text: str) -> None:
     print(printable_lines(text), flush=True)
 
 
+def answer_to(question: str) -> str | None:
+    """What the person at the terminal types: nothing for Ctrl-D, None where nobody is there."""
+    if not sys.stdin.isatty():
+        return None
+    try:
+        return input(question)
+    except EOFError:
+        print()
+        return ""
+
+
 class LiveArea:
     """The last lines of the terminal, which `update` replaces in place. Messages appear above them."""
 

@@ -1,0 +1,1 @@
+"""Exports: final results in the formats of other programs."""

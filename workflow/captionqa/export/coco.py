@@ -43,7 +43,7 @@ class _Piece:
         self._limit = target.shard_bytes
         path = target.folder / PIECE.format(name="captions", number=number, suffix="json")
         self._file: TextIO = path.open("w", encoding="utf-8", newline="")
-        self._annotations: TextIO = tempfile.TemporaryFile("w+", encoding="utf-8", newline="", dir=target.folder)  # noqa: SIM115
+        self._annotations: TextIO = tempfile.TemporaryFile("w+", encoding="utf-8", newline="", dir=target.folder)  # noqa: SIM115 - closed by `close`
         self._file.write(HEAD)
         self._bytes = len(HEAD) + len(MIDDLE) + len(TAIL)
         self._separator = ""

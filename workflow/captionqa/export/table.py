@@ -9,7 +9,7 @@ from captionqa.export.pieces import PIECE, Pieces
 from captionqa.export.target import Target
 
 if TYPE_CHECKING:
-    import pyarrow as pa  # type: ignore[import-untyped]  # has no type stubs
+    import pyarrow as pa
 
 #: Rows of a row group.
 GROUP_ROWS = 1000
@@ -82,7 +82,7 @@ class _ParquetFiles:
         self._sink.close()
 
     def _open(self) -> None:
-        import pyarrow.parquet as pq  # type: ignore[import-untyped]
+        import pyarrow.parquet as pq
 
         path = Path(self._target.folder, PIECE.format(name=self._name, number=self._number, suffix="parquet"))
         self._sink = path.open("wb")

@@ -52,7 +52,7 @@ class _Table:
         self._model: str | None = None
         self._options = 0
         self._hits: dict[str, list[bool]] = defaultdict(list)
-        self._spool: TextIO = tempfile.TemporaryFile("w+", dir=target.folder, encoding="utf-8")  # noqa: SIM115
+        self._spool: TextIO = tempfile.TemporaryFile("w+", dir=target.folder, encoding="utf-8")  # noqa: SIM115 - closed by `__exit__`
 
     def __enter__(self) -> Self:
         return self

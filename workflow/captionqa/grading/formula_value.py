@@ -33,7 +33,7 @@ _FUNCTIONS = {
 }
 _CONSTANTS = {"\\pi": math.pi, "e": math.e, "i": 1j}
 _GREEK = frozenset(
-    r"\alpha \beta \gamma \delta \theta \lambda \mu \omega \phi \varphi \rho \sigma".split()  # noqa: SIM905
+    r"\alpha \beta \gamma \delta \theta \lambda \mu \omega \phi \varphi \rho \sigma".split()  # noqa: SIM905 - a list has a line for each word
 )
 
 

@@ -15,7 +15,7 @@ import signal
 import sys
 from typing import TextIO
 
-from math_verify import parse, verify  # type: ignore[import-untyped]  # the package comes without types
+from math_verify import parse, verify
 
 #: Address space of the helper and of each worker.
 MEMORY_BYTES = 4 * 1024**3

@@ -58,12 +58,6 @@ def boxes(text: str) -> list[Box]:
     return sorted(found)
 
 
-def last_box(text: str) -> str | None:
-    r"""The content of the last balanced \boxed{...}, \fbox{...} or box of GLM, or None."""
-    found = boxes(text)
-    return text[slice(*found[-1].content)].strip() if found else None
-
-
 def last_boxes(text: str, between: re.Pattern[str]) -> list[str]:
     """The contents of the last box and of those before it that only `between` separates from the next; [] for none."""
     contents: list[str] = []

@@ -92,7 +92,7 @@ _WITH_PREFIX = {
 } | {"us": "μs", "um": "μm", "ug": "μg"}
 #: Words after a number that change its value or continue the sentence, and so are no unit.
 _NO_UNIT = frozenset(
-    "hundred thousand million billion trillion dozen dozens score times half quarter third thirds quarters k bn x "  # noqa: SIM905
+    "hundred thousand million billion trillion dozen dozens score times half quarter third thirds quarters k bn x "  # noqa: SIM905 - a list has a line for each word
     "or and to more less fewer minus plus than not but out of over from greater fold e pi sin cos tan log ln sqrt exp "
     "i the is are mod factorial squared cubed each either maybe perhaps point points base am pm bc ad "
     "below above under off short left π remainder january february march april may june july august september october "

@@ -20,7 +20,7 @@ from captionqa.results.provenance import Provenance, read_provenance
 from captionqa.results.qa_record import QaRecord
 
 PROVENANCE_ENDING = "_provenance.json"
-#: Images of versions that have no provenance are read by these limits.
+#: By these limits images are read of versions that have no provenance, and of a run that was asked without its images.
 IMAGE_SETTINGS: ImageSettings = {"max_pixels": None, "pixel_grid_px": 1, "max_source_pixels": 100_000_000}
 
 Direction = Literal["only_a", "only_b"]
@@ -120,4 +120,4 @@ def _run_of(results: str) -> _Run:
     stored: Provenance | None = read_provenance(str(beside)) if beside != path else None
     if stored is None:
         return _Run(str(path.parent), IMAGE_SETTINGS)
-    return _Run(stored["dataset_path"], stored["settings"]["images"])
+    return _Run(stored["dataset_path"], stored["settings"].get("images", IMAGE_SETTINGS))

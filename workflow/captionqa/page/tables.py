@@ -88,7 +88,7 @@ def _accuracies(metrics: QaMetrics, of_column: str) -> list[str]:
     rows = [overall]
     body = _table(f"Accuracy{of_column}; a failed question is wrong", heads, rows)
     for name in ("category", "source"):
-        groups: Mapping[str, GroupMetrics] = metrics[f"{name}_metrics"]  # type: ignore[literal-required]
+        groups: Mapping[str, GroupMetrics] = metrics[f"{name}_metrics"]  # type: ignore[literal-required]  # one of two keys
         body += _table(f"Accuracy by {name}{of_column}", heads, [_group(*group) for group in groups.items()])
     return body
 

@@ -1,0 +1,1 @@
+"""The push of the results onto a hub, with a card."""

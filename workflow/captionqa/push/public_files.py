@@ -189,8 +189,8 @@ def _names_private_paths(path: Path, private: PrivateText) -> bool:
     Raises:
         ResultError: it is damaged.
     """
-    import pyarrow as pa  # type: ignore[import-untyped]  # has no type stubs
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
     try:
         table = pq.ParquetFile(path)

@@ -20,6 +20,7 @@ from captionqa.dataset.question_repeats import shown_id
 from captionqa.errors import DATA_FAULTS, QUESTION_FAULTS, ConfigError, ItemFailure, Reason
 from captionqa.files import atomic_writer, checked_line, read_json, read_json_lines
 from captionqa.results.result_set import ResultSet, selected_results
+from captionqa.run.progress import counted
 
 #: Names of items that are left to fail, in a text.
 NAMES_SHOWN = 3
@@ -51,14 +52,13 @@ class Retry:
         return self.again.total()
 
     def text(self) -> str:
-        lines = [f"{self.items:,} failed items will be asked again by the next run"]
+        lines = [f"{counted(self.items, 'failed item')} will be asked again by the next run"]
         if self.again:
             results = sum(len(paths) for _, paths, _ in self._changes)
             lines[0] += f": {counted_reasons(self.again)}"
-            chunks = "1 chunk" if results == 1 else f"{results:,} chunks"
             lines.append(
-                f"This removes the results of {chunks}. Answers stay, and the final files stay as they are until the "
-                "next run replaces them."
+                f"This removes the results of {counted(results, 'chunk')}. Answers stay, and the final files stay as "
+                "they are until the next run replaces them."
             )
         else:
             lines[0] += "."

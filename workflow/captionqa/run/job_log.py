@@ -81,7 +81,7 @@ def job_log(path: str, name: str, layout: Layout, echo: bool = False) -> Iterato
 def _set_up_logging(path: str, echo: bool) -> None:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     # a file name that is not UTF-8 must not cost the line that names it
-    file = open(path, "w", encoding="utf-8", errors="backslashreplace", opener=not_through_link)  # noqa: SIM115
+    file = open(path, "w", encoding="utf-8", errors="backslashreplace", opener=not_through_link)  # noqa: SIM115 - open until the job ends
     handlers: list[logging.Handler] = [logging.StreamHandler(file)]
     handlers[0].setFormatter(PrintableFormatter(FORMAT))
     if echo:

@@ -117,6 +117,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things as a person says it: 1 image, 1,200 images."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def read_progress(folder: Path, task: str = "") -> list[ProgressRecord]:
     """The progress files of a run's chunk jobs, or of one task's, without those that cannot be read."""
     return [record for path in folder.glob(f"{task}*.json") if (record := read_json(path))]

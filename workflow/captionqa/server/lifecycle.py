@@ -200,7 +200,7 @@ class Server:
                 f"{self._files.handles}."
             )
         if self._handles() == handles:
-            self._files.handles.unlink()
+            self._files.handles.unlink(missing_ok=True)  # the driver and start_server may stop it at the same time
             self._files.stopping.unlink(missing_ok=True)
 
     def _digest(self) -> str:

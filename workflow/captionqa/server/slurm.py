@@ -163,6 +163,7 @@ def run(argv: Sequence[str], script: str | None = None, **environment: str) -> s
             env=supervisor_environment() | environment,
             capture_output=True,
             text=True,
+            errors="surrogateescape",  # names of jobs and folders may be in any encoding
             timeout=COMMAND_TIMEOUT_S,
         )
     except (OSError, subprocess.TimeoutExpired) as error:

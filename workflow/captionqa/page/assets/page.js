@@ -227,31 +227,36 @@ class Page {
       make("span", { class: "keys" }, key("j", "next"), key("k", "previous"), key("/", "search"), key("Esc", "show all")));
   }
 
-  async more() {
-    if (this.adding === this.round) return;
-    const round = this.round, view = this.view, numbers = view.matches.slice(this.shown, this.shown + BATCH);
-    this.adding = round;
+  // Add the next cards; while some are on their way, it is these that are waited for.
+  more() {
+    if (this.adding?.round !== this.round) this.adding = { round: this.round, cards: this.addCards(this.round, this.view) };
+    return this.adding.cards;
+  }
+
+  async addCards(round, view) {
     try {
-      const items = await Promise.all(numbers.map((number) => view.item(number)));
-      if (round !== this.round) return;
-      this.items.append(...items.map((item) => view.card(item, this)));
-      this.shown += items.length;
-      if (!view.matches.length) this.ending.textContent = `No ${view.noun} fits these filters.`;
-      else if (this.shown >= view.matches.length) this.ending.textContent = view.only === null ? "That is all." : "";
-      else this.ending.replaceChildren(make("button", { class: "button", type: "button", onclick: () => this.more() }, "Show more"));
+      do {
+        const items = await Promise.all(view.matches.slice(this.shown, this.shown + BATCH).map((number) => view.item(number)));
+        if (round !== this.round) return;
+        this.items.append(...items.map((item) => view.card(item, this)));
+        this.shown += items.length;
+        if (!view.matches.length) this.ending.textContent = `No ${view.noun} fits these filters.`;
+        else if (this.shown >= view.matches.length) this.ending.textContent = view.only === null ? "That is all." : "";
+        else this.ending.replaceChildren(make("button", { class: "button", type: "button", onclick: () => this.more() }, "Show more"));
+      } while (this.shown < view.matches.length && this.ending.getBoundingClientRect().top < innerHeight + 900);
     } catch (error) {
-      this.status.textContent = error.message;
-      return; // trying again would fail again
-    } finally {
-      if (this.adding === round) this.adding = null;
-    }
-    if (this.shown < view.matches.length && this.ending.getBoundingClientRect().top < innerHeight + 900) await this.more();
+      this.status.textContent = error.message; // and no further: trying again would fail again
+    } finally { if (this.adding?.round === round) this.adding = null; }
   }
 
   async move(step) {
-    const next = this.current + step;
+    const next = this.current + step, round = this.round;
     if (next < 0 || next >= this.view.matches.length) return;
-    while (next >= this.shown) await this.more();
+    while (next >= this.shown) {
+      const { shown } = this;
+      await this.more();
+      if (this.round !== round || this.shown === shown) return; // another list is there by now, or a file is missing
+    }
     this.current = next;
     const card = this.items.children[next];
     card.focus({ preventScroll: true });
