@@ -356,6 +356,7 @@ def test_what_a_judge_said_goes_with_the_answers_and_its_machines_do_not(run, sc
             "answered_by": [{"url": "http://judge-node:1", "vllm": "1.2"}],
         },
     }
+    kinds["judge_provenance"]["settings"] |= {"model": "critic", "model_path": "org/critic"}
     for context in ("", "_none"):
         for kind, value in kinds.items():
             run.put(run.layout.qa(kind, context), json.dumps(value))
@@ -367,8 +368,10 @@ def test_what_a_judge_said_goes_with_the_answers_and_its_machines_do_not(run, sc
         assert [name for name, text in texts.items() if "anna" in text or "judge-node" in text] == []
         assert json.loads(texts["qa/tiny/tiny_qa_judge_provenance.json"])["answered_by"] == [{"vllm": "1.2"}]
         assert {row["file"] for row in table_rows(push.card, "file")} >= {"..._judged.json", "..._judge_metrics.json"}
+        models = [(row["model"], row["weights"]) for row in table_rows(push.card, "model")]
+        assert models == [("tiny", "weights"), ("critic", "org/critic")]
         rows = table_rows(push.card.split("A judge graded")[1], "model")[:2]
-        assert [(row["questions"], row["judge"], row["judged"], row["failed"]) for row in rows] == [
+        assert [(row["questions"], row["judge"], row["answers it got"], row["failed"]) for row in rows] == [
             ("qa", "critic", "2", "1"),
             ("qa none", "critic", "2", "1"),
         ]

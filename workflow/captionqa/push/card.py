@@ -53,6 +53,8 @@ class _Described:
         self.provenance: Provenance = final.read("provenance")
         self.metrics: QaMetrics | None = final.read("metrics") if "metrics" in final.files else None
         self.judged: JudgeMetrics | None = final.read("judge_metrics") if "judge_metrics" in final.files else None
+        is_judged = "judge_provenance" in final.files
+        self.judge_provenance: Provenance | None = final.read("judge_provenance") if is_judged else None
 
 
 def card(title: str, sets: Sequence[FinalSet], names: Sequence[str]) -> str:
@@ -106,12 +108,13 @@ def _models(described: Sequence[_Described]) -> Iterator[str]:
     yield "## Models"
     yield ""
     rows: dict[tuple[str, ...], None] = {}
-    for each in described:
-        settings = each.provenance["settings"]
-        servers: Sequence[Mapping[str, Any]] = each.provenance["answered_by"]
+    of_judges = (each.judge_provenance for each in described if each.judge_provenance is not None)
+    for about in (*(each.provenance for each in described), *of_judges):
+        settings = about["settings"]
+        servers: Sequence[Mapping[str, Any]] = about["answered_by"]
         for server in servers or [{}]:
             revision, vllm = server.get("model_revision"), server.get("vllm")
-            rows[each.final.model, settings["model_path"], str(revision or "-"), str(vllm or "-")] = None
+            rows[settings["model"], settings["model_path"], str(revision or "-"), str(vllm or "-")] = None
     yield from table(["model", "weights", "revision", "vLLM"], list(rows))
 
 
@@ -204,7 +207,7 @@ def _judgements(described: Sequence[_Described]) -> Iterator[str]:
         "where the rules read nothing. Cohen's kappa is of the answers that both graded."
     )
     yield ""
-    heads = ["model", "questions", "judge", "judged", "correct", "incorrect", "unscored", "failed"]
+    heads = ["model", "questions", "judge", "answers it got", "correct", "incorrect", "unscored", "failed"]
     yield from table([*heads, "accuracy with it", "interval", "kappa"], rows)
 
 
