@@ -6,6 +6,10 @@ const DECIDED = { majority: "the most frequent answer counts", tie: "two answers
 
 const roundTexts = ({ rounds = [] }) => rounds.map((one) => one.output);
 
+// The order of the choices that the letters of an output are of, where it is not the file's.
+const askedOrder = ({ order }) => (order ? [make("span", { class: "order",
+  title: "The choices in the order in which they were asked, by their letters in the file; the output's letters are of this order" }, `asked as ${order}`)] : []);
+
 // The answers to one question: closed, unless a word of the search is in these and not in the output above them.
 function foldedRounds(answer) {
   const { output, rounds, decided_by: rule, votes } = answer, shown = output.toLowerCase(), texts = roundTexts(answer).join("\n").toLowerCase();
