@@ -56,7 +56,8 @@ def type_text(node: Schema, root: Schema) -> str:
         return str(hint.partition("must be ")[2]).strip()
     if "enum" in node:
         # false is what YAML makes of a bare off
-        return "one of " + ", ".join(f"`{value}`" for value in node["enum"] if value is not False)
+        words = ["null" if value is None else value for value in node["enum"] if value is not False]
+        return "one of " + ", ".join(f"`{word}`" for word in words)
     if "const" in node:
         return f"`{node['const']}`"
     if "oneOf" in node:

@@ -62,6 +62,12 @@ def write_schema(tmp_path):
             "s.yaml",
             "s.yaml has True where a text belongs",
         ),
+        ("type: object\nproperties: {a: {enum: [unclear, no]}}", "s.yaml", "s.yaml has False where a text belongs"),
+        (
+            "type: object\nproperties: {a: {type: [string, 'null'], enum: [yes, null]}}",
+            "s.yaml",
+            "s.yaml has True where a text belongs",
+        ),
         ([], "s.json", "needs `type: object` and `properties` at its top"),
         ({"type": "string"}, "s.json", "needs `type: object` and `properties` at its top"),
         (
@@ -87,6 +93,12 @@ def test_what_is_no_schema_is_refused_before_a_run(make_config, write_schema, co
         make_config(write_schema(content, name))
     assert str(caught.value).startswith("captions.schema: ")
     assert str(caught.value).count("\n") == 0
+
+
+def test_booleans_that_are_meant_stay(make_config, write_schema):
+    content = "type: object\nproperties: {a: {enum: [true, false]}, b: {type: [string, boolean], enum: [some, no]}}"
+    read = json.loads(make_config(write_schema(content, "s.yaml")).captions.schema_text)
+    assert [read["properties"][name]["enum"] for name in "ab"] == [[True, False], ["some", False]]
 
 
 def test_a_missing_schema_is_named(make_config):

@@ -16,6 +16,7 @@ from captionqa.config.exports import export_folders
 from captionqa.errors import ConfigError, ResultError
 from captionqa.export.answer_stream import GradedAnswer
 from captionqa.export.export import ANSWER_FORMATS, CAPTION_FORMATS, check_exports
+from captionqa.export.lmms_eval import write_lmms_eval
 from captionqa.export.lost_files import drop_lost_exports
 from captionqa.export.named_files import file_path
 from captionqa.export.target import Target
@@ -459,7 +460,9 @@ def test_vlmevalkit_reads_multiple_choice_and_open_ended_questions(tmp_path, mak
     assert [vlmevalkit_paths(text) for text in table["image_path"]] == [["[x].png"], ["[x]"], ["a.png"]]
 
 
-def test_vlmevalkit_gets_the_choices_in_the_order_of_the_answer_that_counts(tmp_path):
+@pytest.fixture
+def of_second_round():
+    """A graded answer that stands for its question, and was asked with the choices in another order."""
     row = {"id": "q", "question": QUESTION, "answer": "A", "images": [], "category": "c", "source": "s"}
     row |= {"repeats": {"orders": [[], [1, 0], [1, 0]], "samples": 1}}
     items = [
@@ -470,13 +473,29 @@ def test_vlmevalkit_gets_the_choices_in_the_order_of_the_answer_that_counts(tmp_
     lines = [{"id": item, "answer": answer(text), "files": []} for item, text in items]
     record = repeated_record(row, lines, GradingRules(), {})
     assert (record["gt_letter"], record["predicted_letter"], record["is_correct"]) == ("A", "A", True)
-    write_vlmevalkit([GradedAnswer("tiny", record, lines[1]["answer"])], Target(tmp_path, 10**6, tmp_path))
+    return GradedAnswer("tiny", record, lines[1]["answer"])
+
+
+def test_vlmevalkit_gets_the_choices_in_the_order_of_the_answer_that_counts(tmp_path, of_second_round):
+    write_vlmevalkit([of_second_round], Target(tmp_path, 10**6, tmp_path))
     [(_, shown)] = vlmevalkit_table(tmp_path, "captionqa_mcq").iterrows()
     # so that whoever grades the prediction by the row finds what `hit` says
     assert vlmevalkit_choices(shown) == {"A": "blue", "B": "red"}
     assert (shown["answer"], shown["prediction"], shown["hit"]) == ("B", "The answer is B.", 1)
     assert shown["log"].endswith(", B")
     assert shown["question"].index("A. blue") < shown["question"].index("B. red")
+
+
+def test_lmms_eval_gets_the_choices_in_the_order_of_the_answer_that_counts(tmp_path, of_second_round):
+    metrics = {"overall_accuracy": 1.0, "mean_score": 1.0, "total_questions": 1}
+    settings = {"model": "tiny", "model_path": "tiny", "sampling": {}}
+    made = {"settings": settings, "finished": "2026-01-01T00:00:00+00:00"}
+    write_lmms_eval([of_second_round], Target(tmp_path, 10**6, tmp_path), metrics, made)
+    [sample] = lines_of(tmp_path / "tiny")
+    # so that whoever reads the letter in `resps` anew finds what `score` says
+    assert (sample["target"], sample["filtered_resps"], sample["resps"]) == ("B", "B", ["The answer is B."])
+    assert sample["score"] == 1
+    assert sample["input"].index("A. blue") < sample["input"].index("B. red")
 
 
 def test_the_accuracies_are_those_that_vlmevalkit_would_report_of_the_hits(tmp_path, make_config):

@@ -249,6 +249,10 @@ def test_a_judges_accuracies_stand_beside_those_of_the_rules_with_their_means(ra
     shown = overview(Path(layout.page).parent)["judge"]
     assert {row["figures"] for row in shown["data_sets"][0]["rows"]} == {None}
     assert [set(row["figures"].values()) for row in shown["averages"]] == [{None}] * 4
+    raw["qa"]["cars"]["contexts"] = ["image"]
+    write_grid_page(check(raw, schema), layout)
+    shown = overview(Path(layout.page).parent)["judge"]
+    assert [(row["model"], row["context"]) for row in shown["averages"]] == rows[:2]
     del raw["qa"]["birds"]["judge"]
     write_grid_page(check(raw, schema), layout)
     shown = overview(Path(layout.page).parent)["judge"]

@@ -3,7 +3,8 @@
 import pandas as pd
 import pytest
 from captionqa.client.chunk_run import ChunkRun
-from captionqa.client.pending_requests import count_requests, needs_server
+from captionqa.client.pending_requests import PendingRequests, count_requests, needs_server
+from captionqa.config.answer_files import journal_segment
 from captionqa.config.layout import Layout
 from captionqa.dataset import image_source as source_module
 from captionqa.dataset.final_files import final_files
@@ -58,6 +59,20 @@ def test_a_question_that_is_asked_more_than_once_is_counted_once(ask_questions, 
     [file] = final_files(config, layout, "qa")
     counts = count_requests(config, layout, file.results(config, layout))["qa"]
     assert (counts.items, counts.requests) == (3, 12)
+
+
+def test_questions_whose_captions_are_to_be_made_are_counted_as_the_most_that_may_be_asked(ask_questions, make_config):
+    ask_questions(("q1", "What?", ["image1.png"]), ("q2", "What?", ["image2.png"]))
+    config = make_config({"qa": {"contexts": ["caption"]}})
+    layout = Layout(config.output_dir, "tiny")
+    for task in config.tasks_as_planned:
+        plan_task(config, layout, task)
+    [file] = final_files(config, layout, "qa")
+    results = file.results(config, layout)
+    assert count_requests(config, layout, results)["qa"] == PendingRequests(2, 2)
+    file.files.journal.mkdir(parents=True)
+    journal_segment(file.files.journal, 0).touch()  # it may know some of them
+    assert count_requests(config, layout, results)["qa"] == PendingRequests(2, 2, at_most=True)
 
 
 @pytest.mark.parametrize(

@@ -330,6 +330,24 @@ def test_a_sampling_preset_gives_what_is_left_out_and_is_the_same_as_its_values(
         checked({"preset": "qwen"})
 
 
+def test_a_model_may_have_a_sampling_preset_of_its_own(raw_config, schema):
+    raw = raw_config()
+    raw["qa"].pop("max_tokens", None)
+    raw["models"]["tiny"]["sampling"] = {"preset": "qwen3_vl_thinking", "temperature": 0.5}
+    raw["models"]["plain"] = {"path": "org/plain"}
+    config = check(raw, schema)
+    assert config.sampling_of("tiny") == {
+        **config.client.sampling,
+        **{"temperature": 0.5, "top_p": 0.95, "top_k": 20, "repetition_penalty": 1, "presence_penalty": 0},
+        "seed": 1234,
+    }
+    assert config.sampling_of("plain")["temperature"] == 0
+    assert config.qa.max_tokens == 128
+    raw["models"]["tiny"]["sampling"] = {"preset": "qwen"}
+    with pytest.raises(ConfigError, match=r"models\.tiny\.sampling\.preset: there is no preset 'qwen'"):
+        check(raw, schema)
+
+
 def test_a_sampling_preset_whose_answers_do_not_fit_is_refused(raw_config, schema):
     raw = raw_config()
     raw["qa"].pop("max_tokens", None)

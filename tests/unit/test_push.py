@@ -343,7 +343,12 @@ def test_what_a_judge_said_goes_with_the_answers_and_its_machines_do_not(run, sc
     config = check(raw, schema)
     kinds = {
         "judged": {"q2": {"judge": {"grade": "correct"}}},
-        "judge_metrics": {"judge": "critic"},
+        "judge_metrics": {
+            "judge": "critic",
+            "by_judge": {"items": 2, "correct": 1, "incorrect": 0, "unscored": 0, "failed": 1},
+            "combined": {"accuracy": 0.5, "accuracy_interval_95": [0.15, 0.85]},
+            "agreement": {"cohens_kappa": None},
+        },
         "judge_failures": {"q1": {"reason": "server_error", "detail": "no file /scratch/anna/x/template.jinja"}},
         "judge_provenance": read_json(run.layout.qa("provenance"))
         | {
@@ -351,6 +356,7 @@ def test_what_a_judge_said_goes_with_the_answers_and_its_machines_do_not(run, sc
             "answered_by": [{"url": "http://judge-node:1", "vllm": "1.2"}],
         },
     }
+    kinds["judge_provenance"]["settings"] |= {"model": "critic", "model_path": "org/critic"}
     for context in ("", "_none"):
         for kind, value in kinds.items():
             run.put(run.layout.qa(kind, context), json.dumps(value))
@@ -362,9 +368,31 @@ def test_what_a_judge_said_goes_with_the_answers_and_its_machines_do_not(run, sc
         assert [name for name, text in texts.items() if "anna" in text or "judge-node" in text] == []
         assert json.loads(texts["qa/tiny/tiny_qa_judge_provenance.json"])["answered_by"] == [{"vllm": "1.2"}]
         assert {row["file"] for row in table_rows(push.card, "file")} >= {"..._judged.json", "..._judge_metrics.json"}
+        models = [(row["model"], row["weights"]) for row in table_rows(push.card, "model")]
+        assert models == [("tiny", "weights"), ("critic", "org/critic")]
+        rows = table_rows(push.card.split("A judge graded")[1], "model")[:2]
+        assert [(row["questions"], row["judge"], row["answers it got"], row["failed"]) for row in rows] == [
+            ("qa", "critic", "2", "1"),
+            ("qa none", "critic", "2", "1"),
+        ]
+        assert (rows[0]["accuracy with it"], rows[0]["interval"], rows[0]["kappa"]) == ("50.0%", "15.0% to 85.0%", "-")
     # what an earlier configuration had judged is no result of this one
     with prepared_push(run.config, run.layout, "birds") as push:
         assert names.isdisjoint(push.files)
+        assert "judge" not in push.card
+
+
+def test_the_card_says_what_the_accuracy_of_questions_counts_that_were_asked_more_than_once(run):
+    metrics = read_json(run.layout.qa("metrics"))
+    shares = {"first_accuracy": 0.25, "mean_accuracy": 0.5, "decided_accuracy": 0.75, "consistency": 1.0}
+    run.put(run.layout.qa("metrics"), json.dumps(metrics | {"repeats": {"questions": 4, "requests": 12, **shares}}))
+    with prepared_push(run.config, run.layout, "birds") as push:
+        [row] = table_rows(push.card.split("asked more than once has one grade")[1].split("## ")[0], "model")
+    assert row == {
+        **{"model": "tiny", "questions": "qa", "asked more than once": "4", "requests": "12"},
+        **{"by the first answer": "25.0%", "mean": "50.0%", "by that grade": "75.0%"},
+        "answered alike each time": "100.0%",
+    }
 
 
 def test_a_link_in_an_export_is_not_followed(run):

@@ -7,10 +7,11 @@ from captionqa.files import json_line
 from captionqa.results.regrading import LastGrading, flip_kind, flips_line, grading_line
 
 
-def graded(qid="q1", output="Hm.", letter="A", right=True, rule="box", score=None):
+def graded(qid="q1", output="Hm.", letter="A", right=True, rule="box", score=None, rounds=()):
     names = ("qid", "model_output", "predicted_letter", "is_correct", "graded_by", "gt_answer", "score")
     score = float(right) if score is None else score
-    return grading_line(dict(zip(names, (qid, output, letter, right, rule, "A", score), strict=True)))
+    record = dict(zip(names, (qid, output, letter, right, rule, "A", score), strict=True))
+    return grading_line(record | ({"rounds": [{"model_output": text} for text in rounds]} if rounds else {}))
 
 
 @pytest.fixture
@@ -37,10 +38,19 @@ def flips(tmp_path):
         ({"letter": None, "right": False}, {"letter": "B", "right": False}, "another letter"),
         ({"right": False, "score": 0.3}, {"right": False, "score": 0.6}, "another score"),
         ({"right": False, "score": 0.6}, {"right": True, "score": 0.9}, "now right"),
+        ({"right": None, "score": 0}, {}, "now graded"),
+        ({}, {"right": None, "score": 0}, "no longer graded"),
+        ({"right": None, "score": 0}, {"letter": "B", "right": None, "score": 0}, "another letter"),
     ],
 )
 def test_a_flip_is_another_letter_correctness_or_score_of_the_same_output(flips, before, now, kind):
     assert flips([graded(**before)], [graded(**now)]) == ({"q1": kind} if kind else {})
+
+
+def test_one_more_answer_that_decides_otherwise_is_no_flip(flips):
+    before = [graded(qid, rounds=("A", "B"), right=False, rule="tie") for qid in ("q1", "q2")]
+    now = [graded("q1", rounds=("A", "B", "A")), graded("q2", rounds=("A", "B"))]
+    assert flips(before, now) == {"q2": "now right"}
 
 
 def test_items_that_came_or_went_move_no_comparison(flips):

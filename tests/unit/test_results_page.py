@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from browser import Tab
 from captionqa.errors import ResultError
 from captionqa.page import failure_rows, page_lists, sample, thumbnails
 from captionqa.page.answers import MISSED, STATUSES, TEXT_CHARACTERS, cut, status_of
@@ -295,6 +296,20 @@ def test_a_question_that_is_asked_more_than_once_has_all_its_answers(config, mak
     assert (repeats["questions"], repeats["consistency"], repeats["mean_accuracy"]) == (4, 0, 0.5)
     assert not index["is_circular"]
     assert index["columns"][0]["counts"] == {"all": 5, "tie": 4, "right": 1, "truncated": 0}
+
+
+def test_an_output_of_another_order_of_the_choices_says_which(config, make_config, tmp_path):
+    config = make_config({"captions": None, "qa": {"shuffle_choices": {"rounds": 3}}})
+    outputs = {"q0\0round 2 sample 1": "The answer is B.", "q1": "The answer is A."}
+    page = Page(config, finish_run(config, lambda work, entry: outputs.get(entry["id"], "no idea")))
+    answers = {card["qid"]: card["answers"][0] for card in page.data("questions-0")}
+    assert (answers["q0"]["output"], answers["q0"]["letter"], answers["q0"]["order"]) == ("The answer is B.", "A", "BA")
+    assert "order" not in answers["q1"]
+    with Tab(tmp_path / "browser") as tab:
+        tab.open((page.folder / "index.html").resolve().as_uri())
+        heads = "[...document.querySelectorAll('article .label')].map(label => label.innerText)"
+        assert [head for head in tab.run(heads) if "asked as" in head] == ["output\nasked as BA\nrule: cue"]
+        assert tab.console == []
 
 
 def test_rotations_with_different_answers_are_told_from_those_that_could_not_be_read(config, make_config):

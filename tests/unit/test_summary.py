@@ -10,6 +10,7 @@ from captionqa.config.layout import Layout
 from captionqa.dataset.final_files import final_files
 from captionqa.dataset.plan import load_plan
 from captionqa.dataset.planning import plan_task
+from captionqa.driver.judge_summary import combined_text
 from captionqa.driver.summary import plan_line, plan_notes, result_rows
 from captionqa.files import write_json
 
@@ -117,6 +118,28 @@ def test_questions_that_are_asked_more_than_once_are_told_with_their_requests(co
     write_json(layout.qa("metrics"), {**metrics, "repeats": {**repeats, "ties": ties}})
     rows = [row.strip() for row in result_rows(config, layout)]
     assert any(row.startswith(said) and row.endswith(f"alike each time, {told}") for row in rows)
+
+
+def test_the_ranges_of_rounds_and_samples_say_what_they_are_over(config, layout):
+    metrics = {"overall_accuracy": 0.5, "correct_answers": 1, "total_questions": 3, "answered_questions": 3}
+    metrics |= {"unparsed_answers": 0, "truncated_answers": 0, "overall_accuracy_interval_95": [0.0945, 0.9055]}
+    repeats = {"questions": 3, "requests": 20, "failed_requests": 0, "mean_accuracy": 0.5, "consistency": 1.0}
+    repeats |= {"mean_accuracy_interval_95": [0.25, 0.75], "ties": 0}
+    # an open question is asked in the first round alone
+    repeats |= {"spread_over_rounds": {"questions": 2, "lowest": 0.75, "highest": 1.0}}
+    repeats |= {"spread_over_samples": {"questions": 3, "lowest": 0.25, "highest": 0.5}}
+    write_json(layout.qa("metrics"), {**metrics, "repeats": repeats})
+    assert any(
+        "asked 20 times: rounds from 75.0% to 100.0% over the 2 in all rounds, samples from 25.0% to 50.0%, mean" in row
+        for row in result_rows(config, layout)
+    )
+
+
+@pytest.mark.parametrize(("grades", "said"), [(0, "0 grades are"), (1, "1 grade is"), (2, "2 grades are")])
+def test_the_accuracy_with_a_judge_says_how_many_grades_are_its(grades, said):
+    combined = {"correct": 1, "total": 2, "accuracy": 0.5, "accuracy_interval_95": [0.25, 0.75]}
+    text = combined_text({"combined": {**combined, "graded_by_judge": grades}})
+    assert text.endswith(f"(1 of 2; 95 % interval 25.0% to 75.0%); {said} the judge's")
 
 
 def test_the_final_files_of_several_models_have_a_heading_each(make_config, layout):

@@ -43,6 +43,10 @@ LAYOUT = Layout(CONFIG.output_dir, data_set="{data_set}")
 RUN_LAYOUT = CONFIG.layout()
 LAYOUTS = {layout.model: layout for layout in RUN_LAYOUT.of_models(MODELS)}
 ANSWER_SETS = answer_sets(CONFIG, RUN_LAYOUT)
+#: Those of the contexts of all data sets, each once.
+SUFFIXES = list(dict.fromkeys(context.suffix for one in CONFIG.data_sets.values() for _, context in one.answers))
+#: Of these the ones in which a reader answers from captions. Its files of a judge are of no other context.
+READ_CONTEXTS = "|".join(re.escape(suffix) for suffix in SUFFIXES if suffix.startswith(READ)) or "none"
 
 if workflow.is_main_process:
     from captionqa.server.lifecycle import check_model_path, drop_stale_live_markers
@@ -88,10 +92,7 @@ wildcard_constraints:
     style="|".join(re.escape(captions.key) for one in CONFIG.data_sets.values() for captions in one.caption_sets)
     or "none",
     # the suffix of questions with their images is empty
-    context="|".join(
-        re.escape(context.suffix) for one in CONFIG.data_sets.values() for _, context in one.answers if context.suffix
-    )
-    + "|",
+    context="|".join(map(re.escape, filter(None, SUFFIXES))) + "|",
     chunk=r"\d+",
     n=r"\d+",
     fingerprint="[0-9a-f]{12}",

@@ -75,4 +75,4 @@ if CONFIG.reader is not None:
             LAYOUT.export_summary(LAYOUT.read_answer_export()),
         wildcard_constraints:
             format="|".join(CONFIG.export.qa) or "none",
-            context=f"{READ}.+",
+            context=READ_CONTEXTS,

@@ -84,4 +84,4 @@ if CONFIG.reader is not None:
             failures=LAYOUT.read_qa("judge_failures"),
             provenance=LAYOUT.read_qa("judge_provenance"),
         wildcard_constraints:
-            context=f"{READ}.+",
+            context=READ_CONTEXTS,

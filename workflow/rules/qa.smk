@@ -70,4 +70,4 @@ if CONFIG.reader is not None:
             flips=LAYOUT.read_qa("flips"),
             provenance=LAYOUT.read_qa("provenance"),
         wildcard_constraints:
-            context=f"{READ}.+",
+            context=READ_CONTEXTS,

@@ -15,7 +15,7 @@ from captionqa.client.image_transport import ImageTransport
 from captionqa.client.item import Item
 from captionqa.client.journal import JournalLine, read_lines, segment_of
 from captionqa.client.question_captions import QuestionCaptions
-from captionqa.config.answer_files import journal_segment
+from captionqa.config.answer_files import journal_segment, journal_segments
 from captionqa.config.config import Config, Task
 from captionqa.config.layout import Layout
 from captionqa.config.model_versions import ModelVersion, may_be_of
@@ -65,8 +65,8 @@ class PendingRequests:
     #: Images or questions, each counted once for all prompt styles, contexts and repeats.
     items: int
     requests: int
-    #: Whether they were not looked at one by one, so that the journal may answer some; or some answers that a judge may
-    #: get are not there yet.
+    #: Whether they were not looked at one by one, so that the journal may answer some; or captions that decide this, or
+    #: some answers that a judge may get, are not there yet.
     at_most: bool = False
 
 
@@ -131,7 +131,7 @@ class _Chunk:
     result: str
     #: The items that may have a request to send.
     pending: Iterator[str]
-    #: Whether it is not known yet which of them a judge gets.
+    #: Whether it is not known yet which of them a judge gets, or which captions they are asked with.
     at_most: bool = False
 
 
@@ -153,7 +153,9 @@ def _chunks(config: Config, layout: Layout, results: Collection[str], version: M
                 continue
             held = [] if links is None else links.paths[chunk.number]
             if not all(map(os.path.exists, held)):  # with which captions is not known yet
-                yield _Chunk(file.task, file.name, result, (entry["id"] for entry in read_json_lines(items)))
+                ids = (entry["id"] for entry in read_json_lines(items))
+                may_be_answered = any(journal_segments(file.files.journal))
+                yield _Chunk(file.task, file.name, result, ids, at_most=may_be_answered)
                 continue
             captions = None
             if file.context is not None and links is not None:

@@ -79,14 +79,25 @@ def _check_texts(schema: Any, path: Path) -> None:
             _check_texts(part, path)
     if not isinstance(schema, dict):
         return
-    values = schema["enum"] if schema.get("type") == "string" and isinstance(schema.get("enum"), list) else []
-    if (wrong := next((one for one in (*schema, *values) if not isinstance(one, str)), None)) is not None:
+    if (wrong := next((one for one in (*schema, *_texts(schema)) if not isinstance(one, str)), None)) is not None:
         raise ConfigError(
             f"{path} has {wrong!r} where a text belongs: YAML takes yes, no, on, off and numbers for other values; put "
             "it into quotes."
         )
     for part in schema.values():
         _check_texts(part, path)
+
+
+def _texts(schema: dict[Any, Any]) -> list[Any]:
+    """The values of `enum` that have to be texts: booleans too, where others beside them are texts."""
+    values, types = schema.get("enum"), schema.get("type", [])
+    types = types if isinstance(types, list) else [types]
+    if not isinstance(values, list) or "boolean" in types:
+        return []
+    if types == ["string"]:
+        return values
+    has_texts = "string" in types or any(isinstance(value, str) for value in values)
+    return [value for value in values if isinstance(value, bool)] if has_texts else []
 
 
 def _references(schema: Any) -> Iterator[str]:

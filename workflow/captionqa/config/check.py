@@ -25,7 +25,7 @@ from captionqa.config.model_prompts import check_model_prompts
 from captionqa.config.presets import load_caption_preset, load_preset
 from captionqa.config.prompts import STYLES
 from captionqa.config.repeats import check_repeats, check_samples
-from captionqa.config.sampling_presets import add_sampling_preset
+from captionqa.config.sampling_presets import add_sampling_presets
 from captionqa.config.schema_sentence import nearest, sentence
 from captionqa.config.vllm_options import is_given
 from captionqa.config.yaml_text import read_yaml
@@ -67,7 +67,7 @@ def _check_data_set(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
     """As `check`, of a configuration with the sections of one data set, and without what is about the whole run."""
     _add_caption_preset(raw)
     add_protocol(raw)
-    add_sampling_preset(raw)
+    add_sampling_presets(raw)
     _add_preset(raw, schema)
     error = jsonschema.exceptions.best_match(_with_defaults(schema).iter_errors(raw))
     if error is not None:

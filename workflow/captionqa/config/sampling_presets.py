@@ -43,23 +43,31 @@ PRESETS: Mapping[str, SamplingPreset] = {
 }
 
 
-def add_sampling_preset(raw: Mapping[str, Any]) -> None:
+def add_sampling_presets(raw: Mapping[str, Any]) -> None:
     """Put the values of `client.sampling.preset` in its place, where the configuration leaves them out.
 
-    Afterwards the configuration is as if it had these values itself, so that they decide the fingerprints and not the
-    name.
+    The same for `models.NAME.sampling.preset`, which gives no max_tokens: those are for all models. Afterwards the
+    configuration is as if it had these values itself, so that they decide the fingerprints and not the name.
 
     Raises:
         ConfigError: there is no preset of this name.
     """
-    client = raw.get("client")
-    sampling = client.get("sampling") if isinstance(client, dict) else None
+    if (preset := _added(raw.get("client"), "client")) is not None:
+        for task in ("captions", "qa"):
+            if isinstance(section := raw.get(task), dict) and "max_tokens" not in section:
+                section["max_tokens"] = preset.max_tokens
+    models = raw.get("models")
+    for name, model in models.items() if isinstance(models, dict) else ():
+        _added(model, f"models.{name}")
+
+
+def _added(section: Any, place: str) -> SamplingPreset | None:
+    """The preset that `sampling` of a section names, whose values are in its place now; None where it names none."""
+    sampling = section.get("sampling") if isinstance(section, dict) else None
     if not isinstance(sampling, dict) or (name := sampling.pop("preset", None)) is None:
-        return
+        return None
     if not isinstance(name, str) or (preset := PRESETS.get(name)) is None:
-        raise ConfigError(f"client.sampling.preset: there is no preset {name!r}; known are {', '.join(PRESETS)}.")
+        raise ConfigError(f"{place}.sampling.preset: there is no preset {name!r}; known are {', '.join(PRESETS)}.")
     for key, value in preset.sampling.items():
         sampling.setdefault(key, value)
-    for task in ("captions", "qa"):
-        if isinstance(section := raw.get(task), dict) and "max_tokens" not in section:
-            section["max_tokens"] = preset.max_tokens
+    return preset

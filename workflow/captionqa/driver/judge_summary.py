@@ -26,7 +26,9 @@ def combined_text(metrics: JudgeMetrics) -> str:
     if combined["accuracy"] is None:
         return "no question has a ground truth, so that none is graded"
     low, high = combined["accuracy_interval_95"] or (0.0, 1.0)
+    by_judge = combined["graded_by_judge"]
+    grades = "1 grade is" if by_judge == 1 else f"{by_judge:,} grades are"
     return (
         f"accuracy with the judge {combined['accuracy']:.1%} ({combined['correct']} of {combined['total']}; "
-        f"95 % interval {low:.1%} to {high:.1%}); {combined['graded_by_judge']:,} grades are the judge's"
+        f"95 % interval {low:.1%} to {high:.1%}); {grades} the judge's"
     )

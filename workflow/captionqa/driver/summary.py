@@ -18,6 +18,7 @@ from captionqa.dataset.skipped_files import skipped_text
 from captionqa.driver.grid_summary import grid_rows, is_grid
 from captionqa.driver.judge_summary import combined_text, judge_text
 from captionqa.driver.phases import PHASES
+from captionqa.driver.repeat_summary import repeats_text
 from captionqa.files import read_json
 from captionqa.grading.scoring import PARTIAL_SCORERS
 from captionqa.page.run_end import grid_page_after_run, page_after_run
@@ -25,7 +26,6 @@ from captionqa.results.judged_records import JudgeMetrics
 from captionqa.results.metrics import QaMetrics
 from captionqa.results.provenance import ItemTotals, read_provenance
 from captionqa.results.regrading import flip_kind, flips_line
-from captionqa.results.repeat_records import RepeatMetrics
 from captionqa.run.progress import counted
 
 #: What is wrong with an item whose image is not there: with one, with more.
@@ -217,7 +217,7 @@ def _qa_rows(
         *([f"          {judge_text(judged)}  {layout.qa('judge_metrics', suffix)}"] if judged is not None else []),
     ]
     if (repeats := metrics.get("repeats")) is not None and repeats["questions"]:
-        rows.append(f"          {_repeated(repeats)}")
+        rows.append(f"          {repeats_text(repeats)}")
     if unread := [f"{metrics[key]:,} {word}" for key, word in _UNREAD.items() if metrics[key]]:
         rows.append(f"          {' and '.join(unread)} among the answers; what has no letter or value is wrong")
     if metrics["truncated_answers"] > MANY_TRUNCATED * metrics["answered_questions"]:
@@ -238,30 +238,12 @@ def _qa_rows(
     return rows
 
 
-def _repeated(repeats: RepeatMetrics) -> str:
-    """How the answers to questions that are asked more than once vary; one of these has a grade."""
-    low, high = repeats["mean_accuracy_interval_95"] or (0.0, 1.0)
-    spread = repeats["spread_over_rounds"] or repeats["spread_over_samples"]
-    between = f"from {spread['lowest']:.1%} to {spread['highest']:.1%}, " if spread else ""
-    asked = f"asked {repeats['requests']:,} times"
-    ties = ""
-    if repeats["ties"]:
-        ties = f", {counted(repeats['ties'], 'tie')}, which {'counts' if repeats['ties'] == 1 else 'count'} as wrong"
-    if repeats["failed_requests"]:  # a question without an answer to each is in none of the figures
-        asked = f"answered each time (of {repeats['requests']:,} requests {repeats['failed_requests']:,} failed)"
-    return (
-        f"{counted(repeats['questions'], 'question')} {asked}: {between}mean "
-        f"{repeats['mean_accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}), {repeats['consistency']:.1%} "
-        f"answered alike each time{ties}"
-    )
-
-
 def _accuracy(metrics: QaMetrics) -> str:
     ungraded = metrics.get("ungraded_questions", 0)  # a run before these has none
     if ungraded == metrics["total_questions"]:
         return "no question has a ground truth, so that none is graded"
     low, high = metrics["overall_accuracy_interval_95"] or (0.0, 1.0)
-    without = f"; {ungraded:,} more have no ground truth" if ungraded else ""
+    without = f"; {ungraded:,} more {'has' if ungraded == 1 else 'have'} no ground truth" if ungraded else ""
     return (
         f"accuracy {metrics['overall_accuracy']:.1%} ({metrics['correct_answers']} of "
         f"{metrics['total_questions'] - ungraded}; 95 % interval {low:.1%} to {high:.1%}){without}"

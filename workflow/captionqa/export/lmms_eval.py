@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from captionqa.export.answer_stream import GradedAnswer
+from captionqa.export.asked_order import as_asked
 from captionqa.export.json_text import json_text
 from captionqa.export.target import Target
 from captionqa.files import write_json
@@ -40,16 +41,17 @@ def write_lmms_eval(
 
 def _sample(number: int, graded: GradedAnswer) -> Mapping[str, Any]:
     record, answer = graded.record, graded.answer
-    target = record["gt_letter"] or record["gt_answer"] or ""
+    asked = as_asked(record)
+    target = asked.truth_letter or record["gt_answer"] or ""
     # lmms-eval, too, takes the reasoning away before it scores
-    filtered = record["predicted_letter"] or split_reasoning(record["model_output"])[1] or ""
+    filtered = asked.predicted_letter or split_reasoning(record["model_output"])[1] or ""
     sample: dict[str, Any] = {"doc_id": number, "target": str(target), "filtered_resps": filtered}
     if filtered != record["model_output"]:  # lmms-eval leaves out what is the same
         sample["resps"] = [record["model_output"]]
     return sample | {
         "token_counts": [{"input_tokens": answer["prompt_tokens"], "output_tokens": answer["completion_tokens"]}],
         "doc_hash": _hash(record["qid"], record["question"], str(record["gt_answer"])),
-        "input": record["question"],
+        "input": asked.question,
         "image_paths": record["image_paths"],
         "score": record["score"],
         "qid": record["qid"],

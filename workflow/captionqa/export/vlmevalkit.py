@@ -15,10 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
 
-from captionqa.dataset.choice_order import text_in_order
-from captionqa.dataset.question_repeats import in_order
 from captionqa.export.answer_stream import GradedAnswer
 from captionqa.export.answer_tables import acceptable_answers
+from captionqa.export.asked_order import as_asked
 from captionqa.export.json_text import well_formed
 from captionqa.export.target import Target
 from captionqa.grading.choices import LETTERS
@@ -105,11 +104,7 @@ def _row(record: QaRecord) -> Mapping[str, Any]:
     """The row of an answer, with the choices in the order in which they were asked."""
     thinking, words = split_reasoning(record["model_output"])
     correct = record["is_correct"]
-    question, choices = record["question"], record["choices"]
-    truth, letter = record["gt_letter"], record["predicted_letter"]
-    if order := _asked_order(record):
-        question, choices = text_in_order(question, choices, order) or question, in_order(choices, order)
-        truth, letter = (one and LETTERS[order.index(LETTERS.index(one))] for one in (truth, letter))
+    question, choices, truth, letter = as_asked(record)
     return {
         "index": record["qid"],
         "question": question,
@@ -123,18 +118,6 @@ def _row(record: QaRecord) -> Mapping[str, Any]:
         "hit": "" if correct is None else int(correct),
         "log": f"captionqa: {record['graded_by']}" + (f", {letter}" if letter else ""),
     }
-
-
-def _asked_order(record: QaRecord) -> list[int] | None:
-    """The order of the choices to which the output of a record is the answer; None for that of the file."""
-    decided = record.get("decided_by")
-    if decided is None:
-        return None
-    asked = decided["round"], decided["sample"]
-    return next(
-        (one.get("permutation") for one in record["rounds"] if (one["round"], one["sample"]) == asked),
-        None,
-    )
 
 
 def _one_or_list(texts: list[str]) -> str:

@@ -72,6 +72,8 @@ class PageAnswer(TypedDict):
     captions: NotRequired[list[str | None]]
     #: Only of a question that is asked more than once: its answers, what decides, and how often each was given.
     rounds: NotRequired[list[PageRound]]
+    #: Where the choices of the output were asked in another order than the file's: the order, as in its round.
+    order: NotRequired[str]
     decided_by: NotRequired[DecisionRule]
     votes: NotRequired[dict[str, int]]
     #: Only where a judge got the answer.
@@ -94,7 +96,11 @@ def given(record: QaRecord) -> PageAnswer:
         answer["thinking"] = cut(thinking)
     if "rounds" in record:
         answer["rounds"] = [_round(one) for one in record["rounds"]]
-        answer["decided_by"], answer["votes"] = record["decided_by"]["rule"], record["decided_by"]["votes"]
+        decided = record["decided_by"]
+        answer["decided_by"], answer["votes"] = decided["rule"], decided["votes"]
+        for one in answer["rounds"]:
+            if one["order"] and (one["round"], one["sample"]) == (decided["round"], decided["sample"]):
+                answer["order"] = one["order"]
     return answer
 
 

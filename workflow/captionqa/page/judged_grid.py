@@ -56,7 +56,8 @@ class JudgeGrid(TypedDict):
     data_sets: list[JudgedDataSet]
     #: The names of the data sets that the averages are over: those with ground truths.
     averaged: list[str]
-    #: None of a single data set, nor of answers of which the judge got none anywhere.
+    #: None of a single data set, of a context in which not all are asked, nor of answers of which the judge got none
+    #: anywhere.
     averages: list[JudgedRow]
 
 
@@ -74,8 +75,9 @@ def judge_grid(config: Config, layout: Layout) -> JudgeGrid | None:
         name for name, sets in found.items() if any(one is None or one["rules"]["total"] for one in sets.values())
     ]
     asked = {key for sets in found.values() for key, one in sets.items() if one is None or one["by_judge"]["items"]}
-    all_keys = dict.fromkeys(key for sets in found.values() for key in sets)
-    keys = [key for key in all_keys if key in asked] if len(averaged) > 1 else []
+    # in the contexts of all of them: the others have no average
+    everywhere = [key for key in found[averaged[0]] if all(key in found[name] for name in averaged)] if averaged else []
+    keys = [key for key in everywhere if key in asked] if len(averaged) > 1 else []
     return {
         "judge": judge.model,
         "data_sets": [

@@ -10,6 +10,7 @@ from typing import Any
 from captionqa.config.config import Task
 from captionqa.push.final_sets import FinalSet
 from captionqa.push.markdown import code_block, table
+from captionqa.results.judged_records import JudgeMetrics
 from captionqa.results.metrics import QaMetrics
 from captionqa.results.provenance import Provenance
 
@@ -51,6 +52,9 @@ class _Described:
         self.final = final
         self.provenance: Provenance = final.read("provenance")
         self.metrics: QaMetrics | None = final.read("metrics") if "metrics" in final.files else None
+        self.judged: JudgeMetrics | None = final.read("judge_metrics") if "judge_metrics" in final.files else None
+        is_judged = "judge_provenance" in final.files
+        self.judge_provenance: Provenance | None = final.read("judge_provenance") if is_judged else None
 
 
 def card(title: str, sets: Sequence[FinalSet], names: Sequence[str]) -> str:
@@ -104,12 +108,13 @@ def _models(described: Sequence[_Described]) -> Iterator[str]:
     yield "## Models"
     yield ""
     rows: dict[tuple[str, ...], None] = {}
-    for each in described:
-        settings = each.provenance["settings"]
-        servers: Sequence[Mapping[str, Any]] = each.provenance["answered_by"]
+    of_judges = (each.judge_provenance for each in described if each.judge_provenance is not None)
+    for about in (*(each.provenance for each in described), *of_judges):
+        settings = about["settings"]
+        servers: Sequence[Mapping[str, Any]] = about["answered_by"]
         for server in servers or [{}]:
             revision, vllm = server.get("model_revision"), server.get("vllm")
-            rows[each.final.model, settings["model_path"], str(revision or "-"), str(vllm or "-")] = None
+            rows[settings["model"], settings["model_path"], str(revision or "-"), str(vllm or "-")] = None
     yield from table(["model", "weights", "revision", "vLLM"], list(rows))
 
 
@@ -157,6 +162,53 @@ def _answers(described: Sequence[_Described]) -> Iterator[str]:
     }
     for scoring, tolerance in sorted(scorings):
         yield f"Scored by `{scoring}`, with a relative tolerance of {tolerance:g} for numbers."
+    yield from _repeats(described)
+    yield from _judgements(described)
+
+
+def _repeats(described: Sequence[_Described]) -> Iterator[str]:
+    """What the accuracies count of questions that were asked more than once; nothing where none was."""
+    rows = []
+    for each in described:
+        if each.metrics is None or (repeats := each.metrics.get("repeats")) is None:
+            continue
+        counts = [f"{repeats['questions']:,}", f"{repeats['requests']:,}"]
+        shares = [repeats["first_accuracy"], repeats["mean_accuracy"], repeats["decided_accuracy"]]
+        shares.append(repeats["consistency"])
+        rows.append([each.final.model, each.final.name, *counts, *map(_share, shares)])
+    if not rows:
+        return
+    yield ""
+    yield (
+        "A question that was asked more than once has one grade: that of the majority of its answers, or with "
+        "CircularEval right if right in each rotation of the choices."
+    )
+    yield ""
+    heads = ["model", "questions", "asked more than once", "requests", "by the first answer", "mean", "by that grade"]
+    yield from table([*heads, "answered alike each time"], rows)
+
+
+def _judgements(described: Sequence[_Described]) -> Iterator[str]:
+    """The figures of a judge; nothing where there is none."""
+    rows = []
+    for each in described:
+        if (judged := each.judged) is None:
+            continue
+        by_judge, combined, agreement = judged["by_judge"], judged["combined"], judged["agreement"]
+        counts = [f"{by_judge[key]:,}" for key in ("items", "correct", "incorrect", "unscored", "failed")]
+        kappa = "-" if agreement["cohens_kappa"] is None else f"{agreement['cohens_kappa']:.2f}"
+        figures = [_share(combined["accuracy"]), _interval(combined["accuracy_interval_95"]), kappa]
+        rows.append([each.final.model, each.final.name, judged["judge"], *counts, *figures])
+    if not rows:
+        return
+    yield ""
+    yield (
+        "All accuracies above are by rules. A judge graded answers too: with it an accuracy has the judge's grade "
+        "where the rules read nothing. Cohen's kappa is of the answers that both graded."
+    )
+    yield ""
+    heads = ["model", "questions", "judge", "answers it got", "correct", "incorrect", "unscored", "failed"]
+    yield from table([*heads, "accuracy with it", "interval", "kappa"], rows)
 
 
 def _counts(each: _Described) -> list[str]:
@@ -177,6 +229,10 @@ def _grades(each: _Described) -> list[str]:
     counts = [metrics["unparsed_answers"], metrics["refused_answers"], ungraded]
     grades = accuracy + score if ungraded < metrics["total_questions"] else ["-"] * 4
     return [*grades, *(f"{count:,}" for count in counts)]
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
 
 
 def _interval(interval: Sequence[float] | None) -> str:

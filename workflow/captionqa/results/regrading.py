@@ -30,7 +30,7 @@ class GradingLine(Grading):
 
     #: The question's qid.
     id: str
-    #: A digest of the model's output.
+    #: A digest of the model's output; of a question that is asked more than once that of all its outputs.
     output: str
 
 
@@ -43,10 +43,12 @@ class Flip(TypedDict):
 
 def grading_line(record: "QaRecord") -> GradingLine:
     """What the next merge needs to know of a result record."""
-    output = hashlib.blake2b(record["model_output"].encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+    # another round or sample may decide otherwise, which is no other grading
+    outputs = [one["model_output"] for one in record["rounds"]] if "rounds" in record else [record["model_output"]]
+    text = "\0".join(outputs).encode("utf-8", "surrogatepass")
     return {
         "id": record["qid"],
-        "output": output,
+        "output": hashlib.blake2b(text, digest_size=12).hexdigest(),
         "gt_answer": record["gt_answer"],
         "predicted_letter": record["predicted_letter"],
         "is_correct": record["is_correct"],
@@ -78,7 +80,7 @@ def flip_kind(flip: Flip) -> str:
     """What a flip means for the accuracy: now right, now wrong, another letter, another score,
     now graded or no longer graded."""
     before, now = flip["before"], flip["now"]
-    if before["is_correct"] is None or now["is_correct"] is None:
+    if (before["is_correct"] is None) != (now["is_correct"] is None):
         return "now graded" if before["is_correct"] is None else "no longer graded"
     if before["is_correct"] != now["is_correct"]:
         return "now right" if now["is_correct"] else "now wrong"

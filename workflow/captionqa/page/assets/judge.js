@@ -80,6 +80,6 @@ function judgeOfDataSets({ judge, data_sets: judged, averaged, averages }, dataS
     const rest = out ? [make("tr", {}, make("td", { class: "unjudged", colspan: String(JUDGE_COLUMNS.length + 1) }, notJudged(out).trim()))] : [];
     return [group(pageLink(dataSets.find((one) => one.name === name))), ...asked.map((row) => judgeRow(head(row), row.figures)), ...rest];
   });
-  const note = averages.length ? `The macro averages are the means over ${averaged.join(", ")}; each data set has the weight 1, and the intervals are by MOVER. ` : "";
+  const note = averages.length ? `The macro averages are the means over ${averaged.join(", ")}, in the contexts in which all of them are asked; each data set has the weight 1, and the intervals are by MOVER. ` : "";
   return judgeTable(judge, [...means, ...rows], `${note}By the rules a failed question is wrong here. All else on this page is by the rules alone, and leaves failed questions out.`);
 }

@@ -6,6 +6,10 @@ const DECIDED = { majority: "the most frequent answer counts", tie: "two answers
 
 const roundTexts = ({ rounds = [] }) => rounds.map((one) => one.output);
 
+// The order of the choices that the letters of an output are of, where it is not the file's.
+const askedOrder = ({ order }) => (order ? [make("span", { class: "order",
+  title: "The choices in the order in which they were asked, by their letters in the file; the output's letters are of this order" }, `asked as ${order}`)] : []);
+
 // The answers to one question: closed, unless a word of the search is in these and not in the output above them.
 function foldedRounds(answer) {
   const { output, rounds, decided_by: rule, votes } = answer, shown = output.toLowerCase(), texts = roundTexts(answer).join("\n").toLowerCase();
@@ -29,7 +33,8 @@ function repeatsPanel(view) {
   if (!columns.length) return null;
   const share = (value, interval) => [value === null ? "–" : make("b", { class: "number" }, percent(value)),
     interval && make("span", { class: "interval number" }, `${(100 * interval[0]).toFixed(1)} to ${(100 * interval[1]).toFixed(1)}`)];
-  const range = (of) => [of ? make("span", { class: "range" }, `${percent(of.lowest)} to ${percent(of.highest)}`) : "–"];
+  const range = (of, all) => [of ? make("span", { class: "range" }, `${percent(of.lowest)} to ${percent(of.highest)}`) : "–",
+    of && of.questions !== all && make("span", { class: "interval" }, `of ${plural(of.questions, "question")}`)];
   const some = (key) => columns.some(({ repeats }) => repeats[key]);
   const ks = [...new Set(columns.flatMap(({ repeats }) => Object.keys(repeats.pass_at)))].filter((k, n, all) => k > 1 && (all.length <= 4 || n === all.length - 1 || k < 3));
   const heads = [["first answer", "By the first answer alone", (of) => share(of.first_accuracy)],
@@ -37,8 +42,8 @@ function repeatsPanel(view) {
     [...isCircular ? ["CircularEval", "Right only if right in each rotation of the choices"] : ["majority", "By the most frequent answer of each question"],
       (of) => share(of.decided_accuracy, of.decided_accuracy_interval_95)],
     ["consistency", "The share of questions all answers to which say the same", (of) => share(of.consistency, of.consistency_interval_95)],
-    some("spread_over_rounds") && ["over rounds", "The lowest and the highest accuracy of a round", (of) => range(of.spread_over_rounds)],
-    some("spread_over_samples") && ["over samples", "The lowest and the highest accuracy of a sample", (of) => range(of.spread_over_samples)],
+    some("spread_over_rounds") && ["over rounds", "The lowest and the highest accuracy of a round, over the questions in all rounds", (of) => range(of.spread_over_rounds, of.questions)],
+    some("spread_over_samples") && ["over samples", "The lowest and the highest accuracy of a sample, over the questions in all samples", (of) => range(of.spread_over_samples, of.questions)],
     ...ks.map((k) => [`pass@${k}`, `The share of questions of which one of ${k} answers is right`, (of) => share(of.pass_at[k] ?? null)])].filter(Boolean);
   const rows = columns.map(({ label, repeats }) => make("tr", {}, make("th", { scope: "row" }, foreign("span", view.isCompared ? label : "all"),
     make("span", { class: "interval" }, `${plural(repeats.questions, "question")}, ${plural(repeats.requests, "request")}${repeats.failed_requests ? `, ${counted(repeats.failed_requests)} failed` : ""}`)),

@@ -144,7 +144,7 @@ function answerTexts(answer, scoring) {
     [make("div", { class: "label" }, all.length > 1 ? `caption read of image ${number + 1}` : "caption read"), expandable(foreign("div", caption, "caption"), caption, 240)]);
   if (answer.output === null) return [...captions, fault({ reason: answer.rule, detail: answer.detail })];
   const thinking = answer.thinking ? [folded("thinking", answer.thinking)] : [];
-  return [...captions, ...thinking, make("div", { class: "label" }, "output", rule(answer, scoring)),
+  return [...captions, ...thinking, make("div", { class: "label" }, "output", ...askedOrder(answer), rule(answer, scoring)),
     expandable(foreign("div", answer.output, "output"), answer.output),
     ...answer.fallback_letter ? [make("p", { class: "label" }, `asked for the letter alone: ${answer.fallback_letter}`)] : [],
     ...answer.rounds ? [foldedRounds(answer)] : [], ...answer.judge ? judgeTexts(answer.judge) : []];
@@ -203,7 +203,7 @@ class Flips extends View {
     body.append(make("div", { class: "answers" }, ...["a", "b"].map((key) => {
       const answer = item[key];
       return make("div", {}, make("div", { class: "label" }, key.toUpperCase(), statusBadge(answer),
-        answer.truncated && badge("truncated", "truncated"), rule(answer)), expandable(foreign("div", answer.output, "output"), answer.output));
+        answer.truncated && badge("truncated", "truncated"), ...askedOrder(answer), rule(answer)), expandable(foreign("div", answer.output, "output"), answer.output));
     })));
     return questionCard(item, WORDS[item.direction], head, body);
   }
