@@ -21,7 +21,8 @@ from captionqa.driver.phases import RequestTime
 from captionqa.driver.verdict import run_verdict
 from captionqa.files import read_json, write_json
 from captionqa.run.job_times import record_job_time
-from captionqa.server import endpoint
+from captionqa.server import endpoint, vllm_command
+from captionqa.server.chosen_options import ServerJob, choose
 from captionqa.server.client_job_times import ClientJobTimes
 from captionqa.server.endpoint import Endpoint, State
 from captionqa.server.load_log import LoadLog
@@ -167,7 +168,18 @@ def test_the_api_servers_are_those_of_the_command_line():
     plain = Endpoint(1, "request", "settings", "tiny", argv=["vllm", "serve"])
     assert ApiServers.of([entry, plain]) == ApiServers(3, 2, 8)
     assert ApiServers.of([plain]) == ApiServers(1, 1, None)
+    copies = dataclasses.replace(plain, argv=["vllm", "serve", "-dp", "4"], cores=32)
+    assert ApiServers.of([copies]) == ApiServers(4, 1, 32, engine_cores=4)
     assert ApiServers.of([Endpoint(0, "request", "settings", "tiny")]) is None
+
+
+@pytest.mark.parametrize(("cores", "gpus"), [(8, 1), (16, 1), (16, 4), (32, 8)])
+def test_as_many_api_servers_are_advised_as_are_started_by_themselves(make_config, cores, gpus):
+    settings = make_config({"models": {"tiny": {"server": {"tensor_parallel_size": gpus}}}}).model.server
+    chosen = choose(settings, ["vllm", "serve"], ServerJob(cores, False, False), {"images": True, "reuse": True})
+    argv = ["vllm", "serve", *vllm_command.arguments(settings, "org/tiny", "tiny", "127.0.0.1", 1)]
+    entry = Endpoint(0, "request", "settings", "tiny", argv=argv, cores=cores)
+    assert chosen[0].words == ("--api-server-count", str(ApiServers.of([entry]).fitting(slurm=True)))
 
 
 def test_slots_that_are_all_taken_before_a_server_without_a_queue_are_too_few(decide):

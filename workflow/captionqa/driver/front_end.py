@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
-from captionqa.config.vllm_options import API_SERVERS, option_value
+from captionqa.config.vllm_options import api_server_count, engines_and_gpus
 from captionqa.driver.load_figures import ClientLoad, ServerLoad
 from captionqa.driver.phases import RequestTime
-from captionqa.server.chosen_options import CORES_PER_API_SERVER, MOST_API_SERVERS
+from captionqa.server.chosen_options import CORES_PER_API_SERVER, MOST_API_SERVERS, engine_cores
 from captionqa.server.endpoint import Endpoint
 
 #: Where less than this fraction of the requests in flight is in the servers' engines, what comes before is the limit.
@@ -30,6 +30,8 @@ class ApiServers:
     servers: int
     #: The cores of a server's job; None where an earlier version started it.
     cores: int | None
+    #: Those of them that its engines take.
+    engine_cores: int = 1
 
     @classmethod
     def of(cls, servers: Iterable[Endpoint]) -> Self | None:
@@ -37,13 +39,14 @@ class ApiServers:
         started = [server for server in servers if server.argv]
         if not started:
             return None
-        count = option_value(started[0].argv, API_SERVERS) or ""
-        return cls(int(count) if count.isdigit() else 1, len(started), started[0].cores)
+        argv = started[0].argv
+        engines, gpus = engines_and_gpus(argv)
+        return cls(api_server_count(argv), len(started), started[0].cores, engine_cores(gpus, engines))
 
     def fitting(self, slurm: bool) -> int:
-        """How many API servers the cores of a server's job hold beside its engine; without Slurm clients take half."""
+        """How many API servers the cores of a server's job hold beside its engines; without Slurm clients take half."""
         cores = 0 if self.cores is None else self.cores if slurm else self.cores // 2
-        return min((cores - 1) // CORES_PER_API_SERVER, MOST_API_SERVERS)
+        return min((cores - self.engine_cores) // CORES_PER_API_SERVER, MOST_API_SERVERS)
 
 
 @dataclass(frozen=True)
