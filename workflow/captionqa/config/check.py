@@ -32,6 +32,12 @@ from captionqa.config.yaml_text import read_yaml
 from captionqa.errors import ConfigError
 
 SCHEMA = WORKFLOW / "schemas" / "config.schema.yaml"
+#: Options of vLLM with which captionqa could not use the server: {option: why, and what to do}.
+REFUSED_ARGUMENTS = {
+    "--model": "--model would serve another model than path names; give it as path",
+    "--port": "--port would make the server listen where no client asks; give it as server.port",
+    "--api-key": "--api-key would make the server refuse the key that captionqa makes for it; leave it out",
+}
 
 
 def check(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
@@ -124,10 +130,9 @@ def _check_run(config: Config) -> None:
     _refuse_braces(config.output_dir)
     for name, model in config.models.items():
         media_folder.allowed_folder(config, name)
-        if is_given(model.server.extra_args, "--model"):
-            raise ConfigError(
-                f"models.{name}.server.extra_args: --model would serve another model than path names; give it as path."
-            )
+        for option, why in REFUSED_ARGUMENTS.items():
+            if is_given(model.server.extra_args, option):
+                raise ConfigError(f"models.{name}.server.extra_args: {why}.")
 
 
 def load_config(path: Path) -> Config:
