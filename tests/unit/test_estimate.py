@@ -192,6 +192,17 @@ def test_an_image_that_is_none_counts_no_tokens_and_stops_nothing(photographs, e
     lines = estimate({"qa": None})
     assert lines[0] == "captions SIMPLE: 4 requests to send"
     assert "(of 3 looked at)" in lines[1]
+    assert lines[2] == (
+        "  1 of 4 images that were looked for are at addresses, missing or damaged: they count no tokens here"
+    )
+
+
+def test_images_at_addresses_are_said_to_count_no_tokens(images, estimate):
+    rows = [("q1", "What?", "yes", "http://images.org/a.png"), ("q2", "What?", "yes", "http://images.org/b.png")]
+    file = images.path.parent / "questions.parquet"
+    pd.DataFrame(rows, columns=["qid", "question", "answer", "image"]).to_parquet(file)
+    lines = estimate({"captions": None, "qa": {"allow_urls": True}})
+    assert lines[1].startswith("  2 of 2 images that were looked for are at addresses")
 
 
 @pytest.mark.parametrize(

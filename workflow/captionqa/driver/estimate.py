@@ -80,6 +80,11 @@ class FileEstimate:
                 f"{max(sample.stored_px) / MEGAPIXEL:.2f} at most; {sample.shrunk / len(sample.stored_px):.0%} are "
                 f"shrunk before they are sent (of {len(sample.stored_px):,} looked at)"
             )
+        if sample.unseen and not answers:
+            yield (
+                f"  {sample.unseen:,} of {sample.unseen + len(sample.stored_px):,} images that were looked for are at "
+                "addresses, missing or damaged: they count no tokens here"
+            )
         if answers:
             yield (
                 f"  tokens of a request: {answers.prompt:,.0f} of the prompt, {answers.completion:,.0f} of the answer "
