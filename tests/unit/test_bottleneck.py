@@ -34,7 +34,7 @@ EASY_SERVER = ServerLoad(
     looks=120, full=0.1, idle=0.0, cache_full=0.0, requests=5.0, waiting=0.2, preemptions=0.0, tokens_per_s=900.0
 )
 LONG_CHUNKS = JobLengths(working_s=280.0)
-EASY_CLIENTS = ClientLoad(jobs=8, at_a_time=2.0, cores=0.2, busy=3.0, asking=2.5, asked=9000)
+EASY_CLIENTS = ClientLoad(jobs=8, at_a_time=2.0, cores=0.2, busy=3.0, asking=2.5, asked=9000, answered=9000)
 
 
 @pytest.fixture
@@ -125,7 +125,8 @@ def test_threads_that_wait_for_files_show_a_slow_file_system(decide):
     assert "dataset_path" in bottleneck.advice
 
 
-FRONT = {"busy": 64.0, "asking": 63.0, "asked": 12_000}
+#: A thousand of the items had no image, or shared the answer of another.
+FRONT = {"busy": 64.0, "asking": 63.0, "asked": 13_000, "answered": 12_000}
 
 
 @pytest.mark.parametrize(
@@ -153,6 +154,10 @@ def test_requests_that_have_not_reached_the_engine_are_in_the_front_end(decide, 
 def test_the_front_ends_time_is_that_of_its_api_servers(decide):
     evidence = decide({"requests": 20.0}, FRONT, api_servers=ApiServers(2, 2, 8)).evidence
     assert evidence.endswith("; 4 API servers took 20.0 a second, 200 ms for each: the front end is the limit")
+
+
+def test_a_front_end_that_answered_nothing_has_no_rate_to_be_told(decide):
+    assert decide({"requests": 20.0}, FRONT | {"answered": 0}).limit != "front_end"
 
 
 def test_an_engine_that_puts_requests_off_is_the_limit_however_long_they_are_on_their_way(decide):
@@ -290,7 +295,7 @@ def finished(make_config, monkeypatch):
         monkeypatch.setattr(time, "time", lambda end=end: float(end))
         record_job_time(layout.job_times, name, float(start))
     for number, cpu_s in enumerate((10.0, 30.0)):
-        counts = {"total": 50, "done": 50, "failed": 0, "reused": 10, "shared": 0}
+        counts = {"total": 50, "done": 50, "failed": 1, "reused": 10, "shared": 2}
         seconds = {"wall_s": 40.0, "cpu_s": cpu_s, "working_s": 20.0, "asking_s": 140.0}
         write_json(layout.progress / f"captions_SIMPLE_chunk_{number}-of-2.json", counts | seconds)
     entry = Endpoint(0, "request", "settings", "tiny", pid=7)
@@ -457,7 +462,7 @@ def test_only_what_was_seen_while_clients_ran_counts(finished):
 def test_the_clients_figures_are_those_of_a_mean_job(finished):
     _, layout = finished
     spans = [(20.0, 60.0), (40.0, 80.0)]
-    assert client_load(layout, spans) == ClientLoad(2, 80 / 60, cores=0.5, busy=4.0, asking=3.5, asked=80)
+    assert client_load(layout, spans) == ClientLoad(2, 80 / 60, cores=0.5, busy=4.0, asking=3.5, asked=80, answered=74)
 
 
 def test_a_run_that_needed_no_server_has_no_verdict(finished):

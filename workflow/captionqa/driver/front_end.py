@@ -63,7 +63,7 @@ class FrontEnd:
     @classmethod
     def of(cls, server: ServerLoad, clients: ClientLoad, requests: RequestTime) -> Self:
         seconds = requests.seconds - requests.without_server_s - requests.without_client_s
-        rate = clients.asked / max(1.0, seconds)
+        rate = clients.answered / max(1.0, seconds)
         return cls(clients.asking * clients.at_a_time, server.requests, server.waiting, rate)
 
     @property
@@ -73,7 +73,8 @@ class FrontEnd:
     @property
     def is_limit(self) -> bool:
         """Whether most that was asked for had not reached the engines, which had nothing to put off."""
-        return self.in_engine < IN_ENGINE * self.in_flight and self.waiting < WAITING * self.before_engine
+        are_before = self.in_engine < IN_ENGINE * self.in_flight and self.waiting < WAITING * self.before_engine
+        return are_before and self.rate > 0
 
     def evidence(self, api_servers: ApiServers | None) -> str:
         text = (

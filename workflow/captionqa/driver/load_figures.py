@@ -6,7 +6,7 @@ from itertools import chain, pairwise
 
 from captionqa.config.layout import Layout
 from captionqa.run.job_times import TimeSpan, seconds, union
-from captionqa.run.progress import read_progress
+from captionqa.run.progress import answered_items, read_progress
 from captionqa.server import load_log
 
 #: From this fraction on a KV cache counts as full.
@@ -51,6 +51,8 @@ class ClientLoad:
     asking: float
     #: The items of all jobs that were not answered before the run.
     asked: int
+    #: Of these, the ones that a server answered: without failures, and without those that share another's answer.
+    answered: int
 
 
 def server_load(layouts: Iterable[Layout], job_spans: Sequence[TimeSpan]) -> ServerLoad | None:
@@ -91,4 +93,5 @@ def client_load(layout: Layout, job_spans: Sequence[TimeSpan]) -> ClientLoad | N
     working = sum(job["working_s"] for job in jobs) / wall_s
     asking = sum(job["asking_s"] for job in jobs) / wall_s
     at_a_time = seconds(job_spans) / seconds(union(job_spans))
-    return ClientLoad(len(jobs), at_a_time, cores, working + asking, asking, asked)
+    answered = sum(map(answered_items, jobs))
+    return ClientLoad(len(jobs), at_a_time, cores, working + asking, asking, asked, answered)
