@@ -84,7 +84,9 @@ class _Run:
     @property
     def front_end(self) -> FrontEnd | None:
         """None where nobody took samples of the servers."""
-        return None if self.server is None else FrontEnd.of(self.server, self.clients, self.requests)
+        if self.server is None:
+            return None
+        return FrontEnd.of(self.server, self.clients, self.requests, self.api_servers)
 
 
 def find_bottleneck(
@@ -211,7 +213,7 @@ def _front_end_bound(run: _Run) -> Bottleneck | None:
     front_end = run.front_end
     if front_end is None or not front_end.is_limit:
         return None
-    evidence = f"{front_end.evidence(run.api_servers)}: the front end is the limit"
+    evidence = f"{front_end.evidence()}: the front end is the limit"
     return Bottleneck("front_end", evidence, front_end_advice(run.api_servers, run.slurm))
 
 

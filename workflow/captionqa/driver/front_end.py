@@ -59,12 +59,15 @@ class FrontEnd:
     waiting: float
     #: Answers per second.
     rate: float
+    #: The API servers of all servers together; None where captionqa started none.
+    api_servers: int | None
 
     @classmethod
-    def of(cls, server: ServerLoad, clients: ClientLoad, requests: RequestTime) -> Self:
+    def of(cls, server: ServerLoad, clients: ClientLoad, requests: RequestTime, api_servers: ApiServers | None) -> Self:
         seconds = requests.seconds - requests.without_server_s - requests.without_client_s
         rate = clients.answered / max(1.0, seconds)
-        return cls(clients.asking * clients.at_a_time, server.requests, server.waiting, rate)
+        count = None if api_servers is None else api_servers.each * api_servers.servers
+        return cls(clients.asking * clients.at_a_time, server.requests, server.waiting, rate, count)
 
     @property
     def before_engine(self) -> float:
@@ -72,19 +75,21 @@ class FrontEnd:
 
     @property
     def is_limit(self) -> bool:
-        """Whether most that was asked for had not reached the engines, which had nothing to put off."""
-        are_before = self.in_engine < IN_ENGINE * self.in_flight and self.waiting < WAITING * self.before_engine
-        return are_before and self.rate > 0
+        """Whether most that was asked for had not reached the engines, which had nothing to put off.
 
-    def evidence(self, api_servers: ApiServers | None) -> str:
+        With fewer requests than API servers some of these had nothing to do.
+        """
+        are_before = self.in_engine < IN_ENGINE * self.in_flight and self.waiting < WAITING * self.before_engine
+        return are_before and self.before_engine >= (self.api_servers or 1) and self.rate > 0
+
+    def evidence(self) -> str:
         text = (
             f"of {self.in_flight:.0f} requests in flight on average {self.in_engine:.0f} were in the server's engine, "
             f"where {self.waiting:.1f} waited: the others were on their way or in its front end, for "
             f"{self.before_engine / self.rate:.1f} of the {self.in_flight / self.rate:.1f} s that a request took"
         )
-        if api_servers is None:
+        if (count := self.api_servers) is None:
             return text
-        count = api_servers.each * api_servers.servers
         whose = "1 API server" if count == 1 else f"{count} API servers"
         return f"{text}; {whose} took {self.rate:.1f} a second, {1000 * count / self.rate:.0f} ms for each"
 
