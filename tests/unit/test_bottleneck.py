@@ -468,6 +468,40 @@ def test_only_what_was_seen_while_clients_ran_counts(finished):
     assert server_load([layout], [(200.0, 300.0)]) is None
 
 
+def test_servers_of_models_that_follow_one_another_do_not_add_up(tmp_path, monkeypatch):
+    layouts = [Layout(str(tmp_path), model) for model in ("first", "second")]
+    for began, layout in ((0, layouts[0]), (60, layouts[1])):
+        layout.server.mkdir(parents=True)
+        log = LoadLog(layout.server, 0, "request")
+        for at in range(began, began + 41, 2):
+            monkeypatch.setattr(time, "time", lambda at=at: float(at))
+            log.add(EngineLoad(8, at, 4))
+    load = server_load(layouts, [(0.0, 40.0), (60.0, 100.0)])
+    assert (load.looks, load.requests, load.waiting) == (42, 8.0, 4.0)
+    beside = [Layout(str(tmp_path), "first")] * 2
+    assert server_load(beside, [(0.0, 40.0)]).requests == 16.0
+
+
+def test_of_models_that_follow_one_another_the_api_servers_of_one_are_told(finished, monkeypatch):
+    config, layout = finished
+    other = layout.of_models(["other"])[0]
+    (server,) = endpoint.read_all(layout.server)
+    server.argv = ["vllm", "serve", "--api-server-count", "2"]
+    for each in (layout, other):
+        write_json(each.server_files.run, {"server_needed": True, "slurm": None, "models": ["tiny", "other"]})
+        server.publish(each.server)
+        each.server_files.load_log(0).unlink(missing_ok=True)
+        log = LoadLog(each.server, 0, "request")
+        for at in range(20, 80, 2):
+            monkeypatch.setattr(time, "time", lambda at=at: float(at))
+            log.add(EngineLoad(4, at))
+    for path in layout.progress.glob("*.json"):
+        write_json(path, read_json(path) | {"asking_s": 2400.0})
+    assert "; 2 API servers took " in run_verdict(config, layout, (0.0, 100.0), 1.0, None)
+    beside = dataclasses.replace(config, servers="side_by_side")
+    assert "; 4 API servers took " in run_verdict(beside, layout, (0.0, 100.0), 1.0, None)
+
+
 def test_the_clients_figures_are_those_of_a_mean_job(finished):
     _, layout = finished
     spans = [(20.0, 60.0), (40.0, 80.0)]
