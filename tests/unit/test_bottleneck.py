@@ -34,7 +34,9 @@ EASY_SERVER = ServerLoad(
     looks=120, full=0.1, idle=0.0, cache_full=0.0, requests=5.0, waiting=0.2, preemptions=0.0, tokens_per_s=900.0
 )
 LONG_CHUNKS = JobLengths(working_s=280.0)
-EASY_CLIENTS = ClientLoad(jobs=8, at_a_time=2.0, cores=0.2, busy=3.0, asking=2.5, asked=9000, answered=9000)
+EASY_CLIENTS = ClientLoad(
+    jobs=8, at_a_time=2.0, cores=0.2, busy=3.0, asking=2.5, pausing=0.0, asked=9000, answered=9000
+)
 
 
 @pytest.fixture
@@ -173,6 +175,17 @@ def test_an_engine_that_puts_requests_off_is_the_limit_however_long_they_are_on_
     assert decide({"requests": 70.0, "waiting": 12.0, "full": 1.0}, FRONT).limit == "server"
 
 
+def test_requests_that_wait_to_be_sent_again_are_in_no_front_end(decide):
+    refused = {"busy": 60.0, "asking": 60.0, "pausing": 45.0}
+    for server in ({"requests": 5.0}, False):
+        bottleneck = decide(server, refused)
+        assert bottleneck.limit == "retries"
+        assert bottleneck.evidence.startswith("requests spent 75 % of their time waiting to be sent again")
+        assert "429" in bottleneck.advice
+    evidence = decide({"requests": 20.0}, FRONT | {"pausing": 13.0}).evidence
+    assert evidence.startswith("of 100 requests in flight on average 20 were in the server's engine")
+
+
 def test_clients_without_time_to_send_are_no_slow_front_end(decide):
     assert decide({"requests": 20.0}, FRONT | {"cores": 0.95}).limit == "clients"
 
@@ -305,7 +318,7 @@ def finished(make_config, monkeypatch):
         record_job_time(layout.job_times, name, float(start))
     for number, cpu_s in enumerate((10.0, 30.0)):
         counts = {"total": 50, "done": 50, "failed": 1, "reused": 10, "shared": 2}
-        seconds = {"wall_s": 40.0, "cpu_s": cpu_s, "working_s": 20.0, "asking_s": 140.0}
+        seconds = {"wall_s": 40.0, "cpu_s": cpu_s, "working_s": 20.0, "asking_s": 140.0, "pausing_s": 20.0}
         write_json(layout.progress / f"captions_SIMPLE_chunk_{number}-of-2.json", counts | seconds)
     entry = Endpoint(0, "request", "settings", "tiny", pid=7)
     for at, state in ((3, State.STARTING), (19, State.READY), (85, State.DEAD)):
@@ -505,7 +518,9 @@ def test_of_models_that_follow_one_another_the_api_servers_of_one_are_told(finis
 def test_the_clients_figures_are_those_of_a_mean_job(finished):
     _, layout = finished
     spans = [(20.0, 60.0), (40.0, 80.0)]
-    assert client_load(layout, spans) == ClientLoad(2, 80 / 60, cores=0.5, busy=4.0, asking=3.5, asked=80, answered=74)
+    assert client_load(layout, spans) == ClientLoad(
+        2, 80 / 60, cores=0.5, busy=4.0, asking=3.5, pausing=0.5, asked=80, answered=74
+    )
 
 
 def test_a_run_that_needed_no_server_has_no_verdict(finished):
@@ -561,6 +576,15 @@ def test_a_slow_server_shows_in_the_threads_that_ask(figures, server):
     assert found["asking_s"] >= 24 * 0.2
     assert found["asking_s"] > found["working_s"]
     assert found["asking_s"] + found["working_s"] <= 4 * found["wall_s"]
+    assert found["pausing_s"] == 0
+
+
+@pytest.mark.slow
+def test_a_server_that_refuses_at_first_shows_in_the_pauses_of_those_that_ask(figures, server):
+    server.set(fault={"status": 429, "headers": {"Retry-After": "1"}}, times=1)
+    found = figures()
+    assert found["pausing_s"] >= 1
+    assert found["asking_s"] >= found["pausing_s"]
 
 
 @pytest.mark.slow

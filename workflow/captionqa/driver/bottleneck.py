@@ -35,6 +35,7 @@ Limit = Literal[
     "no_server",
     "no_client",
     "small_chunks",
+    "retries",
     "server",
     "memory",
     "clients",
@@ -159,6 +160,17 @@ def _too_small(run: _Run, evidence: str = "") -> Bottleneck:
     return Bottleneck("small_chunks", evidence, f"fewer and larger chunks ({settings}) start fewer jobs")
 
 
+def _retries_bound(run: _Run) -> Bottleneck | None:
+    """Requests that wait to be sent again, as where a server takes only so many in a minute (HTTP 429)."""
+    clients = run.clients
+    if not clients.pausing or clients.pausing < MOSTLY * clients.asking:
+        return None
+    part = _percent(clients.pausing / clients.asking)
+    evidence = f"requests spent {part} of their time waiting to be sent again, since the server refused or failed them"
+    advice = "the logs of the client jobs say why; with HTTP 429 the server's own limit on the rate is the limit"
+    return Bottleneck("retries", evidence, advice)
+
+
 def _server_bound(run: _Run) -> Bottleneck | None:
     server = run.server
     if server is None or server.full < MOSTLY or (run.front_end is not None and run.front_end.is_limit):
@@ -246,6 +258,7 @@ _RULES: tuple[Callable[[_Run], Bottleneck | None], ...] = (
     _no_client,
     _server_bound,
     _small_chunks,
+    _retries_bound,
     _clients_bound,
     _files_bound,
     _front_end_bound,

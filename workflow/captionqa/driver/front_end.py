@@ -67,7 +67,7 @@ class FrontEnd:
         seconds = requests.seconds - requests.without_server_s - requests.without_client_s
         rate = clients.answered / max(1.0, seconds)
         count = None if api_servers is None else api_servers.each * api_servers.servers
-        return cls(clients.asking * clients.at_a_time, server.requests, server.waiting, rate, count)
+        return cls((clients.asking - clients.pausing) * clients.at_a_time, server.requests, server.waiting, rate, count)
 
     @property
     def before_engine(self) -> float:

@@ -48,8 +48,10 @@ class ClientLoad:
     cores: float
     #: The threads of a job that had an item in hand, on average.
     busy: float
-    #: Of the busy threads, those whose item was with a server.
+    #: Of the busy threads, those whose item was with a server, or waited for one.
     asking: float
+    #: Of these, the ones whose item waited: to be sent again, or for a server.
+    pausing: float
     #: The items of all jobs that were not answered before the run.
     asked: int
     #: Of these, the ones that a server answered: without failures, and without those that share another's answer.
@@ -103,5 +105,6 @@ def client_load(layout: Layout, job_spans: Sequence[TimeSpan]) -> ClientLoad | N
     working = sum(job["working_s"] for job in jobs) / wall_s
     asking = sum(job["asking_s"] for job in jobs) / wall_s
     at_a_time = seconds(job_spans) / seconds(union(job_spans))
+    pausing = sum(job.get("pausing_s", 0.0) for job in jobs) / wall_s
     answered = sum(map(answered_items, jobs))
-    return ClientLoad(len(jobs), at_a_time, cores, working + asking, asking, asked, answered)
+    return ClientLoad(len(jobs), at_a_time, cores, working + asking, asking, pausing, asked, answered)
