@@ -158,11 +158,11 @@ def test_the_front_ends_time_is_that_of_its_api_servers(decide):
     assert evidence.endswith("; 4 API servers took 20.0 a second, 200 ms for each: the front end is the limit")
 
 
-def test_a_front_end_with_fewer_requests_than_api_servers_is_not_the_limit(decide):
+def test_a_front_end_with_few_requests_for_each_api_server_is_not_the_limit(decide):
     """Such as one request at a time, which is on its way and preprocessed for half of its time."""
     few, half = {"busy": 4.0, "asking": 4.0, "at_a_time": 1.0}, {"requests": 2.0, "waiting": 0.0}
     assert decide(half, few, api_servers=ApiServers(1, 1, 8)).limit == "front_end"
-    bottleneck = decide(half, few, api_servers=ApiServers(4, 1, 16))
+    bottleneck = decide(half, few, api_servers=ApiServers(2, 1, 16))
     assert bottleneck.limit == "slots"
     assert bottleneck.advice.startswith("raise client.concurrency")
 

@@ -17,6 +17,8 @@ from captionqa.server.endpoint import Endpoint
 
 #: Where less than this fraction of the requests in flight is in the servers' engines, what comes before is the limit.
 IN_ENGINE = 0.7
+#: With fewer requests than this before the engine, for each API server, none waits behind another for most of the time.
+QUEUED = 2
 #: As long as fewer than this fraction of those before the engine wait in it, it takes each as it comes.
 WAITING = 0.1
 
@@ -77,10 +79,10 @@ class FrontEnd:
     def is_limit(self) -> bool:
         """Whether most that was asked for had not reached the engines, which had nothing to put off.
 
-        With fewer requests than API servers some of these had nothing to do.
+        With few requests for each API server more of them may be faster.
         """
         are_before = self.in_engine < IN_ENGINE * self.in_flight and self.waiting < WAITING * self.before_engine
-        return are_before and self.before_engine >= (self.api_servers or 1) and self.rate > 0
+        return are_before and self.before_engine >= QUEUED * (self.api_servers or 1) and self.rate > 0
 
     def evidence(self) -> str:
         text = (
