@@ -305,6 +305,8 @@ def test_an_option_that_an_older_vllm_does_not_know_is_left_out_and_the_server_s
     assert "--no-enable-prefix-caching" not in entry.argv
     assert entry.argv[entry.argv.index("--mm-processor-cache-gb") + 1] == "0"
     assert any("--no-enable-prefix-caching is left out" in sentence for sentence in entry.chosen)
+    (restart,) = entry.restarts
+    assert restart["reason"] == "this vLLM does not know --no-enable-prefix-caching, so it goes on without"
 
 
 def test_what_a_server_computes_on_is_the_gpus_of_all_copies_of_its_model(ready, tmp_path):

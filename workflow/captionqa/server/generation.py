@@ -154,7 +154,10 @@ class Generation:
             return GenerationEnd(end.reason, NextStep.OTHER_PORT)
         chosen = {word for choice in self.chosen for word in choice.words}
         self.unknown = vllm_log.unknown_options(log_end) & chosen
-        return GenerationEnd(end.reason, NextStep.FEWER_OPTIONS) if self.unknown else end
+        if not self.unknown:
+            return end
+        options = ", ".join(sorted(self.unknown))
+        return GenerationEnd(f"this vLLM does not know {options}, so it goes on without", NextStep.FEWER_OPTIONS)
 
 
 class _BackgroundCall:
