@@ -259,6 +259,14 @@ def test_arguments_that_are_not_one_word_each_are_refused_with_an_example(make_c
     make_config({"models": {"tiny": {"server": {"extra_args": spaced}}}})
 
 
+def test_a_whole_number_with_a_point_is_a_whole_number(make_config):
+    changes = {"replicas": 2.0, "api_servers": 4.0, "start_timeout_s": 9.0}
+    config = make_config({"models": {"tiny": {"server": changes}}, "captions": {"chunks": 3.0}})
+    server, captions = config.model.server, config.captions
+    found = [server.replicas, server.api_servers, captions.chunks, server.start_timeout_s]
+    assert list(map(str, found)) == ["2", "4", "3", "9.0"]
+
+
 @pytest.mark.parametrize(("given", "served"), [(None, "org/tiny"), ("nick", "nick")])
 def test_the_server_answers_to_the_path_unless_named(make_config, given, served):
     config = make_config({"models": {"tiny": {"served_model_name": given}}})
