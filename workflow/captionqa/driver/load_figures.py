@@ -70,7 +70,7 @@ def server_load(layouts: Iterable[Layout], job_spans: Sequence[TimeSpan]) -> Ser
     spans = [clip(job_spans, (during[0]["time"], during[-1]["time"])) for during in seen]
     whole_s = seconds(union(chain.from_iterable(spans)))
     for during, span in zip(seen, spans, strict=True):
-        # servers of models that follow one another are not there all the time.
+        # servers of models that follow one another are not there all the time
         share = seconds(span) / whole_s if whole_s else 1.0
         samples += len(during)
         full += sum(sample["waiting"] > 0 for sample in during)
