@@ -576,7 +576,7 @@ def test_a_slow_server_shows_in_the_threads_that_ask(figures, server):
     assert found["asking_s"] >= 24 * 0.2
     assert found["asking_s"] > found["working_s"]
     assert found["asking_s"] + found["working_s"] <= 4 * found["wall_s"]
-    assert found["pausing_s"] == 0
+    assert found["pausing_s"] < 0.1 * found["asking_s"]
 
 
 @pytest.mark.slow

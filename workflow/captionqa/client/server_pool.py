@@ -50,7 +50,7 @@ class ServerPool:
     ):
         """`folder` holds the endpoint files; `first_pause_s` is the circuit breakers' first pause between trials.
 
-        `add_pausing` gets the seconds of each pause of a request.
+        `add_pausing` gets the seconds of each pause of a request, also of one until the limit admits it.
         """
         self._folder = folder
         self._limiter = limiter
@@ -76,7 +76,11 @@ class ServerPool:
 
     def acquire(self, trial: Trial) -> Endpoint:
         """A healthy server, once the limit on requests in flight admits one more; to be given back with `release`."""
+        began = time.monotonic()
         self._limiter.acquire()
+        self._add_pausing(
+            time.monotonic() - began
+        )  # next to nothing, unless the limit fell while it was to be sent again
         try:
             return self._acquire_server(trial)
         except BaseException:
