@@ -344,9 +344,9 @@ def test_a_request_that_waits_for_the_limit_pauses(publish, server_folder):
     limiter, pauses = InFlightLimiter(1), []
     pool = ServerPool(server_folder, LeaseWatch(server_folder, 600), 30, 0.01, limiter, pauses.append)
     limiter.acquire()
-    threading.Timer(0.3, limiter.release).start()
+    threading.Timer(0.1, limiter.release).start()
     pool.acquire(lambda server: None)
-    assert sum(pauses) > 0.2
+    assert len(pauses) == 1
 
 
 def test_the_load_is_that_of_all_healthy_servers_and_is_read_with_the_key(
