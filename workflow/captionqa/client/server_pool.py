@@ -78,9 +78,8 @@ class ServerPool:
         """A healthy server, once the limit on requests in flight admits one more; to be given back with `release`."""
         began = time.monotonic()
         self._limiter.acquire()
-        self._add_pausing(
-            time.monotonic() - began
-        )  # next to nothing, unless the limit fell while it was to be sent again
+        # next to nothing, unless the limit fell while the request waited to be sent again
+        self._add_pausing(time.monotonic() - began)
         try:
             return self._acquire_server(trial)
         except BaseException:
