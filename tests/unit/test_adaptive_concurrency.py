@@ -341,6 +341,16 @@ def make_tuner(server_folder):
     return make
 
 
+def test_a_request_that_waits_for_the_limit_pauses(publish, server_folder):
+    publish("http://127.0.0.1:1")
+    limiter, pauses = InFlightLimiter(1), []
+    pool = ServerPool(server_folder, LeaseWatch(server_folder, 600), 30, 0.01, limiter, pauses.append)
+    limiter.acquire()
+    threading.Timer(0.1, limiter.release).start()
+    pool.acquire(lambda server: None)
+    assert len(pauses) == 1
+
+
 def test_the_load_is_that_of_all_healthy_servers_and_is_read_with_the_key(
     publish, metrics_server, make_tuner, server_folder
 ):

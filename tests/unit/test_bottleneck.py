@@ -21,7 +21,8 @@ from captionqa.driver.phases import RequestTime
 from captionqa.driver.verdict import run_verdict
 from captionqa.files import read_json, write_json
 from captionqa.run.job_times import record_job_time
-from captionqa.server import endpoint
+from captionqa.server import endpoint, vllm_command
+from captionqa.server.chosen_options import ServerJob, choose
 from captionqa.server.client_job_times import ClientJobTimes
 from captionqa.server.endpoint import Endpoint, State
 from captionqa.server.load_log import LoadLog
@@ -33,7 +34,9 @@ EASY_SERVER = ServerLoad(
     looks=120, full=0.1, idle=0.0, cache_full=0.0, requests=5.0, waiting=0.2, preemptions=0.0, tokens_per_s=900.0
 )
 LONG_CHUNKS = JobLengths(working_s=280.0)
-EASY_CLIENTS = ClientLoad(jobs=8, at_a_time=2.0, cores=0.2, busy=3.0, asking=2.5, asked=9000)
+EASY_CLIENTS = ClientLoad(
+    jobs=8, at_a_time=2.0, cores=0.2, busy=3.0, asking=2.5, pausing=0.0, asked=9000, answered=9000
+)
 
 
 @pytest.fixture
@@ -124,7 +127,8 @@ def test_threads_that_wait_for_files_show_a_slow_file_system(decide):
     assert "dataset_path" in bottleneck.advice
 
 
-FRONT = {"busy": 64.0, "asking": 63.0, "asked": 12_000}
+#: A thousand of the items had no image, or shared the answer of another.
+FRONT = {"busy": 64.0, "asking": 63.0, "asked": 13_000, "answered": 12_000}
 
 
 @pytest.mark.parametrize(
@@ -154,8 +158,32 @@ def test_the_front_ends_time_is_that_of_its_api_servers(decide):
     assert evidence.endswith("; 4 API servers took 20.0 a second, 200 ms for each: the front end is the limit")
 
 
+def test_a_front_end_with_few_requests_for_each_api_server_is_not_the_limit(decide):
+    """Such as one request at a time, which is on its way and preprocessed for half of its time."""
+    few, half = {"busy": 4.0, "asking": 4.0, "at_a_time": 1.0}, {"requests": 2.0, "waiting": 0.0}
+    assert decide(half, few, api_servers=ApiServers(1, 1, 8)).limit == "front_end"
+    bottleneck = decide(half, few, api_servers=ApiServers(2, 1, 16))
+    assert bottleneck.limit == "slots"
+    assert bottleneck.advice.startswith("raise client.concurrency")
+
+
+def test_a_front_end_that_answered_nothing_has_no_rate_to_be_told(decide):
+    assert decide({"requests": 20.0}, FRONT | {"answered": 0}).limit != "front_end"
+
+
 def test_an_engine_that_puts_requests_off_is_the_limit_however_long_they_are_on_their_way(decide):
     assert decide({"requests": 70.0, "waiting": 12.0, "full": 1.0}, FRONT).limit == "server"
+
+
+def test_requests_that_wait_to_be_sent_again_are_in_no_front_end(decide):
+    refused = {"busy": 60.0, "asking": 60.0, "pausing": 45.0}
+    for server in ({"requests": 5.0}, False):
+        bottleneck = decide(server, refused)
+        assert bottleneck.limit == "retries"
+        assert bottleneck.evidence.startswith("requests spent 75 % of their time waiting to be sent again")
+        assert "429" in bottleneck.advice
+    evidence = decide({"requests": 20.0}, FRONT | {"pausing": 13.0}).evidence
+    assert evidence.startswith("of 100 requests in flight on average 20 were in the server's engine")
 
 
 def test_clients_without_time_to_send_are_no_slow_front_end(decide):
@@ -167,7 +195,18 @@ def test_the_api_servers_are_those_of_the_command_line():
     plain = Endpoint(1, "request", "settings", "tiny", argv=["vllm", "serve"])
     assert ApiServers.of([entry, plain]) == ApiServers(3, 2, 8)
     assert ApiServers.of([plain]) == ApiServers(1, 1, None)
+    copies = dataclasses.replace(plain, argv=["vllm", "serve", "-dp", "4"], cores=32)
+    assert ApiServers.of([copies]) == ApiServers(4, 1, 32, engine_cores=4)
     assert ApiServers.of([Endpoint(0, "request", "settings", "tiny")]) is None
+
+
+@pytest.mark.parametrize(("cores", "gpus"), [(8, 1), (16, 1), (16, 4), (32, 8)])
+def test_as_many_api_servers_are_advised_as_are_started_by_themselves(make_config, cores, gpus):
+    settings = make_config({"models": {"tiny": {"server": {"tensor_parallel_size": gpus}}}}).model.server
+    chosen = choose(settings, ["vllm", "serve"], ServerJob(cores, False, False), {"images": True, "reuse": True})
+    argv = ["vllm", "serve", *vllm_command.arguments(settings, "org/tiny", "tiny", "127.0.0.1", 1)]
+    entry = Endpoint(0, "request", "settings", "tiny", argv=argv, cores=cores)
+    assert chosen[0].words == ("--api-server-count", str(ApiServers.of([entry]).fitting(slurm=True)))
 
 
 def test_slots_that_are_all_taken_before_a_server_without_a_queue_are_too_few(decide):
@@ -278,8 +317,8 @@ def finished(make_config, monkeypatch):
         monkeypatch.setattr(time, "time", lambda end=end: float(end))
         record_job_time(layout.job_times, name, float(start))
     for number, cpu_s in enumerate((10.0, 30.0)):
-        counts = {"total": 50, "done": 50, "failed": 0, "reused": 10, "shared": 0}
-        seconds = {"wall_s": 40.0, "cpu_s": cpu_s, "working_s": 20.0, "asking_s": 140.0}
+        counts = {"total": 50, "done": 50, "failed": 1, "reused": 10, "shared": 2}
+        seconds = {"wall_s": 40.0, "cpu_s": cpu_s, "working_s": 20.0, "asking_s": 140.0, "pausing_s": 20.0}
         write_json(layout.progress / f"captions_SIMPLE_chunk_{number}-of-2.json", counts | seconds)
     entry = Endpoint(0, "request", "settings", "tiny", pid=7)
     for at, state in ((3, State.STARTING), (19, State.READY), (85, State.DEAD)):
@@ -442,10 +481,46 @@ def test_only_what_was_seen_while_clients_ran_counts(finished):
     assert server_load([layout], [(200.0, 300.0)]) is None
 
 
+def test_servers_of_models_that_follow_one_another_do_not_add_up(tmp_path, monkeypatch):
+    layouts = [Layout(str(tmp_path), model) for model in ("first", "second")]
+    for began, layout in ((0, layouts[0]), (60, layouts[1])):
+        layout.server.mkdir(parents=True)
+        log = LoadLog(layout.server, 0, "request")
+        for at in range(began, began + 41, 2):
+            monkeypatch.setattr(time, "time", lambda at=at: float(at))
+            log.add(EngineLoad(8, at, 4))
+    load = server_load(layouts, [(0.0, 40.0), (60.0, 100.0)])
+    assert (load.looks, load.requests, load.waiting) == (42, 8.0, 4.0)
+    beside = [Layout(str(tmp_path), "first")] * 2
+    assert server_load(beside, [(0.0, 40.0)]).requests == 16.0
+
+
+def test_of_models_that_follow_one_another_the_api_servers_of_one_are_told(finished, monkeypatch):
+    config, layout = finished
+    other = layout.of_models(["other"])[0]
+    (server,) = endpoint.read_all(layout.server)
+    server.argv = ["vllm", "serve", "--api-server-count", "2"]
+    for each in (layout, other):
+        write_json(each.server_files.run, {"server_needed": True, "slurm": None, "models": ["tiny", "other"]})
+        server.publish(each.server)
+        each.server_files.load_log(0).unlink(missing_ok=True)
+        log = LoadLog(each.server, 0, "request")
+        for at in range(20, 80, 2):
+            monkeypatch.setattr(time, "time", lambda at=at: float(at))
+            log.add(EngineLoad(4, at))
+    for path in layout.progress.glob("*.json"):
+        write_json(path, read_json(path) | {"asking_s": 2400.0})
+    assert "; 2 API servers took " in run_verdict(config, layout, (0.0, 100.0), 1.0, None)
+    beside = dataclasses.replace(config, servers="side_by_side")
+    assert "; 4 API servers took " in run_verdict(beside, layout, (0.0, 100.0), 1.0, None)
+
+
 def test_the_clients_figures_are_those_of_a_mean_job(finished):
     _, layout = finished
     spans = [(20.0, 60.0), (40.0, 80.0)]
-    assert client_load(layout, spans) == ClientLoad(2, 80 / 60, cores=0.5, busy=4.0, asking=3.5, asked=80)
+    assert client_load(layout, spans) == ClientLoad(
+        2, 80 / 60, cores=0.5, busy=4.0, asking=3.5, pausing=0.5, asked=80, answered=74
+    )
 
 
 def test_a_run_that_needed_no_server_has_no_verdict(finished):
@@ -501,6 +576,15 @@ def test_a_slow_server_shows_in_the_threads_that_ask(figures, server):
     assert found["asking_s"] >= 24 * 0.2
     assert found["asking_s"] > found["working_s"]
     assert found["asking_s"] + found["working_s"] <= 4 * found["wall_s"]
+    assert found["pausing_s"] < 0.1 * found["asking_s"]
+
+
+@pytest.mark.slow
+def test_a_server_that_refuses_at_first_shows_in_the_pauses_of_those_that_ask(figures, server):
+    server.set(fault={"status": 429, "headers": {"Retry-After": "1"}}, times=1)
+    found = figures()
+    assert found["pausing_s"] >= 1
+    assert found["asking_s"] >= found["pausing_s"]
 
 
 @pytest.mark.slow

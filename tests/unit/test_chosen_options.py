@@ -60,9 +60,16 @@ def test_the_configured_number_counts_wherever_the_server_runs(chosen):
     assert chosen(api_servers=1)[0] == ["--api-server-count", "1"]
 
 
-@pytest.mark.parametrize("given", ["--api-server-count=2", "--api_server_count", "-asc", "--data-parallel-size", "-dp"])
+@pytest.mark.parametrize("given", ["--api-server-count", "--api_server_count", "-asc"])
 def test_what_the_user_says_of_api_servers_in_extra_args_is_left_alone(chosen, given):
-    assert chosen(extra_args=[given, "4"], api_servers=3) == ([], [])
+    assert chosen(extra_args=[given, "4"], api_servers=3) == chosen(extra_args=[f"{given}=4"]) == ([], [])
+
+
+@pytest.mark.parametrize("given", [["--data-parallel-size", "4"], ["--data_parallel_size=4"], ["-dp", "4"], ["-dp=4"]])
+def test_several_copies_of_the_model_have_an_api_server_each_unless_the_user_says_how_many(chosen, given):
+    assert chosen(extra_args=given) == ([], [])
+    assert chosen(extra_args=given, api_servers=3)[0] == ["--api-server-count", "3"]
+    assert chosen(extra_args=given, tuning="auto")[0] == ["--mm-processor-cache-gb", "1"]
 
 
 @pytest.mark.parametrize("command", [["vllm", "serve"], ["apptainer", "exec", "vllm.sif", "vllm", "serve"], SERVE])
@@ -226,6 +233,10 @@ def test_an_option_that_this_vllm_does_not_know_is_left_out_with_a_line(chosen):
     words, sentences = chosen(FEW, work=ONCE, tuning="auto", unknown={"--mm-processor-cache-gb"})
     assert words == NO_CACHES[2:]
     assert sentences[0] == "--mm-processor-cache-gb 0 is left out, since this vLLM does not know it"
+    # then there is one API server, whose cache stays as it is
+    words, (sentence,) = chosen(tuning="auto", unknown={"--api-server-count"})
+    assert words == []
+    assert sentence == "--api-server-count 7 is left out, since this vLLM does not know it"
 
 
 def test_hardware_is_told_by_the_gpus_that_a_server_takes():

@@ -233,9 +233,38 @@ def test_a_style_that_would_write_a_file_beside_another_is_refused(make_config, 
     make_config({"captions": {**captions, "prompt_styles": [style]}})
 
 
-def test_a_model_in_extra_args_is_refused_since_path_would_not_be_what_is_served(make_config):
-    with pytest.raises(ConfigError, match="give it as path"):
-        make_config({"models": {"tiny": {"server": {"extra_args": ["--model=org/other"]}}}})
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (["--model=org/other"], "--model would serve another model .* give it as path"),
+        (["--port", "9000"], "--port would .* give it as server.port"),
+        (["--api_key=secret"], "--api-key would .* leave it out"),
+    ],
+    ids=str,
+)
+def test_an_argument_with_which_no_client_could_use_the_server_is_refused(make_config, given, why):
+    with pytest.raises(ConfigError, match=why):
+        make_config({"models": {"tiny": {"server": {"extra_args": given}}}})
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["--max-num-seqs 64", ["--max-num-seqs 64"], ["--max-num-seqs", 64], {"--max-num-seqs": 64}, ["--enforce-eager "]],
+    ids=str,
+)
+def test_arguments_that_are_not_one_word_each_are_refused_with_an_example(make_config, given):
+    with pytest.raises(ConfigError, match=r"extra_args: an option and its value are two texts .*\[\"--max-num"):
+        make_config({"models": {"tiny": {"server": {"extra_args": given}}}})
+    spaced = ["--hf-overrides", '{"a": 1}', '--hf-overrides={"a": 1}', "--download-dir", "/my disk/hub"]
+    make_config({"models": {"tiny": {"server": {"extra_args": spaced}}}})
+
+
+def test_a_whole_number_with_a_point_is_a_whole_number(make_config):
+    changes = {"replicas": 2.0, "api_servers": 4.0, "start_timeout_s": 9.0}
+    config = make_config({"models": {"tiny": {"server": changes}}, "captions": {"chunks": 3.0}})
+    server, captions = config.model.server, config.captions
+    found = [server.replicas, server.api_servers, captions.chunks, server.start_timeout_s]
+    assert list(map(str, found)) == ["2", "4", "3", "9.0"]
 
 
 @pytest.mark.parametrize(("given", "served"), [(None, "org/tiny"), ("nick", "nick")])

@@ -147,6 +147,9 @@ def test_the_last_run_tells_the_rate_and_without_one_the_models_size_a_range(pho
     assert estimate(changes)[7:] == ["time: 2 s at the 2.0 requests/s of the last run in this folder"]
     write_json(layout.verdict, verdict | {"clients": {"asked": 99}})
     assert "arithmetic" in estimate(changes)[7]
+    # items that failed at once, for want of their images, took no server's time
+    write_json(layout.verdict, verdict | {"clients": {"asked": 5000, "answered": 120}})
+    assert "at the 2.0 requests/s" in estimate(changes)[7]
 
 
 def test_rates_of_the_users_own_runs_come_before_arithmetic(photographs, estimate, tmp_path, monkeypatch):
@@ -173,7 +176,7 @@ def test_a_run_of_ten_minutes_tells_its_own_rate(photographs, estimate, make_con
     keeper = LeaseKeeper(layout.server)
     keeper.start()
     write_json(layout.server_files.run, {"server_needed": True, "slurm": None, "to_do": {"captions": 5000}})
-    counts = {"total": 5000, "done": 1300, "failed": 0, "reused": 100, "shared": 0}
+    counts = {"total": 5000, "done": 1425, "failed": 120, "reused": 100, "shared": 5}
     write_json(layout.progress / "captions_SIMPLE_chunk_0-of-1.json", counts)
     for ago, text in ((590, "unknown"), (601, "at the 2.0 requests/s of the run that works on this folder now")):
         write_json(layout.job_times / "captions_SIMPLE_chunk_0-of-1.json", [[time.time() - ago, None]])
@@ -192,6 +195,17 @@ def test_an_image_that_is_none_counts_no_tokens_and_stops_nothing(photographs, e
     lines = estimate({"qa": None})
     assert lines[0] == "captions SIMPLE: 4 requests to send"
     assert "(of 3 looked at)" in lines[1]
+    assert lines[2] == (
+        "  1 of 4 images that were looked for are at addresses, missing or damaged: they count no tokens here"
+    )
+
+
+def test_images_at_addresses_are_said_to_count_no_tokens(images, estimate):
+    rows = [("q1", "What?", "yes", "http://images.org/a.png"), ("q2", "What?", "yes", "http://images.org/b.png")]
+    file = images.path.parent / "questions.parquet"
+    pd.DataFrame(rows, columns=["qid", "question", "answer", "image"]).to_parquet(file)
+    lines = estimate({"captions": None, "qa": {"allow_urls": True}})
+    assert lines[1].startswith("  2 of 2 images that were looked for are at addresses")
 
 
 @pytest.mark.parametrize(

@@ -351,6 +351,7 @@ def endpoint(argv=(), version="0.32.0", replica=0, generation=1):
         (["--api-server-count", "1"], 4 * GIB),
         (["--api-server-count=4"], 0),
         (["-asc", "2"], 0),
+        (["-asc=2"], 0),
         (["--data-parallel-size", "2"], 0),
         (["--data-parallel-size", "2", "--api-server-count", "1"], 4 * GIB),
     ],

@@ -197,6 +197,9 @@ def test_a_server_that_does_not_start_is_an_error_with_the_end_of_its_own_log_an
         run.server(command=[sys.executable, "-c", "print('another start')"]).start()
     assert "CUDA" in Path(run.layout.previous_server_log()).read_text()
     assert "CUDA" not in Path(run.layout.server_log()).read_text()
+    unknown = "print('error: unrecognized', 'arguments: --middleware x --max-num-sequs 8')"
+    with pytest.raises(ServerStartError, match=r"needs one that knows --middleware\. Run"):
+        run.server(command=[sys.executable, "-c", unknown], extra_args=["--max-num-sequs", "8"]).start()
 
 
 def test_a_server_that_is_not_healthy_in_time_is_an_error_and_leaves_nothing(run, lease):

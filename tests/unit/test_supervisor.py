@@ -305,6 +305,18 @@ def test_an_option_that_an_older_vllm_does_not_know_is_left_out_and_the_server_s
     assert "--no-enable-prefix-caching" not in entry.argv
     assert entry.argv[entry.argv.index("--mm-processor-cache-gb") + 1] == "0"
     assert any("--no-enable-prefix-caching is left out" in sentence for sentence in entry.chosen)
+    (restart,) = entry.restarts
+    assert restart["reason"] == "this vLLM does not know --no-enable-prefix-caching, so it goes on without"
+
+
+def test_what_a_server_computes_on_is_the_gpus_of_all_copies_of_its_model(ready, tmp_path):
+    """Else the rate of several GPUs would be kept as that of one."""
+    listing = tmp_path / "nvidia-smi"
+    listing.write_text("#!/bin/sh\nprintf 'NVIDIA L40S\\n%.0s' 1 2 3 4\n")
+    listing.chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    supervised = ready(extra_args=["--data-parallel-size=2"], environment={"PATH": path})
+    assert supervised.endpoint.hardware == "2 x NVIDIA L40S"
 
 
 def test_a_port_that_is_stolen_while_the_server_loads_costs_another_try_and_the_thief_learns_no_key(

@@ -59,7 +59,7 @@ def test_settings_become_the_servers_options(argv):
 
 
 def test_extra_args_come_last_and_win(argv):
-    assert argv(extra_args=["--enforce-eager", "--port=1"])[-2:] == ["--enforce-eager", "--port=1"]
+    assert argv(extra_args=["--enforce-eager", "--dtype=half"])[-2:] == ["--enforce-eager", "--dtype=half"]
 
 
 def test_a_server_may_read_a_folder_that_its_node_has_and_extra_args_still_win(settings, tmp_path):

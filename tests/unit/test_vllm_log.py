@@ -51,13 +51,14 @@ FETCH, MEMORY = "hf download org/tiny", "ran out of memory"
             "ValueError: User-specified max_model_len (99999) is greater than the derived max_model_len",
             "more than the model allows",
         ),
-        ("api_server.py: error: unrecognized arguments: --enforce-eagre", "server.extra_args"),
+        ("api_server.py: error: unrecognized arguments: --enforce-eagre", "server.extra_args holds an option"),
+        ("vllm serve: error: unrecognized arguments: --allowed-media-domains none/", "knows --allowed-media-domains. "),
         ("ModuleNotFoundError: No module named 'vllm'", "make setup"),
         ("importlib.metadata.PackageNotFoundError: No package metadata was found for vllm", "make setup"),
     ],
 )
 def test_a_known_failure_comes_with_advice(log, wanted):
-    assert wanted in vllm_log.advice(f"INFO starting\n{log}\n", "org/tiny")
+    assert wanted in vllm_log.advice(f"INFO starting\n{log}\n", "org/tiny", ["--enforce_eagre"])
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,7 @@ class ChunkRun:
             job.client.server_wait_s,
             job.client.backoff_s,
             self._limiter,
+            self._progress.thread_time.add_pausing,
         )
         self._changed = ChangedFiles()
         keys = ApiKeys(job.server, job.own_servers)

@@ -233,7 +233,7 @@ class RetriedRequest:
             if successor := self._tools.pool.successor(server):
                 return successor
             try:
-                self._tools.pool.pause(CHECK_INTERVAL_S)
+                self._tools.pool.pause_request(CHECK_INTERVAL_S)
             except (ServerDeadError, RunStoppedError):  # the crash has to be counted before the run ends
                 break
         return self._tools.pool.successor(server)
@@ -252,4 +252,4 @@ class RetriedRequest:
                     "answered is kept. A server of this workflow is set right by the next run; for one of your own see "
                     "url, api_key_env and served_model_name in the configuration."
                 )
-            self._tools.pool.pause(CHECK_INTERVAL_S)
+            self._tools.pool.pause_request(CHECK_INTERVAL_S)

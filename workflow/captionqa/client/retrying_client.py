@@ -54,7 +54,7 @@ class RetryingClient:
                 wait=tenacity.wait_exponential_jitter(
                     multiplier=settings.backoff_s, max=MAX_BACKOFF_S, jitter=settings.backoff_s
                 ),
-                sleep=pool.pause,
+                sleep=pool.pause_request,
                 reraise=True,
             ),
             max_attempts=settings.max_attempts,

@@ -39,10 +39,22 @@ class ServerPool:
     `wait_s` seconds.
     """
 
-    def __init__(self, folder: Path, lease: LeaseWatch, wait_s: float, first_pause_s: float, limiter: InFlightLimiter):
-        """`folder` holds the endpoint files; `first_pause_s` is the circuit breakers' first pause between trials."""
+    def __init__(
+        self,
+        folder: Path,
+        lease: LeaseWatch,
+        wait_s: float,
+        first_pause_s: float,
+        limiter: InFlightLimiter,
+        add_pausing: Callable[[float], None] = lambda seconds: None,
+    ):
+        """`folder` holds the endpoint files; `first_pause_s` is the circuit breakers' first pause between trials.
+
+        `add_pausing` gets the seconds of each pause of a request, also of one until the limit admits it.
+        """
         self._folder = folder
         self._limiter = limiter
+        self._add_pausing = add_pausing
         self._lease = lease
         self._wait_s = wait_s
         self._first_pause_s = first_pause_s
@@ -64,7 +76,10 @@ class ServerPool:
 
     def acquire(self, trial: Trial) -> Endpoint:
         """A healthy server, once the limit on requests in flight admits one more; to be given back with `release`."""
+        began = time.monotonic()
         self._limiter.acquire()
+        # next to nothing, unless the limit fell while the request waited to be sent again
+        self._add_pausing(time.monotonic() - began)
         try:
             return self._acquire_server(trial)
         except BaseException:
@@ -88,7 +103,7 @@ class ServerPool:
                     # a server that sent a Retry-After is not lost
                     self._check_patience(now, may_raise=all(until <= now for until in self._retry_after_until.values()))
             if on_trial is None:
-                self.pause(REFRESH_S)
+                self.pause_request(REFRESH_S)
             else:
                 self._try(on_trial, trial)
 
@@ -128,7 +143,7 @@ class ServerPool:
             if not circuit.trip(str(error)) or not circuit.claim_trial(time.monotonic()):
                 return False
         while time.monotonic() < self._retry_after_until.get(server.replica, 0.0):
-            self.pause(REFRESH_S)
+            self.pause_request(REFRESH_S)
         return self._try(server, trial)
 
     def successor(self, server: Endpoint) -> Endpoint | None:
@@ -153,6 +168,14 @@ class ServerPool:
             raise RunStoppedError("the chunk is stopping.")
         with self._lock:
             self._refresh()
+
+    def pause_request(self, seconds: float) -> None:
+        """As `pause`, by a thread whose request is with no server meanwhile."""
+        began = time.monotonic()
+        try:
+            self.pause(seconds)
+        finally:
+            self._add_pausing(time.monotonic() - began)
 
     def _is_usable(self, entry: Endpoint, now: float) -> bool:
         replica = entry.replica

@@ -9,7 +9,7 @@ from typing import Any
 
 import jsonschema
 import yaml
-from jsonschema import Draft202012Validator, validators
+from jsonschema import Draft202012Validator
 
 from captionqa import WORKFLOW
 from captionqa.config import media_folder
@@ -26,12 +26,19 @@ from captionqa.config.presets import load_caption_preset, load_preset
 from captionqa.config.prompts import STYLES
 from captionqa.config.repeats import check_repeats, check_samples
 from captionqa.config.sampling_presets import add_sampling_presets
+from captionqa.config.schema_defaults import filling_validator
 from captionqa.config.schema_sentence import nearest, sentence
 from captionqa.config.vllm_options import is_given
 from captionqa.config.yaml_text import read_yaml
 from captionqa.errors import ConfigError
 
 SCHEMA = WORKFLOW / "schemas" / "config.schema.yaml"
+#: Options of vLLM with which captionqa could not use the server: {option: why, and what to do}.
+REFUSED_ARGUMENTS = {
+    "--model": "--model would serve another model than path names; give it as path",
+    "--port": "--port would make the server listen where no client asks; give it as server.port",
+    "--api-key": "--api-key would make the server refuse the key that captionqa makes for it; leave it out",
+}
 
 
 def check(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
@@ -69,7 +76,7 @@ def _check_data_set(raw: dict[str, Any], schema: Mapping[str, Any]) -> Config:
     add_protocol(raw)
     add_sampling_presets(raw)
     _add_preset(raw, schema)
-    error = jsonschema.exceptions.best_match(_with_defaults(schema).iter_errors(raw))
+    error = jsonschema.exceptions.best_match(filling_validator(schema).iter_errors(raw))
     if error is not None:
         raise ConfigError(sentence(error))
     check_protocol(raw)
@@ -124,10 +131,9 @@ def _check_run(config: Config) -> None:
     _refuse_braces(config.output_dir)
     for name, model in config.models.items():
         media_folder.allowed_folder(config, name)
-        if is_given(model.server.extra_args, "--model"):
-            raise ConfigError(
-                f"models.{name}.server.extra_args: --model would serve another model than path names; give it as path."
-            )
+        for option, why in REFUSED_ARGUMENTS.items():
+            if is_given(model.server.extra_args, option):
+                raise ConfigError(f"models.{name}.server.extra_args: {why}.")
 
 
 def load_config(path: Path) -> Config:
@@ -202,22 +208,6 @@ def _folder_of(paths: str | list[str]) -> str:
             plain = plain.parent
         folders.append(str(plain if plain.is_dir() else plain.parent))
     return os.path.commonpath(folders)
-
-
-def _with_defaults(schema: Mapping[str, Any]) -> Any:
-    """A validator that also fills in defaults; the recipe is from jsonschema's FAQ."""
-    check_properties = Draft202012Validator.VALIDATORS["properties"]
-
-    def fill(validator: Any, properties: Mapping[str, Any], instance: Any, subschema: Mapping[str, Any]) -> Any:
-        if isinstance(instance, dict):
-            for key, value in properties.items():
-                if "default" in value:
-                    default = value["default"]
-                    instance.setdefault(key, default.copy() if isinstance(default, dict | list) else default)
-        yield from check_properties(validator, properties, instance, subschema)
-
-    extend: Any = validators.extend  # jsonschema leaves it untyped
-    return extend(Draft202012Validator, {"properties": fill})(schema)
 
 
 def _refuse_case_alone(models: Iterable[str]) -> None:

@@ -35,6 +35,7 @@ Limit = Literal[
     "no_server",
     "no_client",
     "small_chunks",
+    "retries",
     "server",
     "memory",
     "clients",
@@ -84,7 +85,9 @@ class _Run:
     @property
     def front_end(self) -> FrontEnd | None:
         """None where nobody took samples of the servers."""
-        return None if self.server is None else FrontEnd.of(self.server, self.clients, self.requests)
+        if self.server is None:
+            return None
+        return FrontEnd.of(self.server, self.clients, self.requests, self.api_servers)
 
 
 def find_bottleneck(
@@ -157,6 +160,17 @@ def _too_small(run: _Run, evidence: str = "") -> Bottleneck:
     return Bottleneck("small_chunks", evidence, f"fewer and larger chunks ({settings}) start fewer jobs")
 
 
+def _retries_bound(run: _Run) -> Bottleneck | None:
+    """Requests that wait to be sent again, as where a server takes only so many in a minute (HTTP 429)."""
+    clients = run.clients
+    if not clients.pausing or clients.pausing < MOSTLY * clients.asking:
+        return None
+    part = _percent(clients.pausing / clients.asking)
+    evidence = f"requests spent {part} of their time waiting to be sent again, since the server refused or failed them"
+    advice = "the logs of the client jobs say why; with HTTP 429 the server's own limit on the rate is the limit"
+    return Bottleneck("retries", evidence, advice)
+
+
 def _server_bound(run: _Run) -> Bottleneck | None:
     server = run.server
     if server is None or server.full < MOSTLY or (run.front_end is not None and run.front_end.is_limit):
@@ -211,7 +225,7 @@ def _front_end_bound(run: _Run) -> Bottleneck | None:
     front_end = run.front_end
     if front_end is None or not front_end.is_limit:
         return None
-    evidence = f"{front_end.evidence(run.api_servers)}: the front end is the limit"
+    evidence = f"{front_end.evidence()}: the front end is the limit"
     return Bottleneck("front_end", evidence, front_end_advice(run.api_servers, run.slurm))
 
 
@@ -244,6 +258,7 @@ _RULES: tuple[Callable[[_Run], Bottleneck | None], ...] = (
     _no_client,
     _server_bound,
     _small_chunks,
+    _retries_bound,
     _clients_bound,
     _files_bound,
     _front_end_bound,

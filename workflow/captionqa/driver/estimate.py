@@ -29,7 +29,7 @@ from captionqa.driver.status import MAX_ROWS, FileStatus, read_status
 from captionqa.driver.verdict import Verdict
 from captionqa.files import read_json
 from captionqa.run.lease import live_lease
-from captionqa.run.progress import duration
+from captionqa.run.progress import answered_items, duration
 
 #: Items of each task whose images are looked at, and answers of each final file whose tokens are counted.
 SAMPLE = 500
@@ -79,6 +79,11 @@ class FileEstimate:
                 f"  images: {median(sample.stored_px) / MEGAPIXEL:.2f} megapixels (median), "
                 f"{max(sample.stored_px) / MEGAPIXEL:.2f} at most; {sample.shrunk / len(sample.stored_px):.0%} are "
                 f"shrunk before they are sent (of {len(sample.stored_px):,} looked at)"
+            )
+        if sample.unseen and not answers:
+            yield (
+                f"  {sample.unseen:,} of {sample.unseen + len(sample.stored_px):,} images that were looked for are at "
+                "addresses, missing or damaged: they count no tokens here"
             )
         if answers:
             yield (
@@ -179,9 +184,11 @@ def _times(config: Config, layout: Layout, requests: int, estimates: Sequence[Fi
         yield f"time: {duration(requests / own)} at the {own:.1f} requests/s of the run that works on this folder now"
         return
     verdict: Verdict | None = read_json(layout.verdict)
-    if verdict is not None and verdict["clients"]["asked"] >= MIN_REQUESTS:
+    clients = {} if verdict is None else verdict["clients"]
+    answered = clients.get("answered", clients.get("asked", 0))  # in the files of earlier versions
+    if verdict is not None and answered >= MIN_REQUESTS:
         seconds = verdict["asking"]["seconds"] - verdict["asking"]["without_server_s"]
-        rate = verdict["clients"]["asked"] / max(1.0, seconds)
+        rate = answered / max(1.0, seconds)
         yield f"time: {duration(requests / rate)} at the {rate:.1f} requests/s of the last run in this folder"
         return
     tokens_of = {
@@ -220,9 +227,9 @@ def _own_rate(layout: Layout) -> float | None:
     if live_lease(layout.server) is None:
         return None
     tasks = [task for task in read_view(layout).tasks if task.seconds]
-    asked = sum(task.counts["done"] - task.counts["reused"] for task in tasks)
+    answered = sum(answered_items(task.counts) for task in tasks)
     seconds = max((task.seconds for task in tasks), default=0.0)
-    return asked / seconds if seconds >= OWN_RATE_AFTER_S and asked >= MIN_REQUESTS else None
+    return answered / seconds if seconds >= OWN_RATE_AFTER_S and answered >= MIN_REQUESTS else None
 
 
 def _sum(parts: Sequence[Tokens]) -> Tokens:

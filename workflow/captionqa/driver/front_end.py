@@ -9,14 +9,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
-from captionqa.config.vllm_options import API_SERVERS, option_value
+from captionqa.config.vllm_options import api_server_count, engines_and_gpus
 from captionqa.driver.load_figures import ClientLoad, ServerLoad
 from captionqa.driver.phases import RequestTime
-from captionqa.server.chosen_options import CORES_PER_API_SERVER, MOST_API_SERVERS
+from captionqa.server.chosen_options import CORES_PER_API_SERVER, MOST_API_SERVERS, engine_cores
 from captionqa.server.endpoint import Endpoint
 
 #: Where less than this fraction of the requests in flight is in the servers' engines, what comes before is the limit.
 IN_ENGINE = 0.7
+#: With fewer requests than this before the engine, for each API server, none waits behind another for most of the time.
+QUEUED = 2
 #: As long as fewer than this fraction of those before the engine wait in it, it takes each as it comes.
 WAITING = 0.1
 
@@ -30,6 +32,8 @@ class ApiServers:
     servers: int
     #: The cores of a server's job; None where an earlier version started it.
     cores: int | None
+    #: Those of them that its engines take.
+    engine_cores: int = 1
 
     @classmethod
     def of(cls, servers: Iterable[Endpoint]) -> Self | None:
@@ -37,13 +41,14 @@ class ApiServers:
         started = [server for server in servers if server.argv]
         if not started:
             return None
-        count = option_value(started[0].argv, API_SERVERS) or ""
-        return cls(int(count) if count.isdigit() else 1, len(started), started[0].cores)
+        argv = started[0].argv
+        engines, gpus = engines_and_gpus(argv)
+        return cls(api_server_count(argv), len(started), started[0].cores, engine_cores(gpus, engines))
 
     def fitting(self, slurm: bool) -> int:
-        """How many API servers the cores of a server's job hold beside its engine; without Slurm clients take half."""
+        """How many API servers the cores of a server's job hold beside its engines; without Slurm clients take half."""
         cores = 0 if self.cores is None else self.cores if slurm else self.cores // 2
-        return min((cores - 1) // CORES_PER_API_SERVER, MOST_API_SERVERS)
+        return min((cores - self.engine_cores) // CORES_PER_API_SERVER, MOST_API_SERVERS)
 
 
 @dataclass(frozen=True)
@@ -56,12 +61,15 @@ class FrontEnd:
     waiting: float
     #: Answers per second.
     rate: float
+    #: The API servers of all servers together; None where captionqa started none.
+    api_servers: int | None
 
     @classmethod
-    def of(cls, server: ServerLoad, clients: ClientLoad, requests: RequestTime) -> Self:
+    def of(cls, server: ServerLoad, clients: ClientLoad, requests: RequestTime, api_servers: ApiServers | None) -> Self:
         seconds = requests.seconds - requests.without_server_s - requests.without_client_s
-        rate = clients.asked / max(1.0, seconds)
-        return cls(clients.asking * clients.at_a_time, server.requests, server.waiting, rate)
+        rate = clients.answered / max(1.0, seconds)
+        count = None if api_servers is None else api_servers.each * api_servers.servers
+        return cls((clients.asking - clients.pausing) * clients.at_a_time, server.requests, server.waiting, rate, count)
 
     @property
     def before_engine(self) -> float:
@@ -69,18 +77,21 @@ class FrontEnd:
 
     @property
     def is_limit(self) -> bool:
-        """Whether most that was asked for had not reached the engines, which had nothing to put off."""
-        return self.in_engine < IN_ENGINE * self.in_flight and self.waiting < WAITING * self.before_engine
+        """Whether most that was asked for had not reached the engines, which had nothing to put off.
 
-    def evidence(self, api_servers: ApiServers | None) -> str:
+        With few requests for each API server more of them may be faster.
+        """
+        are_before = self.in_engine < IN_ENGINE * self.in_flight and self.waiting < WAITING * self.before_engine
+        return are_before and self.before_engine >= QUEUED * (self.api_servers or 1) and self.rate > 0
+
+    def evidence(self) -> str:
         text = (
             f"of {self.in_flight:.0f} requests in flight on average {self.in_engine:.0f} were in the server's engine, "
             f"where {self.waiting:.1f} waited: the others were on their way or in its front end, for "
             f"{self.before_engine / self.rate:.1f} of the {self.in_flight / self.rate:.1f} s that a request took"
         )
-        if api_servers is None:
+        if (count := self.api_servers) is None:
             return text
-        count = api_servers.each * api_servers.servers
         whose = "1 API server" if count == 1 else f"{count} API servers"
         return f"{text}; {whose} took {self.rate:.1f} a second, {1000 * count / self.rate:.0f} ms for each"
 

@@ -38,6 +38,8 @@ class ItemSample:
     items: int
     #: How many of the images are shrunk before they are sent.
     shrunk: int
+    #: How many images have no header here: at addresses, missing or damaged. They count no tokens.
+    unseen: int
     #: Tokens of an item, on average: of its images and of its text.
     image_tokens: float
     text_tokens: float
@@ -60,7 +62,7 @@ def look_at(
 ) -> ItemSample:
     """What the items take; `caption_tokens` are at most in a caption that stands for an image."""
     stored_px: list[int] = []
-    shrunk = 0
+    shrunk = unseen = 0
     image_tokens, text_tokens = [], []
     preset_tokens: dict[str, list[int]] = {name: [] for name in PIXEL_PRESETS}
     for item in items:
@@ -69,6 +71,7 @@ def look_at(
         limits = settings.get("images")
         budget_px = None if limits is None else image_budget_px(settings, len(names))
         sizes = [] if limits is None else list(_sizes(names, limits, sources))
+        unseen += 0 if limits is None else len(names) - len(sizes)
         stored_px += (width * height for width, height in sizes)
         shrunk += sum(budget_px is not None and width * height > budget_px for width, height in sizes)
         grid_px = 1 if limits is None else limits["pixel_grid_px"]
@@ -81,6 +84,7 @@ def look_at(
         stored_px,
         len(image_tokens),
         shrunk,
+        unseen,
         mean(image_tokens or [0]),
         mean(text_tokens or [0]),
         {name: mean(tokens or [0]) for name, tokens in preset_tokens.items()},

@@ -75,7 +75,8 @@ def run_verdict(
     server = server_load(layouts, chunks)
     working_s = mean(end - start for start, end in chunk_spans(jobs))
     lengths = JobLengths(working_s, slurm.wait_s, slurm.ran_s) if slurm is not None else JobLengths(working_s)
-    api_servers = ApiServers.of(servers)
+    at_once = layouts if config.servers == "side_by_side" else layouts[:1]
+    api_servers = ApiServers.of(server for each in at_once for server in endpoint.read_all(each.server))
     bottleneck = find_bottleneck(requests, server, clients, lengths, config, slurm is not None, api_servers)
     verdict: Verdict = {
         "seconds": run[1] - run[0],

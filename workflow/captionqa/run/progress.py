@@ -87,6 +87,11 @@ class Progress:
         return {"total": self.total, **self._totals(), **self.thread_time.record()}
 
 
+def answered_items(counts: Totals) -> int:
+    """How many items a server has answered in this run."""
+    return counts["done"] - counts["reused"] - counts["shared"] - counts["failed"]
+
+
 def progress_line(counts: Totals, total: int, seconds: float) -> str:
     """Progress as one line for a person. The rate leaves out the items that an earlier run answered."""
     done, reused, failed, shared = counts["done"], counts["reused"], counts["failed"], counts["shared"]

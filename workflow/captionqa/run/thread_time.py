@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 
 class TimeRecord(TypedDict):
@@ -18,6 +18,8 @@ class TimeRecord(TypedDict):
     working_s: float
     #: Time that an item was at a server or waited for one; summed over the threads.
     asking_s: float
+    #: Of this, the time that it waited to be sent again or for a server; missing in the files of earlier versions.
+    pausing_s: NotRequired[float]
 
 
 class ThreadTime:
@@ -26,7 +28,7 @@ class ThreadTime:
     def __init__(self, clock: Callable[[], float] = time.monotonic):
         self._clock = clock
         self._started_at, self._cpu_at_start_s = clock(), time.process_time()
-        self._working_s = self._asking_s = 0.0
+        self._working_s = self._asking_s = self._pausing_s = 0.0
         self._lock = threading.Lock()
 
     @contextmanager
@@ -45,6 +47,11 @@ class ThreadTime:
         with self._lock:
             self._working_s += seconds
 
+    def add_pausing(self, seconds: float) -> None:
+        """Count seconds of `asking` as `pausing_s` too."""
+        with self._lock:
+            self._pausing_s += seconds
+
     def record(self) -> TimeRecord:
         """The figures up to now, rounded to milliseconds."""
         return {
@@ -52,4 +59,5 @@ class ThreadTime:
             "cpu_s": round(time.process_time() - self._cpu_at_start_s, 3),
             "working_s": round(self._working_s, 3),
             "asking_s": round(self._asking_s, 3),
+            "pausing_s": round(self._pausing_s, 3),
         }

@@ -14,10 +14,10 @@ from captionqa.config.model_config import ServerConfig
 from captionqa.config.repeats import samples_by_seed
 from captionqa.config.vllm_options import (
     API_SERVERS,
-    API_SERVERS_GIVEN,
-    API_SERVERS_GIVEN_SHORT,
+    DATA_PARALLEL,
     DEFAULT_IMAGE_CACHE_GB,
     IMAGE_CACHE_GB,
+    api_server_count,
     is_given,
     option_value,
 )
@@ -111,17 +111,24 @@ def job_cores(environment: Mapping[str, str] = os.environ) -> int:
     return min(cores, int(share)) if share.isdigit() and int(share) else cores
 
 
+def engine_cores(gpus: int, engines: int = 1) -> int:
+    """The cores of a server's engines, each with so many GPUs."""
+    return engines * (1 + (gpus if gpus > 1 else 0))  # a single GPU's worker is in the engine's process
+
+
 def choose(
     settings: ServerConfig, command: Sequence[str], job: ServerJob, work: Work, unknown: Set[str] = frozenset()
 ) -> list[Choice]:
     """The options that a server gets; `command` is what starts it, and its vLLM does not know those of `unknown`."""
-    api_servers = _api_servers(settings, command, job, work)
+    api_servers = [_unless_unknown(choice, unknown) for choice in _api_servers(settings, command, job, work)]
     if settings.tuning != "auto":
-        return [_unless_unknown(choice, unknown) for choice in api_servers]
-    tuned = [*_caches(api_servers, work), *_encoder(settings, work), *_compact_json(settings, work)]
+        return api_servers
+    words = [word for choice in api_servers for word in choice.words]
+    count = api_server_count([*words, *settings.extra_args])
+    tuned = [*_caches(count, work), *_encoder(settings, work), *_compact_json(settings, work)]
     wanted = [choice for choice in tuned if not _is_given(settings.extra_args, choice.words[0])]
     wanted += _whole_prompts(settings, job, work)
-    return [_unless_unknown(choice, unknown) for choice in (*api_servers, *wanted)]
+    return [*api_servers, *(_unless_unknown(choice, unknown) for choice in wanted)]
 
 
 def _unless_unknown(choice: Choice, unknown: Set[str]) -> Choice:
@@ -136,7 +143,7 @@ def _is_given(extra_args: Sequence[str], option: str) -> bool:
     return any(is_given(extra_args, name) for name in (f"--{plain}", f"--no-{plain}"))
 
 
-def _caches(api_servers: Sequence[Choice], work: Work) -> list[Choice]:
+def _caches(api_servers: int, work: Work) -> list[Choice]:
     """The caches of images and prompts, by whether anything is asked for twice."""
     if not work["images"]:
         return []
@@ -144,11 +151,10 @@ def _caches(api_servers: Sequence[Choice], work: Work) -> list[Choice]:
         reason = "each image is asked about once, so a cache of images would only take memory"
         without_hash = "with neither cache vLLM need not hash the pixels"
         return [Choice((IMAGE_CACHE_GB, "0"), reason), Choice(("--no-enable-prefix-caching",), without_hash)]
-    count = next((int(choice.words[1]) for choice in api_servers if API_SERVERS in choice.words), 1)
-    if count == 1:
+    if api_servers == 1:
         return []
-    each_gb = max(1, DEFAULT_IMAGE_CACHE_GB // count)
-    return [Choice((IMAGE_CACHE_GB, str(each_gb)), f"{count} API servers have a cache each, of images")]
+    each_gb = max(1, DEFAULT_IMAGE_CACHE_GB // api_servers)
+    return [Choice((IMAGE_CACHE_GB, str(each_gb)), f"{api_servers} API servers have a cache each, of images")]
 
 
 def _encoder(settings: ServerConfig, work: Work) -> list[Choice]:
@@ -187,7 +193,8 @@ def _api_servers(settings: ServerConfig, command: Sequence[str], job: ServerJob,
     """The choice of the number of API servers; none where vLLM is to start one, as it does by itself."""
     wanted = settings.api_servers
     given = settings.extra_args
-    if any(is_given(given, name) for name in API_SERVERS_GIVEN) or API_SERVERS_GIVEN_SHORT.intersection(given):
+    # vLLM starts one for each copy of the model unless it is told their number
+    if is_given(given, API_SERVERS) or (wanted == "auto" and is_given(given, DATA_PARALLEL)):
         return []
     single = any(SINGLE_API_SERVER in word for word in command)
     if wanted != "auto":
@@ -206,8 +213,7 @@ def _fitting(settings: ServerConfig, job: ServerJob, work: Work) -> tuple[int, s
     """(how many API servers fit a job, why)."""
     if job.is_cpu_build or not work["images"]:
         return 1, "there is nothing to preprocess, or no core for it"
-    gpus = settings.tensor_parallel_size or 1
-    engine = 1 + (gpus if gpus > 1 else 0)  # a single GPU's worker is in the engine's process
+    engine = engine_cores(settings.tensor_parallel_size or 1)
     shared = job.cores // 2 if job.has_clients else job.cores
     count = max(1, min((shared - engine) // CORES_PER_API_SERVER, MOST_API_SERVERS))
     whose = f"half of the machine's {job.cores} cores" if job.has_clients else f"the {job.cores} cores of its job"

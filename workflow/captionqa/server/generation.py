@@ -7,6 +7,7 @@ from collections.abc import Callable, Set
 from pathlib import Path
 
 from captionqa.config.model_config import ServerConfig
+from captionqa.config.vllm_options import engines_and_gpus
 from captionqa.errors import ForeignServerError, WrongModelError
 from captionqa.server import chosen_options, generation_key, heartbeat, vllm_command, vllm_log
 from captionqa.server.chosen_options import ServerJob
@@ -59,8 +60,6 @@ class Generation:
             chosen_options.job_cores(), not request["slurm"], vllm_command.is_cpu_build(self._settings.command)
         )
         self.cores = job.cores
-        visible = self._settings.env.get("CUDA_VISIBLE_DEVICES", os.environ.get("CUDA_VISIBLE_DEVICES"))
-        self.hardware = hardware(job.cores, job.is_cpu_build, self._settings.tensor_parallel_size or 1, visible)
         #: The options that captionqa chose.
         self.chosen = chosen_options.choose(self._settings, command, job, request["work"], unknown)
         assert self._settings.host is not None  # the start request fills it in
@@ -74,6 +73,9 @@ class Generation:
             self._port.number,
             [word for choice in self.chosen for word in choice.words],
         )
+        visible = self._settings.env.get("CUDA_VISIBLE_DEVICES", os.environ.get("CUDA_VISIBLE_DEVICES"))
+        engines, gpus = engines_and_gpus(self.argv)
+        self.hardware = hardware(job.cores, job.is_cpu_build, engines * gpus, visible)
         self.url = f"http://{url_host(host)}:{self._port.number}"
         self.probe = Probe(self.url, self.key, own=True)
         #: Of the chosen options, those that this vLLM turned out not to know.
@@ -152,7 +154,10 @@ class Generation:
             return GenerationEnd(end.reason, NextStep.OTHER_PORT)
         chosen = {word for choice in self.chosen for word in choice.words}
         self.unknown = vllm_log.unknown_options(log_end) & chosen
-        return GenerationEnd(end.reason, NextStep.FEWER_OPTIONS) if self.unknown else end
+        if not self.unknown:
+            return end
+        options = ", ".join(sorted(self.unknown))
+        return GenerationEnd(f"this vLLM does not know {options}, so it goes on without", NextStep.FEWER_OPTIONS)
 
 
 class _BackgroundCall:

@@ -7,15 +7,7 @@ answers about it when a later request has the name alone. A name that it does no
 import re
 from collections.abc import Sequence
 
-from captionqa.config.vllm_options import (
-    API_SERVERS,
-    API_SERVERS_GIVEN,
-    API_SERVERS_GIVEN_SHORT,
-    DEFAULT_IMAGE_CACHE_GB,
-    IMAGE_CACHE_GB,
-    is_given,
-    option_value,
-)
+from captionqa.config.vllm_options import DEFAULT_IMAGE_CACHE_GB, IMAGE_CACHE_GB, api_server_count, option_value
 from captionqa.server.endpoint import Endpoint
 
 #: The first version in which a request may have the name alone (vLLM's pull request 23950).
@@ -35,7 +27,7 @@ def image_cache_bytes(server: Endpoint) -> int:
 
     Each of several API servers has a cache of its own, and a request cannot choose among them.
     """
-    if not takes_uuids(server) or _has_several_api_servers(server.argv):
+    if not takes_uuids(server) or api_server_count(server.argv) > 1:
         return 0
     return int(GIB * image_cache_gb(server.argv))
 
@@ -49,9 +41,3 @@ def image_cache_gb(argv: Sequence[str]) -> float:
         return float(option_value(argv, IMAGE_CACHE_GB) or DEFAULT_IMAGE_CACHE_GB)
     except ValueError:
         return 0.0
-
-
-def _has_several_api_servers(argv: list[str]) -> bool:
-    if API_SERVERS_GIVEN_SHORT.intersection(argv):
-        return True
-    return any(is_given(argv, name) for name in API_SERVERS_GIVEN) and option_value(argv, API_SERVERS) != "1"

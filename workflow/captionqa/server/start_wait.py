@@ -82,6 +82,7 @@ def _start_error(reason: str, request: StartRequest) -> ServerStartError:
     """The error with its reason, advice, and the end of the first server's log."""
     log_path = request["logs"][0]
     end = vllm_log.tail(Path(log_path))
-    hint = vllm_log.advice(end, request["model_path"])
+    server = request["server"]
+    hint = vllm_log.advice(end, request["model_path"], [*(server["command"] or ()), *server["extra_args"]])
     text = f"the server did not start: {reason}. {hint}\n--- the end of {log_path}:\n{end}\n---"
     return ServerStartError(text.replace(". \n", ".\n"))

@@ -2,7 +2,10 @@
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
+
+from captionqa.config.vllm_options import is_given
 
 #: The most that `tail` reads of a log.
 TAIL_BYTES = 32_768
@@ -68,8 +71,17 @@ def unknown_options(log_end: str) -> set[str]:
     return {word for word in words if word.startswith("--")}
 
 
-def advice(log_end: str, model: str) -> str:
-    """What the user should do about a server that failed; empty where the log shows no known failure."""
+def advice(log_end: str, model: str, given: Sequence[str] = ()) -> str:
+    """What the user should do about a server that failed; `given` are the arguments that the user gave it.
+
+    Empty where the log shows no known one.
+    """
+    needed = sorted(option for option in unknown_options(log_end) if not is_given(given, option))
+    if needed:
+        return (
+            f"The server is too old: captionqa needs one that knows {', '.join(needed)}. Run `make setup`, or set "
+            "server.command to a newer vLLM."
+        )
     for pattern, text in _ADVICE:
         if re.search(pattern, log_end, re.IGNORECASE):
             return text.format(model=model)
