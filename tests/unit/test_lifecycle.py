@@ -8,6 +8,7 @@ import stat
 import sys
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import psutil
@@ -20,7 +21,7 @@ from captionqa.run.lease import RUN_VARIABLE, LeaseKeeper
 from captionqa.run.process_identity import process_start
 from captionqa.server import generation_key, start_wait
 from captionqa.server.endpoint import Endpoint, State
-from captionqa.server.launcher import LocalLauncher, wait_until_gone
+from captionqa.server.launcher import LocalLauncher, SupervisorStatus, wait_until_gone
 from captionqa.server.lifecycle import Server, check_model_path, drop_stale_live_markers, endpoint
 from captionqa.server.ports import listen_address
 
@@ -368,3 +369,30 @@ def test_a_handle_stops_the_process_it_was_made_for_and_no_other(start_python):
     assert not wait_until_gone(launcher, [handle], timeout_s=0.2)
     launcher.stop([handle])
     assert wait_until_gone(launcher, [handle])
+
+
+def test_a_process_that_ends_by_itself_while_it_is_being_stopped_is_no_error(start_python, monkeypatch):
+    process = start_python("")
+    handle = {"pid": process.pid, "process_started": process_start(process.pid)}
+    process.wait()
+    monkeypatch.setattr(LocalLauncher, "status", lambda launcher, handles: [SupervisorStatus(True)])
+    LocalLauncher().stop([handle])
+
+
+def test_the_time_in_a_queue_is_no_time_of_the_start(tmp_path, monkeypatch):
+    """The job waits for longer than the server may take, and then the server is ready at once."""
+    clock = iter(range(0, 10_000, 10))
+    monkeypatch.setattr(start_wait, "time", SimpleNamespace(monotonic=lambda: next(clock), sleep=lambda seconds: None))
+    ready = Endpoint(replica=0, request_id="r", settings="s", model="tiny", state=State.READY)
+    statuses = iter([SupervisorStatus(True, waiting=True)] * 50)
+
+    class Queue(LocalLauncher):
+        def status(self, handles):
+            if (status := next(statuses, None)) is None:
+                ready.publish(tmp_path)
+            return [status or SupervisorStatus(True)]
+
+    server = {"start_timeout_s": 100, "lease_timeout_s": 60}
+    request = {"request_id": "r", "server": server, "logs": ["log"], "model_path": "."}
+    (found,) = start_wait.wait_until_ready(tmp_path, Queue(), [{"pid": 1, "process_started": 1}], request)
+    assert found.state is State.READY

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol, TypedDict
@@ -103,8 +104,9 @@ class LocalLauncher:
     def stop(self, handles: Sequence[Handle]) -> None:
         for handle, status in zip(handles, self.status(handles), strict=True):
             if status.alive:
-                os.kill(handle["pid"], signal.SIGTERM)
-                os.kill(handle["pid"], signal.SIGCONT)  # a suspended process does not handle SIGTERM
+                with suppress(ProcessLookupError):  # it ends by itself once the lease is released
+                    os.kill(handle["pid"], signal.SIGTERM)
+                    os.kill(handle["pid"], signal.SIGCONT)  # a suspended process does not handle SIGTERM
 
     def skip_requeue_delay(self, handles: Sequence[Handle]) -> None:
         pass
