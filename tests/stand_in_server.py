@@ -30,6 +30,7 @@ import itertools
 import json
 import os
 import random
+import socket
 import sys
 import threading
 import time
@@ -84,6 +85,8 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if not self.allowed():
             return self.reply(401, {"error": "Unauthorized"})
+        if self.is_given_up():
+            return None
         parts = body["messages"][0]["content"]
         if isinstance(parts, str):
             return self.reply(200, completion("ready"))
@@ -174,6 +177,12 @@ class Handler(BaseHTTPRequestHandler):
         ends = [f"{host} {port}" for host, port in (self.client_address, self.connection.getsockname())]
         text = "\n".join(["captionqa proof", challenge, *ends])
         return hmac.new(os.environ["VLLM_API_KEY"].encode(), text.encode(), "sha256").hexdigest()
+
+    def is_given_up(self):
+        """Whether the client has hung up and asks again, since this request waited too long for its turn here."""
+        with suppress(BlockingIOError):
+            return not self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        return False
 
     def allowed(self):
         key = os.environ.get("VLLM_API_KEY")
