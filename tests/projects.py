@@ -110,12 +110,12 @@ class Project:
     def journaled(self) -> int:
         """How many answers the journals hold."""
         journals = self.out.glob(f"work/{self.model}/**/journal/*.jsonl")
-        return sum(path.read_bytes().count(b"\n") for path in journals)
+        return sum("answer" in line for path in journals for line in whole_lines(path))
 
     def journaled_texts(self) -> set[str]:
         """What the answers in the journals say."""
         journals = self.out.glob(f"work/{self.model}/**/journal/*.jsonl")
-        return {line["answer"]["text"] for path in journals for line in whole_lines(path)}
+        return {line["answer"]["text"] for path in journals for line in whole_lines(path) if "answer" in line}
 
     def used_servers(self) -> set[str]:
         """The URLs of the servers that gave the answers in the journals of captions."""
@@ -159,9 +159,14 @@ class Project:
 
     def files_with(self, secret: str) -> list[Path]:
         """The files of this project, Snakemake's and hidden ones included, that hold a secret."""
-        files = [path for path in self.folder.rglob("*") if path.is_file() and not path.is_symlink()]
+        paths = [Path(folder, name) for folder, _, names in os.walk(self.folder) for name in names]
+        files = [path for path in paths if path.is_file() and not path.is_symlink()]
         assert any(".snakemake" in path.parts for path in files)
-        return [path for path in files if secret.encode() in path.read_bytes()]
+        found = []
+        for path in files:
+            with suppress(FileNotFoundError):  # a run that goes on writes under temporary names, such as its lease
+                found += [path] if secret.encode() in path.read_bytes() else []
+        return found
 
     def processes(self, word: str = "") -> list[psutil.Process]:
         """Every process that belongs to this project: driver, jobs, supervisor, server; or those that a word names."""
