@@ -1,5 +1,7 @@
 """What the whole suite shares: the order of its tests, and the demo's configuration."""
 
+import os
+
 import pytest
 import yaml
 from projects import DEMO_MODEL, ROOT
@@ -34,6 +36,14 @@ def no_kept_rates():
     """Keep the rates of test servers out of the user's own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CAPTIONQA_RATES", "")
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_cluster():
+    """Keep any Slurm from tests that do not start one: another process of the suite has one for a while."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SLURM_CONF", os.devnull)
         yield
 
 

@@ -1,9 +1,12 @@
 """A small OpenAI-compatible server for tests of everything around the model: no model, but a real process and sockets.
 
 It takes vLLM's arguments and key, and answers with a digest of what it was sent, so that every request has one right
-answer. Faults are injected through a JSON file named by STAND_IN_FAULTS, read at each request:
+answer. Faults are injected through a JSON file named by STAND_IN_FAULTS, read at each request and while one waits:
 
     {"delay_s": 0.1}                                       wait before each answer
+    {"hold": 3}                                            answer this server's first three requests; the others wait
+                                                           as long as the file says so; with "only" those of a text
+    {"loading": true}                                      a server that starts waits as long as the file says so
     {"fault": "half", "only": "text", "times": 2}          spoil the first two answers to each request of this text
     {"fault": "die", "once": true}                         spoil one answer, whichever comes first
     {"random": 0.1, "seed": 7}                             spoil a tenth of all answers in ways of all kinds
@@ -27,6 +30,7 @@ import itertools
 import json
 import os
 import random
+import socket
 import sys
 import threading
 import time
@@ -81,6 +85,8 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if not self.allowed():
             return self.reply(401, {"error": "Unauthorized"})
+        if self.is_given_up():
+            return None
         parts = body["messages"][0]["content"]
         if isinstance(parts, str):
             return self.reply(200, completion("ready"))
@@ -103,6 +109,11 @@ class Handler(BaseHTTPRequestHandler):
             with open(os.environ["STAND_IN_REQUESTS"], "a") as file:
                 file.write(json.dumps(record) + "\n")
             seen = self.server.seen[text, *images] = self.server.seen.get((text, *images), 0) + 1
+            self.server.received += 1
+            number = self.server.received
+        while number > faults.get("hold", number) and faults.get("only", text) in (text, *images):
+            time.sleep(0.1)
+            faults = read_faults()
         if refused is not None:
             return self.reply(400 if isinstance(refused, ValueError) else 500, {"error": {"message": str(refused)}})
         time.sleep(faults.get("delay_s", 0))
@@ -167,6 +178,12 @@ class Handler(BaseHTTPRequestHandler):
         text = "\n".join(["captionqa proof", challenge, *ends])
         return hmac.new(os.environ["VLLM_API_KEY"].encode(), text.encode(), "sha256").hexdigest()
 
+    def is_given_up(self):
+        """Whether the client has hung up and asks again, since this request waited too long for its turn here."""
+        with suppress(BlockingIOError):
+            return not self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        return False
+
     def allowed(self):
         key = os.environ.get("VLLM_API_KEY")
         return not key or self.headers.get("Authorization") == f"Bearer {key}"
@@ -224,6 +241,8 @@ class Server(ThreadingHTTPServer):
     #: Where it says that its model is from.
     root = None
     image_cache = IMAGE_CACHE
+    #: How many requests it has had.
+    received = 0
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
@@ -277,6 +296,8 @@ def main():
     if os.environ.get("STAND_IN_FAIL_START"):
         sys.exit(os.environ["STAND_IN_FAIL_START"])
     time.sleep(float(os.environ.get("STAND_IN_LOADING_S", 0)))
+    while read_faults().get("loading"):
+        time.sleep(0.1)
     server = Server((args.host, args.port), Handler)
     server.model, server.seen = args.served_model_name, count_requests(Path(os.environ["STAND_IN_REQUESTS"]))
     server.media_folder = args.allowed_local_media_path

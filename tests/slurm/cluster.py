@@ -4,6 +4,7 @@ Needs root and Debian's slurmctld, slurmd, slurm-client and munge. There is no s
 slurmd is told its node's name (-N) and each has a port of its own, which Debian builds it for.
 """
 
+import itertools
 import os
 import shutil
 import socket
@@ -13,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
+from projects import PATIENCE_S
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol", "srun")
 HOW_TO_GET = "apt-get install slurmctld slurmd slurm-client munge"
@@ -43,7 +45,7 @@ SchedulerParameters=sched_min_interval=100000,batch_sched_delay=0,bf_interval=5
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 ReturnToService=2
-MinJobAge=300
+MinJobAge=3600
 KillWait=5
 SlurmdParameters=config_overrides
 StateSaveLocation={folder}/state
@@ -112,7 +114,7 @@ class Cluster:
         self.start_controller()
         for node in NODES:
             self._daemon("slurmd", "-f", str(self.conf), "-N", node)
-        self.wait_for(lambda: self.node_states().count("idle") == len(NODES), 30)
+        self.wait_for(lambda: self.node_states().count("idle") == len(NODES))
 
     def start_controller(self) -> None:
         self._daemon("slurmctld", "-f", str(self.conf))
@@ -140,6 +142,10 @@ class Cluster:
         rows = self.command("squeue", "--noheader", f"--states={states}", "--format=%i|%j|%T|%r|%N|%k").splitlines()
         return [dict(zip(keys, row.split("|"), strict=True)) for row in rows]
 
+    def unended(self) -> list[dict[str, str]]:
+        """Jobs that neither have ended nor are ending: a job that was cancelled takes a moment to leave its node."""
+        return self.jobs("pending,running,configuring,suspended")
+
     def servers(self) -> list[dict[str, str]]:
         return [job for job in self.jobs() if "-server-" in job["name"]]
 
@@ -163,9 +169,9 @@ class Cluster:
     def cancel_all(self) -> None:
         if numbers := [job["number"] for job in self.jobs()]:
             self.command("scancel", *numbers)
-        self.wait_for(lambda: not self.jobs(), 30)
+        self.wait_for(lambda: not self.jobs())
 
-    def wait_for(self, condition, seconds: float = 60) -> None:
+    def wait_for(self, condition, seconds: float = PATIENCE_S) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, f"waited {seconds} s in vain; jobs: {self.jobs()}"
@@ -185,11 +191,12 @@ class Cluster:
             f"--log-file={self.folder / 'log' / 'munged.log'}",
             f"--seed-file={folder / 'munge.seed'}",
         )
-        self.wait_for(lambda: (folder / "munge.socket").exists(), 10)
+        self.wait_for(lambda: (folder / "munge.socket").exists())
 
     def _daemon(self, program: str, *arguments: str) -> None:
         path = shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
-        subprocess.run([path, *arguments], check=True, timeout=60, stdout=subprocess.DEVNULL)
+        environment = {**os.environ, "SLURM_CONF": str(self.conf)}
+        subprocess.run([path, *arguments], env=environment, check=True, timeout=60, stdout=subprocess.DEVNULL)
 
 
 def _is_left_behind() -> bool:
@@ -217,8 +224,12 @@ def _end(pids: list[int]) -> None:
 
 
 def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [opened.getsockname()[1] for opened in sockets]
-    for opened in sockets:
-        opened.close()
-    return ports
+    """Ports that no program is given by the kernel meanwhile: a controller that starts again needs its own."""
+    first_given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    return list(itertools.islice(filter(_is_free, range(first_given - 1, 1023, -1)), count))
+
+
+def _is_free(port: int) -> bool:
+    with suppress(OSError), socket.create_server(("", port)):
+        return True
+    return False

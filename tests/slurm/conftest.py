@@ -26,7 +26,7 @@ def cluster(session_cluster, monkeypatch):
     """The cluster; a test that leaves a job in its queue fails."""
     monkeypatch.setenv("SLURM_CONF", str(session_cluster.conf))
     yield session_cluster
-    left = session_cluster.jobs()
+    left = session_cluster.unended()
     session_cluster.cancel_all()
     assert not left
 

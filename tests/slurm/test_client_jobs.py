@@ -9,7 +9,7 @@ from captionqa.server import slurm
 from captionqa.server.slurm_ended_clients import EndedClients
 from captionqa.server.slurm_job_logs import DAY_S, remove_old_logs
 from captionqa.server.slurm_waiting_clients import WaitingClients
-from projects import ROOT
+from projects import PATIENCE_S, ROOT
 from slow_runs import finish, start_slowly
 
 pytestmark = pytest.mark.slow
@@ -34,10 +34,10 @@ def waiting_clients(cluster):
     return [job for job in cluster.clients() if job["state"] == "PENDING" and "_chunk" in job["comment"]]
 
 
-def failed_run(project, seconds, *arguments):
-    """What a run that fails within this time printed; some jobs would wait in the queue for ever."""
+def failed_run(project, *arguments):
+    """What a run that fails printed; some jobs would wait in the queue for ever."""
     driver = project.start(*arguments)
-    assert driver.wait(seconds) != 0, project.printed()
+    assert driver.wait(PATIENCE_S) != 0, project.printed()
     return project.printed()
 
 
@@ -51,7 +51,7 @@ def test_pending_jobs_are_told_and_other_runs_of_the_checkout_leave_them_alone(p
     cluster.wait_for(lambda: len(waiting_clients(cluster)) == 1)
     assert "another run works on this output folder" in project.run(check=False)
     assert "captionqa: nothing to do: " in project.run("--config", "output_dir=done")
-    project.wait_for(lambda: "no client job runs; waiting in Slurm's queue: " in project.printed(), 90)
+    project.wait_for(lambda: "no client job runs; waiting in Slurm's queue: " in project.printed())
     busy_nodes()
     finish(project, driver)
     assert "it is tried again" not in project.printed()
@@ -92,7 +92,7 @@ def test_old_logs_go_save_those_of_runs_that_have_jobs_in_the_queue(cluster, tmp
 )
 def test_jobs_that_slurm_would_not_run_are_refused_before_a_server_is_submitted(project, cluster, resource, said):
     before = {job["number"] for job in cluster.jobs("all")}
-    text = failed_run(project, 120, "--set-resources", resource)
+    text = failed_run(project, "--set-resources", resource)
     assert re.search(rf"Slurm would not run the jobs of {resource.partition(':')[0]}: .*{said}", text, re.IGNORECASE), (
         text
     )
@@ -115,7 +115,7 @@ def test_clients_that_can_never_start_end_the_run(project, cluster):
     (project.folder / "Snakefile").write_text(IMPATIENT.format(snakefile=ROOT / "Snakefile"))
     impatient = ("default", "--snakefile", str(project.folder / "Snakefile"))
     # 1 h, and a chunk asks for 2 days
-    text = failed_run(project, 240, *impatient, "--default-resources", "slurm_partition=short")
+    text = failed_run(project, *impatient, "--default-resources", "slurm_partition=short")
     assert "waiting in Slurm's queue: 1 for PartitionTimeLimit. This does not pass, so the run ends" in text
     cluster.wait_for(lambda: not cluster.jobs())
     project.run()
@@ -188,6 +188,6 @@ def test_jobs_are_found_and_cancelled_whatever_user_the_environment_names(cluste
     }
     assert list(slurm.jobs_named("ours")) == [numbers["ours"]]
     slurm.cancel_named("ours", "ours-server-0")
-    cluster.wait_for(lambda: [job["name"] for job in cluster.jobs()] == ["ours-server-1"], 10)
+    cluster.wait_for(lambda: [job["name"] for job in cluster.jobs()] == ["ours-server-1"])
     slurm.cancel_named("ours-server-1")
     cluster.wait_for(lambda: not cluster.jobs())

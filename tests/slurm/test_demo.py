@@ -33,4 +33,4 @@ def test_the_demo_on_slurm_answers_all_as_it_does_on_one_machine(slurm_demo, dem
     metrics = slurm_demo.qa("metrics")
     assert metrics["total_questions"] == len(pd.read_parquet(demo_config["qa"]["question_path"]))
     assert metrics["overall_accuracy"] >= 0.9
-    assert not cluster.jobs()
+    assert not cluster.unended()

@@ -4,7 +4,7 @@ import json
 
 import pandas as pd
 import pytest
-from projects import MODEL, stand_in_server
+from projects import MODEL, PATIENCE_S, stand_in_server
 from slow_runs import start_slowly
 
 pytestmark = pytest.mark.slow
@@ -50,7 +50,7 @@ def test_the_second_server_is_submitted_when_the_first_has_ended_so_that_one_gpu
     (server,) = project.captions(suffix="_provenance")["servers"]
     assert server["argv"][server["argv"].index("--tensor-parallel-size") + 1] == "2"  # as it has GPUs
     assert metrics(project)["answered_questions"] == 10
-    assert not cluster.jobs()
+    assert not cluster.unended()
     assert project.plan(*ALL_GPUS) == {}
 
 
@@ -59,7 +59,7 @@ def test_a_driver_that_is_killed_between_two_servers_leaves_no_job_and_the_next_
 ):
     driver = project.start(*ALL_GPUS)
     released = project.out / "work" / MODEL / "server" / "released" / "captions.json"
-    project.wait_for(released.exists, 120)
+    project.wait_for(released.exists)
     driver.kill()
     driver.wait()
     project.wait_for(lambda: not project.processes())  # whatever waited for the first server to end
@@ -83,6 +83,6 @@ def test_with_a_gpu_each_both_servers_run_at_once(project, cluster):
     driver = start_slowly(project)
     cluster.wait_for(lambda: [job["state"] for job in cluster.servers()] == ["RUNNING", "RUNNING"])
     project.faults()
-    assert driver.wait(120) == 0, project.printed()
+    assert driver.wait(PATIENCE_S) == 0, project.printed()
     assert metrics(project)["answered_questions"] == 10
-    assert not cluster.jobs()
+    assert not cluster.unended()

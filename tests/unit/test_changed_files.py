@@ -138,6 +138,32 @@ def test_a_failure_of_a_file_in_the_planned_ones_place_ends_with_the_planned_one
     assert set(answered(*jobs())[0]) == set(NAMES)
 
 
+@pytest.mark.parametrize("when", ["before it is looked for", "before it is read"])
+def test_a_file_that_is_away_for_a_moment_is_asked_once_it_is_back(images, jobs, answered, monkeypatch, when):
+    images.add(*NAMES)
+    (first,) = jobs()
+    path, aside = images.path / NAMES[0], images.path.parent / "aside"
+    if when == "before it is looked for":
+        path.rename(aside)
+
+    def read(found):
+        if found == path:
+            path.rename(aside)
+        return read_stamped(found)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(source_module, "read_stamped", read)
+        ChunkRun(first).run()
+    failed = [line for line in read_chunk(first.result)[1] if "failure" in line]
+    assert [(line["id"], line["failure"]) for line in failed] == [(NAMES[0], "missing_image")]
+    aside.rename(path)
+    (second,) = jobs()
+    right, asked = answered(second)
+    assert (set(right), asked) == (set(NAMES), 1)
+    assert answered(*jobs()) == (right, 0)
+    assert jobs()[0].result == second.result
+
+
 @pytest.fixture
 def earlier_version(monkeypatch):
     """A context in which pictures are sent, planned and journaled as by a version before the present decoding."""

@@ -4,6 +4,7 @@ import pickle
 
 import pytest
 from captionqa.config.layout import Layout
+from captionqa.driver.failure_report import failure_messages
 
 #: A driver whose main thread ends in the way that is asked for.
 ENDS = """
@@ -64,3 +65,34 @@ def test_a_run_that_does_not_succeed_cancels_its_slurm_jobs_once_however_it_ends
     _, errors = process.communicate(timeout=60)
     assert (process.returncode == 0) == (end in ("Ctrl-C twice", "an error that is handled", "success")), errors
     assert scancel() == [name for name in ALL if name not in left]
+
+
+#: A driver that stands still for longer than its lease holds, and whose jobs have failed before it looks at them again.
+SUSPENDED = """
+import pickle, sys, time
+from captionqa.driver import driver
+from captionqa.run import lease
+
+with open(sys.argv[1], "rb") as file:
+    config, layout = pickle.load(file)
+lease.RENEW_INTERVAL_S = driver.WATCH_INTERVAL_S = 3600
+run = driver.Driver(config, layout)
+run.begin({}, {"tiny": False})
+time.sleep(2.5)
+lease.RENEW_INTERVAL_S = 0
+run.cancel()
+"""
+
+
+@pytest.mark.slow
+def test_a_driver_that_stood_still_says_so_also_where_its_run_ends_before_it_looks_at_its_jobs(
+    make_config, tmp_path, start_python
+):
+    config = make_config({"models": {"tiny": {"server": {"lease_timeout_s": 2}}}})
+    layout = Layout(config.output_dir, "tiny")
+    (tmp_path / "driver.pickle").write_bytes(pickle.dumps((config, layout)))
+    process = start_python(SUSPENDED, tmp_path / "driver.pickle")
+    output = "".join(process.communicate(timeout=60))
+    assert process.returncode == 0, output
+    assert output.count("longer than server.lease_timeout_s (2 s)") == 1
+    assert any("the driver stood still" in text for text in failure_messages(layout))

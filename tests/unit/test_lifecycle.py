@@ -8,6 +8,7 @@ import stat
 import sys
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import psutil
@@ -395,3 +396,22 @@ def test_two_processes_may_stop_a_server_at_the_same_time(make_run, tmp_path, mo
     monkeypatch.setattr(server, "_handles", lambda: next(looks, []))
     server.stop()
     assert next(looks, None) is None
+
+
+def test_the_time_in_a_queue_is_no_time_of_the_start(tmp_path, monkeypatch):
+    """The job waits for longer than the server may take, and then the server is ready at once."""
+    clock = iter(range(0, 10_000, 10))
+    monkeypatch.setattr(start_wait, "time", SimpleNamespace(monotonic=lambda: next(clock), sleep=lambda seconds: None))
+    ready = Endpoint(replica=0, request_id="r", settings="s", model="tiny", state=State.READY)
+    statuses = iter([SupervisorStatus(True, waiting=True)] * 50)
+
+    class Queue(LocalLauncher):
+        def status(self, handles):
+            if (status := next(statuses, None)) is None:
+                ready.publish(tmp_path)
+            return [status or SupervisorStatus(True)]
+
+    server = {"start_timeout_s": 100, "lease_timeout_s": 60}
+    request = {"request_id": "r", "server": server, "logs": ["log"], "model_path": "."}
+    (found,) = start_wait.wait_until_ready(tmp_path, Queue(), [{"pid": 1, "process_started": 1}], request)
+    assert found.state is State.READY

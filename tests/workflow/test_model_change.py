@@ -5,7 +5,7 @@ import shutil
 import sys
 
 import pytest
-from projects import MODEL, job_counts
+from projects import MODEL, PATIENCE_S, job_counts
 
 pytestmark = pytest.mark.slow
 
@@ -66,12 +66,12 @@ def test_a_server_option_that_decides_answers_asks_again_and_one_that_does_not_a
 
 
 def test_weights_that_are_replaced_while_a_run_goes_on_end_it_at_the_servers_next_start(project):
-    project.faults(delay_s=0.3)
+    project.faults(hold=3)
     driver = project.start()
     project.wait_for(lambda: project.journaled() >= 3)
     (project.folder / "model.safetensors").write_bytes(b"another model")
     project.kill("stand_in_server.py")
-    assert driver.wait(120) != 0
+    assert driver.wait(PATIENCE_S) != 0
     assert REFUSED in project.printed()
     assert not any(project.out.glob("captions/*/*_simple.json"))
     before = project.journaled()

@@ -8,7 +8,7 @@ import sys
 
 import psutil
 import pytest
-from projects import MODEL, ROOT
+from projects import MODEL, PATIENCE_S, ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +28,7 @@ def arguments():
 
 def run_and_look(project):
     """Run the workflow, look into all its files while its requests wait for answers, and return its key."""
-    project.faults(delay_s=2)
+    project.faults(hold=0)
     driver = project.start("--verbose")
     project.wait_for(lambda: len(project.requests()) > 2)
     key = json.loads(project.key_file.read_text())["key"]
@@ -37,7 +37,7 @@ def run_and_look(project):
     assert project.files_with(key) == [project.key_file]
     assert not any(key in argument for argument in arguments())
     project.faults()
-    assert driver.wait(120) == 0, project.printed()
+    assert driver.wait(PATIENCE_S) == 0, project.printed()
     return key
 
 

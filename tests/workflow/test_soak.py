@@ -5,6 +5,7 @@ CAPTIONQA_SOAK_SEED makes it another soak.
 """
 
 import hashlib
+import json
 import os
 import random
 import signal
@@ -14,7 +15,7 @@ import pytest
 from captionqa.client.journal import read_lines
 from captionqa.errors import Reason
 from PIL import Image
-from projects import MODEL
+from projects import MODEL, PATIENCE_S
 from stand_in_server import right_answer
 
 pytestmark = pytest.mark.slow
@@ -25,6 +26,7 @@ CAPTION_TEXT = "<image>Describe this image in detail."
 KILLS = 5
 #: With each kill.
 FLIPS, SWAPS = 6, 10
+FAULTS = {"random": 0.1, "seed": SEED}
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ def soak(project):
     project.config["qa"] |= {"dataset_path": "many", "chunks": 1}
     project.config["client"] = {"concurrency": 32, "backoff_s": 0.05, "request_timeout_s": 2, "max_attempts": 8}
     project.config["models"][MODEL]["server"]["max_restarts"] = 50
-    project.faults(random=0.1, seed=SEED)
+    project.faults(**FAULTS)
     return project
 
 
@@ -88,17 +90,26 @@ def flip_bits(project, chance):
             os.pwrite(file.fileno(), bytes([byte ^ 1 << chance.randrange(8)]), place)
 
 
+def has_begun(project, driver):
+    """Whether a driver has the lease, so that the jobs of the driver before end."""
+    lease = project.out / "work" / MODEL / "server" / "lease.json"
+    return lease.exists() and json.loads(lease.read_text())["pid"] == driver.pid
+
+
 def disturb(project, chance):
     """Start the run and end it at random points by random signals; returns the images that changed places meanwhile.
 
-    They are put back after each kill, and then the journals are damaged.
+    They are put back after each kill, and then the journals are damaged. What goes on without its driver gets no
+    answers: it would leave too little to the runs that follow.
     """
     swapped = set()
-    for point in sorted(chance.sample(range(200, 2300), KILLS)):
+    for point in sorted(chance.sample(range(200, 2000), KILLS)):
         names = chance.sample(sorted(project.digests), 2 * SWAPS)
         pairs = list(zip(names[::2], names[1::2], strict=True))
         driver = project.start()
-        project.wait_for(lambda point=point: " to do" in project.printed() and served(project) >= point - 150)
+        project.wait_for(lambda driver=driver: has_begun(project, driver))
+        project.faults(**FAULTS)
+        project.wait_for(lambda point=point: served(project) >= point - 150)
         swap(project.folder / "many", pairs)
         swapped.update(names)
         project.wait_for(lambda point=point: served(project) >= point)
@@ -107,7 +118,8 @@ def disturb(project, chance):
             os.killpg(driver.pid, number)  # as a terminal does
         else:
             driver.send_signal(number)
-        assert driver.wait(60) != 0
+        project.faults(**FAULTS, hold=0)
+        assert driver.wait(PATIENCE_S) != 0
         swap(project.folder / "many", reversed(pairs))
         flip_bits(project, chance)
     return swapped
@@ -124,6 +136,7 @@ def journal_lines(project, report_damage=lambda number: None):
 
 def test_a_soak_of_faults_and_kills_ends_as_an_undisturbed_run(soak):
     swapped = disturb(soak, random.Random(SEED))
+    soak.faults(**FAULTS)
     soak.run()
     damaged = []
     list(journal_lines(soak, damaged.append))
@@ -133,7 +146,9 @@ def test_a_soak_of_faults_and_kills_ends_as_an_undisturbed_run(soak):
     results, failed_questions = soak.qa("results"), soak.qa("failures")
     assert sorted([*captions, *failed_captions, *results, *failed_questions]) == sorted(soak.request)
     reasons = {failure["reason"] for failure in [*failed_captions.values(), *failed_questions.values()]}
-    assert reasons <= {Reason.REQUEST_REJECTED, Reason.SERVER_ERROR, Reason.EMPTY_OUTPUT}
+    # an image that changes places is missing for a moment
+    possible = {Reason.REQUEST_REJECTED, Reason.SERVER_ERROR, Reason.EMPTY_OUTPUT, Reason.TIMEOUT, Reason.MISSING_IMAGE}
+    assert reasons <= possible
 
     soak.faults()
     if reasons:

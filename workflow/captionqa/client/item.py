@@ -67,10 +67,9 @@ class Item:
         if sends_text_alone(settings):
             self._text = self._text_without_images(names, captions)
             return
-        found = map(sources.find if "images" in entry else sources.find_file, names)
+        find = sources.find if "images" in entry else sources.find_file
         self._files = [
-            ItemFile(name, source, stamp, changed)
-            for name, source, stamp in zip(names, found, entry["stamps"], strict=True)
+            ItemFile.find(name, find, stamp, changed) for name, stamp in zip(names, entry["stamps"], strict=True)
         ]
 
     def matches(self, line: ItemMark, first_answer: str | None = None) -> bool:

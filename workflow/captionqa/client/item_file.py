@@ -1,6 +1,7 @@
 """An image of an item: where it is, and what was read of it."""
 
 from collections.abc import Callable
+from typing import Self
 
 from blake3 import blake3
 
@@ -8,8 +9,10 @@ from captionqa.client.journal import FileMark
 from captionqa.client.known_images import KnownImage
 from captionqa.dataset.changed_files import ChangedFiles
 from captionqa.dataset.image_memory import LARGE_FILE_BYTES, bytes_ahead
+from captionqa.dataset.image_ref import ImageRef, UrlRef
 from captionqa.dataset.image_source import ImageSource
 from captionqa.dataset.item_entry import Stamp
+from captionqa.errors import ItemFailure, Reason
 
 DIGEST_BYTES = 12
 
@@ -31,8 +34,26 @@ class ItemFile:
         self._stamp = planned
         self._changed = changed
 
+    @classmethod
+    def find(
+        cls, name: str, find: Callable[[str], ImageSource], planned: list[int] | None, changed: ChangedFiles
+    ) -> Self:
+        """The image that `find` finds by its reference; raises as that does."""
+        try:
+            return cls(name, find(name), planned, changed)
+        except ItemFailure as failure:
+            if failure.reason is Reason.MISSING_IMAGE and not isinstance(ImageRef.parse(name), UrlRef):
+                _note_vanished(name, planned, changed)
+            raise
+
     def read(self) -> bytes:
-        data, stamp = self.source.read()
+        """The bytes; raises as `ImageSource.read` does."""
+        try:
+            data, stamp = self.source.read()
+        except ItemFailure as failure:
+            if failure.reason is Reason.MISSING_IMAGE and self.source.file() is not None:
+                _note_vanished(self.name, self.planned, self._changed)
+            raise
         self.content = whole_digest(data)
         self.digest = self.content[: 2 * DIGEST_BYTES]
         self._stamp = self.planned
@@ -72,6 +93,12 @@ class ItemFile:
             return False
         self.digest = digest
         return True
+
+
+def _note_vanished(name: str, planned: list[int] | None, changed: ChangedFiles) -> None:
+    """Note a missing file that was there when the run was planned: once it is back, its stamp is as planned again."""
+    if planned is not None:
+        changed.add(name, planned)
 
 
 def content_digest(data: bytes) -> str:

@@ -71,6 +71,8 @@ class Driver:
         #: The names of its servers' jobs, if there are any.
         self._server_jobs: list[str] = []
         self._was_suspended = self._gave_up = False
+        #: Guards `_was_suspended`.
+        self._suspension_lock = threading.Lock()
         #: When the last Ctrl-C came that got through, by the monotonic clock.
         self._interrupted_s = -math.inf
 
@@ -148,6 +150,7 @@ class Driver:
 
     def cancel(self) -> None:
         """End a run that failed, with the Slurm jobs that Snakemake was submitting or checking when it stopped."""
+        self._tell_suspension()  # after a suspension Snakemake may come here before `_watch` gets its turn
         self._ended.set()
         self._lease.release()
         self._cancel_jobs()
@@ -180,9 +183,10 @@ class Driver:
         """Say once that the driver slept for longer than its lease holds; the run goes on with what is left of it."""
         stood_still_s = self._lease.stood_still_s()
         lease_timeout_s = min(model.server.lease_timeout_s for model in self._config.models.values())
-        if self._was_suspended or stood_still_s <= lease_timeout_s:
-            return
-        self._was_suspended = True
+        with self._suspension_lock:
+            if self._was_suspended or stood_still_s <= lease_timeout_s:
+                return
+            self._was_suspended = True
         error = (
             f"the driver stood still for {stood_still_s:.0f} s (was it suspended?), longer than server.lease_timeout_s "
             f"({lease_timeout_s:g} s), so its server and jobs end by themselves; what is answered is kept, run the "
