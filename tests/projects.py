@@ -5,12 +5,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import yaml
+from captionqa.server import server_process
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -159,7 +160,7 @@ class Project:
         """The files of this project, Snakemake's and hidden ones included, that hold a secret."""
         files = [path for path in self.folder.rglob("*") if path.is_file() and not path.is_symlink()]
         assert any(".snakemake" in path.parts for path in files)
-        return [path for path in files if secret.encode() in path.read_bytes()]
+        return files_with(secret, files)
 
     def processes(self, word: str = "") -> list[psutil.Process]:
         """Every process that belongs to this project: driver, jobs, supervisor, server; or those that a word names."""
@@ -187,6 +188,23 @@ class Project:
         for process in self.processes(word):
             with suppress(psutil.NoSuchProcess):
                 process.kill()
+
+
+def files_with(text: str, files: Iterable[Path]) -> list[Path]:
+    """Which of the files hold a text. Those of a run at work that have got another name or are gone are left out."""
+    found = []
+    for path in files:
+        with suppress(FileNotFoundError):
+            if text.encode() in path.read_bytes():
+                found.append(path)
+    return found
+
+
+def server_of(supervisor: int) -> psutil.Process:
+    """The server of the supervisor of this process id, whose other child is the server's reaper."""
+    children = psutil.Process(supervisor).children()
+    (server,) = (child for child in children if Path(server_process.__file__).name not in " ".join(child.cmdline()))
+    return server
 
 
 def job_counts(text: str) -> dict[str, int]:

@@ -497,9 +497,7 @@ def test_an_image_in_bytes_is_sent_like_one_in_text(publish, scripted, make_clie
     assert first["structured_outputs"] == {"choice": ["A", "B"]}
 
 
-def test_one_connection_is_used_again_and_one_that_was_closed_is_made_anew(
-    publish, scripted, make_client, monkeypatch
-):
+def test_one_connection_is_used_again_and_one_that_was_closed_is_made_anew(publish, scripted, make_client, monkeypatch):
     ports, closed, close_request = [], threading.Event(), scripted.close_request
 
     def closes(request):
