@@ -65,9 +65,7 @@ class Tab:
         self._numbers = itertools.count(1)
         self._buffer = b""
         self._session: str | None = None
-        targets = self.call("Target.getTargets")["targetInfos"]
-        target = next(target["targetId"] for target in targets if target["type"] == "page")
-        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._session = self.call("Target.attachToTarget", targetId=self._first_page(), flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
         self.resize(width, height)
@@ -97,6 +95,16 @@ class Tab:
             navigated = answer["error"]["message"] in NAVIGATED
             raise (NavigatedError if navigated else AssertionError)(method, answer["error"])
         return answer["result"]
+
+    def _first_page(self) -> str:
+        """The id of the page that the browser opens at its start, which it may do only after its first answers."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            for target in self.call("Target.getTargets")["targetInfos"]:
+                if target["type"] == "page":
+                    return target["targetId"]
+            assert time.monotonic() < deadline, "the browser opens no page"
+            time.sleep(0.05)
 
     def resize(self, width: int, height: int) -> None:
         self.call(

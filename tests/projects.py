@@ -5,12 +5,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import yaml
+from captionqa.server import server_process
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -162,11 +163,7 @@ class Project:
         paths = [Path(folder, name) for folder, _, names in os.walk(self.folder) for name in names]
         files = [path for path in paths if path.is_file() and not path.is_symlink()]
         assert any(".snakemake" in path.parts for path in files)
-        found = []
-        for path in files:
-            with suppress(FileNotFoundError):  # a run that goes on writes under temporary names, such as its lease
-                found += [path] if secret.encode() in path.read_bytes() else []
-        return found
+        return files_with(secret, files)
 
     def processes(self, word: str = "") -> list[psutil.Process]:
         """Every process that belongs to this project: driver, jobs, supervisor, server; or those that a word names."""
@@ -200,6 +197,23 @@ def whole_lines(path: Path) -> list[dict]:
     """The lines of a JSONL file, but one that is being written."""
     lines = path.read_text().splitlines(keepends=True)
     return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def files_with(text: str, files: Iterable[Path]) -> list[Path]:
+    """Which of the files hold a text. Those of a run at work that have got another name or are gone are left out."""
+    found = []
+    for path in files:
+        with suppress(FileNotFoundError):
+            if text.encode() in path.read_bytes():
+                found.append(path)
+    return found
+
+
+def server_of(supervisor: int) -> psutil.Process:
+    """The server of the supervisor of this process id, whose other child is the server's reaper."""
+    children = psutil.Process(supervisor).children()
+    (server,) = (child for child in children if Path(server_process.__file__).name not in " ".join(child.cmdline()))
+    return server
 
 
 def job_counts(text: str) -> dict[str, int]:

@@ -6,12 +6,14 @@ import io
 import json
 import logging
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -381,6 +383,17 @@ def refused_url():
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{holder.getsockname()[1]}"
+
+
+@pytest.fixture
+def free_port():
+    """A port that is free, and that the system gives to no process that asks for any, as other tests do."""
+    low, high = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    for port in random.sample([number for number in range(10_000, 60_000) if not low <= number <= high], 100):
+        with socket.socket() as free, suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("100 ports outside of net.ipv4.ip_local_port_range are taken")
 
 
 @pytest.fixture(scope="session")

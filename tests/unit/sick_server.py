@@ -1,8 +1,8 @@
 """The stand-in server with faults that a test turns on and off while the server runs.
 
-AILMENTS names a JSON file, read at each request: `health_fails`, `post_hangs`, `foreign` (it cannot prove that it has
-the key), `beats` (which heartbeats advance at each health check), and `running` and `waiting` with `tokens` for vLLM's
-metrics, where `advancing` tokens are more at each look.
+AILMENTS names a JSON file, read at each request: `health_fails`, `post_hangs`, `foreign` (no server, or the one of this
+process id, can prove that it has the key), `beats` (which heartbeats advance at each health check), and `running` and
+`waiting` with `tokens` for vLLM's metrics, where `advancing` tokens are more at each look.
 """
 
 import itertools
@@ -23,7 +23,7 @@ class SickHandler(stand_in_server.Handler):
             Path(os.environ["TMPDIR"], f"heartbeat-{number}").touch()
         if self.path == "/health" and ailments.get("health_fails"):
             self.reply(503, {})
-        elif self.path.startswith("/captionqa/proof") and ailments.get("foreign"):
+        elif self.path.startswith("/captionqa/proof") and ailments.get("foreign") in (True, os.getpid()):
             self.reply(404, {})
         elif self.path == "/metrics":
             values = {

@@ -4,7 +4,6 @@ import argparse
 import re
 import socket
 import sys
-import time
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -65,9 +64,9 @@ def test_a_peer_that_failed_is_told_and_not_run_again(tmp_path):
     assert rows[1].images_per_s == [4.0, 4.0, 4.0]
 
 
-def test_what_a_server_does_while_it_is_measured_is_sampled(simulator, eventually, monkeypatch):
+def test_what_a_server_does_while_it_is_measured_is_sampled(simulator, eventually, monkeypatch, tmp_path):
     monkeypatch.setattr(gpu, "SAMPLE_S", 0.01)
-    monkeypatch.setattr(gpu, "UTILIZATION", ("echo", "42"))
+    monkeypatch.setattr(gpu, "UTILIZATION", ("sh", "-c", f"echo 42; touch {tmp_path}/sampled"))
     url = simulator(slots=1, latency_s=60.0)
     asked = [socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) for _ in range(3)]
     for connection in asked:
@@ -75,7 +74,7 @@ def test_what_a_server_does_while_it_is_measured_is_sampled(simulator, eventuall
     two_wait = 'num_requests_waiting{engine="0",model_name="simulator"} 2.0'
     eventually(lambda: two_wait in requests.get(f"{url}/metrics").text)
     with gpu.sampled(url) as seen:
-        time.sleep(0.3)
+        eventually((tmp_path / "sampled").exists, "a sample")
     for connection in asked:
         connection.close()
     assert seen == {"in engine": 3.0, "of it waiting": 2.0, "GPU busy %": 42.0}

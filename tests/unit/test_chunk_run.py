@@ -19,7 +19,9 @@ from captionqa.client import retried_request as request_module
 from captionqa.client import server_pool as pool_module
 from captionqa.client.chunk_result import ChunkResults, read_chunk
 from captionqa.client.chunk_run import ChunkRun
+from captionqa.client.duplicate_requests import DuplicateRequests
 from captionqa.client.image_part import file_url
+from captionqa.client.server_pool import ServerPool
 from captionqa.client.text_figures import text_figures
 from captionqa.config.layout import Layout
 from captionqa.config.settings import fingerprint
@@ -690,13 +692,22 @@ def test_many_damaged_images_are_their_own_fault(images, server, run, damaged):
 
 
 def test_duplicates_of_a_damaged_image_end_like_it_though_the_file_changes_meanwhile(
-    images, scripted, publish, run, damaged
+    images, scripted, publish, run, damaged, monkeypatch
 ):
+    waits, join = threading.Event(), DuplicateRequests.join
+
+    def joined(duplicates, key, waiter):
+        found = join(duplicates, key, waiter)
+        if found == (False, None):
+            waits.set()
+        return found
+
+    monkeypatch.setattr(DuplicateRequests, "join", joined)
     damaged("a.png")
     (images.path / "b.png").write_bytes((images.path / "a.png").read_bytes())
 
     def reject(handler, body):
-        time.sleep(0.3)  # by then the other one is read and waits
+        assert waits.wait(20)  # the other one is read
         for name in ("a.png", "b.png"):
             (images.path / name).write_bytes((images.path / name).read_bytes() + b"\0")
         handler.send_response(400)
@@ -706,6 +717,7 @@ def test_duplicates_of_a_damaged_image_end_like_it_though_the_file_changes_meanw
     publish(scripted.url)
     scripted.answers = [reject]
     assert run().failures == dict.fromkeys(["a.png", "b.png"], "unreadable_image")
+    assert len(scripted.requests) == 1
 
 
 def test_many_bad_images_in_a_row_stop_no_chunk_of_which_others_are_answered(images, server, run):
@@ -881,20 +893,29 @@ def test_an_item_that_crashes_the_server_by_a_reference_is_not_asked_in_bytes(po
 
 
 def test_all_that_were_under_way_as_the_server_died_are_in_the_journal(images, scripted, publish, jobs, monkeypatch):
-    monkeypatch.setattr(
-        request_module, "CHECK_INTERVAL_S", 20
-    )  # so that another thread learns of the server's end first
-    under_way = threading.Barrier(3)
+    """Three were; the fourth thread, whose request failed before, learns of the server's end first."""
+    monkeypatch.setattr(request_module, "CHECK_INTERVAL_S", 20)
+    under_way, numbers, looks = threading.Barrier(4), itertools.count(), itertools.count(1)
+    successor = ServerPool.successor
 
-    def crash(handler, body):
-        if under_way.wait(20) == 0:
-            threading.Timer(0.1, publish, [None], {"state": State.DEAD, "crashes": 1, "reason": "it crashed"}).start()
-        handler.close_connection = True
-        handler.connection.close()
+    def serve(handler, body):
+        if (number := next(numbers)) < 4:
+            under_way.wait(20)
+        if number in (1, 2, 3):
+            break_connection(handler)
+        else:
+            report_dead_engine(handler)
 
+    def look(pool, server):
+        found = successor(pool, server)
+        if next(looks) == 4:  # of the three whose connections broke, and of the one that was answered
+            publish(None, state=State.DEAD, crashes=1, reason="it crashed")
+        return found
+
+    monkeypatch.setattr(ServerPool, "successor", look)
     images.add(*NAMES)
     publish(scripted.url)
-    scripted.answers = [(500, {}, b"once"), crash]
+    scripted.answers = [serve]
     (job,) = jobs(changes={"client": {"backoff_s": 0.5}})
     with pytest.raises(ServerDeadError, match="it crashed"):
         ChunkRun(job).run()
@@ -954,19 +975,21 @@ def report_dead_engine(handler):
 @pytest.mark.parametrize("die", [break_connection, report_dead_engine])
 def test_a_crash_that_shows_only_later_is_the_items_all_the_same(images, scripted, publish, run, monkeypatch, die):
     monkeypatch.setattr(request_module, "END_CHECKS", 1)
+    backoff_s, pause = 0.1, ServerPool.pause
 
-    def crash(handler, body):
-        crashes = len(scripted.requests)
-        later = threading.Timer(
-            0.2, lambda: publish(scripted.url, generation=1 + crashes, crashes=crashes)
-        )  # as on a slow file system
-        later.start()
-        die(handler)
+    def pause_and_see(pool, seconds):
+        if (
+            seconds >= backoff_s
+        ):  # the last attempt has failed for good: the crash shows later, as on a slow file system
+            crashes = len(scripted.requests)
+            publish(scripted.url, generation=1 + crashes, crashes=crashes)
+        pause(pool, seconds)
 
+    monkeypatch.setattr(ServerPool, "pause", pause_and_see)
     images.add("a.png")
     publish(scripted.url)
-    scripted.answers = [crash]
-    result = run(changes={"client": {"backoff_s": 0.4, "max_attempts": 9}})
+    scripted.answers = [lambda handler, body: die(handler)]
+    result = run(changes={"client": {"backoff_s": backoff_s, "max_attempts": 9}})
     assert result.failures == {"a.png": "server_error"}
     assert "crashed 2 times" in result.lines["a.png"]["detail"]
     assert len(scripted.requests) == 2

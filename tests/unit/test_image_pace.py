@@ -6,9 +6,11 @@ import os
 import pickle
 import signal
 import sys
+import threading
 
 import pandas as pd
 import pytest
+import stand_in_server
 from captionqa.client import image_pace as pace_module
 from captionqa.client.chunk_result import read_chunk
 from captionqa.client.chunk_run import ChunkRun
@@ -140,12 +142,13 @@ def test_jobs_of_different_speeds_find_the_images_of_one_another(
 
 def test_a_killed_job_is_waited_for_once(many_images, kept, job_of, start_jobs, eventually, monkeypatch, caplog):
     monkeypatch.setattr(pace_module, "PATIENCE_S", 0.3)
-    kept.set(delay_s=0.02)
+    kept.set(delay_s=1)
     slow, fast = job_of("SIMPLE", 1), job_of("SHORT", 8)
     (killed,) = start_jobs(slow)
-    eventually(lambda: slow.position.exists() and len(asked_by(kept, "SIMPLE")) > 2)
+    eventually(lambda: slow.position.exists() and asked_by(kept, "SIMPLE"))
     os.kill(killed.pid, signal.SIGKILL)
     killed.wait()
+    kept.set(delay_s=0.02)
     run = ChunkRun(fast)
     with caplog.at_level(logging.INFO, logger=pace_module.__name__):
         run.run()
@@ -158,9 +161,20 @@ def test_a_killed_job_is_waited_for_once(many_images, kept, job_of, start_jobs, 
     assert not fast.position.exists()
 
 
-def test_a_late_job_takes_up_the_place_of_the_others(many_images, kept, job_of, start_jobs, eventually):
+def test_a_late_job_takes_up_the_place_of_the_others(many_images, kept, job_of, start_jobs, eventually, monkeypatch):
+    """The first one, which is half way then, is answered on only once the late one has asked."""
     kept.set(delay_s=0.05)
     first, late = job_of("SIMPLE", 2), job_of("SHORT", 2)
+    late_asks, right_answer = threading.Event(), stand_in_server.right_answer
+
+    def answer(text, digests):
+        if STYLES["SHORT"] in text:
+            late_asks.set()
+        elif len(asked_by(kept, "SIMPLE")) > COUNT // 2:
+            late_asks.wait(60)
+        return right_answer(text, digests)
+
+    monkeypatch.setattr(stand_in_server, "right_answer", answer)
     (process,) = start_jobs(first)
     eventually(lambda: len(asked_by(kept, "SIMPLE")) > COUNT // 2)
     ChunkRun(late).run()
@@ -174,7 +188,7 @@ def test_a_late_job_takes_up_the_place_of_the_others(many_images, kept, job_of, 
 
 
 def test_a_job_that_fails_is_waited_for_by_nobody(many_images, kept, job_of, start_jobs, eventually, publish):
-    kept.set(delay_s=0.05)
+    kept.set(delay_s=0.5)
     job = job_of("SIMPLE", 1)
     (process,) = start_jobs(job)
     eventually(job.position.exists)

@@ -2,9 +2,9 @@
 
 import dataclasses
 import hashlib
+import itertools
 import os
 import threading
-import time
 
 import pandas as pd
 import pytest
@@ -23,6 +23,8 @@ from captionqa.server.image_cache import GIB, image_cache_bytes, takes_uuids
 from PIL import Image
 
 VLLM = {"vllm": "0.32.0"}
+#: How long one thread may be ahead of another that it waits for.
+PATIENCE_S = 30
 OFF = {"client": {"image_uuid": "off"}}
 QUESTIONS = ["What is it?", "Where is it?", "Is it red?", "Is it old?"]
 
@@ -184,56 +186,66 @@ def at_a_name(monkeypatch):
 
 
 @pytest.fixture
-def a_waiting_twin(own, photographs, images, eventually, at_a_name, monkeypatch):
-    """Two equal files; the first request that names one comes to an end only when one about the other waits for it."""
+def a_waiting_twin(own, photographs, images, ask, at_a_name, monkeypatch):
+    """Ask two questions about two equal files; something happens while a request that names the first one is away.
+
+    The same question about the other file waits for that request by then. Gives the lines of the question that was
+    asked first, and of the one that was away; a list has the first file's line and the other's.
+    """
     photographs("a.png")
     (images.path / "b.png").write_bytes((images.path / "a.png").read_bytes())
-    waits = threading.Event()
+    questions = QUESTIONS[:2]
+    asked, order = {question: threading.Event() for question in questions}, []
+    waits = {question: threading.Event() for question in questions}
     join = DuplicateRequests.join
 
     def joined(duplicates, key, waiter):
+        name, question = waiter.item.id.split(" ", 1)
+        if name == "b.png":
+            assert asked[question].wait(PATIENCE_S)
         found = join(duplicates, key, waiter)
-        if found == (False, None):
-            waits.set()
+        if name == "a.png" and not asked[question].is_set():
+            order.append(question)
+            asked[question].set()
+        elif found == (False, None):
+            waits[question].set()
         return found
 
-    def named(change):
+    def run(change):
         def once_it_waits():
-            assert waits.wait(10)
+            assert waits[order[1]].wait(PATIENCE_S)
             change()
 
         at_a_name(once_it_waits)
+        lines = ask(["a.png", "b.png"], questions=questions)
+        return [[lines[f"{name} {question}"] for name in ("a.png", "b.png")] for question in order]
 
     monkeypatch.setattr(DuplicateRequests, "join", joined)
-    return named
+    return run
 
 
-def test_a_miss_whose_image_has_changed_meanwhile_is_asked_about_as_it_is_now(photographs, ask, images, a_waiting_twin):
+def test_a_miss_whose_image_has_changed_meanwhile_is_asked_about_as_it_is_now(photographs, images, a_waiting_twin):
     """Between the look at the file and the server's refusal, while an identical request about another file waits."""
     old = (images.path / "a.png").read_bytes()
-    a_waiting_twin(lambda: photographs("a.png", "b.png", seed=1))
-    lines = ask(["a.png", "b.png"])
-    assert len({line["files"][0] for line in lines.values()}) > 1
-    for name, line in lines.items():
-        file, question = name.split(" ", 1)
-        pictures = {blake3(data).hexdigest(12): data for data in (old, (images.path / file).read_bytes())}
+    before, away = a_waiting_twin(lambda: photographs("a.png", "b.png", seed=1))
+    new = [(images.path / name).read_bytes() for name in ("a.png", "b.png")]
+    digests = [blake3(data).hexdigest(12) for data in (old, *new)]
+    assert [line["files"] for line in (before[0], *away)] == [[digest] for digest in digests]
+    pictures = dict(zip(digests, (old, *new), strict=True))
+    for line in (*before, *away):
+        question = line["id"].split(" ", 1)[1]
         assert line["answer"]["text"] == right(question, pictures[line["files"][0]])
 
 
-def test_a_miss_whose_image_is_gone_meanwhile_is_a_missing_image_and_none_of_its_twin(ask, images, a_waiting_twin):
-    gone = []
-
+def test_a_miss_whose_image_is_gone_meanwhile_is_a_missing_image_and_none_of_its_twin(images, a_waiting_twin):
     def remove():
         for name in ("a.png", "b.png"):
-            gone.append(name)
             (images.path / name).rename(images.path / f"{name}.gone")
 
-    a_waiting_twin(remove)
-    lines = ask(["a.png", "b.png"])
-    assert {line.get("failure") for line in lines.values()} == {None, "missing_image"}
-    for name, line in lines.items():
-        if "failure" in line:
-            assert name.split(" ", 1)[0] in line["detail"]
+    before, away = a_waiting_twin(remove)
+    assert "answer" in before[0]
+    assert [line["failure"] for line in away] == ["missing_image"] * 2
+    assert ["a.png" in away[0]["detail"], "b.png" in away[1]["detail"]] == [True] * 2
 
 
 def test_a_file_that_the_server_read_after_a_change_is_kept_under_no_name_that_is_used_again(
@@ -300,18 +312,34 @@ def test_questions_on_an_image_that_no_server_comes_to_hold_do_not_go_one_after_
     own, photographs, images, jobs, make_config, monkeypatch, trouble
 ):
     photographs("a.png")
-    count = 24
+    count, answer = 24, stand_in_server.Handler.do_POST
     rows = [(f"{n}", f"What is in {n}?", "a.png", "A") for n in range(count)]
     pd.DataFrame(rows, columns=["qid", "question", "image", "answer"]).to_parquet(make_config().qa.question_path)
-    (job,) = jobs("qa")
-    own.set(delay_s=0.2)
+    (job,) = jobs("qa", changes={"client": {"request_timeout_s": 4 * PATIENCE_S}})
     if trouble == "changed":
         photographs("a.png", seed=1)
     else:
-        own.set(delay_s=0.2, fault={"status": 400})
-    before = time.monotonic()
+        own.set(fault={"status": 400})
+    arrived, at_once, in_vain = itertools.count(1), [], []
+    guard, beside = threading.Lock(), threading.Event()
+
+    def answer_beside_another(handler):
+        """Each request but the first waits until two have been there at the same time."""
+        number = next(arrived)
+        with guard:
+            at_once.append(number)
+            if len(at_once) > 1:
+                beside.set()
+        try:
+            if number > 1 and not in_vain and not beside.wait(PATIENCE_S):
+                in_vain.append(number)
+            answer(handler)
+        finally:
+            at_once.remove(number)
+
+    monkeypatch.setattr(stand_in_server.Handler, "do_POST", answer_beside_another)
     ChunkRun(dataclasses.replace(job, own_servers=True)).run()
-    assert time.monotonic() - before < 0.2 * count / 2
+    assert in_vain == []
     _, *lines = read_json_lines(job.result)
     assert len(lines) == count
     assert all("answer" in line for line in lines) == (trouble == "changed")

@@ -158,10 +158,10 @@ def test_other_segments_are_free(open_segment):
 
 def test_who_waits_for_a_segment_sees_what_the_other_wrote(open_segment):
     first = open_segment()
-    waited = threading.Event()
-    found = {}
-    second = threading.Thread(target=lambda: found.update(open_segment(wait=lambda: waited.wait(0.01)).answers))
+    waits, found = threading.Event(), {}
+    second = threading.Thread(target=lambda: found.update(open_segment(wait=waits.set).answers))
     second.start()
+    assert waits.wait(20)
     first.append({"id": "a", "answer": "one"})
     open_segment.close(first)
     second.join()

@@ -24,6 +24,7 @@ from captionqa.server.endpoint import Endpoint, State
 from captionqa.server.launcher import LocalLauncher, SupervisorStatus, wait_until_gone
 from captionqa.server.lifecycle import Server, check_model_path, drop_stale_live_markers, endpoint
 from captionqa.server.ports import listen_address
+from projects import files_with
 
 pytestmark = pytest.mark.slow
 
@@ -114,7 +115,7 @@ def test_a_started_server_answers_with_the_runs_key_alone_and_stops_when_told_to
     assert len(processes) == 3
     assert not any(key in word for process in processes for word in process.cmdline())
     files = [path for path in Path(run.layout.output_dir).rglob("*") if path.is_file()]
-    assert [path.name for path in files if key in path.read_text()] == [key_file.name]
+    assert files_with(key, files) == [key_file]
 
     # a run that needs no server stops that of one that was killed
     assert server.start(needed=False) == []

@@ -308,9 +308,12 @@ def test_an_image_outside_of_the_scanned_folder_is_looked_at(data):
     assert data.plan(BESIDE).chunks != before.chunks
 
 
-def test_threads_look_where_looks_wait_and_only_there():
+def test_threads_look_where_looks_wait_and_only_there(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(threads.time, "perf_counter", lambda: now[0])
+
     def look(wait_s):
-        time.sleep(wait_s)
+        now[0] += wait_s
         return wait_s, threading.current_thread() is threading.main_thread()
 
     waits_s = [0, 0, 2 * threads.WAITED_S, 0, 0]

@@ -11,11 +11,8 @@ LOCAL = "127.0.0.1"
 
 
 @pytest.fixture
-def wanted():
-    """A port that is free."""
-    with socket.socket() as free:
-        free.bind((LOCAL, 0))
-        return free.getsockname()[1]
+def wanted(free_port):
+    return free_port
 
 
 def bind_as_vllm_does(port, host=LOCAL):

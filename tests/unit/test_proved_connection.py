@@ -36,6 +36,8 @@ class Listener:
     def __init__(self, serve):
         self.received = b""
         self.connections = 0
+        #: Of the connections, those that are closed.
+        self.closed = 0
         self._serve = serve
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
@@ -54,6 +56,7 @@ class Listener:
     def _run(self, connection):
         with connection, suppress(OSError):
             self._serve(self, connection)
+        self.closed += 1
 
     def read(self, connection):
         data = connection.recv(65_536)
@@ -313,7 +316,9 @@ def test_where_only_a_thief_is_left_the_run_ends_after_a_while(publish_own, make
         make_client(server_wait_s=0.3, max_attempts=1).ask(REQUEST)
 
 
-def test_a_connection_that_is_made_anew_proves_itself_again_with_another_challenge(publish_own, complete, listen):
+def test_a_connection_that_is_made_anew_proves_itself_again_with_another_challenge(
+    publish_own, complete, listen, eventually
+):
     seen = []
 
     def serve(listener, connection):
@@ -325,10 +330,11 @@ def test_a_connection_that_is_made_anew_proves_itself_again_with_another_challen
         connection.sendall(http(LYING_ANSWER))
         seen.append(challenge)
 
-    server = publish_own(listen(serve).url)
-    for _ in range(3):
+    closing = listen(serve)
+    server = publish_own(closing.url)
+    for count in (1, 2, 3):
         complete(server)
-        time.sleep(0.05)
+        eventually(lambda count=count: closing.closed == count, "the end of the connection")
     assert len(set(seen)) == 3
 
 

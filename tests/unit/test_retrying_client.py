@@ -217,7 +217,8 @@ def test_no_answer_in_time_is_a_timeout_after_max_attempts(publish, stand_in, as
     publish(stand_in.url)
     stand_in.fail("hang", only=TEXT)
     assert failure(ask, max_attempts=2, request_timeout_s=0.2).reason is Reason.TIMEOUT
-    eventually(lambda: len(stand_in.asked) == 2, "two requests")
+    # on a busy machine a trial takes too long as well, and then all attempts are made again
+    eventually(lambda: len(stand_in.asked) == 2 * len(stand_in.trials) > 0, "two requests before each trial")
 
 
 def test_an_answer_that_stops_half_way_is_a_timeout_too(publish, scripted, ask):
@@ -374,8 +375,7 @@ def test_retry_after_is_obeyed_by_all_threads(publish, scripted, make_client, in
     made = make_client(concurrency=4)
     began = time.monotonic()
     told = in_background(lambda: made.ask(REQUEST))
-    eventually(lambda: scripted.requests, "the first request")
-    time.sleep(0.1)
+    eventually(lambda: made.limiter.overloads, "the first answer")
     others = [in_background(lambda: (made.ask(REQUEST), time.monotonic())) for _ in range(3)]
     assert all(outcome()[1] - began >= 1 for outcome in others)
     assert told()["text"] == "A cat."
@@ -399,22 +399,34 @@ def test_a_server_that_takes_few_requests_at_a_time_costs_no_item(publish, scrip
     assert [outcome() for outcome in outcomes] == ["A cat."] * 8
 
 
-def answer_late(handler, body):
-    time.sleep(0.5)
-    answer_well(handler)
-
-
 @pytest.mark.parametrize(
     ("answer", "overloads"),
-    [((429, {}, b""), 1), ((408, {}, b""), 1), (answer_late, 1), ((503, {}, b""), 0), (close, 0), (GOOD, 0)],
+    [((429, {}, b""), 1), ((408, {}, b""), 1), ((503, {}, b""), 0), (close, 0), (GOOD, 0)],
 )
 def test_a_server_without_time_for_a_request_is_noted(publish, scripted, make_client, answer, overloads):
     publish(scripted.url)
     scripted.answers = [answer, GOOD]
-    made = make_client(request_timeout_s=0.2)
+    made = make_client()
     assert made.ask(REQUEST)["text"] == "A cat."
     limiter = made.limiter
     assert (limiter.overloads, limiter.answered, limiter.in_flight) == (overloads, 1, 0)
+
+
+def test_a_request_that_takes_too_long_is_noted(publish, scripted, make_client):
+    over = threading.Event()
+
+    def answer_late(handler, body):
+        over.wait(60)
+        handler.close_connection = True
+
+    publish(scripted.url)
+    scripted.answers = [answer_late, GOOD]
+    made = make_client(request_timeout_s=0.2, max_attempts=100)
+    assert made.ask(REQUEST)["text"] == "A cat."
+    over.set()
+    limiter = made.limiter
+    # on a busy machine a good answer takes too long as well
+    assert (limiter.overloads, limiter.answered, limiter.in_flight) == (len(scripted.requests) - 1, 1, 0)
 
 
 def test_an_item_that_alone_is_put_off_for_ever_fails_after_a_while(publish, scripted, ask):
@@ -485,20 +497,25 @@ def test_an_image_in_bytes_is_sent_like_one_in_text(publish, scripted, make_clie
     assert first["structured_outputs"] == {"choice": ["A", "B"]}
 
 
-def test_one_connection_is_used_again_and_one_that_was_closed_is_made_anew(publish, scripted, make_client):
-    ports = []
+def test_one_connection_is_used_again_and_one_that_was_closed_is_made_anew(publish, scripted, make_client, monkeypatch):
+    ports, closed, close_request = [], threading.Event(), scripted.close_request
+
+    def closes(request):
+        close_request(request)
+        closed.set()
 
     def note(handler, body):
         ports.append(handler.client_address[1])
         answer_well(handler)
         handler.close_connection = len(ports) == 2
 
+    monkeypatch.setattr(scripted, "close_request", closes)
     publish(scripted.url)
     scripted.answers = [note]
     made = make_client(max_attempts=1)
-    for _ in range(4):
+    for number in range(4):
         made.ask(REQUEST)
-        time.sleep(0.05)  # the client has to learn that the server closed the second one
+        assert number != 1 or closed.wait(20)  # the client sees by then that the server closed the second one
     assert len(ports) == 4
     assert (len({*ports[:2]}), len({*ports[2:]}), len({*ports})) == (1, 1, 2)
 
@@ -591,17 +608,20 @@ def test_waits_between_attempts_grow(publish, stand_in, ask):
     assert [gap >= least for gap, least in zip(gaps, (0.05, 0.1, 0.2), strict=True)] == [True] * 3
 
 
-def test_clients_that_failed_together_do_not_come_back_together(publish, stand_in, make_client, in_background):
+def test_clients_that_failed_together_do_not_come_back_together(
+    publish, stand_in, make_client, in_background, monkeypatch
+):
+    waits, pause, backoff_s = [], ServerPool.pause, 0.1
+    monkeypatch.setattr(ServerPool, "pause", lambda pool, seconds: waits.append(seconds) or pause(pool, seconds))
     publish(stand_in.url)
     stand_in.fail({"status": 500}, times=1)
-    made = make_client(backoff_s=0.2)
+    made = make_client(backoff_s=backoff_s)
     texts = [f"question {number}" for number in range(6)]  # too few to be taken for an outage
     for outcome in [in_background(lambda text=text: made.ask(ChatRequest([text], 9))) for text in texts]:
         outcome()
-    first = {request["text"]: request["time"] for request in reversed(stand_in.asked)}
-    second = {request["text"]: request["time"] for request in stand_in.asked}
-    waits = [second[text] - first[text] for text in texts]
-    assert max(waits) - min(waits) > 0.04
+    assert len(stand_in.asked) == 2 * len(texts)
+    assert len(set(waits)) == len(texts)
+    assert all(backoff_s <= wait <= 2 * backoff_s for wait in waits)
 
 
 def test_waiting_for_a_replaced_server_does_not_spend_attempts(publish, stand_in, make_client, in_background):
@@ -667,21 +687,26 @@ def test_a_request_whose_servers_are_taken_down_in_order_is_not_to_blame(publish
 
 
 def test_an_item_that_crashes_the_server_takes_no_other_with_it(publish, scripted, make_client, in_background):
-    under_way, generations = threading.Barrier(4), [1]
+    under_way, another, generations = threading.Barrier(4), threading.Event(), [1]
 
-    def crash(handler):
+    def crash():
         generations.append(len(generations) + 1)
         publish(scripted.url, generation=generations[-1], crashes=len(generations) - 1)
-        close(handler)
 
     def serve(handler, body):
         before = len(generations)
         if before == 1:
+            if under_way.wait(20) == 0:
+                crash()
             under_way.wait(20)
-            return crash(handler)
+            return close(handler)
         if "poison" in str(body):
-            return crash(handler)
+            another.wait(0.2)
+            crash()
+            return close(handler)
+        another.set()
         time.sleep(0.1)
+        another.clear()
         return answer_well(handler) if len(generations) == before else close(handler)
 
     publish(scripted.url)
@@ -737,7 +762,10 @@ def test_a_request_that_breaks_as_its_server_dies_blames_the_server(publish, scr
 
 
 @pytest.mark.parametrize("stopped", [False, True])
-def test_who_was_under_way_as_a_server_died_is_told_before_the_end(publish, scripted, make_client, stopped):
+def test_who_was_under_way_as_a_server_died_is_told_before_the_end(
+    publish, scripted, make_client, stopped, monkeypatch
+):
+    monkeypatch.setattr(request_module, "END_CHECKS", 1000)  # the server's end is published late on a busy machine
     made, told = make_client(), []
 
     def die():

@@ -26,6 +26,7 @@ from captionqa.server.endpoint import State
 from captionqa.server.liveness import GracePeriod, HeartbeatWatch, TokenWatch
 from captionqa.server.probe import EngineLoad
 from captionqa.server.server_process import ServerProcess, exit_text
+from projects import server_of
 
 pytestmark = pytest.mark.slow
 
@@ -58,6 +59,15 @@ import os, sys
 unknown = [word for word in sys.argv[2:] if word == "--no-enable-prefix-caching"]
 if unknown:
     sys.exit("error: unrecognized arguments: " + " ".join(unknown))
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
+#: Loads for as long as the test says so.
+WAITS = """
+import os, sys, time
+while not os.path.exists(os.environ["LOADED"]):
+    time.sleep(0.01)
 os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
 
@@ -121,14 +131,17 @@ class Supervised:
         return entry if entry and (entry.state, entry.generation) == (state, generation) else None
 
     def server(self):
-        """The server's process."""
-        _, child = psutil.Process(self.process.pid).children()  # the first is the reaper
-        return child
+        """The server's process; its reaper is the supervisor's other child."""
+        return server_of(self.process.pid)
+
+    def looks(self):
+        """How often the supervisor has looked at a healthy server's load so far."""
+        return sum(1 for replica in load_log.read_all(self._folder) for _ in replica)
 
     def port(self):
         """The port of the server that was started last, healthy or not; None before the first start."""
         said = self.log.read_text() if self.log.exists() else ""
-        ports = re.findall(r"starting generation .* --port (\d+)", said)
+        ports = re.findall(r"starting generation .*? --port (\d+)", said, re.DOTALL)
         return int(ports[-1]) if ports else None
 
     def ail(self, **ailments):
@@ -239,22 +252,36 @@ def test_a_crashed_server_is_restarted_a_bounded_number_of_times(ready, eventual
     assert abs(datetime.now(UTC) - datetime.fromisoformat(restart["time"])) < timedelta(minutes=10)
 
 
-def test_a_server_that_works_between_its_crashes_goes_on(ready, eventually):
+@pytest.fixture
+def watch(eventually):
+    """Wait until the supervisor has looked at the server more often than it takes to forgive a restart, or to lose it.
+
+    There are 0.05 s at least between two looks; both take 0.2 s, and the last look may not be over.
+    """
+
+    def wait(supervised):
+        before = supervised.looks()
+        eventually(lambda: supervised.looks() >= before + 8, "looks at the server")
+
+    return wait
+
+
+def test_a_server_that_works_between_its_crashes_goes_on(ready, eventually, watch):
     supervised = ready({"running": 1, "tokens": "advancing"}, max_restarts=1, restart_forgiven_s=0.2)
     for generation in (1, 2, 3):
         eventually(lambda generation=generation: supervised.state(State.READY, generation), "a server")
-        time.sleep(0.6)
+        watch(supervised)
         supervised.server().kill()
     eventually(lambda: supervised.state(State.READY, generation=4), "a fourth generation")
     assert [restart["number"] for restart in supervised.endpoint.restarts] == [1, 2, 3]
 
 
-def test_a_server_that_is_idle_between_its_crashes_is_not_forgiven(ready, eventually):
+def test_a_server_that_is_idle_between_its_crashes_is_not_forgiven(ready, eventually, watch):
     supervised = ready({"running": 0}, max_restarts=1, restart_forgiven_s=0.2)
-    time.sleep(0.6)
+    watch(supervised)
     supervised.server().kill()
     eventually(lambda: supervised.state(State.READY, generation=2), "a second generation")
-    time.sleep(0.6)
+    watch(supervised)
     supervised.server().kill()
     assert supervised.process.wait() == 0
     assert "it was restarted once before" in supervised.endpoint.reason
@@ -320,12 +347,15 @@ def test_what_a_server_computes_on_is_the_gpus_of_all_copies_of_its_model(ready,
 
 
 def test_a_port_that_is_stolen_while_the_server_loads_costs_another_try_and_the_thief_learns_no_key(
-    supervise, eventually, start_python
+    supervise, eventually, start_python, tmp_path
 ):
-    supervised = supervise(environment={"STAND_IN_LOADING_S": "2"}, max_restarts=0)
+    loaded = tmp_path / "loaded"
+    command = [sys.executable, "-c", WAITS, str(SICK_SERVER)]
+    supervised = supervise(command=command, environment={"LOADED": str(loaded)}, max_restarts=0)
     port = eventually(supervised.port, "a chosen port")
     thief = start_python(STRANGER, port)
     assert thief.stdout.readline() == "stolen\n"
+    loaded.touch()
     entry = eventually(lambda: supervised.state(State.READY), "a healthy server")
     assert entry.url != f"http://127.0.0.1:{port}"
     assert supervised.port() != port
@@ -343,18 +373,15 @@ def test_where_no_server_can_prove_that_it_is_ours_the_start_ends_after_a_few_po
 
 def test_a_server_whose_port_another_answers_on_is_replaced_and_no_request_is_blamed(ready, eventually):
     supervised = ready(max_restarts=1)
-    supervised.ail(foreign=True)
+    supervised.ail(foreign=supervised.server().pid)
     eventually(lambda: supervised.state(State.REPLACING, generation=2), "a replacement")
-    supervised.ail()
     assert eventually(lambda: supervised.state(State.READY, generation=2), "a second generation").crashes == 0
 
 
 def test_two_servers_that_start_together_and_want_the_same_port_both_become_healthy(
-    supervise, eventually, tmp_path, start_python, server_folder
+    supervise, eventually, tmp_path, start_python, server_folder, free_port
 ):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        wanted = free.getsockname()[1]
+    wanted = free_port
     first = supervise(port=wanted, environment={"STAND_IN_LOADING_S": "1"})
     eventually(first.port, "a chosen port")
     other = tmp_path / "other"
@@ -425,12 +452,11 @@ def test_a_server_whose_health_check_fails_is_replaced(ready, eventually, gone):
     assert gone(first)
 
 
-def test_a_server_is_replaced_only_when_requests_run_without_a_token(ready, eventually, server_folder):
+def test_a_server_is_replaced_only_when_requests_run_without_a_token(ready, server_folder, eventually, watch):
     supervised = ready()
-    supervised.ail(running=0)
-    time.sleep(0.5)
+    watch(supervised)
     supervised.ail(running=3, tokens="advancing")
-    time.sleep(0.5)
+    watch(supervised)
     assert supervised.state(State.READY, generation=1)
     looks = [look for replica in load_log.read_all(server_folder) for look in replica]
     assert {look["requests"] for look in looks} == {0, 3}
@@ -442,10 +468,10 @@ def test_a_server_is_replaced_only_when_requests_run_without_a_token(ready, even
     assert sorted(at for _, at in replaced.changes) == [at for _, at in replaced.changes]
 
 
-def test_a_server_one_of_whose_api_servers_hangs_is_replaced(ready, eventually, server_folder):
+def test_a_server_one_of_whose_api_servers_hangs_is_replaced(ready, eventually, watch):
     supervised = ready()
     supervised.ail(beats=[11, 12])
-    time.sleep(0.5)
+    watch(supervised)
     assert supervised.state(State.READY, generation=1)
     supervised.ail(beats=[11])
     replaced = eventually(lambda: supervised.state(State.REPLACING, generation=2), "a replacement")
@@ -635,11 +661,10 @@ def test_a_group_that_ignores_the_request_to_end_is_killed_as_a_whole(eventually
         "time.sleep(600)\n"
     )
     child = ServerProcess([sys.executable, "-c", f"import json\n{code}"], dict(os.environ))
-    pids = json.loads(child.stdout.readline())
+    family = [psutil.Process(pid) for pid in json.loads(child.stdout.readline())]
     child.end(grace_s=0.3)
     assert child.returncode == -signal.SIGKILL
-    for pid in pids:
-        eventually(lambda pid=pid: not psutil.pid_exists(pid) or gone(psutil.Process(pid)), "its end")
+    eventually(lambda: all(map(gone, family)), "the end of both")
 
 
 def test_those_that_a_server_leaves_behind_are_buried_also_where_the_first_process_buries_nobody(start_python):

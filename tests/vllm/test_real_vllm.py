@@ -30,7 +30,7 @@ from captionqa.dataset.image_encoding import EncodedImage
 from captionqa.server import endpoint
 from captionqa.server.heartbeat import last_beats
 from PIL import Image
-from projects import DEMO_MODEL, ROOT
+from projects import DEMO_MODEL, ROOT, files_with
 from scipy.stats import binomtest
 from statsmodels.stats.multitest import multipletests
 
@@ -484,7 +484,7 @@ def test_the_key_is_in_the_servers_environment_and_in_no_argument_and_no_log(liv
     assert not [word for word in arguments if key in word]
     logs = [path for path in live_folder.rglob("*.log") if path.stat().st_size]
     assert logs
-    assert not [path for path in logs if key.encode() in path.read_bytes()]
+    assert files_with(key, logs) == []
 
 
 def processes(folder):
@@ -561,7 +561,7 @@ def test_the_key_is_in_its_file_alone_and_in_no_argv(live_server, live_folder):
     _, key = live_server
     files = [path for path in live_folder.rglob("*") if path.is_file()]
     assert any(path.name == "server-0.log" for path in files)
-    (held,) = [path for path in files if key.encode() in path.read_bytes()]
+    (held,) = files_with(key, files)
     assert (held.name, stat.S_IMODE(held.stat().st_mode)) == ("key-0.json", 0o600)
     vllm = [process for process in psutil.process_iter(["cmdline"]) if DEMO_MODEL in str(process.info["cmdline"])]
     assert vllm

@@ -5,7 +5,6 @@ import threading
 from collections import Counter
 
 import pandas as pd
-import psutil
 import pytest
 import yaml
 from captionqa.client.chat_completion import CompletionClient
@@ -17,7 +16,7 @@ from captionqa.config.settings import caption_settings, fingerprint
 from captionqa.dataset.caption_plan import plan_captions
 from captionqa.files import read_json_lines
 from captionqa.server import endpoint
-from projects import DEMO_MODEL, ROOT
+from projects import DEMO_MODEL, ROOT, server_of
 
 pytestmark = pytest.mark.vllm
 
@@ -94,7 +93,7 @@ def kill_once(job, kind, killed, families, may_send, over):
             return
     may_send.clear()
     (ready,) = endpoint.read_all(job.server)
-    _, server = psutil.Process(ready.pid).children()  # the first is the server's reaper
+    server = server_of(ready.pid)
     families.append([server, *server.children(recursive=True)])
     titled = (child for child in server.children() if TITLES.get(kind, "") in " ".join(child.cmdline()))
     victim = server if kind == "server" else next(titled)
