@@ -17,6 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 MODEL = "stand-in"
 STYLES = ("simple", "short")
 DEMO_MODEL = "demo-shapes-2M"
+#: How long to wait for what has to come, in seconds: a run takes ten times as long on a machine with much else to do.
+PATIENCE_S = 300
 #: What a command is started by that may read and write only what modes allow, also where the tests are run by root.
 AS_ANYBODY = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
 
@@ -51,7 +53,9 @@ class Project:
         (self.folder / "my.yaml").write_text(yaml.safe_dump(self.config))
 
     def faults(self, **faults) -> None:
-        (self.folder / "faults.json").write_text(json.dumps(faults))
+        written = self.folder / "faults.json.new"
+        written.write_text(json.dumps(faults))
+        written.replace(self.folder / "faults.json")  # a server may read it just now
 
     def command(self, *arguments: str) -> list[str]:
         snakemake = [sys.executable, "-m", "snakemake", "--directory", str(self.folder)]
@@ -111,14 +115,12 @@ class Project:
     def journaled_texts(self) -> set[str]:
         """What the answers in the journals say."""
         journals = self.out.glob(f"work/{self.model}/**/journal/*.jsonl")
-        lines = (line for path in journals for line in path.read_text().splitlines(keepends=True))
-        return {json.loads(line)["answer"]["text"] for line in lines if line.endswith("\n")}
+        return {line["answer"]["text"] for path in journals for line in whole_lines(path)}
 
     def used_servers(self) -> set[str]:
         """The URLs of the servers that gave the answers in the journals of captions."""
         journals = self.out.glob(f"work/{self.model}/captions/*/journal/*.jsonl")
-        lines = [json.loads(line) for path in journals for line in path.read_text().splitlines()]
-        return {line["answer"]["server"]["url"] for line in lines}
+        return {line["answer"]["server"]["url"] for path in journals for line in whole_lines(path)}
 
     def asked_once(self) -> bool:
         """Whether the server was asked for nothing twice."""
@@ -127,7 +129,7 @@ class Project:
 
     def requests(self) -> list[dict]:
         path = self.folder / "requests.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return whole_lines(path) if path.exists() else []
 
     def forget_requests(self) -> None:
         (self.folder / "requests.jsonl").unlink(missing_ok=True)
@@ -176,7 +178,7 @@ class Project:
             return False
         return str(self.folder) in " ".join(process.cmdline()) or process.cwd() == str(self.folder)
 
-    def wait_for(self, condition: Callable[[], object], seconds: float = 60) -> None:
+    def wait_for(self, condition: Callable[[], object], seconds: float = PATIENCE_S) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, f"waited {seconds} s in vain; {self.printed()}"
@@ -187,6 +189,12 @@ class Project:
         for process in self.processes(word):
             with suppress(psutil.NoSuchProcess):
                 process.kill()
+
+
+def whole_lines(path: Path) -> list[dict]:
+    """The lines of a JSONL file, but one that is being written."""
+    lines = path.read_text().splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 def job_counts(text: str) -> dict[str, int]:

@@ -1,9 +1,12 @@
 """A small OpenAI-compatible server for tests of everything around the model: no model, but a real process and sockets.
 
 It takes vLLM's arguments and key, and answers with a digest of what it was sent, so that every request has one right
-answer. Faults are injected through a JSON file named by STAND_IN_FAULTS, read at each request:
+answer. Faults are injected through a JSON file named by STAND_IN_FAULTS, read at each request and while one waits:
 
     {"delay_s": 0.1}                                       wait before each answer
+    {"hold": 3}                                            answer this server's first three requests; the others wait
+                                                           as long as the file says so; with "only" those of a text
+    {"loading": true}                                      a server that starts waits as long as the file says so
     {"fault": "half", "only": "text", "times": 2}          spoil the first two answers to each request of this text
     {"fault": "die", "once": true}                         spoil one answer, whichever comes first
     {"random": 0.1, "seed": 7}                             spoil a tenth of all answers in ways of all kinds
@@ -103,6 +106,11 @@ class Handler(BaseHTTPRequestHandler):
             with open(os.environ["STAND_IN_REQUESTS"], "a") as file:
                 file.write(json.dumps(record) + "\n")
             seen = self.server.seen[text, *images] = self.server.seen.get((text, *images), 0) + 1
+            self.server.received += 1
+            number = self.server.received
+        while number > faults.get("hold", number) and faults.get("only", text) in (text, *images):
+            time.sleep(0.1)
+            faults = read_faults()
         if refused is not None:
             return self.reply(400 if isinstance(refused, ValueError) else 500, {"error": {"message": str(refused)}})
         time.sleep(faults.get("delay_s", 0))
@@ -224,6 +232,8 @@ class Server(ThreadingHTTPServer):
     #: Where it says that its model is from.
     root = None
     image_cache = IMAGE_CACHE
+    #: How many requests it has had.
+    received = 0
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
@@ -277,6 +287,8 @@ def main():
     if os.environ.get("STAND_IN_FAIL_START"):
         sys.exit(os.environ["STAND_IN_FAIL_START"])
     time.sleep(float(os.environ.get("STAND_IN_LOADING_S", 0)))
+    while read_faults().get("loading"):
+        time.sleep(0.1)
     server = Server((args.host, args.port), Handler)
     server.model, server.seen = args.served_model_name, count_requests(Path(os.environ["STAND_IN_REQUESTS"]))
     server.media_folder = args.allowed_local_media_path
