@@ -11,10 +11,24 @@ import subprocess
 import sys
 
 import pytest
-from projects import MODEL, ROOT, STYLES, draw_image
+from projects import MODEL, PATIENCE_S, ROOT, STYLES, draw_image
 from stand_in_server import right_answer
 
 pytestmark = pytest.mark.slow
+
+#: A sitecustomize.py that holds a merge where it opens a chunk, as long as there is a folder that it makes then.
+HOLD_MERGE = """
+import os, sys, time
+
+def hold(event, arguments):
+    if event == "open" and str(arguments[0]).endswith("CHUNK"):
+        os.mkdir("HELD")
+        while os.path.exists("HELD"):
+            time.sleep(0.1)
+
+if sys.orig_argv[-1].endswith(".merge_captions.py"):
+    sys.addaudithook(hold)
+"""
 
 
 @pytest.mark.parametrize("arguments", [(), ("--keep-going",)], ids=["stop at once", "keep going"])
@@ -23,11 +37,14 @@ def test_a_chunk_that_fails_ends_the_run_names_the_logs_and_leaves_no_server(pro
     project.faults(fault="die", only="<image>Write a very short caption for the given image.", delay_s=1)
     project.config["models"][MODEL]["server"]["max_restarts"] = 0
     text = project.run(*arguments, check=False)
-    named = re.findall(r"captions SHORT chunk \d", text)
+    # those of other prompts lose their server too, and after the first failure the others may be stopped
+    named = re.findall(r"(captions SIMPLE|captions SHORT|qa) chunk (\d)-of-2", text)
     assert named
     assert len(named) == len(set(named))
     assert "the server is gone for good" in text
-    assert "log: out/logs/stand-in/captions/short." in text
+    logs = {"captions SIMPLE": "captions/simple.", "captions SHORT": "captions/short.", "qa": "qa/"}
+    for title, chunk in named:
+        assert f"log: out/logs/stand-in/{logs[title]}{chunk}-of-2." in text
     assert "server's log: out/logs/stand-in/server-0.log" in text
     assert re.search(r"\n  where .* went: .* requests", text)
     assert not project.processes()
@@ -48,7 +65,7 @@ def stop(driver, number):
         os.killpg(driver.pid, number)
     else:
         driver.send_signal(number)
-    assert driver.wait(60) != 0
+    assert driver.wait(PATIENCE_S) != 0
 
 
 def test_a_stopped_driver_leaves_no_process_and_the_next_run_asks_only_for_the_rest(project):
@@ -56,22 +73,23 @@ def test_a_stopped_driver_leaves_no_process_and_the_next_run_asks_only_for_the_r
     for number in range(10, 40):
         draw_image(project.folder / "images" / f"{number}.png", number)
     items, kept = 40 * len(STYLES) + 6, 0
-    project.faults(delay_s=0.7)
+    # a whole second of requests, less than half of which the verdict rounds away
+    project.faults(delay_s=1, hold=5)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL):
         known = project.journaled_texts()
         project.forget_requests()
         driver = project.start()
-        project.wait_for(lambda kept=kept: project.journaled() > kept + 2)
+        project.wait_for(lambda kept=kept: project.journaled() == kept + 5)
         stop(driver, number)
         project.wait_for(lambda: not project.processes())
         # the verdict of a run that was interrupted
         assert number == signal.SIGKILL or re.search(r"\n  where .* went: .* requests", project.printed())
-        kept = project.journaled()
+        kept += 5
+        assert project.journaled() == kept
         if number != signal.SIGKILL:
             assert "\n  look at the results in a browser: out/report/index.html\n" in project.printed()
             assert project.page()["unfinished"] == {"answered": kept, "failed": 0, "items": items}
         assert not known & {right_answer(request["text"], request["images"]) for request in project.requests()}
-    assert kept < items
     project.faults()
     project.forget_requests()
     project.run()
@@ -99,25 +117,27 @@ def test_a_driver_stopped_while_the_server_loads_leaves_no_process_and_the_next_
     assert not project.processes()
 
 
-def test_a_driver_stopped_while_merging_leaves_no_process_and_the_next_run_merges_without_a_server(completed):
-    """The merge is held half way by a pipe in the place of its last chunk: it reads on when something comes."""
+def test_a_driver_stopped_while_merging_leaves_no_process_and_the_next_run_merges_without_a_server(
+    completed, tmp_path, monkeypatch
+):
     merged = completed.out / "captions" / MODEL / f"{MODEL}_simple.json"
     expected = merged.read_bytes()
     merged.unlink()
-    chunk = completed.chunks("simple")[-1]
-    kept = chunk.with_suffix(".kept")
+    held, hooks = tmp_path / "held", tmp_path / "hooks"
+    hooks.mkdir()
+    chunk = completed.chunks("simple")[-1].name
+    (hooks / "sitecustomize.py").write_text(HOLD_MERGE.replace("CHUNK", chunk).replace("HELD", str(held)))
     completed.forget_requests()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-        chunk.rename(kept)
-        os.mkfifo(chunk)
-        os.utime(chunk, ns=(kept.stat().st_mtime_ns,) * 2)
-        driver = completed.start()
-        completed.wait_for(lambda: completed.processes("merge_captions"))
+        with monkeypatch.context() as patched:
+            patched.setenv("PYTHONPATH", str(hooks))
+            driver = completed.start()
+        completed.wait_for(held.exists)
         stop(driver, number)
         assert not merged.exists()
-        kept.replace(chunk)
         if number != signal.SIGKILL:
             completed.wait_for(lambda: not completed.processes())
+            held.rmdir()
     assert completed.processes()  # the merge goes on alone, and may not write once the next run is there
     completed.run()
     completed.wait_for(lambda: not completed.processes())
@@ -126,15 +146,16 @@ def test_a_driver_stopped_while_merging_leaves_no_process_and_the_next_run_merge
 
 
 def test_a_run_right_after_a_killed_driver_takes_its_server_over(project):
-    project.config["models"][MODEL]["server"]["lease_timeout_s"] = 60
-    project.config["captions"]["chunks"] = 8  # most have not begun by then; those that have end without the driver
-    project.faults(delay_s=0.7)
+    project.config["models"][MODEL]["server"]["lease_timeout_s"] = PATIENCE_S
+    project.config["captions"]["chunks"] = 8  # most have not begun by then
+    project.faults(hold=4)
     driver = project.start()
-    project.wait_for(lambda: project.journaled() > 2)
+    project.wait_for(lambda: project.journaled() == 4)
     server = json.loads((project.out / "work" / MODEL / "server" / "ready.json").read_text())
     driver.send_signal(signal.SIGKILL)
     driver.wait()
     project.faults()
+    project.wait_for(lambda: not project.processes("ask_chunk"))  # the takeover would end them, and ask again
     text = project.run()
     assert "taken over" in text
     (line,) = (line for line in text.splitlines() if line.startswith("  where "))
@@ -146,13 +167,13 @@ def test_a_run_right_after_a_killed_driver_takes_its_server_over(project):
 
 @pytest.mark.usefixtures("small")
 def test_a_second_driver_on_the_same_output_is_refused(project):
-    project.faults(delay_s=20)
+    project.faults(hold=0)
     driver = project.start()
     project.wait_for(lambda: len(project.requests()) > 2)
     text = project.run(check=False)
     assert f"another run works on this output folder (process {driver.pid} on {socket.gethostname()})" in text
     driver.send_signal(signal.SIGTERM)
-    driver.wait(60)
+    driver.wait(PATIENCE_S)
 
 
 def test_a_server_that_crashes_is_replaced_and_no_item_fails(project):
@@ -171,17 +192,26 @@ def test_a_server_that_crashes_is_replaced_and_no_item_fails(project):
 @pytest.mark.usefixtures("small")
 def test_replicas_share_the_work_and_a_port_in_use_is_not_an_error(project):
     project.config["models"][MODEL]["server"]["replicas"] = 2
-    project.faults(delay_s=0.3)
+    project.faults(hold=0)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         project.config["models"][MODEL]["server"]["port"] = port
-        project.run()
+        driver = project.start()
+        project.wait_for(lambda: server_states(project) == ["ready", "ready"])  # a run begins with the first
+        project.faults(delay_s=1.2)  # longer than a client goes by what it knows of the servers
+        assert driver.wait(PATIENCE_S) == 0, project.printed()
     assert len(project.used_servers()) == 2
     assert f"http://127.0.0.1:{port}" not in project.used_servers()
     assert len(project.captions()) == 10
     assert not project.processes()
+
+
+def server_states(project):
+    """What the servers are doing, in the order of their numbers."""
+    files = sorted((project.out / "work" / MODEL / "server").glob("endpoint-*.json"))
+    return [json.loads(file.read_text())["state"] for file in files]
 
 
 def test_a_server_that_cannot_start_fails_at_once_with_the_end_of_its_log(project):
@@ -214,19 +244,19 @@ def small_disk(project):
 
 
 def test_a_full_disk_ends_the_run_in_words_and_with_room_the_next_run_asks_only_for_the_rest(project, small_disk):
-    project.faults(delay_s=0.7)
+    project.faults(hold=3)
     driver = project.start()
-    project.wait_for(lambda: project.journaled() > 2)
+    project.wait_for(lambda: project.journaled() == 3)
     filler = small_disk / "filler"
     with pytest.raises(OSError, match="No space left"):
         filler.write_bytes(bytes(8 * 2**20))
-    assert driver.wait(60) != 0
+    project.faults()
+    assert driver.wait(PATIENCE_S) != 0
     project.wait_for(lambda: not project.processes())
-    assert "chunk 0-of-2 failed: the disk is full: make room in out" in project.printed()
+    assert re.search(r"chunk \d-of-2 failed: the disk is full: make room in out", project.printed())
     assert "the disk is full: make room in out and run the same command again." in project.printed()
     assert "Logging error" not in project.printed()
     kept = project.journaled()
-    project.faults()
     project.forget_requests()
     filler.unlink()
     project.run()
@@ -237,21 +267,21 @@ def test_a_full_disk_ends_the_run_in_words_and_with_room_the_next_run_asks_only_
 
 
 def test_a_disk_without_inodes_ends_the_run_in_words_and_the_next_run_asks_only_for_the_rest(project, small_disk):
-    project.faults(delay_s=0.7)
+    project.faults(hold=3)
     driver = project.start()
-    project.wait_for(lambda: project.journaled() > 2)
+    project.wait_for(lambda: project.journaled() == 3)
     fillers = small_disk / "fillers"
     fillers.mkdir()
     with pytest.raises(OSError, match="No space left"):
         fill_with_files(fillers)
-    assert driver.wait(60) != 0
+    project.faults()
+    assert driver.wait(PATIENCE_S) != 0
     # a path relative to the folder of the run, or absolute where Snakemake itself found no inode and left that folder
     said = rf"the disk holds all the files that it can: delete some in ({project.out}|out)\S* and run the same"
     assert re.search(said, project.printed())
     project.wait_for(lambda: not project.processes())  # by the lease, whose end could not be written
     kept = project.journaled()
     shutil.rmtree(fillers)
-    project.faults()
     project.forget_requests()
     project.run()
     assert len(project.requests()) == 26 - kept
@@ -365,30 +395,42 @@ def test_a_poison_image_fails_alone_and_the_rest_goes_on(project):
 
 
 def test_a_task_that_was_released_before_a_kill_does_not_release_the_next_run(project):
-    project.config["models"][MODEL]["server"]["lease_timeout_s"] = 60
-    project.faults(delay_s=2)  # the captions are still asked for as the questions are done
-    project.config["client"]["concurrency"] = 1
+    project.config["models"][MODEL]["server"]["lease_timeout_s"] = PATIENCE_S
+    project.config["captions"]["prompt_styles"] = ["SIMPLE"]
+    # the captions are still asked for as the questions are done
+    project.faults(fault="hang", only="<image>Describe this image in detail.")
     driver = project.start("--cores", "8")
     released = project.out / "work" / MODEL / "server" / "released"
     project.wait_for(lambda: list(released.glob("*.json")))
     driver.send_signal(signal.SIGKILL)
     driver.wait()
+    project.faults(hold=0, only="<image>What is it?\nA. this\nB. that")
     project.config["captions"]["max_tokens"] = 77
     project.config["qa"]["max_tokens"] = 77
-    assert "taken over" in project.run("--cores", "8")
+    driver = project.start("--cores", "8")
+    # merged once they are released, while questions are still asked for
+    project.wait_for(lambda: (project.out / "captions" / MODEL / f"{MODEL}_simple.json").exists())
+    project.faults()
+    assert driver.wait(PATIENCE_S) == 0, project.printed()
+    assert "taken over" in project.printed()
     assert len(project.captions()) == 10
     assert project.qa("metrics")["answered_questions"] == 6
 
 
 @pytest.mark.usefixtures("small")
 def test_a_driver_killed_while_the_server_loads_does_not_spoil_the_next_run(project):
-    environment = project.config["models"][MODEL]["server"]["env"]
-    environment["STAND_IN_LOADING_S"] = "5"
+    request = project.out / "work" / MODEL / "server" / "request.json"
+    project.config["models"][MODEL]["server"]["lease_timeout_s"] = PATIENCE_S
+    project.faults(loading=True)
     driver = project.start()
     project.wait_for(lambda: (project.out / "logs" / MODEL / "server-0.log").exists())
     driver.send_signal(signal.SIGKILL)
     driver.wait()
-    project.run()
+    asked_for = request.read_text()
+    driver = project.start()
+    project.wait_for(lambda: request.read_text() != asked_for)  # the first server loads until it is replaced
+    project.faults()
+    assert driver.wait(PATIENCE_S) == 0, project.printed()
     assert len(project.captions()) == 10
     project.wait_for(lambda: not project.processes())
 
