@@ -224,6 +224,12 @@ def terminal(monkeypatch):
     return answers
 
 
+def test_one_item_that_is_forgotten_has_no_plural(config_path, found, capsys):
+    found.items = 1
+    assert main(["forget", "my.yaml", "--yes"]) == 0
+    assert capsys.readouterr().out.endswith("\n1 item was forgotten and will be asked again by the next run.\n")
+
+
 def test_the_selection_reaches_what_asks_again(config_path, found, capsys):
     assert main(["retry-failed", "my.yaml", "--task", "captions", "--style", "SHORT", "--yes"]) == 0
     assert capsys.readouterr().out.splitlines() == [

@@ -185,7 +185,7 @@ def test_a_wrong_value_is_an_error_that_names_its_place(make_config, changes, me
 def test_a_model_name_that_is_a_path_is_refused_in_plain_words(raw_config, schema):
     config = raw_config()
     config["models"] = {"Qwen/Qwen3-VL": {"path": "Qwen/Qwen3-VL"}}
-    with pytest.raises(ConfigError, match="letters, digits, dots, dashes and underscores only"):
+    with pytest.raises(ConfigError, match="English letters, digits, dots, dashes and underscores only"):
         check(config, schema)
 
 

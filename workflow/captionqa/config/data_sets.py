@@ -213,8 +213,8 @@ def _check_names(names: Sequence[Any], maps: Mapping[str, Mapping[Any, Any]]) ->
             allowed = re.sub("[^A-Za-z0-9._-]+", "_", str(name)).lstrip("._-")
             quoted = f"'{name}'" if not isinstance(name, str) else allowed
             raise ConfigError(
-                f"{task}: {name!r} is no name of a data set: a name is a text of letters, digits, dots, dashes and "
-                f"underscores{f'; try {quoted}' if allowed else ''}."
+                f"{task}: {name!r} is no name of a data set: a name is a text of English letters, digits, dots, dashes "
+                f"and underscores{f'; try {quoted}' if allowed else ''}."
             )
         lower = name.lower()
         if lower in TAKEN or lower.startswith("comparison."):

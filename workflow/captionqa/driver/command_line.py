@@ -156,7 +156,9 @@ def _forget(options: argparse.Namespace) -> None:
     show(forgetting.text())
     if forgetting.has_effect:
         _confirm(options, config)
-        show(f"{forgetting.apply():,} items were forgotten and will be asked again by the next run.")
+        items = forgetting.apply()
+        forgotten = f"{items:,} {'item was' if items == 1 else 'items were'} forgotten"
+        show(f"{forgotten} and will be asked again by the next run.")
 
 
 def _compare(options: argparse.Namespace) -> None:

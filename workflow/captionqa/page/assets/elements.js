@@ -116,3 +116,10 @@ function picture(image, link) {
   return make("figure", { class: "picture" }, file, name);
 }
 
+// A name may hold any character, also half of a pair, which encodeURIComponent refuses.
+const wellFormed = (name) => name.replace(/\p{Surrogate}/gu, "\ufffd");
+const encode = (name) => encodeURIComponent(wellFormed(name));
+
+function decode(text) {
+  try { return decodeURIComponent(text); } catch { return text; }
+}

@@ -284,14 +284,6 @@ class Captions extends View {
   }
 }
 
-// A name may hold any character, also half of a pair, which encodeURIComponent refuses.
-const wellFormed = (name) => name.replace(/\p{Surrogate}/gu, "\ufffd");
-const encode = (name) => encodeURIComponent(wellFormed(name));
-
-function decode(text) {
-  try { return decodeURIComponent(text); } catch { return text; }
-}
-
 function choice(view, column, names, any = `any ${column}`) {
   const chosen = view.filter[column] || "";
   const select = make("select", { "aria-label": `Filter by ${column}`,
