@@ -115,6 +115,7 @@ QUESTION_FAULTS = {
     "two letters": ("ungradable_ground_truth", (CHOICES, "A and B", ["good.png"])),
     "no question": ("invalid_question", (None, "A", ["good.png"])),
     "a letter without choices": ("no_choices", ("What is it?", r"\boxed{B}", ["good.png"])),
+    "the truth twice": ("equal_choices", ("Which?\nA. red\nB. blue\nC. red", "C", ["good.png"])),
     "more marks than images": ("missing_image", (f"<image><image>{CHOICES}", "A", ["good.png"])),
     "fewer marks than images": ("image_marks", (f"<image>{CHOICES}", "A", ["good.png", "fine.jpg"])),
     "too many images": ("too_many_images", (CHOICES, "A", ["good.png"] * 9)),

@@ -6,7 +6,7 @@ Only headers of images are read, so a picture that is damaged behind its header 
 import csv
 import logging
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from captionqa.config.config import Config, Task
@@ -21,7 +21,7 @@ from captionqa.dataset.planning import plan_all
 from captionqa.dataset.question_repeats import question_of
 from captionqa.dataset.question_row import InvalidRow, QuestionRow
 from captionqa.files import atomic_writer, read_json_lines
-from captionqa.grading.choices import lettered_choices
+from captionqa.grading.choices import LETTERS, lettered_choices
 from captionqa.grading.ground_truth import GroundTruth
 from captionqa.grading.scoring import GradingRules
 from captionqa.shown_text import printable
@@ -100,6 +100,14 @@ def _row_findings(rules: GradingRules, indexes: IndexTruths, row: QuestionRow | 
     elif not choices and GroundTruth.read(row["answer"], UNLISTED_CHOICES, rules).letter:
         detail = f"the answer is a letter, {row['answer']!r}, but no choices are listed: is there an options column?"
         yield Finding(row["id"], FindingKind.NO_CHOICES, detail)
+    elif truth.letter and choices and _is_repeated(truth.letter, choices):
+        detail = f"another choice has the text of the ground truth, {truth.letter}"
+        yield Finding(row["id"], FindingKind.EQUAL_CHOICES, detail)
+
+
+def _is_repeated(letter: str, choices: Sequence[str]) -> bool:
+    texts = [text.strip() for text in choices]
+    return texts.count(texts[LETTERS.index(letter)]) > 1
 
 
 def _index_finding(indexes: IndexTruths) -> Iterator[Finding]:

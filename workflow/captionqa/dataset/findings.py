@@ -27,6 +27,7 @@ class FindingKind(StrEnum):
     TOO_MANY_IMAGES = "too_many_images"
     STRIP_IMAGE = "strip_image"
     NO_CHOICES = "no_choices"
+    EQUAL_CHOICES = "equal_choices"
     IMAGE_MARKS = "image_marks"
     DUPLICATE_QUESTION = "duplicate_question"
     DUPLICATE_IMAGE = "duplicate_image"
@@ -50,6 +51,7 @@ EFFECTS = {
     FindingKind.TOO_MANY_IMAGES: "asks, and the server rejects it",
     FindingKind.STRIP_IMAGE: "asks, and models such as Qwen's reject it",
     FindingKind.NO_CHOICES: "grades the letter that the answer names; it is right if the image shows the options",
+    FindingKind.EQUAL_CHOICES: "takes the letter of the ground truth for right, and the other one for wrong",
     FindingKind.IMAGE_MARKS: "puts the images without a mark first",
     FindingKind.DUPLICATE_QUESTION: "gives each its own result",
     FindingKind.DUPLICATE_IMAGE: "gives each its own result",
